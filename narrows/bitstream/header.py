@@ -1,0 +1,189 @@
+"""The header of an `.nrw` stream: all that can be said about it without the model. Layout: docs/stream.md.
+
+C is the number of signals that were coded side by side, K the codebooks, *grid the latent grid of the medium.
+"""
+
+import itertools
+import math
+import zlib
+from dataclasses import dataclass
+from mmap import mmap
+
+from narrows.bitstream.extents import MEDIA, Extent, check_integer, read_extent
+from narrows.bitstream.limits import (
+    MAX_ALPHABET,
+    MAX_CHANNELS,
+    MAX_CHUNKS,
+    MAX_CODEBOOKS,
+    MAX_COUNT,
+    MAX_DIGITS,
+    MAX_NAME,
+    MAX_SYMBOLS,
+)
+from narrows.bitstream.radices import Radices, check_radices, codebook_sizes, stream_sizes
+from narrows.bitstream.varint import Cursor, to_varint
+from narrows.errors import DamagedStream, InputError, NewerStream, StreamError
+
+MAGIC = b"\x8eNRW"  # the high bit shows a transfer that kept only seven
+VERSION = 1
+RAW, RANS = 0, 1
+FINGERPRINT = 8  # bytes
+DIGEST = 4  # bytes
+CHECKSUM = 4  # bytes
+
+Bytes = bytes | bytearray | memoryview | mmap  # a file that is in memory or mapped into it
+
+
+@dataclass(frozen=True)
+class StreamHeader:
+    """What a stream holds. Raises InputError at construction for whatever the format cannot say.
+
+    model          name of the checkpoint, 1 to 63 bytes of printable UTF-8
+    fingerprint    8 bytes that identify its weights
+    extent         of the medium
+    radices        the alphabets of each codebook that is sent (a prefix of the model's codebooks is fine)
+    grid           sizes of the latent grid: (F,), (H, W) or (T, H, W)
+    steps          positions along the first grid axis in one chunk; the last chunk may have fewer
+    signals        C: 1, or as many as the channels that a mono model coded one by one
+    tables_digest  the first 4 bytes of `Tables.digest`; None for raw codes of fixed length
+    """
+
+    model: str
+    fingerprint: bytes
+    extent: Extent
+    radices: Radices
+    grid: tuple[int, ...]
+    steps: int
+    signals: int = 1
+    tables_digest: bytes | None = None
+
+    def __post_init__(self) -> None:
+        name = self.model.encode()
+        if not 1 <= len(name) <= MAX_NAME or not self.model.isprintable():
+            raise InputError(f"model name is {self.model!r}, want 1 to {MAX_NAME} bytes of printable text")
+        if len(self.fingerprint) != FINGERPRINT:
+            raise InputError(f"fingerprint has {len(self.fingerprint)} bytes, want {FINGERPRINT}")
+        if self.tables_digest is not None and len(self.tables_digest) != DIGEST:
+            raise InputError(f"tables_digest has {len(self.tables_digest)} bytes, want digest[:{DIGEST}] or None")
+        check_radices(self.radices)
+        check_integer(self.signals, MAX_CHANNELS, "signals")
+        if len(self.grid) != self.extent.axes:
+            raise InputError(f"grid is {self.grid}, want {self.extent.axes} sizes for a stream of {self.extent.medium}")
+        for size in self.grid:
+            check_integer(size, MAX_COUNT, "a size of the grid")
+        check_integer(self.steps, MAX_COUNT, "steps")
+        if self.chunks > MAX_CHUNKS:
+            raise InputError(f"{self.steps} steps a chunk make {self.chunks} chunks, want at most {MAX_CHUNKS}")
+        symbols = len(stream_sizes(self.radices)) * self.positions(0)
+        if symbols > MAX_SYMBOLS:
+            raise InputError(f"{self.steps} steps make chunks of {symbols} digits, want at most {MAX_SYMBOLS}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, K, *grid)."""
+        return (self.signals, len(self.radices), *self.grid)
+
+    @property
+    def coder(self) -> str:
+        """`rans` where the codes are entropy-coded with tables, `raw` where each has a fixed number of bits."""
+        return "raw" if self.tables_digest is None else "rans"
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """V of each codebook."""
+        return codebook_sizes(self.radices)
+
+    @property
+    def chunks(self) -> int:
+        """The number of chunks."""
+        return -(-self.grid[0] // self.steps)
+
+    def span(self, chunk: int) -> tuple[int, int]:
+        """Where a chunk starts and stops along the first grid axis."""
+        return chunk * self.steps, min((chunk + 1) * self.steps, self.grid[0])
+
+    def chunk_shape(self, chunk: int) -> tuple[int, ...]:
+        """(C, K, steps of this chunk, *rest of the grid)."""
+        start, stop = self.span(chunk)
+        return (self.signals, len(self.radices), stop - start, *self.grid[1:])
+
+    def positions(self, chunk: int) -> int:
+        """Codes of one codebook in a chunk: C times the positions of the grid."""
+        start, stop = self.span(chunk)
+        return self.signals * (stop - start) * math.prod(self.grid[1:])
+
+    def to_bytes(self) -> bytes:
+        """The header as it stands at the beginning of the file, with its CRC-32."""
+        name = self.model.encode()
+        medium = next(number for number, kind in MEDIA.items() if isinstance(self.extent, kind))
+        out = bytearray(MAGIC)
+        out += bytes([VERSION, medium << 4 | (RAW if self.tables_digest is None else RANS)])
+        out += to_varint(len(name)) + name + self.fingerprint + (self.tables_digest or b"")
+        out += self.extent.to_bytes() + to_varint(self.signals) + to_varint(len(self.radices))
+        for digits, run in itertools.groupby(self.radices):
+            out += to_varint(len(list(run))) + to_varint(len(digits))
+            out += b"".join(to_varint(radix) for radix in digits)
+        out += b"".join(to_varint(size) for size in self.grid) + to_varint(self.steps)
+        return bytes(out + zlib.crc32(out).to_bytes(CHECKSUM, "little"))
+
+
+def read_header(data: Bytes) -> StreamHeader:
+    """The header at the beginning of `data`, which may hold no more than that.
+
+    Raises StreamError where this is no stream at all, NewerStream for a later version of the format, and
+    DamagedStream for a header that is cut, fails its checksum or says what no writer would.
+    """
+    cursor = Cursor(memoryview(data).cast("B"))
+    magic = cursor.take(min(len(MAGIC), len(cursor.view)), "the magic number")
+    if magic != MAGIC[: len(magic)]:
+        raise StreamError(f"this is no .nrw stream: it begins with {magic.hex(' ')}, want {MAGIC.hex(' ')}")
+    if len(magic) < len(MAGIC):
+        raise DamagedStream(f"the stream ends after {len(magic)} bytes; get the whole file")
+    version = cursor.take(1, "the header")[0]
+    if version > VERSION:
+        raise NewerStream(f"the stream is of format version {version}, this library reads {VERSION}; update narrows")
+    if version == 0:
+        raise DamagedStream("the stream claims format version 0, which never was; the header is damaged")
+    try:
+        header = _read_fields(cursor)
+    except InputError as error:
+        raise DamagedStream(f"the header cannot be true: {error}; get an undamaged copy of the stream") from None
+    found = zlib.crc32(cursor.view[: cursor.position])
+    if cursor.take(CHECKSUM, "the checksum of the header") != found.to_bytes(CHECKSUM, "little"):
+        raise DamagedStream("the header fails its checksum; get an undamaged copy of the stream")
+    if header.to_bytes() != cursor.view[: cursor.position]:
+        raise DamagedStream("the header is not in the one form that it can be written in; the stream is damaged")
+    return header
+
+
+def _read_fields(cursor: Cursor) -> StreamHeader:
+    """The fields between version and checksum. Counts are held against their limits before anything is made of them."""
+    medium, coder = divmod(cursor.take(1, "the header")[0], 16)
+    if medium not in MEDIA or coder not in (RAW, RANS):
+        raise DamagedStream(f"the header names medium {medium} and coder {coder}, which do not exist; it is damaged")
+    name = cursor.take(cursor.varint(MAX_NAME, "the length of the model name"), "the model name")
+    try:
+        model = name.decode()
+    except UnicodeDecodeError:
+        raise DamagedStream(f"the model name {name!r} is not UTF-8; the header is damaged") from None
+    fingerprint = cursor.take(FINGERPRINT, "the fingerprint of the model")
+    digest = cursor.take(DIGEST, "the digest of the tables") if coder == RANS else None
+    extent = read_extent(cursor, MEDIA[medium])
+    signals = cursor.varint(MAX_CHANNELS, "the number of signals")
+    radices = _read_radices(cursor)
+    grid = tuple(cursor.varint(MAX_COUNT, "a size of the grid") for _ in range(extent.axes))
+    steps = cursor.varint(MAX_COUNT, "the steps of a chunk")
+    return StreamHeader(model, fingerprint, extent, radices, grid, steps, signals, digest)
+
+
+def _read_radices(cursor: Cursor) -> Radices:
+    """Runs of equal codebooks: how many, how many digits, the alphabet of each digit."""
+    books = cursor.varint(MAX_CODEBOOKS, "the number of codebooks")
+    radices: list[tuple[int, ...]] = []
+    while len(radices) < books:
+        run = cursor.varint(books - len(radices), "a run of equal codebooks")
+        if run == 0:
+            raise DamagedStream("the header holds a run of no codebooks; it is damaged")
+        digits = cursor.varint(MAX_DIGITS, "the number of digits of a codebook")
+        radices += [tuple(cursor.varint(MAX_ALPHABET, "an alphabet") for _ in range(digits))] * run
+    return tuple(radices)

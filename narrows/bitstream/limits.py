@@ -1,0 +1,18 @@
+"""The hard limits of the format. A reader refuses what exceeds them before it allocates anything.
+
+They are wide enough for every codec we know of and narrow enough that no number in a header, however large, makes a
+reader do more work or take more memory than the bytes that are there can justify.
+"""
+
+MAX_NAME = 63  # bytes of UTF-8
+MAX_CODEBOOKS = 1024
+MAX_DIGITS = 8  # digits of one code
+MAX_ALPHABET = 4096  # symbols of one digit; a table of more would be mostly ones
+MAX_CODEBOOK = 2**62  # codes of one codebook, so that a code fits an int64
+MAX_CHANNELS = 255  # channels of the medium, and signals of the codes
+MAX_SIDE = 2**24  # height or width of a picture
+MAX_RATE = 2**31 - 1  # sample rate in Hz, or either part of a frame rate
+MAX_COUNT = 2**48  # samples, video frames, positions along a grid axis
+MAX_CHUNKS = 2**32 - 1  # the index of a chunk is hashed as 32 bits
+MAX_SYMBOLS = 2**20  # digits of one chunk: 8 MiB once they are int64 codes
+MAX_CODES_AT_ONCE = 2**26  # codes that `read` and `recover` return in one array (512 MiB); `Reader` has no such limit

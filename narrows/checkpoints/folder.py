@@ -1,0 +1,146 @@
+"""A checkpoint on disk: a folder that holds all that a tokenizer needs, and nothing that runs.
+
+    config.json           format, name, medium, sample rate, and the codec as nested parts
+    model.safetensors     the weights, half precision
+    tables.safetensors    frequency tables for entropy coding (optional)
+    README.md             the card: what it was trained on, for how long, how it scores, its licence
+    evaluation.json       the numbers of the card
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from narrows import codecs  # registers every part that a config may name  # noqa: F401
+from narrows.bitstream.tables import Tables
+from narrows.codecs.codec import Codec
+from narrows.errors import ModelError, NarrowsError
+from narrows.media.atomic import write_bytes
+from narrows.parts import build, spec
+
+FORMAT = 1
+LARGEST_CONFIG = 1 << 20
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A codec as loaded from a folder. fingerprint: 16 hexadecimal digits over config and weights."""
+
+    name: str
+    medium: str
+    sample_rate: int
+    codec: Codec
+    tables: Tables | None
+    fingerprint: str
+
+
+def save(folder: str | Path, codec: Codec, name: str, sample_rate: int, tables: Tables | None = None) -> None:
+    """Write a codec as a checkpoint folder for audio at `sample_rate` Hz; weights are stored in half precision."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"format": FORMAT, "name": name, "medium": "audio", "sample_rate": sample_rate, "codec": spec(codec)}
+    weights = {key: _half(tensor) for key, tensor in codec.state_dict().items()}
+    write_bytes(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode(), overwrite=True)
+    write_bytes(folder / "model.safetensors", save_tensors(weights), overwrite=True)
+    if tables is not None:
+        write_bytes(folder / "tables.safetensors", save_arrays(tables.to_arrays()), overwrite=True)
+
+
+def read(folder: str | Path) -> Checkpoint:
+    """Load a checkpoint folder; nothing is unpickled and no code of the folder runs.
+
+    Raises ModelError for a file that is missing or damaged, a format of a later version, an unknown part, and for each
+    tensor that is missing, unexpected or of a wrong shape, by name.
+    """
+    folder = Path(folder)
+    config = _config(folder / "config.json")
+    try:
+        with torch.device("meta"):  # shapes first: a lying config must not make us allocate
+            wanted = {key: tuple(tensor.shape) for key, tensor in _codec(config).state_dict().items()}
+        with safe_open(folder / "model.safetensors", framework="pt") as file:
+            _compare({key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, wanted, folder)  # noqa: SIM118
+            weights = {key: file.get_tensor(key) for key in wanted}
+        codec = _codec(config)
+    except ModelError:
+        raise
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{folder / 'model.safetensors'} cannot be read: {error}; fetch the checkpoint again") from error
+    except (NarrowsError, RuntimeError) as error:
+        raise ModelError(f"{folder / 'config.json'} describes no codec of this version: {error}") from error
+    codec.load_state_dict({key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in weights.items()})
+    return Checkpoint(
+        name=config["name"],
+        medium=config["medium"],
+        sample_rate=config["sample_rate"],
+        codec=codec.eval().requires_grad_(False),
+        tables=_tables(folder / "tables.safetensors"),
+        fingerprint=fingerprint(folder),
+    )
+
+
+def fingerprint(folder: str | Path) -> str:
+    """16 hexadecimal digits of the SHA-256 over the codec's description and its stored weights."""
+    config = _config(Path(folder) / "config.json")
+    digest = hashlib.sha256(json.dumps([config["sample_rate"], config["codec"]], sort_keys=True).encode())
+    digest.update((Path(folder) / "model.safetensors").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ModelError(f"{path} has {path.stat().st_size} bytes, more than a config ever has; fetch the checkpoint again")
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be read as a checkpoint's config: {error}") from error
+    kinds = {"format": int, "name": str, "medium": str, "sample_rate": int, "codec": dict}
+    for key, kind in kinds.items():
+        if not isinstance(config, dict) or not isinstance(config.get(key), kind):
+            raise ModelError(f"{path} has no {kind.__name__} under {key!r}; a checkpoint's config has {', '.join(kinds)}")
+    if config["format"] > FORMAT:
+        raise ModelError(f"{path} has format {config['format']}, this version reads up to {FORMAT}; upgrade narrows")
+    return config
+
+
+def _codec(config: dict[str, Any]) -> Codec:
+    codec = build(config["codec"])
+    if not isinstance(codec, Codec):
+        raise ModelError(f"the config describes a {type(codec).__name__}, a codec wanted")
+    return codec
+
+
+def _compare(given: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]], folder: Path) -> None:
+    for key in sorted(wanted.keys() | given.keys()):
+        if key not in given:
+            raise ModelError(f"{folder / 'model.safetensors'} lacks the tensor {key} of shape {wanted[key]}")
+        if key not in wanted:
+            raise ModelError(f"{folder / 'model.safetensors'} holds {key}, which the codec in config.json does not have")
+        if given[key] != wanted[key]:
+            raise ModelError(f"{folder / 'model.safetensors'} holds {key} of shape {given[key]}, {wanted[key]} wanted")
+
+
+def _tables(path: Path) -> Tables | None:
+    if not path.exists():
+        return None
+    try:
+        return Tables.from_arrays(load_arrays(path))
+    except (SafetensorError, OSError, NarrowsError) as error:
+        raise ModelError(f"{path} cannot be read: {error}; fetch the checkpoint again") from error
+
+
+def _half(tensor: Tensor) -> Tensor:
+    return (tensor.half() if tensor.is_floating_point() else tensor).contiguous().cpu()
+
+
+def parameters(module: nn.Module) -> int:
+    """Number of learned values in a module."""
+    return sum(parameter.numel() for parameter in module.parameters())

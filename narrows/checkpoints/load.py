@@ -1,0 +1,51 @@
+"""From a name to a tokenizer: the models shipped with the package, a folder, or a repository on the Hugging Face hub."""
+
+import difflib
+from pathlib import Path
+
+import torch
+
+from narrows.checkpoints import folder as folders
+from narrows.checkpoints.index import HERE, entries
+from narrows.errors import ModelError
+from narrows.tokenizers.audio import AudioTokenizer
+
+def load(model: str | Path, device: str | torch.device = "cpu") -> AudioTokenizer:
+    """A tokenizer by name ("speech"), folder ("runs/mine") or hub repository ("owner/name", "owner/name@revision").
+
+    Raises ModelError for an unknown name (with the nearest known one), a folder that is no checkpoint, and weights that
+    are not those of the index.
+    """
+    known = {entry.name: entry for entry in entries()}
+    if model in known:
+        checkpoint = folders.read(HERE / str(model))
+        if checkpoint.fingerprint != known[str(model)].fingerprint:
+            wanted = known[str(model)].fingerprint
+            raise ModelError(f"the weights of {model} are {checkpoint.fingerprint}, {wanted} wanted; reinstall narrows")
+    elif Path(model).is_dir():
+        checkpoint = folders.read(model)
+    elif isinstance(model, str) and model.count("/") == 1 and not model.startswith((".", "/", "~")):
+        checkpoint = folders.read(_from_hub(model))
+    else:
+        close = difflib.get_close_matches(str(model), known, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ModelError(f"no model or folder {str(model)!r}; {hint}`codec models` lists the models")
+    if checkpoint.medium != "audio":
+        raise ModelError(f"{model} is a model for {checkpoint.medium}; this version codes audio")
+    tokenizer = AudioTokenizer(
+        checkpoint.codec, checkpoint.sample_rate, checkpoint.name, checkpoint.fingerprint, tables=checkpoint.tables
+    )
+    return tokenizer.to(device)
+
+
+def _from_hub(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repository, _, revision = model.partition("@")
+    wanted = ["config.json", "*.safetensors", "README.md", "evaluation.json"]
+    try:
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"no folder {model!r}, and the hub repository of that name cannot be fetched: {reason}") from error

@@ -1,0 +1,95 @@
+"""What every bottleneck answers, whatever its kind."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from narrows.errors import InputError
+
+LARGEST_DIGIT = 4096  # a 16-bit frequency table still tells this many symbols apart
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What a bottleneck returns.
+
+    latents: (B, D, *grid), what the decoder reads.
+    codes:   (B, K, *grid) int64.
+    losses:  unweighted scalars for training.
+    bits:    (B,) float32, the nominal rate of each item.
+    metrics: detached scalars worth logging.
+    """
+
+    latents: Tensor
+    codes: Tensor
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    bits: Tensor = field(default_factory=lambda: torch.zeros(0))
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Bottleneck(nn.Module, ABC):
+    """The narrow place: latents (B, D, *grid) ⇄ codes (B, K, *grid).
+
+    `decode(encode(z))` equals `forward(z).latents` bit for bit in eval mode, and `decode(codes[:, :k])` is meaningful for
+    every k in `prefixes`.
+    """
+
+    dim: int
+    codebook_sizes: tuple[int, ...]
+    prefixes: tuple[int, ...]
+
+    @abstractmethod
+    def forward(self, z: Tensor) -> Quantized:
+        """Latents (B, D, *grid) to Quantized."""
+
+    @abstractmethod
+    def encode(self, z: Tensor) -> Tensor:
+        """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
+
+    @abstractmethod
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, k, *grid), the first k codebooks, to latents (B, D, *grid)."""
+
+    @property
+    def radices(self) -> tuple[tuple[int, ...], ...]:
+        """How each codebook's index splits into digits for entropy coding, least significant digit first."""
+        return tuple(_digits(size) for size in self.codebook_sizes)
+
+    @property
+    def bits_per_position(self) -> float:
+        """Nominal bits of all codebooks at one position of the grid."""
+        return sum(_bits(size) for size in self.codebook_sizes)
+
+    def _nominal_bits(self, books: Tensor, positions: int) -> Tensor:
+        """Bits (B,) of `books` (B,) codebooks over `positions` positions."""
+        each = torch.tensor([0.0, *(_bits(size) for size in self.codebook_sizes)], device=books.device)
+        return each.cumsum(0)[books] * positions
+
+    def _check_latents(self, z: Tensor) -> None:
+        if z.ndim < 3 or z.shape[1] != self.dim or 0 in z.shape:
+            raise InputError(f"latents of shape {tuple(z.shape)} given, ({'B'}, {self.dim}, *grid) with no empty axis wanted")
+
+    def _check_codes(self, codes: Tensor) -> None:
+        if codes.is_floating_point() or codes.ndim < 3 or 0 in codes.shape or codes.shape[1] > len(self.codebook_sizes):
+            wanted = f"integers of shape (B, 1 to {len(self.codebook_sizes)}, *grid) with no empty axis"
+            raise InputError(f"codes of shape {tuple(codes.shape)} and type {codes.dtype} given, {wanted} wanted")
+        for k, size in enumerate(self.codebook_sizes[: codes.shape[1]]):
+            low, high = codes[:, k].aminmax()
+            if low < 0 or high >= size:
+                raise InputError(f"codebook {k} was given codes {int(low)} to {int(high)}; it holds 0 to {size - 1}")
+
+
+def _bits(size: int) -> float:
+    return float(torch.tensor(size, dtype=torch.float64).log2())
+
+
+def _digits(size: int) -> tuple[int, ...]:
+    """Factors of `size`, each as large as a table allows; raises InputError where a prime factor is larger."""
+    if size <= LARGEST_DIGIT:
+        return (size,)
+    for digit in range(LARGEST_DIGIT, 1, -1):
+        if size % digit == 0:
+            return (digit, *_digits(size // digit))
+    raise InputError(f"a codebook of {size} codes given; its size must be a product of factors up to {LARGEST_DIGIT}")

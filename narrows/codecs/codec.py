@@ -1,0 +1,70 @@
+"""The network of a codec: encoder, bottleneck, decoder.
+
+    x ──▶ encoder ──▶ z ──▶ bottleneck ──▶ latents ──▶ decoder ──▶ x
+                              │  ▲
+                              ▼  │
+                             codes
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
+from narrows.errors import InputError
+from narrows.parts import part
+
+
+class Coder(Protocol):
+    """What the encoder and the decoder both tell: channels at the bottleneck, samples a position, positions they see."""
+
+    dim: int
+    stride: int
+
+    @property
+    def reach(self) -> int:
+        """Positions to each side on which one position of the output depends."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The network itself."""
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What a codec makes of x: the decoded x, same shape, and what the bottleneck returned."""
+
+    x: Tensor
+    quantized: Quantized
+
+
+@part("codec")
+class Codec(nn.Module):
+    """x (B, C, *signal) ⇄ codes (B, K, *grid); signal axes are multiples of `stride`."""
+
+    def __init__(self, encoder: Coder, bottleneck: Bottleneck, decoder: Coder) -> None:
+        super().__init__()
+        if encoder.dim != bottleneck.dim or bottleneck.dim != decoder.dim:
+            dims = f"encoder {encoder.dim}, bottleneck {bottleneck.dim}, decoder {decoder.dim}"
+            raise InputError(f"parts of different latent dim given ({dims}); one dim wanted")
+        if encoder.stride != decoder.stride:
+            raise InputError(f"encoder of stride {encoder.stride} and decoder of stride {decoder.stride} given; one wanted")
+        self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
+
+    @property
+    def stride(self) -> int:
+        """Signal samples at one position of the grid."""
+        return self.encoder.stride
+
+    def forward(self, x: Tensor) -> Reconstruction:
+        """Signal (B, C, *signal) to its Reconstruction."""
+        quantized = self.bottleneck(self.encoder(x))
+        return Reconstruction(self.decoder(quantized.latents), quantized)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Signal (B, C, *signal) to codes (B, K, *grid)."""
+        return self.bottleneck.encode(self.encoder(x))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, k, *grid), the first k codebooks, to signal (B, C, *signal)."""
+        return self.decoder(self.bottleneck.decode(codes))

@@ -1,0 +1,50 @@
+"""Every error that a caller may catch.
+
+    NarrowsError
+    ├── InputError          a tensor, a number or an option that cannot be worked with
+    ├── MediaError          a media file that cannot be read or written
+    ├── PartError           a codec description that names something unknown or lacks something
+    ├── ModelError          a model name, folder or weights file that cannot be loaded
+    └── StreamError         an .nrw stream that cannot be read
+        ├── DamagedStream   bytes are missing or were changed
+        ├── NewerStream     written by a later version of the format
+        └── WrongModel      made by another model, or by other weights of the same name
+
+Each message is one line: what was given, what was wanted, what to do.
+"""
+
+
+class NarrowsError(Exception):
+    """Base of all errors raised on purpose by this library."""
+
+
+class InputError(NarrowsError, ValueError):
+    """A tensor, a number or an option that cannot be worked with."""
+
+
+class MediaError(NarrowsError):
+    """A media file that cannot be read or written."""
+
+
+class PartError(NarrowsError, ValueError):
+    """A codec description that names something unknown or lacks something."""
+
+
+class ModelError(NarrowsError):
+    """A model name, folder or weights file that cannot be loaded."""
+
+
+class StreamError(NarrowsError):
+    """An .nrw stream that cannot be read."""
+
+
+class DamagedStream(StreamError):
+    """Bytes of the stream are missing or were changed."""
+
+
+class NewerStream(StreamError):
+    """The stream was written by a later version of the format."""
+
+
+class WrongModel(StreamError):
+    """The stream was made by another model, or by other weights of the same name."""

@@ -1,0 +1,7 @@
+"""Files of media in and out. Nothing else in the library touches them.
+
+    audio.py    sound: probe, read, blocks, write
+    atomic.py   how every file is written: beside its name, then renamed into place
+
+Axes: C channels, T samples.
+"""

@@ -1,0 +1,119 @@
+"""Files of sound: what is in one, its samples whole or in blocks, and writing.
+
+>>> from narrows.media import audio
+>>> audio.write("tone.flac", 0.1 * np.sin(np.arange(24_000) / 10)[None], 24_000)
+>>> audio.probe("tone.flac").seconds
+1.0
+>>> audio.read("tone.flac").samples.shape
+(1, 24000)
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from narrows.errors import InputError
+from narrows.media.audio_reader import AudioReader
+from narrows.media.audio_writer import AudioWriter
+from narrows.media.files import StrPath
+
+__all__ = ["SUFFIXES", "Audio", "AudioInfo", "AudioReader", "AudioWriter", "blocks", "probe", "read", "write"]
+
+SUFFIXES = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .m4a .mp4 .aac .webm .mka .mkv .mov .aif .aiff .au .caf .w64".split()
+)
+_BLOCK = 1 << 18  # samples; 1 MiB of float32 a channel
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file of sound holds."""
+
+    sample_rate: int  # Hz
+    channels: int
+    samples: int  # of one channel
+    format: str  # of the file, as the library that reads it calls it: "WAV", "FLAC", "mov,mp4,m4a,..."
+    codec: str  # of the sound: "PCM_16", "VORBIS", "aac", ...
+
+    @property
+    def seconds(self) -> float:
+        """The duration."""
+        return self.samples / self.sample_rate
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """Samples (C, T), float32 with full scale 1.0, and their rate in Hz."""
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+
+
+def probe(path: StrPath) -> AudioInfo:
+    """What a file of sound holds.
+
+    The number of samples is the header's where that is exact (WAV, FLAC, AIFF, Ogg, Opus, MP3 with a Xing header), else
+    it is counted by decoding the whole file. Raises MediaError as AudioReader does.
+    """
+    with AudioReader(path) as reader:
+        samples = reader.samples
+        if samples is None:
+            samples = sum(block.shape[1] for block in reader.blocks(_BLOCK))
+        return AudioInfo(reader.sample_rate, reader.channels, samples, reader.format, reader.codec)
+
+
+def read(path: StrPath) -> Audio:
+    """All samples of a file. Integers of b bits are divided by 2^(b - 1); floats are as they are, over 1 as well.
+
+    Raises MediaError as AudioReader does, and for NaN, infinity, damage or a missing end.
+    """
+    with AudioReader(path) as reader:
+        # Not into an array of the length that the header tells: a header may lie, and memory follows what was decoded.
+        parts = list(reader.blocks(_BLOCK))
+        samples = np.empty((reader.channels, sum(part.shape[1] for part in parts)), np.float32)
+        end = samples.shape[1]
+        while parts:  # from the back, so that each part can be freed as soon as it is copied
+            part = parts.pop()
+            samples[:, end - part.shape[1] : end] = part
+            end -= part.shape[1]
+        return Audio(samples, reader.sample_rate)
+
+
+def blocks(path: StrPath, samples: int = _BLOCK) -> Iterator[NDArray[np.float32]]:
+    """A file in blocks (C, `samples`) in order, the last one shorter; no more than one is held.
+
+    The file is opened at the first step. AudioReader does the same and also tells the rate. Raises what `read` raises.
+    """
+    with AudioReader(path) as reader:
+        yield from reader.blocks(samples)
+
+
+def write(
+    path: StrPath,
+    samples: ArrayLike | Iterable[ArrayLike],
+    sample_rate: int,
+    *,
+    overwrite: bool = False,
+    encoding: str | None = None,
+) -> None:
+    """Write samples (C, T), or an iterable of blocks (C, n), in the format that the suffix stands for.
+
+    Formats, encodings, clipping and errors are those of AudioWriter. The file appears when all of it is on the disk.
+    """
+    # A tensor can be iterated over as well, but its rows are channels and not blocks.
+    parts = iter([cast(ArrayLike, samples)] if hasattr(samples, "__array__") else cast(Iterable[ArrayLike], samples))
+    first = next(parts, ())
+    if len(np.shape(first)) != 2:
+        raise InputError(
+            f"samples have the shape {np.shape(first)}, and (channels, samples) is wanted; for mono: samples[None]"
+        )
+    channels = np.shape(first)[0]
+    with AudioWriter(
+        path, sample_rate=sample_rate, channels=channels, overwrite=overwrite, encoding=encoding
+    ) as writer:
+        for part in chain([first], parts):
+            writer.write(part)

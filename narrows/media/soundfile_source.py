@@ -1,0 +1,35 @@
+"""Sound by libsndfile: WAV, FLAC, AIFF, Ogg, Opus, CAF and its other formats."""
+
+from typing import BinaryIO
+
+import numpy as np
+import soundfile  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+UNKNOWN_LENGTH = 2**63 - 1  # what libsndfile says of a FLAC stream whose header leaves the length open
+
+
+class SoundfileSource:
+    """Decoded samples of an open file, in order.
+
+    Raises soundfile.LibsndfileError for what libsndfile cannot read.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        # By descriptor: with a path, libsndfile and soundfile would look at its suffix too.
+        file.seek(0)
+        self._file = soundfile.SoundFile(file.fileno(), closefd=False)
+        self.sample_rate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        self.samples: int | None = self._file.frames
+        self.format: str = self._file.format
+        self.codec: str = self._file.subtype
+
+    def read(self, samples: int) -> NDArray[np.float32]:
+        """The next samples (C, n), n < `samples` only at the end. Integers scale to [-1, 1), floats stay."""
+        block = self._file.read(samples, dtype="float32", always_2d=True)  # (n, C)
+        return np.ascontiguousarray(block.T)
+
+    def close(self) -> None:
+        """Free the decoder; the file itself stays open."""
+        self._file.close()

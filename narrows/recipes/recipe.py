@@ -1,0 +1,98 @@
+"""What a training run is made of. A recipe is a Python function with typed defaults that returns one of these."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from torch import nn
+
+from narrows.codecs.codec import Codec
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101); biases and norms do not decay."""
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.8, 0.99)
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps of the run and the learning rate over them: linear rise, constant, linear fall to `floor` of the full rate.
+
+    fall: share of the steps at the end in which the rate falls. validate_every: steps between validations, after each of
+    which the run is saved. average: decay of the running mean of the weights, which is what a run delivers.
+    """
+
+    steps: int = 200_000
+    rise: int = 200
+    fall: float = 0.3
+    floor: float = 0.02
+    validate_every: int = 1_000
+    average: float = 0.999
+
+    def rate(self, step: int) -> float:
+        """Share of the full learning rate at a step."""
+        left = (self.steps - step) / max(1, self.fall * self.steps)
+        return min(1.0, (step + 1) / self.rise, max(self.floor, left))
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """Discriminators: from step `start` on they learn at rate `lr`, and the codec learns from them.
+
+    width: channels of their first layers. score, features: weights of the two losses for the codec.
+    """
+
+    start: int = 100_000
+    lr: float = 2e-4
+    width: int = 32
+    score: float = 0.5
+    features: float = 1.0
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Folders of sound files, and how crops are drawn from them.
+
+    seconds, batch: of one crop, and crops a step. speeds: played-back rates drawn at random. workers: processes that read.
+    """
+
+    train: Path = Path("data/train")
+    valid: Path = Path("data/valid")
+    seconds: float = 1.0
+    batch: int = 16
+    speeds: tuple[float, ...] = (0.9, 1.0, 1.0, 1.1)
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole training run: everything but the machine and the folder it writes to.
+
+    losses: by name, weight and module of two signals (B, 1, T), decoded and given, to a scalar.
+    weights: of the losses that the bottleneck returns. discriminators: modules of a signal to features, scores last.
+    """
+
+    name: str
+    codec: Codec
+    sample_rate: int
+    data: Sound
+    losses: Mapping[str, tuple[float, nn.Module]]
+    weights: Mapping[str, float] = field(default_factory=lambda: {"commitment": 0.25})
+    discriminators: Sequence[nn.Module] = ()
+    optimizer: AdamW = AdamW()
+    schedule: Schedule = Schedule()
+    adversary: Adversary = Adversary()
+    seed: int = 0
+
+    def smoke(self) -> "Recipe":
+        """The same run cut down to seconds: every part of it is passed through once, nothing is learned."""
+        return replace(
+            self,
+            data=replace(self.data, seconds=0.5, batch=2, workers=0),
+            schedule=replace(self.schedule, steps=6, rise=2, validate_every=3),
+            adversary=replace(self.adversary, start=3),
+        )

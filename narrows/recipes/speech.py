@@ -1,0 +1,53 @@
+"""The recipe of the default speech model: 16 kHz mono, about 3 kbit/s, 1.5 with half of its codebooks."""
+
+from pathlib import Path
+
+from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
+from narrows.codecs.bottlenecks.fsq import FSQ
+from narrows.codecs.codec import Codec
+from narrows.recipes.discriminators.periods import MultiPeriodDiscriminator
+from narrows.recipes.discriminators.spectra import MultiSpectrumDiscriminator
+from narrows.recipes.losses.spectral import ComplexDistance, SpectralDistance
+from narrows.recipes.recipe import AdamW, Adversary, Recipe, Schedule, Sound
+
+SAMPLE_RATE = 16_000
+RESOLUTIONS = ((128, 0), (256, 32), (512, 64), (1024, 96), (2048, 128))  # samples of the window, mel bands
+
+
+def speech(
+    data: Sound = Sound(),
+    optimizer: AdamW = AdamW(),
+    schedule: Schedule = Schedule(),
+    adversary: Adversary = Adversary(),
+    waveform_weight: float = 0.5,
+    seed: int = 0,
+) -> Recipe:
+    """Train a speech codec of 50 frames a second and 6 codebooks of 1200 codes on folders of recordings.
+
+    data.train, data.valid: folders with sound files of any rate. optimizer, schedule, adversary: of the run.
+    waveform_weight: how much decoded waves are kept in step with the given ones. seed: of weights and data.
+    """
+    dim = 96
+    codec = Codec(
+        encoder=FrameEncoder(dim, width=384, depth=4, hop=160, fold=2),
+        bottleneck=FSQ(dim, levels=(8, 6, 5, 5), groups=6, dropout=0.2),
+        decoder=FrameDecoder(dim, width=384, depth=4, fine_width=384, fine_depth=4, hop=160, fold=2),
+    )
+    return Recipe(
+        name="speech",
+        codec=codec,
+        sample_rate=SAMPLE_RATE,
+        data=data,
+        losses={
+            "spectral": (1.0, SpectralDistance(SAMPLE_RATE, RESOLUTIONS)),
+            "waveform": (waveform_weight, ComplexDistance(512)),
+        },
+        optimizer=optimizer,
+        schedule=schedule,
+        adversary=adversary,
+        discriminators=[
+            *MultiPeriodDiscriminator(width=adversary.width // 2),
+            *MultiSpectrumDiscriminator(width=adversary.width),
+        ],
+        seed=seed,
+    )

@@ -1,0 +1,132 @@
+"""The training step: what the codec and its discriminators learn from one batch.
+
+    x ──▶ codec ──▶ y ──▶ losses(y, x) + bottleneck's losses + what discriminators say of y ──▶ codec's weights
+                    └──▶ discriminators(x), discriminators(y) ──▶ discriminators' weights
+"""
+
+import copy
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from narrows.recipes.data import Crops, Recordings
+from narrows.recipes.losses.adversarial import discriminator_loss, feature_loss, generator_loss
+from narrows.recipes.recipe import Recipe
+from narrows.recipes.scores import speech_scores
+
+LARGEST_GRADIENT = 1.0  # norm to which the gradients are cut
+
+
+class Training(lightning.LightningModule):
+    """A recipe as a Lightning module. `average` is the codec that the run delivers: a running mean of the trained weights.
+
+    An epoch is `validate_every` steps; crops are drawn by (seed, epoch, item), so a resumed run sees what it would have seen.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.automatic_optimization = False
+        self.codec = recipe.codec
+        self.average = copy.deepcopy(recipe.codec).requires_grad_(False).eval()
+        self.losses = nn.ModuleDict({name: module for name, (_, module) in recipe.losses.items()})
+        self.discriminators = nn.ModuleList(recipe.discriminators)
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self._recordings: Recordings | None = None
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Crops of this epoch."""
+        data, recipe = self.recipe.data, self.recipe
+        if self._recordings is None:
+            self._recordings = Recordings(data.train, recipe.sample_rate)
+        samples = round(data.seconds * recipe.sample_rate) // recipe.codec.stride * recipe.codec.stride
+        left = recipe.schedule.steps - int(self.step)
+        count = min(recipe.schedule.validate_every, left) * data.batch
+        crops = Crops(self._recordings, samples, count, (recipe.seed, self.current_epoch), data.speeds)
+        return DataLoader(crops, batch_size=data.batch, num_workers=data.workers, pin_memory=torch.cuda.is_available())
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        """Whole recordings (T,), one at a time."""
+        return DataLoader(Recordings(self.recipe.data.valid, self.recipe.sample_rate), batch_size=1)
+
+    def validation_step(self, x: Tensor, index: int) -> None:
+        """Mean over recordings x (1, T) of what the averaged codec makes of them."""
+        stride = self.recipe.codec.stride
+        x = x.unsqueeze(1)
+        padded = nn.functional.pad(x, (0, -x.shape[2] % stride))
+        y = self.average(padded).x[:, :, : x.shape[2]].float()
+        values = {name: loss(y, x) for name, loss in self.losses.items()}
+        values |= speech_scores(x[0, 0].cpu(), y[0, 0].cpu(), self.recipe.sample_rate)
+        self.log_dict({f"valid/{name}": value for name, value in values.items()}, prog_bar=True, batch_size=1)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """One optimiser for the codec, one for the discriminators."""
+        settings, adversary = self.recipe.optimizer, self.recipe.adversary
+        optimizers = [_adamw(self.codec, settings.lr, settings.betas, settings.weight_decay)]
+        if self.discriminators:
+            optimizers.append(_adamw(self.discriminators, adversary.lr, settings.betas, settings.weight_decay))
+        return optimizers
+
+    def training_step(self, x: Tensor, index: int) -> None:
+        """One step on crops x (B, 1, T)."""
+        step = int(self.step)
+        rate = self.recipe.schedule.rate(step)
+        optimizers: Any = self.optimizers()
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        against = bool(self.discriminators) and step >= self.recipe.adversary.start
+
+        reconstruction = self.codec(x)
+        y = reconstruction.x.float()
+        values = {name: self.losses[name](y, x) for name in self.losses} | reconstruction.quantized.losses
+        weights = {name: weight for name, (weight, _) in self.recipe.losses.items()} | dict(self.recipe.weights)
+        total = torch.stack([weights[name] * value for name, value in values.items()]).sum()
+        if against:
+            values["discriminators"] = self._learn(optimizers[1], self._judge_both(x, y.detach()), rate)
+            self.discriminators.requires_grad_(False)  # the codec's gradients go through them, not into them
+            real, fake = self._judge_both(x, y)
+            self.discriminators.requires_grad_(True)
+            values["score"], values["features"] = generator_loss(fake), feature_loss(real, fake)
+            adversary = self.recipe.adversary
+            total = total + adversary.score * values["score"] + adversary.features * values["features"]
+        self._descend(optimizers[0], total, self.recipe.optimizer.lr * rate, self.codec)
+        self._follow(step)
+        self.step += 1
+        self.log_dict({name: value.detach() for name, value in values.items()}, prog_bar=True)
+
+    def _judge_both(self, x: Tensor, y: Tensor) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+        return [judge(x) for judge in self.discriminators], [judge(y) for judge in self.discriminators]
+
+    def _learn(self, optimizer: Any, judged: tuple[list[list[Tensor]], list[list[Tensor]]], rate: float) -> Tensor:
+        loss = discriminator_loss(*judged)
+        self._descend(optimizer, loss, self.recipe.adversary.lr * rate, self.discriminators)
+        return loss
+
+    def _descend(self, optimizer: Any, loss: Tensor, lr: float, module: nn.Module) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        norm = nn.utils.clip_grad_norm_(module.parameters(), LARGEST_GRADIENT)
+        if norm.isfinite():  # a step that has gone astray is left out
+            optimizer.step()
+
+    @torch.no_grad()
+    def _follow(self, step: int) -> None:
+        """Move the average towards the codec; faster at first, so that it leaves its random start behind."""
+        decay = min(self.recipe.schedule.average, (1 + step) / (10 + step))
+        ours, theirs = self.average.state_dict(), self.codec.state_dict()
+        for name, value in ours.items():
+            if value.is_floating_point():
+                value.lerp_(theirs[name], 1 - decay)
+            else:
+                value.copy_(theirs[name])
+
+
+def _adamw(module: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float) -> torch.optim.AdamW:
+    matrices = [parameter for parameter in module.parameters() if parameter.ndim > 1]
+    vectors = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, betas=betas)

@@ -1,0 +1,219 @@
+"""Audio in, tokens out: an audio codec with resampling, channels, exact lengths and windows.
+
+    any rate, C channels ─ resample ─ C × (1, T) ─ windows ─ codec ─▶ Tokens ─▶ the same in reverse
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from narrows.bitstream import AudioExtent, Tables, read_header, split, stream_sizes
+from narrows.codecs.codec import Codec
+from narrows.errors import InputError, WrongModel
+from narrows.media import audio as media
+from narrows.tokenizers.resampling import Block, resampled
+from narrows.tokenizers.tokens import Tokens
+from narrows.tokenizers.windows import Window, cut
+
+LOWEST_RATE, HIGHEST_RATE, MOST_CHANNELS = 1_000, 384_000, 64
+Signal = Tensor | NDArray[np.floating]
+
+
+class AudioTokenizer:
+    """A codec for mono audio at `sample_rate` Hz, made to take recordings of any rate, channel count and length.
+
+    Channels are coded one by one. Long recordings are cut into windows of `window_seconds` whose results are the same as
+    those of the whole, so memory does not grow with length; `batch` windows run at once. tables: for entropy coding.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        sample_rate: int,
+        name: str = "custom",
+        fingerprint: str = "0" * 16,
+        tables: Tables | None = None,
+        window_seconds: float = 10.0,
+        batch: int = 1,
+    ) -> None:
+        self.codec, self.sample_rate, self.name, self.fingerprint = codec.eval(), sample_rate, name, fingerprint
+        reach = max(codec.encoder.reach, codec.decoder.reach)
+        self.window = max(round(window_seconds * self.frame_rate), 4 * reach)
+        self.tables, self.batch = tables, batch
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return self.sample_rate / self.codec.stride
+
+    @property
+    def codebooks(self) -> int:
+        """K, all codebooks."""
+        return len(self.codec.bottleneck.codebook_sizes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the codec's weights are, and where it computes."""
+        return next(self.codec.parameters()).device
+
+    def to(self, device: torch.device | str) -> "AudioTokenizer":
+        """Move the codec, and with it all computation, to another device."""
+        self.codec.to(device)
+        return self
+
+    def bitrate(self, codebooks: int | None = None) -> float:
+        """Nominal bits a second of one channel with the first `codebooks`."""
+        sizes = torch.tensor(self.codec.bottleneck.codebook_sizes[:codebooks], dtype=torch.float64)
+        return float(sizes.log2().sum()) * self.frame_rate
+
+    def codebooks_for(self, bitrate: float) -> int:
+        """The largest meaningful number of codebooks whose nominal rate is at most `bitrate` bits a second.
+
+        Raises InputError when not even the smallest fits; the message names the rates there are.
+        """
+        fitting = [k for k in self.codec.bottleneck.prefixes if self.bitrate(k) <= bitrate]
+        if not fitting:
+            rates = ", ".join(f"{self.bitrate(k) / 1000:.2f}" for k in self.codec.bottleneck.prefixes)
+            raise InputError(f"{bitrate / 1000:g} kbit/s given; {self.name} offers {rates}")
+        return max(fitting)
+
+    def encode(self, x: Signal, sample_rate: int, codebooks: int | None = None) -> Tokens:
+        """Audio (T,) or (C, T) of any floating type, full scale ±1, at `sample_rate` Hz, to Tokens.
+
+        codebooks: how many of the K to keep; all of them unless given.
+        Raises InputError for a wrong shape, rate or number of codebooks and for samples that are not finite.
+        """
+        block = _as_block(x)
+        return self.encode_blocks([block], block.shape[1], sample_rate, codebooks)
+
+    def encode_batch(self, signals: Sequence[Signal], sample_rate: int, codebooks: int | None = None) -> list[Tokens]:
+        """Each of several signals of different lengths to its Tokens, as `encode` gives them."""
+        return [self.encode(x, sample_rate, codebooks) for x in signals]
+
+    def encode_file(self, path: str | Path, codebooks: int | None = None) -> Tokens:
+        """A sound file to Tokens; the file is read block by block. Raises MediaError when it cannot be read."""
+        info = media.probe(path)
+        return self.encode_blocks(media.blocks(path), info.samples, info.sample_rate, codebooks)
+
+    @torch.inference_mode()
+    def encode_blocks(
+        self, blocks: Iterable[Block], samples: int, sample_rate: int, codebooks: int | None = None
+    ) -> Tokens:
+        """Blocks (C, n) that make up `samples` samples at `sample_rate` Hz to Tokens, in bounded memory."""
+        _check_size(samples, sample_rate)
+        books = self._check_books(codebooks)
+        frames = -(-max(1, -(-samples * self.sample_rate // sample_rate)) // self.codec.stride)
+        signal = resampled(blocks, sample_rate, self.sample_rate, frames * self.codec.stride)
+        windows = cut(frames, self.window, self.codec.encoder.reach)
+        pieces = []
+        for group, x in _batched(windows, signal, self.codec.stride, self.batch):  # x (n, C, samples of a window)
+            codes = self.codec.encode(x.flatten(0, 1).unsqueeze(1).to(self.device)).cpu()
+            for window, piece in zip(group, codes.unflatten(0, x.shape[:2]), strict=True):
+                pieces.append(piece[:, :books, window.kept])
+        bottleneck = self.codec.bottleneck
+        codes = torch.cat(pieces, 2)
+        extent = AudioExtent(sample_rate, samples, len(codes))
+        return Tokens(codes, bottleneck.radices[:books], extent, self.name, self.fingerprint)
+
+    def decode(self, tokens: Tokens) -> Tensor:
+        """Tokens to audio (C, T) float32 at the rate and of the length that the recording had.
+
+        Raises WrongModel for tokens of another model, InputError for codes that do not fit their extent.
+        """
+        return torch.from_numpy(np.concatenate(list(self.decode_blocks(tokens)), 1))
+
+    def decode_blocks(self, tokens: Tokens) -> Iterator[Block]:
+        """Tokens to blocks (C, n) of the recording, one after another, in bounded memory."""
+        self.check_model(tokens.model, tokens.fingerprint)
+        extent, frames = tokens.extent, tokens.codes.shape[2]
+        if frames != -(-max(1, -(-extent.samples * self.sample_rate // extent.sample_rate)) // self.codec.stride):
+            raise InputError(f"{frames} frames given for {extent.samples} samples at {extent.sample_rate} Hz, which they do not fit")
+        signal = self._decoded(tokens.codes)
+        return resampled(signal, self.sample_rate, extent.sample_rate, extent.samples)
+
+    @torch.inference_mode()
+    def _decoded(self, codes: Tensor) -> Iterator[Block]:
+        for window in cut(codes.shape[2], self.window, self.codec.decoder.reach):
+            x = self.codec.decode(codes[:, :, window.start : window.stop].to(self.device))  # (C, 1, T)
+            kept = slice(window.kept.start * self.codec.stride, window.kept.stop * self.codec.stride)
+            yield x[:, 0, kept].float().cpu().numpy()
+
+    def lost(self, sample_rate: int, channels: int) -> str | None:
+        """What this model cannot keep of a recording of that rate and channel count, in words; None when nothing."""
+        said = []
+        if sample_rate > self.sample_rate:
+            said.append(f"{self.name} keeps what is below {self.sample_rate / 2000:g} kHz, of {sample_rate / 2000:g}")
+        if channels > 1:
+            said.append(f"its {channels} channels are coded one by one, so their phases to each other may shift")
+        return "; ".join(said) or None
+
+    def compress(self, tokens: Tokens) -> bytes:
+        """Tokens to an .nrw stream, entropy-coded where the model has tables. Raises WrongModel for foreign tokens."""
+        self.check_model(tokens.model, tokens.fingerprint)
+        return tokens.compress(self.tables)
+
+    def decompress(self, data: bytes) -> Tokens:
+        """An .nrw stream to Tokens. Raises WrongModel, and what `Tokens.decompress` raises."""
+        header = read_header(data)
+        self.check_model(header.model, header.fingerprint.hex())
+        return Tokens.decompress(data, self.tables)
+
+    def check_model(self, model: str, fingerprint: str) -> None:
+        """Raise WrongModel unless this is the model, and these are the weights."""
+        if (model, fingerprint) != (self.name, self.fingerprint):
+            given, wanted = f"model {model} ({fingerprint})", f"{self.name} ({self.fingerprint})"
+            raise WrongModel(f"made with {given}, this is {wanted}; load the model that it was made with")
+
+    def tables_for(self, codes: Tensor) -> Tables:
+        """Frequency tables for entropy coding, fitted on codes (C, K, F) of training data."""
+        radices = self.codec.bottleneck.radices
+        return Tables.fit(split(codes.cpu().numpy(), radices), stream_sizes(radices))
+
+    def _check_books(self, codebooks: int | None) -> int:
+        books = self.codebooks if codebooks is None else codebooks
+        if books not in self.codec.bottleneck.prefixes:
+            raise InputError(f"{books} codebooks asked for; {self.name} offers {', '.join(map(str, self.codec.bottleneck.prefixes))}")
+        return books
+
+
+def _batched(
+    windows: list[Window], signal: Iterator[Block], stride: int, batch: int
+) -> Iterator[tuple[list[Window], Tensor]]:
+    """Groups of equally long windows with their samples (n, C, T), cut from a signal that is read once."""
+    held, offset = next(signal), 0  # samples [offset, offset + held.shape[1]) of the signal
+    for _, same in groupby(windows, lambda window: window.stop - window.start):
+        while group := list(islice(same, batch)):
+            begin, end = group[0].start * stride, group[-1].stop * stride
+            parts, have = [held[:, begin - offset :]], held.shape[1] + offset
+            while have < end:
+                parts.append(next(signal))
+                have += parts[-1].shape[1]
+            held, offset = np.concatenate(parts, 1), begin
+            cuts = [held[:, w.start * stride - offset : w.stop * stride - offset] for w in group]
+            yield group, torch.from_numpy(np.stack(cuts))
+
+
+def _check_size(samples: int, sample_rate: int) -> None:
+    if samples < 1:
+        raise InputError("a signal of 0 samples given, at least 1 wanted")
+    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
+        raise InputError(f"a sample rate of {sample_rate} Hz given, {LOWEST_RATE} to {HIGHEST_RATE} Hz wanted")
+
+
+def _as_block(x: Signal) -> Block:
+    array = x.detach().float().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    if array.dtype.kind != "f":
+        raise InputError(f"audio of type {array.dtype} given, floats with full scale 1 wanted; divide 16-bit samples by 32768")
+    array = array.astype(np.float32, copy=False)
+    block: Block = array[None] if array.ndim == 1 else array
+    if block.ndim != 2 or 0 in block.shape or len(block) > MOST_CHANNELS:
+        raise InputError(f"audio of shape {array.shape} given, (T,) or (1 to {MOST_CHANNELS} channels, T) wanted, T at least 1")
+    if not np.isfinite(block).all():
+        sample, channel = min((int(t), int(c)) for c, t in np.argwhere(~np.isfinite(block)))
+        raise InputError(f"sample {sample} of channel {channel} is {block[channel, sample]}; finite samples wanted")
+    return block

@@ -1,0 +1,151 @@
+import zlib
+from dataclasses import replace
+
+import pytest
+
+from narrows.bitstream import AudioExtent, ImageExtent, StreamHeader, VideoExtent, read_header
+from narrows.errors import DamagedStream, InputError, NewerStream, StreamError
+
+AUDIO = StreamHeader(
+    "speech", b"weights!", AudioExtent(24000, 3600 * 24000, 1), ((1000,),) * 6, (270000,), 75, 1, b"\1\2\3\4"
+)
+IMAGE = StreamHeader("picture", bytes(8), ImageExtent(480, 640, 3), ((289, 289, 289),), (30, 40), 8)
+VIDEO = StreamHeader("film", bytes(8), VideoExtent(100, 480, 640, 3, 30000, 1001), ((4096, 16),), (25, 30, 40), 1)
+LONG = replace(AUDIO, model="n" * 63, radices=tuple((2 + book,) * 8 for book in range(100)), steps=1)
+
+
+@pytest.mark.parametrize("header", [AUDIO, IMAGE, VIDEO, LONG, replace(AUDIO, model="größe 音")])
+def test_round_trip(header):
+    assert read_header(header.to_bytes()) == header
+    assert read_header(header.to_bytes() + b"chunks") == header
+
+
+def test_audio_header_is_small():
+    assert len(AUDIO.to_bytes()) <= 48
+    assert len(replace(AUDIO, tables_digest=None).to_bytes()) <= 44
+
+
+def test_facts():
+    assert AUDIO.shape == (1, 6, 270000)
+    assert AUDIO.coder == "rans"
+    assert IMAGE.coder == "raw"
+    assert AUDIO.codebook_sizes == (1000,) * 6
+    assert IMAGE.chunks == 4
+    assert [IMAGE.span(chunk) for chunk in range(4)] == [(0, 8), (8, 16), (16, 24), (24, 30)]
+    assert IMAGE.chunk_shape(3) == (1, 1, 6, 40)
+    assert replace(IMAGE, signals=2).positions(3) == 480
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": ""}, "model name"),
+        ({"model": "n" * 64}, "model name"),
+        ({"model": "a\x1b[2J"}, "printable"),
+        ({"fingerprint": b"short"}, "fingerprint has 5 bytes, want 8"),
+        ({"tables_digest": bytes(32)}, "tables_digest has 32 bytes"),
+        ({"radices": ()}, "0 codebooks"),
+        ({"radices": ((4097,),)}, "an alphabet of codebook 0 is 4097, want 1 to 4096"),
+        ({"grid": (0,)}, "a size of the grid is 0"),
+        ({"grid": ()}, "want 1 sizes"),
+        ({"grid": (3, 4)}, "want 1 sizes"),
+        ({"grid": (2**48 + 1,)}, "a size of the grid"),
+        ({"grid": (7.0,)}, "whole number"),
+        ({"grid": (2**40,), "steps": 1}, "chunks, want at most"),
+        ({"steps": 0}, "steps is 0"),
+        ({"steps": 200_000}, "200000 steps make chunks of 1200000 digits"),
+        ({"signals": 0}, "signals is 0"),
+        ({"signals": True}, "whole number"),
+    ],
+)
+def test_refused_fields(change, message):
+    with pytest.raises(InputError, match=message):
+        replace(AUDIO, **change)
+
+
+@pytest.mark.parametrize(
+    "extent", [lambda: AudioExtent(0, 1, 1), lambda: AudioExtent(8000, 0, 1), lambda: ImageExtent(1, 1, 256)]
+)
+def test_refused_extents(extent):
+    with pytest.raises(InputError, match="want 1 to"):
+        extent()
+
+
+def test_steps_beyond_the_grid_make_one_chunk():
+    assert replace(AUDIO, grid=(10,)).chunks == 1
+
+
+def signed(data):
+    return bytes(data) + zlib.crc32(data).to_bytes(4, "little")
+
+
+def test_every_bit_flip_and_truncation():
+    data = AUDIO.to_bytes()
+    for length in range(len(data)):
+        with pytest.raises(StreamError):
+            read_header(data[:length])
+    for bit in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(StreamError):
+            read_header(bytes(changed))
+
+
+def test_newer_version_names_both_and_claims_no_damage():
+    with pytest.raises(NewerStream, match=r"version 2, this library reads 1; update") as caught:
+        read_header(b"\x8eNRW\x02 of whatever form")
+    assert "damage" not in str(caught.value)
+
+
+def test_version_zero():
+    with pytest.raises(DamagedStream, match="version 0"):
+        read_header(b"\x8eNRW\x00")
+
+
+@pytest.mark.parametrize("data", [b"RIFF....WAVE", b"\x0eNRW\x01", b"text", b"\xff"])
+def test_no_stream_at_all(data):
+    with pytest.raises(StreamError, match=r"this is no \.nrw stream: it begins with"):
+        read_header(data)
+
+
+def test_nothing():
+    with pytest.raises(DamagedStream, match="0 bytes"):
+        read_header(b"")
+
+
+# Offsets in AUDIO: 5 medium and coder, 6 name, 13 fingerprint, 21 digest, 25 rate, 28 samples, 32 channels, 33 signals,
+# 34 codebooks, 35 run, 36 digits, 37 radix, 39 grid, 42 steps, 43 checksum.
+LIES = {
+    "medium 4": (5, b"\x41", 1),
+    "coder 2": (5, b"\x12", 1),
+    "name not utf-8": (7, b"\xff", 1),
+    "no name": (6, b"\0", 1),
+    "name of 64 bytes": (6, b"\x40", 1),
+    "rate 0": (25, b"\0", 3),
+    "rate 2^40": (25, b"\x80\x80\x80\x80\x80\x40", 3),
+    "samples 2^62": (28, b"\x80" * 8 + b"\x40", 4),
+    "samples padded": (28, b"\x81\x00", 4),
+    "256 channels": (32, b"\x80\x02", 1),
+    "2^40 codebooks": (34, b"\x80\x80\x80\x80\x80\x40", 1),
+    "no codebooks": (34, b"\0", 4),
+    "a run of none": (35, b"\0", 1),
+    "a run beyond the codebooks": (35, b"\7", 1),
+    "2^20 digits": (36, b"\x80\x80\x40", 1),
+    "no digits": (36, b"\0", 3),
+    "alphabet 0": (37, b"\0", 2),
+    "alphabet 2^30": (37, b"\x80\x80\x80\x80\x04", 2),
+    "runs not merged": (35, b"\3\1\xe8\7\3\1\xe8\7", 4),
+    "grid 0": (39, b"\0", 3),
+    "grid 2^60": (39, b"\x80" * 8 + b"\x10", 3),
+    "steps 0": (42, b"\0", 1),
+    "steps 2^47": (42, b"\x80" * 6 + b"\x20", 1),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_lies_with_a_right_checksum(name):
+    offset, lie, length = LIES[name]
+    data = AUDIO.to_bytes()[:-4]
+    assert read_header(signed(data)) == AUDIO
+    with pytest.raises(DamagedStream):
+        read_header(signed(data[:offset] + lie + data[offset + length :]))

@@ -1,0 +1,227 @@
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from narrows.bitstream import AudioExtent, Damage, StreamHeader, Tables, inspect, quantize, read, recover, write
+from narrows.bitstream.framing import Framing
+from narrows.errors import DamagedStream, InputError, StreamError, WrongModel
+
+
+@pytest.fixture(params=[False, True], ids=["rans", "raw"])
+def stream(request, make):
+    """header, codes, tables, bytes, and where each chunk begins and the last ends."""
+    header, codes, tables = make(raw=request.param)
+    data = write(header, codes, tables)
+    return header, codes, tables, data, [*Framing(header).locate(memoryview(data)).tolist(), len(data)]
+
+
+def flip(data, *places):
+    changed = bytearray(data)
+    for place in places:
+        changed[place] ^= 0x10
+    return bytes(changed)
+
+
+def lost(header, codes, damaged):
+    """The codes that remain when these chunks are lost."""
+    left = codes.copy()
+    for chunk in damaged:
+        start, stop = header.span(chunk)
+        left[:, :, start:stop] = -1
+    return left
+
+
+def test_nothing_is_lost(stream):
+    _, codes, tables, data, _ = stream
+    recovered = recover(data, tables)
+    assert recovered.damaged == ()
+    assert np.array_equal(recovered.codes, codes)
+
+
+def test_any_damaged_byte_costs_its_chunk_only(stream):
+    header, codes, tables, data, starts = stream
+    for place in range(starts[0], len(data)):
+        chunk = next(index for index in range(4) if place < starts[index + 1])
+        recovered = recover(flip(data, place), tables)
+        assert recovered.damaged == (Damage(chunk, chunk, *header.span(chunk)),)
+        assert np.array_equal(recovered.codes, lost(header, codes, [chunk]))
+
+
+def test_neighbours_are_one_span(stream):
+    header, codes, tables, data, starts = stream
+    recovered = recover(flip(data, starts[1], starts[3] - 1), tables)
+    assert recovered.damaged == (Damage(1, 2, 6, 18),)
+    assert np.array_equal(recovered.codes, lost(header, codes, [1, 2]))
+
+
+def test_first_and_last(stream):
+    header, codes, tables, data, starts = stream
+    recovered = recover(flip(data, starts[0] + 1, len(data) - 1), tables)
+    assert recovered.damaged == (Damage(0, 0, 0, 6), Damage(3, 3, 18, 22))
+    assert np.array_equal(recovered.codes, lost(header, codes, [0, 3]))
+
+
+def test_every_truncation(stream):
+    header, codes, tables, data, starts = stream
+    for length in range(starts[1], len(data)):
+        whole = next(index for index in range(4) if length < starts[index + 1])
+        recovered = recover(data[:length], tables)
+        assert recovered.damaged == (Damage(whole, 3, 6 * whole, 22),)
+        assert np.array_equal(recovered.codes, lost(header, codes, range(whole, 4)))
+    for length in range(starts[0], starts[1]):
+        with pytest.raises(DamagedStream, match="none of 4 chunks is whole"):
+            recover(data[:length], tables)
+
+
+def test_bytes_missing_or_added_in_the_middle(make):
+    header, codes, tables = make()
+    data = write(header, codes, tables)
+    start = Framing(header).locate(memoryview(data)).tolist()[1]
+    for changed in (data[: start + 7] + data[start + 9 :], data[: start + 7] + b"more" + data[start + 7 :]):
+        recovered = recover(changed, tables)
+        assert recovered.damaged == (Damage(1, 1, 6, 12),)
+        assert np.array_equal(recovered.codes, lost(header, codes, [1]))
+
+
+def test_a_chunk_is_missing(make):
+    header, codes, tables = make()
+    data = write(header, codes, tables)
+    starts = Framing(header).locate(memoryview(data)).tolist()
+    recovered = recover(data[: starts[1]] + data[starts[2] :], tables)
+    assert recovered.damaged == (Damage(1, 1, 6, 12),)
+    assert np.array_equal(recovered.codes, lost(header, codes, [1]))
+
+
+def test_kept_as_received(make):
+    header, codes, _ = make(raw=True)
+    data = write(header, codes)
+    starts = Framing(header).locate(memoryview(data)).tolist()
+    changed = bytearray(data)
+    changed[starts[1] + 4] ^= 1  # the lowest bit of the first code of chunk 1
+    recovered = recover(changed, keep=True)
+    assert recovered.damaged == (Damage(1, 1, 6, 12),)
+    expected = codes.copy()
+    expected[0, 0, 6] ^= 1
+    assert np.array_equal(recovered.codes, expected)
+    assert (recover(changed).codes[:, :, 6:12] == -1).all()
+
+
+def test_kept_codes_outside_their_codebook_are_unknown(make):
+    header, codes, _ = make(raw=True)
+    data = bytearray(write(header, codes))
+    start = Framing(header).locate(memoryview(data)).tolist()[1] + 4
+    data[start] |= 0x1F  # 5 bits: code 31 of 20
+    assert recover(data, keep=True).codes[0, 0, 6] == -1
+
+
+def test_all_chunks_damaged(stream):
+    header, _, tables, data, starts = stream
+    changed = flip(data, *(start - 1 for start in starts[1:]))
+    with pytest.raises(DamagedStream, match="none of 4 chunks is whole"):
+        recover(changed, tables)
+    if header.coder == "raw":
+        assert recover(changed, keep=True).damaged == (Damage(0, 3, 0, 22),)
+
+
+def test_keep_is_for_raw_streams(make):
+    header, codes, tables = make()
+    with pytest.raises(InputError, match="keep=True is for raw streams"):
+        recover(write(header, codes, tables), tables, keep=True)
+
+
+def test_right_checksum_over_nonsense(make):
+    header, codes, tables = make()
+    data = write(header, codes, tables)
+    start = Framing(header).locate(memoryview(data)).tolist()[3]
+    recovered = recover(data[:start] + Framing(header).wrap(3, b"\xff" * 60), tables)
+    assert recovered.damaged == (Damage(3, 3, 18, 22),)
+
+
+def test_a_damaged_header_is_beyond_help(stream):
+    _, _, tables, data, starts = stream
+    for place in range(starts[0]):
+        with pytest.raises(StreamError):
+            recover(flip(data, place), tables)
+
+
+def test_other_tables(make):
+    header, codes, tables = make()
+    with pytest.raises(WrongModel):
+        recover(write(header, codes, tables), make(seed=1)[2])
+
+
+def test_inspect(stream):
+    header, _, _, data, starts = stream
+    report = inspect(data)
+    assert report.header == header
+    assert report.sound
+    assert report.header_bytes == starts[0]
+    assert report.framing_bytes == 4 * (4 if header.coder == "raw" else 5)
+    assert report.header_bytes + report.framing_bytes + report.payload_bytes == len(data)
+    damaged = inspect(flip(data, starts[2]))
+    assert damaged.damaged == (Damage(2, 2, 12, 18),)
+    assert damaged.damaged_bytes == starts[3] - starts[2]
+    assert not damaged.sound
+
+
+def test_inspect_sees_what_was_appended(stream):
+    data = stream[3]
+    report = inspect(data + b"12345")
+    assert report.damaged == ()
+    assert report.damaged_bytes == 5
+    assert not report.sound
+
+
+def test_inspect_of_a_lying_header_is_quick(make):
+    header, codes, tables = make()
+    body = write(header, codes, tables)[len(header.to_bytes()) :]
+    false = replace(header, grid=(2**31,), steps=1)
+    begun = time.perf_counter()
+    assert inspect(false.to_bytes() + body).damaged == (Damage(0, 2**31 - 1, 0, 2**31),)
+    assert time.perf_counter() - begun < 2
+
+
+def test_the_search_ends():
+    """A megabyte that looks like chunks at every byte is given up within the budget."""
+    tables = Tables((quantize(np.ones(4096)),))
+    header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((4096,),), (2**30,), 2**20, 1, tables.digest[:4])
+    noise = np.random.default_rng(0).integers(0, 256, 2**20, np.uint8).tobytes()
+    begun = time.perf_counter()
+    assert len(inspect(header.to_bytes() + noise).damaged) == 1
+    assert time.perf_counter() - begun < 10
+
+
+def test_any_number_of_sound_chunks():
+    """Only what is not found costs the search anything."""
+    tables = Tables((quantize([60000, 1]),))
+    header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((2,),), (300_000,), 1, 1, tables.digest[:4])
+    framing = Framing(header)
+    data = header.to_bytes() + b"".join(framing.wrap(chunk, b"") for chunk in range(300_000))
+    assert inspect(data).sound
+
+
+def test_length_of_a_large_chunk_is_damaged():
+    """The chunks after it are found byte by byte."""
+    rng = np.random.default_rng(0)
+    tables = Tables((quantize(np.ones(256)),))
+    header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((256,),), (60_000,), 20_000, 1, tables.digest[:4])
+    data = write(header, rng.integers(0, 256, (1, 1, 60_000)), tables)
+    start = Framing(header).locate(memoryview(data)).tolist()[1]
+    assert inspect(flip(data, start)).damaged == (Damage(1, 1, 20_000, 40_000),)
+
+
+def test_long_loss_of_large_chunks():
+    """Payload damage in many chunks in a row is stepped over by their lengths."""
+    rng = np.random.default_rng(0)
+    tables = Tables((quantize(np.ones(256)),))
+    header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((256,),), (400_000,), 20_000, 1, tables.digest[:4])
+    codes = rng.integers(0, 256, (1, 1, 400_000))
+    data = write(header, codes, tables)
+    starts = Framing(header).locate(memoryview(data)).tolist()
+    changed = flip(data, *(start + 10_000 for start in starts[3:15]))
+    recovered = recover(changed, tables)
+    assert recovered.damaged == (Damage(3, 14, 60_000, 300_000),)
+    assert np.array_equal(recovered.codes, lost(header, codes, range(3, 15)))
+    assert np.array_equal(read(data, tables), codes)

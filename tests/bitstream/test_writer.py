@@ -1,0 +1,108 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from narrows.bitstream import AudioExtent, StreamHeader, Tables, Writer, quantize, read, write
+from narrows.errors import InputError
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("step", [1, 4, 6, 13, 22])
+def test_parts_are_the_whole(make, raw, step):
+    header, codes, tables = make(raw=raw)
+    writer = Writer(header, tables)
+    parts = [writer.push(codes[:, :, at : at + step]) for at in range(0, 22, step)]
+    writer.finish()
+    assert b"".join(parts) == write(header, codes, tables)
+
+
+def test_bytes_come_with_the_step_that_completes_a_chunk(make):
+    header, codes, tables = make()
+    writer = Writer(header, tables)
+    assert writer.push(codes[:, :, :1]) == header.to_bytes()
+    assert writer.push(codes[:, :, 1:5]) == b""
+    assert writer.push(codes[:, :, 5:6]) != b""
+
+
+def test_what_was_pushed_may_be_reused(make):
+    header, codes, tables = make()
+    writer = Writer(header, tables)
+    part = codes[:, :, :3].copy()
+    data = writer.push(part)
+    part[:] = 0
+    assert data + writer.push(codes[:, :, 3:]) == write(header, codes, tables)
+
+
+def test_a_refused_push_changes_nothing(make):
+    header, codes, tables = make()
+    writer = Writer(header, tables)
+    data = writer.push(codes[:, :, :8])
+    wrong = codes[:, :, 8:].copy()
+    wrong[1, 0, 3] = 20
+    for bad in (wrong, codes, codes[:1, :, 8:], codes[:, :2, 8:], codes[:, :, :0], codes[:, :, 8:] + 0.0):
+        with pytest.raises(InputError):
+            writer.push(bad)
+    assert data + writer.push(codes[:, :, 8:]) == write(header, codes, tables)
+
+
+def test_too_few_and_too_many(make):
+    header, codes, tables = make()
+    writer = Writer(header, tables)
+    writer.push(codes[:, :, :20])
+    with pytest.raises(InputError, match="20 of 22 grid steps"):
+        writer.finish()
+    with pytest.raises(InputError, match="24 grid steps were pushed, the header says 22"):
+        writer.push(codes[:, :, :4])
+    writer.push(codes[:, :, 20:])
+    writer.finish()
+    with pytest.raises(InputError, match="23 grid steps"):
+        writer.push(codes[:, :, :1])
+
+
+def test_tables_must_be_those_of_the_header(make):
+    header, codes, tables = make()
+    with pytest.raises(InputError, match="needs the tables"):
+        write(header, codes)
+    with pytest.raises(InputError, match="the header names the tables"):
+        write(header, codes, make(seed=1)[2])
+    with pytest.raises(InputError, match="for a raw stream"):
+        write(make(raw=True)[0], codes, tables)
+
+
+def test_tables_of_other_alphabets(make):
+    header, codes, _ = make()
+    tables = Tables((quantize([1, 2, 3]),))
+    other = StreamHeader(**{**vars(header), "tables_digest": tables.digest[:4]})
+    with pytest.raises(InputError, match=r"names alphabets \(20, 6, 7, 1\), the tables have \(3,\)"):
+        write(other, codes, tables)
+
+
+def test_shape_must_be_that_of_the_header(make):
+    header, codes, tables = make()
+    with pytest.raises(InputError, match=r"shape \(2, 3, 21\), the header says \(2, 3, 22\)"):
+        write(header, codes[:, :, 1:], tables)
+
+
+def test_memory_is_flat():
+    """A file of 8 million codes, 64 MB as int64, goes through in less than 3 MB."""
+    tables = Tables((quantize(np.ones(1000)),))
+    header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((1000,),), (8_000_000,), 50_000, 1, tables.digest[:4])
+    part = np.random.default_rng(0).integers(0, 1000, (1, 1, 20_000))
+    writer = Writer(header, tables)
+    tracemalloc.start()
+    try:
+        sizes = [len(writer.push(part)) for _ in range(400)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    writer.finish()
+    assert sum(sizes) == pytest.approx(8e6 * np.log2(1000) / 8, rel=0.001)
+    assert peak < 3e6
+
+
+def test_prefix_of_the_codebooks(make):
+    header, codes, tables = make()
+    short = StreamHeader(**{**vars(header), "radices": header.radices[:2]})
+    data = write(short, codes[:, :2], tables)
+    assert np.array_equal(read(data, tables), codes[:, :2])
