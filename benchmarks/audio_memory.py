@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from common import codec_script, emit, measured, run, show, sound_files
+from common import codec_script, emit, fail, measured, run, show, sound_files
 from numpy.typing import NDArray
 
 RATE = 16_000  # Hz
@@ -48,13 +48,17 @@ def main() -> None:
                 records.append(setting | {"step": step} | _cost(command, seconds))
         for record in records:
             emit(record)
-        for step in _steps(arguments.model, Path()):
+        for step in dict.fromkeys(record["step"] for record in records[1:]):
             peaks = [record["peak_mib"] for record in records if record["step"] == step]
-            emit(setting | {"growth_of": step, "seconds": durations, "mib": peaks[-1] - peaks[0]})
+            emit(
+                setting
+                | {"growth_of": step, "from_s": durations[0], "to_s": durations[-1], "mib": peaks[-1] - peaks[0]}
+            )
         show(records, ["step", "seconds", "peak_mib", "wall_s", "cpu_s", "x_realtime_wall"])
         check = setting | _windows_against_whole(arguments.model, recordings[durations[0]])
         emit(check)
-        print(f"windows against whole: {check['different']} of {check['codes']} codes differ", file=sys.stderr)
+        counts = f"{check['different']} of {check['codes']} codes differ in {check['windows']} windows"
+        print(f"windows against whole, {durations[0]} s: {counts}", file=sys.stderr)
 
 
 def _steps(model: str, path: Path) -> dict[str, list[str]]:
@@ -99,27 +103,33 @@ def _speech(data: Path) -> Iterator[NDArray[np.float32]]:
     for path in cycle(sound_files(data)):
         x, rate = soundfile.read(path, dtype="float32", always_2d=True)
         if len(x) == 0:
-            sys.exit(f"{path} is empty; take it out of {data}")
+            fail(f"{path} is empty; take it out of {data}")
         yield soxr.resample(x.mean(1), rate, RATE)
 
 
-def _windows_against_whole(model: str, path: Path) -> dict[str, float | int]:
+def _windows_against_whole(model: str, path: Path) -> dict[str, str | float | int]:
     """How many codes of a file differ between the windows of `encode_file` and one pass over all of it."""
     import torch  # only now: a parent's memory counts as its children's
 
     import narrows
+    from narrows.tokenizers.windows import cut
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     tokenizer = narrows.load(model)
     if tokenizer.sample_rate != RATE:
-        sys.exit(f"{model} works at {tokenizer.sample_rate} Hz; this check needs a model at {RATE} Hz")
+        fail(f"{model} works at {tokenizer.sample_rate} Hz; this check needs a model at {RATE} Hz")
     x, _ = soundfile.read(path, dtype="float32")
     signal = torch.from_numpy(np.pad(x, (0, -len(x) % tokenizer.codec.stride)))
     with torch.inference_mode():
         whole = tokenizer.codec.encode(signal[None, None])  # (1, K, F)
-    windows = tokenizer.encode_file(path).codes
-    record = {"window_seconds": tokenizer.window / tokenizer.frame_rate, "seconds": len(x) / RATE}
-    return {**record, "codes": whole.numel(), "different": int((windows != whole).sum())}
+    codes = tokenizer.encode_file(path).codes
+    windows = len(cut(codes.shape[2], tokenizer.window, tokenizer.codec.encoder.reach))
+    record: dict[str, str | float | int] = {
+        "check": "windows against whole",
+        "seconds": len(x) / RATE,
+        "windows": windows,
+    }
+    return {**record, "codes": whole.numel(), "different": int((codes != whole).sum())}
 
 
 if __name__ == "__main__":

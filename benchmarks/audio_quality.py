@@ -80,7 +80,7 @@ def _measure(path: Path, points: Sequence[Point]) -> list[Row]:
         x, delay = aligned(coded.x, reference)
         row: Row = {"file": path.name, "point": point.name, "seconds": len(reference) / RATE}
         row |= {"file_bytes": coded.file_bytes, "payload_bytes": coded.payload_bytes, "delay": delay}
-        rows.append(row | scores(reference, x))
+        rows.append({**row, **scores(reference, x)})
     return rows
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from common import emit, run, show
@@ -96,7 +96,7 @@ def _encodec() -> Callable[[], tuple[Timing, Timing]]:
     from transformers import EncodecConfig, EncodecModel
 
     torch.manual_seed(SEED)
-    model = EncodecModel(EncodecConfig()).eval()
+    model: Any = EncodecModel(EncodecConfig()).eval()  # type: ignore[no-untyped-call]
     for layer in model.quantizer.layers:
         layer.codebook.embed.normal_()  # they are zero until trained
     clip = _clip(model.config.sampling_rate)[None]  # (1, 1, T)
@@ -136,7 +136,7 @@ def _summary(timings: Sequence[Timing]) -> dict[str, float]:
 
 def _ratios(rounds: dict[str, Rounds], part: Callable[[tuple[Timing, Timing]], Timing]) -> dict[str, float]:
     """How many times longer EnCodec took than narrows, round by round."""
-    record = {}
+    record: dict[str, float] = {}
     for clock in ("wall", "cpu"):
         pairs = zip(rounds["encodec"], rounds["narrows"], strict=True)
         ratios = [getattr(part(theirs), clock) / getattr(part(ours), clock) for theirs, ours in pairs]

@@ -10,6 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+
+from narrows.errors import NarrowsError
 
 PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in one unit of ru_maxrss
 MIB = 2**20
@@ -27,7 +30,7 @@ class Cost:
 def measured(command: Sequence[str]) -> tuple[Cost, str]:
     """Run a command in a fresh process; what it cost, and what it printed on both outputs. Exits if the command fails.
 
-    A child starts with the peak memory of its parent on record, so a script that measures memory must stay small itself.
+    A child starts with the peak memory of its parent on record, so a script that measures memory stays small itself.
     """
     with tempfile.TemporaryFile("w+") as output:
         begin = time.perf_counter()
@@ -39,7 +42,7 @@ def measured(command: Sequence[str]) -> tuple[Cost, str]:
         printed = output.read()
     if child.returncode:
         last = (printed.strip() or "it printed nothing").splitlines()[-1]
-        sys.exit(f"{' '.join(command)!r} ended with {child.returncode}: {last}")
+        fail(f"{' '.join(command)!r} ended with {child.returncode}: {last}")
     return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * PEAK_UNIT / MIB), printed
 
 
@@ -47,7 +50,7 @@ def codec_script() -> str:
     """Path of the command `codec` that belongs to this Python."""
     path = shutil.which("codec", path=str(Path(sys.executable).parent)) or shutil.which("codec")
     if path is None:
-        sys.exit("no command `codec` beside this Python; install narrows first: pip install -e .")
+        fail("no command `codec` beside this Python; install narrows first: pip install -e .")
     return path
 
 
@@ -55,7 +58,7 @@ def sound_files(folder: Path) -> list[Path]:
     """The lossless sound files below a folder, sorted by name. Exits if there are none."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".wav", ".flac"})
     if not found:
-        sys.exit(f"{folder} has no .wav and no .flac file; give a folder of recordings with --data")
+        fail(f"{folder} has no .wav and no .flac file; give a folder of recordings with --data")
     return found
 
 
@@ -87,12 +90,15 @@ def _cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def fail(message: str) -> NoReturn:
+    """Say in one line on standard error what went wrong, and exit with 2."""
+    print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
 def run(main: Callable[[], None]) -> None:
     """Call a benchmark's main; errors of the library, of files and of packages become one line and exit code 2."""
-    from narrows.errors import NarrowsError
-
     try:
         main()
     except (NarrowsError, OSError, ImportError) as error:
-        print(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        fail(str(error))

@@ -29,10 +29,10 @@ def aligned(x: Signal, reference: Signal) -> tuple[Signal, int]:
 
     The delay is where the cross-correlation within 50 ms either way is largest; missing samples are zeros.
     """
-    size = len(x) + len(reference)
+    size = max(len(x) + len(reference), 2 * LONGEST_DELAY + 1)
     correlation = np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(reference, size).conj(), size)
-    around = np.concatenate((correlation[-LONGEST_DELAY:], correlation[: LONGEST_DELAY + 1]))
-    delay = int(around.argmax()) - LONGEST_DELAY
+    delays = sorted(range(-LONGEST_DELAY, LONGEST_DELAY + 1), key=abs)  # of equals, the one nearest to 0
+    delay = delays[int(correlation[delays].argmax())]
     moved = x[delay:] if delay > 0 else np.pad(x, (-delay, 0))
     result = np.zeros_like(reference)
     kept = min(len(moved), len(reference))
@@ -86,8 +86,10 @@ METRICS: dict[str, Callable[[Signal, Signal], float]] = {
 
 
 def scores(reference: Signal, x: Signal) -> dict[str, float | None]:
-    """Every metric of two signals of one length; None where a metric failed or is not finite."""
-    result: dict[str, float | None] = {}
+    """Every metric of two signals of one length; None where it failed or is not finite, and for a silent reference."""
+    result: dict[str, float | None] = dict.fromkeys(METRICS)
+    if not reference.any():
+        return result
     for name, metric in METRICS.items():
         try:
             with warnings.catch_warnings():

@@ -1,8 +1,8 @@
 """narrows: neural codecs and tokenizers for audio, image and video.
 
-    media ──▶ encoder ──▶ bottleneck ──▶ decoder ──▶ media
-                             │  ▲
-                      codes / latents            tokens for a generative model, bytes for a file
+media ──▶ encoder ──▶ bottleneck ──▶ decoder ──▶ media
+                         │  ▲
+                  codes / latents            tokens for a generative model, bytes for a file
 """
 
 from importlib import import_module

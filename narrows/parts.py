@@ -29,7 +29,9 @@ def part(name: str) -> Callable[[Class], Class]:
 
     def register(cls: Class) -> Class:
         if name in _PARTS:
-            raise PartError(f"the part {name!r} is registered already, by {_PARTS[name].__qualname__}; choose another name")
+            raise PartError(
+                f"the part {name!r} is registered already, by {_PARTS[name].__qualname__}; choose another name"
+            )
         signature = inspect.signature(cls)
         for parameter in signature.parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):

@@ -58,11 +58,12 @@ class StreamHeader:
     tables_digest: bytes | None = None
 
     def __post_init__(self) -> None:
-        name = self.model.encode()
-        if not 1 <= len(name) <= MAX_NAME or not self.model.isprintable():
+        if not self.model.isprintable() or not 1 <= len(self.model.encode()) <= MAX_NAME:
             raise InputError(f"model name is {self.model!r}, want 1 to {MAX_NAME} bytes of printable text")
-        if len(self.fingerprint) != FINGERPRINT:
-            raise InputError(f"fingerprint has {len(self.fingerprint)} bytes, want {FINGERPRINT}")
+        if not isinstance(self.fingerprint, bytes) or len(self.fingerprint) != FINGERPRINT:
+            raise InputError(
+                f"fingerprint is {self.fingerprint!r}, want {FINGERPRINT} bytes; bytes.fromhex() makes them"
+            )
         if self.tables_digest is not None and len(self.tables_digest) != DIGEST:
             raise InputError(f"tables_digest has {len(self.tables_digest)} bytes, want digest[:{DIGEST}] or None")
         check_radices(self.radices)

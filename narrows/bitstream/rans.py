@@ -10,7 +10,7 @@ that decoding runs forward.
 
 import math
 
-import constriction  # type: ignore[import-untyped]
+import constriction
 import numpy as np
 from numpy.typing import NDArray
 

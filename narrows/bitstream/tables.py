@@ -141,6 +141,11 @@ class Tables:
             words += [table.size, *table.tolist()]
         return hashlib.sha256(np.array(words, "<u4").tobytes()).digest()
 
+    @property
+    def entropies(self) -> tuple[float, ...]:
+        """Bits a symbol of each stream, where symbols are as frequent as the tables say."""
+        return tuple(float((t / TOTAL * (PRECISION - np.log2(t))).sum()) for t in self.frequencies)
+
     def estimated_bits(self, symbols: Sequence[NDArray[np.integer]]) -> float:
         """The cross-entropy of symbol streams under the tables, in bits: what an ideal coder would spend.
 

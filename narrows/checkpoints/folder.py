@@ -1,10 +1,10 @@
 """A checkpoint on disk: a folder that holds all that a tokenizer needs, and nothing that runs.
 
-    config.json           format, name, medium, sample rate, and the codec as nested parts
-    model.safetensors     the weights, half precision
-    tables.safetensors    frequency tables for entropy coding (optional)
-    README.md             the card: what it was trained on, for how long, how it scores, its licence
-    evaluation.json       the numbers of the card
+config.json           format, name, medium, sample rate, and the codec as nested parts
+model.safetensors     the weights, half precision
+tables.safetensors    frequency tables for entropy coding (optional)
+README.md             the card: what it was trained on, for how long, how it scores, its licence
+evaluation.json       the numbers of the card
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
+from torch import Tensor
 
 from narrows import codecs  # registers every part that a config may name  # noqa: F401
 from narrows.bitstream.tables import Tables
@@ -73,10 +73,14 @@ def read(folder: str | Path) -> Checkpoint:
     except ModelError:
         raise
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{folder / 'model.safetensors'} cannot be read: {error}; fetch the checkpoint again") from error
+        raise ModelError(
+            f"{folder / 'model.safetensors'} cannot be read: {error}; fetch the checkpoint again"
+        ) from error
     except (NarrowsError, RuntimeError) as error:
         raise ModelError(f"{folder / 'config.json'} describes no codec of this version: {error}") from error
-    codec.load_state_dict({key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in weights.items()})
+    codec.load_state_dict(
+        {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in weights.items()}
+    )
     return Checkpoint(
         name=config["name"],
         medium=config["medium"],
@@ -98,14 +102,18 @@ def fingerprint(folder: str | Path) -> str:
 def _config(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_CONFIG:
-            raise ModelError(f"{path} has {path.stat().st_size} bytes, more than a config ever has; fetch the checkpoint again")
+            raise ModelError(
+                f"{path} has {path.stat().st_size} bytes, more than a config ever has; fetch the checkpoint again"
+            )
         config = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read as a checkpoint's config: {error}") from error
     kinds = {"format": int, "name": str, "medium": str, "sample_rate": int, "codec": dict}
     for key, kind in kinds.items():
         if not isinstance(config, dict) or not isinstance(config.get(key), kind):
-            raise ModelError(f"{path} has no {kind.__name__} under {key!r}; a checkpoint's config has {', '.join(kinds)}")
+            raise ModelError(
+                f"{path} has no {kind.__name__} under {key!r}; a checkpoint's config has {', '.join(kinds)}"
+            )
     if config["format"] > FORMAT:
         raise ModelError(f"{path} has format {config['format']}, this version reads up to {FORMAT}; upgrade narrows")
     return config
@@ -123,7 +131,9 @@ def _compare(given: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...
         if key not in given:
             raise ModelError(f"{folder / 'model.safetensors'} lacks the tensor {key} of shape {wanted[key]}")
         if key not in wanted:
-            raise ModelError(f"{folder / 'model.safetensors'} holds {key}, which the codec in config.json does not have")
+            raise ModelError(
+                f"{folder / 'model.safetensors'} holds {key}, which the codec in config.json does not have"
+            )
         if given[key] != wanted[key]:
             raise ModelError(f"{folder / 'model.safetensors'} holds {key} of shape {given[key]}, {wanted[key]} wanted")
 
@@ -139,8 +149,3 @@ def _tables(path: Path) -> Tables | None:
 
 def _half(tensor: Tensor) -> Tensor:
     return (tensor.half() if tensor.is_floating_point() else tensor).contiguous().cpu()
-
-
-def parameters(module: nn.Module) -> int:
-    """Number of learned values in a module."""
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,4 +1,4 @@
-"""From a name to a tokenizer: the models shipped with the package, a folder, or a repository on the Hugging Face hub."""
+"""From a name to a tokenizer: a model shipped with the package, a folder, or a repository on the Hugging Face hub."""
 
 import difflib
 from pathlib import Path
@@ -9,6 +9,7 @@ from narrows.checkpoints import folder as folders
 from narrows.checkpoints.index import HERE, entries
 from narrows.errors import ModelError
 from narrows.tokenizers.audio import AudioTokenizer
+
 
 def load(model: str | Path, device: str | torch.device = "cpu") -> AudioTokenizer:
     """A tokenizer by name ("speech"), folder ("runs/mine") or hub repository ("owner/name", "owner/name@revision").
@@ -48,4 +49,6 @@ def _from_hub(model: str) -> Path:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"no folder {model!r}, and the hub repository of that name cannot be fetched: {reason}") from error
+        raise ModelError(
+            f"no folder {model!r}, and the hub repository of that name cannot be fetched: {reason}"
+        ) from error

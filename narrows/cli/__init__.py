@@ -1,12 +1,13 @@
 """`codec`: one file a verb. It parses and prints; what it says is decided elsewhere."""
 
 import sys
-from typing import Any
+from io import StringIO, TextIOWrapper
 
 import typer
 
 from narrows.cli.decode import decode
 from narrows.cli.encode import encode
+from narrows.cli.files import complain
 from narrows.cli.info import info
 from narrows.cli.models import models
 from narrows.cli.train import train
@@ -28,17 +29,14 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 
 
 def main() -> None:
-    """Entry point of the command `codec`: errors of ours become one line and exit code 2, Ctrl-C becomes 130."""
+    """Entry point of the command `codec`: errors of ours become one line and exit code 2; Ctrl-C gives 130."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text, terminals may lack an arrow
     try:
         app()
     except NarrowsError as error:
-        fail(error)
-    except KeyboardInterrupt:
-        print("codec: interrupted; nothing half-written is left", file=sys.stderr)
-        sys.exit(130)
-
-
-def fail(error: Any) -> None:
-    """Say in one line on standard error what went wrong, and exit with 2."""
-    print(f"codec: {' '.join(str(error).split())}", file=sys.stderr)
+        complain(error)
+    except OSError as error:
+        complain(f"{error.filename or 'standard output'}: {error.strerror or error}; nothing more was done")
+        sys.stdout = StringIO()  # what still waits to be printed would fail a second time
     sys.exit(2)

@@ -1,6 +1,5 @@
 """`codec encode`: sound files to .nrw files."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,16 +8,24 @@ import typer
 
 def encode(
     files: Annotated[list[str], typer.Argument(help="Sound files, folders or globs.")],
-    model: Annotated[str, typer.Option("-m", "--model", help="Model name, checkpoint folder or hub repository.")] = "speech",
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="File or folder of the results. [beside the input]")] = None,
-    bitrate: Annotated[float | None, typer.Option(help="At most this many kbit/s a channel. [the model's highest]")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="No entropy coding: every code in a fixed number of bits.")] = False,
+    model: Annotated[
+        str, typer.Option("-m", "--model", help="Model name, checkpoint folder or hub repository.")
+    ] = "speech",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File or folder of the results. [beside the input]")
+    ] = None,
+    bitrate: Annotated[
+        float | None, typer.Option(help="At most this many kbit/s a channel. [the model's highest]")
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="No entropy coding: every code in a fixed number of bits.")
+    ] = False,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = "cpu",
     force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")] = False,
 ) -> None:
     """Encode sound files: file.wav becomes file.nrw."""
     from narrows.checkpoints.load import load
-    from narrows.cli.files import Stopwatch, plan, work
+    from narrows.cli.files import Stopwatch, complain, plan, work
     from narrows.media.atomic import written_beside
     from narrows.media.audio import SUFFIXES, probe
 
@@ -30,12 +37,12 @@ def encode(
         watch = Stopwatch()
         info = probe(source)
         with written_beside(target, overwrite=force) as file:
-            if (lost := tokenizer.lost(info.sample_rate, info.channels)):
-                print(f"codec: {source}: {lost}", file=sys.stderr)
             tokens = tokenizer.encode_file(source, codebooks)
             data = tokens.compress() if raw else tokenizer.compress(tokens)
             file.write(data)
-        rate = 8 * len(data) / info.seconds / 1000
-        return f"{source} → {target}  {info.seconds:.2f} s  {len(data)} bytes  {rate:.2f} kbit/s  {watch.speed(info.seconds)}"
+        if lost := tokenizer.lost(info.sample_rate, info.channels):
+            complain(lost, source)
+        size = f"{len(data)} bytes  {8 * len(data) / info.seconds / 1000:.2f} kbit/s"
+        return f"{source} → {target}  {info.seconds:.2f} s  {size}  {watch.speed(info.seconds)}"
 
     work(jobs, act, out_is_folder=out is not None)

@@ -1,40 +1,47 @@
 """Which files a command works on, where their results go, and the loop over them."""
 
 import glob
+import os
+import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from narrows.errors import InputError, MediaError, NarrowsError
+from narrows.media.files import open_input, shown
 
 Job = tuple[Path, Path]  # from, to
+LONGEST_HEADER = 1 << 16  # bytes of an .nrw file, and more than a header can have
 
 
 def plan(inputs: Sequence[str], out: Path | None, wanted: Collection[str], suffix: str) -> list[Job]:
     """Input files (files, folders, globs) with the place of each result.
 
-    wanted: suffixes looked for in folders. suffix: of the results. out: a file for a single input, else a folder; results
-    of a folder keep their places below it. Without `out` a result lies beside its input.
-    Raises InputError for inputs that are not there and for two inputs with one result.
+    wanted: suffixes looked for in folders. suffix: of the results. out: a file for a single input, else a folder;
+    results of a folder keep their places below it. Without `out` a result lies beside its input.
+    Raises InputError where there is no input, for two inputs with one result and for a result in place of an input.
     """
     found = [pair for given in inputs for pair in _expand(given, wanted)]
     if not found:
         raise InputError(f"no file to work on in {', '.join(inputs)}; wanted are {', '.join(sorted(wanted))}")
-    single = len(found) == 1 and not Path(inputs[0]).is_dir()
-    if out is not None and single and not out.is_dir() and out.suffix:
-        return [(found[0][0], out)]
-    jobs = []
+    single = len(found) == 1 and not os.path.isdir(inputs[0])
+    file = out if out is not None and out.suffix and not os.path.isdir(out) else None
+    if file is not None and not single and file.suffix == suffix:
+        raise InputError(f"-o {file} names a file, and several files or a folder were given; name a folder")
+    real = {os.path.realpath(path) for path, _ in found}
+    jobs: dict[str, Job] = {}  # by the real place of the result
     for path, root in found:
         folder = path.parent if out is None else out / path.parent.relative_to(root)
-        jobs.append((path, folder / f"{path.stem}{suffix}"))
-    sources: dict[Path, Path] = {}
-    for source, target in jobs:
-        if target in sources:
-            raise InputError(f"{sources[target]} and {source} would both become {target}; work on them one at a time")
-        sources[target] = source
-    return jobs
+        target = file if file is not None and single else folder / f"{path.stem}{suffix}"
+        place = os.path.realpath(target)
+        if place in real:
+            raise InputError(f"the result of {path} would replace the input {target}; choose another place with -o")
+        other, _ = jobs.setdefault(place, (path, target))
+        if os.path.realpath(other) != os.path.realpath(path):
+            raise InputError(f"{other} and {path} would both become {target}; work on them one at a time")
+    return list(jobs.values())
 
 
 def work(jobs: Sequence[Job], act: Callable[[Path, Path], str], out_is_folder: bool) -> None:
@@ -42,21 +49,44 @@ def work(jobs: Sequence[Job], act: Callable[[Path, Path], str], out_is_folder: b
 
     Ends the program with exit code 2 when any file failed.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end by exception, which removes what is half-written
     failed = 0
     with _progress(len(jobs)) as advance:
         for source, target in jobs:
             try:
-                if out_is_folder:
-                    _make(target.parent)
-                print(act(source, target), flush=True)
-            except NarrowsError as error:
+                with _folder(target.parent) if out_is_folder else nullcontext():
+                    done = act(source, target)
+            except (NarrowsError, OSError) as error:
                 failed += 1
-                print(f"codec: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+                complain(error, source)
+            except KeyboardInterrupt:
+                complain("interrupted; nothing half-written is left")
+                raise
+            else:
+                print(done, flush=True)
             advance()
     if failed:
         if len(jobs) > 1:
-            print(f"codec: {failed} of {len(jobs)} files failed", file=sys.stderr)
+            complain(f"{failed} of {len(jobs)} files failed")
         sys.exit(2)
+
+
+def complain(error: object, source: Path | None = None) -> None:
+    """One line on standard error. It names the file that was worked on, if the error itself does not."""
+    line = " ".join(str(error).splitlines())
+    if source is not None and shown(source) not in line:
+        line = f"{shown(source)}: {line}"
+    print(f"codec: {line}", file=sys.stderr, flush=True)
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of an .nrw file. What is none is refused by its beginning, however long it is."""
+    from narrows.bitstream import read_header
+
+    with open_input(path) as file:
+        start = file.read(LONGEST_HEADER)
+        read_header(start)
+        return start + file.read()
 
 
 class Stopwatch:
@@ -72,21 +102,32 @@ class Stopwatch:
 
 def _expand(given: str, wanted: Collection[str]) -> list[tuple[Path, Path]]:
     """The files behind one argument, each with the folder that its place is counted from."""
+    if not given:
+        raise InputError("an empty name was given; give a file, a folder or a glob (. is the folder you are in)")
     path = Path(given)
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in wanted and file.is_file())
+    if os.path.isdir(path):
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in wanted and os.path.isfile(file))
         return [(file, path) for file in files]
-    if path.exists() or not glob.has_magic(given):
+    if os.path.exists(path) or not glob.has_magic(given):
         return [(path, path.parent)]
     matches = sorted(Path(match) for match in glob.glob(given, recursive=True))
-    return [(match, match.parent) for match in matches if match.is_file()]
+    return [(match, match.parent) for match in matches if os.path.isfile(match)]
 
 
-def _make(folder: Path) -> None:
+@contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """Makes a folder with those above it; what was made and is still empty at the end goes again."""
+    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MediaError(f"the folder {folder} cannot be made: {error.strerror}; choose another with -o") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for path in missing:
+                path.rmdir()
 
 
 def _progress(count: int) -> "nullcontext[Callable[[], None]] | _Bar":
@@ -100,7 +141,8 @@ class _Bar:
         from rich.console import Console
         from rich.progress import Progress
 
-        self._bar = Progress(console=Console(stderr=True))
+        # On a terminal, results are printed above the bar; a pipe or a file keeps its results.
+        self._bar = Progress(console=Console(stderr=True), redirect_stdout=sys.stdout.isatty())
         self._task = self._bar.add_task("files", total=count)
 
     def __enter__(self) -> Callable[[], None]:

@@ -1,7 +1,7 @@
 """`codec info`: what an .nrw file says of itself, and whether it is whole."""
 
 import json
-import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,15 +14,15 @@ def info(
 ) -> None:
     """Tell model, duration, bytes, kbit/s, chunks and integrity of an .nrw file. Needs no model."""
     from narrows.bitstream import AudioExtent, inspect
-    from narrows.errors import InputError
-    from narrows.media.files import open_input
+    from narrows.cli.files import contents
+    from narrows.errors import DamagedStream, InputError
+    from narrows.media.files import shown
 
-    with open_input(file) as opened:
-        data = opened.read()
+    data = contents(file)
     found = inspect(data)
     header = found.header
     if not isinstance(header.extent, AudioExtent):
-        raise InputError(f"{file} holds {header.extent.medium}; this version knows audio")
+        raise InputError(f"{shown(file)} holds {header.extent.medium}; this version knows audio")
     facts: dict[str, Any] = {
         "file": str(file),
         "model": header.model,
@@ -39,14 +39,19 @@ def info(
         "framing_bytes": found.framing_bytes,
         "payload_bytes": found.payload_bytes,
         "kbit_per_second": round(8 * len(data) / header.extent.seconds / 1000, 3),
+        "damaged_bytes": found.damaged_bytes,
         "chunks": header.chunks,
-        "damaged": [f"{damage}" for damage in found.damaged],
+        "damaged": [asdict(damage) for damage in found.damaged],
         "whole": found.sound,
     }
     if as_json:
-        print(json.dumps(facts, indent=1))
+        print(json.dumps(facts, indent=1), flush=True)
     else:
         for name, value in facts.items():
-            print(f"{name.replace('_', ' '):16} {value}")
+            print(f"{name.replace('_', ' '):16} {value}", flush=True)
     if not found.sound:
-        sys.exit(2)
+        lost = sum(damage.last + 1 - damage.first for damage in found.damaged)
+        raise DamagedStream(
+            f"{shown(file)} is damaged: {lost} of {header.chunks} chunks are lost, "
+            f"{found.damaged_bytes} bytes were changed or appended; get another copy"
+        )

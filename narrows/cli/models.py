@@ -13,7 +13,7 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
     listed = entries()
     if as_json:
-        print(json.dumps([asdict(entry) for entry in listed], indent=1))
+        print(json.dumps([asdict(entry) for entry in listed], indent=1), flush=True)
         return
     for entry in listed:
-        print(f"{entry.name:12} {entry.medium:6} {entry.summary}  [{entry.licence}]")
+        print(f"{entry.name:12} {entry.medium:6} {entry.summary}  [{entry.licence}]", flush=True)

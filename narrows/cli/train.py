@@ -10,12 +10,19 @@ RECIPES = ("speech",)
 
 def train(
     context: typer.Context,
-    recipe: Annotated[str, typer.Argument(help=f"Which recipe: {', '.join(RECIPES)}. `codec train RECIPE --help` lists its options.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the run; an interrupted run in it goes on. [runs/RECIPE]")] = None,
+    recipe: Annotated[
+        str, typer.Argument(help=f"Which recipe: {', '.join(RECIPES)}. `codec train RECIPE --help` lists its options.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder of the run; an interrupted run in it goes on. [runs/RECIPE]"),
+    ] = None,
     init: Annotated[str | None, typer.Option(help="Model or checkpoint folder whose weights are the start.")] = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Pass through the whole run in seconds, on made-up data.")] = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Pass through the whole run in seconds, on made-up data.")
+    ] = False,
 ) -> None:
-    """Train a codec, e.g.: codec train speech --data.train DIR --data.valid DIR --schedule.steps 1000 --optimizer.lr 1e-4"""
+    """Train a codec: codec train speech --data.train DIR --data.valid DIR --schedule.steps 1000 --optimizer.lr 1e-4"""
     from narrows.errors import InputError
 
     if recipe not in RECIPES:
@@ -26,6 +33,8 @@ def train(
 
     from narrows.recipes.run import run
 
-    made = auto_cli(getattr(import_module(f"narrows.recipes.{recipe}"), recipe), args=context.args, prog=f"codec train {recipe}")
+    made = auto_cli(
+        getattr(import_module(f"narrows.recipes.{recipe}"), recipe), args=context.args, prog=f"codec train {recipe}"
+    )
     folder = run(made, out or Path("runs") / recipe, init, smoke)
     print(f"trained: {folder}")

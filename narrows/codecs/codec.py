@@ -1,9 +1,9 @@
 """The network of a codec: encoder, bottleneck, decoder.
 
-    x ──▶ encoder ──▶ z ──▶ bottleneck ──▶ latents ──▶ decoder ──▶ x
-                              │  ▲
-                              ▼  │
-                             codes
+x ──▶ encoder ──▶ z ──▶ bottleneck ──▶ latents ──▶ decoder ──▶ x
+                          │  ▲
+                          ▼  │
+                         codes
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from narrows.parts import part
 
 
 class Coder(Protocol):
-    """What the encoder and the decoder both tell: channels at the bottleneck, samples a position, positions they see."""
+    """What encoder and decoder both tell: channels at the bottleneck, samples a position, positions they see."""
 
     dim: int
     stride: int
@@ -48,7 +48,9 @@ class Codec(nn.Module):
             dims = f"encoder {encoder.dim}, bottleneck {bottleneck.dim}, decoder {decoder.dim}"
             raise InputError(f"parts of different latent dim given ({dims}); one dim wanted")
         if encoder.stride != decoder.stride:
-            raise InputError(f"encoder of stride {encoder.stride} and decoder of stride {decoder.stride} given; one wanted")
+            raise InputError(
+                f"encoder of stride {encoder.stride} and decoder of stride {decoder.stride} given; one wanted"
+            )
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
 
     @property

@@ -2,6 +2,7 @@
 
     audio.py    sound: probe, read, blocks, write
     atomic.py   how every file is written: beside its name, then renamed into place
+    files.py    how every file is opened for reading
 
-Axes: C channels, T samples.
+Axes: C channels, T samples; n samples of a block.
 """

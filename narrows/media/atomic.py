@@ -17,8 +17,6 @@ from typing import BinaryIO
 from narrows.errors import MediaError
 from narrows.media.files import StrPath, shown
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
 
 @contextmanager
 def written_beside(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO]:
@@ -44,8 +42,8 @@ def written_beside(path: StrPath, *, overwrite: bool = False) -> Iterator[Binary
         try:
             yield file
         except OSError as error:
-            if error.errno in _FULL:
-                raise full_disk(path, error.strerror) from error
+            if _is_full(error):
+                raise unfinished(path, error) from error
             raise
         with _explained(path):
             file.flush()
@@ -73,10 +71,15 @@ def write_bytes(path: StrPath, data: bytes, *, overwrite: bool = False) -> None:
         file.write(data)
 
 
-def full_disk(path: StrPath, reason: str | None = None) -> MediaError:
+def unfinished(path: StrPath, reason: OSError | str) -> MediaError:
     """The error for a file that could not be written to its end."""
-    told = f" ({reason.lower()})" if reason else ""
-    return MediaError(f"{shown(path)} could not be written to its end{told}; nothing was kept: free some space")
+    told = (reason.strerror or str(reason)) if isinstance(reason, OSError) else reason
+    advice = "free some space" if _is_full(reason) else "try again, or in another folder"
+    return MediaError(f"{shown(path)} could not be written to its end ({told.lower()}); nothing was kept: {advice}")
+
+
+def _is_full(reason: object) -> bool:
+    return isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -92,8 +95,8 @@ def _explained(path: StrPath) -> Iterator[None]:
     except PermissionError as error:
         raise MediaError(f"{name} cannot be written: {folder} is closed to this user; choose another folder") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
-        if isinstance(error, OSError) and error.errno in _FULL:
-            raise full_disk(path, error.strerror) from error
+        if isinstance(error, OSError) and _is_full(error):
+            raise unfinished(path, error) from error
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(f"{name} cannot be written: {reason.lower()}; choose another name or folder") from error
 
@@ -121,6 +124,7 @@ def _link(beside: str, target: str) -> None:
     """Name the file without ever replacing one: rename() would, link() fails when the name is taken."""
     try:
         os.link(beside, target)
+        os.unlink(beside)
     except FileExistsError:
         raise
     except OSError:

@@ -23,8 +23,12 @@ from narrows.media.files import StrPath
 
 __all__ = ["SUFFIXES", "Audio", "AudioInfo", "AudioReader", "AudioWriter", "blocks", "probe", "read", "write"]
 
+# What to look for in a folder. A file itself is known by its content and not by its suffix.
 SUFFIXES = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .m4a .mp4 .aac .webm .mka .mkv .mov .aif .aiff .au .caf .w64".split()
+    {
+        *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac"),
+        *(".webm", ".mka", ".mkv", ".mov", ".aif", ".aiff", ".au", ".caf", ".w64"),
+    }
 )
 _BLOCK = 1 << 18  # samples; 1 MiB of float32 a channel
 
@@ -36,8 +40,8 @@ class AudioInfo:
     sample_rate: int  # Hz
     channels: int
     samples: int  # of one channel
-    format: str  # of the file, as the library that reads it calls it: "WAV", "FLAC", "mov,mp4,m4a,..."
-    codec: str  # of the sound: "PCM_16", "VORBIS", "aac", ...
+    format: str  # of the file, as the library that reads it calls it: "wav", "flac", "mov,mp4,m4a,..."
+    codec: str  # of the sound: "pcm_16", "vorbis", "aac", ...
 
     @property
     def seconds(self) -> float:

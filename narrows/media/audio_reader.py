@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
 import numpy as np
-import soundfile  # type: ignore[import-untyped]
+import soundfile
 from numpy.typing import NDArray
 
 from narrows.errors import InputError, MediaError
@@ -17,7 +17,10 @@ from narrows.media.extent import mpeg_format, ogg_streams, stated_end
 from narrows.media.files import StrPath, open_input, shown
 from narrows.media.pyav_source import BrokenSoundError, NoSoundError, PyavSource
 from narrows.media.sound_limits import channels_fault, finite_fault, rate_fault
-from narrows.media.soundfile_source import UNKNOWN_LENGTH, SoundfileSource
+from narrows.media.soundfile_source import SoundfileSource
+
+_NO_SAMPLES = "holds no samples; give a file of one sample or more"
+_AGAIN = "get the whole file again, or keep what is there with: ffmpeg -i FILE OTHER.wav"
 
 
 class _Source(Protocol):
@@ -53,7 +56,7 @@ class AudioReader:
         self._file = open_input(path)
         try:
             self._size = os.fstat(self._file.fileno()).st_size
-            self._source = _source(self._file, self._size, self._name)
+            self._source = _source(self._file, path)
         except BaseException:
             self._file.close()
             raise
@@ -63,9 +66,8 @@ class AudioReader:
         self.format = self._source.format
         self.codec = self._source.codec
         fault = rate_fault(self.sample_rate) or channels_fault(self.channels)
-        if fault or self.samples == 0:
-            self.close()
-            raise MediaError(f"{self._name} has {fault}" if fault else _no_samples(self._name))
+        if self.samples == 0 or fault:
+            raise self._refusal(_NO_SAMPLES if self.samples == 0 else f"has {fault}")
 
     def read(self, samples: int) -> NDArray[np.float32]:
         """The next samples (C, n), n < `samples` only at the end.
@@ -82,12 +84,10 @@ class AudioReader:
             block = self._source.read(samples)
         except (soundfile.LibsndfileError, BrokenSoundError) as error:
             reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
-            raise MediaError(
-                f"{self._name} is damaged or cut some time {self._place()}{_because(reason)}; {_AGAIN}"
-            ) from error
+            raise self._refusal(f"is damaged or cut some time {self._place()}{_because(reason)}; {_AGAIN}") from error
         fault = finite_fault(block, self._position)
         if fault:
-            raise MediaError(f"{self._name} has {fault}; every sample must be a finite number: mend that place")
+            raise self._refusal(f"has {fault}; every sample must be a finite number: mend that place")
         self._position += block.shape[1]
         if block.shape[1] < samples:
             self._check_end()
@@ -116,21 +116,24 @@ class AudioReader:
     def _check_end(self) -> None:
         """Decoders end quietly where the bytes end; whether the sound did as well is asked here."""
         if os.fstat(self._file.fileno()).st_size < self._size:
-            raise MediaError(f"{self._name} was cut while it was read, {self._place()}; wait until it is written")
+            raise self._refusal(f"was cut while it was read, {self._place()}; wait until it is written")
         if self.samples is not None and self._position < self.samples:
-            raise MediaError(f"{self._name} is cut {self._place()} of {self.samples}; {_AGAIN}")
+            raise self._refusal(f"is cut {self._place()} of {self.samples}; {_AGAIN}")
         if self._position == 0:
-            raise MediaError(_no_samples(self._name))
+            raise self._refusal(_NO_SAMPLES)
+
+    def _refusal(self, told: str) -> MediaError:
+        """Closes the file as well: who reads on after an error would be told that the sound had just ended."""
+        self.close()
+        return MediaError(f"{self._name} {told}")
 
     def _place(self) -> str:
         return f"after {self._position} samples ({self._position / self.sample_rate:.2f} s)"
 
 
-_AGAIN = "get the whole file again, or keep what is there with: ffmpeg -i FILE OTHER.wav"
-
-
-def _source(file: BinaryIO, size: int, name: str) -> _Source:
+def _source(file: BinaryIO, path: StrPath) -> _Source:
     """The decoder that reads the file. Raises MediaError when none does, or the file is shorter than it says."""
+    name, size = shown(path), os.fstat(file.fileno()).st_size
     end = stated_end(file, size)
     if end is not None and end > size:
         raise MediaError(f"{name} is cut: it tells of {end} bytes and {size} are there; {_AGAIN}")
@@ -145,9 +148,8 @@ def _source(file: BinaryIO, size: int, name: str) -> _Source:
             refusals.append(f"libsndfile says {error.error_string.rstrip('. ').lower()!r}")
         else:
             empty = source.samples == 0
-            # A length of 0 that a writer to a pipe left is not believed, only one that the rest of the header bears out.
-            open_ended = source.samples == UNKNOWN_LENGTH or (empty and end is None)
-            if not open_ended and "MPEG" not in source.codec:
+            # A length of 0 may come from a writer to a pipe; it counts where the rest of the header bears it out.
+            if not (empty and end is None) and "mpeg" not in source.codec:
                 return source
             source.close()
     from av import FFmpegError
@@ -155,12 +157,12 @@ def _source(file: BinaryIO, size: int, name: str) -> _Source:
     # A Xing header counts the frames of its MP3, unless a second MP3 was appended or the file is mostly something else.
     counted = mpeg == "mp3" and end is not None and mpeg_format(file, end) is None and size - end <= size // 32
     try:
-        return PyavSource(file, format=mpeg, counted=counted)
+        return PyavSource(path, format=mpeg, counted=counted)
     except NoSoundError as error:
         raise MediaError(f"{name} has no sound track; give a file of sound, or a film that has one") from error
     except (FFmpegError, BrokenSoundError) as error:
         if empty:
-            raise MediaError(_no_samples(name)) from error
+            raise MediaError(f"{name} {_NO_SAMPLES}") from error
         refusals.append(f"FFmpeg says {(getattr(error, 'strerror', None) or str(error)).lower()!r}")
         raise MediaError(
             f"{name} is no sound that can be decoded ({', '.join(refusals)}); "
@@ -169,8 +171,4 @@ def _source(file: BinaryIO, size: int, name: str) -> _Source:
 
 
 def _because(reason: str) -> str:
-    return f" ({reason.rstrip('. ').lower()})" if reason else ""
-
-
-def _no_samples(name: str) -> str:
-    return f"{name} holds no samples; give a file of one sample or more"
+    return f" ({reason[0].lower()}{reason[1:].rstrip('. ')})" if reason else ""

@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import soundfile  # type: ignore[import-untyped]
+import soundfile
 from numpy.typing import ArrayLike, NDArray
 
 from narrows.errors import InputError, MediaError
-from narrows.media.atomic import full_disk, written_beside
+from narrows.media.atomic import unfinished, written_beside
 from narrows.media.extent import stated_end
 from narrows.media.files import StrPath, open_input, shown
 from narrows.media.sound_limits import MOST_CHANNELS, channels_fault, finite_fault, rate_fault
@@ -85,7 +85,7 @@ class AudioWriter:
         self, path: StrPath, *, sample_rate: int, channels: int, overwrite: bool = False, encoding: str | None = None
     ) -> None:
         self._name = shown(path)
-        self._format = _format(path, sample_rate, channels)
+        self._format = _format_of(path, sample_rate, channels)
         self._subtype = self._format.subtype(encoding)
         self._path = path
         self._overwrite = overwrite
@@ -141,14 +141,14 @@ class AudioWriter:
         if self._format.name == "WAV" and os.fstat(self._file.fileno()).st_size > _WAV_BYTES:
             raise MediaError(f"{self._name} would be longer than the 4 GiB that a .wav can hold; write a .flac instead")
 
-    def _encoded(self, piece: NDArray[np.floating]) -> NDArray[np.generic]:
+    def _encoded(self, piece: NDArray[np.float32]) -> NDArray[np.generic]:
         """(C, n) floats as the (n, C) numbers that libsndfile stores unchanged.
 
         Its own conversion of floats multiplies by 2^15 - 1 and reading divides by 2^15, so that no value would survive.
         """
         bits = {"PCM_16": 16, "PCM_24": 24}.get(self._subtype)
         if bits is None:
-            return np.ascontiguousarray(piece.T, np.float32)
+            return np.ascontiguousarray(piece.T)
         half = 2.0 ** (bits - 1)
         steps = np.clip(np.rint(piece.T * half), -half, half - 1)
         return np.ascontiguousarray(steps, np.int16) if bits == 16 else np.ascontiguousarray(steps, np.int32) << 8
@@ -181,14 +181,16 @@ class AudioWriter:
         """The error for bytes that did not arrive. libsndfile does not say why: one more write asks the system."""
         self._discard()
         try:
-            os.write(self._file.fileno(), bytes(_PIECE))
+            os.lseek(self._file.fileno(), 0, os.SEEK_END)
+            for _ in range(2):  # the first may fill what little room there is
+                os.write(self._file.fileno(), bytes(_PIECE))
             os.fsync(self._file.fileno())
         except OSError as error:
-            return full_disk(self._path, error.strerror)
-        return full_disk(self._path, told)
+            return unfinished(self._path, error)
+        return unfinished(self._path, told)
 
 
-def _format(path: StrPath, sample_rate: int, channels: int) -> _Format:
+def _format_of(path: StrPath, sample_rate: int, channels: int) -> _Format:
     """The format that the suffix stands for, if it takes the rate and the channels."""
     if not isinstance(sample_rate, (int, np.integer)) or not isinstance(channels, (int, np.integer)):
         raise InputError(f"sample_rate={sample_rate!r} and channels={channels!r} were given; give whole numbers")
@@ -211,8 +213,8 @@ def _format(path: StrPath, sample_rate: int, channels: int) -> _Format:
     return format
 
 
-def _floats(block: ArrayLike, channels: int) -> NDArray[np.floating]:
-    """The block as an array (C, n) of floats."""
+def _floats(block: ArrayLike, channels: int) -> NDArray[np.float32]:
+    """The block as an array (C, n) of float32; a float64 beyond its range becomes infinity."""
     try:
         samples = np.asarray(block)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a GPU or with a gradient
@@ -222,4 +224,5 @@ def _floats(block: ArrayLike, channels: int) -> NDArray[np.floating]:
         raise InputError(f"samples have the shape {samples.shape}, and ({channels}, any number) is wanted{hint}")
     if samples.dtype.kind != "f":
         raise InputError(f"samples are {samples.dtype}, and floats in [-1, 1] are wanted; divide int16 by 32768")
-    return samples
+    with np.errstate(over="ignore"):
+        return samples.astype(np.float32, copy=False)

@@ -46,7 +46,7 @@ def stated_end(file: BinaryIO, size: int) -> int | None:
 
 
 def mpeg_format(file: BinaryIO, at: int = 0) -> str | None:
-    """ "mp3" or "aac" where such a frame stands at a byte of the file, behind an ID3 tag or not; None where none does."""
+    """What kind of MPEG frame stands at a byte of the file, behind an ID3 tag or not: "mp3", "aac" or None."""
     sync = _number(_at(file, _behind_id3(file, at), 2), 0, ">H")
     if sync >> 5 != 0x7FF:  # eleven ones start every frame
         return None

@@ -1,11 +1,14 @@
 """Sound by FFmpeg: MP3, AAC, and the first sound track of MP4, Matroska, WebM and the like."""
 
+import os
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from narrows.media.files import StrPath
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -27,56 +30,59 @@ class BrokenSoundError(Exception):
 
 
 class PyavSource:
-    """Decoded samples of an open file, in order.
+    """Decoded samples of a file, in order.
 
     What encoders add in front and behind is removed where the container tells how much: LAME headers of MP3, edit lists
     and durations of MP4, pre-skip and discard padding of Opus.
 
     `format` is FFmpeg's name for the container where it is known: of a short MP3 it guesses wrong. `counted` says that
-    the header of an MP3 counts its frames; else only decoding tells the length (`samples` is None). Raises av.FFmpegError for what FFmpeg cannot open, NoSoundError and BrokenSoundError.
+    the header of an MP3 counts its frames; else only decoding tells the length and `samples` is None.
+
+    Raises av.FFmpegError for what FFmpeg cannot open, NoSoundError and BrokenSoundError.
     """
 
-    def __init__(self, file: BinaryIO, *, format: str | None, counted: bool) -> None:
-        self._container, edit_end = _open_edited(file, format)
+    def __init__(self, path: StrPath, *, format: str | None, counted: bool) -> None:
+        self._container, edit_end = _open_edited(path, format)
         self._first_time = self._last_time = 0  # of the packets, in the stream's time base
         try:
             if not self._container.streams.audio:
                 raise NoSoundError
             self._stream = self._container.streams.audio[0]
+            if not self._stream.codec_context:
+                raise BrokenSoundError("it has no decoder for this codec")
             frames = self._frames()
-            # The decoder knows better than the header: HE-AAC states half its rate there.
             first = next(frames, None)
-            described = first or self._stream.codec_context
-            self.sample_rate: int = described.sample_rate
-            self.channels: int = described.layout.nb_channels
         except BaseException:
             self._container.close()
             raise
+        # The decoder knows better than the header: HE-AAC states half its rate there.
+        described = first or self._stream.codec_context
+        self.sample_rate: int = described.sample_rate
+        self.channels: int = described.layout.nb_channels
         self.format: str = self._container.format.name
         self.codec: str = self._stream.codec_context.codec.canonical_name
-        self.samples: int | None = None
+        self.samples: int | None = None if first else 0
         if counted and self._stream.duration and self._stream.time_base:
             length = self._stream.duration * self._stream.time_base * self.sample_rate
             self.samples = int(length) if length.denominator == 1 else None
         self._edit_end: int | None = None
         if edit_end is not None and self._stream.duration:
-            # The priming in front has negative time. An end that is just rounded, to 1/600 s or finer, is no end.
+            # The priming in front has negative time. An end that is just rounded, to 1/600 s or finer, is no cut.
             padding = self._stream.duration + min(0, self._first_time) - edit_end
-            self._edit_end = edit_end if padding > self.sample_rate / 600 + 1 else None
+            self._edit_end = None if 0 < padding <= self.sample_rate / 600 + 1 else edit_end
         self._left = self.samples
         self._decoded = self._trimmed(first, frames) if first else iter(())
         self._waiting: deque[NDArray[np.float32]] = deque()
 
     def read(self, samples: int) -> NDArray[np.float32]:
         """The next samples (C, n), n < `samples` only at the end. Integers scale to [-1, 1), floats stay."""
-        while sum(piece.shape[1] for piece in self._waiting) < samples:
-            piece = next(self._decoded, None)
-            if piece is None:
-                break
+        have = sum(piece.shape[1] for piece in self._waiting)
+        while have < samples and (piece := next(self._decoded, None)) is not None:
             if self._left is not None:  # what FFmpeg leaves where the padding is longer than a frame
                 piece = piece[:, : self._left]
                 self._left -= piece.shape[1]
             self._waiting.append(piece)
+            have += piece.shape[1]
         block = np.empty((self.channels, 0), np.float32)
         if self._waiting:
             block = np.concatenate(self._waiting, axis=1)
@@ -86,7 +92,7 @@ class PyavSource:
         return block[:, :samples]
 
     def close(self) -> None:
-        """Free the decoder; the file itself stays open."""
+        """Close the file."""
         self._container.close()
 
     def _frames(self) -> Iterator["AudioFrame"]:
@@ -149,39 +155,34 @@ def _scaled(raw: NDArray[np.generic]) -> NDArray[np.float32]:
     return np.ascontiguousarray((raw.astype(np.float64) - middle) / half, np.float32)
 
 
-def _open(file: BinaryIO, format: str | None = None, **options: str) -> "InputContainer":
+def _open(path: StrPath, format: str | None, **options: str) -> "InputContainer":
     import av  # here: FFmpeg takes a tenth of a second to load, and most files do not need it
 
-    file.seek(0)
-    # Tags in other encodings than UTF-8 are common and of no interest here.
+    # By path, since errors and Ctrl-C inside Python's reading of a file would be printed and lost; with the protocol
+    # in front, since FFmpeg takes "http://…" or "concat:a|b" for one. Tags in other encodings than UTF-8 are common.
     return av.open(
-        file,
+        "file:" + os.path.abspath(path),
         "r",
         format=format,
-        options={"format_whitelist": _DEMUXERS, **options},
+        options={"format_whitelist": _DEMUXERS, "protocol_whitelist": "file", **options},
         metadata_errors="replace",
-        io_open=_refuse,
     )
 
 
-def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
-    raise PermissionError(f"the file asks for another one, {url!r}")
-
-
-def _open_edited(file: BinaryIO, format: str | None) -> tuple["InputContainer", int | None]:
+def _open_edited(path: StrPath, format: str | None) -> tuple["InputContainer", int | None]:
     """The container, and where an MP4's edit list ends the sound, in the stream's time base.
 
     An edit list counts in ticks of the whole film, often milliseconds. FFmpeg drops the last packet when that rounding
     leaves it outside; read without its edits, the packets' own durations give the end to the sample.
     """
-    edited = _open(file, format)
+    edited = _open(path, format)
     if "mov" not in edited.format.name or not edited.streams.audio:
         return edited, None
     end = edited.streams.audio[0].duration
     edited.close()
-    whole = _open(file, advanced_editlist="0")
+    whole = _open(path, format, advanced_editlist="0")
     length = whole.streams.audio[0].duration
     if end is None or length is None or length - end <= _REAL_CUT:
         return whole, end
     whole.close()
-    return _open(file), None
+    return _open(path, format), end

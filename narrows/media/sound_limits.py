@@ -21,7 +21,7 @@ def channels_fault(channels: int) -> str | None:
     return f"{channels} channels, and 1 to {MOST_CHANNELS} are possible; split it first"
 
 
-def finite_fault(block: NDArray[np.floating], first: int) -> str | None:
+def finite_fault(block: NDArray[np.float32], first: int) -> str | None:
     """What is wrong with the first bad sample of a block (C, n) whose first frame has the index `first`, or None."""
     good = np.isfinite(block)
     if good.all():

@@ -3,10 +3,19 @@
 from typing import BinaryIO
 
 import numpy as np
-import soundfile  # type: ignore[import-untyped]
+import soundfile
 from numpy.typing import NDArray
 
-UNKNOWN_LENGTH = 2**63 - 1  # what libsndfile says of a FLAC stream whose header leaves the length open
+_UNKNOWN = 2**63 - 1  # the length that libsndfile gives a FLAC whose header leaves it open
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """soundfile seeks after every read to where the file already stands, and libsndfile's seek is wrong near the end of
+    an Opus file: the samples that follow are other ones. What says that it cannot seek is left alone.
+    """
+
+    def seekable(self) -> bool:
+        return False
 
 
 class SoundfileSource:
@@ -18,12 +27,12 @@ class SoundfileSource:
     def __init__(self, file: BinaryIO) -> None:
         # By descriptor: with a path, libsndfile and soundfile would look at its suffix too.
         file.seek(0)
-        self._file = soundfile.SoundFile(file.fileno(), closefd=False)
+        self._file = _Forward(file.fileno(), closefd=False)
         self.sample_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
-        self.samples: int | None = self._file.frames
-        self.format: str = self._file.format
-        self.codec: str = self._file.subtype
+        self.samples: int | None = None if self._file.frames == _UNKNOWN else self._file.frames
+        self.format: str = self._file.format.lower()
+        self.codec: str = self._file.subtype.lower()
 
     def read(self, samples: int) -> NDArray[np.float32]:
         """The next samples (C, n), n < `samples` only at the end. Integers scale to [-1, 1), floats stay."""

@@ -17,7 +17,7 @@ KEPT_BYTES = 4 << 30  # decoded recordings held in memory; what is beyond is rea
 LOUDEST = 0.98  # full scale is left to the last step
 
 
-class Recordings:
+class Recordings(Dataset[NDArray[np.float32]]):
     """The sound files below a folder, as mono float32 at `sample_rate` Hz, decoded on first use.
 
     Raises InputError for a folder without sound files.
@@ -38,22 +38,23 @@ class Recordings:
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         """Samples (T,) of one file."""
         if index in self._kept:
-            return self._kept[index].astype(np.float32) / 32768
+            return self._kept[index] * np.float32(1 / 32768)
         audio = media.read(self.paths[index])
-        mono = audio.samples.mean(0)
+        mono = audio.samples.mean(0, dtype=np.float32)
         if audio.sample_rate != self.sample_rate:
             mono = soxr.resample(mono, audio.sample_rate, self.sample_rate)
-        if self._bytes + 2 * len(mono) <= KEPT_BYTES:
-            self._kept[index] = np.clip(np.round(mono * 32768), -32768, 32767).astype(np.int16)
-            self._bytes += 2 * len(mono)
-        return np.asarray(mono, np.float32)
+        rounded = np.clip(np.round(mono * 32768), -32768, 32767).astype(np.int16)
+        if self._bytes + rounded.nbytes <= KEPT_BYTES:
+            self._kept[index] = rounded
+            self._bytes += rounded.nbytes
+        return rounded * np.float32(1 / 32768)
 
 
 class Crops(Dataset[Tensor]):
     """`count` random crops (1, samples) of some recordings; item i is the same for the same seed.
 
-    Longer files are drawn more often. Each crop has a random sign and a random gain; `speeds` are played-back rates drawn
-    at random, which raise and lower voices.
+    Longer files are drawn more often. Each crop has a random sign and a random gain; `speeds` are played-back rates
+    drawn at random, which raise and lower voices.
     """
 
     def __init__(

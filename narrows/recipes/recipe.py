@@ -20,13 +20,15 @@ class AdamW:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps of the run and the learning rate over them: linear rise, constant, linear fall to `floor` of the full rate.
+    """Steps of the run and the learning rate over them: a linear rise, constant, a linear fall to `floor` of it.
 
-    fall: share of the steps at the end in which the rate falls. validate_every: steps between validations, after each of
-    which the run is saved. average: decay of the running mean of the weights, which is what a run delivers.
+    signal: step from which on the losses on the decoded signal count; before it only those on the decoder's frames do.
+    fall: share of the steps at the end in which the rate falls. validate_every: steps between validations, after each
+    of which the run is saved. average: decay of the running mean of the weights, which is what a run delivers.
     """
 
     steps: int = 200_000
+    signal: int = 20_000
     rise: int = 200
     fall: float = 0.3
     floor: float = 0.02
@@ -57,7 +59,7 @@ class Adversary:
 class Sound:
     """Folders of sound files, and how crops are drawn from them.
 
-    seconds, batch: of one crop, and crops a step. speeds: played-back rates drawn at random. workers: processes that read.
+    seconds, batch: of one crop, and crops a step. speeds: playing rates drawn at random. workers: reading processes.
     """
 
     train: Path = Path("data/train")
@@ -72,7 +74,9 @@ class Sound:
 class Recipe:
     """A whole training run: everything but the machine and the folder it writes to.
 
-    losses: by name, weight and module of two signals (B, 1, T), decoded and given, to a scalar.
+    losses: by name, weight and module of two signals (B, 1, T), decoded and given, to a scalar. frame_losses: the same
+    with modules of decoder, latents and given signal. linear_start: whether the codec starts as a linear codec of the
+    data; straight: share of the learning rate for the layers which that sets.
     weights: of the losses that the bottleneck returns. discriminators: modules of a signal to features, scores last.
     """
 
@@ -81,6 +85,9 @@ class Recipe:
     sample_rate: int
     data: Sound
     losses: Mapping[str, tuple[float, nn.Module]]
+    frame_losses: Mapping[str, tuple[float, nn.Module]] = field(default_factory=dict)
+    linear_start: bool = False
+    straight: float = 0.1
     weights: Mapping[str, float] = field(default_factory=lambda: {"commitment": 0.25})
     discriminators: Sequence[nn.Module] = ()
     optimizer: AdamW = AdamW()
@@ -93,6 +100,6 @@ class Recipe:
         return replace(
             self,
             data=replace(self.data, seconds=0.5, batch=2, workers=0),
-            schedule=replace(self.schedule, steps=6, rise=2, validate_every=3),
+            schedule=replace(self.schedule, steps=6, rise=2, validate_every=3, signal=2),
             adversary=replace(self.adversary, start=3),
         )

@@ -1,11 +1,12 @@
 """Running a recipe: loop, devices, precision, saving and resuming are Lightning's; the checkpoint at the end is ours.
 
-    out/last.ckpt       state of the run, with optimisers; the same command goes on from here
-    out/metrics.csv     losses and validation scores over the steps
-    out/checkpoint/     the averaged codec, as `narrows.load` reads it
+out/last.ckpt       state of the run, with optimisers; the same command goes on from here
+out/metrics.csv     losses and validation scores over the steps
+out/checkpoint/     the averaged codec, as `narrows.load` reads it
 """
 
 import json
+import logging
 import shutil
 import warnings
 from dataclasses import replace
@@ -26,6 +27,7 @@ from narrows.errors import InputError
 from narrows.media import audio as media
 from narrows.recipes.data import Recordings
 from narrows.recipes.recipe import Recipe
+from narrows.recipes.start import start_linear
 from narrows.recipes.training import Training
 from narrows.tokenizers.audio import AudioTokenizer
 
@@ -44,10 +46,11 @@ def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = 
     lightning.seed_everything(recipe.seed, verbose=False)
     if smoke:
         recipe = _smoke(recipe, out)
-    if init is not None:
-        _start_from(recipe.codec, init)
-    training = Training(recipe)
     resumed = out / "last.ckpt"
+    if not resumed.exists():
+        _start(recipe, init)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    training = Training(recipe)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # advice on workers and loggers, not on this run
         trainer = _trainer(recipe, out)
@@ -89,7 +92,9 @@ class _Report(Callback):
 
 
 def _trainer(recipe: Recipe, out: Path) -> lightning.Trainer:
-    saver = ModelCheckpoint(out, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
+    saver = ModelCheckpoint(
+        out, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True
+    )
     logger = CSVLogger(str(out), name="", version="")
     callbacks: list[Callback] = [saver, _Report(), RichProgressBar()]
     settings: dict[str, Any] = {"precision": "bf16-mixed"} if torch.cuda.is_available() else {}
@@ -100,15 +105,21 @@ def _trainer(recipe: Recipe, out: Path) -> lightning.Trainer:
         callbacks=callbacks,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
-        log_every_n_steps=50,
+        log_every_n_steps=min(50, recipe.schedule.validate_every),
         enable_model_summary=False,
         **settings,
     )
 
 
-def _start_from(codec: Codec, init: str) -> None:
+def _start(recipe: Recipe, init: str | None) -> None:
+    """Weights of a run that begins: those of a checkpoint, or a linear codec of the data, or random."""
     from narrows.checkpoints.load import load
 
+    codec = recipe.codec
+    if init is None:
+        if recipe.linear_start:
+            start_linear(codec, Recordings(recipe.data.train, recipe.sample_rate))
+        return
     weights = load(init).codec.state_dict()
     wanted = {name: value.shape for name, value in codec.state_dict().items()}
     given = {name: value.shape for name, value in weights.items()}
@@ -121,13 +132,15 @@ def _smoke(recipe: Recipe, out: Path) -> Recipe:
     """The recipe cut down, on a few seconds of made-up vowels."""
     data = out / "smoke-data"
     shutil.rmtree(data, ignore_errors=True)
+    (out / "last.ckpt").unlink(missing_ok=True)
     data.mkdir()
     rate = recipe.sample_rate
     time = np.arange(2 * rate) / rate
     for index, pitch in enumerate((110, 180)):
         glide = pitch * (time + 0.1 * np.sin(2 * np.pi * time))
-        harmonics = sum(np.sin(2 * np.pi * k * glide) / k for k in range(1, 20))
+        harmonics = np.arange(1, 20)[:, None]
+        vowel = (np.sin(2 * np.pi * harmonics * glide) / harmonics).sum(0, keepdims=True)
         loudness = 0.1 * (1 + np.sin(2 * np.pi * 3 * time))
-        media.write(data / f"vowel-{index}.wav", np.float32(loudness * harmonics)[None], rate)
+        media.write(data / f"vowel-{index}.wav", (loudness * vowel).astype(np.float32), rate)
     recipe = recipe.smoke()
     return replace(recipe, data=replace(recipe.data, train=data, valid=data))

@@ -1,10 +1,11 @@
 """The training step: what the codec and its discriminators learn from one batch.
 
-    x ──▶ codec ──▶ y ──▶ losses(y, x) + bottleneck's losses + what discriminators say of y ──▶ codec's weights
-                    └──▶ discriminators(x), discriminators(y) ──▶ discriminators' weights
+x ──▶ codec ──▶ y ──▶ losses(y, x) + bottleneck's losses + what discriminators say of y ──▶ codec's weights
+                └──▶ discriminators(x), discriminators(y) ──▶ discriminators' weights
 """
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -14,17 +15,19 @@ from torch.utils.data import DataLoader
 
 from narrows.recipes.data import Crops, Recordings
 from narrows.recipes.losses.adversarial import discriminator_loss, feature_loss, generator_loss
-from narrows.recipes.recipe import Recipe
+from narrows.recipes.recipe import AdamW, Recipe
 from narrows.recipes.scores import speech_scores
 
 LARGEST_GRADIENT = 1.0  # norm to which the gradients are cut
 
 
 class Training(lightning.LightningModule):
-    """A recipe as a Lightning module. `average` is the codec that the run delivers: a running mean of the trained weights.
+    """A recipe as a Lightning module. `average`, a running mean of the trained weights, is what the run delivers.
 
-    An epoch is `validate_every` steps; crops are drawn by (seed, epoch, item), so a resumed run sees what it would have seen.
+    An epoch is `validate_every` steps; crops are drawn by (seed, epoch, item), so a resumed run sees the same.
     """
+
+    step: Tensor
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
@@ -33,6 +36,9 @@ class Training(lightning.LightningModule):
         self.codec = recipe.codec
         self.average = copy.deepcopy(recipe.codec).requires_grad_(False).eval()
         self.losses = nn.ModuleDict({name: module for name, (_, module) in recipe.losses.items()})
+        self.frame_losses = nn.ModuleDict({name: module for name, (_, module) in recipe.frame_losses.items()})
+        weighted = {**recipe.losses, **recipe.frame_losses}
+        self.weights = {name: weight for name, (weight, _) in weighted.items()} | dict(recipe.weights)
         self.discriminators = nn.ModuleList(recipe.discriminators)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._recordings: Recordings | None = None
@@ -48,7 +54,7 @@ class Training(lightning.LightningModule):
         crops = Crops(self._recordings, samples, count, (recipe.seed, self.current_epoch), data.speeds)
         return DataLoader(crops, batch_size=data.batch, num_workers=data.workers, pin_memory=torch.cuda.is_available())
 
-    def val_dataloader(self) -> DataLoader[Tensor]:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Whole recordings (T,), one at a time."""
         return DataLoader(Recordings(self.recipe.data.valid, self.recipe.sample_rate), batch_size=1)
 
@@ -65,9 +71,9 @@ class Training(lightning.LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimiser for the codec, one for the discriminators."""
         settings, adversary = self.recipe.optimizer, self.recipe.adversary
-        optimizers = [_adamw(self.codec, settings.lr, settings.betas, settings.weight_decay)]
+        optimizers: list[torch.optim.Optimizer] = [_adamw(self.codec, settings, self.recipe.straight)]
         if self.discriminators:
-            optimizers.append(_adamw(self.discriminators, adversary.lr, settings.betas, settings.weight_decay))
+            optimizers.append(_adamw(self.discriminators, replace(settings, lr=adversary.lr)))
         return optimizers
 
     def training_step(self, x: Tensor, index: int) -> None:
@@ -76,13 +82,15 @@ class Training(lightning.LightningModule):
         rate = self.recipe.schedule.rate(step)
         optimizers: Any = self.optimizers()
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        against = bool(self.discriminators) and step >= self.recipe.adversary.start
+        against = bool(self.discriminators) and step >= max(self.recipe.adversary.start, self.recipe.schedule.signal)
 
-        reconstruction = self.codec(x)
-        y = reconstruction.x.float()
-        values = {name: self.losses[name](y, x) for name in self.losses} | reconstruction.quantized.losses
-        weights = {name: weight for name, (weight, _) in self.recipe.losses.items()} | dict(self.recipe.weights)
-        total = torch.stack([weights[name] * value for name, value in values.items()]).sum()
+        quantized = self.codec.bottleneck(self.codec.encoder(x))
+        values = dict(quantized.losses)
+        values |= {name: loss(self.codec.decoder, quantized.latents, x) for name, loss in self.frame_losses.items()}
+        if step >= self.recipe.schedule.signal or not self.frame_losses:
+            y = self.codec.decoder(quantized.latents).float()
+            values |= {name: loss(y, x) for name, loss in self.losses.items()}
+        total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
         if against:
             values["discriminators"] = self._learn(optimizers[1], self._judge_both(x, y.detach()), rate)
             self.discriminators.requires_grad_(False)  # the codec's gradients go through them, not into them
@@ -91,7 +99,7 @@ class Training(lightning.LightningModule):
             values["score"], values["features"] = generator_loss(fake), feature_loss(real, fake)
             adversary = self.recipe.adversary
             total = total + adversary.score * values["score"] + adversary.features * values["features"]
-        self._descend(optimizers[0], total, self.recipe.optimizer.lr * rate, self.codec)
+        self._descend(optimizers[0], total, rate, self.codec)
         self._follow(step)
         self.step += 1
         self.log_dict({name: value.detach() for name, value in values.items()}, prog_bar=True)
@@ -101,12 +109,12 @@ class Training(lightning.LightningModule):
 
     def _learn(self, optimizer: Any, judged: tuple[list[list[Tensor]], list[list[Tensor]]], rate: float) -> Tensor:
         loss = discriminator_loss(*judged)
-        self._descend(optimizer, loss, self.recipe.adversary.lr * rate, self.discriminators)
+        self._descend(optimizer, loss, rate, self.discriminators)
         return loss
 
-    def _descend(self, optimizer: Any, loss: Tensor, lr: float, module: nn.Module) -> None:
+    def _descend(self, optimizer: Any, loss: Tensor, rate: float, module: nn.Module) -> None:
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = group["full_lr"] * rate
         optimizer.zero_grad()
         self.manual_backward(loss)
         norm = nn.utils.clip_grad_norm_(module.parameters(), LARGEST_GRADIENT)
@@ -125,8 +133,21 @@ class Training(lightning.LightningModule):
                 value.copy_(theirs[name])
 
 
-def _adamw(module: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float) -> torch.optim.AdamW:
-    matrices = [parameter for parameter in module.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=lr, betas=betas)
+def _adamw(module: nn.Module, settings: AdamW, straight: float = 1.0) -> torch.optim.AdamW:
+    """An optimiser of `module` whose straight paths and projections learn at a share of the rate."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        groups.setdefault(("straight" in name or "project" in name, parameter.ndim > 1), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "full_lr": settings.lr * (straight if linear else 1.0),
+                "weight_decay": settings.weight_decay if matrix and not linear else 0.0,
+            }
+            for (linear, matrix), parameters in groups.items()
+        ],
+        lr=settings.lr,
+        betas=settings.betas,
+        fused=True,
+    )

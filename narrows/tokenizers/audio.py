@@ -1,10 +1,11 @@
 """Audio in, tokens out: an audio codec with resampling, channels, exact lengths and windows.
 
-    any rate, C channels ─ resample ─ C × (1, T) ─ windows ─ codec ─▶ Tokens ─▶ the same in reverse
+any rate, C channels ─ resample ─ C × (1, T) ─ windows ─ codec ─▶ Tokens ─▶ the same in reverse
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
+from math import log2
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,8 @@ Signal = Tensor | NDArray[np.floating]
 class AudioTokenizer:
     """A codec for mono audio at `sample_rate` Hz, made to take recordings of any rate, channel count and length.
 
-    Channels are coded one by one. Long recordings are cut into windows of `window_seconds` whose results are the same as
-    those of the whole, so memory does not grow with length; `batch` windows run at once. tables: for entropy coding.
+    Channels are coded one by one. Long recordings are cut into windows of `window_seconds` whose results are the same
+    as those of the whole, so memory does not grow with length; `batch` windows run at once. tables: for entropy coding.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class AudioTokenizer:
         return self
 
     def bitrate(self, codebooks: int | None = None) -> float:
-        """Nominal bits a second of one channel with the first `codebooks`."""
-        sizes = torch.tensor(self.codec.bottleneck.codebook_sizes[:codebooks], dtype=torch.float64)
-        return float(sizes.log2().sum()) * self.frame_rate
+        """Bits a second of one channel with the first `codebooks`: estimated from the tables, nominal without them."""
+        radices = self.codec.bottleneck.radices[:codebooks]
+        if self.tables is None:
+            return sum(log2(radix) for digits in radices for radix in digits) * self.frame_rate
+        return sum(self.tables.entropies[: len(stream_sizes(radices))]) * self.frame_rate
 
     def codebooks_for(self, bitrate: float) -> int:
-        """The largest meaningful number of codebooks whose nominal rate is at most `bitrate` bits a second.
+        """The largest meaningful number of codebooks whose `bitrate` is at most so many bits a second.
 
         Raises InputError when not even the smallest fits; the message names the rates there are.
         """
@@ -132,7 +135,9 @@ class AudioTokenizer:
         self.check_model(tokens.model, tokens.fingerprint)
         extent, frames = tokens.extent, tokens.codes.shape[2]
         if frames != -(-max(1, -(-extent.samples * self.sample_rate // extent.sample_rate)) // self.codec.stride):
-            raise InputError(f"{frames} frames given for {extent.samples} samples at {extent.sample_rate} Hz, which they do not fit")
+            raise InputError(
+                f"{frames} frames given for {extent.samples} samples at {extent.sample_rate} Hz, which they do not fit"
+            )
         signal = self._decoded(tokens.codes)
         return resampled(signal, self.sample_rate, extent.sample_rate, extent.samples)
 
@@ -177,7 +182,9 @@ class AudioTokenizer:
     def _check_books(self, codebooks: int | None) -> int:
         books = self.codebooks if codebooks is None else codebooks
         if books not in self.codec.bottleneck.prefixes:
-            raise InputError(f"{books} codebooks asked for; {self.name} offers {', '.join(map(str, self.codec.bottleneck.prefixes))}")
+            raise InputError(
+                f"{books} codebooks asked for; {self.name} offers {', '.join(map(str, self.codec.bottleneck.prefixes))}"
+            )
         return books
 
 
@@ -208,11 +215,15 @@ def _check_size(samples: int, sample_rate: int) -> None:
 def _as_block(x: Signal) -> Block:
     array = x.detach().float().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
     if array.dtype.kind != "f":
-        raise InputError(f"audio of type {array.dtype} given, floats with full scale 1 wanted; divide 16-bit samples by 32768")
+        raise InputError(
+            f"audio of type {array.dtype} given, floats with full scale 1 wanted; divide 16-bit samples by 32768"
+        )
     array = array.astype(np.float32, copy=False)
     block: Block = array[None] if array.ndim == 1 else array
     if block.ndim != 2 or 0 in block.shape or len(block) > MOST_CHANNELS:
-        raise InputError(f"audio of shape {array.shape} given, (T,) or (1 to {MOST_CHANNELS} channels, T) wanted, T at least 1")
+        raise InputError(
+            f"audio of shape {array.shape} given, (T,) or (1 to {MOST_CHANNELS} channels, T) wanted, T at least 1"
+        )
     if not np.isfinite(block).all():
         sample, channel = min((int(t), int(c)) for c, t in np.argwhere(~np.isfinite(block)))
         raise InputError(f"sample {sample} of channel {channel} is {block[channel, sample]}; finite samples wanted")

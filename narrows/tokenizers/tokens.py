@@ -19,8 +19,8 @@ class Tokens:
     """Codes (C, K, F) int64 of one recording: C channels, K codebooks, F frames.
 
     radices: for each codebook the digits that its indices split into; their product is its size.
-    extent: the recording's own rate, samples and channels. model, fingerprint: name of the model, 16 hexadecimal digits of
-    the hash of its weights.
+    extent: the recording's own rate, samples and channels. model, fingerprint: name of the model, 16 hexadecimal digits
+    of the hash of its weights.
     """
 
     codes: Tensor
@@ -32,7 +32,9 @@ class Tokens:
     def __post_init__(self) -> None:
         codes = self.codes
         if codes.ndim != 3 or codes.is_floating_point() or 0 in codes.shape:
-            raise InputError(f"codes of shape {tuple(codes.shape)} and type {codes.dtype} given, integers (C, K, F) wanted")
+            raise InputError(
+                f"codes of shape {tuple(codes.shape)} and type {codes.dtype} given, integers (C, K, F) wanted"
+            )
         if codes.shape[:2] != (self.extent.channels, len(self.radices)):
             wanted = f"{self.extent.channels} channels and {len(self.radices)} codebooks"
             raise InputError(f"codes of shape {tuple(codes.shape)} given for {wanted}")
@@ -40,8 +42,14 @@ class Tokens:
     def __getitem__(self, index: Any) -> "Tokens":
         """`tokens[:, :k]` keeps the first k codebooks, `tokens[1:2]` one channel. Time cannot be cut."""
         channels, books = index if isinstance(index, tuple) and len(index) == 2 else (index, slice(None))
-        if not isinstance(channels, slice) or not isinstance(books, slice) or books.indices(len(self.radices))[::2] != (0, 1):
-            raise InputError(f"tokens[{index}] given; write tokens[channels, :codebooks], two slices, codebooks from the first")
+        if (
+            not isinstance(channels, slice)
+            or not isinstance(books, slice)
+            or books.indices(len(self.radices))[::2] != (0, 1)
+        ):
+            raise InputError(
+                f"tokens[{index}] given; write tokens[channels, :codebooks], two slices, codebooks from the first"
+            )
         codes = self.codes[channels, books]
         extent = replace(self.extent, channels=max(1, codes.shape[0]))
         return replace(self, codes=codes, radices=self.radices[books], extent=extent)

@@ -6,9 +6,9 @@
     window 2                        ├──══════════──┤
     window 3                             ├───────────────════┤    the last one is aligned to the end of the signal
 
-A network in which an output position depends on at most `reach` positions to each side gives, in the kept middles, what it
-gives on the whole signal. Beginning and end of the signal stay beginning and end of a window, so padding falls where it
-would have fallen.
+A network in which an output position depends on at most `reach` positions to each side gives, in the kept middles, what
+it gives on the whole signal. Beginning and end of the signal stay beginning and end of a window, so padding falls where
+it would have fallen.
 """
 
 from dataclasses import dataclass

@@ -23,13 +23,24 @@ def test_sum_and_minimum(seed):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_no_single_move_shortens_the_code(seed):
+def test_rounding_and_then_the_best_step_each_time(seed):
     weights = random_weights(seed)
-    p, f = weights / weights.sum(), quantize(weights).astype(float)
-    gain = p * np.log2((f + 1) / f)
-    loss = np.where(f > 1, p * np.log2(f / np.maximum(f - 1, 0.5)), np.inf)
-    # The rounding rule leaves at most half a step to gain where the greedy moves did not reach.
-    assert gain.max() <= loss.min() + 1.5 * (p / f**2).max() + 1e-12
+    p = (weights / weights.max()) / (weights / weights.max()).sum()
+    f = [max(1, math.floor(share * (65536 - p.size) + 0.5)) for share in p]
+    while sum(f) != 65536:
+        step = 1 if sum(f) < 65536 else -1
+        costs = [-p[i] * math.log2((f[i] + step) / f[i]) if f[i] + step else math.inf for i in range(p.size)]
+        f[costs.index(min(costs))] += step
+    assert quantize(weights).tolist() == f
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_costs_next_to_nothing(seed):
+    weights = random_weights(seed)
+    p = weights / weights.sum()
+    share = quantize(weights) / 65536
+    used = p > 0
+    assert (p[used] * np.log2(p[used] / share[used])).sum() < 1.5 * p.size / 65536 * math.log2(math.e) + 1e-9
 
 
 def test_rare_symbols_keep_a_share():

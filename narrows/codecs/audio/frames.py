@@ -1,11 +1,13 @@
 """Frames in, frames out: an audio encoder and decoder where only the Fourier transforms run at the sample rate.
 
-    (B, 1, T) ─ short-time spectra ─ linear ─ join `fold` frames ─ ConvNeXt × depth ─▶ (B, D, F)
+                 ┌─ log magnitudes ── straight: one linear layer ──┐
+    (B, 1, T) ─ short-time spectra ────── ConvNeXt × depth ────────┴─▶ (B, D, F)
 
-    (B, D, F) ─ ConvNeXt × depth[0] ─ split into `fold` frames ─ ConvNeXt × depth[1] ─ magnitude, phase ─ overlap-add ─▶ (B, 1, T)
+                 ┌─ straight: one linear layer ──┐
+    (B, D, F) ───┴────── ConvNeXt × depth ───────┴─▶ magnitudes, phases ─ made consistent ─ overlap-add ─▶ (B, 1, T)
 
-The decoder's inverse short-time transform is the idea of Vocos (Siuzdak, arXiv 2306.00814, section 3). Every layer looks at
-a bounded number of frames, so `reach` is finite and a window of a long signal gives the same codes as the whole of it.
+The decoder's inverse short-time transform is the idea of Vocos (Siuzdak, arXiv 2306.00814, section 3). Every layer
+looks at a bounded number of frames: `reach` is finite, and a window of a long signal gives the codes of the whole.
 """
 
 from math import ceil
@@ -18,11 +20,14 @@ from narrows.errors import InputError
 from narrows.parts import part
 
 OVERLAP = 4  # frames that cover each sample
+MARGIN = 2  # frames that reach into a hop of samples from outside it, to each side
 LOUDEST = 1e2  # cap of a predicted magnitude, as in Vocos
+FLOOR = 1e-3  # power of a bin below which the encoder hardly hears
+QUIETEST = 1e-8  # power that keeps logarithms and divisions finite
 
 
 class Spectra(nn.Module):
-    """(B, T) to complex short-time spectra (B, T / hop, 2 hop + 1): Hann windows of 4 hops centred on each hop of samples."""
+    """(B, T) to complex short-time spectra (B, T / hop, 2 hop + 1): Hann windows of 4 hops, centred on each hop."""
 
     window: Tensor
 
@@ -45,6 +50,17 @@ class Spectra(nn.Module):
         kept = slice(margin, margin + spectra.shape[1] * self.hop)
         return total[:, kept] / energy[:, kept]
 
+    def consistent(self, magnitudes: Tensor, spectra: Tensor, rounds: int) -> Tensor:
+        """Spectra of these magnitudes (B, F, 2 hop + 1) whose phases agree where frames overlap, from `spectra` on.
+
+        Each round takes the phases of the signal that the spectra make (Griffin and Lim, IEEE TASSP 32(2), 1984) and
+        reaches `OVERLAP - 1` frames farther.
+        """
+        for _ in range(rounds):
+            seen = self(self.inverse(spectra))
+            spectra = seen * (magnitudes * (seen.real.square() + seen.imag.square() + QUIETEST).rsqrt())
+        return spectra
+
     def _overlap_add(self, frames: Tensor) -> Tensor:
         pieces = frames.unflatten(2, (OVERLAP, self.hop))  # (B, F, 4, hop)
         count = frames.shape[1]
@@ -53,82 +69,90 @@ class Spectra(nn.Module):
         return torch.stack(blocks).sum(0).flatten(1)
 
 
+def _power(spectra: Tensor) -> Tensor:
+    return spectra.real.square() + spectra.imag.square() + FLOOR
+
+
 @part("frame-encoder")
 class FrameEncoder(nn.Module):
     """Audio (B, 1, T), T a multiple of `stride`, to latents (B, dim, T / stride).
 
-    hop:   samples between short-time spectra; fold: spectra joined into one latent frame, so stride = hop × fold.
-    width: channels inside; depth: ConvNeXt blocks.
+    width: channels inside; depth: ConvNeXt blocks. hop: samples between short-time spectra; fold: spectra in one
+    latent frame, so stride = hop × fold.
     """
 
-    def __init__(self, dim: int = 64, width: int = 384, depth: int = 6, hop: int = 160, fold: int = 2) -> None:
+    def __init__(self, dim: int = 64, width: int = 384, depth: int = 4, hop: int = 160, fold: int = 2) -> None:
         super().__init__()
-        if width % fold:
-            raise InputError(f"width {width} given, a multiple of fold {fold} wanted")
-        self.dim, self.stride = dim, hop * fold
-        self.fold = fold
+        self.dim, self.stride, self.fold = dim, hop * fold, fold
         self.spectra = Spectra(hop)
-        self.embed = nn.Linear(3 * (2 * hop + 1), width // fold)
+        self.embed = nn.Linear(3 * fold * (2 * hop + 1), width)
         self.blocks = nn.Sequential(*(ConvNeXt(width) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, dim)
+        self.straight = nn.Linear(fold * (2 * hop + 1), dim)
 
     @property
     def reach(self) -> int:
         """Latent frames to each side on which a latent frame depends."""
-        return len(self.blocks) * ConvNeXt.reach + ceil(1.5 / self.fold)
+        return len(self.blocks) * ConvNeXt.reach + ceil(MARGIN / self.fold)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, T) to (B, dim, T / stride)."""
         if x.ndim != 3 or x.shape[1] != 1 or x.shape[2] == 0 or x.shape[2] % self.stride:
             raise InputError(f"audio of shape {tuple(x.shape)} given, (B, 1, multiple of {self.stride}) wanted")
         spectra = self.spectra(x[:, 0])
-        power = spectra.real.square() + spectra.imag.square() + 1e-8
-        compressed = torch.view_as_real(spectra * power ** -0.35)  # magnitude to the power 0.3, as loudness grows
-        features = torch.cat((power.log() * 0.2, compressed.flatten(2)), 2)
-        h = self.embed(features).unflatten(1, (-1, self.fold)).flatten(2)  # (B, F, width)
-        return self.out(self.norm(self.blocks(h))).transpose(1, 2)
+        logs = self.logs(spectra)
+        compressed = spectra * _power(spectra) ** -0.35  # magnitude to the power 0.3, as loudness grows
+        h = self.blocks(self.embed(torch.cat((logs, self._folded(compressed.real), self._folded(compressed.imag)), 2)))
+        return (self.straight(logs) + self.out(self.norm(h))).transpose(1, 2)
+
+    def logs(self, spectra: Tensor) -> Tensor:
+        """Spectra (B, F fold, 2 hop + 1) to log magnitudes (B, F, fold (2 hop + 1)): what the straight path sees."""
+        return self._folded(0.5 * _power(spectra).log())
+
+    def _folded(self, frames: Tensor) -> Tensor:
+        return frames.unflatten(1, (-1, self.fold)).flatten(2)
 
 
 @part("frame-decoder")
 class FrameDecoder(nn.Module):
     """Latents (B, dim, F) to audio (B, 1, F × stride).
 
-    hop, fold: as in the encoder. width, depth: channels and ConvNeXt blocks at the latent rate; fine_width, fine_depth: the
-    same at the rate of the short-time spectra.
+    width, depth, hop, fold: as in the encoder. rounds: how often the predicted phases are made consistent with each
+    other before the spectra become a signal.
     """
 
     def __init__(
-        self,
-        dim: int = 64,
-        width: int = 384,
-        depth: int = 4,
-        fine_width: int = 384,
-        fine_depth: int = 4,
-        hop: int = 160,
-        fold: int = 2,
+        self, dim: int = 64, width: int = 384, depth: int = 8, hop: int = 160, fold: int = 2, rounds: int = 4
     ) -> None:
         super().__init__()
-        self.dim, self.stride = dim, hop * fold
-        self.fold = fold
+        self.dim, self.stride, self.fold, self.rounds = dim, hop * fold, fold, rounds
         self.embed = nn.Linear(dim, width)
         self.blocks = nn.Sequential(*(ConvNeXt(width) for _ in range(depth)))
-        self.split = nn.Linear(width, fine_width * fold)
-        self.fine_blocks = nn.Sequential(*(ConvNeXt(fine_width) for _ in range(fine_depth)))
-        self.norm = nn.LayerNorm(fine_width)
-        self.out = nn.Linear(fine_width, 2 * (2 * hop + 1))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, 3 * fold * (2 * hop + 1))
+        self.straight = nn.Linear(dim, fold * (2 * hop + 1))
         self.spectra = Spectra(hop)
 
     @property
     def reach(self) -> int:
         """Latent frames to each side on which a block of `stride` samples depends."""
-        fine = len(self.fine_blocks) * ConvNeXt.reach + 2  # 2: spectra that overlap a block from outside
-        return len(self.blocks) * ConvNeXt.reach + ceil(fine / self.fold)
+        synthesis = self.rounds * (OVERLAP - 1) + MARGIN  # short-time frames
+        return len(self.blocks) * ConvNeXt.reach + ceil(synthesis / self.fold)
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, dim, F) to (B, 1, F × stride)."""
-        h = self.blocks(self.embed(z.transpose(1, 2)))
-        h = self.fine_blocks(self.split(h).unflatten(2, (self.fold, -1)).flatten(1, 2))  # (B, F fold, fine_width)
-        magnitude, phase = self.out(self.norm(h)).float().chunk(2, dim=2)
-        magnitude = magnitude.exp().clamp(max=LOUDEST)
-        return self.spectra.inverse(torch.complex(magnitude * phase.cos(), magnitude * phase.sin())).unsqueeze(1)
+        magnitudes, spectra = self.predict(z)
+        return self.spectra.inverse(self.spectra.consistent(magnitudes, spectra, self.rounds)).unsqueeze(1)
+
+    def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, dim, F) to magnitudes and complex spectra, (B, F fold, 2 hop + 1), before they are made consistent."""
+        z = z.transpose(1, 2)
+        log, real, imaginary = self.out(self.norm(self.blocks(self.embed(z)))).chunk(3, dim=2)
+        log, real, imaginary = (
+            part.float().unflatten(2, (self.fold, -1)).flatten(1, 2)  # (B, F fold, 2 hop + 1)
+            for part in (log + self.straight(z), real, imaginary)
+        )
+        magnitudes = log.exp().clamp(max=LOUDEST)
+        scale = magnitudes * (real.square() + imaginary.square() + QUIETEST).rsqrt()
+        return magnitudes, torch.complex(scale * real, scale * imaginary)

@@ -32,8 +32,8 @@ class Quantized:
 class Bottleneck(nn.Module, ABC):
     """The narrow place: latents (B, D, *grid) ⇄ codes (B, K, *grid).
 
-    `decode(encode(z))` equals `forward(z).latents` bit for bit in eval mode, and `decode(codes[:, :k])` is meaningful for
-    every k in `prefixes`.
+    `decode(encode(z))` equals `forward(z).latents` bit for bit in eval mode, and `decode(codes[:, :k])` is meaningful
+    for every k in `prefixes`.
     """
 
     dim: int
@@ -69,7 +69,9 @@ class Bottleneck(nn.Module, ABC):
 
     def _check_latents(self, z: Tensor) -> None:
         if z.ndim < 3 or z.shape[1] != self.dim or 0 in z.shape:
-            raise InputError(f"latents of shape {tuple(z.shape)} given, ({'B'}, {self.dim}, *grid) with no empty axis wanted")
+            raise InputError(
+                f"latents of shape {tuple(z.shape)} given, ({'B'}, {self.dim}, *grid) with no empty axis wanted"
+            )
 
     def _check_codes(self, codes: Tensor) -> None:
         if codes.is_floating_point() or codes.ndim < 3 or 0 in codes.shape or codes.shape[1] > len(self.codebook_sizes):

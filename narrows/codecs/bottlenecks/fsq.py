@@ -1,8 +1,8 @@
 """Finite scalar quantization (Mentzer et al., arXiv 2309.15505), several small codebooks side by side.
 
-      z (B, D, *grid) ── in ──▶ ┌ group 0: d bounded scalars, each rounded to L levels ┐
-                                ├ group 1: ...                                         ├── out ──▶ latents (B, D, *grid)
-                                └ group K-1                                            ┘
+z (B, D, *grid) ── in ──▶ ┌ group 0: d bounded scalars, each rounded to L levels ┐
+                          ├ group 1: ...                                         ├── out ──▶ latents (B, D, *grid)
+                          └ group K-1                                            ┘
 """
 
 import math
@@ -23,10 +23,10 @@ class FSQ(Bottleneck):
     """K = `groups` codebooks of `prod(levels)` codes each, without any codebook to learn.
 
     dim:     D of the latents on both sides.
-    levels:  levels of each scalar of a group, each at least 2; the first is the fastest digit of a code.
+    levels:  levels of each scalar of a group, each at least 3; the first is the fastest digit of a code.
     groups:  K.
-    dropout: probability, per item and in training only, that only a random prefix of the groups is kept. A dropped group
-             contributes zeros. Above 0, every prefix of the groups can be decoded; at 0, only all of them.
+    dropout: probability, per item and in training only, that only a random prefix of the groups is kept. A dropped
+             group contributes zeros. Above 0, every prefix of the groups can be decoded; at 0, only all of them.
     """
 
     scale: Tensor
@@ -36,10 +36,12 @@ class FSQ(Bottleneck):
     base: Tensor
     count: Tensor
 
-    def __init__(self, dim: int = 64, levels: Sequence[int] = (8, 5, 5, 5), groups: int = 1, dropout: float = 0.0) -> None:
+    def __init__(
+        self, dim: int = 64, levels: Sequence[int] = (8, 5, 5, 5), groups: int = 1, dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        if groups < 1 or not levels or min(levels) < 2:
-            raise InputError(f"levels {tuple(levels)} in {groups} groups given; at least 2 levels and 1 group wanted")
+        if groups < 1 or not levels or min(levels) < 3:
+            raise InputError(f"levels {tuple(levels)} in {groups} groups given; at least 3 levels and 1 group wanted")
         if math.prod(levels) > 2**62:
             raise InputError(f"levels {tuple(levels)} make {math.prod(levels)} codes, more than 64-bit integers hold")
         self.dim, self.levels, self.groups, self.dropout = dim, tuple(levels), groups, dropout

@@ -1,13 +1,12 @@
 """Residual vector quantization (Zeghidour et al., SoundStream, arXiv 2107.03312, section III-C).
 
-    z ── in ──▶ r0 ─ nearest code of book 0 ─▶ r1 = r0 - code ─ nearest code of book 1 ─▶ ...     latents = out(sum of codes)
+z ── in ──▶ r0 ─ nearest code of book 0 ─▶ r1 = r0 - code ─ nearest code of book 1 ─▶ ...   latents = out(sum of codes)
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from vector_quantize_pytorch import VectorQuantize
 
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.errors import InputError
@@ -20,8 +19,8 @@ class ResidualVQ(Bottleneck):
 
     dim:      D of the latents on both sides; code_dim: length of the vectors, reached by linear projections.
     dropout:  probability, per item and in training only, that only a random prefix of the codebooks is kept.
-    decay:    of the running means that the vectors are (in training); a vector that no input has chosen for a while starts
-              anew from an input.
+    decay:    of the running means that the vectors are (in training); a vector that no input has chosen for a while
+              starts anew from an input.
     """
 
     def __init__(
@@ -33,9 +32,13 @@ class ResidualVQ(Bottleneck):
         dropout: float = 0.5,
         decay: float = 0.99,
     ) -> None:
+        from vector_quantize_pytorch import VectorQuantize  # here, since it takes two seconds and few codecs need it
+
         super().__init__()
         if codebooks < 1 or entries < 2:
-            raise InputError(f"{codebooks} codebooks of {entries} entries given; at least 1 codebook of 2 entries wanted")
+            raise InputError(
+                f"{codebooks} codebooks of {entries} entries given; at least 1 codebook of 2 entries wanted"
+            )
         self.dim, self.dropout = dim, dropout
         self.codebook_sizes = (entries,) * codebooks
         self.prefixes = tuple(range(1, codebooks + 1)) if dropout > 0 else (codebooks,)
@@ -121,5 +124,7 @@ class ResidualVQ(Bottleneck):
 
     def _latents(self, total: Tensor, grid: torch.Size, dtype: torch.dtype) -> Tensor:
         with torch.autocast(total.device.type, enabled=False):
-            out = nn.functional.linear(total.contiguous(), self.project_out.weight.float(), self.project_out.bias.float())
+            out = nn.functional.linear(
+                total.contiguous(), self.project_out.weight.float(), self.project_out.bias.float()
+            )
         return out.transpose(1, 2).unflatten(2, grid).to(dtype)

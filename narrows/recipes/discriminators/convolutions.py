@@ -1,6 +1,7 @@
 """The stack of two-dimensional convolutions that judges a picture of a signal, whatever the picture shows."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
@@ -15,7 +16,7 @@ class Judge(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(
             weight_norm(nn.Conv2d(a, b, kernel, stride if i else (1, 1), padding=(kernel[0] // 2, kernel[1] // 2)))
-            for i, (a, b) in enumerate(zip(channels, channels[1:], strict=False))
+            for i, (a, b) in enumerate(pairwise(channels))
         )
         margin = (last_kernel[0] // 2, last_kernel[1] // 2)
         self.score = weight_norm(nn.Conv2d(channels[-1], 1, last_kernel, padding=margin))

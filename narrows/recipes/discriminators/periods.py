@@ -1,4 +1,4 @@
-"""Multi-period discriminator: the signal folded at prime periods (Kong et al., HiFi-GAN, arXiv 2010.05646, section 2.3)."""
+"""Multi-period discriminator: the signal folded at prime periods (HiFi-GAN, arXiv 2010.05646, section 2.3)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Multi-resolution discriminator on complex short-time spectra (Défossez et al., EnCodec, arXiv 2210.13438, section 3.4)."""
+"""Multi-resolution discriminator on complex short-time spectra (EnCodec, arXiv 2210.13438, section 3.4)."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
 """Distances between short-time spectra at several resolutions.
 
-Mel distances follow descript-audio-codec (Kumar et al., arXiv 2306.06546, section 3.5); the compressed magnitudes follow
-Stevens' law of loudness, which spends the bits on what is loud enough to hear instead of on the noise floor.
+Mel distances follow descript-audio-codec (Kumar et al., arXiv 2306.06546, section 3.5); the compressed magnitudes
+follow Stevens' law of loudness, which spends the bits on what is loud enough to hear, not on the noise floor.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 FLOOR = 1e-3  # magnitude below which a difference counts less and less: 60 dB under full scale
 LOUDNESS = 0.3  # exponent from magnitude to loudness
+LOUDNESS_WEIGHT = 4.0
 
 
 class ShortTime(nn.Module):
-    """Signals (B, T) to complex spectra (B, window / 2 + 1, frames), scaled so that white noise of deviation s has magnitude s.
+    """Signals (B, T) to complex spectra (B, window / 2 + 1, frames).
 
-    window: samples of the Hann window; the hop is a quarter of it.
+    window: samples of the Hann window; the hop is a quarter of it. White noise of deviation s has magnitudes around s.
     """
 
     hann: Tensor
@@ -60,17 +61,20 @@ class Spectrogram(nn.Module):
         return magnitude if self.bank is None else self.bank @ magnitude
 
 
+def magnitude_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean of |log a - log b| + 4 |a^0.3 - b^0.3| over magnitudes of the same shape, as a scalar."""
+    a, b = a + FLOOR, b + FLOOR
+    return (a / b).log().abs().mean() + LOUDNESS_WEIGHT * (a**LOUDNESS - b**LOUDNESS).abs().mean()
+
+
 class SpectralDistance(nn.Module):
-    """Mean over resolutions of |log a - log b| + `loudness_weight` |a^0.3 - b^0.3| between magnitudes of two signals (B, 1, T).
+    """Mean over resolutions of the magnitude distance between two signals.
 
     resolutions: (window in samples, mel bands or 0) of each spectrogram.
     """
 
-    def __init__(
-        self, sample_rate: int, resolutions: Sequence[tuple[int, int]], loudness_weight: float = 4.0
-    ) -> None:
+    def __init__(self, sample_rate: int, resolutions: Sequence[tuple[int, int]]) -> None:
         super().__init__()
-        self.loudness_weight = loudness_weight
         self.spectrograms = nn.ModuleList(Spectrogram(window, sample_rate, mels) for window, mels in resolutions)
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
@@ -80,9 +84,7 @@ class SpectralDistance(nn.Module):
             a = spectrogram(x[:, 0])
             with torch.no_grad():
                 b = spectrogram(target[:, 0])
-            logs = ((a + FLOOR) / (b + FLOOR)).log().abs().mean()
-            loudness = ((a + FLOOR) ** LOUDNESS - (b + FLOOR) ** LOUDNESS).abs().mean()
-            total = total + logs + self.loudness_weight * loudness
+            total = total + magnitude_distance(a, b)
         return total / len(self.spectrograms)
 
 

@@ -1,0 +1,262 @@
+import errno
+import os
+import resource
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+
+from narrows.bitstream import AudioExtent, ImageExtent, Tables, read_header, write
+from narrows.checkpoints.index import Entry
+from narrows.checkpoints.load import load
+from narrows.errors import NarrowsError
+
+
+@pytest.fixture(scope="module")
+def others(tiny_checkpoint):
+    return {"model other": tiny_checkpoint("other"), "weights": tiny_checkpoint("tiny", seed=1)}
+
+
+def crafted(source, codes=None, tables=None, **changes):
+    """The bytes of a raw stream with the header of another and whatever it is to claim, checksums right."""
+    header = replace(read_header(source.read_bytes()), **{"tables_digest": None} | changes)
+    return header.to_bytes() if codes is None else write(header, np.full(header.shape, codes), tables)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is empty (0 bytes)"),
+        (b"\x8e", "the stream ends after 1 bytes"),
+        (b"not a stream\n", "this is no .nrw stream"),
+        (bytes(5000), "this is no .nrw stream"),
+        (b"\x8eNRW", "the stream ends inside the header"),
+        (b"\x8eNRW\x02later", "format version 2"),
+        (b"\x8eNRW\x00", "format version 0"),
+        (b"\x8eNRW\x01" + b"\xff" * 500, "damaged"),
+        (b"\x8eNRW\x01" + bytes(500), "damaged"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["decode", "info"])
+def test_what_is_no_stream_is_refused(refused, model, place, verb, data, said):
+    (place / "s.nrw").write_bytes(data)
+    line = refused(verb, "s.nrw", *(["-m", model] if verb == "decode" else []))
+    assert said in line
+    assert verb == "info" or "'s.nrw'" in line
+
+
+def test_a_sound_is_no_stream(refused, model, wav):
+    wav("a.wav")
+    line = refused("decode", "a.wav", "-m", model, "-o", "b.wav")
+    assert "'a.wav': this is no .nrw stream: it begins with 52 49 46 46" in line
+
+
+def test_a_long_file_that_is_no_stream_is_not_read(refused, model, place, little_memory):
+    with (place / "s.nrw").open("wb") as file:
+        file.truncate(1 << 40)
+    assert "this is no .nrw stream" in refused("decode", "s.nrw", "-m", model)
+    assert "this is no .nrw stream" in refused("info", "s.nrw")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(model):
+    return load(model)
+
+
+@pytest.mark.parametrize("options", [(), ("--raw",)])
+def test_every_truncation_and_every_bit_is_noticed(stream, tokenizer, options):
+    data = stream("s.nrw", *options, samples=3_000, channels=2).read_bytes()
+    for length in range(len(data)):
+        with pytest.raises(NarrowsError):
+            tokenizer.decompress(data[:length])
+    for place in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[place // 8] ^= 1 << place % 8
+        with pytest.raises(NarrowsError):
+            tokenizer.decompress(bytes(damaged))
+
+
+def cut(data):
+    return data[:-1]
+
+
+def flip(data):
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+def flip_header(data):
+    return data[:20] + bytes([data[20] ^ 128]) + data[21:]
+
+
+def append(data):
+    return data + b"more"
+
+
+def repeat(data):
+    return data + data
+
+
+@pytest.mark.parametrize("damage", [cut, flip, flip_header, append, repeat])
+@pytest.mark.parametrize("options", [(), ("--raw",)])
+def test_a_damaged_stream_is_refused(refused, model, stream, options, damage):
+    path = stream("s.nrw", *options)
+    path.write_bytes(damage(path.read_bytes()))
+    line = refused("decode", "s.nrw", "-m", model)
+    assert "'s.nrw'" in line
+    assert refused("info", "s.nrw", out=None)
+    assert refused("info", "s.nrw", "--json", out=None)
+
+
+@pytest.mark.parametrize("which", ["model other", "weights"])
+def test_another_model_is_refused(refused, others, stream, which):
+    stream("s.nrw")
+    line = refused("decode", "s.nrw", "-m", others[which])
+    assert "made with model tiny" in line
+    assert "load the model that it was made with" in line
+
+
+@pytest.mark.parametrize("name", ["owner/name", ".", "..", "model", "https://example.com", "~"])
+def test_a_file_chooses_no_folder_and_no_download(refused, stream, place, monkeypatch, name):
+    (place / "model").mkdir()
+    path = stream("s.nrw")
+    path.write_bytes(crafted(path, codes=0, model=name))
+    monkeypatch.setattr("narrows.checkpoints.load.load", None)
+    line = refused("decode", "s.nrw")
+    assert f"'s.nrw': made with {name!r}, no model of this package" in line
+    assert "-m" in line
+
+
+def test_a_file_chooses_among_the_models_of_the_package(codec, model, stream, monkeypatch):
+    known = [Entry("tiny", "audio", "", "", load(model).fingerprint, {})]
+    monkeypatch.setattr("narrows.checkpoints.index.entries", lambda: known)
+    monkeypatch.setattr("narrows.checkpoints.load.entries", lambda: known)
+    monkeypatch.setattr("narrows.checkpoints.load.HERE", model.parent)
+    stream("s.nrw")
+    assert codec("decode", "s.nrw").code == 0
+
+
+CLAIMS = {
+    "chunks": {"grid": (1 << 40,), "steps": 1 << 10},
+    "one-chunk": {"grid": (1 << 18,), "steps": 1 << 18},
+    "codebooks": {"radices": ((16,),) * 1024},
+    "samples": {"extent": AudioExtent(16_000, 1 << 48, 1)},
+    "all": {"extent": AudioExtent(16_000, 320 << 38, 1), "grid": (1 << 38,), "steps": 1 << 18},
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_counts_that_promise_more_than_is_there_take_no_memory(refused, model, stream, little_memory, claim):
+    path = stream("s.nrw")
+    path.write_bytes(crafted(path, **CLAIMS[claim]))
+    refused("decode", "s.nrw", "-m", model)
+    refused("info", "s.nrw", out=None)
+
+
+FALSE = {
+    "rate-too-low": {"extent": AudioExtent(1, 1, 1)},
+    "rate-too-high": {"extent": AudioExtent(2**31 - 1, 42_000_000, 1)},
+    "rate-a-bomb": {"extent": AudioExtent(2**31 - 1, 500 * 42_949_672, 1), "grid": (500,), "steps": 500},
+    "samples-too-few": {"extent": AudioExtent(16_000, 1, 1)},
+    "samples-too-many": {"extent": AudioExtent(16_000, 1 << 48, 1)},
+    "channels": {"extent": AudioExtent(16_000, 500, 2)},
+    "channels-too-many": {"extent": AudioExtent(16_000, 500, 255), "signals": 255},
+    "medium": {"extent": ImageExtent(1, 2, 3), "grid": (1, 2)},
+    "codebooks-too-many": {"radices": ((16,),) * 4},
+    "codebooks-too-large": {"radices": ((16,), (4096,), (16,))},
+}
+
+
+@pytest.mark.parametrize("claim", FALSE)
+def test_a_whole_stream_that_does_not_fit_its_model_is_refused(refused, model, stream, little_memory, claim):
+    path = stream("s.nrw")
+    codes = 15 if "too-large" not in claim else np.array([[[1], [4000], [1]]])
+    path.write_bytes(crafted(path, codes=codes, **FALSE[claim]))
+    refused("decode", "s.nrw", "-m", model, advice=False)  # with every checksum right, somebody made it so
+
+
+def test_other_tables_of_the_same_weights_are_refused(refused, model, stream):
+    path = stream("s.nrw")
+    tables = Tables.from_counts([np.arange(16)] * 3)
+    header = replace(read_header(path.read_bytes()), tables_digest=tables.digest[:4])
+    path.write_bytes(write(header, np.zeros(header.shape, np.int64), tables))
+    assert "names the tables" in refused("decode", "s.nrw", "-m", model)
+
+
+def test_a_model_that_cannot_be_loaded_is_told_once(refused, stream):
+    stream("a.nrw")
+    stream("b.nrw")
+    refused("decode", "a.nrw", "b.nrw", "-m", "./nowhere")
+
+
+@pytest.mark.parametrize("format", ["wav", ".wav", "WAV", "flac", "ogg", "opus", "mp3"])
+def test_formats(codec, model, stream, place, format):
+    stream("s.nrw", samples=5_000)
+    assert codec("decode", "s.nrw", "-m", model, "--format", format).code == 0
+    result = next(place.glob("s.[!n]*"))
+    assert result.suffix == "." + format.removeprefix(".")
+    assert soundfile.info(result).frames == 5_000
+
+
+@pytest.mark.parametrize(
+    ("options", "format", "said"),
+    [
+        ({}, "nonsense", "is none of .wav"),
+        ({}, "", "is none of .wav"),
+        ({}, "nrw", "would replace the input"),
+        ({"rate": 44_100}, "opus", "takes 8000, 12000"),
+        ({"rate": 384_000}, "ogg", "up to 200000"),
+        ({"channels": 3}, "mp3", "2 channels at most"),
+        ({"channels": 9}, "flac", "8 channels at most"),
+    ],
+)
+def test_what_a_format_does_not_take_is_refused(refused, model, stream, options, format, said):
+    stream("s.nrw", **options)
+    assert said in refused("decode", "s.nrw", "-m", model, "--format", format)
+
+
+def test_a_result_that_is_there_is_only_replaced_by_force(codec, refused, model, stream, place):
+    stream("s.nrw")
+    (place / "s.wav").write_text("mine")
+    assert "'s.wav' exists already; pass --force" in refused("decode", "s.nrw", "-m", model)
+    assert codec("decode", "s.nrw", "-m", model, "--force").code == 0
+    assert soundfile.info("s.wav").frames == 500
+
+
+@pytest.mark.parametrize("out", ["s.nrw/b.wav", "/proc/b.wav", "/proc/b/c", "/dev/null", "n" * 300 + ".wav"])
+def test_a_place_that_cannot_be_written_is_refused(refused, model, stream, out):
+    stream("s.nrw")
+    refused("decode", "s.nrw", "-m", model, "-o", out)
+
+
+@pytest.mark.parametrize("bytes", [0, 100, 10_000])
+def test_a_limit_on_files_leaves_nothing(refused, model, stream, bytes):
+    stream("s.nrw", samples=20_000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes, limits[1]))
+    try:
+        assert "could not be written to its end" in refused("decode", "s.nrw", "-m", model)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_leaves_nothing(refused, model, stream, monkeypatch):
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    stream("s.nrw")
+    monkeypatch.setattr(os, "fsync", full)
+    assert "(no space left on device)" in refused("decode", "s.nrw", "-m", model)
+
+
+def test_a_disk_that_fails_is_told_with_the_file(refused, model, stream, monkeypatch):
+    class Failing:
+        def __enter__(self):
+            raise OSError(errno.EIO, "Input/output error; call for help")
+
+        def __exit__(self, *_):
+            pass
+
+    stream("s.nrw")
+    monkeypatch.setattr("narrows.cli.files.open_input", lambda path: Failing())
+    assert "'s.nrw': [Errno 5]" in refused("decode", "s.nrw", "-m", model)

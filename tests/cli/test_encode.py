@@ -1,0 +1,296 @@
+import errno
+import json
+import os
+import resource
+import shutil
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+from safetensors.numpy import load_file, save_file
+
+from narrows.bitstream import read_header
+from narrows.checkpoints.index import Entry
+
+
+def header(claimed, data=bytes(2000)):
+    shape = struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
+    riff = b"RIFF" + struct.pack("<I", min(claimed + 36, 2**32 - 1)) + b"WAVEfmt " + shape
+    return riff + b"data" + struct.pack("<I", claimed) + data
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is empty (0 bytes)"),
+        (header(0, b""), "holds no samples"),
+        (b"not a sound\n" * 50, "is no sound that can be decoded"),
+        (os.urandom(3000), "is no sound that can be decoded"),
+        (header(2000)[:30], "is no sound that can be decoded"),
+        (header(2000)[:1000], "is cut: it tells of 2044 bytes and 1000 are there"),
+        (header(4_000_000_000), "is cut: it tells of 4000000044 bytes and 2044 are there"),
+    ],
+    ids=["empty", "no-samples", "text", "random", "half-a-header", "cut", "claims-4-GB"],
+)
+def test_what_is_no_sound_is_refused(refused, model, place, little_memory, data, said):
+    (place / "a.wav").write_bytes(data)
+    assert f"'a.wav' {said}" in refused("encode", "a.wav", "-m", model)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity"), (1e300, "infinity")]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_first_sample_that_is_no_number_is_named(refused, model, wav, value, said, channels):
+    wav(samples=9_000, channels=channels, bad=[(8_000, 0, np.nan), (7_777, channels - 1, value)])
+    assert f"'a.wav' has {said} at sample 7777 of channel {channels - 1}" in refused("encode", "a.wav", "-m", model)
+
+
+@pytest.mark.parametrize("rate", [1, 999, 384_001, 400_000])
+def test_rates_out_of_range_are_refused(refused, model, wav, rate):
+    wav(rate=rate)
+    assert f"{rate} Hz, and 1000 to 384000 Hz is possible" in refused("encode", "a.wav", "-m", model)
+
+
+def test_more_than_64_channels_are_refused(refused, model, wav):
+    wav(channels=65)
+    assert "65 channels, and 1 to 64 are possible" in refused("encode", "a.wav", "-m", model)
+
+
+@pytest.mark.parametrize(
+    ("samples", "channels", "rate"),
+    [
+        (1, 1, 16_000),
+        (1, 1, 1_000),
+        (1, 64, 384_000),
+        (1, 1, 384_000),
+        (319, 1, 16_000),
+        (321, 2, 16_000),
+        (1_001, 8, 16_000),
+        (501, 64, 16_000),
+        (1_234, 1, 1_000),
+        (4_567, 1, 11_025),
+        (12_345, 2, 44_100),
+        (23_456, 1, 96_000),
+        (98_765, 1, 384_000),
+        (170_001, 1, 16_000),  # more than one window
+    ],
+)
+def test_length_rate_and_channels_come_back(codec, model, wav, samples, channels, rate):
+    wav(samples=samples, channels=channels, rate=rate)
+    assert codec("encode", "a.wav", "-m", model).code == 0
+    assert codec("decode", "a.nrw", "-m", model, "-o", "b.wav").code == 0
+    found = soundfile.info("b.wav")
+    assert (found.frames, found.channels, found.samplerate) == (samples, channels, rate)
+
+
+@pytest.mark.parametrize("loudest", [1e-45, 1e10, 1e19, 3e38])
+def test_any_finite_sample_is_taken(codec, model, wav, loudest):
+    wav(bad=[(100, 0, loudest), (101, 0, -loudest)])
+    assert codec("encode", "a.wav", "-m", model).err == ""
+    assert codec("decode", "a.nrw", "-m", model, "-o", "b.wav").err == ""
+
+
+def test_two_runs_give_the_same_bytes(codec, model, wav, place):
+    wav(samples=30_000, channels=2)
+    for result in ("one", "two"):
+        assert codec("encode", "a.wav", "-m", model, "-o", f"{result}.nrw").code == 0
+        assert codec("decode", f"{result}.nrw", "-m", model).code == 0
+    assert (place / "one.nrw").read_bytes() == (place / "two.nrw").read_bytes()
+    assert (place / "one.wav").read_bytes() == (place / "two.wav").read_bytes()
+
+
+def test_a_length_that_a_pipe_left_open_is_no_fault(codec, model, place):
+    (place / "a.wav").write_bytes(header(0xFFFFFFFF))
+    assert codec("encode", "a.wav", "-m", model).code == 0
+    assert read_header((place / "a.nrw").read_bytes()).extent.samples == 1000
+
+
+@pytest.mark.parametrize(
+    ("options", "note"), [({"rate": 48_000}, "keeps what is below 8 kHz"), ({"channels": 2}, "phases")]
+)
+def test_what_a_model_cannot_keep_is_told(codec, model, wav, options, note):
+    wav(**options)
+    result = codec("encode", "a.wav", "-m", model)
+    assert (result.code, result.err.count("\n")) == (0, 1)
+    assert result.err.startswith("codec: 'a.wav': ")
+    assert note in result.err
+
+
+def test_the_line_of_a_result_tells_time_size_and_rate(codec, model, wav, place):
+    wav(samples=16_000)
+    out = codec("encode", "a.wav", "-m", model).out
+    size = (place / "a.nrw").stat().st_size
+    assert out.startswith(f"a.wav → a.nrw  1.00 s  {size} bytes  {8 * size / 1000:.2f} kbit/s  ")
+
+
+@pytest.mark.parametrize(("bitrate", "codebooks"), [(0.2, 1), (0.59, 2), (0.6, 3), ("inf", 3), (1e9, 3)])
+def test_a_bitrate_chooses_codebooks(codec, model, wav, place, bitrate, codebooks):
+    wav()
+    assert codec("encode", "a.wav", "-m", model, "--bitrate", bitrate).code == 0
+    assert len(read_header((place / "a.nrw").read_bytes()).radices) == codebooks
+
+
+@pytest.mark.parametrize("bitrate", [0.19, 0, -1, "nan"])
+def test_a_bitrate_too_low_names_those_on_offer(refused, model, wav, bitrate):
+    wav()
+    assert "tiny offers 0.20, 0.40, 0.60" in refused("encode", "a.wav", "-m", model, "--bitrate", bitrate)
+
+
+def test_raw_needs_no_tables(codec, model, wav, place):
+    bare = shutil.copytree(model, place / "bare")
+    (bare / "tables.safetensors").unlink()
+    wav()
+    assert codec("encode", "a.wav", "-m", model, "--raw", "-o", "raw.nrw").code == 0
+    assert codec("encode", "a.wav", "-m", bare, "-o", "bare.nrw").code == 0
+    assert (place / "raw.nrw").read_bytes() == (place / "bare.nrw").read_bytes()
+    assert codec("decode", "raw.nrw", "-m", bare).code == 0
+
+
+def test_an_entropy_coded_stream_needs_the_tables(refused, model, stream, place):
+    bare = shutil.copytree(model, place / "bare")
+    (bare / "tables.safetensors").unlink()
+    stream("s.nrw")
+    assert "needs the tables" in refused("decode", "s.nrw", "-m", bare)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda", "cuda:99", "meta", "", "cpu:x"])
+@pytest.mark.parametrize("verb", ["encode", "decode"])
+def test_a_device_that_is_not_there_is_refused(refused, model, wav, stream, monkeypatch, verb, device):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    source = wav() if verb == "encode" else stream("s.nrw")
+    assert f"{device!r}" in refused(verb, source, "-m", model, "--device", device)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("speach", "did you mean 'speech'?"),
+        ("nothing like it", "no model or folder 'nothing like it'; `codec models`"),
+        ("a.wav", "no model or folder 'a.wav'"),
+        ("", ""),
+        ("./no/such", "no model or folder './no/such'"),
+        ("m" * 300, "mmm"),
+    ],
+)
+def test_an_unknown_model_is_refused(refused, wav, monkeypatch, given, said):
+    known = [Entry("speech", "audio", "", "", "", {})]
+    monkeypatch.setattr("narrows.checkpoints.load.entries", lambda: known)
+    wav()
+    assert said in refused("encode", "a.wav", "-m", given)
+
+
+@pytest.mark.parametrize("reason", [OSError("no route\nto host"), TimeoutError(), ValueError("odd name")])
+def test_a_hub_out_of_reach_is_refused(refused, wav, monkeypatch, reason):
+    from huggingface_hub.errors import HFValidationError
+
+    def download(*arguments, **options):
+        raise reason if isinstance(reason, OSError) else HFValidationError(str(reason))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    wav()
+    assert "no folder 'owner/name', and the hub" in refused("encode", "a.wav", "-m", "owner/name")
+
+
+def edit_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def edit_codec(folder, name, **changes):
+    codec = json.loads((folder / "config.json").read_text())["codec"]
+    edit_config(folder, codec=codec | {name: codec[name] | changes})
+
+
+def edit_weights(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors")
+
+
+BIAS = "decoder.out.bias"
+BROKEN = {
+    "no-config": (lambda path: (path / "config.json").unlink(), "config.json"),
+    "no-weights": (lambda path: (path / "model.safetensors").unlink(), "model.safetensors"),
+    "no-json": (lambda path: (path / "config.json").write_text('{"format": 1,'), "config.json"),
+    "no-text": (lambda path: (path / "config.json").write_bytes(b"\xff\xfe\0"), "config.json"),
+    "a-list": (lambda path: (path / "config.json").write_text("[]"), "config.json"),
+    "deep": (lambda path: (path / "config.json").write_text("[" * 100_000), "config.json"),
+    "huge": (lambda path: (path / "config.json").write_text(" " * (1 << 21)), "config.json"),
+    "newer": (lambda path: edit_config(path, format=99), "format 99"),
+    "lacks-name": (lambda path: edit_config(path, name=None), "'name'"),
+    "other-medium": (lambda path: edit_config(path, medium="image"), "image"),
+    "no-rate": (lambda path: edit_config(path, sample_rate=0), "sample_rate"),
+    "negative-rate": (lambda path: edit_config(path, sample_rate=-16_000), "sample_rate"),
+    "unknown-part": (lambda path: edit_codec(path, "encoder", part="frame-encodr"), "did you mean 'frame-encoder'"),
+    "import-path": (lambda path: edit_codec(path, "encoder", part="os.system"), "no part is called 'os.system'"),
+    "unknown-key": (lambda path: edit_codec(path, "encoder", widht=16), "did you mean 'width'"),
+    "text-for-a-number": (lambda path: edit_codec(path, "encoder", width="wide"), "config.json"),
+    "other-dim": (lambda path: edit_codec(path, "encoder", dim=9), "one dim wanted"),
+    "too-wide": (lambda path: edit_codec(path, "encoder", width=2**40), "config.json"),
+    "missing": (lambda path: edit_weights(path, lambda weights: weights.pop(BIAS)), f"lacks the tensor {BIAS}"),
+    "unexpected": (lambda path: edit_weights(path, lambda w: w.update(more=w[BIAS])), "holds more, which"),
+    "wrong-shape": (lambda path: edit_weights(path, lambda w: w.update({BIAS: w[BIAS][1:]})), f"{BIAS} of shape"),
+    "weights-cut": (lambda path: os.truncate(path / "model.safetensors", 5000), "model.safetensors"),
+    "weights-empty": (lambda path: os.truncate(path / "model.safetensors", 0), "model.safetensors"),
+    "no-numbers": (lambda path: edit_weights(path, lambda w: w["encoder.out.bias"].fill(np.nan)), ""),
+    "tables-cut": (lambda path: os.truncate(path / "tables.safetensors", 50), "tables.safetensors"),
+    "other-tables": (lambda path: shutil.copy(path / "model.safetensors", path / "tables.safetensors"), "tables"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_model_is_refused(refused, model, wav, place, little_memory, fault):
+    break_it, said = BROKEN[fault]
+    break_it(shutil.copytree(model, place / "broken"))
+    wav()
+    assert said in refused("encode", "a.wav", "-m", "broken")
+
+
+def test_a_result_that_is_there_is_only_replaced_by_force(codec, refused, model, wav, place):
+    wav()
+    (place / "a.nrw").write_text("mine")
+    assert "'a.nrw' exists already; pass --force" in refused("encode", "a.wav", "-m", model)
+    assert codec("encode", "a.wav", "-m", model, "--force").code == 0
+    assert read_header((place / "a.nrw").read_bytes()).model == "tiny"
+
+
+@pytest.mark.parametrize(
+    "out", ["a.wav/b.nrw", "a.wav/b", "/proc/b.nrw", "/proc/b/c", "/dev/null", "file", "n" * 300 + ".nrw"]
+)
+def test_a_place_that_cannot_be_written_is_refused(refused, model, wav, place, out):
+    wav()
+    (place / "file").touch()
+    refused("encode", "a.wav", "-m", model, "-o", out)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not stop root")
+def test_a_closed_file_and_a_closed_folder_are_refused(refused, model, wav, place):
+    wav("closed.wav").chmod(0)
+    wav("folder/a.wav")
+    (place / "folder").chmod(0o500)
+    assert "may not be read" in refused("encode", "closed.wav", "-m", model)
+    assert "is closed to this user" in refused("encode", "folder/a.wav", "-m", model)
+
+
+@pytest.mark.parametrize("name", ["fsync", "link"])
+def test_a_full_disk_leaves_nothing(refused, model, wav, monkeypatch, name):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    wav()
+    monkeypatch.setattr(os, name, full)
+    if name == "link":  # no hard links here: then a rename does it, which is what has to fail
+        monkeypatch.setattr(os, "replace", full)
+    assert "could not be written to its end (no space left on device)" in refused("encode", "a.wav", "-m", model)
+
+
+def test_a_limit_on_files_leaves_nothing(refused, model, wav):
+    wav()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
+    try:
+        assert "could not be written to its end" in refused("encode", "a.wav", "-m", model)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,0 +1,71 @@
+import json
+
+import pytest
+
+
+@pytest.fixture
+def facts(codec):
+    """facts(path) -> exit code and what `codec info --json` says."""
+
+    def told(path):
+        result = codec("info", path, "--json")
+        return result.code, json.loads(result.out)
+
+    return told
+
+
+def test_the_parts_add_up_to_the_file(facts, stream, model):
+    path = stream("s.nrw", samples=44_100, channels=2, rate=44_100)
+    code, said = facts(path)
+    assert code == 0
+    assert (said["model"], said["medium"], said["coder"]) == ("tiny", "audio", "rans")
+    assert (said["seconds"], said["sample_rate"], said["channels"]) == (1.0, 44_100, 2)
+    assert said["codebook_sizes"] == [16] * said["codebooks"] == [16] * 3
+    assert said["bytes"] == path.stat().st_size
+    assert said["bytes"] == said["header_bytes"] + said["framing_bytes"] + said["payload_bytes"]
+    assert said["kbit_per_second"] == pytest.approx(8 * said["bytes"] / 1000)
+    assert (said["whole"], said["damaged"], said["damaged_bytes"]) == (True, [], 0)
+
+
+def test_text_says_what_json_says(codec, facts, stream):
+    path = stream("s.nrw", "--raw")
+    lines = codec("info", path).out.splitlines()
+    assert {line[:17].strip().replace(" ", "_"): line[17:] for line in lines} == {
+        name: str(value) for name, value in facts(path)[1].items()
+    }
+
+
+def test_a_damaged_chunk_is_told(codec, facts, stream):
+    path = stream("s.nrw", "--raw", samples=480_000)  # 30 s, two chunks
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    code, said = facts(path)
+    assert code == 2
+    assert said["damaged"] == [{"first": 1, "last": 1, "start": 1000, "stop": 1500}]
+    assert not said["whole"]
+    assert "'s.nrw' is damaged: 1 of 2 chunks are lost" in codec("info", "s.nrw").err
+
+
+def test_appended_bytes_are_told(codec, facts, stream):
+    path = stream("s.nrw")
+    path.write_bytes(path.read_bytes() + b"four")
+    code, said = facts(path)
+    assert (code, said["damaged"], said["damaged_bytes"], said["whole"]) == (2, [], 4, False)
+    assert "0 of 1 chunks are lost, 4 bytes were changed or appended" in codec("info", "s.nrw").err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("nowhere.nrw", "there is no file 'nowhere.nrw'"), (".", "'.' is a folder"), ("/dev/null", "device")],
+)
+def test_what_is_no_file_is_refused(refused, name, said):
+    assert said in refused("info", name)
+    assert said in refused("info", name, "--json")
+
+
+def test_a_name_that_is_no_text(codec, stream, place):
+    name = b"\xff\xfe.nrw".decode(errors="surrogateescape")
+    stream("s.nrw").rename(place / name)
+    assert r"file             \udcff\udcfe.nrw" in codec("info", name).out
+    assert json.loads(codec("info", name, "--json").out)["file"] == name

@@ -1,0 +1,110 @@
+"""What holds for every bottleneck."""
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+import torch
+
+from narrows.codecs import FSQ, Bottleneck, ResidualVQ
+from narrows.errors import InputError
+from narrows.parts import build, spec
+
+MAKERS: dict[str, Callable[[], Bottleneck]] = {
+    "fsq": lambda: FSQ(6, (8, 5, 3), groups=3, dropout=0.5),
+    "fsq-odd": lambda: FSQ(6, (3, 5), groups=1),
+    "residual-vq": lambda: ResidualVQ(6, codebooks=3, entries=32, code_dim=4, dropout=0.5),
+    "residual-vq-whole": lambda: ResidualVQ(6, codebooks=2, entries=16, code_dim=6, dropout=0.0),
+}
+GRIDS = [(7,), (1,), (3, 4), (2, 3, 4)]
+
+
+@pytest.fixture(params=MAKERS)
+def bottleneck(request: pytest.FixtureRequest) -> Bottleneck:
+    torch.manual_seed(0)
+    return MAKERS[request.param]()
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_decode_of_encode_is_forward(
+    bottleneck: Bottleneck, grid: tuple[int, ...], batch: int, dtype: torch.dtype
+) -> None:
+    bottleneck.eval()
+    z = torch.randn(batch, bottleneck.dim, *grid).to(dtype)
+    quantized, codes = bottleneck(z), bottleneck.encode(z)
+    assert codes.shape == (batch, len(bottleneck.codebook_sizes), *grid)
+    assert torch.equal(quantized.codes, codes)
+    assert quantized.latents.shape == z.shape
+    assert torch.equal(bottleneck.decode(codes).to(dtype), quantized.latents)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_codes_do_not_depend_on_the_batch(bottleneck: Bottleneck, grid: tuple[int, ...]) -> None:
+    bottleneck.eval()
+    z = torch.randn(4, bottleneck.dim, *grid)
+    assert torch.equal(bottleneck.encode(z), torch.cat([bottleneck.encode(item[None]) for item in z]))
+
+
+def test_gradients_reach_the_encoder_in_training_and_after(bottleneck: Bottleneck) -> None:
+    for mode in (True, False):
+        z = torch.randn(2, bottleneck.dim, 9, requires_grad=True)
+        bottleneck.train(mode)(z).latents.square().sum().backward()
+        assert z.grad is not None
+        assert z.grad.abs().sum() > 0
+
+
+def test_spec_and_weights_make_the_same_bottleneck(bottleneck: Bottleneck) -> None:
+    bottleneck.train()(torch.randn(4, bottleneck.dim, 50))
+    again = build(spec(bottleneck))
+    again.load_state_dict(bottleneck.state_dict())
+    z = torch.randn(2, bottleneck.dim, 5)
+    assert torch.equal(again.eval().encode(z), bottleneck.eval().encode(z))
+
+
+def test_eval_mode_changes_nothing_and_draws_nothing(bottleneck: Bottleneck) -> None:
+    bottleneck.eval()
+    before = {name: value.clone() for name, value in bottleneck.state_dict().items()}
+    state = torch.random.get_rng_state()
+    bottleneck(torch.randn(4, bottleneck.dim, 50, generator=torch.Generator().manual_seed(1)))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in bottleneck.state_dict().items())
+
+
+def test_nominal_bits_are_those_of_the_alphabets(bottleneck: Bottleneck) -> None:
+    bits = bottleneck.eval()(torch.randn(2, bottleneck.dim, 3, 4)).bits
+    wanted = 12 * sum(math.log2(size) for size in bottleneck.codebook_sizes)
+    assert bits.tolist() == pytest.approx([wanted, wanted])
+    assert bottleneck.bits_per_position * 12 == pytest.approx(wanted)
+
+
+def test_radices_make_up_the_codebooks(bottleneck: Bottleneck) -> None:
+    assert tuple(math.prod(digits) for digits in bottleneck.radices) == bottleneck.codebook_sizes
+
+
+def test_prefixes_decode(bottleneck: Bottleneck) -> None:
+    codes = bottleneck.eval().encode(torch.randn(1, bottleneck.dim, 4))
+    decoded = [bottleneck.decode(codes[:, :k]) for k in bottleneck.prefixes]
+    assert bottleneck.prefixes[-1] == len(bottleneck.codebook_sizes)
+    assert all(not torch.equal(a, b) for a, b in pairwise(decoded))
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 4), (1, 6), (1, 6, 0), (0, 6, 4)])
+def test_wrong_latents_are_refused(bottleneck: Bottleneck, shape: tuple[int, ...]) -> None:
+    for call in (bottleneck, bottleneck.encode):
+        with pytest.raises(InputError, match="latents of shape"):
+            call(torch.zeros(shape))
+
+
+def test_wrong_codes_are_refused(bottleneck: Bottleneck) -> None:
+    size, books = bottleneck.codebook_sizes[0], len(bottleneck.codebook_sizes)
+    for bad in (-1, size):
+        codes = torch.zeros(1, books, 4, dtype=torch.int64)
+        codes[0, 0, 2] = bad
+        with pytest.raises(InputError, match=f"codebook 0 was given codes .* it holds 0 to {size - 1}"):
+            bottleneck.decode(codes)
+    for codes in (torch.zeros(1, books, 4), torch.zeros(1, books + 1, 4).long(), torch.zeros(1, books, 0).long()):
+        with pytest.raises(InputError, match="codes of shape"):
+            bottleneck.decode(codes)

@@ -1,0 +1,164 @@
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from narrows.media import audio
+
+RATE = 44_100
+
+
+def shift(found: np.ndarray, given: np.ndarray) -> int:
+    """By how many samples the first channel found is later than the one given."""
+    stretch = given[0, 4_000:6_000]
+    return int(np.correlate(found[0, :10_000], stretch, "valid").argmax()) - 4_000
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate"),
+    [
+        ("ipod", "aac", 44_100),
+        ("mp4", "aac", 48_000),
+        ("mov", "aac", 22_050),
+        ("ipod", "alac", 44_100),
+        ("webm", "libopus", 48_000),
+        ("mp3", "libmp3lame", 44_100),
+    ],
+)
+@pytest.mark.parametrize("samples", [1_025, 14_000, 29_001])
+def test_nothing_is_added_or_lost(tmp_path, noise, encode, container, codec, rate, samples):
+    given = noise[:, :samples]
+    encode(tmp_path / "a", given, rate, codec, container)
+    back = audio.read(tmp_path / "a")
+    assert back.sample_rate == rate
+    assert back.samples.shape == given.shape
+    assert audio.probe(tmp_path / "a").samples == samples
+    if samples > 10_000:
+        assert shift(back.samples, given) == 0
+
+
+@pytest.mark.parametrize("samples", [1, 2, 22, 44, 1_023, 1_024])
+def test_a_short_m4a_is_whole(tmp_path, noise, encode, samples):
+    encode(tmp_path / "a.m4a", noise[:, :samples], RATE)
+    assert audio.read(tmp_path / "a.m4a").samples.shape == (2, samples)
+
+
+def test_what_the_container_does_not_tell_stays(tmp_path, noise, encode):
+    """AAC without an edit list begins with its priming; without a last duration it ends with padding."""
+    encode(tmp_path / "fragments.mp4", noise, RATE, container="mp4", movflags="frag_keyframe+empty_moov")
+    found = audio.read(tmp_path / "fragments.mp4").samples
+    assert (found.shape[1], shift(found, noise)) == (30_000 + 1_024, 1_024)
+    encode(tmp_path / "a.mkv", noise, RATE, container="matroska")
+    found = audio.read(tmp_path / "a.mkv").samples
+    assert (found.shape[1], shift(found, noise)) == (30 * 1_024, 0)
+    encode(tmp_path / "a.aac", noise, RATE, container="adts")
+    found = audio.read(tmp_path / "a.aac").samples
+    assert (found.shape[1], shift(found, noise)) == (31 * 1_024, 1_024)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "length", "start", "expected", "shifted"),
+    [
+        (RATE, 30_720 - 500, 0, 30_720 - 500, 0),  # padding, to the sample
+        (RATE, 15_000, 0, 15_000, 0),  # a real cut at the end
+        (RATE, 30_720 - 3_000, 3_000, 30_720 - 3_000, -3_000),  # a real cut in front
+        (1_000, 30_720, 0, 30_720, 0),  # rounded to a millisecond
+    ],
+)
+def test_edit_lists_cut(tmp_path, noise, encode, ticks, length, start, expected, shifted):
+    given = np.tile(noise, 2)[:, :30_720]
+    encode(tmp_path / "a.m4a", given, RATE, movie_timescale=str(ticks))
+    data = bytearray((tmp_path / "a.m4a").read_bytes())
+    edit = data.index(b"elst") + 12
+    data[edit : edit + 8] = struct.pack(">Ii", round(length * ticks / RATE), 1_024 + start)
+    (tmp_path / "a.m4a").write_bytes(data)
+    found = audio.read(tmp_path / "a.m4a").samples
+    assert found.shape[1] == expected
+    assert shift(found, given) == shifted
+
+
+@pytest.mark.parametrize("length", [1, 1_000, 4_096, 100_000])
+def test_blocks_are_the_whole(tmp_path, noise, encode, length):
+    encode(tmp_path / "a.m4a", noise[:, :9_000], RATE)
+    blocks = list(audio.blocks(tmp_path / "a.m4a", length))
+    assert all(block.shape == (2, length) for block in blocks[:-1])
+    assert np.array_equal(np.concatenate(blocks, axis=1), audio.read(tmp_path / "a.m4a").samples)
+
+
+def test_mono_and_names(tmp_path, noise, encode):
+    encode(tmp_path / "a.m4a", noise[:1], RATE, layout="mono")
+    info = audio.probe(tmp_path / "a.m4a")
+    assert (info.channels, info.codec) == (1, "aac")
+    assert "m4a" in info.format
+
+
+def test_an_mp3_without_a_header_is_read_to_its_end(tmp_path, noise):
+    soundfile.write(tmp_path / "a.mp3", noise.T, RATE)
+    data = (tmp_path / "a.mp3").read_bytes()
+    second_frame = data.index(data[:2], 100)
+    (tmp_path / "b.mp3").write_bytes(data[second_frame:])
+    assert audio.read(tmp_path / "b.mp3").samples.shape == (2, 28 * 1_152)  # all frames, padding included
+    assert audio.probe(tmp_path / "b.mp3").samples == 28 * 1_152
+
+
+@pytest.mark.parametrize("tail", [b"TAG" + bytes(125), b"some text at the end " * 5], ids=["ID3v1", "text"])
+@pytest.mark.parametrize("head", [b"", b"ID3\4\0\0\0\0\2\0" + bytes(256)], ids=["bare", "ID3v2"])
+def test_tags_of_an_mp3_are_no_sound(tmp_path, noise, head, tail):
+    soundfile.write(tmp_path / "a.mp3", noise.T, RATE)
+    (tmp_path / "b.mp3").write_bytes(head + (tmp_path / "a.mp3").read_bytes() + tail)
+    assert audio.probe(tmp_path / "b.mp3").samples == 30_000
+    assert np.array_equal(audio.read(tmp_path / "b.mp3").samples, audio.read(tmp_path / "a.mp3").samples)
+
+
+def test_two_mp3_in_one_file_are_both_read(tmp_path, noise):
+    soundfile.write(tmp_path / "a.mp3", noise.T, RATE)
+    (tmp_path / "b.mp3").write_bytes((tmp_path / "a.mp3").read_bytes() * 2)
+    assert audio.read(tmp_path / "b.mp3").samples.shape[1] >= 60_000
+
+
+def test_a_change_of_rate_is_refused(tmp_path, noise, refusal):
+    for name, rate in (("a.mp3", 44_100), ("b.mp3", 22_050)):
+        soundfile.write(tmp_path / name, noise.T, rate)
+    (tmp_path / "c.mp3").write_bytes((tmp_path / "a.mp3").read_bytes() + (tmp_path / "b.mp3").read_bytes())
+    line = refusal(audio.read, tmp_path / "c.mp3")
+    assert "it changes from 2 channels at " in line
+    assert "44100 Hz" in line
+    assert "22050 Hz" in line
+
+
+@pytest.mark.parametrize("container", ["ipod", "matroska"])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
+def test_cut_files_are_refused(tmp_path, noise, encode, refusal, container, part):
+    options = {"movflags": "faststart"} if container == "ipod" else {}
+    encode(tmp_path / "a", noise, RATE, container=container, **options)
+    data = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(data[: int(part * len(data))])
+    assert "is cut: it tells of" in refusal(audio.read, tmp_path / "a")
+
+
+def test_a_film_without_sound_is_refused(tmp_path, refusal):
+    import av
+
+    with av.open(str(tmp_path / "a.mp4"), "w") as file:
+        stream = file.add_stream("mpeg4", rate=24)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for packet in (*stream.encode(av.VideoFrame(32, 32, "yuv420p")), *stream.encode(None)):
+            file.mux(packet)
+    assert "a.mp4' has no sound track" in refusal(audio.read, tmp_path / "a.mp4")
+
+
+def test_a_codec_without_a_decoder_is_refused(tmp_path, noise, encode, refusal):
+    encode(tmp_path / "a.mka", noise, RATE, container="matroska")
+    data = (tmp_path / "a.mka").read_bytes()
+    (tmp_path / "a.mka").write_bytes(data.replace(b"A_AAC", b"A_NEW"))
+    assert "no decoder" in refusal(audio.read, tmp_path / "a.mka")
+
+
+@pytest.mark.parametrize("name", ["http:a.m4a", "concat:a|b.m4a", "ä \udcff.m4a"])
+def test_names_are_not_taken_for_protocols(tmp_path, noise, encode, monkeypatch, name):
+    encode(tmp_path / "a.m4a", noise, RATE)
+    (tmp_path / "a.m4a").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert audio.probe(name).samples == 30_000

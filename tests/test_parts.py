@@ -1,0 +1,81 @@
+import copy
+import json
+
+import pytest
+import torch
+
+from narrows import codecs
+from narrows.errors import PartError
+from narrows.parts import build, names, part, spec
+
+
+def small_codec(seed: int = 0) -> codecs.Codec:
+    torch.manual_seed(seed)
+    return codecs.Codec(
+        codecs.FrameEncoder(8, width=16, depth=1),
+        codecs.FSQ(8, (4, 3), groups=2, dropout=0.5),
+        codecs.FrameDecoder(8, width=16, depth=1, rounds=1),
+    )
+
+
+def test_a_codec_survives_json() -> None:
+    codec = small_codec().eval()
+    text = json.dumps(spec(codec))
+    description = json.loads(text)
+    before = copy.deepcopy(description)
+    again = build(description)
+    assert description == before
+    assert json.dumps(spec(again)) == text
+    again.load_state_dict(codec.state_dict())
+    x = torch.randn(1, 1, 3 * codec.stride)
+    assert torch.equal(again.eval()(x).x, codec(x).x)
+
+
+@pytest.mark.parametrize("name", ["frame-encoder", "frame-decoder", "fsq", "residual-vq"])
+def test_every_part_is_built_from_its_defaults(name: str) -> None:
+    assert name in names()
+    instance = build({"part": name})
+    assert spec(build(spec(instance))) == spec(instance)
+
+
+def test_the_list_of_parts_is_known() -> None:
+    assert names() == ["codec", "frame-decoder", "frame-encoder", "fsq", "residual-vq"]
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        ({"part": "fsk"}, "no part is called 'fsk'; did you mean 'fsq'"),
+        ({"part": "fsq", "grups": 3}, "fsq takes no 'grups'; did you mean 'groups'"),
+        ({"part": "codec", "encoder": {"part": "frame-encoder"}}, "codec needs 'bottleneck'"),
+        ({"part": "fsq", "groups": 0}, "fsq cannot be built"),
+        ({"part": "fsq", "levels": "abc"}, "fsq cannot be built"),
+        ({"part": "codec", "encoder": 1, "bottleneck": 2, "decoder": 3}, "codec cannot be built"),
+        ({"part": "os.system"}, "no part is called"),
+        ({"name": "fsq"}, "a part is written"),
+        ([], "a part is written"),
+    ],
+)
+def test_a_wrong_description_is_named(description: object, message: str) -> None:
+    with pytest.raises(PartError, match=message) as caught:
+        build(description)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(PartError, match="'fsq' is registered already"):
+        part("fsq")(type("Other", (), {}))
+
+
+def test_open_argument_lists_are_refused() -> None:
+    class Loose:
+        def __init__(self, **options: int) -> None: ...
+
+    with pytest.raises(PartError, match="names each of its arguments"):
+        part("loose")(Loose)
+    assert "loose" not in names()
+
+
+def test_only_parts_have_a_spec() -> None:
+    with pytest.raises(PartError, match="not a registered part"):
+        spec(torch.nn.Linear(1, 1))

@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+import torch
+
+from narrows.bitstream import AudioExtent
+from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder
+from narrows.errors import DamagedStream, InputError, WrongModel
+from narrows.media import audio as media
+from narrows.tokenizers.audio import AudioTokenizer
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> AudioTokenizer:
+    torch.manual_seed(0)
+    codec = Codec(FrameEncoder(8, 16, 2), FSQ(8, (8, 5, 5), 4, dropout=0.5), FrameDecoder(8, 16, 2, rounds=1))
+    for parameter in codec.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return AudioTokenizer(codec, RATE, window_seconds=1.0)
+
+
+def noise(samples: int, channels: int = 1, seed: int = 0) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal((channels, samples))).astype(np.float32)
+
+
+@pytest.mark.parametrize("seconds", [0.9, 1.0, 1.02, 5.37])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_windows_give_what_the_whole_gives(tokenizer: AudioTokenizer, seconds: float, batch: int) -> None:
+    x = torch.from_numpy(noise(round(seconds * RATE)))
+    tokenizer.batch = batch
+    tokens = tokenizer.encode(x, RATE)
+    padded = torch.nn.functional.pad(x, (0, -x.shape[1] % 320))[None]
+    with torch.inference_mode():
+        assert torch.equal(tokens.codes, tokenizer.codec.encode(padded))
+        whole = tokenizer.codec.decode(tokens.codes)[0, :, : x.shape[1]]
+    torch.testing.assert_close(tokenizer.decode(tokens), whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("rate", [1000, 8000, 11127, 16_000, 44_100, 384_000])
+@pytest.mark.parametrize("samples", [1, 2, 319, 5000])
+def test_length_and_rate_come_back(tokenizer: AudioTokenizer, rate: int, samples: int) -> None:
+    tokens = tokenizer.encode(noise(samples, 2), rate)
+    assert tokens.extent == AudioExtent(rate, samples, 2)
+    x = tokenizer.decode(tokens)
+    assert x.shape == (2, samples)
+    assert x.dtype == torch.float32
+    assert torch.isfinite(x).all()
+
+
+def test_channels_are_coded_one_by_one(tokenizer: AudioTokenizer) -> None:
+    x = noise(8000, 3)
+    tokens = tokenizer.encode(x, RATE)
+    for channel in range(3):
+        assert torch.equal(tokens[channel : channel + 1].codes, tokenizer.encode(x[channel], RATE).codes)
+
+
+def test_a_batch_is_its_items(tokenizer: AudioTokenizer) -> None:
+    signals = [noise(samples)[0] for samples in (100, 8000, 30_000)]
+    for tokens, x in zip(tokenizer.encode_batch(signals, RATE), signals, strict=True):
+        assert torch.equal(tokens.codes, tokenizer.encode(x, RATE).codes)
+
+
+def test_a_file_is_its_samples(tokenizer: AudioTokenizer, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    x = np.round(noise(50_000, 2) * 32768) / 32768
+    media.write(tmp_path / "x.wav", x.astype(np.float32), 22_050)
+    tokens = tokenizer.encode_file(tmp_path / "x.wav")
+    assert torch.equal(tokens.codes, tokenizer.encode(x.astype(np.float32), 22_050).codes)
+
+
+def test_fewer_codebooks_are_a_prefix(tokenizer: AudioTokenizer) -> None:
+    x = noise(8000)
+    whole, half = tokenizer.encode(x, RATE), tokenizer.encode(x, RATE, codebooks=2)
+    assert torch.equal(whole[:, :2].codes, half.codes)
+    assert half.codebook_sizes == (200, 200)
+    assert tokenizer.decode(half).shape == tokenizer.decode(whole).shape
+    assert not torch.equal(tokenizer.decode(half), tokenizer.decode(whole))
+
+
+def test_bitrates(tokenizer: AudioTokenizer) -> None:
+    one = tokenizer.bitrate(1)
+    assert one == pytest.approx(50 * np.log2(200))
+    assert tokenizer.codebooks_for(2.5 * one) == 2
+    assert tokenizer.codebooks_for(1e9) == 4
+    with pytest.raises(InputError, match=r"0\.1 kbit/s given; custom offers 0\.38, 0\.76, 1\.15, 1\.53"):
+        tokenizer.codebooks_for(100)
+
+
+@pytest.mark.parametrize("coded", [True, False])
+def test_streams_give_the_tokens_back(tokenizer: AudioTokenizer, coded: bool) -> None:
+    tokens = tokenizer.encode(noise(70_000, 2), 44_100)
+    tokenizer.tables = tokenizer.tables_for(tokens.codes[:1]) if coded else None
+    data = tokenizer.compress(tokens)
+    again = tokenizer.decompress(data)
+    assert torch.equal(again.codes, tokens.codes)
+    assert again.extent == tokens.extent
+    assert torch.equal(tokenizer.decode(again), tokenizer.decode(tokens))
+    half = tokenizer.compress(tokens[:, :2])
+    assert torch.equal(tokenizer.decompress(half).codes, tokens.codes[:, :2])
+    assert tokenizer.compress(tokenizer.encode(noise(70_000, 2), 44_100)) == data
+    with pytest.raises(DamagedStream):
+        tokenizer.decompress(data[:-1])
+    tokenizer.tables = None
+
+
+def test_tokens_of_another_model_are_refused(tokenizer: AudioTokenizer) -> None:
+    other = AudioTokenizer(tokenizer.codec, RATE, fingerprint="0123456789abcdef")
+    tokens = other.encode(noise(1000), RATE)
+    for call in (tokenizer.decode, tokenizer.compress, lambda tokens: tokenizer.decompress(other.compress(tokens))):
+        with pytest.raises(WrongModel, match=r"made with model custom \(0123456789abcdef"):
+            call(tokens)
+
+
+def test_one_thread_and_two_give_the_same_codes(tokenizer: AudioTokenizer) -> None:
+    """Matrix products may round differently; a code changes only where two levels are a float tie."""
+    x, threads = noise(30 * RATE), torch.get_num_threads()
+    try:
+        codes = []
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            codes.append(tokenizer.encode(x, RATE).codes)
+    finally:
+        torch.set_num_threads(threads)
+    assert int((codes[0] != codes[1]).sum()) <= codes[0].numel() // 1000
+
+
+@pytest.mark.parametrize(
+    ("x", "rate", "message"),
+    [
+        (np.zeros(0, np.float32), RATE, "T at least 1"),
+        (np.zeros((65, 5), np.float32), RATE, "1 to 64 channels"),
+        (np.zeros((1, 1, 5), np.float32), RATE, r"audio of shape \(1, 1, 5\)"),
+        (np.zeros(5, np.int16), RATE, "divide 16-bit samples by 32768"),
+        (np.zeros(5, np.float32), 999, "1000 to 384000 Hz"),
+        (np.zeros(5, np.float32), 384_001, "1000 to 384000 Hz"),
+        (np.array([0, 1, np.nan], np.float32), RATE, "sample 2 of channel 0 is nan"),
+        (np.array([[0, 0, np.inf], [0, -np.inf, 0]], np.float32), RATE, "sample 1 of channel 1 is -inf"),
+    ],
+)
+def test_signals_that_cannot_be_coded_are_refused(
+    tokenizer: AudioTokenizer, x: np.ndarray, rate: int, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        tokenizer.encode(x, rate)
+
+
+def test_what_is_lost_is_said(tokenizer: AudioTokenizer) -> None:
+    assert tokenizer.lost(RATE, 1) is None
+    assert tokenizer.lost(8000, 1) is None
+    assert "below 8 kHz, of 22.05" in str(tokenizer.lost(44_100, 2))
+    assert "2 channels" in str(tokenizer.lost(RATE, 2))

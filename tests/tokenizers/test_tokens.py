@@ -1,0 +1,52 @@
+import math
+
+import pytest
+import torch
+
+from narrows.bitstream import AudioExtent
+from narrows.errors import InputError
+from narrows.tokenizers.tokens import Tokens
+
+
+def tokens(channels: int = 2) -> Tokens:
+    codes = torch.arange(channels * 3 * 5).view(channels, 3, 5) % 8
+    return Tokens(codes, ((8,), (8,), (4, 2)), AudioExtent(16_000, 1600, channels), "m", "00" * 8)
+
+
+def test_slices_keep_codebooks_and_channels() -> None:
+    assert torch.equal(tokens()[:, :2].codes, tokens().codes[:, :2])
+    assert tokens()[:, :2].codebook_sizes == (8, 8)
+    assert torch.equal(tokens()[1:].codes, tokens().codes[1:])
+    assert tokens()[1:].extent.channels == 1
+
+
+@pytest.mark.parametrize(
+    "index", [0, (0, slice(None)), (slice(None), slice(1, 3)), (slice(None), slice(None, None, 2))]
+)
+def test_other_indices_are_refused(index: object) -> None:
+    with pytest.raises(InputError, match="two slices"):
+        tokens()[index]
+
+
+def test_an_empty_slice_is_refused() -> None:
+    with pytest.raises(InputError):
+        tokens()[:, :0]
+
+
+def test_nominal_bits() -> None:
+    assert tokens().nominal_bits == pytest.approx(2 * 5 * 3 * math.log2(8))
+
+
+def test_bytes_and_back() -> None:
+    given = tokens()
+    again = Tokens.decompress(given.compress())
+    assert torch.equal(again.codes, given.codes)
+    assert (again.radices, again.extent, again.model) == (given.radices, given.extent, given.model)
+
+
+@pytest.mark.parametrize(
+    "codes", [torch.zeros(2, 3), torch.zeros(2, 3, 0).long(), torch.zeros(2, 3, 4), torch.zeros(1, 3, 4).long()]
+)
+def test_codes_that_do_not_fit_are_refused(codes: torch.Tensor) -> None:
+    with pytest.raises(InputError, match="codes of shape"):
+        Tokens(codes, ((8,),) * 3, AudioExtent(16_000, 1600, 2), "m", "00" * 8)
