@@ -25,7 +25,8 @@ app.command()(encode)
 app.command()(decode)
 app.command()(info)
 app.command()(models)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
+_passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+app.command(context_settings=_passed_on)(train)  # a recipe's own settings, its --help among them
 
 
 def main() -> None:

@@ -11,8 +11,9 @@ RECIPES = ("speech",)
 def train(
     context: typer.Context,
     recipe: Annotated[
-        str, typer.Argument(help=f"Which recipe: {', '.join(RECIPES)}. `codec train RECIPE --help` lists its options.")
-    ],
+        str | None,
+        typer.Argument(help=f"Which recipe: {', '.join(RECIPES)}. `codec train RECIPE --help` lists its settings."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Folder of the run; an interrupted run in it goes on. [runs/RECIPE]"),
@@ -25,16 +26,22 @@ def train(
     """Train a codec: codec train speech --data.train DIR --data.valid DIR --schedule.steps 1000 --optimizer.lr 1e-4"""
     from narrows.errors import InputError
 
+    if recipe in (None, "--help"):
+        print(context.get_help())
+        return
     if recipe not in RECIPES:
         raise InputError(f"no recipe is called {recipe!r}; there are {', '.join(RECIPES)}")
+    from argparse import ArgumentError
     from importlib import import_module
 
     from jsonargparse import auto_cli
 
     from narrows.recipes.run import run
 
-    made = auto_cli(
-        getattr(import_module(f"narrows.recipes.{recipe}"), recipe), args=context.args, prog=f"codec train {recipe}"
-    )
+    function = getattr(import_module(f"narrows.recipes.{recipe}"), recipe)
+    try:
+        made = auto_cli(function, args=context.args, prog=f"codec train {recipe}", exit_on_error=False)
+    except ArgumentError as error:
+        raise InputError(f"{error}; `codec train {recipe} --help` lists the settings") from error
     folder = run(made, out or Path("runs") / recipe, init, smoke)
     print(f"trained: {folder}")
