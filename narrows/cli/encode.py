@@ -31,6 +31,8 @@ def encode(
 
     jobs = plan(files, out, SUFFIXES, ".nrw")
     tokenizer = load(model, device)
+    if raw:
+        tokenizer.tables = None  # the rates on offer are then those of raw codes, too
     codebooks = None if bitrate is None else tokenizer.codebooks_for(bitrate * 1000)
 
     def act(source: Path, target: Path) -> str:
@@ -38,7 +40,7 @@ def encode(
         info = probe(source)
         with written_beside(target, overwrite=force) as file:
             tokens = tokenizer.encode_file(source, codebooks)
-            data = tokens.compress() if raw else tokenizer.compress(tokens)
+            data = tokenizer.compress(tokens)
             file.write(data)
         if lost := tokenizer.lost(info.sample_rate, info.channels):
             complain(lost, source)

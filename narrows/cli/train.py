@@ -27,7 +27,7 @@ def train(
     from narrows.errors import InputError
 
     if recipe in (None, "--help"):
-        print(context.get_help())
+        print(context.get_help(), flush=True)
         return
     if recipe not in RECIPES:
         raise InputError(f"no recipe is called {recipe!r}; there are {', '.join(RECIPES)}")
@@ -44,4 +44,4 @@ def train(
     except ArgumentError as error:
         raise InputError(f"{error}; `codec train {recipe} --help` lists the settings") from error
     folder = run(made, out or Path("runs") / recipe, init, smoke)
-    print(f"trained: {folder}")
+    print(f"trained: {folder}", flush=True)

@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,6 +45,9 @@ def codec(monkeypatch):
             patch.setattr(sys, "stderr", err)
             with pytest.raises(SystemExit) as end:
                 main()
+        for stream in (out, err):
+            with suppress(BrokenPipeError):
+                stream.flush()
         texts = [stream.buffer.getvalue().decode() for stream in (out, err)]
         return SimpleNamespace(code=end.value.code or 0, out=texts[0], err=texts[1])
 
@@ -92,10 +96,12 @@ def start():
 
 @pytest.fixture
 def little_memory():
-    """512 MB more than now is all there is to be had."""
+    """2 GB more than now is all there is to be had."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells how much memory is in use")
     limits = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, limits[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**31, limits[1]))
     yield
     resource.setrlimit(resource.RLIMIT_AS, limits)
 

@@ -23,6 +23,7 @@ OVERLAP = 4  # frames that cover each sample
 MARGIN = 2  # frames that reach into a hop of samples from outside it, to each side
 LOUDEST = 1e2  # cap of a predicted magnitude, as in Vocos
 FLOOR = 1e-3  # power of a bin below which the encoder hardly hears
+MOMENTUM = 0.99  # of the phases from round to round, as in Perraudin et al.
 QUIETEST = 1e-8  # power that keeps logarithms and divisions finite
 
 
@@ -43,30 +44,36 @@ class Spectra(nn.Module):
 
     def inverse(self, spectra: Tensor) -> Tensor:
         """Spectra (B, F, 2 hop + 1) to samples (B, F hop): windowed overlap-add over the energy of the windows."""
-        frames = torch.fft.irfft(spectra, OVERLAP * self.hop) * self.window
-        total = self._overlap_add(frames)
-        energy = self._overlap_add((self.window**2).expand(1, spectra.shape[1], -1))
-        margin = (OVERLAP - 1) * self.hop // 2
-        kept = slice(margin, margin + spectra.shape[1] * self.hop)
-        return total[:, kept] / energy[:, kept]
+        return self._signal(spectra, self._energy(spectra.shape[1]))
 
     def consistent(self, magnitudes: Tensor, spectra: Tensor, rounds: int) -> Tensor:
         """Spectra of these magnitudes (B, F, 2 hop + 1) whose phases agree where frames overlap, from `spectra` on.
 
-        Each round takes the phases of the signal that the spectra make (Griffin and Lim, IEEE TASSP 32(2), 1984) and
-        reaches `OVERLAP - 1` frames farther.
+        Each round takes the phases of the signal that the spectra make (Griffin and Lim, IEEE TASSP 32(2), 1984), moved
+        on in the direction of the last change (Perraudin et al., WASPAA 2013); it reaches OVERLAP - 1 frames farther.
         """
+        before, energy = None, self._energy(spectra.shape[1])
         for _ in range(rounds):
-            seen = self(self.inverse(spectra))
-            spectra = seen * (magnitudes * (seen.real.square() + seen.imag.square() + QUIETEST).rsqrt())
+            seen = self(self._signal(spectra, energy))
+            moved = seen if before is None else torch.lerp(before, seen, 1 + MOMENTUM)
+            spectra = moved * (magnitudes * (moved.real.square() + moved.imag.square() + QUIETEST).rsqrt())
+            before = seen
         return spectra
 
+    def _signal(self, spectra: Tensor, energy: Tensor) -> Tensor:
+        return self._overlap_add(torch.fft.irfft(spectra, OVERLAP * self.hop) * self.window) / energy
+
+    def _energy(self, count: int) -> Tensor:
+        """Sum (1, F hop) of the squared windows over each sample."""
+        return self._overlap_add(self.window.square().expand(1, count, -1))
+
     def _overlap_add(self, frames: Tensor) -> Tensor:
-        pieces = frames.unflatten(2, (OVERLAP, self.hop))  # (B, F, 4, hop)
-        count = frames.shape[1]
-        blocks = [nn.functional.pad(pieces[:, :, i], (0, 0, i, OVERLAP - 1 - i)) for i in range(OVERLAP)]
-        assert blocks[0].shape[1] == count + OVERLAP - 1
-        return torch.stack(blocks).sum(0).flatten(1)
+        batch, count, _ = frames.shape
+        total = frames.new_zeros(batch, count + OVERLAP - 1, self.hop)
+        for i, piece in enumerate(frames.split(self.hop, dim=2)):
+            total[:, i : i + count] += piece
+        margin = (OVERLAP - 1) * self.hop // 2
+        return total.flatten(1)[:, margin : margin + count * self.hop]
 
 
 def _power(spectra: Tensor) -> Tensor:
@@ -123,7 +130,7 @@ class FrameDecoder(nn.Module):
     """
 
     def __init__(
-        self, dim: int = 64, width: int = 384, depth: int = 8, hop: int = 160, fold: int = 2, rounds: int = 4
+        self, dim: int = 64, width: int = 384, depth: int = 8, hop: int = 160, fold: int = 2, rounds: int = 8
     ) -> None:
         super().__init__()
         self.dim, self.stride, self.fold, self.rounds = dim, hop * fold, fold, rounds
