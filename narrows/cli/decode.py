@@ -30,11 +30,11 @@ def decode(
     loaded = {} if model is None else {model: load(model, device)}
 
     def act(source: Path, target: Path) -> str:
-        watch = Stopwatch()
         data = contents(source)
         name = model or _shipped(read_header(data).model)
         if name not in loaded:
             loaded[name] = load(name, device)
+        watch = Stopwatch()
         tokens = loaded[name].decompress(data)
         write(target, loaded[name].decode_blocks(tokens), tokens.extent.sample_rate, overwrite=force)
         seconds = tokens.extent.seconds
