@@ -93,7 +93,9 @@ class Framing:
             position = self.frame(view, position, chunk).stop
         if position != len(view):
             left = len(view) - position
-            raise DamagedStream(f"{left} bytes follow the last chunk: a length is damaged, or they were appended")
+            raise DamagedStream(
+                f"{left} bytes follow the last chunk: a length is damaged, or they were appended; get another copy"
+            )
         return starts
 
     def _hash(self, length: bytes | memoryview, payload: bytes | memoryview) -> int:

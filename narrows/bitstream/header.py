@@ -137,7 +137,9 @@ def read_header(data: Bytes) -> StreamHeader:
     cursor = Cursor(memoryview(data).cast("B"))
     magic = cursor.take(min(len(MAGIC), len(cursor.view)), "the magic number")
     if magic != MAGIC[: len(magic)]:
-        raise StreamError(f"this is no .nrw stream: it begins with {magic.hex(' ')}, want {MAGIC.hex(' ')}")
+        raise StreamError(
+            f"this is no .nrw stream: it begins with {magic.hex(' ')}, not {MAGIC.hex(' ')}; give a stream"
+        )
     if len(magic) < len(MAGIC):
         raise DamagedStream(f"the stream ends after {len(magic)} bytes; get the whole file")
     version = cursor.take(1, "the header")[0]

@@ -9,6 +9,7 @@ evaluation.json       the numbers of the card
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 from torch import Tensor
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from narrows import codecs  # registers every part that a config may name  # noqa: F401
 from narrows.bitstream.tables import Tables
@@ -64,11 +66,10 @@ def read(folder: str | Path) -> Checkpoint:
     folder = Path(folder)
     config = _config(folder / "config.json")
     try:
-        with torch.device("meta"):  # shapes first: a lying config must not make us allocate
-            wanted = {key: tuple(tensor.shape) for key, tensor in _codec(config).state_dict().items()}
         with safe_open(folder / "model.safetensors", framework="pt") as file:
-            _compare({key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, wanted, folder)  # noqa: SIM118
-            weights = {key: file.get_tensor(key) for key in wanted}
+            given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+            _compare(given, _wanted(config, len(given)), folder)
+            weights = {key: file.get_tensor(key) for key in given}
         codec = _codec(config)
     except ModelError:
         raise
@@ -77,7 +78,9 @@ def read(folder: str | Path) -> Checkpoint:
             f"{folder / 'model.safetensors'} cannot be read: {error}; fetch the checkpoint again"
         ) from error
     except (NarrowsError, RuntimeError) as error:
-        raise ModelError(f"{folder / 'config.json'} describes no codec of this version: {error}") from error
+        raise ModelError(
+            f"{folder / 'config.json'} describes no codec of this version: {error}; fetch the checkpoint again"
+        ) from error
     codec.load_state_dict(
         {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in weights.items()}
     )
@@ -107,13 +110,21 @@ def _config(path: Path) -> dict[str, Any]:
             )
         config = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read as a checkpoint's config: {error}") from error
+        raise ModelError(
+            f"{path} cannot be read as a checkpoint's config: {error}; give a folder that codec train made"
+        ) from error
     kinds = {"format": int, "name": str, "medium": str, "sample_rate": int, "codec": dict}
     for key, kind in kinds.items():
         if not isinstance(config, dict) or not isinstance(config.get(key), kind):
             raise ModelError(
                 f"{path} has no {kind.__name__} under {key!r}; a checkpoint's config has {', '.join(kinds)}"
             )
+    if not re.fullmatch(r"[\w.-]{1,60}", config["name"]):
+        raise ModelError(f"{path} has the name {config['name']!r}, 1 to 60 letters, digits, dots and dashes wanted")
+    if config["sample_rate"] < 1:
+        raise ModelError(
+            f"{path} has sample_rate {config['sample_rate']}, at least 1 wanted; fetch the checkpoint again"
+        )
     if config["format"] > FORMAT:
         raise ModelError(f"{path} has format {config['format']}, this version reads up to {FORMAT}; upgrade narrows")
     return config
@@ -126,16 +137,33 @@ def _codec(config: dict[str, Any]) -> Codec:
     return codec
 
 
+def _wanted(config: dict[str, Any], tensors: int) -> dict[str, tuple[int, ...]]:
+    """The shapes that a config asks for, found without allocating them and without building many more than `tensors`."""
+    built = 0
+
+    def count(*_: object) -> None:
+        nonlocal built
+        built += 1
+        if built > 2 * tensors + 100:  # a parameter may be registered twice
+            raise ModelError(f"config.json describes far more than the {tensors} tensors of model.safetensors")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            return {key: tuple(tensor.shape) for key, tensor in _codec(config).state_dict().items()}
+    finally:
+        hook.remove()
+
+
 def _compare(given: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]], folder: Path) -> None:
+    path, advice = folder / "model.safetensors", "use the config.json that these weights came with"
     for key in sorted(wanted.keys() | given.keys()):
         if key not in given:
-            raise ModelError(f"{folder / 'model.safetensors'} lacks the tensor {key} of shape {wanted[key]}")
+            raise ModelError(f"{path} lacks the tensor {key} of shape {wanted[key]}; {advice}")
         if key not in wanted:
-            raise ModelError(
-                f"{folder / 'model.safetensors'} holds {key}, which the codec in config.json does not have"
-            )
+            raise ModelError(f"{path} holds {key}, which the codec in config.json does not have; {advice}")
         if given[key] != wanted[key]:
-            raise ModelError(f"{folder / 'model.safetensors'} holds {key} of shape {given[key]}, {wanted[key]} wanted")
+            raise ModelError(f"{path} holds {key} of shape {given[key]}, {wanted[key]} wanted; {advice}")
 
 
 def _tables(path: Path) -> Tables | None:

@@ -22,5 +22,5 @@ class Entry:
 
 def entries() -> list[Entry]:
     """The models that ship with the package, by name. Reads one JSON file and needs no torch."""
-    index = json.loads((HERE / "index.json").read_text())
+    index = json.loads((HERE / "index.json").read_text(encoding="utf-8"))
     return [Entry(name=name, **index[name]) for name in sorted(index)]

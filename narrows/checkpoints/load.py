@@ -1,13 +1,14 @@
 """From a name to a tokenizer: a model shipped with the package, a folder, or a repository on the Hugging Face hub."""
 
 import difflib
+import os
 from pathlib import Path
 
 import torch
 
 from narrows.checkpoints import folder as folders
 from narrows.checkpoints.index import HERE, entries
-from narrows.errors import ModelError
+from narrows.errors import InputError, ModelError
 from narrows.tokenizers.audio import AudioTokenizer
 
 
@@ -15,15 +16,16 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> AudioTokenize
     """A tokenizer by name ("speech"), folder ("runs/mine") or hub repository ("owner/name", "owner/name@revision").
 
     Raises ModelError for an unknown name (with the nearest known one), a folder that is no checkpoint, and weights that
-    are not those of the index.
+    are not those of the index; InputError for a device that cannot be used here.
     """
+    _check_device(device)
     known = {entry.name: entry for entry in entries()}
     if model in known:
         checkpoint = folders.read(HERE / str(model))
         if checkpoint.fingerprint != known[str(model)].fingerprint:
             wanted = known[str(model)].fingerprint
             raise ModelError(f"the weights of {model} are {checkpoint.fingerprint}, {wanted} wanted; reinstall narrows")
-    elif Path(model).is_dir():
+    elif os.path.isdir(model):
         checkpoint = folders.read(model)
     elif isinstance(model, str) and model.count("/") == 1 and not model.startswith((".", "/", "~")):
         checkpoint = folders.read(_from_hub(model))
@@ -39,16 +41,31 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> AudioTokenize
     return tokenizer.to(device)
 
 
+def _check_device(device: str | torch.device) -> None:
+    try:
+        torch.zeros(1, device=torch.device(device)).cpu()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(
+            f"device {str(device)!r} cannot be used here ({reason}); give cpu, or cuda where there is such a GPU"
+        ) from error
+
+
 def _from_hub(model: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: httpx or requests, whichever the hub uses
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,
+        LocalEntryNotFoundError,
+    )
 
     repository, _, revision = model.partition("@")
     wanted = ["config.json", "*.safetensors", "README.md", "evaluation.json"]
     try:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, HTTPError, OSError) as error:
+        reason = (str(error).strip() or "it does not answer").splitlines()[0].rstrip(".")
         raise ModelError(
-            f"no folder {model!r}, and the hub repository of that name cannot be fetched: {reason}"
+            f"no folder {model!r}, and the hub repository of that name cannot be fetched ({reason}); check the name"
         ) from error

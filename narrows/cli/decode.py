@@ -17,13 +17,16 @@ def decode(
     format: Annotated[
         str, typer.Option(help="Kind of sound file, where -o does not say: wav, flac, ogg, opus, mp3.")
     ] = "wav",
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Decode what is whole of damaged files; silence for the rest.")
+    ] = False,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = "cpu",
     force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")] = False,
 ) -> None:
     """Decode .nrw files: file.nrw becomes file.wav."""
     from narrows.bitstream import read_header
     from narrows.checkpoints.load import load
-    from narrows.cli.files import Stopwatch, contents, plan, work
+    from narrows.cli.files import Stopwatch, complain, contents, plan, work
     from narrows.media.audio import write
 
     jobs = plan(files, out, {".nrw"}, f".{format.removeprefix('.')}")
@@ -35,7 +38,12 @@ def decode(
         if name not in loaded:
             loaded[name] = load(name, device)
         watch = Stopwatch()
-        tokens = loaded[name].decompress(data)
+        if salvage:
+            tokens, lost = loaded[name].recover(data)
+            for start, stop in lost:
+                complain(f"damaged from {start:.2f} to {stop:.2f} s; silence is put there", source)
+        else:
+            tokens = loaded[name].decompress(data)
         write(target, loaded[name].decode_blocks(tokens), tokens.extent.sample_rate, overwrite=force)
         seconds = tokens.extent.seconds
         return f"{source} → {target}  {seconds:.2f} s  {watch.speed(seconds)}"

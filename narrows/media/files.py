@@ -34,7 +34,9 @@ def open_input(path: StrPath) -> BinaryIO:
     except PermissionError as error:
         raise MediaError(f"{name} may not be read by this user; change that with: chmod +r {name}") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
-        raise MediaError(f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+        raise MediaError(
+            f"{name} cannot be opened: {getattr(error, 'strerror', None) or error}; check the path"
+        ) from error
     if os.fstat(file.fileno()).st_size == 0:
         file.close()
         raise MediaError(f"{name} is empty (0 bytes); make or download it again")

@@ -54,7 +54,7 @@ def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # advice on workers and loggers, not on this run
         trainer = _trainer(recipe, out)
-        trainer.fit(training, ckpt_path=str(resumed) if resumed.exists() else None, weights_only=False)
+        trainer.fit(training, ckpt_path=str(resumed) if resumed.exists() else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     return deliver(training.average, recipe, out)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from narrows.bitstream import AudioExtent, Tables, read_header, split, stream_sizes
+from narrows.bitstream import AudioExtent, Tables, read_header, recover, split, stream_sizes
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, WrongModel
 from narrows.media import audio as media
@@ -22,6 +22,7 @@ from narrows.tokenizers.tokens import Tokens
 from narrows.tokenizers.windows import Window, cut
 
 LOWEST_RATE, HIGHEST_RATE, MOST_CHANNELS = 1_000, 384_000, 64
+LOUDEST = 1e6  # full scale is 1; what is louder is clipped, so that no square of it is infinite
 Signal = Tensor | NDArray[np.floating]
 
 
@@ -111,7 +112,12 @@ class AudioTokenizer:
         _check_size(samples, sample_rate)
         books = self._check_books(codebooks)
         frames = -(-max(1, -(-samples * self.sample_rate // sample_rate)) // self.codec.stride)
-        signal = resampled(blocks, sample_rate, self.sample_rate, frames * self.codec.stride)
+        signal = resampled(
+            (block.clip(-LOUDEST, LOUDEST) for block in blocks),
+            sample_rate,
+            self.sample_rate,
+            frames * self.codec.stride,
+        )
         windows = cut(frames, self.window, self.codec.encoder.reach)
         pieces = []
         for group, x in _batched(windows, signal, self.codec.stride, self.batch):  # x (n, C, samples of a window)
@@ -134,6 +140,7 @@ class AudioTokenizer:
         """Tokens to blocks (C, n) of the recording, one after another, in bounded memory."""
         self.check_model(tokens.model, tokens.fingerprint)
         extent, frames = tokens.extent, tokens.codes.shape[2]
+        _check_size(extent.samples, extent.sample_rate)
         if frames != -(-max(1, -(-extent.samples * self.sample_rate // extent.sample_rate)) // self.codec.stride):
             raise InputError(
                 f"{frames} frames given for {extent.samples} samples at {extent.sample_rate} Hz, which they do not fit"
@@ -167,6 +174,25 @@ class AudioTokenizer:
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())
         return Tokens.decompress(data, self.tables)
+
+    def recover(self, data: bytes) -> tuple[Tokens, list[tuple[float, float]]]:
+        """What a damaged .nrw stream still holds, silence where chunks are lost, and from when to when in seconds.
+
+        Raises what `decompress` raises for header, model and tables, and DamagedStream where nothing is left.
+        """
+        header = read_header(data)
+        self.check_model(header.model, header.fingerprint.hex())
+        found = recover(data, self.tables)
+        extent = header.extent
+        assert isinstance(extent, AudioExtent)  # the model is one for audio
+        codes = torch.from_numpy(found.codes)
+        frames = 2 * self.codec.encoder.reach + 1
+        silence = self.encode(torch.zeros(frames * self.codec.stride), self.sample_rate).codes[0, :, frames // 2]
+        spans = []
+        for lost in found.damaged:
+            codes[:, :, lost.start : lost.stop] = silence[: codes.shape[1], None]
+            spans.append((lost.start / self.frame_rate, min(lost.stop / self.frame_rate, extent.seconds)))
+        return Tokens(codes, header.radices, extent, header.model, header.fingerprint.hex()), spans
 
     def check_model(self, model: str, fingerprint: str) -> None:
         """Raise WrongModel unless this is the model, and these are the weights."""

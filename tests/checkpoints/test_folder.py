@@ -74,6 +74,12 @@ def huge(path: Path) -> None:
     (path / "config.json").write_text(json.dumps(config))
 
 
+def deep(path: Path) -> None:
+    config = json.loads((path / "config.json").read_text())
+    config["codec"]["encoder"]["depth"] = 2**31
+    (path / "config.json").write_text(json.dumps(config))
+
+
 def write(name: str, data: bytes) -> Callable[[Path], object]:
     return lambda path: (path / name).write_bytes(data)
 
@@ -91,6 +97,9 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
         (edit_config(codec={"part": "fsq"}), "describes a FSQ, a codec wanted"),
         (edit_config(sample_rate="16000"), "has no int under 'sample_rate'"),
         (edit_config(medium="smell"), "a model for smell"),
+        (edit_config(name="../up"), "has the name '../up'"),
+        (edit_config(sample_rate=0), "sample_rate 0, at least 1 wanted"),
+        (deep, "describes far more than the 36 tensors"),
         (huge, "encoder.blocks.0.mix.bias of shape .16,., .1000000,. wanted"),
         (lambda path: (path / "model.safetensors").unlink(), "model.safetensors cannot be read"),
         (write("model.safetensors", b"\xff" * 100), "model.safetensors cannot be read"),

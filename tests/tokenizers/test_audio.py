@@ -103,6 +103,19 @@ def test_streams_give_the_tokens_back(tokenizer: AudioTokenizer, coded: bool) ->
     tokenizer.tables = None
 
 
+def test_what_is_whole_of_a_damaged_stream_is_recovered(tokenizer: AudioTokenizer) -> None:
+    tokens = tokenizer.encode(noise(50 * RATE), RATE)
+    data = bytearray(tokenizer.compress(tokens))
+    assert tokenizer.recover(bytes(data))[1] == []
+    data[len(data) // 2] ^= 1  # in the second of three chunks of 20 s
+    again, spans = tokenizer.recover(bytes(data))
+    assert spans == [(20.0, 40.0)]
+    assert torch.equal(again.codes[..., :1000], tokens.codes[..., :1000])
+    assert torch.equal(again.codes[..., 2000:], tokens.codes[..., 2000:])
+    assert (again.codes[..., 1000:2000] == again.codes[..., 1000:1001]).all()
+    assert tokenizer.decode(again).shape == (1, 50 * RATE)
+
+
 def test_tokens_of_another_model_are_refused(tokenizer: AudioTokenizer) -> None:
     other = AudioTokenizer(tokenizer.codec, RATE, fingerprint="0123456789abcdef")
     tokens = other.encode(noise(1000), RATE)
