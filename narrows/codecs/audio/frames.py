@@ -15,6 +15,7 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
+from narrows.codecs.checks import MOST, check_whole
 from narrows.codecs.layers.convnext import ConvNeXt
 from narrows.errors import InputError
 from narrows.parts import part
@@ -90,6 +91,7 @@ class FrameEncoder(nn.Module):
 
     def __init__(self, dim: int = 64, width: int = 384, depth: int = 4, hop: int = 160, fold: int = 2) -> None:
         super().__init__()
+        check_whole(1, MOST, dim=dim, width=width, depth=depth, hop=hop, fold=fold)
         self.dim, self.stride, self.fold = dim, hop * fold, fold
         self.spectra = Spectra(hop)
         self.embed = nn.Linear(3 * fold * (2 * hop + 1), width)
@@ -133,6 +135,8 @@ class FrameDecoder(nn.Module):
         self, dim: int = 64, width: int = 384, depth: int = 8, hop: int = 160, fold: int = 2, rounds: int = 8
     ) -> None:
         super().__init__()
+        check_whole(1, MOST, dim=dim, width=width, depth=depth, hop=hop, fold=fold)
+        check_whole(0, MOST, rounds=rounds)
         self.dim, self.stride, self.fold, self.rounds = dim, hop * fold, fold, rounds
         self.embed = nn.Linear(dim, width)
         self.blocks = nn.Sequential(*(ConvNeXt(width) for _ in range(depth)))

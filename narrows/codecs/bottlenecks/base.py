@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from narrows.errors import InputError
 
-LARGEST_DIGIT = 4096  # a 16-bit frequency table still tells this many symbols apart
+LARGEST_DIGIT = 4096  # what a frequency table of 16 bits tells apart; the largest alphabet of the .nrw format
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class Bottleneck(nn.Module, ABC):
 
     def _check_latents(self, z: Tensor) -> None:
         if z.ndim < 3 or z.shape[1] != self.dim or 0 in z.shape:
-            raise InputError(
-                f"latents of shape {tuple(z.shape)} given, ({'B'}, {self.dim}, *grid) with no empty axis wanted"
-            )
+            raise InputError(f"latents of shape {tuple(z.shape)} given, (B, {self.dim}, *grid) with no empty axis wanted")
+        if not self.training and not z.isfinite().all():
+            raise InputError(f"latents of shape {tuple(z.shape)} hold NaN or infinity; finite numbers wanted")
 
     def _check_codes(self, codes: Tensor) -> None:
         if codes.is_floating_point() or codes.ndim < 3 or 0 in codes.shape or codes.shape[1] > len(self.codebook_sizes):

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
+from narrows.codecs.bottlenecks.base import LARGEST_DIGIT, Bottleneck, Quantized
+from narrows.codecs.checks import MOST, check_share, check_whole
 from narrows.errors import InputError
 from narrows.parts import part
 
 EPSILON = 1e-3  # keeps the bounded range of an odd number of levels from ending on a rounding tie
+FARTHEST = 0.25  # beyond the last level at most, of 1 from level to level, however many levels there are
 
 
 @part("fsq")
@@ -23,7 +25,7 @@ class FSQ(Bottleneck):
     """K = `groups` codebooks of `prod(levels)` codes each, without any codebook to learn.
 
     dim:     D of the latents on both sides.
-    levels:  levels of each scalar of a group, each at least 3; the first is the fastest digit of a code.
+    levels:  levels of each scalar of a group, 3 to 4096; the first is the fastest digit of a code.
     groups:  K.
     dropout: probability, per item and in training only, that only a random prefix of the groups is kept. A dropped
              group contributes zeros. Above 0, every prefix of the groups can be decoded; at 0, only all of them.
@@ -40,10 +42,11 @@ class FSQ(Bottleneck):
         self, dim: int = 64, levels: Sequence[int] = (8, 5, 5, 5), groups: int = 1, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if groups < 1 or not levels or min(levels) < 3:
-            raise InputError(f"levels {tuple(levels)} in {groups} groups given; at least 3 levels and 1 group wanted")
-        if math.prod(levels) > 2**62:
-            raise InputError(f"levels {tuple(levels)} make {math.prod(levels)} codes, more than 64-bit integers hold")
+        check_whole(1, MOST, dim=dim, groups=groups)
+        check_whole(3, LARGEST_DIGIT, levels=tuple(levels))
+        check_share(dropout=dropout)
+        if not 1 <= math.prod(levels) <= 2**62 or not levels:
+            raise InputError(f"levels {tuple(levels)} make {math.prod(levels)} codes, 3 to 2^62 wanted")
         self.dim, self.levels, self.groups, self.dropout = dim, tuple(levels), groups, dropout
         self.codebook_sizes = (math.prod(levels),) * groups
         self.prefixes = tuple(range(1, groups + 1)) if dropout > 0 else (groups,)
@@ -51,7 +54,7 @@ class FSQ(Bottleneck):
         self.project_in = nn.Linear(dim, scalars)
         self.project_out = nn.Linear(scalars, dim)
         count = torch.tensor(self.levels, dtype=torch.float64)
-        scale = (count - 1) * (1 + EPSILON) / 2
+        scale = (count - 1) / 2 + ((count - 1) / 2 * EPSILON).clamp(max=FARTHEST)
         offset = torch.where(count % 2 == 0, 0.5, 0.0)
         self.register_buffer("scale", scale.float(), persistent=False)
         self.register_buffer("offset", offset.float(), persistent=False)
@@ -66,7 +69,7 @@ class FSQ(Bottleneck):
         """Neighbouring levels share a digit as long as it stays within a table's size."""
         digits = [1]
         for levels in self.levels:
-            if digits[-1] > 1 and digits[-1] * levels > 4096:
+            if digits[-1] > 1 and digits[-1] * levels > LARGEST_DIGIT:
                 digits.append(1)
             digits[-1] *= levels
         return (tuple(digits),) * self.groups

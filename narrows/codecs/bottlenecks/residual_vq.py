@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.errors import InputError
+from narrows.codecs.checks import MOST, check_share, check_whole
 from narrows.parts import part
 
 
@@ -35,10 +35,9 @@ class ResidualVQ(Bottleneck):
         from vector_quantize_pytorch import VectorQuantize  # here, since it takes two seconds and few codecs need it
 
         super().__init__()
-        if codebooks < 1 or entries < 2:
-            raise InputError(
-                f"{codebooks} codebooks of {entries} entries given; at least 1 codebook of 2 entries wanted"
-            )
+        check_whole(1, MOST, dim=dim, codebooks=codebooks, code_dim=code_dim)
+        check_whole(2, 1 << 24, entries=entries)
+        check_share(dropout=dropout, decay=decay)
         self.dim, self.dropout = dim, dropout
         self.codebook_sizes = (entries,) * codebooks
         self.prefixes = tuple(range(1, codebooks + 1)) if dropout > 0 else (codebooks,)
