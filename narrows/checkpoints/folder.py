@@ -10,6 +10,7 @@ evaluation.json       the numbers of the card
 import hashlib
 import json
 import re
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,16 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from narrows import codecs  # registers every part that a config may name  # noqa: F401
-from narrows.bitstream.tables import Tables
+from narrows.bitstream import Tables, stream_sizes
 from narrows.codecs.codec import Codec
-from narrows.errors import ModelError, NarrowsError
+from narrows.errors import InputError, ModelError, NarrowsError
 from narrows.media.atomic import write_bytes
+from narrows.media.sound_limits import rate_fault
 from narrows.parts import build, spec
 
 FORMAT = 1
 LARGEST_CONFIG = 1 << 20
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,18 @@ class Checkpoint:
 
 
 def save(folder: str | Path, codec: Codec, name: str, sample_rate: int, tables: Tables | None = None) -> None:
-    """Write a codec as a checkpoint folder for audio at `sample_rate` Hz; weights are stored in half precision."""
+    """Write a codec as a checkpoint folder for audio at `sample_rate` Hz; weights are stored in half precision.
+
+    Raises InputError for a name or rate that `read` would refuse, and for weights too large for half precision.
+    """
+    check_name(name)
+    if fault := rate_fault(sample_rate):
+        raise InputError(f"the codec has {fault}")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     config = {"format": FORMAT, "name": name, "medium": "audio", "sample_rate": sample_rate, "codec": spec(codec)}
-    weights = {key: _half(tensor) for key, tensor in codec.state_dict().items()}
+    weights = {key: _half(key, tensor) for key, tensor in codec.state_dict().items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tables.safetensors").unlink(missing_ok=True)  # those of other weights
     write_bytes(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode(), overwrite=True)
     write_bytes(folder / "model.safetensors", save_tensors(weights), overwrite=True)
     if tables is not None:
@@ -77,7 +87,7 @@ def read(folder: str | Path) -> Checkpoint:
         raise ModelError(
             f"{folder / 'model.safetensors'} cannot be read: {error}; fetch the checkpoint again"
         ) from error
-    except (NarrowsError, RuntimeError) as error:
+    except (NarrowsError, RuntimeError, MemoryError, OverflowError) as error:
         raise ModelError(
             f"{folder / 'config.json'} describes no codec of this version: {error}; fetch the checkpoint again"
         ) from error
@@ -89,9 +99,17 @@ def read(folder: str | Path) -> Checkpoint:
         medium=config["medium"],
         sample_rate=config["sample_rate"],
         codec=codec.eval().requires_grad_(False),
-        tables=_tables(folder / "tables.safetensors"),
+        tables=_tables(folder / "tables.safetensors", codec),
         fingerprint=fingerprint(folder),
     )
+
+
+def check_name(name: str) -> None:
+    """Raise InputError unless a model may be called so: what stands in file names and in the header of streams."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise InputError(
+            f"the name {name!r} given; 1 to 60 letters, digits, '.', '-' and '_' wanted, letter or digit first"
+        )
 
 
 def fingerprint(folder: str | Path) -> str:
@@ -115,16 +133,16 @@ def _config(path: Path) -> dict[str, Any]:
         ) from error
     kinds = {"format": int, "name": str, "medium": str, "sample_rate": int, "codec": dict}
     for key, kind in kinds.items():
-        if not isinstance(config, dict) or not isinstance(config.get(key), kind):
+        if not isinstance(config, dict) or type(config.get(key)) is not kind:
             raise ModelError(
                 f"{path} has no {kind.__name__} under {key!r}; a checkpoint's config has {', '.join(kinds)}"
             )
-    if not re.fullmatch(r"[\w.-]{1,60}", config["name"]):
-        raise ModelError(f"{path} has the name {config['name']!r}, 1 to 60 letters, digits, dots and dashes wanted")
-    if config["sample_rate"] < 1:
-        raise ModelError(
-            f"{path} has sample_rate {config['sample_rate']}, at least 1 wanted; fetch the checkpoint again"
-        )
+    try:
+        check_name(config["name"])
+    except InputError as error:
+        raise ModelError(f"{path}: {error}") from error
+    if fault := rate_fault(config["sample_rate"]):
+        raise ModelError(f"{path} has {fault}")
     if config["format"] > FORMAT:
         raise ModelError(f"{path} has format {config['format']}, this version reads up to {FORMAT}; upgrade narrows")
     return config
@@ -138,12 +156,12 @@ def _codec(config: dict[str, Any]) -> Codec:
 
 
 def _wanted(config: dict[str, Any], tensors: int) -> dict[str, tuple[int, ...]]:
-    """The shapes that a config asks for, found without allocating them and without building many more than `tensors`."""
-    built = 0
+    """The shapes that a config asks for, found without allocating them; it stops soon after `tensors` parameters."""
+    built, thread = 0, threading.get_ident()
 
     def count(*_: object) -> None:
         nonlocal built
-        built += 1
+        built += threading.get_ident() == thread
         if built > 2 * tensors + 100:  # a parameter may be registered twice
             raise ModelError(f"config.json describes far more than the {tensors} tensors of model.safetensors")
 
@@ -166,14 +184,25 @@ def _compare(given: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...
             raise ModelError(f"{path} holds {key} of shape {given[key]}, {wanted[key]} wanted; {advice}")
 
 
-def _tables(path: Path) -> Tables | None:
+def _tables(path: Path, codec: Codec) -> Tables | None:
     if not path.exists():
         return None
     try:
-        return Tables.from_arrays(load_arrays(path))
+        tables = Tables.from_arrays(load_arrays(path))
     except (SafetensorError, OSError, NarrowsError) as error:
         raise ModelError(f"{path} cannot be read: {error}; fetch the checkpoint again") from error
+    wanted = stream_sizes(codec.bottleneck.radices)
+    if tables.sizes != wanted:
+        raise ModelError(
+            f"{path} has alphabets of {tables.sizes}, the codec makes {wanted}; fetch the checkpoint again"
+        )
+    return tables
 
 
-def _half(tensor: Tensor) -> Tensor:
-    return (tensor.half() if tensor.is_floating_point() else tensor).contiguous().cpu()
+def _half(key: str, tensor: Tensor) -> Tensor:
+    half = (tensor.half() if tensor.is_floating_point() else tensor).contiguous().cpu()
+    if half.is_floating_point() and not half.isfinite().all():
+        raise InputError(
+            f"{key} holds numbers that are not finite in half precision; the run that made them went astray"
+        )
+    return half

@@ -3,9 +3,10 @@
 any rate, C channels ─ resample ─ C × (1, T) ─ windows ─ codec ─▶ Tokens ─▶ the same in reverse
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
-from math import log2
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from narrows.bitstream import AudioExtent, Tables, read_header, recover, split, 
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, WrongModel
 from narrows.media import audio as media
+from narrows.media.sound_limits import channels_fault, finite_fault, rate_fault
+from narrows.parts import spec
 from narrows.tokenizers.resampling import Block, resampled
 from narrows.tokenizers.tokens import Tokens
 from narrows.tokenizers.windows import Window, cut
 
-LOWEST_RATE, HIGHEST_RATE, MOST_CHANNELS = 1_000, 384_000, 64
 LOUDEST = 1e6  # full scale is 1; what is louder is clipped, so that no square of it is infinite
 Signal = Tensor | NDArray[np.floating]
 
@@ -31,6 +33,7 @@ class AudioTokenizer:
 
     Channels are coded one by one. Long recordings are cut into windows of `window_seconds` whose results are the same
     as those of the whole, so memory does not grow with length; `batch` windows run at once. tables: for entropy coding.
+    fingerprint: 16 hexadecimal digits that tell these weights from others; of the weights unless given.
     """
 
     def __init__(
@@ -38,12 +41,14 @@ class AudioTokenizer:
         codec: Codec,
         sample_rate: int,
         name: str = "custom",
-        fingerprint: str = "0" * 16,
+        fingerprint: str | None = None,
         tables: Tables | None = None,
         window_seconds: float = 10.0,
         batch: int = 1,
     ) -> None:
-        self.codec, self.sample_rate, self.name, self.fingerprint = codec.eval(), sample_rate, name, fingerprint
+        _check_rate(sample_rate)
+        self.codec, self.sample_rate, self.name = codec.eval(), sample_rate, name
+        self.fingerprint = fingerprint or _fingerprint(codec)
         reach = max(codec.encoder.reach, codec.decoder.reach)
         self.window = max(round(window_seconds * self.frame_rate), 4 * reach)
         self.tables, self.batch = tables, batch
@@ -69,10 +74,14 @@ class AudioTokenizer:
         return self
 
     def bitrate(self, codebooks: int | None = None) -> float:
-        """Bits a second of one channel with the first `codebooks`: estimated from the tables, nominal without them."""
-        radices = self.codec.bottleneck.radices[:codebooks]
+        """Bits a second of one channel with the first `codebooks`.
+
+        Estimated from the frequency tables where there are some; the fixed lengths of a raw stream else.
+        """
+        bottleneck = self.codec.bottleneck
+        radices = bottleneck.radices[:codebooks]
         if self.tables is None:
-            return sum(log2(radix) for digits in radices for radix in digits) * self.frame_rate
+            return sum((size - 1).bit_length() for size in bottleneck.codebook_sizes[:codebooks]) * self.frame_rate
         return sum(self.tables.entropies[: len(stream_sizes(radices))]) * self.frame_rate
 
     def codebooks_for(self, bitrate: float) -> int:
@@ -108,25 +117,22 @@ class AudioTokenizer:
     def encode_blocks(
         self, blocks: Iterable[Block], samples: int, sample_rate: int, codebooks: int | None = None
     ) -> Tokens:
-        """Blocks (C, n) that make up `samples` samples at `sample_rate` Hz to Tokens, in bounded memory."""
-        _check_size(samples, sample_rate)
-        books = self._check_books(codebooks)
-        frames = -(-max(1, -(-samples * self.sample_rate // sample_rate)) // self.codec.stride)
-        signal = resampled(
-            (block.clip(-LOUDEST, LOUDEST) for block in blocks),
-            sample_rate,
-            self.sample_rate,
-            frames * self.codec.stride,
-        )
+        """Blocks (C, n), float32, that make up `samples` samples at `sample_rate` Hz to Tokens, in bounded memory.
+
+        Raises InputError for blocks of other shapes or types, samples that are not finite, and fewer or more of them.
+        """
+        frames = self._frames(samples, sample_rate)
+        books, bottleneck, stride = self._check_books(codebooks), self.codec.bottleneck, self.codec.stride
+        signal = resampled(_checked(blocks, samples), sample_rate, self.sample_rate, frames * stride)
         windows = cut(frames, self.window, self.codec.encoder.reach)
         pieces = []
-        for group, x in _batched(windows, signal, self.codec.stride, self.batch):  # x (n, C, samples of a window)
-            codes = self.codec.encode(x.flatten(0, 1).unsqueeze(1).to(self.device)).cpu()
+        for group, x in _batched(windows, signal, stride, self.batch):  # x (n, C, samples of a window)
+            with torch.autocast(self.device.type, enabled=False):
+                codes = self.codec.encode(x.flatten(0, 1).unsqueeze(1).to(self.device)).cpu()
             for window, piece in zip(group, codes.unflatten(0, x.shape[:2]), strict=True):
                 pieces.append(piece[:, :books, window.kept])
-        bottleneck = self.codec.bottleneck
         codes = torch.cat(pieces, 2)
-        extent = AudioExtent(sample_rate, samples, len(codes))
+        extent = AudioExtent(int(sample_rate), samples, len(codes))
         return Tokens(codes, bottleneck.radices[:books], extent, self.name, self.fingerprint)
 
     def decode(self, tokens: Tokens) -> Tensor:
@@ -140,8 +146,8 @@ class AudioTokenizer:
         """Tokens to blocks (C, n) of the recording, one after another, in bounded memory."""
         self.check_model(tokens.model, tokens.fingerprint)
         extent, frames = tokens.extent, tokens.codes.shape[2]
-        _check_size(extent.samples, extent.sample_rate)
-        if frames != -(-max(1, -(-extent.samples * self.sample_rate // extent.sample_rate)) // self.codec.stride):
+        self._check_books(tokens.codes.shape[1])
+        if frames != self._frames(extent.samples, extent.sample_rate):
             raise InputError(
                 f"{frames} frames given for {extent.samples} samples at {extent.sample_rate} Hz, which they do not fit"
             )
@@ -150,10 +156,21 @@ class AudioTokenizer:
 
     @torch.inference_mode()
     def _decoded(self, codes: Tensor) -> Iterator[Block]:
-        for window in cut(codes.shape[2], self.window, self.codec.decoder.reach):
-            x = self.codec.decode(codes[:, :, window.start : window.stop].to(self.device))  # (C, 1, T)
-            kept = slice(window.kept.start * self.codec.stride, window.kept.stop * self.codec.stride)
-            yield x[:, 0, kept].float().cpu().numpy()
+        windows, stride = iter(cut(codes.shape[2], self.window, self.codec.decoder.reach)), self.codec.stride
+        while group := list(islice(windows, self.batch)):
+            pieces = torch.cat([codes[:, :, window.start : window.stop] for window in group])  # (n C, k, frames)
+            with torch.autocast(self.device.type, enabled=False):
+                x = self.codec.decode(pieces.to(self.device)).float().cpu().numpy()  # (n C, 1, samples of a window)
+            for window, piece in zip(group, np.split(x[:, 0], len(group)), strict=True):
+                yield piece[:, window.kept.start * stride : window.kept.stop * stride]
+
+    def _frames(self, samples: int, sample_rate: int) -> int:
+        """How many frames a recording takes: as many as hold it at the codec's own rate."""
+        _check_rate(sample_rate)
+        if samples < 1:
+            raise InputError("a signal of 0 samples given, at least 1 wanted")
+        ours = -(-samples * self.sample_rate // sample_rate)  # samples at the codec's rate, rounded up
+        return -(-ours // self.codec.stride)
 
     def lost(self, sample_rate: int, channels: int) -> str | None:
         """What this model cannot keep of a recording of that rate and channel count, in words; None when nothing."""
@@ -184,7 +201,8 @@ class AudioTokenizer:
         self.check_model(header.model, header.fingerprint.hex())
         found = recover(data, self.tables)
         extent = header.extent
-        assert isinstance(extent, AudioExtent)  # the model is one for audio
+        if not isinstance(extent, AudioExtent):
+            raise InputError(f"a stream of {extent.medium} given, one of audio wanted")
         codes = torch.from_numpy(found.codes)
         frames = 2 * self.codec.encoder.reach + 1
         silence = self.encode(torch.zeros(frames * self.codec.stride), self.sample_rate).codes[0, :, frames // 2]
@@ -217,40 +235,56 @@ class AudioTokenizer:
 def _batched(
     windows: list[Window], signal: Iterator[Block], stride: int, batch: int
 ) -> Iterator[tuple[list[Window], Tensor]]:
-    """Groups of equally long windows with their samples (n, C, T), cut from a signal that is read once."""
+    """Groups of windows, all of one length, with their samples (n, C, T), cut from a signal that is read once."""
     held, offset = next(signal), 0  # samples [offset, offset + held.shape[1]) of the signal
-    for _, same in groupby(windows, lambda window: window.stop - window.start):
-        while group := list(islice(same, batch)):
-            begin, end = group[0].start * stride, group[-1].stop * stride
-            parts, have = [held[:, begin - offset :]], held.shape[1] + offset
-            while have < end:
-                parts.append(next(signal))
-                have += parts[-1].shape[1]
-            held, offset = np.concatenate(parts, 1), begin
-            cuts = [held[:, w.start * stride - offset : w.stop * stride - offset] for w in group]
-            yield group, torch.from_numpy(np.stack(cuts))
+    remaining = iter(windows)
+    while group := list(islice(remaining, batch)):
+        begin, end = group[0].start * stride, group[-1].stop * stride
+        parts, have = [held[:, begin - offset :]], held.shape[1] + offset
+        while have < end:
+            parts.append(next(signal))
+            have += parts[-1].shape[1]
+        held, offset = parts[0] if len(parts) == 1 else np.concatenate(parts, 1), begin
+        cuts = [held[:, w.start * stride - offset : w.stop * stride - offset] for w in group]
+        yield group, torch.from_numpy(np.stack(cuts))
 
 
-def _check_size(samples: int, sample_rate: int) -> None:
-    if samples < 1:
-        raise InputError("a signal of 0 samples given, at least 1 wanted")
-    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
-        raise InputError(f"a sample rate of {sample_rate} Hz given, {LOWEST_RATE} to {HIGHEST_RATE} Hz wanted")
+def _check_rate(sample_rate: int) -> None:
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
+        raise InputError(f"a sample rate of {sample_rate!r} given, a whole number of Hz wanted")
+    if fault := rate_fault(int(sample_rate)):
+        raise InputError(f"the signal has {fault}")
 
 
 def _as_block(x: Signal) -> Block:
-    array = x.detach().float().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
-    if array.dtype.kind != "f":
+    array = x.detach() if isinstance(x, Tensor) else np.asarray(x)
+    if not (array.is_floating_point() if isinstance(array, Tensor) else array.dtype.kind == "f"):
         raise InputError(
             f"audio of type {array.dtype} given, floats with full scale 1 wanted; divide 16-bit samples by 32768"
         )
-    array = array.astype(np.float32, copy=False)
-    block: Block = array[None] if array.ndim == 1 else array
-    if block.ndim != 2 or 0 in block.shape or len(block) > MOST_CHANNELS:
-        raise InputError(
-            f"audio of shape {array.shape} given, (T,) or (1 to {MOST_CHANNELS} channels, T) wanted, T at least 1"
-        )
-    if not np.isfinite(block).all():
-        sample, channel = min((int(t), int(c)) for c, t in np.argwhere(~np.isfinite(block)))
-        raise InputError(f"sample {sample} of channel {channel} is {block[channel, sample]}; finite samples wanted")
-    return block
+    block: Block = array.float().cpu().numpy() if isinstance(array, Tensor) else array.astype(np.float32, copy=False)
+    return block[None] if block.ndim == 1 else block
+
+
+def _checked(blocks: Iterable[Block], samples: int) -> Iterator[Block]:
+    """The blocks as they are, clipped far beyond full scale, until one is not fit."""
+    position, channels = 0, None
+    for block in blocks:
+        if block.ndim != 2 or block.dtype != np.float32 or channels not in (None, len(block)) or 0 in block.shape:
+            wanted = "(T,) or (C, T), T at least 1" if channels is None else f"({channels}, n)"
+            raise InputError(f"audio of shape {block.shape} and type {block.dtype} given, float32 {wanted} wanted")
+        channels = len(block)
+        if fault := channels_fault(channels) or finite_fault(block, position):
+            raise InputError(f"the signal has {fault}")
+        position += block.shape[1]
+        yield block.clip(-LOUDEST, LOUDEST)
+    if position != samples:
+        raise InputError(f"blocks of {position} samples in all given, {samples} were announced")
+
+
+def _fingerprint(codec: Codec) -> str:
+    """16 hexadecimal digits of the SHA-256 over a codec's description and weights."""
+    digest = hashlib.sha256(json.dumps(spec(codec), sort_keys=True).encode())
+    for name, tensor in sorted(codec.state_dict().items()):
+        digest.update(name.encode() + tensor.contiguous().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

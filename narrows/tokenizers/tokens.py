@@ -8,13 +8,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from narrows.bitstream import AudioExtent, Radices, Reader, StreamHeader, Tables, codebook_sizes, read, write
+from narrows.bitstream import (
+    AudioExtent,
+    Radices,
+    Reader,
+    StreamHeader,
+    Tables,
+    codebook_sizes,
+    read,
+    stream_sizes,
+    write,
+)
+from narrows.bitstream.limits import MAX_CODES_AT_ONCE, MAX_SYMBOLS
 from narrows.errors import InputError
 
 CHUNK_SECONDS = 20  # of an .nrw chunk: the framing costs 5 bit/s, damage costs what is shorter than a sentence or two
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tokens:
     """Codes (C, K, F) int64 of one recording: C channels, K codebooks, F frames.
 
@@ -54,6 +65,17 @@ class Tokens:
         extent = replace(self.extent, channels=max(1, codes.shape[0]))
         return replace(self, codes=codes, radices=self.radices[books], extent=extent)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all codes and all that belongs to them are the same, wherever the codes are."""
+        if not isinstance(other, Tokens):
+            return NotImplemented
+        ours, theirs = replace(self, codes=self.codes.cpu()), replace(other, codes=other.codes.cpu())
+        facts = [(t.radices, t.extent, t.model, t.fingerprint) for t in (ours, theirs)]
+        return facts[0] == facts[1] and torch.equal(ours.codes, theirs.codes)
+
+    def __hash__(self) -> int:
+        return hash((self.radices, self.extent, self.model, self.fingerprint))
+
     def to(self, device: torch.device | str) -> "Tokens":
         """The same tokens with their codes on another device."""
         return replace(self, codes=self.codes.to(device))
@@ -69,15 +91,22 @@ class Tokens:
         return sum(map(log2, self.codebook_sizes)) * self.codes.shape[0] * self.codes.shape[2]
 
     def compress(self, tables: Tables | None = None) -> bytes:
-        """The tokens as an .nrw stream: entropy-coded with `tables`, or raw, each code in a fixed number of bits."""
+        """The tokens as an .nrw stream: entropy-coded with `tables`, or raw, each code in a fixed number of bits.
+
+        Raises InputError for more codes than a reader takes at once.
+        """
+        if self.codes.numel() > MAX_CODES_AT_ONCE:
+            raise InputError(f"{self.codes.numel()} codes given, at most {MAX_CODES_AT_ONCE} wanted; cut the recording")
         frames, seconds = self.codes.shape[2], self.extent.samples / self.extent.sample_rate
+        steps = min(frames, round(frames / seconds * CHUNK_SECONDS))
+        largest = MAX_SYMBOLS // (self.codes.shape[0] * len(stream_sizes(self.radices)))
         header = StreamHeader(
             model=self.model,
             fingerprint=bytes.fromhex(self.fingerprint),
             extent=self.extent,
             radices=self.radices,
             grid=(frames,),
-            steps=max(1, min(frames, round(frames / max(seconds, 1e-9) * CHUNK_SECONDS))),
+            steps=max(1, min(steps, largest)),
             signals=self.codes.shape[0],
             tables_digest=None if tables is None else tables.digest[:4],
         )

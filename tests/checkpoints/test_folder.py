@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.numpy import save as save_arrays
 from safetensors.torch import load_file, save_file
 
 import narrows
+from narrows.bitstream import Tables, quantize
 from narrows.checkpoints import folder
 from narrows.checkpoints.index import entries
 from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder
-from narrows.errors import ModelError
+from narrows.errors import InputError, ModelError
 from narrows.tokenizers.audio import AudioTokenizer
 
 
@@ -70,13 +72,13 @@ def edit_weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Callabl
 
 def huge(path: Path) -> None:
     config = json.loads((path / "config.json").read_text())
-    config["codec"]["encoder"]["width"] = 10**6
+    config["codec"]["encoder"]["width"] = 60_000
     (path / "config.json").write_text(json.dumps(config))
 
 
 def deep(path: Path) -> None:
     config = json.loads((path / "config.json").read_text())
-    config["codec"]["encoder"]["depth"] = 2**31
+    config["codec"]["encoder"]["depth"] = 60_000
     (path / "config.json").write_text(json.dumps(config))
 
 
@@ -97,10 +99,12 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
         (edit_config(codec={"part": "fsq"}), "describes a FSQ, a codec wanted"),
         (edit_config(sample_rate="16000"), "has no int under 'sample_rate'"),
         (edit_config(medium="smell"), "a model for smell"),
-        (edit_config(name="../up"), "has the name '../up'"),
-        (edit_config(sample_rate=0), "sample_rate 0, at least 1 wanted"),
+        (edit_config(name="../up"), "the name '../up' given"),
+        (edit_config(sample_rate=0), "has a sample rate of 0 Hz"),
+        (edit_config(sample_rate=True), "has no int under 'sample_rate'"),
+        (edit_config(name="-o"), "the name '-o' given"),
         (deep, "describes far more than the 36 tensors"),
-        (huge, "encoder.blocks.0.mix.bias of shape .16,., .1000000,. wanted"),
+        (huge, "encoder.blocks.0.mix.bias of shape .16,., .60000,. wanted"),
         (lambda path: (path / "model.safetensors").unlink(), "model.safetensors cannot be read"),
         (write("model.safetensors", b"\xff" * 100), "model.safetensors cannot be read"),
         (edit_weights(lambda weights: weights.pop("encoder.out.bias")), "lacks the tensor encoder.out.bias"),
@@ -132,3 +136,26 @@ def test_every_listed_model_is_there_and_is_what_is_listed() -> None:
         assert tokenizer.fingerprint == entry.fingerprint
         assert tokenizer.tables is not None
         assert (Path(folder.__file__).parent / entry.name / "README.md").exists()
+
+
+def test_tables_of_other_weights_do_not_stay(saved: Path) -> None:
+    checkpoint = folder.read(saved)
+    assert checkpoint.tables is not None
+    folder.save(saved, checkpoint.codec, "tiny", 16_000)
+    assert folder.read(saved).tables is None
+
+
+def test_tables_of_another_codec_are_refused(saved: Path) -> None:
+    other = Tables((quantize([1.0, 1.0]),))
+    (saved / "tables.safetensors").write_bytes(save_arrays(other.to_arrays()))
+    with pytest.raises(ModelError, match=r"has alphabets of \(2,\)"):
+        folder.read(saved)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), 1e6])
+def test_weights_that_do_not_fit_half_precision_are_not_saved(saved: Path, tmp_path: Path, bad: float) -> None:
+    codec = folder.read(saved).codec
+    codec.state_dict()["encoder.out.bias"][0] = bad
+    with pytest.raises(InputError, match=r"encoder.out.bias holds numbers that are not finite"):
+        folder.save(tmp_path / "new", codec, "tiny", 16_000)
+    assert not (tmp_path / "new").exists()

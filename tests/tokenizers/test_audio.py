@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -79,10 +81,10 @@ def test_fewer_codebooks_are_a_prefix(tokenizer: AudioTokenizer) -> None:
 
 def test_bitrates(tokenizer: AudioTokenizer) -> None:
     one = tokenizer.bitrate(1)
-    assert one == pytest.approx(50 * np.log2(200))
+    assert one == 50 * 8  # of a raw stream: 200 codes take 8 bits
     assert tokenizer.codebooks_for(2.5 * one) == 2
     assert tokenizer.codebooks_for(1e9) == 4
-    with pytest.raises(InputError, match=r"0\.1 kbit/s given; custom offers 0\.38, 0\.76, 1\.15, 1\.53"):
+    with pytest.raises(InputError, match=r"0\.1 kbit/s given; custom offers 0\.40, 0\.80, 1\.20, 1\.60"):
         tokenizer.codebooks_for(100)
 
 
@@ -140,21 +142,49 @@ def test_one_thread_and_two_give_the_same_codes(tokenizer: AudioTokenizer) -> No
 @pytest.mark.parametrize(
     ("x", "rate", "message"),
     [
-        (np.zeros(0, np.float32), RATE, "T at least 1"),
-        (np.zeros((65, 5), np.float32), RATE, "1 to 64 channels"),
+        (np.zeros(0, np.float32), RATE, "0 samples given"),
+        (np.zeros((65, 5), np.float32), RATE, "65 channels, and 1 to 64"),
         (np.zeros((1, 1, 5), np.float32), RATE, r"audio of shape \(1, 1, 5\)"),
         (np.zeros(5, np.int16), RATE, "divide 16-bit samples by 32768"),
+        (torch.zeros(5, dtype=torch.int16), RATE, "divide 16-bit samples by 32768"),
+        (np.zeros(5, bool), RATE, "type bool given"),
+        (torch.zeros(5, dtype=torch.complex64), RATE, "complex64 given"),
+        (np.zeros(5, np.float32), 16000.5, "16000.5 given, a whole number"),
         (np.zeros(5, np.float32), 999, "1000 to 384000 Hz"),
         (np.zeros(5, np.float32), 384_001, "1000 to 384000 Hz"),
-        (np.array([0, 1, np.nan], np.float32), RATE, "sample 2 of channel 0 is nan"),
-        (np.array([[0, 0, np.inf], [0, -np.inf, 0]], np.float32), RATE, "sample 1 of channel 1 is -inf"),
+        (np.array([0, 1, np.nan], np.float32), RATE, "NaN at sample 2 of channel 0"),
+        (np.array([[0, 0, np.inf], [0, -np.inf, 0]], np.float32), RATE, "infinity at sample 1 of channel 1"),
     ],
 )
 def test_signals_that_cannot_be_coded_are_refused(
-    tokenizer: AudioTokenizer, x: np.ndarray, rate: int, message: str
+    tokenizer: AudioTokenizer, x: np.ndarray | torch.Tensor, rate: int, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         tokenizer.encode(x, rate)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ([np.zeros((1, 5), np.float32)], "blocks of 5 samples in all given, 10 were announced"),
+        ([np.zeros((1, 5), np.float32), np.zeros((2, 5), np.float32)], r"\(2, 5\) .* \(1, n\) wanted"),
+        ([np.zeros((1, 10), np.float64)], "type float64 given"),
+        ([np.zeros((1, 7), np.float32), np.full((1, 3), np.inf, np.float32)], "infinity at sample 7 of channel 0"),
+    ],
+)
+def test_blocks_that_cannot_be_coded_are_refused(
+    tokenizer: AudioTokenizer, blocks: list[np.ndarray], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        tokenizer.encode_blocks(blocks, 10, RATE)
+
+
+def test_other_weights_have_another_fingerprint(tokenizer: AudioTokenizer) -> None:
+    codec = copy.deepcopy(tokenizer.codec)
+    assert AudioTokenizer(codec, RATE).fingerprint == tokenizer.fingerprint
+    codec.state_dict()["encoder.out.bias"][0] += 1
+    with pytest.raises(WrongModel):
+        AudioTokenizer(codec, RATE).decode(tokenizer.encode(noise(1000), RATE))
 
 
 def test_what_is_lost_is_said(tokenizer: AudioTokenizer) -> None:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,22 @@ def test_slices_keep_codebooks_and_channels() -> None:
     assert tokens()[:, :2].codebook_sizes == (8, 8)
     assert torch.equal(tokens()[1:].codes, tokens().codes[1:])
     assert tokens()[1:].extent.channels == 1
+
+
+def test_equal_tokens_are_equal() -> None:
+    assert tokens() == tokens()
+    assert hash(tokens()) == hash(tokens())
+    assert tokens() != tokens()[:1]
+    assert tokens() != replace(tokens(), codes=tokens().codes + 1)
+    assert tokens() != replace(tokens(), model="n")
+    assert tokens() != 1
+
+
+def test_chunks_stay_within_the_format() -> None:
+    """64 channels of 40 codebooks: 20 seconds would be more symbols than a chunk may hold."""
+    radices, extent = ((4,),) * 40, AudioExtent(16_000, 16_000 * 20, 64)
+    many = Tokens(torch.zeros(64, 40, 1000, dtype=torch.int64), radices, extent, "m", "00" * 8)
+    assert Tokens.decompress(many.compress()) == many
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,9 @@ class Bottleneck(nn.Module, ABC):
 
     def _check_latents(self, z: Tensor) -> None:
         if z.ndim < 3 or z.shape[1] != self.dim or 0 in z.shape:
-            raise InputError(f"latents of shape {tuple(z.shape)} given, (B, {self.dim}, *grid) with no empty axis wanted")
+            raise InputError(
+                f"latents of shape {tuple(z.shape)} given, (B, {self.dim}, *grid) with no empty axis wanted"
+            )
         if not self.training and not z.isfinite().all():
             raise InputError(f"latents of shape {tuple(z.shape)} hold NaN or infinity; finite numbers wanted")
 
