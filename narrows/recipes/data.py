@@ -35,6 +35,11 @@ class Recordings(Dataset[NDArray[np.float32]]):
     def __len__(self) -> int:
         return len(self.paths)
 
+    def shuffled(self) -> list[int]:
+        """All indices in an order that is the same each time: any few of the first are from all over the folder."""
+        order: list[int] = np.random.default_rng(0).permutation(len(self)).tolist()
+        return order
+
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         """Samples (T,) of one file."""
         if index in self._kept:

@@ -2,11 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 
 from torch import nn
 
+from narrows.checkpoints.folder import check_name
+from narrows.codecs.checks import check_share
 from narrows.codecs.codec import Codec
+from narrows.errors import InputError
+
+
+def _check_least(least: float, **values: float) -> None:
+    """Raise InputError that names the first value that is not finite and at least so large."""
+    for name, value in values.items():
+        if not least <= value < inf:
+            raise InputError(f"{name}={value} given, at least {least:g} wanted")
 
 
 @dataclass(frozen=True)
@@ -16,6 +27,11 @@ class AdamW:
     lr: float = 1e-3
     betas: tuple[float, float] = (0.8, 0.99)
     weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_least(0, lr=self.lr, weight_decay=self.weight_decay)
+        for beta in self.betas:
+            check_share(betas=beta)
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,11 @@ class Schedule:
     validate_every: int = 1_000
     average: float = 0.999
 
+    def __post_init__(self) -> None:
+        _check_least(0, steps=self.steps, signal=self.signal)
+        _check_least(1, rise=self.rise, validate_every=self.validate_every)
+        check_share(fall=self.fall, floor=self.floor, average=self.average)
+
     def rate(self, step: int) -> float:
         """Share of the full learning rate at a step."""
         left = (self.steps - step) / max(1, self.fall * self.steps)
@@ -45,6 +66,8 @@ class Schedule:
 class Adversary:
     """Discriminators: from step `start` on they learn at rate `lr`, and the codec learns from them.
 
+    They judge decoded signals, so they wait for the schedule's `signal` if that is later.
+
     width: channels of their first layers. score, features: weights of the two losses for the codec.
     """
 
@@ -53,6 +76,10 @@ class Adversary:
     width: int = 32
     score: float = 0.5
     features: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_least(0, start=self.start, lr=self.lr, score=self.score, features=self.features)
+        _check_least(2, width=self.width)
 
 
 @dataclass(frozen=True)
@@ -68,6 +95,13 @@ class Sound:
     batch: int = 16
     speeds: tuple[float, ...] = (0.9, 1.0, 1.0, 1.1)
     workers: int = 0
+
+    def __post_init__(self) -> None:
+        _check_least(1e-3, seconds=self.seconds)
+        _check_least(1, batch=self.batch)
+        _check_least(0, workers=self.workers)
+        for speed in self.speeds or (0.0,):
+            _check_least(0.1, speeds=speed)
 
 
 @dataclass(frozen=True)
@@ -94,6 +128,9 @@ class Recipe:
     schedule: Schedule = Schedule()
     adversary: Adversary = Adversary()
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
 
     def smoke(self) -> "Recipe":
         """The same run cut down to seconds: every part of it is passed through once, nothing is learned."""

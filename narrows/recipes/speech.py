@@ -1,5 +1,7 @@
 """The recipe of the default speech model: 16 kHz mono, about 3 kbit/s, 1.5 with half of its codebooks."""
 
+import torch
+
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.bottlenecks.fsq import FSQ
 from narrows.codecs.codec import Codec
@@ -27,6 +29,7 @@ def speech(
     waveform_weight: how much decoded waves are kept in step with the given ones. seed: of weights and data.
     """
     dim = 96
+    torch.manual_seed(seed)
     codec = Codec(
         encoder=FrameEncoder(dim, width=256, depth=4),
         bottleneck=FSQ(dim, levels=(8, 6, 5, 5), groups=7, dropout=0.15),

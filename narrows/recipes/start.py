@@ -16,14 +16,16 @@ from narrows.recipes.data import Recordings
 
 SPREAD = 0.75  # deviation of a scalar before its tanh: fills the levels about evenly
 SEED_WEIGHT = 0.02  # what is left of the random weights beside the components
-FRAMES = 50_000  # spectra looked at
+FRAMES = 50_000  # latent frames looked at
+LEAST = 1e-6  # of the largest component's power: a smaller one is taken for that large
 
 
 @torch.no_grad()
 def start_linear(codec: Codec, recordings: Recordings) -> None:
     """Set the straight paths and projections of a frame codec with an FSQ from recordings at its rate.
 
-    Raises InputError for a codec of other parts, or with more scalars than latent channels.
+    Raises InputError for a codec of other parts, or with more scalars than latent channels, and for recordings that are
+    too short or silent.
     """
     encoder, bottleneck, decoder = codec.encoder, codec.bottleneck, codec.decoder
     if not (isinstance(encoder, FrameEncoder) and isinstance(bottleneck, FSQ) and isinstance(decoder, FrameDecoder)):
@@ -35,8 +37,10 @@ def start_linear(codec: Codec, recordings: Recordings) -> None:
         raise InputError(f"{count} scalars given for {bottleneck.dim} latent channels; give at least as many channels")
     frames = _frames(encoder, recordings)
     mean = frames.mean(0)
+    if len(frames) <= count or float(frames.std()) < 1e-3:
+        raise InputError(f"recordings of {len(frames)} frames given, more than {count} wanted, with sound in them")
     values, vectors = torch.linalg.eigh((frames - mean).T @ (frames - mean) / len(frames))
-    deviations = values.flip(0)[:count].clamp(min=1e-12).sqrt() / SPREAD
+    deviations = values.flip(0)[:count].clamp(min=LEAST * float(values[-1])).sqrt() / SPREAD
     components = vectors.flip(1)[:, :count]  # (fold (2 hop + 1), count)
     gain, offset = _dequantization(bottleneck)
 
@@ -60,7 +64,7 @@ def start_linear(codec: Codec, recordings: Recordings) -> None:
 def _frames(encoder: FrameEncoder, recordings: Recordings) -> Tensor:
     """Log spectra (N, fold (2 hop + 1)) of recordings from all over the folder, float64."""
     found, total = [], 0
-    for index in range(0, len(recordings), 2):
+    for index in recordings.shuffled():
         x = torch.from_numpy(recordings[index][: 10 * recordings.sample_rate])
         x = x[: len(x) // encoder.stride * encoder.stride]
         if len(x):

@@ -24,12 +24,13 @@ LARGEST_GRADIENT = 1.0  # norm to which the gradients are cut
 class Training(lightning.LightningModule):
     """A recipe as a Lightning module. `average`, a running mean of the trained weights, is what the run delivers.
 
-    An epoch is `validate_every` steps; crops are drawn by (seed, epoch, item), so a resumed run sees the same.
+    recordings: to train on, at the recipe's rate. An epoch is `validate_every` steps; crops are drawn by (seed, first
+    step of the epoch, item), so a resumed run sees the same.
     """
 
     step: Tensor
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, recordings: Recordings) -> None:
         super().__init__()
         self.recipe = recipe
         self.automatic_optimization = False
@@ -41,22 +42,25 @@ class Training(lightning.LightningModule):
         self.weights = {name: weight for name, (weight, _) in weighted.items()} | dict(recipe.weights)
         self.discriminators = nn.ModuleList(recipe.discriminators)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self._recordings: Recordings | None = None
+        self._recordings = recordings
+        self._valid = Recordings(recipe.data.valid, recipe.sample_rate)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops of this epoch."""
         data, recipe = self.recipe.data, self.recipe
-        if self._recordings is None:
-            self._recordings = Recordings(data.train, recipe.sample_rate)
-        samples = round(data.seconds * recipe.sample_rate) // recipe.codec.stride * recipe.codec.stride
-        left = recipe.schedule.steps - int(self.step)
-        count = min(recipe.schedule.validate_every, left) * data.batch
-        crops = Crops(self._recordings, samples, count, (recipe.seed, self.current_epoch), data.speeds)
+        samples = max(1, round(data.seconds * recipe.sample_rate) // recipe.codec.stride) * recipe.codec.stride
+        step = int(self.step)
+        count = min(recipe.schedule.validate_every, recipe.schedule.steps - step) * data.batch
+        crops = Crops(self._recordings, samples, count, (recipe.seed, step), data.speeds)
         return DataLoader(crops, batch_size=data.batch, num_workers=data.workers, pin_memory=torch.cuda.is_available())
+
+    def on_train_epoch_end(self) -> None:
+        """End the run after its last step."""
+        self.trainer.should_stop = int(self.step) >= self.recipe.schedule.steps
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Whole recordings (T,), one at a time."""
-        return DataLoader(Recordings(self.recipe.data.valid, self.recipe.sample_rate), batch_size=1)
+        return DataLoader(self._valid, batch_size=1)
 
     def validation_step(self, x: Tensor, index: int) -> None:
         """Mean over recordings x (1, T) of what the averaged codec makes of them."""

@@ -39,3 +39,11 @@ def test_other_parts_are_refused(recordings: Recordings) -> None:
         start_linear(Codec(encoder, ResidualVQ(8, 1, 16), decoder), recordings)
     with pytest.raises(InputError, match="10 scalars given for 8 latent channels"):
         start_linear(Codec(encoder, FSQ(8, (5, 5), 5), decoder), recordings)
+
+
+@pytest.mark.parametrize("samples", [np.zeros((1, 32_000)), np.ones((1, 400)) * 0.1])
+def test_recordings_without_sound_are_refused(tmp_path: Path, samples: np.ndarray) -> None:
+    media.write(tmp_path / "a.wav", samples.astype(np.float32), 16_000)
+    codec = Codec(FrameEncoder(8, 16, 1, hop=40), FSQ(8, (5, 5), 4), FrameDecoder(8, 16, 1, hop=40))
+    with pytest.raises(InputError, match="more than 8 wanted, with sound"):
+        start_linear(codec, Recordings(tmp_path, 16_000))
