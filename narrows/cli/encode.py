@@ -15,7 +15,10 @@ def encode(
         Path | None, typer.Option("-o", "--out", help="File or folder of the results. [beside the input]")
     ] = None,
     bitrate: Annotated[
-        float | None, typer.Option(help="At most this many kbit/s a channel. [the model's highest]")
+        float | None,
+        typer.Option(
+            help="At most about so many kbit/s a channel, as the model's tables estimate it. [the model's highest]"
+        ),
     ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="No entropy coding: every code in a fixed number of bits.")
@@ -37,7 +40,7 @@ def encode(
 
     def act(source: Path, target: Path) -> str:
         watch = Stopwatch()
-        info = probe(source)
+        info = probe(source)  # first, so that an input that is none is told before a result that cannot be written
         with written_beside(target, overwrite=force) as file:
             tokens = tokenizer.encode_file(source, codebooks)
             data = tokenizer.compress(tokens)

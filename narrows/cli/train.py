@@ -26,7 +26,7 @@ def train(
     """Train a codec: codec train speech --data.train DIR --data.valid DIR --schedule.steps 1000 --optimizer.lr 1e-4"""
     from narrows.errors import InputError
 
-    if recipe in (None, "--help"):
+    if recipe in (None, "--help", "-h"):
         print(context.get_help(), flush=True)
         return
     if recipe not in RECIPES:
