@@ -20,6 +20,7 @@ except ImportError as error:
 Signal = NDArray[np.float32]
 RATE = 16_000  # Hz
 LONGEST_DELAY = 800  # samples, 50 ms
+LEAST_LIKENESS = 0.5  # normalized cross-correlation; below it the peak says nothing about the delay
 MEL_WINDOW, MEL_HOP, MELS = 1024, 256, 80
 MEL_FLOOR = 1e-4  # magnitude of white noise of deviation 1e-4, 80 dB below full scale: what is quieter counts as equal
 
@@ -27,12 +28,15 @@ MEL_FLOOR = 1e-4  # magnitude of white noise of deviation 1e-4, 80 dB below full
 def aligned(x: Signal, reference: Signal) -> tuple[Signal, int]:
     """x without its delay and of exactly the reference's length, and the delay in samples.
 
-    The delay is where the cross-correlation within 50 ms either way is largest; missing samples are zeros.
+    The delay is where the cross-correlation within 50 ms either way is largest, and 0 where even there the signals are
+    unlike, as those of a decoder that makes up phases are. Missing samples are zeros.
     """
     size = max(len(x) + len(reference), 2 * LONGEST_DELAY + 1)
     correlation = np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(reference, size).conj(), size)
     delays = sorted(range(-LONGEST_DELAY, LONGEST_DELAY + 1), key=abs)  # of equals, the one nearest to 0
     delay = delays[int(correlation[delays].argmax())]
+    if correlation[delay] < LEAST_LIKENESS * np.linalg.norm(x) * np.linalg.norm(reference):
+        delay = 0
     moved = x[delay:] if delay > 0 else np.pad(x, (-delay, 0))
     result = np.zeros_like(reference)
     kept = min(len(moved), len(reference))

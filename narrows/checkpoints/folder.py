@@ -80,7 +80,8 @@ def read(folder: str | Path) -> Checkpoint:
             given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
             _compare(given, _wanted(config, len(given)), folder)
             weights = {key: file.get_tensor(key) for key in given}
-        codec = _codec(config)
+        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and not kept
+            codec = _codec(config)
     except ModelError:
         raise
     except (SafetensorError, OSError) as error:
