@@ -131,6 +131,8 @@ class AudioTokenizer:
                 codes = self.codec.encode(x.flatten(0, 1).unsqueeze(1).to(self.device)).cpu()
             for window, piece in zip(group, codes.unflatten(0, x.shape[:2]), strict=True):
                 pieces.append(piece[:, :books, window.kept])
+        for _ in signal:  # to the end, where the number of samples is checked
+            pass
         codes = torch.cat(pieces, 2)
         extent = AudioExtent(int(sample_rate), samples, len(codes))
         return Tokens(codes, bottleneck.radices[:books], extent, self.name, self.fingerprint)

@@ -169,6 +169,7 @@ def test_signals_that_cannot_be_coded_are_refused(
         ([np.zeros((1, 5), np.float32)], "blocks of 5 samples in all given, 10 were announced"),
         ([np.zeros((1, 5), np.float32), np.zeros((2, 5), np.float32)], r"\(2, 5\) .* \(1, n\) wanted"),
         ([np.zeros((1, 10), np.float64)], "type float64 given"),
+        ([np.zeros((1, 5), np.float32)] * 3, "blocks of 15 samples in all given, 10 were announced"),
         ([np.zeros((1, 7), np.float32), np.full((1, 3), np.inf, np.float32)], "infinity at sample 7 of channel 0"),
     ],
 )
