@@ -193,3 +193,14 @@ def test_what_is_lost_is_said(tokenizer: AudioTokenizer) -> None:
     assert tokenizer.lost(8000, 1) is None
     assert "below 8 kHz, of 22.05" in str(tokenizer.lost(44_100, 2))
     assert "2 channels" in str(tokenizer.lost(RATE, 2))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_codes_of_the_cpu(tokenizer: AudioTokenizer) -> None:
+    """Sums are ordered differently there; a code changes only where two levels are a float tie, decoded within 1e-3."""
+    x = noise(30 * RATE, 2)
+    tokens = tokenizer.encode(x, RATE)
+    there = AudioTokenizer(copy.deepcopy(tokenizer.codec), RATE, window_seconds=1.0, batch=8).to("cuda")
+    assert int((there.encode(x, RATE).codes != tokens.codes).sum()) <= tokens.codes.numel() // 500
+    torch.testing.assert_close(there.decode(tokens), tokenizer.decode(tokens), atol=1e-3, rtol=0)

@@ -24,7 +24,7 @@ OVERLAP = 4  # frames that cover each sample
 MARGIN = 2  # frames that reach into a hop of samples from outside it, to each side
 LOUDEST = 1e2  # cap of a predicted magnitude, as in Vocos
 FLOOR = 1e-3  # power of a bin below which the encoder hardly hears
-MOMENTUM = 0.99  # of the phases from round to round, as in Perraudin et al.
+MOMENTUM = 0.85  # of the phases from round to round: the best for 16 rounds on speech, of 0.6 to 0.99
 QUIETEST = 1e-8  # power that keeps logarithms and divisions finite
 
 
@@ -132,7 +132,7 @@ class FrameDecoder(nn.Module):
     """
 
     def __init__(
-        self, dim: int = 64, width: int = 384, depth: int = 8, hop: int = 160, fold: int = 2, rounds: int = 8
+        self, dim: int = 64, width: int = 384, depth: int = 8, hop: int = 160, fold: int = 2, rounds: int = 16
     ) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim, width=width, depth=depth, hop=hop, fold=fold)
