@@ -140,15 +140,22 @@ class LearnedCodebook(_Followed):
     """Codes are parameters, moved by the loss 'codebook' (arXiv 1711.00937, equation 3).
 
     dim:          d; entries: V.
+    decay:        of the running mean of how often a code is chosen, a training step.
     cosine:       distances between directions only (ViT-VQGAN, arXiv 2110.04627, section 3.2).
     kmeans_steps: rounds of k-means on the first training batch; at 0 the codes start as vectors drawn from it.
     revive:       a code used less than this share of the mean starts anew from a vector of the batch; 0: never.
     """
 
     def __init__(
-        self, dim: int = 8, entries: int = 1024, cosine: bool = False, kmeans_steps: int = 10, revive: float = 0.1
+        self,
+        dim: int = 8,
+        entries: int = 1024,
+        decay: float = 0.99,
+        cosine: bool = False,
+        kmeans_steps: int = 10,
+        revive: float = 0.1,
     ) -> None:
-        super().__init__(dim, entries, cosine, decay=0.99, kmeans_steps=kmeans_steps, revive=revive)
+        super().__init__(dim, entries, cosine, decay, kmeans_steps, revive)
         self.vectors = nn.Parameter(self.place(torch.randn(entries, dim)))
 
 
