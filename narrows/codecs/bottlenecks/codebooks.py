@@ -72,7 +72,7 @@ class _Followed(Codebook):
 
     @torch.no_grad()
     def prepare(self, vectors: Tensor) -> None:
-        """Start at the first batch; later give codes that are hardly used the place of a vector drawn from the batch."""
+        """Start at the first batch; later put codes that are hardly used where a vector drawn from the batch is."""
         vectors = vectors.detach().float()
         if not self.started:
             count = ranks.total(torch.tensor(float(len(vectors)), device=vectors.device))

@@ -1,4 +1,4 @@
-"""Codebook dropout: in training, some items of the batch are decoded from fewer codebooks, and so prefixes mean something.
+"""Codebook dropout: in training some items are decoded from fewer codebooks, and so prefixes come to mean something.
 
 Drawn for each item on its own, and all codebooks go on learning from all items: dropout shortens only what is decoded.
 """

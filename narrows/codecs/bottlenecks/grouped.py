@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from narrows.codecs.bottlenecks.attention_projection import AttentionProjection
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.codebooks import EMACodebook, LearnedCodebook
-from narrows.codecs.bottlenecks.members import averaged, check_members, cut, sizes
+from narrows.codecs.bottlenecks.members import averaged, check_members, cut, listed, sizes
 from narrows.codecs.bottlenecks.projection import Projection
 from narrows.codecs.bottlenecks.residual import Residual
 from narrows.codecs.bottlenecks.vq import VQ
@@ -28,7 +28,7 @@ class Grouped(Bottleneck):
 
     dim:        D of the latents on both sides.
     members:    bottlenecks, of any dims (4 of VQ(8)); the sum of their dims is what the latents are projected to.
-    projection: how to get there and back, a Projection or an AttentionProjection (linear, or none where the dims agree).
+    projection: how to get there and back, a Projection or an AttentionProjection (a Projection).
 
     Losses and metrics are means over the members.
     """
@@ -56,25 +56,29 @@ class Grouped(Bottleneck):
     @property
     def radices(self) -> tuple[tuple[int, ...], ...]:
         """Those of the members."""
-        return tuple(digits for member in self.members for digits in member.radices)
+        return tuple(digits for member in listed(self.members) for digits in member.radices)
 
     def forward(self, z: Tensor) -> Quantized:
         """Latents (B, D, *grid) to Quantized."""
-        parts = [member(piece) for member, piece in zip(self.members, self._pieces(z), strict=True)]
+        parts = [member(piece) for member, piece in zip(listed(self.members), self._pieces(z), strict=True)]
         latents = self.projection.up(torch.cat([q.latents for q in parts], 1).movedim(1, -1)).to(z.dtype)
         codes = torch.cat([q.codes for q in parts], 1)
         bits = torch.stack([q.bits for q in parts]).sum(0)
-        return Quantized(latents, codes, averaged([q.losses for q in parts]), bits, averaged([q.metrics for q in parts]))
+        return Quantized(
+            latents, codes, averaged([q.losses for q in parts]), bits, averaged([q.metrics for q in parts])
+        )
 
     def encode(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
         pieces = self._pieces(z)
-        return torch.cat([member.encode(piece) for member, piece in zip(self.members, pieces, strict=True)], 1)
+        return torch.cat([member.encode(piece) for member, piece in zip(listed(self.members), pieces, strict=True)], 1)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, k, *grid), the first k codebooks, to latents (B, D, *grid) float32; missing members give zeros."""
         self._check_codes(codes)
-        pieces = [member.decode(its) for member, its in zip(self.members, cut(codes, self.members), strict=False)]
+        pieces = [
+            member.decode(its) for member, its in zip(listed(self.members), cut(codes, self.members), strict=False)
+        ]
         missing = sum(self.widths[len(pieces) :])
         together = torch.cat(pieces, 1).movedim(1, -1)
         return self.projection.up(nn.functional.pad(together, (0, missing)))
@@ -86,11 +90,11 @@ class Grouped(Bottleneck):
 
 @part("multi-codebook")
 class MultiCodebook(Grouped):
-    """Multi-codebook quantization (Ma et al., UniTok, arXiv 2502.20321, section 3.2): chunks, each with its sub-codebook.
+    """Multi-codebook quantization (Ma et al., UniTok, arXiv 2502.20321, section 3.2): a sub-codebook for each chunk.
 
     dim:        D of the latents on both sides.
     codebooks:  K, as many chunks; entries: V of each sub-codebook, on the unit sphere; code_dim: channels of a chunk.
-    projection: from D to codebooks · code_dim channels and back; UniTok has an AttentionProjection (linear).
+    projection: from D to codebooks · code_dim channels and back; UniTok has an AttentionProjection (a Projection).
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """What bottlenecks that are made of bottlenecks share."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,11 @@ def check_members(name: str, members: Sequence[Bottleneck], same_dim: bool) -> N
         raise InputError(f"{name} of dims {dims} given, one dim wanted")
 
 
+def listed(members: nn.ModuleList) -> list[Bottleneck]:
+    """The members, known to be bottlenecks."""
+    return cast(list[Bottleneck], list(members))
+
+
 def sizes(members: Iterable[Bottleneck]) -> tuple[int, ...]:
     """The codebook sizes of all members, one after the other."""
     return tuple(size for member in members for size in member.codebook_sizes)
@@ -26,7 +32,7 @@ def sizes(members: Iterable[Bottleneck]) -> tuple[int, ...]:
 def cut(codes: Tensor, members: nn.ModuleList) -> Iterator[Tensor]:
     """Codes (B, k, *grid) to those of each member; of the last one that has any, perhaps not all."""
     begin = 0
-    for member in members:
+    for member in listed(members):
         if begin >= codes.shape[1]:
             return
         end = begin + len(member.codebook_sizes)

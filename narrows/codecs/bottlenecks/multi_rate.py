@@ -27,7 +27,8 @@ class AtRate(Bottleneck):
     """A bottleneck at its own rate: the mean of `every` steps is quantized, and holds for all of them.
 
     bottleneck: of the channels of one step (VQ(8)).
-    steps:      in a position of the grid, so D = steps · bottleneck.dim; every: how many make one mean, divides `steps`.
+    steps:      in a position of the grid, so D = steps · bottleneck.dim.
+    every:      how many steps make one mean; divides `steps`.
 
     K is steps / every times the codebooks of the bottleneck, in the order of the steps.
     """
@@ -50,7 +51,9 @@ class AtRate(Bottleneck):
     def forward(self, z: Tensor) -> Quantized:
         """Latents (B, D, *grid) to Quantized."""
         q = self.bottleneck(self._means(z))
-        return Quantized(self._repeated(q.latents).to(z.dtype), self._side_by_side(q.codes), q.losses, q.bits, q.metrics)
+        return Quantized(
+            self._repeated(q.latents).to(z.dtype), self._side_by_side(q.codes), q.losses, q.bits, q.metrics
+        )
 
     def encode(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to codes (B, K, *grid) int64."""

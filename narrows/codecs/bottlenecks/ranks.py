@@ -12,7 +12,7 @@ def total(values: Tensor) -> Tensor:
 
 
 def draw(vectors: Tensor, count: int) -> Tensor:
-    """(count, d) of the vectors (N, d) of all ranks, at random, the same on each rank; repeated only if there are fewer.
+    """(count, d) of the vectors (N, d) of all ranks, at random, the same on each rank; repeated if there are fewer.
 
     The ranks take turns, so that every rank's data is drawn from.
     """

@@ -1,6 +1,8 @@
-"""Residual quantization with any bottlenecks as stages (Zeghidour et al., SoundStream, arXiv 2107.03312, section III-C).
+"""Residual quantization with any bottlenecks as stages (Zeghidour et al., SoundStream, arXiv 2107.03312, III-C).
 
-z ── projection ──▶ r0 ── stage 0 ──▶ q0     r1 = r0 - q0 ── stage 1 ──▶ q1     ...     latents = projection(q0 + q1 + ...)
+z ── projection ──▶ r0 ── stage 0 ──▶ q0
+                    r1 = r0 - q0 ── stage 1 ──▶ q1
+                         r2 = r1 - q1 ── ...            latents = projection(q0 + q1 + ...)
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.codebooks import EMACodebook
 from narrows.codecs.bottlenecks.dropout import drawn
-from narrows.codecs.bottlenecks.members import averaged, check_members, cut, sizes
+from narrows.codecs.bottlenecks.members import averaged, check_members, cut, listed, sizes
 from narrows.codecs.bottlenecks.projection import Projection
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.checks import MOST, check_share, check_whole
@@ -48,7 +50,7 @@ class Residual(Bottleneck):
     @property
     def radices(self) -> tuple[tuple[int, ...], ...]:
         """Those of the stages."""
-        return tuple(digits for stage in self.stages for digits in stage.radices)
+        return tuple(digits for stage in listed(self.stages) for digits in stage.radices)
 
     def forward(self, z: Tensor) -> Quantized:
         """Latents (B, D, *grid) to Quantized."""
@@ -56,7 +58,7 @@ class Residual(Bottleneck):
         rest = self.projection.down(z).movedim(-1, 1)  # (B, d, *grid)
         kept = drawn(len(z), len(self.stages), self.dropout if self.training else 0.0, z.device)
         parts, total, bits = [], torch.zeros_like(rest), torch.zeros(len(z), device=z.device)
-        for k, stage in enumerate(self.stages):
+        for k, stage in enumerate(listed(self.stages)):
             quantized = stage(rest)
             uses = kept > k  # (B,)
             total = total + quantized.latents * uses.view(-1, *(1,) * (z.ndim - 1))
@@ -74,7 +76,7 @@ class Residual(Bottleneck):
         self._check_latents(z)
         rest = self.projection.down(z).movedim(-1, 1)
         codes = []
-        for stage in self.stages:
+        for stage in listed(self.stages):
             codes.append(stage.encode(rest))
             rest = rest - stage.decode(codes[-1])
         return torch.cat(codes, 1)
@@ -83,7 +85,7 @@ class Residual(Bottleneck):
         """Codes (B, k, *grid), the first k codebooks, to latents (B, D, *grid) float32."""
         self._check_codes(codes)
         total: Tensor | float = 0.0
-        for stage, its_codes in zip(self.stages, cut(codes, self.stages), strict=False):
+        for stage, its_codes in zip(listed(self.stages), cut(codes, self.stages), strict=False):
             total = total + stage.decode(its_codes)
         assert isinstance(total, Tensor)
         return self.projection.up(total.movedim(1, -1))

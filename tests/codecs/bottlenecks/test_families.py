@@ -25,7 +25,7 @@ from narrows.errors import InputError
 
 
 def test_multi_codebook_compares_directions_chunk_by_chunk() -> None:
-    """UniTok: each chunk takes the code of its own sub-codebook with the largest cosine, and becomes that unit vector."""
+    """UniTok: each chunk takes the code of its sub-codebook with the largest cosine, and becomes that unit vector."""
     torch.manual_seed(0)
     bottleneck = MultiCodebook(12, codebooks=3, entries=20, code_dim=4).eval()
     z = torch.randn(1, 12, 30)
