@@ -63,17 +63,15 @@ def _one(case: str, side: str, arguments: argparse.Namespace) -> None:
     step = (_ours if side == "narrows" else _theirs)(case, arguments.dim, arguments.entries)
     batches = [torch.randn(8, arguments.vectors // 8, arguments.dim) for _ in range(arguments.runs + 2)]
     cpu, wall = [], []
-    for index, x in enumerate(batches):
-        if index == 2:
-            cpu.clear()
-            wall.clear()
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if index == 0 else before
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for x in batches:
         x.requires_grad_()
         begin_cpu, begin = time.process_time(), time.perf_counter()
         step(x)
         cpu.append(time.process_time() - begin_cpu)
         wall.append(time.perf_counter() - begin)
     extra = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * PEAK_UNIT / MIB
+    cpu, wall = cpu[2:], wall[2:]
     record = {"cpu_s": median(cpu), "cpu_min_s": min(cpu), "cpu_max_s": max(cpu), "wall_s": median(wall)}
     print(json.dumps(record | {"extra_mib": extra}))
 

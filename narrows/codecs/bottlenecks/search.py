@@ -36,7 +36,7 @@ def best(vectors: Tensor, book: Tensor, bias: Tensor) -> Tensor:
         lifted = nn.functional.pad(vectors.detach().float(), (0, 1), value=1.0)  # v · b + bias is one product
         lifted = nn.functional.pad(lifted, (0, 0, 0, -len(lifted) % rows))
         lifted_book = _whole(torch.cat([book.detach().float(), bias.detach().float()[:, None]], 1), GROUP)
-        groups = lifted_book.unflatten(0, (-1, GROUP))  # (V / GROUP, GROUP, d + 1)
+        groups = lifted_book.unflatten(0, (-1, GROUP)).transpose(1, 2).flatten(1)  # (V / GROUP, (d + 1) * GROUP)
         tile = min(tile, len(lifted_book))
         tiled = _whole(lifted_book, tile)
         scores = lifted.new_empty(tile, rows)
@@ -48,8 +48,9 @@ def best(vectors: Tensor, book: Tensor, bias: Tensor) -> Tensor:
                 torch.mm(tiled[first : first + tile], some.T, out=scores)
                 target = maxima[first // GROUP : (first + tile) // GROUP]
                 torch.amax(scores.unflatten(0, (-1, GROUP)), 1, out=target)
-            group = maxima[: len(groups)].argmax(0)  # (rows,)
-            member = torch.bmm(groups[group], some[:, :, None])[:, :, 0].argmax(1)
+            group = maxima[: len(groups)].max(0).indices  # (rows,); several times as fast as argmax over this axis
+            members = groups.index_select(0, group).unflatten(1, (-1, GROUP))  # (rows, d + 1, GROUP)
+            member = (members * some[:, :, None]).sum(1).argmax(1)
             found[begin : begin + rows] = group * GROUP + member
     return found[: len(vectors)]
 
