@@ -96,7 +96,7 @@ class Autoencoder(nn.Module):
         self.bottleneck = bottleneck
 
 
-def trained(data: Data, make: Callable[[], Bottleneck], seed: int, steps: int, batch: int = 64) -> Autoencoder:
+def trained(data: Data, make: Callable[[], Bottleneck], seed: int, steps: int, batch: int) -> Autoencoder:
     """An autoencoder after `steps` steps of Adam; the same seed gives the same weights around any bottleneck."""
     torch.manual_seed(seed)
     model = Autoencoder(data.name, nn.Identity())  # type: ignore[arg-type]

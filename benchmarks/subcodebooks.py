@@ -24,16 +24,19 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=("images", "speech"), default=["images", "speech"])
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 12, 16], help="multiples of 4 (default: 8 12 16)")
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    if min(arguments.steps, arguments.seeds, arguments.threads) < 1 or any(b % 4 or b < 4 for b in arguments.bits):
+    if min(arguments.steps, arguments.batch, arguments.seeds, arguments.threads) < 1 or any(
+        b % 4 or b < 4 for b in arguments.bits
+    ):
         parser.error("numbers must be at least 1, and bits multiples of 4")
     torch.set_num_threads(arguments.threads)
 
     records = []
     for kind in arguments.kinds:
-        data = load(arguments.data, kind, train=8192, valid=1024)
+        data = load(arguments.data, kind, train=4096, valid=1024)
         for bits in arguments.bits:
             for codebooks in (1, 2, 4):
                 entries = 2 ** (bits // codebooks)
@@ -41,9 +44,17 @@ def main() -> None:
                 def make(codebooks: int = codebooks, entries: int = entries) -> MultiCodebook:
                     return MultiCodebook(WIDTH, codebooks, entries, code_dim=8)
 
-                runs = [scores(trained(data, make, seed, arguments.steps), data) for seed in range(arguments.seeds)]
+                runs = [
+                    scores(trained(data, make, seed, arguments.steps, arguments.batch), data)
+                    for seed in range(arguments.seeds)
+                ]
                 record: dict[str, object] = {"benchmark": "subcodebooks", "data": kind, "bits": bits}
-                record |= {"codebooks": codebooks, "entries": entries, "steps": arguments.steps}
+                record |= {
+                    "codebooks": codebooks,
+                    "entries": entries,
+                    "steps": arguments.steps,
+                    "batch": arguments.batch,
+                }
                 record |= {"seeds": arguments.seeds} | spread(runs)
                 records.append(record)
                 emit(record)

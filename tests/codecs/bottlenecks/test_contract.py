@@ -130,6 +130,15 @@ def test_wrong_latents_are_refused(bottleneck: Bottleneck, shape: tuple[int, ...
             call(torch.zeros(shape))
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_latents_that_are_not_finite_are_refused(bottleneck: Bottleneck, bad: float) -> None:
+    z = torch.zeros(2, bottleneck.dim, 3)
+    z[1, 2, 1] = bad
+    for call in (bottleneck.eval(), bottleneck.encode):
+        with pytest.raises(InputError, match="NaN or infinity"):
+            call(z)
+
+
 def test_wrong_codes_are_refused(bottleneck: Bottleneck) -> None:
     size, books = bottleneck.codebook_sizes[0], len(bottleneck.codebook_sizes)
     for bad in (-1, size):
