@@ -31,7 +31,32 @@ def test_a_codec_survives_json() -> None:
     assert torch.equal(again.eval()(x).x, codec(x).x)
 
 
-@pytest.mark.parametrize("name", ["frame-encoder", "frame-decoder", "fsq", "residual-vq"])
+PARTS = [
+    "at-rate",
+    "attention-projection",
+    "codec",
+    "ema-codebook",
+    "frame-decoder",
+    "frame-encoder",
+    "fsq",
+    "grouped",
+    "grouped-residual-vq",
+    "ibq",
+    "learned-codebook",
+    "multi-codebook",
+    "multi-rate-vq",
+    "projection",
+    "residual",
+    "residual-vq",
+    "rotation-trick",
+    "sim-codebook",
+    "split-residual-vq",
+    "straight-through",
+    "vq",
+]
+
+
+@pytest.mark.parametrize("name", sorted(set(PARTS) - {"codec"}))
 def test_every_part_is_built_from_its_defaults(name: str) -> None:
     assert name in names()
     instance = build({"part": name})
@@ -39,7 +64,7 @@ def test_every_part_is_built_from_its_defaults(name: str) -> None:
 
 
 def test_the_list_of_parts_is_known() -> None:
-    assert names() == ["codec", "frame-decoder", "frame-encoder", "fsq", "residual-vq"]
+    assert names() == PARTS
 
 
 @pytest.mark.parametrize(

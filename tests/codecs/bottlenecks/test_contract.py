@@ -7,7 +7,25 @@ from itertools import pairwise
 import pytest
 import torch
 
-from narrows.codecs import FSQ, Bottleneck, ResidualVQ
+from narrows.codecs import (
+    FSQ,
+    IBQ,
+    VQ,
+    AtRate,
+    AttentionProjection,
+    Bottleneck,
+    EMACodebook,
+    Grouped,
+    GroupedResidualVQ,
+    LearnedCodebook,
+    MultiCodebook,
+    MultiRateVQ,
+    Residual,
+    ResidualVQ,
+    SimCodebook,
+    SplitResidualVQ,
+    StraightThrough,
+)
 from narrows.errors import InputError
 from narrows.parts import build, spec
 
@@ -16,6 +34,20 @@ MAKERS: dict[str, Callable[[], Bottleneck]] = {
     "fsq-odd": lambda: FSQ(6, (3, 5), groups=1),
     "residual-vq": lambda: ResidualVQ(6, codebooks=3, entries=32, code_dim=4, dropout=0.5),
     "residual-vq-whole": lambda: ResidualVQ(6, codebooks=2, entries=16, code_dim=6, dropout=0.0),
+    "vq": lambda: VQ(6, EMACodebook(4, 40)),
+    "vq-cosine": lambda: VQ(6, EMACodebook(6, 32, cosine=True), StraightThrough()),
+    "vq-learned": lambda: VQ(6, LearnedCodebook(4, 32)),
+    "vq-learned-cosine": lambda: VQ(6, LearnedCodebook(4, 32, cosine=True)),
+    "vq-sim": lambda: VQ(6, SimCodebook(4, 32)),
+    "ibq": lambda: IBQ(6, 32, code_dim=4),
+    "grouped": lambda: Grouped(6, [VQ(2, EMACodebook(2, 16)), FSQ(4, (3, 5))]),
+    "multi-codebook": lambda: MultiCodebook(6, 3, 16, code_dim=4),
+    "multi-codebook-attention": lambda: MultiCodebook(6, 3, 16, 4, AttentionProjection(6, 12, heads=2)),
+    "residual-mixed": lambda: Residual(6, [FSQ(6, (5, 5)), ResidualVQ(6, 2, 16, 4), VQ(6, EMACodebook(3, 16))]),
+    "grouped-residual-vq": lambda: GroupedResidualVQ(6, groups=2, stages=2, entries=16, code_dim=3),
+    "split-residual-vq": lambda: SplitResidualVQ(VQ(6, EMACodebook(4, 16)), ResidualVQ(6, 2, 16, 4)),
+    "at-rate": lambda: AtRate(VQ(3, EMACodebook(3, 16)), steps=2, every=1),
+    "multi-rate-vq": lambda: MultiRateVQ(6, (4, 2, 1), entries=16, code_dim=3),
 }
 GRIDS = [(7,), (1,), (3, 4), (2, 3, 4)]
 
@@ -96,6 +128,15 @@ def test_wrong_latents_are_refused(bottleneck: Bottleneck, shape: tuple[int, ...
     for call in (bottleneck, bottleneck.encode):
         with pytest.raises(InputError, match="latents of shape"):
             call(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_latents_that_are_not_finite_are_refused(bottleneck: Bottleneck, bad: float) -> None:
+    z = torch.zeros(2, bottleneck.dim, 3)
+    z[1, 2, 1] = bad
+    for call in (bottleneck.eval(), bottleneck.encode):
+        with pytest.raises(InputError, match="NaN or infinity"):
+            call(z)
 
 
 def test_wrong_codes_are_refused(bottleneck: Bottleneck) -> None:

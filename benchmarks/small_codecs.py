@@ -1,0 +1,147 @@
+"""What the experiments with bottlenecks share: two small data sets, a small autoencoder, its training and its scores.
+
+    images   crops of 32 x 32 pixels, RGB            (N, 3, 32, 32)  latents on a grid of 4 x 4
+    speech   log-mel spectra, 64 bands, 32 frames    (N, 64, 32)     latents on a grid of 16
+
+Signals have mean 0 and standard deviation 1 over the training set.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+import torch
+from common import fail, sound_files
+from PIL import Image
+from torch import Tensor, nn
+
+from narrows.codecs import Bottleneck
+
+WIDTH = 64  # channels of the latents
+WEIGHTS = {"codebook": 1.0, "commitment": 0.25}  # as in arXiv 1711.00937
+
+
+@dataclass(frozen=True)
+class Data:
+    """Signals to train on and to score with."""
+
+    name: str
+    train: Tensor
+    valid: Tensor
+
+
+def load(folder: Path, kind: str, train: int, valid: int) -> Data:
+    """`train` and `valid` pieces of folder/images or folder/speech16k, the same ones at each call."""
+    cutter, name = {"images": (_crops, "images"), "speech": (_spectra, "speech16k")}[kind]
+    random = np.random.default_rng(0)
+    parts = [cutter(folder / name / split, count, random) for split, count in (("train", train), ("valid", valid))]
+    centre, scale = parts[0].mean(), parts[0].std()
+    return Data(kind, *((part - centre) / scale for part in parts))
+
+
+def _crops(folder: Path, count: int, random: np.random.Generator) -> Tensor:
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    if not files:
+        fail(f"{folder} has no images; give the folder that holds images/ and speech16k/ with --data")
+    files = [files[i] for i in random.permutation(len(files))[: min(len(files), 120)]]
+    crops = []
+    for index, path in enumerate(files):
+        pixels = np.asarray(Image.open(path).convert("RGB"), dtype=np.float32) / 255
+        for _ in range(count // len(files) + (index < count % len(files))):
+            top, left = (int(random.integers(0, size - 31)) for size in pixels.shape[:2])
+            crops.append(torch.from_numpy(pixels[top : top + 32, left : left + 32].transpose(2, 0, 1).copy()))
+    return torch.stack(crops)
+
+
+def _spectra(folder: Path, count: int, random: np.random.Generator) -> Tensor:
+    import soundfile
+    import torchaudio
+
+    mel = torchaudio.transforms.MelSpectrogram(16_000, 512, hop_length=160, n_mels=64)
+    files = sound_files(folder)
+    files = [files[i] for i in random.permutation(len(files))[: min(len(files), 60)]]
+    pieces = []
+    for index, path in enumerate(files):
+        wave, _ = soundfile.read(path, dtype="float32")
+        bands = 10 * (mel(torch.from_numpy(wave)) + 1e-5).log10()  # dB
+        for _ in range(count // len(files) + (index < count % len(files))):
+            begin = int(random.integers(0, bands.shape[1] - 31))
+            pieces.append(bands[:, begin : begin + 32])
+    return torch.stack(pieces)
+
+
+class Autoencoder(nn.Module):
+    """Encoder, bottleneck of WIDTH channels, decoder."""
+
+    def __init__(self, kind: str, bottleneck: Bottleneck) -> None:
+        super().__init__()
+        if kind == "images":
+            self.encoder = nn.Sequential(
+                nn.Conv2d(3, 32, 4, 4), nn.GELU(), nn.Conv2d(32, WIDTH, 2, 2), nn.GELU(), nn.Conv2d(WIDTH, WIDTH, 1)
+            )
+            self.decoder = nn.Sequential(
+                nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+                nn.GELU(),
+                nn.ConvTranspose2d(WIDTH, 32, 2, 2),
+                nn.GELU(),
+                nn.ConvTranspose2d(32, 3, 4, 4),
+            )
+        else:
+            self.encoder = nn.Sequential(nn.Conv1d(64, 128, 4, 2, 1), nn.GELU(), nn.Conv1d(128, WIDTH, 1))
+            self.decoder = nn.Sequential(
+                nn.Conv1d(WIDTH, 128, 3, padding=1), nn.GELU(), nn.ConvTranspose1d(128, 64, 4, 2, 1)
+            )
+        self.bottleneck = bottleneck
+
+
+def trained(data: Data, make: Callable[[], Bottleneck], seed: int, steps: int, batch: int) -> Autoencoder:
+    """An autoencoder after `steps` steps of Adam; the same seed gives the same weights around any bottleneck."""
+    torch.manual_seed(seed)
+    model = Autoencoder(data.name, nn.Identity())  # type: ignore[arg-type]
+    model.bottleneck = make()
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.1)
+    order = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        x = data.train[torch.randint(len(data.train), (batch,), generator=order)]
+        quantized = model.bottleneck(model.encoder(x))
+        loss = (model.decoder(quantized.latents) - x).square().mean()
+        loss = loss + sum(WEIGHTS.get(name, 0.0) * value for name, value in quantized.losses.items())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+@torch.inference_mode()
+def scores(model: Autoencoder, data: Data) -> dict[str, float]:
+    """On the validation signals: error of reconstruction (share of the variance, in dB), of quantization (mean squared
+    distance between vectors and codes), and use of the codebooks: share of the codes that could be in use, which are V
+    or the number of positions if that is less, and perplexity, both means over the codebooks."""
+    quantized = model.bottleneck(model.encoder(data.valid))
+    error = (model.decoder(quantized.latents) - data.valid).square().mean() / data.valid.var()
+    codes = quantized.codes.movedim(1, 0).flatten(1)  # (K, N)
+    shares, perplexities = [], []
+    for book, size in zip(codes, model.bottleneck.codebook_sizes, strict=True):
+        p = torch.bincount(book, minlength=size).double() / len(book)
+        shares.append(float((p > 0).sum()) / min(size, len(book)))
+        perplexities.append(float(torch.special.entr(p).sum().exp()))
+    return {
+        "reconstruction_db": float(10 * error.log10()),
+        "quantization_mse": float(quantized.losses["commitment"]),
+        "usage": mean(shares),
+        "perplexity": mean(perplexities),
+    }
+
+
+def spread(runs: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation of each score over the seeds."""
+    deviation = stdev if len(runs) > 1 else lambda values: 0.0
+    return {
+        name: {"mean": mean(run[name] for run in runs), "std": deviation([run[name] for run in runs])}
+        for name in runs[0]
+    }

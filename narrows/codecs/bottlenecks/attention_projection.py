@@ -1,0 +1,58 @@
+"""Projection by attention over all positions (Ma et al., UniTok, arXiv 2502.20321, section 3.3).
+
+y = linear(norm(x)) + attention(norm(x))        latents = y + gated(norm(y))
+"""
+
+import torch
+from torch import Tensor, nn
+
+from narrows.codecs.checks import MOST, check_whole
+from narrows.errors import InputError
+from narrows.parts import part
+
+
+@part("attention-projection")
+class AttentionProjection(nn.Module):
+    """Latents (B, D, *grid) ⇄ vectors (B, *grid, d) float32. Every position sees all others: its reach has no bound.
+
+    dim: D; inner: d; heads: of the attention, a divisor of both.
+    """
+
+    def __init__(self, dim: int = 64, inner: int = 64, heads: int = 8) -> None:
+        super().__init__()
+        check_whole(1, MOST, dim=dim, inner=inner, heads=heads)
+        if dim % heads or inner % heads:
+            raise InputError(f"dim={dim}, inner={inner} and heads={heads} given, a divisor of both wanted")
+        self.dim, self.inner = dim, inner
+        self.down_block, self.up_block = _Block(dim, inner, heads), _Block(inner, dim, heads)
+
+    def down(self, z: Tensor) -> Tensor:
+        """Latents (B, D, *grid) to vectors (B, *grid, d)."""
+        with torch.autocast(z.device.type, enabled=False):
+            return self.down_block(z.float().flatten(2).transpose(1, 2)).unflatten(1, z.shape[2:])
+
+    def up(self, vectors: Tensor) -> Tensor:
+        """Vectors (B, *grid, d) to latents (B, D, *grid) float32."""
+        grid = vectors.shape[1:-1]
+        with torch.autocast(vectors.device.type, enabled=False):
+            return self.up_block(vectors.flatten(1, -2)).transpose(1, 2).unflatten(2, grid)
+
+
+class _Block(nn.Module):
+    """(B, N, in) to (B, N, out)."""
+
+    def __init__(self, width: int, out: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm, self.norm_attention, self.norm_gated = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(out)
+        self.direct = nn.Linear(width, out)
+        self.attend = nn.Linear(width, 3 * out)
+        self.merge = nn.Linear(out, out)
+        self.gate, self.shrink = nn.Linear(out, 4 * out), nn.Linear(2 * out, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.attend(self.norm_attention(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        seen = nn.functional.scaled_dot_product_attention(query, key, value)  # (B, heads, N, out / heads)
+        y = self.direct(self.norm(x)) + self.merge(seen.transpose(1, 2).flatten(2))
+        value, gate = self.gate(self.norm_gated(y)).chunk(2, -1)
+        return y + self.shrink(value * nn.functional.gelu(gate))

@@ -1,0 +1,86 @@
+"""Vector quantization (van den Oord et al., arXiv 1711.00937).
+
+z (B, D, *grid) ── projection ──▶ vectors ── nearest code ──▶ codes (B, 1, *grid)
+                                                └─ estimator ──▶ projection ──▶ latents (B, D, *grid)
+"""
+
+import torch
+from torch import Tensor, nn
+
+from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
+from narrows.codecs.bottlenecks.codebooks import Codebook, EMACodebook
+from narrows.codecs.bottlenecks.estimators import Estimator, StraightThrough
+from narrows.codecs.bottlenecks.projection import Projection
+from narrows.codecs.bottlenecks.search import nearest
+from narrows.codecs.checks import MOST, check_whole
+from narrows.errors import InputError
+from narrows.parts import part
+
+
+@part("vq")
+class VQ(Bottleneck):
+    """One codebook; linear projections where its vectors are not as long as the latents.
+
+    dim:       D of the latents on both sides.
+    codebook:  where the codes come from (an EMACodebook of 1024 codes of length 8).
+    estimator: what gradient passes the rounding (StraightThrough).
+
+    Losses, unweighted: 'commitment' draws the vectors to their codes; 'codebook' draws the codes to their vectors, and
+    is there only if the codebook learns by gradient. Metrics: 'usage', the share of codes in use in the batch, and
+    'perplexity' of that use.
+    """
+
+    def __init__(self, dim: int = 64, codebook: Codebook | None = None, estimator: Estimator | None = None) -> None:
+        super().__init__()
+        check_whole(1, MOST, dim=dim)
+        self.codebook = EMACodebook() if codebook is None else codebook
+        self.estimator = StraightThrough() if estimator is None else estimator
+        if not isinstance(self.codebook, Codebook) or not isinstance(self.estimator, Estimator):
+            raise InputError(f"{codebook!r} and {estimator!r} given, a codebook and an estimator wanted")
+        self.dim = dim
+        self.codebook_sizes = (self.codebook.entries,)
+        self.prefixes = (1,)
+        self.projection = Projection(dim, self.codebook.dim)
+
+    def forward(self, z: Tensor) -> Quantized:
+        """Latents (B, D, *grid) to Quantized."""
+        vectors = self._vectors(z)  # (B, *grid, d)
+        flat = vectors.flatten(0, -2)
+        if self.training:
+            self.codebook.prepare(flat)
+        table = self.codebook.table()
+        codes = nearest(flat, table)
+        chosen = nn.functional.embedding(codes, table)
+        losses = {"commitment": nn.functional.mse_loss(flat, chosen.detach())}
+        if table.requires_grad:
+            losses["codebook"] = nn.functional.mse_loss(chosen, flat.detach())
+        latents = self.projection.up(self.estimator(flat, chosen).view_as(vectors)).to(z.dtype)
+        if self.training:
+            self.codebook.learn(flat, codes)
+        codes = codes.view(len(z), 1, *z.shape[2:])
+        books = torch.ones(len(z), dtype=torch.int64, device=z.device)
+        bits = self._nominal_bits(books, z[0, 0].numel())
+        return Quantized(latents, codes, losses, bits, usage(codes, len(table)))
+
+    def encode(self, z: Tensor) -> Tensor:
+        """Latents (B, D, *grid) to codes (B, 1, *grid) int64."""
+        return nearest(self._vectors(z).flatten(0, -2), self.codebook.table()).view(len(z), 1, *z.shape[2:])
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, 1, *grid) to latents (B, D, *grid) float32."""
+        self._check_codes(codes)
+        return self.projection.up(self.codebook.table()[codes[:, 0]])
+
+    def _vectors(self, z: Tensor) -> Tensor:
+        """Latents (B, D, *grid) to float32 vectors (B, *grid, d) where the codes are."""
+        self._check_latents(z)
+        return self.codebook.place(self.projection.down(z))
+
+
+@torch.no_grad()
+def usage(codes: Tensor, size: int) -> dict[str, Tensor]:
+    """Share of `size` codes in use, and the perplexity of that use: 1 for a single code, `size` for all alike."""
+    counts = torch.bincount(codes.flatten(), minlength=size).float()
+    share = counts / counts.sum()
+    perplexity = -(share * share.clamp(min=torch.finfo(share.dtype).tiny).log()).sum()
+    return {"usage": (counts > 0).float().mean(), "perplexity": perplexity.exp()}

@@ -1,0 +1,69 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from vector_quantize_pytorch.vector_quantize_pytorch import rotate_to, straight_through
+
+from narrows.codecs import Estimator, RotationTrick, StraightThrough
+from narrows.errors import InputError
+
+
+@pytest.mark.parametrize("estimator", [StraightThrough(), RotationTrick()])
+def test_the_value_is_the_code_bit_for_bit(estimator: Estimator) -> None:
+    torch.manual_seed(0)
+    codes = torch.randn(1000, 8)
+    for scale in (1e-30, 1e-5, 1.0, 1e5):
+        vectors = (scale * torch.randn(1000, 8)).requires_grad_()
+        assert torch.equal(estimator(vectors, codes), codes)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "theirs"), [(StraightThrough(), straight_through), (RotationTrick(longest=1e6), rotate_to)]
+)
+def test_the_gradient_is_that_of_vector_quantize_pytorch(estimator: Estimator, theirs: object) -> None:
+    torch.manual_seed(0)
+    codes, weights = torch.randn(200, 8), torch.randn(200, 8)
+    gradients = []
+    for function in (estimator, theirs):
+        vectors = torch.randn(200, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        (function(vectors, codes) * weights).sum().backward()  # type: ignore[operator]
+        gradients.append(vectors.grad)
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-5, rtol=1e-5)
+
+
+def gradient(estimator: nn.Module, vector: Tensor, code: Tensor, outer: Tensor) -> Tensor:
+    vector = vector.clone().requires_grad_()
+    estimator(vector, code).backward(outer)
+    assert vector.grad is not None
+    return vector.grad
+
+
+def test_rotation_keeps_the_angle_between_gradient_and_vector() -> None:
+    torch.manual_seed(0)
+    e, q, outer = torch.randn(3, 1, 6).unbind(0)
+    inner = gradient(RotationTrick(), e, q, outer)
+    cosine = nn.functional.cosine_similarity
+    assert cosine(inner, e).item() == pytest.approx(cosine(outer, q).item(), abs=1e-5)
+    assert inner.norm().item() == pytest.approx((outer.norm() * q.norm() / e.norm()).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-30, 1e-8, 1e-3])
+def test_the_gradient_near_zero_is_bounded(length: float) -> None:
+    e, q, outer = torch.zeros(1, 4), torch.ones(1, 4), torch.ones(1, 4)
+    e[0, 0] = length
+    inner = gradient(RotationTrick(longest=4.0), e, q, outer)
+    assert inner.norm() <= 4.01 * outer.norm()
+
+
+def test_opposite_vectors_have_a_finite_gradient() -> None:
+    q = torch.ones(1, 4)
+    inner = gradient(RotationTrick(), -q, q, torch.ones(1, 4))
+    assert inner.isfinite().all()
+    assert inner.norm() <= 3 * math.sqrt(4)
+
+
+@pytest.mark.parametrize("longest", [0.5, math.nan, True, "4"])
+def test_impossible_ratios_are_refused(longest: object) -> None:
+    with pytest.raises(InputError, match="longest"):
+        RotationTrick(longest)  # type: ignore[arg-type]

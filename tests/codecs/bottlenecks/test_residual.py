@@ -1,0 +1,118 @@
+import pytest
+import torch
+import vector_quantize_pytorch as reference
+
+from narrows.codecs import FSQ, VQ, EMACodebook, GroupedResidualVQ, Residual, ResidualVQ, StraightThrough
+from narrows.codecs.bottlenecks.dropout import drawn
+from narrows.errors import InputError
+
+
+def test_each_codebook_takes_the_nearest_of_what_is_left() -> None:
+    torch.manual_seed(0)
+    bottleneck = ResidualVQ(5, codebooks=3, entries=16, code_dim=4).eval()
+    z = torch.randn(1, 5, 20)
+    codes = bottleneck.encode(z)[0]
+    rest = bottleneck.projection.down(z)[0]
+    for k, stage in enumerate(bottleneck.stages):
+        table = stage.codebook.table()
+        assert torch.equal(torch.cdist(rest, table).argmin(1), codes[k])
+        rest = rest - table[codes[k]]
+
+
+def test_training_uses_the_codebooks_and_lowers_the_error() -> None:
+    torch.manual_seed(0)
+    bottleneck = ResidualVQ(4, codebooks=2, entries=32, code_dim=4, dropout=0.0).train()
+    centres = torch.randn(64, 4)
+    for _ in range(60):
+        z = (centres[torch.randint(64, (256,))] + 0.05 * torch.randn(256, 4)).T[None]
+        quantized = bottleneck(z)
+    assert min(len(book.unique()) for book in quantized.codes[0]) > 16
+    assert (quantized.latents - z).square().mean() < 0.05 * z.var()
+
+
+def test_parity_with_vector_quantize_pytorch() -> None:
+    """Codes, latents and gradient, its settings being two stages, rotation_trick off. Its latents carry the whole
+    gradient once for each stage, ours once."""
+    torch.manual_seed(0)
+    stages = [VQ(6, EMACodebook(6, 32), StraightThrough()) for _ in range(2)]
+    ours = Residual(6, stages, dropout=0.0).train()
+    theirs = reference.ResidualVQ(dim=6, num_quantizers=2, codebook_size=32, rotation_trick=False)
+    for one, other in zip(stages, theirs.layers, strict=True):
+        assert isinstance(one.codebook, EMACodebook)
+        one.codebook.started.fill_(True)
+        other.codebook = one.codebook.vectors.clone()
+    a = torch.randn(2, 6, 300).requires_grad_()
+    b = a.detach().movedim(1, 2).requires_grad_()
+    mine, (latents, codes, losses) = ours(a), theirs(b)
+    assert torch.equal(mine.codes.movedim(1, -1), codes)
+    torch.testing.assert_close(mine.latents.movedim(1, 2), latents, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mine.losses["commitment"], losses.mean())
+    weights = torch.randn_like(latents)
+    (mine.latents.movedim(1, 2) * weights).sum().backward()
+    (latents * weights).sum().backward()
+    torch.testing.assert_close(2 * a.grad.movedim(1, 2), b.grad, atol=1e-5, rtol=1e-5)  # type: ignore[union-attr]
+
+
+def test_the_gradient_is_that_of_the_whole_at_any_number_of_kept_stages() -> None:
+    torch.manual_seed(0)
+    stages = [VQ(4, EMACodebook(4, 16), StraightThrough()) for _ in range(4)]
+    z = torch.randn(32, 4, 3, requires_grad=True)
+    Residual(4, stages, dropout=1.0).train()(z).latents.sum().backward()
+    torch.testing.assert_close(z.grad, torch.ones_like(z))
+
+
+def test_dropped_stages_contribute_nothing_and_the_draw_is_each_items_own() -> None:
+    torch.manual_seed(0)
+    bottleneck = ResidualVQ(4, codebooks=4, entries=16, code_dim=4, dropout=1.0).train()
+    z = torch.randn(64, 4, 2)
+    bottleneck(z)
+    tables = [stage.codebook.table().clone() for stage in bottleneck.stages]
+    quantized = bottleneck(z)
+    books = [round(bits / 8) for bits in quantized.bits.tolist()]
+    assert sorted(set(books)) == [1, 2, 3, 4]
+    for item, count in enumerate(books):
+        wanted = sum(tables[k][quantized.codes[item, k]].T for k in range(count))
+        torch.testing.assert_close(quantized.latents[item], wanted)
+
+
+def test_draws_are_even_and_rare_as_asked() -> None:
+    torch.manual_seed(0)
+    kept = drawn(20_000, 4, 0.4, torch.device("cpu"))
+    share = torch.bincount(kept, minlength=5) / len(kept)
+    torch.testing.assert_close(share, torch.tensor([0, 0.1, 0.1, 0.1, 0.7]), atol=0.01, rtol=0)
+    state = torch.random.get_rng_state()
+    assert drawn(3, 4, 0.0, torch.device("cpu")).tolist() == [4, 4, 4]
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_prefixes_fall_between_stages() -> None:
+    stages = [FSQ(6, (5, 5)), ResidualVQ(6, 2, 16, 4), VQ(6)]
+    assert Residual(6, stages).prefixes == (1, 3, 4)
+    assert Residual(6, stages, dropout=0.0).prefixes == (4,)
+    assert GroupedResidualVQ(6, 3, 2).prefixes == (3, 6)
+
+
+def test_groups_do_not_see_each_other() -> None:
+    torch.manual_seed(0)
+    bottleneck = GroupedResidualVQ(8, groups=2, stages=2, entries=16, code_dim=4).eval()
+    z = torch.randn(1, 8, 50)
+    other = torch.cat([z[:, :4], torch.randn(1, 4, 50)], 1)
+    same = (bottleneck.encode(z) == bottleneck.encode(other)).all(-1)[0]
+    assert same.tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize(("codebooks", "entries"), [(0, 16), (2, 1)])
+def test_impossible_sizes_are_refused(codebooks: int, entries: int) -> None:
+    with pytest.raises(InputError):
+        ResidualVQ(4, codebooks, entries)
+
+
+@pytest.mark.parametrize("stages", [[], [1], [VQ(4), VQ(5)]])
+def test_impossible_stages_are_refused(stages: list[VQ]) -> None:
+    with pytest.raises(InputError, match="stages of"):
+        Residual(4, stages)
+
+
+def test_a_prime_codebook_too_large_for_a_table_is_refused() -> None:
+    with pytest.raises(InputError, match="product of factors"):
+        ResidualVQ(4, 1, 4099).radices  # noqa: B018
