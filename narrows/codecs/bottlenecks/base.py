@@ -16,14 +16,14 @@ class Quantized:
     """What a bottleneck returns.
 
     latents: (B, D, *grid), what the decoder reads.
-    codes:   (B, K, *grid) int64.
+    codes:   (B, K, *grid) int64, or None where a continuous bottleneck has none.
     losses:  unweighted scalars for training.
     bits:    (B,) float32, the nominal rate of each item.
     metrics: detached scalars worth logging.
     """
 
     latents: Tensor
-    codes: Tensor
+    codes: Tensor | None
     losses: dict[str, Tensor] = field(default_factory=dict)
     bits: Tensor = field(default_factory=lambda: torch.zeros(0))
     metrics: dict[str, Tensor] = field(default_factory=dict)
@@ -69,7 +69,9 @@ class Bottleneck(nn.Module, ABC):
 
     def _check_latents(self, z: Tensor) -> None:
         if z.ndim < 3 or z.shape[1] != self.dim or 0 in z.shape:
-            raise InputError(f"latents of shape {tuple(z.shape)} given, (B, {self.dim}, *grid) with no empty axis wanted")
+            raise InputError(
+                f"latents of shape {tuple(z.shape)} given, (B, {self.dim}, *grid) with no empty axis wanted"
+            )
         if not self.training and not z.isfinite().all():
             raise InputError(f"latents of shape {tuple(z.shape)} hold NaN or infinity; finite numbers wanted")
 

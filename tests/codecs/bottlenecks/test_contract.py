@@ -7,13 +7,41 @@ from itertools import pairwise
 import pytest
 import torch
 
-from narrows.codecs import FSQ, Bottleneck, ResidualVQ
+from narrows.codecs import (
+    ARD,
+    BSQ,
+    FSQ,
+    LFQ,
+    Bottleneck,
+    DitheredFSQ,
+    Gaussian,
+    Nested,
+    Ordered,
+    ResidualFSQ,
+    ResidualVQ,
+    Rounding,
+    SoftNorm,
+    Tanh,
+)
 from narrows.errors import InputError
 from narrows.parts import build, spec
 
 MAKERS: dict[str, Callable[[], Bottleneck]] = {
     "fsq": lambda: FSQ(6, (8, 5, 3), groups=3, dropout=0.5),
     "fsq-odd": lambda: FSQ(6, (3, 5), groups=1),
+    "fsq-gray": lambda: FSQ(6, (8, 4, 6), groups=2, gray=True),
+    "dithered-fsq": lambda: DitheredFSQ(6, (17, 4), groups=2, dropout=0.5),
+    "residual-fsq": lambda: ResidualFSQ(6, (5, 4, 3), stages=3),
+    "lfq": lambda: LFQ(6, bits=7, groups=2, temperature=1.0),
+    "lfq-wide": lambda: LFQ(6, bits=40),
+    "bsq": lambda: BSQ(6, bits=9, groups=2, temperature=1.0),
+    "tanh": lambda: Tanh(6, 4, Rounding(0.125, 1.0)),
+    "soft-norm": lambda: SoftNorm(6, 4, rounding=Rounding(0.25, 3.0)),
+    "gaussian": lambda: Gaussian(6, 3, Rounding(0.5, 4.0)),
+    "ard": lambda: ARD(6, 5, Rounding(0.25, 4.0)),
+    "ordered": lambda: Ordered([FSQ(6, (5, 3)), LFQ(6, 5), Gaussian(6, 2, Rounding())]),
+    "ordered-residual": lambda: Ordered([ResidualVQ(6, 2, entries=16, code_dim=4), FSQ(6, (4, 4), 2, dropout=0.5)]),
+    "nested": lambda: Nested(Gaussian(6, 4), FSQ(6, (8, 5), groups=2)),
     "residual-vq": lambda: ResidualVQ(6, codebooks=3, entries=32, code_dim=4, dropout=0.5),
     "residual-vq-whole": lambda: ResidualVQ(6, codebooks=2, entries=16, code_dim=6, dropout=0.0),
 }
