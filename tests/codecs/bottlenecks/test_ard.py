@@ -13,10 +13,10 @@ def trained(rounding: Rounding | None, channels: int = 8) -> tuple[ARD, Tensor]:
     torch.manual_seed(0)
     z = torch.randn(6, 3) @ torch.randn(3, 500)
     bottleneck = ARD(6, channels, rounding, decay=0.9)
-    optimizer = torch.optim.Adam(bottleneck.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(bottleneck.parameters(), lr=0.02)
     for _ in range(400):
         quantized = bottleneck(z[None])
-        loss = 20 * (quantized.latents - z).square().mean() + 0.1 * quantized.losses["kl"]
+        loss = 20 * (quantized.latents - z).square().mean() + quantized.losses["kl"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -34,7 +34,7 @@ def test_the_dimensions_of_the_data_are_found_and_the_rest_is_pruned(rounding: R
     if rounding:
         assert len(pruned.codebook_sizes) == 3
     before, after = ((made(z).latents - z).square().mean() for made in (bottleneck, pruned))
-    assert after < before + 0.05 * z.square().mean()
+    assert after < before + 0.02 * z.square().mean()
 
 
 def test_all_channels_kept_change_nothing() -> None:
