@@ -2,11 +2,10 @@
 
     python benchmarks/bit_flips.py --data DIR > bit_flips.jsonl
 
-DIR holds speech at 16 kHz in train/ and valid/. For each seed two codecs are trained that differ in the bottleneck
-6 codebooks of 256 codes, 50 frames a second, 2.4 kbit/s. The Gray-coded FSQ is the FSQ with other indices, so its
-weights are the same. The codes of the recordings of valid/ are written raw, 8 bits each, every bit is flipped with
-probability p, and what is decoded is held against the original recording. NeuCodec's experiment (Julian et al., arXiv
-2509.09550), small.
+DIR holds speech at 16 kHz in train/ and valid/. For each seed two codecs of 6 codebooks of 256 codes, 50 frames a
+second, 2.4 kbit/s, are trained that differ in the bottleneck only. The Gray-coded FSQ is the FSQ with other indices. The
+codes of the recordings of valid/ are written raw, 8 bits each, every bit is flipped with probability p, and what is
+decoded is held against the original recording. NeuCodec's experiment (Julian et al., arXiv 2509.09550), small.
 """
 
 import argparse
@@ -25,11 +24,12 @@ from narrows.codecs import FSQ, Bottleneck, Codec, FrameDecoder, FrameEncoder, R
 from narrows.recipes.data import Crops, Recordings
 from narrows.recipes.losses.frames import FrameMagnitudes
 from narrows.recipes.losses.spectral import ComplexDistance, SpectralDistance
+from narrows.recipes.start import start_linear
 
 RATE = 16_000  # Hz
 DIM, WIDTH, CODEBOOKS, BITS = 24, 128, 6, 8
 LEVELS = (4,) * (BITS // 2)
-FLIPS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+FLIPS = (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 METRICS = {"mel_db": mel_distance, "estoi": extended_intelligibility, "pesq_wb": pesq_wb}
 SIGNAL_SHARE = 0.25  # of the steps, the last ones: on the decoded signal too, for its phases
 
@@ -42,16 +42,32 @@ def bottlenecks() -> dict[str, Bottleneck]:
     }
 
 
-def trained(name: str, recordings: Recordings, steps: int, seed: int) -> Codec:
-    """A codec with the bottleneck of that name; encoder, decoder, crops and losses depend on the seed alone."""
+def started(name: str, recordings: Recordings, seed: int) -> Codec:
+    """A codec with the bottleneck of that name. All start from the same linear codec of the recordings' spectra.
+
+    Its scalars are of one deviation, so FSQ and residual VQ have to spread their bits over them alike.
+    """
     torch.manual_seed(seed)
     encoder = FrameEncoder(DIM, width=WIDTH, depth=2)
     decoder = FrameDecoder(DIM, width=WIDTH, depth=3, rounds=4)
-    codec = Codec(encoder, bottlenecks()[name], decoder).train()
+    codec = Codec(encoder, FSQ(DIM, LEVELS, groups=CODEBOOKS), decoder)
+    start_linear(codec, recordings)
+    if name != "fsq":
+        codec.bottleneck = bottlenecks()[name]
+        for layer in (codec.bottleneck.project_in, codec.bottleneck.project_out):
+            torch.nn.init.eye_(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
+    return codec.train()
+
+
+def trained(name: str, recordings: Recordings, steps: int, seed: int) -> Codec:
+    """A codec with the bottleneck of that name; its start, crops and losses depend on the seed alone."""
+    codec = started(name, recordings, seed)
+    encoder = codec.encoder
     frames, waves = FrameMagnitudes(), ComplexDistance(512)
     spectral = SpectralDistance(RATE, ((512, 64), (1024, 96)))
-    optimizer = torch.optim.AdamW(codec.parameters(), lr=2e-3, betas=(0.8, 0.99), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(codec.parameters(), lr=1e-3, betas=(0.8, 0.99), weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.1)
     batch, length = 8, RATE
     crops = Crops(recordings, length // encoder.stride * encoder.stride, steps * batch, (seed,))
     for step in range(steps):
@@ -127,12 +143,13 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True, help="folder with train/ and valid/ of speech")
-    parser.add_argument("--steps", type=int, default=1200, help="of training, a second of 8 recordings each")
-    parser.add_argument("--seeds", type=int, default=2, help="trainings of each codec")
-    parser.add_argument("--files", type=int, default=12, help="recordings that are decoded, 4 seconds of each")
+    parser.add_argument("--steps", type=int, default=400, help="of training, a second of 8 recordings each")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each codec")
+    parser.add_argument("--files", type=int, default=8, help="recordings that are decoded, 4 seconds of each")
     arguments = parser.parse_args()
     if min(arguments.steps, arguments.seeds, arguments.files) < 1:
         fail("steps, seeds and files must be at least 1")
+    torch.set_num_threads(1)  # sums do not depend on the number of cores, and small layers gain nothing from more
     measure(arguments.data, arguments.steps, arguments.seeds, arguments.files)
 
 
