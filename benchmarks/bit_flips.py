@@ -3,7 +3,7 @@
     python benchmarks/bit_flips.py --data DIR > bit_flips.jsonl
 
 DIR holds speech at 16 kHz in train/ and valid/. For each seed two codecs of 6 codebooks of 256 codes, 50 frames a
-second, 2.4 kbit/s, are trained that differ in the bottleneck only. The Gray-coded FSQ is the FSQ with other indices. The
+second, 2.4 kbit/s, are trained that differ in the bottleneck only. The Gray-coded FSQ is the same with other indices. The
 codes of the recordings of valid/ are written raw, 8 bits each, every bit is flipped with probability p, and what is
 decoded is held against the original recording. NeuCodec's experiment (Julian et al., arXiv 2509.09550), small.
 """

@@ -62,7 +62,7 @@ class ARD(Gaussian):
     def relevance(self) -> Tensor:
         """Shares (C,) of the latents' variance that come from each channel's means; they sum to 1.
 
-        As in the paper's section 3.3, but with the bottleneck's own outgoing weights in the place of the whole
+        As in the paper, but with the bottleneck's own outgoing weights in the place of the whole
         decoder's Jacobian, and with the variance of the means, so that noise alone is no relevance.
         """
         variance = (self.signal - self.mean.square()).clamp(min=0)

@@ -2,7 +2,7 @@
 
 A soft code of `bits` independent bits has a probability for each of 2^bits codes, but it factorises:
 
-- the entropy of one position is the sum of its bits' entropies (Zhao et al., arXiv 2406.07548, section 3.2);
+- the entropy of one position is the sum of its bits' entropies (Zhao et al., arXiv 2406.07548);
 - the mean over positions of the codes' probabilities is one product of two matrices. With the bits in two halves,
   P(code) = A(low half)·B(high half), and the mean of A ⊗ B over N positions is Aᵀ B / N, of N × 2^(bits / 2) matrices.
 """

@@ -10,6 +10,9 @@ changes one digit of its Gray code, by one.
   code, and every pattern of bits is a code.
 - Elsewhere it is still a permutation of the levels that changes one factor a step, but the factors are no bits of the
   code: nothing is promised of single bits.
+- The converse does not hold: a flipped bit may be a long way. The top bit of a digit mirrors the level. On average over
+  all levels a flipped bit of a Gray code even does more harm, in mean square, than one of plain binary numbers: 3
+  against 2.5 squared steps of 4 levels, 9 against 7 of 8. It does less where the middle levels are the frequent ones.
 """
 
 import math

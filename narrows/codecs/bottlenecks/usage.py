@@ -1,6 +1,7 @@
 """How much of its codebooks a batch uses."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -16,10 +17,11 @@ def usage(codes: Tensor, sizes: Sequence[int]) -> dict[str, Tensor]:
     """
     if not sizes or max(sizes) > LARGEST_COUNTED:
         return {}
-    used, perplexities = [], []
-    for book, size in enumerate(sizes):
-        flat = codes[:, book].flatten()
-        counts = torch.zeros(size, device=codes.device).index_add_(0, flat, torch.ones_like(flat, dtype=torch.float32))
-        used.append((counts > 0).float().mean())
-        perplexities.append(torch.special.entr(counts / len(flat)).sum().exp())
-    return {"usage": torch.stack(used).mean(), "perplexity": torch.stack(perplexities).mean()}
+    books = codes.movedim(1, 0).flatten(1)  # (K, N)
+    starts = torch.tensor([0, *accumulate(sizes)], device=codes.device)
+    places = (books + starts[:-1, None]).flatten()
+    counts = torch.zeros(sum(sizes), device=codes.device).index_add_(0, places, torch.ones_like(places).float())
+    shares = [count / books.shape[1] for count in counts.split(list(sizes))]
+    used = torch.stack([(share > 0).float().mean() for share in shares])
+    perplexity = torch.stack([torch.special.entr(share).sum().exp() for share in shares])
+    return {"usage": used.mean(), "perplexity": perplexity.mean()}

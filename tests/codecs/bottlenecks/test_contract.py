@@ -119,6 +119,34 @@ def test_prefixes_decode(bottleneck: Bottleneck) -> None:
     assert all(not torch.equal(a, b) for a, b in pairwise(decoded))
 
 
+def test_autocast_changes_no_codes(bottleneck: Bottleneck) -> None:
+    bottleneck.eval()
+    z = torch.randn(2, bottleneck.dim, 50)
+    codes, latents = bottleneck.encode(z), bottleneck(z).latents
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(bottleneck.encode(z), codes)
+        assert torch.equal(bottleneck(z).latents, latents)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(bottleneck: Bottleneck, bad: float) -> None:
+    bottleneck.eval()
+    z = torch.zeros(2, bottleneck.dim, 4)
+    z[1, 2, 3] = bad
+    for call in (bottleneck, bottleneck.encode):
+        with pytest.raises(InputError, match="NaN or infinity"):
+            call(z)
+
+
+def test_metrics_are_detached_scalars(bottleneck: Bottleneck) -> None:
+    quantized = bottleneck.train()(torch.randn(2, bottleneck.dim, 9, requires_grad=True))
+    for value in quantized.metrics.values():
+        assert value.shape == ()
+        assert not value.requires_grad
+    for value in quantized.losses.values():
+        assert value.shape == ()
+
+
 @pytest.mark.parametrize("shape", [(1, 5, 4), (1, 6), (1, 6, 0), (0, 6, 4)])
 def test_wrong_latents_are_refused(bottleneck: Bottleneck, shape: tuple[int, ...]) -> None:
     for call in (bottleneck, bottleneck.encode):

@@ -48,6 +48,15 @@ def test_gray_neighbours_differ_in_one_factor_elsewhere(levels: int, radices: tu
         assert sorted(steps) == [0] * (len(radices) - 1) + [1]
 
 
+@pytest.mark.parametrize(("levels", "plain", "gray"), [(4, 2.5, 3.0), (8, 7.0, 9.0)])
+def test_how_far_a_flipped_bit_leads_on_average(levels: int, plain: float, gray: float) -> None:
+    for coded, wanted in ((False, plain), (True, gray)):
+        digits, level = Digits((levels,), coded), torch.arange(levels).unsqueeze(-1)
+        flips = 1 << torch.arange(levels.bit_length() - 1)
+        arrived = digits.split(digits.join(level).unsqueeze(-1) ^ flips)
+        assert (arrived.squeeze(-1) - level).float().square().mean().item() == wanted
+
+
 def test_gray_changes_the_codes_and_nothing_else() -> None:
     torch.manual_seed(0)
     plain, gray = FSQ(6, (8, 4)).eval(), FSQ(6, (8, 4), gray=True).eval()
