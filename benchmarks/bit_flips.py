@@ -3,8 +3,8 @@
     python benchmarks/bit_flips.py --data DIR > bit_flips.jsonl
 
 DIR holds speech at 16 kHz in train/ and valid/. For each seed two codecs of 6 codebooks of 256 codes, 50 frames a
-second, 2.4 kbit/s, are trained that differ in the bottleneck only. The Gray-coded FSQ is the same with other indices. The
-codes of the recordings of valid/ are written raw, 8 bits each, every bit is flipped with probability p, and what is
+second, 2.4 kbit/s, are trained that differ in the bottleneck only. The Gray-coded FSQ is the same with other indices.
+The codes of the recordings of valid/ are written raw, 8 bits each, every bit is flipped with probability p, and what is
 decoded is held against the original recording. NeuCodec's experiment (Julian et al., arXiv 2509.09550), small.
 """
 
@@ -112,7 +112,7 @@ def scores(codec: Codec, recordings: list[Tensor], p: float, seed: int) -> Mappi
 
 
 def measure(data: Path, steps: int, seeds: int, files: int) -> None:
-    """Print one record for each bottleneck and p: mean and standard deviation over the seeds."""
+    """Print a record for each bottleneck, p and seed, then those of bottleneck and p: mean and deviation over seeds."""
     train, valid = Recordings(data / "train", RATE), Recordings(data / "valid", RATE)
     stride = FrameEncoder(DIM, width=WIDTH, depth=1).stride
     recordings = [torch.from_numpy(valid[i][: 4 * RATE // stride * stride]) for i in range(min(files, len(valid)))]
@@ -127,7 +127,9 @@ def measure(data: Path, steps: int, seeds: int, files: int) -> None:
         codecs["fsq, gray"] = gray(codecs["fsq"])
         for name, codec in codecs.items():
             for p in FLIPS:
-                results.setdefault((name, p), []).append(scores(codec, recordings, p, seed))
+                found = scores(codec, recordings, p, seed)
+                emit({"bottleneck": name, "p": p, "seed": seed, **found})
+                results.setdefault((name, p), []).append(found)
     rows = []
     for (name, p), runs in results.items():
         row: dict[str, object] = {"bottleneck": name, "p": p, "seeds": seeds, "files": len(recordings)}

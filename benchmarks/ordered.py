@@ -104,7 +104,9 @@ def nested(train: Tensor, valid: Tensor, steps: int, seeds: int) -> None:
             own = {size: trained(blocks(size, 0.0), train, steps, seed) for size in SIZES}
         for size in SIZES:
             for name, model in (("nested", ordered), ("own", own[size]), ("cut", own[SIZES[-1]])):
-                found.setdefault((name, size), []).append(psnr(model.prefix(valid, size), valid))
+                value = psnr(model.prefix(valid, size), valid)
+                emit({"trained": name, "codebooks": size, "seed": seed, "psnr": value})
+                found.setdefault((name, size), []).append(value)
     rows = []
     for size in SIZES:
         row: dict[str, object] = {"codebooks": size, "bits_per_pixel": 6 * size / PATCH**2, "seeds": seeds}
@@ -137,6 +139,7 @@ def relevance(train: Tensor, valid: Tensor, steps: int, seeds: int) -> None:
                     "gaussian_psnr": psnr(plain(valid)[0], valid),
                     "gaussian_bits": float(plain.bottleneck(plain.encoder(valid).unsqueeze(-1)).bits.mean()),
                 }
+                emit({"rate_weight": weight, "channels": channels, "seed": seed, **values})
                 for name, value in values.items():
                     runs.setdefault(name, []).append(value)
             row: dict[str, object] = {"rate_weight": weight, "channels": channels, "seeds": seeds}
