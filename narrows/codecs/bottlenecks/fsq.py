@@ -21,8 +21,8 @@ class FSQ(ScalarGroups):
     groups:  K.
     dropout: probability, per item and in training only, that only a random prefix of the groups is kept. A dropped
              group contributes zeros. Above 0, every prefix of the groups can be decoded; at 0, only all of them.
-    gray:    Gray-coded indices: where the levels are powers of two, codes of neighbouring levels differ in one bit. What
-             it guarantees on noisy channels, and what not, is told in digits.py.
+    gray:    Gray-coded indices: where the levels are powers of two, codes of neighbouring levels differ in one bit.
+             What it guarantees on noisy channels, and what not, is told in digits.py.
     """
 
     def __init__(
