@@ -4,45 +4,65 @@ Axes: B batch, C channels, T samples, F frames, D latent dim, K codebooks, V cod
 """
 
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
+from narrows.codecs.bottlenecks.ard import ARD
 from narrows.codecs.bottlenecks.attention_projection import AttentionProjection
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.codebooks import Codebook, EMACodebook, LearnedCodebook, SimCodebook
+from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
+from narrows.codecs.bottlenecks.dithered_fsq import DitheredFSQ
 from narrows.codecs.bottlenecks.estimators import Estimator, RotationTrick, StraightThrough
 from narrows.codecs.bottlenecks.fsq import FSQ
+from narrows.codecs.bottlenecks.gaussian import Gaussian
 from narrows.codecs.bottlenecks.grouped import Grouped, GroupedResidualVQ, MultiCodebook
 from narrows.codecs.bottlenecks.ibq import IBQ
+from narrows.codecs.bottlenecks.lookup_free import BSQ, LFQ
 from narrows.codecs.bottlenecks.multi_rate import AtRate, MultiRateVQ
+from narrows.codecs.bottlenecks.nested import Nested
+from narrows.codecs.bottlenecks.ordered import Ordered
 from narrows.codecs.bottlenecks.projection import Projection
 from narrows.codecs.bottlenecks.residual import Residual, ResidualVQ
+from narrows.codecs.bottlenecks.residual_fsq import ResidualFSQ
+from narrows.codecs.bottlenecks.rounding import Rounding
 from narrows.codecs.bottlenecks.split import SplitResidualVQ
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec, Reconstruction
 
 __all__ = [
+    "ARD",
+    "BSQ",
     "FSQ",
     "IBQ",
+    "LFQ",
     "VQ",
     "AtRate",
     "AttentionProjection",
     "Bottleneck",
     "Codebook",
     "Codec",
+    "DitheredFSQ",
     "EMACodebook",
     "Estimator",
     "FrameDecoder",
     "FrameEncoder",
+    "Gaussian",
     "Grouped",
     "GroupedResidualVQ",
     "LearnedCodebook",
     "MultiCodebook",
     "MultiRateVQ",
+    "Nested",
+    "Ordered",
     "Projection",
     "Quantized",
     "Reconstruction",
     "Residual",
+    "ResidualFSQ",
     "ResidualVQ",
     "RotationTrick",
+    "Rounding",
     "SimCodebook",
+    "SoftNorm",
     "SplitResidualVQ",
     "StraightThrough",
+    "Tanh",
 ]

@@ -16,14 +16,14 @@ class Quantized:
     """What a bottleneck returns.
 
     latents: (B, D, *grid), what the decoder reads.
-    codes:   (B, K, *grid) int64.
+    codes:   (B, K, *grid) int64, or None where a continuous bottleneck has none.
     losses:  unweighted scalars for training.
     bits:    (B,) float32, the nominal rate of each item.
     metrics: detached scalars worth logging.
     """
 
     latents: Tensor
-    codes: Tensor
+    codes: Tensor | None
     losses: dict[str, Tensor] = field(default_factory=dict)
     bits: Tensor = field(default_factory=lambda: torch.zeros(0))
     metrics: dict[str, Tensor] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from narrows.codecs.bottlenecks.attention_projection import AttentionProjection
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.codebooks import EMACodebook, LearnedCodebook
-from narrows.codecs.bottlenecks.members import averaged, check_members, cut, listed, sizes
+from narrows.codecs.bottlenecks.members import averaged, check_members, cut, joined, listed, sizes
 from narrows.codecs.bottlenecks.projection import Projection
 from narrows.codecs.bottlenecks.residual import Residual
 from narrows.codecs.bottlenecks.vq import VQ
@@ -62,7 +62,7 @@ class Grouped(Bottleneck):
         """Latents (B, D, *grid) to Quantized."""
         parts = [member(piece) for member, piece in zip(listed(self.members), self._pieces(z), strict=True)]
         latents = self.projection.up(torch.cat([q.latents for q in parts], 1).movedim(1, -1)).to(z.dtype)
-        codes = torch.cat([q.codes for q in parts], 1)
+        codes = joined(parts)
         bits = torch.stack([q.bits for q in parts]).sum(0)
         return Quantized(
             latents, codes, averaged([q.losses for q in parts]), bits, averaged([q.metrics for q in parts])

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.projection import Projection
 from narrows.codecs.bottlenecks.search import best
-from narrows.codecs.bottlenecks.vq import usage
+from narrows.codecs.bottlenecks.usage import usage
 from narrows.codecs.checks import MOST, check_whole
 from narrows.errors import InputError
 from narrows.parts import part
@@ -61,7 +61,9 @@ class IBQ(Bottleneck):
         latents = self.projection.up(chosen.view_as(vectors)).to(z.dtype)
         codes = codes.view(len(z), 1, *z.shape[2:])
         books = torch.ones(len(z), dtype=torch.int64, device=z.device)
-        return Quantized(latents, codes, losses, self._nominal_bits(books, z[0, 0].numel()), usage(codes, len(book)))
+        return Quantized(
+            latents, codes, losses, self._nominal_bits(books, z[0, 0].numel()), usage(codes, self.codebook_sizes)
+        )
 
     def encode(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to codes (B, 1, *grid) int64."""

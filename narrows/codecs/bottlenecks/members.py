@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.bottlenecks.base import Bottleneck
+from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.errors import InputError
 
 
@@ -38,6 +38,12 @@ def cut(codes: Tensor, members: nn.ModuleList) -> Iterator[Tensor]:
         end = begin + len(member.codebook_sizes)
         yield codes[:, begin:end]
         begin = end
+
+
+def joined(parts: Sequence[Quantized]) -> Tensor | None:
+    """The codes of all members side by side; None where they are continuous and have none."""
+    codes = [part.codes for part in parts if part.codes is not None]
+    return torch.cat(codes, 1) if len(codes) == len(parts) else None
 
 
 def averaged(entries: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

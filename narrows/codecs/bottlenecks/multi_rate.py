@@ -51,9 +51,8 @@ class AtRate(Bottleneck):
     def forward(self, z: Tensor) -> Quantized:
         """Latents (B, D, *grid) to Quantized."""
         q = self.bottleneck(self._means(z))
-        return Quantized(
-            self._repeated(q.latents).to(z.dtype), self._side_by_side(q.codes), q.losses, q.bits, q.metrics
-        )
+        codes = None if q.codes is None else self._side_by_side(q.codes)
+        return Quantized(self._repeated(q.latents).to(z.dtype), codes, q.losses, q.bits, q.metrics)
 
     def encode(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to codes (B, K, *grid) int64."""

@@ -1,4 +1,6 @@
-"""Between the channels of the latents and the scalars that are quantized."""
+"""Between the channels of the latents and the scalars that are quantized, in float32 whatever autocast says: rounding
+here would change codes.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -7,12 +9,26 @@ from narrows.codecs.checks import MOST, check_whole
 from narrows.parts import part
 
 
+def narrowed(z: Tensor, layer: nn.Module) -> Tensor:
+    """Latents (B, D, *grid) to float32 vectors (B, *grid, d), channels last. layer: nn.Linear, or nn.Identity."""
+    return _linear(z.movedim(1, -1), layer)
+
+
+def widened(vectors: Tensor, layer: nn.Module, dtype: torch.dtype) -> Tensor:
+    """Vectors (B, *grid, d), channels last, to latents (B, D, *grid) of `dtype`."""
+    return _linear(vectors, layer).movedim(-1, 1).to(dtype)
+
+
+def _linear(x: Tensor, layer: nn.Module) -> Tensor:
+    if not isinstance(layer, nn.Linear):
+        return x.float()
+    with torch.autocast(x.device.type, enabled=False):
+        return nn.functional.linear(x.float().contiguous(), layer.weight.float(), layer.bias.float())
+
+
 @part("projection")
 class Projection(nn.Module):
-    """Latents (B, D, *grid) ⇄ vectors (B, *grid, d) float32: two linear maps, or none where D = d.
-
-    In float32 whatever autocast says, since rounding here would change codes.
-    """
+    """Latents (B, D, *grid) ⇄ vectors (B, *grid, d) float32: two linear maps, or none where D = d."""
 
     def __init__(self, dim: int = 64, inner: int = 8) -> None:
         super().__init__()
@@ -23,17 +39,8 @@ class Projection(nn.Module):
 
     def down(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to vectors (B, *grid, d)."""
-        return linear(self.down_map, z.movedim(1, -1))
+        return narrowed(z, self.down_map)
 
     def up(self, vectors: Tensor) -> Tensor:
         """Vectors (B, *grid, d) to latents (B, D, *grid) float32."""
-        return linear(self.up_map, vectors).movedim(-1, 1)
-
-
-def linear(layer: nn.Module, x: Tensor) -> Tensor:
-    """The layer, linear or none, in float32."""
-    if not isinstance(layer, nn.Linear):
-        return x.float()
-    bias = None if layer.bias is None else layer.bias.float()
-    with torch.autocast(x.device.type, enabled=False):
-        return nn.functional.linear(x.float().contiguous(), layer.weight.float(), bias)
+        return widened(vectors, self.up_map, torch.float32)

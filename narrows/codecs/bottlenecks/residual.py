@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.codebooks import EMACodebook
 from narrows.codecs.bottlenecks.dropout import drawn
-from narrows.codecs.bottlenecks.members import averaged, check_members, cut, listed, sizes
+from narrows.codecs.bottlenecks.members import averaged, check_members, cut, joined, listed, sizes
 from narrows.codecs.bottlenecks.projection import Projection
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.checks import MOST, check_share, check_whole
@@ -67,7 +67,7 @@ class Residual(Bottleneck):
             parts.append(quantized)
         share = (total - total.detach()) / kept.view(-1, *(1,) * (z.ndim - 1))  # exactly 0, with the gradient
         latents = self.projection.up((total.detach() + share).movedim(1, -1)).to(z.dtype)
-        codes = torch.cat([quantized.codes for quantized in parts], 1)
+        codes = joined(parts)
         losses, metrics = averaged([q.losses for q in parts]), averaged([q.metrics for q in parts])
         return Quantized(latents, codes, losses, bits, metrics)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.members import check_members, sizes
+from narrows.codecs.bottlenecks.members import check_members, joined, sizes
 from narrows.codecs.bottlenecks.residual import ResidualVQ
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.parts import part
@@ -49,7 +49,7 @@ class SplitResidualVQ(Bottleneck):
         losses = {f"{name}/{key}": value for name, q in branches.items() for key, value in q.losses.items()}
         metrics = {f"{name}/{key}": value for name, q in branches.items() for key, value in q.metrics.items()}
         latents = (first.latents + other.latents).to(z.dtype)
-        return Quantized(latents, torch.cat([first.codes, other.codes], 1), losses, first.bits + other.bits, metrics)
+        return Quantized(latents, joined([first, other]), losses, first.bits + other.bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to codes (B, K, *grid) int64."""

@@ -12,6 +12,7 @@ from narrows.codecs.bottlenecks.codebooks import Codebook, EMACodebook
 from narrows.codecs.bottlenecks.estimators import Estimator, StraightThrough
 from narrows.codecs.bottlenecks.projection import Projection
 from narrows.codecs.bottlenecks.search import nearest
+from narrows.codecs.bottlenecks.usage import usage
 from narrows.codecs.checks import MOST, check_whole
 from narrows.errors import InputError
 from narrows.parts import part
@@ -60,7 +61,7 @@ class VQ(Bottleneck):
         codes = codes.view(len(z), 1, *z.shape[2:])
         books = torch.ones(len(z), dtype=torch.int64, device=z.device)
         bits = self._nominal_bits(books, z[0, 0].numel())
-        return Quantized(latents, codes, losses, bits, usage(codes, len(table)))
+        return Quantized(latents, codes, losses, bits, usage(codes, self.codebook_sizes))
 
     def encode(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to codes (B, 1, *grid) int64."""
@@ -75,12 +76,3 @@ class VQ(Bottleneck):
         """Latents (B, D, *grid) to float32 vectors (B, *grid, d) where the codes are."""
         self._check_latents(z)
         return self.codebook.place(self.projection.down(z))
-
-
-@torch.no_grad()
-def usage(codes: Tensor, size: int) -> dict[str, Tensor]:
-    """Share of `size` codes in use, and the perplexity of that use: 1 for a single code, `size` for all alike."""
-    counts = torch.bincount(codes.flatten(), minlength=size).float()
-    share = counts / counts.sum()
-    perplexity = -(share * share.clamp(min=torch.finfo(share.dtype).tiny).log()).sum()
-    return {"usage": (counts > 0).float().mean(), "perplexity": perplexity.exp()}

@@ -8,23 +8,34 @@ import pytest
 import torch
 
 from narrows.codecs import (
+    ARD,
+    BSQ,
     FSQ,
     IBQ,
+    LFQ,
     VQ,
     AtRate,
     AttentionProjection,
     Bottleneck,
+    DitheredFSQ,
     EMACodebook,
+    Gaussian,
     Grouped,
     GroupedResidualVQ,
     LearnedCodebook,
     MultiCodebook,
     MultiRateVQ,
+    Nested,
+    Ordered,
     Residual,
+    ResidualFSQ,
     ResidualVQ,
+    Rounding,
     SimCodebook,
+    SoftNorm,
     SplitResidualVQ,
     StraightThrough,
+    Tanh,
 )
 from narrows.errors import InputError
 from narrows.parts import build, spec
@@ -32,6 +43,19 @@ from narrows.parts import build, spec
 MAKERS: dict[str, Callable[[], Bottleneck]] = {
     "fsq": lambda: FSQ(6, (8, 5, 3), groups=3, dropout=0.5),
     "fsq-odd": lambda: FSQ(6, (3, 5), groups=1),
+    "fsq-gray": lambda: FSQ(6, (8, 4, 6), groups=2, gray=True),
+    "dithered-fsq": lambda: DitheredFSQ(6, (17, 4), groups=2, dropout=0.5),
+    "residual-fsq": lambda: ResidualFSQ(6, (5, 4, 3), stages=3),
+    "lfq": lambda: LFQ(6, bits=7, groups=2, temperature=1.0),
+    "lfq-wide": lambda: LFQ(6, bits=40),
+    "bsq": lambda: BSQ(6, bits=9, groups=2, temperature=1.0),
+    "tanh": lambda: Tanh(6, 4, Rounding(0.125, 1.0)),
+    "soft-norm": lambda: SoftNorm(6, 4, rounding=Rounding(0.25, 3.0)),
+    "gaussian": lambda: Gaussian(6, 3, Rounding(0.5, 4.0)),
+    "ard": lambda: ARD(6, 5, Rounding(0.25, 4.0)),
+    "ordered": lambda: Ordered([FSQ(6, (5, 3)), LFQ(6, 5), Gaussian(6, 2, Rounding())]),
+    "ordered-residual": lambda: Ordered([ResidualVQ(6, 2, entries=16, code_dim=4), FSQ(6, (4, 4), 2, dropout=0.5)]),
+    "nested": lambda: Nested(Gaussian(6, 4), FSQ(6, (8, 5), groups=2)),
     "residual-vq": lambda: ResidualVQ(6, codebooks=3, entries=32, code_dim=4, dropout=0.5),
     "residual-vq-whole": lambda: ResidualVQ(6, codebooks=2, entries=16, code_dim=6, dropout=0.0),
     "vq": lambda: VQ(6, EMACodebook(4, 40)),
@@ -121,6 +145,34 @@ def test_prefixes_decode(bottleneck: Bottleneck) -> None:
     decoded = [bottleneck.decode(codes[:, :k]) for k in bottleneck.prefixes]
     assert bottleneck.prefixes[-1] == len(bottleneck.codebook_sizes)
     assert all(not torch.equal(a, b) for a, b in pairwise(decoded))
+
+
+def test_autocast_changes_no_codes(bottleneck: Bottleneck) -> None:
+    bottleneck.eval()
+    z = torch.randn(2, bottleneck.dim, 50)
+    codes, latents = bottleneck.encode(z), bottleneck(z).latents
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(bottleneck.encode(z), codes)
+        assert torch.equal(bottleneck(z).latents, latents)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(bottleneck: Bottleneck, bad: float) -> None:
+    bottleneck.eval()
+    z = torch.zeros(2, bottleneck.dim, 4)
+    z[1, 2, 3] = bad
+    for call in (bottleneck, bottleneck.encode):
+        with pytest.raises(InputError, match="NaN or infinity"):
+            call(z)
+
+
+def test_metrics_are_detached_scalars(bottleneck: Bottleneck) -> None:
+    quantized = bottleneck.train()(torch.randn(2, bottleneck.dim, 9, requires_grad=True))
+    for value in quantized.metrics.values():
+        assert value.shape == ()
+        assert not value.requires_grad
+    for value in quantized.losses.values():
+        assert value.shape == ()
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 4), (1, 6), (1, 6, 0), (0, 6, 4)])

@@ -1,0 +1,159 @@
+"""How decoded speech suffers from flipped bits: FSQ, Gray-coded FSQ and residual VQ, trained alike at one rate.
+
+    python benchmarks/bit_flips.py --data DIR > bit_flips.jsonl
+
+DIR holds speech at 16 kHz in train/ and valid/. For each seed two codecs of 6 codebooks of 256 codes, 50 frames a
+second, 2.4 kbit/s, are trained that differ in the bottleneck only. The Gray-coded FSQ is the same with other indices.
+The codes of the recordings of valid/ are written raw, 8 bits each, every bit is flipped with probability p, and what is
+decoded is held against the original recording. NeuCodec's experiment (Julian et al., arXiv 2509.09550), small.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+import torch
+from common import emit, fail, run, show
+from speech_metrics import aligned, extended_intelligibility, mel_distance, pesq_wb
+from torch import Tensor
+
+from narrows.codecs import FSQ, Bottleneck, Codec, FrameDecoder, FrameEncoder, ResidualVQ
+from narrows.recipes.data import Crops, Recordings
+from narrows.recipes.losses.frames import FrameMagnitudes
+from narrows.recipes.losses.spectral import ComplexDistance, SpectralDistance
+from narrows.recipes.start import start_linear
+
+RATE = 16_000  # Hz
+DIM, WIDTH, CODEBOOKS, BITS = 24, 128, 6, 8
+LEVELS = (4,) * (BITS // 2)
+FLIPS = (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+METRICS = {"mel_db": mel_distance, "estoi": extended_intelligibility, "pesq_wb": pesq_wb}
+SIGNAL_SHARE = 0.25  # of the steps, the last ones: on the decoded signal too, for its phases
+
+
+def bottlenecks() -> dict[str, Bottleneck]:
+    """By name, what is compared; each takes DIM latents and makes CODEBOOKS codes of BITS bits."""
+    return {
+        "fsq": FSQ(DIM, LEVELS, groups=CODEBOOKS),
+        "rvq": ResidualVQ(DIM, CODEBOOKS, 2**BITS, code_dim=DIM, dropout=0.0),
+    }
+
+
+def started(name: str, recordings: Recordings, seed: int) -> Codec:
+    """A codec with the bottleneck of that name. All start from the same linear codec of the recordings' spectra.
+
+    Its scalars are of one deviation, so FSQ and residual VQ have to spread their bits over them alike.
+    """
+    torch.manual_seed(seed)
+    encoder = FrameEncoder(DIM, width=WIDTH, depth=2)
+    decoder = FrameDecoder(DIM, width=WIDTH, depth=3, rounds=4)
+    codec = Codec(encoder, FSQ(DIM, LEVELS, groups=CODEBOOKS), decoder)
+    start_linear(codec, recordings)
+    if name != "fsq":
+        codec.bottleneck = bottlenecks()[name]
+        for layer in (codec.bottleneck.project_in, codec.bottleneck.project_out):
+            torch.nn.init.eye_(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
+    return codec.train()
+
+
+def trained(name: str, recordings: Recordings, steps: int, seed: int) -> Codec:
+    """A codec with the bottleneck of that name; its start, crops and losses depend on the seed alone."""
+    codec = started(name, recordings, seed)
+    encoder = codec.encoder
+    frames, waves = FrameMagnitudes(), ComplexDistance(512)
+    spectral = SpectralDistance(RATE, ((512, 64), (1024, 96)))
+    optimizer = torch.optim.AdamW(codec.parameters(), lr=1e-3, betas=(0.8, 0.99), weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.1)
+    batch, length = 8, RATE
+    crops = Crops(recordings, length // encoder.stride * encoder.stride, steps * batch, (seed,))
+    for step in range(steps):
+        x = torch.stack([crops[step * batch + i] for i in range(batch)])
+        quantized = codec.bottleneck(codec.encoder(x))
+        loss = frames(codec.decoder, quantized.latents, x) + 0.25 * sum(quantized.losses.values())
+        if step >= steps * (1 - SIGNAL_SHARE):
+            y = codec.decoder(quantized.latents)
+            loss = loss + spectral(y, x) + 0.5 * waves(y, x)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return codec.eval()
+
+
+def gray(codec: Codec) -> Codec:
+    """The same codec, its FSQ with Gray-coded indices."""
+    bottleneck = FSQ(DIM, LEVELS, groups=CODEBOOKS, gray=True)
+    bottleneck.load_state_dict(codec.bottleneck.state_dict())
+    return Codec(codec.encoder, bottleneck, codec.decoder).eval()
+
+
+def flipped(codes: Tensor, p: float, generator: torch.Generator) -> Tensor:
+    """Codes of BITS bits each, every bit flipped with probability p."""
+    flips = torch.rand(*codes.shape, BITS, generator=generator) < p
+    return codes ^ (flips << torch.arange(BITS)).sum(-1)
+
+
+@torch.no_grad()
+def scores(codec: Codec, recordings: list[Tensor], p: float, seed: int) -> Mapping[str, float]:
+    """Mean of each metric over recordings (T,)."""
+    generator = torch.Generator().manual_seed(seed)
+    found: dict[str, list[float]] = {name: [] for name in METRICS}
+    for x in recordings:
+        y = codec.decode(flipped(codec.encode(x.view(1, 1, -1)), p, generator))[0, 0].numpy()
+        y, _ = aligned(np.nan_to_num(y), x.numpy())
+        for name, metric in METRICS.items():
+            found[name].append(metric(x.numpy(), y))
+    return {name: mean(values) for name, values in found.items()}
+
+
+def measure(data: Path, steps: int, seeds: int, files: int) -> None:
+    """Print a record for each bottleneck, p and seed, then those of bottleneck and p: mean and deviation over seeds."""
+    train, valid = Recordings(data / "train", RATE), Recordings(data / "valid", RATE)
+    stride = FrameEncoder(DIM, width=WIDTH, depth=1).stride
+    recordings = [torch.from_numpy(valid[i][: 4 * RATE // stride * stride]) for i in range(min(files, len(valid)))]
+    recordings = [x[: len(x) // stride * stride] for x in recordings]
+    results: dict[tuple[str, float], list[Mapping[str, float]]] = {}
+    for seed in range(seeds):
+        codecs = {}
+        for name in bottlenecks():
+            begin = time.process_time()
+            codecs[name] = trained(name, train, steps, seed)
+            emit({"trained": name, "seed": seed, "steps": steps, "cpu_seconds": time.process_time() - begin})
+        codecs["fsq, gray"] = gray(codecs["fsq"])
+        for name, codec in codecs.items():
+            for p in FLIPS:
+                found = scores(codec, recordings, p, seed)
+                emit({"bottleneck": name, "p": p, "seed": seed, **found})
+                results.setdefault((name, p), []).append(found)
+    rows = []
+    for (name, p), runs in results.items():
+        row: dict[str, object] = {"bottleneck": name, "p": p, "seeds": seeds, "files": len(recordings)}
+        for metric in METRICS:
+            values = [one[metric] for one in runs]
+            row[metric] = {"mean": mean(values), "deviation": stdev(values) if seeds > 1 else None}
+        emit(row)
+        rows.append(row)
+    show(rows, ("bottleneck", "p", *METRICS))
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and valid/ of speech")
+    parser.add_argument("--steps", type=int, default=400, help="of training, a second of 8 recordings each")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each codec")
+    parser.add_argument("--files", type=int, default=8, help="recordings that are decoded, 4 seconds of each")
+    arguments = parser.parse_args()
+    if min(arguments.steps, arguments.seeds, arguments.files) < 1:
+        fail("steps, seeds and files must be at least 1")
+    torch.set_num_threads(1)  # sums do not depend on the number of cores, and small layers gain nothing from more
+    measure(arguments.data, arguments.steps, arguments.seeds, arguments.files)
+
+
+if __name__ == "__main__":
+    run(main)
