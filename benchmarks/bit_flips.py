@@ -54,9 +54,6 @@ def started(name: str, recordings: Recordings, seed: int) -> Codec:
     start_linear(codec, recordings)
     if name != "fsq":
         codec.bottleneck = bottlenecks()[name]
-        for layer in (codec.bottleneck.project_in, codec.bottleneck.project_out):
-            torch.nn.init.eye_(layer.weight)
-            torch.nn.init.zeros_(layer.bias)
     return codec.train()
 
 

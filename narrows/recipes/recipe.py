@@ -12,6 +12,16 @@ from narrows.codecs.checks import check_share
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 
+WEIGHTS = {  # of the losses of bottlenecks, to start from
+    "commitment": 0.25,
+    "codebook": 1.0,
+    "entropy": 0.05,
+    "sample_entropy": 0.1,
+    "diversity": 0.1,
+    "kl": 1e-3,
+    "norm": 1e-3,
+}
+
 
 def _check_least(least: float, **values: float) -> None:
     """Raise InputError that names the first value that is not finite and at least so large."""
@@ -110,8 +120,8 @@ class Recipe:
 
     losses: by name, weight and module of two signals (B, 1, T), decoded and given, to a scalar. frame_losses: the same
     with modules of decoder, latents and given signal. linear_start: whether the codec starts as a linear codec of the
-    data; straight: share of the learning rate for the layers which that sets.
-    weights: of the losses that the bottleneck returns. discriminators: modules of a signal to features, scores last.
+    data; straight: share of the learning rate for the layers which that sets. weights: of the losses that the
+    bottleneck returns, by the last part of their names. discriminators: modules of a signal to features, scores last.
     """
 
     name: str
@@ -122,7 +132,7 @@ class Recipe:
     frame_losses: Mapping[str, tuple[float, nn.Module]] = field(default_factory=dict)
     linear_start: bool = False
     straight: float = 0.1
-    weights: Mapping[str, float] = field(default_factory=lambda: {"commitment": 0.25})
+    weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
     discriminators: Sequence[nn.Module] = ()
     optimizer: AdamW = AdamW()
     schedule: Schedule = Schedule()

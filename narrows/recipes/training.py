@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from narrows.errors import InputError
 from narrows.recipes.data import Crops, Recordings
 from narrows.recipes.losses.adversarial import discriminator_loss, feature_loss, generator_loss
 from narrows.recipes.recipe import AdamW, Recipe
@@ -94,7 +95,7 @@ class Training(lightning.LightningModule):
         if step >= self.recipe.schedule.signal or not self.frame_losses:
             y = self.codec.decoder(quantized.latents).float()
             values |= {name: loss(y, x) for name, loss in self.losses.items()}
-        total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
+        total = torch.stack([self._weight(name) * value for name, value in values.items()]).sum()
         if against:
             values["discriminators"] = self._learn(optimizers[1], self._judge_both(x, y.detach()), rate)
             self.discriminators.requires_grad_(False)  # the codec's gradients go through them, not into them
@@ -107,6 +108,12 @@ class Training(lightning.LightningModule):
         self._follow(step)
         self.step += 1
         self.log_dict({name: value.detach() for name, value in values.items()}, prog_bar=True)
+
+    def _weight(self, name: str) -> float:
+        last = name.rsplit("/", 1)[-1]  # a bottleneck of bottlenecks returns "semantic/commitment"
+        if last not in self.weights:
+            raise InputError(f"the bottleneck returns the loss {name!r}; give {last!r} a weight in the recipe")
+        return self.weights[last]
 
     def _judge_both(self, x: Tensor, y: Tensor) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
         return [judge(x) for judge in self.discriminators], [judge(y) for judge in self.discriminators]

@@ -5,6 +5,7 @@ any rate, C channels ─ resample ─ C × (1, T) ─ windows ─ codec ─▶ T
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -32,7 +33,8 @@ class AudioTokenizer:
     """A codec for mono audio at `sample_rate` Hz, made to take recordings of any rate, channel count and length.
 
     Channels are coded one by one. Long recordings are cut into windows of `window_seconds` whose results are the same
-    as those of the whole, so memory does not grow with length; `batch` windows run at once. tables: for entropy coding.
+    as those of the whole, so memory does not grow with length; `batch` windows run at once. A codec with attention
+    in its bottleneck sees all of a recording, and takes it whole. tables: for entropy coding.
     fingerprint: 16 hexadecimal digits that tell these weights from others; of the weights unless given.
     """
 
@@ -51,6 +53,8 @@ class AudioTokenizer:
         self.fingerprint = fingerprint or _fingerprint(codec)
         reach = max(codec.encoder.reach, codec.decoder.reach)
         self.window = max(round(window_seconds * self.frame_rate), 4 * reach)
+        if codec.bottleneck.reach is None:
+            self.window = sys.maxsize  # frames: recordings are coded whole
         self.tables, self.batch = tables, batch
 
     @property

@@ -8,7 +8,27 @@ import torch
 
 import narrows
 from narrows.checkpoints import folder
-from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder
+from narrows.codecs import (
+    FSQ,
+    IBQ,
+    LFQ,
+    VQ,
+    AttentionProjection,
+    Bottleneck,
+    Codec,
+    DitheredFSQ,
+    EMACodebook,
+    FrameDecoder,
+    FrameEncoder,
+    Gaussian,
+    LearnedCodebook,
+    MultiCodebook,
+    Nested,
+    Ordered,
+    ResidualVQ,
+    Rounding,
+    SplitResidualVQ,
+)
 from narrows.errors import InputError
 from narrows.recipes.discriminators.periods import MultiPeriodDiscriminator
 from narrows.recipes.discriminators.spectra import MultiSpectrumDiscriminator
@@ -96,6 +116,38 @@ def test_a_run_that_cannot_go_on_is_refused(smoked: Path, tmp_path: Path) -> Non
     (tmp_path / "last.ckpt").write_bytes(b"nothing")
     with pytest.raises(InputError, match="cannot go on"):
         run(recipe(smoked / "data", 4), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "bottleneck",
+    [
+        VQ(16, LearnedCodebook(4, 32)),
+        ResidualVQ(16, 2, 32, 4),
+        SplitResidualVQ(VQ(16, EMACodebook(4, 32)), ResidualVQ(16, 2, 32, 4)),
+        MultiCodebook(16, 2, 16, 4, AttentionProjection(16, 8, 2)),
+        IBQ(16, 32, 4),
+        LFQ(16, 6),
+        Nested(Gaussian(16, 4), FSQ(16, (5, 5))),
+        Ordered([Gaussian(16, 1, Rounding()) for _ in range(3)]),
+        DitheredFSQ(16, (5, 5), 2),
+    ],
+    ids=lambda bottleneck: type(bottleneck).__name__,
+)
+def test_any_bottleneck_trains_saves_and_codes(bottleneck: Bottleneck, smoked: Path, tmp_path: Path) -> None:
+    made = recipe(smoked / "data", 2, every=2)
+    codec = Codec(made.codec.encoder, bottleneck, made.codec.decoder)
+    folder = run(replace(made, codec=codec, linear_start=False), tmp_path)
+    tokenizer = narrows.load(folder)
+    tokens = tokenizer.encode_file(smoked / "data" / "vowel-0.wav")
+    assert tokenizer.decompress(tokenizer.compress(tokens)) == tokens
+    assert tokenizer.decode(tokens).shape == (1, 32_000)
+
+
+def test_a_loss_without_a_weight_is_named(smoked: Path, tmp_path: Path) -> None:
+    made = recipe(smoked / "data", 2)
+    codec = Codec(made.codec.encoder, LFQ(16, 6), made.codec.decoder)
+    with pytest.raises(InputError, match="returns the loss 'sample_entropy'; give 'sample_entropy' a weight"):
+        run(replace(made, codec=codec, linear_start=False, weights={"commitment": 1.0}), tmp_path)
 
 
 def test_an_interruption_is_one(smoked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

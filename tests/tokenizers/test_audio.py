@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from narrows.bitstream import AudioExtent
-from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder
+from narrows.codecs import FSQ, AttentionProjection, Codec, FrameDecoder, FrameEncoder, MultiCodebook
 from narrows.errors import DamagedStream, InputError, WrongModel
 from narrows.media import audio as media
 from narrows.tokenizers.audio import AudioTokenizer
@@ -37,6 +37,16 @@ def test_windows_give_what_the_whole_gives(tokenizer: AudioTokenizer, seconds: f
         assert torch.equal(tokens.codes, tokenizer.codec.encode(padded))
         whole = tokenizer.codec.decode(tokens.codes)[0, :, : x.shape[1]]
     torch.testing.assert_close(tokenizer.decode(tokens), whole, atol=1e-5, rtol=0)
+
+
+def test_a_codec_that_sees_all_takes_recordings_whole() -> None:
+    torch.manual_seed(0)
+    bottleneck = MultiCodebook(8, 2, 16, 4, AttentionProjection(8, 8, 2))
+    codec = Codec(FrameEncoder(8, 16, 1), bottleneck, FrameDecoder(8, 16, 1, rounds=1))
+    x = torch.from_numpy(noise(320 * 200))
+    with torch.inference_mode():
+        whole = codec.eval().encode(x[None])
+    assert torch.equal(AudioTokenizer(codec, RATE, window_seconds=1.0).encode(x, RATE).codes, whole)
 
 
 @pytest.mark.parametrize("rate", [1000, 8000, 11127, 16_000, 44_100, 384_000])

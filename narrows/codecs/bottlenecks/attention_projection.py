@@ -18,6 +18,8 @@ class AttentionProjection(nn.Module):
     dim: D; inner: d; heads: of the attention, a divisor of both.
     """
 
+    sees_all = True
+
     def __init__(self, dim: int = 64, inner: int = 64, heads: int = 8) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim, inner=inner, heads=heads)

@@ -58,6 +58,11 @@ class Bottleneck(nn.Module, ABC):
         return tuple(_digits(size) for size in self.codebook_sizes)
 
     @property
+    def reach(self) -> int | None:
+        """Positions to each side on which a position depends: none, or all of them (None) where attention is inside."""
+        return None if any(getattr(module, "sees_all", False) for module in self.modules()) else 0
+
+    @property
     def bits_per_position(self) -> float:
         """Nominal bits of all codebooks at one position of the grid."""
         return sum(_bits(size) for size in self.codebook_sizes)

@@ -16,7 +16,7 @@ from narrows.parts import part
 
 @part("nested")
 class Nested(Bottleneck):
-    """Codes, rate and prefixes are the inner bottleneck's; losses and metrics bear the names 'outer.…' and 'inner.…'.
+    """Codes, rate and prefixes are the inner bottleneck's; losses and metrics bear the names 'outer/…' and 'inner/…'.
 
     Freeze the outer one (`requires_grad_(False)`) to give a finished codec new codes without touching its networks.
     """
@@ -51,4 +51,4 @@ class Nested(Bottleneck):
 
 
 def _named(place: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{place}.{name}": value for name, value in values.items()}
+    return {f"{place}/{name}": value for name, value in values.items()}

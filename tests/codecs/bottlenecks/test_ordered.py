@@ -70,7 +70,7 @@ def test_nested_codes_are_the_inner_ones_of_the_outer_latents() -> None:
     bottleneck, z = Nested(outer, inner).eval(), torch.randn(2, 6, 5)
     assert torch.equal(bottleneck.encode(z), inner.encode(outer(z).latents))
     assert bottleneck.prefixes == (1, 2)
-    assert set(bottleneck.train()(z).losses) == {"outer.kl"}
+    assert set(bottleneck.train()(z).losses) == {"outer/kl"}
     with pytest.raises(InputError, match="outer dim 4 and inner dim 6"):
         Nested(FSQ(4, (5, 5)), inner)
 
