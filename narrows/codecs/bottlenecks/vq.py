@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.codebooks import Codebook, EMACodebook
-from narrows.codecs.bottlenecks.estimators import Estimator, StraightThrough
+from narrows.codecs.bottlenecks.estimators import Estimator, RotationTrick
 from narrows.codecs.bottlenecks.projection import Projection
 from narrows.codecs.bottlenecks.search import nearest
 from narrows.codecs.bottlenecks.usage import usage
@@ -24,7 +24,7 @@ class VQ(Bottleneck):
 
     dim:       D of the latents on both sides.
     codebook:  where the codes come from (an EMACodebook of 1024 codes of length 8).
-    estimator: what gradient passes the rounding (StraightThrough).
+    estimator: what gradient passes the rounding (RotationTrick, the better one where codes learn by gradient).
 
     Losses, unweighted: 'commitment' draws the vectors to their codes; 'codebook' draws the codes to their vectors, and
     is there only if the codebook learns by gradient. Metrics: 'usage', the share of codes in use in the batch, and
@@ -35,7 +35,7 @@ class VQ(Bottleneck):
         super().__init__()
         check_whole(1, MOST, dim=dim)
         self.codebook = EMACodebook() if codebook is None else codebook
-        self.estimator = StraightThrough() if estimator is None else estimator
+        self.estimator = RotationTrick() if estimator is None else estimator
         if not isinstance(self.codebook, Codebook) or not isinstance(self.estimator, Estimator):
             raise InputError(f"{codebook!r} and {estimator!r} given, a codebook and an estimator wanted")
         self.dim = dim
