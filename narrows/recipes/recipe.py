@@ -15,7 +15,7 @@ from narrows.errors import InputError
 WEIGHTS = {  # of the losses of bottlenecks, to start from
     "commitment": 0.25,
     "codebook": 1.0,
-    "entropy": 0.05,
+    "joint": 1.0,
     "sample_entropy": 0.1,
     "diversity": 0.1,
     "kl": 1e-3,

@@ -5,8 +5,9 @@ samples. A channel that carries nothing then costs nothing, so channels empty th
 """
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
+from narrows.codecs.bottlenecks import ranks
 from narrows.codecs.bottlenecks.gaussian import Gaussian
 from narrows.codecs.bottlenecks.rounding import Rounding
 from narrows.codecs.checks import check_share
@@ -50,12 +51,10 @@ class ARD(Gaussian):
     def _follow(self, heads: Tensor, y: Tensor) -> None:
         square = y.square()
         sampled = square + self._variance(heads)  # its mean needs no sample
-        moments = torch.stack([value.flatten(0, -2).mean(0) for value in (y, square, sampled)])
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(moments)
-            moments /= distributed.get_world_size()
+        sums = torch.stack([value.flatten(0, -2).sum(0) for value in (y, square, sampled, torch.ones_like(y))])
+        *moments, count = ranks.total(sums)
         # a new tensor, not a change in place: the graph of an earlier forward may still hold the old one
-        for name, value in zip(("mean", "signal", "prior"), moments, strict=True):
+        for name, value in zip(("mean", "signal", "prior"), (m / count for m in moments), strict=True):
             setattr(self, name, torch.lerp(value.to(self.prior), getattr(self, name), self.decay))
 
     @property

@@ -31,7 +31,7 @@ class AttentionProjection(nn.Module):
     def down(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to vectors (B, *grid, d)."""
         with torch.autocast(z.device.type, enabled=False):
-            return self.down_block(z.float().flatten(2).transpose(1, 2)).unflatten(1, z.shape[2:])
+            return self.down_block(z.flatten(2).transpose(1, 2)).unflatten(1, z.shape[2:])
 
     def up(self, vectors: Tensor) -> Tensor:
         """Vectors (B, *grid, d) to latents (B, D, *grid) float32."""
@@ -53,8 +53,9 @@ class _Block(nn.Module):
         self.gate, self.shrink = nn.Linear(out, 4 * out), nn.Linear(2 * out, out)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.direct.weight.dtype)  # float32, but where the whole module was cast
         query, key, value = self.attend(self.norm_attention(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         seen = nn.functional.scaled_dot_product_attention(query, key, value)  # (B, heads, N, out / heads)
         y = self.direct(self.norm(x)) + self.merge(seen.transpose(1, 2).flatten(2))
         value, gate = self.gate(self.norm_gated(y)).chunk(2, -1)
-        return y + self.shrink(value * nn.functional.gelu(gate))
+        return (y + self.shrink(value * nn.functional.gelu(gate))).float()

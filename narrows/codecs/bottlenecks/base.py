@@ -1,6 +1,7 @@
 """What every bottleneck answers, whatever its kind."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 
 from narrows.errors import InputError
 
+LARGEST_LATENT = 1e15  # whose square float32 still holds
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 LARGEST_DIGIT = 4096  # what a frequency table of 16 bits tells apart; the largest alphabet of the .nrw format
 
 
@@ -17,7 +20,7 @@ class Quantized:
 
     latents: (B, D, *grid), what the decoder reads.
     codes:   (B, K, *grid) int64, or None where a continuous bottleneck has none.
-    losses:  unweighted scalars for training.
+    losses:  unweighted scalars for training; in eval mode those that cost much are left out.
     bits:    (B,) float32, the nominal rate of each item.
     metrics: detached scalars worth logging.
     """
@@ -33,7 +36,8 @@ class Bottleneck(nn.Module, ABC):
     """The narrow place: latents (B, D, *grid) ⇄ codes (B, K, *grid).
 
     `decode(encode(z))` equals `forward(z).latents` bit for bit in eval mode, and `decode(codes[:, :k])` is meaningful
-    for every k in `prefixes`.
+    for every k in `prefixes`; it is float32 always. Codes of an item do not depend on the others of its batch, but for
+    ties, which a matrix product of another size may round to the other side.
     """
 
     dim: int
@@ -72,22 +76,47 @@ class Bottleneck(nn.Module, ABC):
         each = torch.tensor([0.0, *(_bits(size) for size in self.codebook_sizes)], device=books.device)
         return each.cumsum(0)[books] * positions
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Bottleneck":
+        """Move and cast as any module; constants and running means stay float32, or codes would change."""
+        buffers = [
+            (module, name, buffer)
+            for module in self.modules()
+            for name, buffer in module.named_buffers(recurse=False)
+            if buffer.is_floating_point() and not buffer.is_meta
+        ]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for module, name, buffer in buffers:
+            module._buffers[name] = buffer.to(module.get_buffer(name).device)
+        return self
+
     def _check_latents(self, z: Tensor) -> None:
+        if not isinstance(z, Tensor) or not z.is_floating_point():
+            raise InputError(f"latents of type {getattr(z, 'dtype', type(z).__name__)} given, floats wanted")
         if z.ndim < 3 or z.shape[1] != self.dim or 0 in z.shape:
             raise InputError(
                 f"latents of shape {tuple(z.shape)} given, (B, {self.dim}, *grid) with no empty axis wanted"
             )
-        if not self.training and not z.isfinite().all():
-            raise InputError(f"latents of shape {tuple(z.shape)} hold NaN or infinity; finite numbers wanted")
+        if not z.detach().abs().amax() <= LARGEST_LATENT:  # NaN is not
+            raise InputError(
+                f"latents of shape {tuple(z.shape)} hold NaN, infinity or more than {LARGEST_LATENT:g}; less wanted"
+            )
 
-    def _check_codes(self, codes: Tensor) -> None:
-        if codes.is_floating_point() or codes.ndim < 3 or 0 in codes.shape or codes.shape[1] > len(self.codebook_sizes):
+    def _check_codes(self, codes: Tensor) -> Tensor:
+        """The codes as int64. Raises InputError unless they are integers in range, of a prefix of the codebooks."""
+        if (
+            codes.dtype not in INTEGERS
+            or codes.ndim < 3
+            or 0 in codes.shape
+            or codes.shape[1] > len(self.codebook_sizes)
+        ):
             wanted = f"integers of shape (B, 1 to {len(self.codebook_sizes)}, *grid) with no empty axis"
             raise InputError(f"codes of shape {tuple(codes.shape)} and type {codes.dtype} given, {wanted} wanted")
+        codes = codes.long()
         for k, size in enumerate(self.codebook_sizes[: codes.shape[1]]):
             low, high = codes[:, k].aminmax()
             if low < 0 or high >= size:
                 raise InputError(f"codebook {k} was given codes {int(low)} to {int(high)}; it holds 0 to {size - 1}")
+        return codes
 
 
 def _bits(size: int) -> float:

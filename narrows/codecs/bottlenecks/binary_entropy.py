@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 LARGEST_BLOCK = 18  # bits whose joint distribution is held, a quarter of a million numbers
-ROWS = 4096  # positions at a time; what is larger is computed anew in the backward pass
+PIECE = 1 << 21  # numbers of a table at a time; they are computed anew in the backward pass
 SMALLEST = 1e-30  # probability that keeps a logarithm finite
 
 
@@ -31,7 +31,10 @@ def code_entropy(logits: Tensor) -> Tensor:
     blocks = -(-logits.shape[-1] // LARGEST_BLOCK)
     total = logits.new_zeros(())
     for block in logits.tensor_split(blocks, -1):
-        mean = torch.stack([_summed(rows) for rows in block.split(ROWS)]).sum(0) / len(block)
+        rows = max(1, PIECE // (block.shape[1] << (block.shape[2] + 1) // 2))
+        mean = logits.new_zeros(())
+        for some in block.split(rows):
+            mean = mean + _summed(some) / len(block)
         total = total + torch.special.entr(mean.clamp(min=SMALLEST)).sum() / logits.shape[1]
     return total
 

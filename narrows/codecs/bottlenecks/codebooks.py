@@ -18,7 +18,8 @@ from narrows.codecs.checks import MOST, check_share, check_whole
 from narrows.errors import InputError
 from narrows.parts import part
 
-FEWEST = 1e-5  # keeps a mean over nothing finite
+FEWEST = 1e-5  # vectors, less than which have no mean
+TINY = 1e-6  # a vector shorter than this has no direction
 MOST_ENTRIES = 1 << 24
 
 
@@ -29,8 +30,8 @@ class Codebook(nn.Module, ABC):
         super().__init__()
         check_whole(1, MOST, dim=dim)
         check_whole(2, MOST_ENTRIES, entries=entries)
-        if type(cosine) is not bool:
-            raise InputError(f"cosine={cosine!r} given, True or False wanted")
+        if type(cosine) is not bool or (cosine and dim == 1):
+            raise InputError(f"cosine={cosine!r} at dim={dim} given, True or False wanted, True from dim 2 on")
         self.dim, self.entries, self.cosine = dim, entries, cosine
 
     @abstractmethod
@@ -39,7 +40,7 @@ class Codebook(nn.Module, ABC):
 
     def place(self, vectors: Tensor) -> Tensor:
         """Vectors (..., d) to where the codes are: the unit sphere, or all of space."""
-        return nn.functional.normalize(vectors, dim=-1) if self.cosine else vectors
+        return nn.functional.normalize(vectors, dim=-1, eps=TINY) if self.cosine else vectors
 
     def prepare(self, vectors: Tensor) -> None:
         """Before a training batch of placed vectors (N, d) is quantized."""
@@ -132,7 +133,8 @@ class EMACodebook(_Followed):
 
     def _follow(self, sums: Tensor) -> None:
         self.sums.lerp_(sums, 1 - self.decay)
-        self.vectors.copy_(self.place(self.sums / self.usage.clamp(min=FEWEST)[:, None]))
+        means = self.place(self.sums / self.usage.clamp(min=FEWEST)[:, None])
+        self.vectors.copy_(torch.where(self.usage[:, None] > FEWEST, means, self.vectors))
 
 
 @part("learned-codebook")

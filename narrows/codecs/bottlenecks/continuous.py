@@ -80,10 +80,10 @@ class Continuous(Bottleneck):
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, c, *grid), the first c channels, to latents (B, D, *grid). A missing channel is 0."""
         rounding = self._rounding()
-        self._check_codes(codes)
+        codes = self._check_codes(codes)
         values = rounding.values(codes.movedim(1, -1))
         values = nn.functional.pad(values, (0, self.channels - codes.shape[1]))
-        return widened(values, self.project_out, self.project_out.weight.dtype)
+        return widened(values, self.project_out, torch.float32)
 
     def narrow(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to channels (B, C, *grid) float32, what a generative model of real numbers learns."""
@@ -91,7 +91,7 @@ class Continuous(Bottleneck):
 
     def widen(self, y: Tensor) -> Tensor:
         """Channels (B, C, *grid) to latents (B, D, *grid)."""
-        return widened(y.float().movedim(1, -1), self.project_out, self.project_out.weight.dtype)
+        return widened(y.float().movedim(1, -1), self.project_out, torch.float32)
 
     def _heads(self, z: Tensor) -> Tensor:
         self._check_latents(z)
@@ -136,5 +136,5 @@ class SoftNorm(Continuous):
 
     def _losses(self, heads: Tensor, y: Tensor) -> dict[str, Tensor]:
         variance, mean = torch.var_mean(y.flatten(0, -2), 0, correction=0)
-        variance = variance.clamp(min=1e-4)  # a batch of one position has none
+        variance = variance + 1e-4  # a batch of one position has none
         return {"norm": (mean.square() + variance - variance.log() - 1).mean() / 2}

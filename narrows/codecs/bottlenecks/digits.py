@@ -40,8 +40,8 @@ class Digits(nn.Module):
 
     def __init__(self, levels: Sequence[int], gray: bool = False) -> None:
         super().__init__()
-        if not levels or math.prod(levels) > MOST_CODES:
-            raise InputError(f"levels {tuple(levels)} make {math.prod(levels)} codes, 2 to 2^62 wanted")
+        if not levels or len(levels) > 62 or math.prod(levels) > MOST_CODES:
+            raise InputError(f"{len(levels)} levels {tuple(levels[:8])} given, 2 to 2^62 codes wanted")
         self.levels, self.size = tuple(levels), math.prod(levels)
         base = [math.prod(self.levels[:i]) for i in range(len(self.levels))]
         self.register_buffer("base", torch.tensor(base), persistent=False)

@@ -41,11 +41,12 @@ class Grouped(Bottleneck):
     ) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim)
-        given = [VQ(8) for _ in range(4)] if members is None else list(members)
-        check_members("members", given, same_dim=False)
+        given = check_members("members", [VQ(8) for _ in range(4)] if members is None else members, same_dim=False)
         self.dim, self.widths = dim, [member.dim for member in given]
         self.members = nn.ModuleList(given)
         self.projection = Projection(dim, sum(self.widths)) if projection is None else projection
+        if not isinstance(self.projection, Projection | AttentionProjection):
+            raise InputError(f"projection of type {type(projection).__name__} given, a Projection wanted")
         fit = self.projection.dim == dim and self.projection.inner == sum(self.widths)
         if not fit:
             found = f"a projection from {self.projection.dim} to {self.projection.inner} channels"
@@ -75,7 +76,7 @@ class Grouped(Bottleneck):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, k, *grid), the first k codebooks, to latents (B, D, *grid) float32; missing members give zeros."""
-        self._check_codes(codes)
+        codes = self._check_codes(codes)
         pieces = [
             member.decode(its) for member, its in zip(listed(self.members), cut(codes, self.members), strict=False)
         ]

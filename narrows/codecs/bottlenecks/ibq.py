@@ -26,10 +26,11 @@ class IBQ(Bottleneck):
 
     dim:         D of the latents on both sides; code_dim: length of the codes.
     entries:     V.
-    temperature: of the softmax whose entropies are the loss 'entropy'.
+    temperature: of the softmax whose entropies are losses.
 
-    Losses, unweighted: 'codebook' |E[code] - sg z|² + |soft E - z|², 'commitment' |sg E[code] - z|², and 'entropy', the
-    mean entropy of a position less the entropy of the mean: low where choices are sure and all codes are chosen.
+    Losses, unweighted: 'codebook' |E[code] - sg z|², 'commitment' |sg E[code] - z|², 'joint' |soft E - z|²,
+    'sample_entropy', the mean entropy of a position in nats, low where choices are sure, and 'diversity', minus the
+    entropy of the mean choice of the batch, low where all codes are chosen. All but 'commitment' need gradients on.
     """
 
     def __init__(self, dim: int = 64, entries: int = 16384, code_dim: int = 8, temperature: float = 0.01) -> None:
@@ -40,6 +41,7 @@ class IBQ(Bottleneck):
             raise InputError(f"temperature={temperature!r} given, 0.000001 to 1000000 wanted")
         self.dim, self.temperature = dim, temperature
         self.codebook_sizes, self.prefixes = (entries,), (1,)
+        self.radices  # noqa: B018  # raises for a size that has no stream
         self.projection = Projection(dim, code_dim)
         self.codebook = nn.Parameter(torch.randn(entries, code_dim) * code_dim**-0.5)
 
@@ -52,10 +54,10 @@ class IBQ(Bottleneck):
         hard = nn.functional.embedding(codes, book)
         losses = {"commitment": nn.functional.mse_loss(flat, hard.detach())}
         if torch.is_grad_enabled():
-            soft, losses["entropy"] = self._soft(flat, book)
+            soft, losses["sample_entropy"], losses["diversity"] = self._soft(flat, book)
             chosen = hard + (soft - soft.detach())
             mse = nn.functional.mse_loss
-            losses["codebook"] = mse(hard, flat.detach()) + mse(chosen, flat)
+            losses["codebook"], losses["joint"] = mse(hard, flat.detach()), mse(chosen, flat)
         else:
             chosen = hard
         latents = self.projection.up(chosen.view_as(vectors)).to(z.dtype)
@@ -72,14 +74,14 @@ class IBQ(Bottleneck):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, 1, *grid) to latents (B, D, *grid) float32."""
-        self._check_codes(codes)
+        codes = self._check_codes(codes)
         return self.projection.up(self.codebook.float()[codes[:, 0]])
 
     def _best(self, vectors: Tensor) -> Tensor:
         return best(vectors, self.codebook, self.codebook.detach().new_zeros(len(self.codebook)))
 
-    def _soft(self, vectors: Tensor, book: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean codes (N, d) under the softmax, the codes there taken for constants, and the entropy loss."""
+    def _soft(self, vectors: Tensor, book: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean codes (N, d) under the softmax, the codes there taken for constants, and the two entropy losses."""
         rows = max(1, PIECE // len(book))
         pieces, entropy, mean = [], vectors.new_zeros(()), vectors.new_zeros(len(book))
         with torch.autocast(vectors.device.type, enabled=False):
@@ -87,7 +89,7 @@ class IBQ(Bottleneck):
                 soft, its_entropy, its_sum = checkpoint(self._piece, some, book, use_reentrant=False)
                 pieces.append(soft)
                 entropy, mean = entropy + its_entropy / len(vectors), mean + its_sum / len(vectors)
-        return torch.cat(pieces), entropy - _entropy(mean)
+        return torch.cat(pieces), entropy, -_entropy(mean)
 
     def _piece(self, vectors: Tensor, book: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         scores = vectors @ book.T

@@ -30,8 +30,8 @@ class Signs(Bottleneck):
         super().__init__()
         check_whole(1, MOST, dim=dim, groups=groups)
         check_whole(1, MOST_BITS, bits=bits)
-        if type(temperature) not in (int, float) or not 0 < temperature < math.inf:
-            raise InputError(f"temperature={temperature!r} given, a number above 0 wanted")
+        if type(temperature) not in (int, float) or not 1e-6 <= temperature <= 1e6:
+            raise InputError(f"temperature={temperature!r} given, 0.000001 to 1000000 wanted")
         self.dim, self.groups, self.temperature, self.size = dim, groups, temperature, size
         self.digits = Digits((2,) * bits)
         self.codebook_sizes = (2**bits,) * groups
@@ -53,7 +53,7 @@ class Signs(Bottleneck):
 
         Losses, in training only: 'commitment', mean square of what the signs change; 'sample_entropy', nats of the
         soft code of one position, low when every scalar is far from 0; 'diversity', minus the nats of the mean soft
-        code, low when all codes are used alike.
+        code of this process's batch, low when all codes are used alike.
         """
         scalars = self._scalars(z)  # (B, *grid, K, bits)
         positive = scalars > 0
@@ -71,11 +71,11 @@ class Signs(Bottleneck):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, K, *grid) to latents (B, D, *grid). A missing group contributes zeros."""
-        self._check_codes(codes)
+        codes = self._check_codes(codes)
         positive = self.digits.split(codes.movedim(1, -1)) > 0  # (B, *grid, k, bits)
         values = torch.where(positive, self.size, -self.size)
         values = nn.functional.pad(values, (0, 0, 0, self.groups - codes.shape[1]))
-        return widened(values.flatten(-2), self.project_out, self.project_out.weight.dtype)
+        return widened(values.flatten(-2), self.project_out, torch.float32)
 
     def _scalars(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to float32 scalars (B, *grid, K, bits)."""
@@ -111,11 +111,12 @@ class LFQ(Signs):
 class BSQ(Signs):
     """Binary spherical quantization: a group is brought to length 1, codes are the corners ±1/√bits on that sphere.
 
-    The error of a code is bounded, so no commitment loss is needed. Arguments: as of LFQ.
+    The error of a code is bounded, so no commitment loss is needed. Arguments: as of LFQ, bits from 2 on.
     """
 
     def __init__(self, dim: int = 64, bits: int = 18, groups: int = 1, temperature: float = 0.01) -> None:
-        super().__init__(dim, bits, groups, temperature, bits**-0.5 if type(bits) is int and bits > 0 else 1.0)
+        check_whole(2, MOST_BITS, bits=bits)  # a single scalar of length 1 has no gradient
+        super().__init__(dim, bits, groups, temperature, bits**-0.5)
 
     def _scaled(self, scalars: Tensor) -> Tensor:
-        return nn.functional.normalize(scalars, dim=-1)
+        return nn.functional.normalize(scalars, dim=-1, eps=1e-6)

@@ -10,13 +10,19 @@ from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.errors import InputError
 
 
-def check_members(name: str, members: Sequence[Bottleneck], same_dim: bool) -> None:
-    """Raise InputError unless there is at least one member, all are bottlenecks, and of one dim if that is wanted."""
-    if not members or not all(isinstance(member, Bottleneck) for member in members):
-        raise InputError(f"{name} of {[type(member).__name__ for member in members]} given, bottlenecks wanted")
+def check_members(name: str, members: Sequence[Bottleneck], same_dim: bool) -> list[Bottleneck]:
+    """The members. Raises InputError unless there is at least one, all are bottlenecks, all have codes or none, and
+    all are of one dim if that is wanted.
+    """
+    if not isinstance(members, list | tuple) or not members or not all(isinstance(m, Bottleneck) for m in members):
+        given = [type(m).__name__ for m in members] if isinstance(members, list | tuple) else type(members).__name__
+        raise InputError(f"{name} of {given} given, a list of bottlenecks wanted")
     dims = [member.dim for member in members]
     if same_dim and len(set(dims)) > 1:
         raise InputError(f"{name} of dims {dims} given, one dim wanted")
+    if len({bool(member.codebook_sizes) for member in members}) > 1:
+        raise InputError(f"{name} with and without codes given; give all continuous ones a rounding, or none")
+    return list(members)
 
 
 def listed(members: nn.ModuleList) -> list[Bottleneck]:
@@ -50,3 +56,9 @@ def averaged(entries: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The mean of each entry over those that have it."""
     names = dict.fromkeys(name for entry in entries for name in entry)
     return {name: torch.stack([entry[name] for entry in entries if name in entry]).mean() for name in names}
+
+
+def summed(entries: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The sum of each entry over those that have it."""
+    names = dict.fromkeys(name for entry in entries for name in entry)
+    return {name: torch.stack([entry[name] for entry in entries if name in entry]).sum() for name in names}

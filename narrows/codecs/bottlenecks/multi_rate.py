@@ -17,7 +17,7 @@ from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.codebooks import EMACodebook
 from narrows.codecs.bottlenecks.residual import Residual
 from narrows.codecs.bottlenecks.vq import VQ
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MOST, check_several, check_whole
 from narrows.errors import InputError
 from narrows.parts import part
 
@@ -37,8 +37,10 @@ class AtRate(Bottleneck):
         super().__init__()
         check_whole(1, MOST, steps=steps, every=every)
         self.bottleneck = VQ(8) if bottleneck is None else bottleneck
-        if not isinstance(self.bottleneck, Bottleneck) or steps % every:
-            raise InputError(f"{type(bottleneck).__name__} with every={every} of steps={steps} given, a divisor wanted")
+        if not isinstance(self.bottleneck, Bottleneck):
+            raise InputError(f"{type(bottleneck).__name__} given, a bottleneck wanted")
+        if steps % every:
+            raise InputError(f"every={every} of steps={steps} given, a divisor wanted")
         self.dim, self.steps, self.every = steps * self.bottleneck.dim, steps, every
         self.codebook_sizes = self.bottleneck.codebook_sizes * (steps // every)
         self.prefixes = (len(self.codebook_sizes),)
@@ -60,7 +62,7 @@ class AtRate(Bottleneck):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, K, *grid) to latents (B, D, *grid) float32; the steps of missing codebooks are zeros."""
-        self._check_codes(codes)
+        codes = self._check_codes(codes)
         books, means = len(self.bottleneck.codebook_sizes), self.steps // self.every
         whole = codes.shape[1] // books
         if codes.shape[1] % books:
@@ -101,8 +103,6 @@ class MultiRateVQ(Residual):
         code_dim: int = 8,
         dropout: float = 0.5,
     ) -> None:
-        check_whole(1, MOST, every=tuple(every))
-        if not every:
-            raise InputError("every=() given, at least one number of steps wanted")
+        check_several(1, MOST, every=every)
         stages = [AtRate(VQ(code_dim, EMACodebook(code_dim, entries)), max(every), count) for count in every]
         super().__init__(dim, stages, dropout)

@@ -18,15 +18,28 @@ from narrows.parts import part
 class Nested(Bottleneck):
     """Codes, rate and prefixes are the inner bottleneck's; losses and metrics bear the names 'outer/…' and 'inner/…'.
 
-    Freeze the outer one (`requires_grad_(False)`) to give a finished codec new codes without touching its networks.
+    frozen: the outer one is finished. It stays in eval mode, without noise, running means and gradients of its
+    parameters, while the inner one learns; gradients still pass through it.
     """
 
-    def __init__(self, outer: Bottleneck, inner: Bottleneck) -> None:
+    def __init__(self, outer: Bottleneck, inner: Bottleneck, frozen: bool = False) -> None:
         super().__init__()
+        if not isinstance(outer, Bottleneck) or not isinstance(inner, Bottleneck) or type(frozen) is not bool:
+            given = f"{type(outer).__name__}, {type(inner).__name__} and frozen={frozen!r}"
+            raise InputError(f"{given} given, two bottlenecks and True or False wanted")
         if outer.dim != inner.dim:
             raise InputError(f"outer dim {outer.dim} and inner dim {inner.dim} given; one dim wanted")
-        self.outer, self.inner, self.dim = outer, inner, inner.dim
+        self.outer, self.inner, self.dim, self.frozen = outer, inner, inner.dim, frozen
+        if frozen:
+            outer.requires_grad_(False).eval()
         self.codebook_sizes, self.prefixes = inner.codebook_sizes, inner.prefixes
+
+    def train(self, mode: bool = True) -> "Nested":
+        """Training mode; a frozen outer bottleneck stays in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            self.outer.eval()
+        return self
 
     @property
     def radices(self) -> tuple[tuple[int, ...], ...]:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.dropout import drawn
 from narrows.codecs.bottlenecks.members import averaged, check_members, cut, joined, listed, sizes
-from narrows.codecs.checks import check_share
-from narrows.errors import InputError
+from narrows.codecs.checks import check_share, check_whole
 from narrows.parts import part
 
 
@@ -33,12 +32,10 @@ class Ordered(Bottleneck):
     def __init__(self, blocks: Sequence[Bottleneck], dropout: float = 1.0) -> None:
         super().__init__()
         check_share(dropout=dropout)
-        check_members("blocks", blocks, same_dim=True)
+        blocks = check_members("blocks", blocks, same_dim=True)
         self.blocks = nn.ModuleList(blocks)
         self.dim, self.dropout = blocks[0].dim, dropout
         self.codebook_sizes = sizes(blocks)
-        if len({bool(block.codebook_sizes) for block in blocks}) > 1:
-            raise InputError("blocks with and without codes given; give all continuous blocks a rounding, or none")
         ends = list(accumulate((len(block.codebook_sizes) for block in blocks), initial=0))
         nested = [start + books for start, block in zip(ends, blocks, strict=False) for books in block.prefixes]
         self.prefixes = tuple(nested) if dropout > 0 else tuple(nested[-1:])
@@ -69,14 +66,13 @@ class Ordered(Bottleneck):
         """Codes (B, k, *grid), the first k codebooks of all, to latents (B, D, *grid)."""
         if not self.codebook_sizes:
             listed(self.blocks)[0].decode(codes)  # says what is missing
-        self._check_codes(codes)
+        codes = self._check_codes(codes)
         pairs = zip(listed(self.blocks), cut(codes, self.blocks), strict=False)
         return _total([block.decode(its) for block, its in pairs])
 
     def prefix(self, z: Tensor, blocks: int) -> Tensor:
         """Latents (B, D, *grid) through the first `blocks` blocks, whether these have codes or not."""
-        if not 1 <= blocks <= len(self.blocks):
-            raise InputError(f"{blocks} blocks asked for, 1 to {len(self.blocks)} wanted")
+        check_whole(1, len(self.blocks), blocks=blocks)
         return _total([block(z.float()).latents for block in listed(self.blocks)[:blocks]]).to(z.dtype)
 
 

@@ -7,6 +7,7 @@ z ── projection ──▶ r0 ── stage 0 ──▶ q0
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,30 @@ from torch import Tensor, nn
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.codebooks import EMACodebook
 from narrows.codecs.bottlenecks.dropout import drawn
-from narrows.codecs.bottlenecks.members import averaged, check_members, cut, joined, listed, sizes
+from narrows.codecs.bottlenecks.members import averaged, check_members, cut, joined, listed, sizes, summed
 from narrows.codecs.bottlenecks.projection import Projection
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.checks import MOST, check_share, check_whole
 from narrows.parts import part
+
+
+class _Shared(torch.autograd.Function):
+    """x (B, ...) as it is; its gradient divided by a number (B,) of each item."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, parts: Tensor) -> Tensor:
+        ctx.save_for_backward(parts)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (parts,) = ctx.saved_tensors
+        return gradient / parts.view(-1, *(1,) * (gradient.ndim - 1)), None
+
+
+def _shared(x: Tensor, parts: Tensor) -> Tensor:
+    passed: Tensor = _Shared.apply(x, parts)  # type: ignore[no-untyped-call]
+    return passed
 
 
 @part("residual")
@@ -30,16 +50,16 @@ class Residual(Bottleneck):
     dropout: probability, per item and in training only, that only the first few stages are decoded. Above 0, what the
              stages before any of them make up can be decoded; at 0, only the whole.
 
-    Losses and metrics are means over the stages. A stage sees what is left over as a constant, so each would pass on
-    the whole gradient of the latents: an item's latents get the mean of the gradients of the stages that it keeps.
+    A stage sees z less a constant, so each would pass on the whole gradient of the latents to z: an item's z gets the
+    mean of the gradients of the stages that it keeps, of losses as of latents. Losses are sums over the stages, metrics
+    means.
     """
 
     def __init__(self, dim: int = 64, stages: Sequence[Bottleneck] | None = None, dropout: float = 0.5) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim)
         check_share(dropout=dropout)
-        members = [VQ(8) for _ in range(8)] if stages is None else list(stages)
-        check_members("stages", members, same_dim=True)
+        members = check_members("stages", [VQ(8) for _ in range(8)] if stages is None else stages, same_dim=True)
         self.dim, self.dropout = dim, dropout
         self.stages = nn.ModuleList(members)
         self.projection = Projection(dim, members[0].dim)
@@ -59,16 +79,15 @@ class Residual(Bottleneck):
         kept = drawn(len(z), len(self.stages), self.dropout if self.training else 0.0, z.device)
         parts, total, bits = [], torch.zeros_like(rest), torch.zeros(len(z), device=z.device)
         for k, stage in enumerate(listed(self.stages)):
-            quantized = stage(rest)
+            quantized: Quantized = stage(_shared(rest, kept))
             uses = kept > k  # (B,)
             total = total + quantized.latents * uses.view(-1, *(1,) * (z.ndim - 1))
-            bits = bits + quantized.bits * uses
+            bits = bits + torch.where(uses, quantized.bits, 0)
             rest = rest - quantized.latents.detach()
             parts.append(quantized)
-        share = (total - total.detach()) / kept.view(-1, *(1,) * (z.ndim - 1))  # exactly 0, with the gradient
-        latents = self.projection.up((total.detach() + share).movedim(1, -1)).to(z.dtype)
+        latents = self.projection.up(total.movedim(1, -1)).to(z.dtype)
         codes = joined(parts)
-        losses, metrics = averaged([q.losses for q in parts]), averaged([q.metrics for q in parts])
+        losses, metrics = summed([q.losses for q in parts]), averaged([q.metrics for q in parts])
         return Quantized(latents, codes, losses, bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:
@@ -83,7 +102,7 @@ class Residual(Bottleneck):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, k, *grid), the first k codebooks, to latents (B, D, *grid) float32."""
-        self._check_codes(codes)
+        codes = self._check_codes(codes)
         total: Tensor | float = 0.0
         for stage, its_codes in zip(listed(self.stages), cut(codes, self.stages), strict=False):
             total = total + stage.decode(its_codes)

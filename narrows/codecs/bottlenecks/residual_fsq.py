@@ -17,7 +17,7 @@ from narrows.codecs.bottlenecks.digits import Digits
 from narrows.codecs.bottlenecks.dropout import drawn
 from narrows.codecs.bottlenecks.projection import narrowed, widened
 from narrows.codecs.bottlenecks.usage import usage
-from narrows.codecs.checks import MOST, check_share, check_whole
+from narrows.codecs.checks import MOST, check_several, check_share, check_whole
 from narrows.errors import InputError
 from narrows.parts import part
 
@@ -45,7 +45,7 @@ class ResidualFSQ(Bottleneck):
     ) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim, stages=stages)
-        check_whole(2, LARGEST_DIGIT, levels=tuple(levels))
+        check_several(2, LARGEST_DIGIT, levels=levels)
         check_share(dropout=dropout)
         self.digits = Digits(levels)
         if stages > 22 or max(levels) ** stages > FINEST:
@@ -86,11 +86,11 @@ class ResidualFSQ(Bottleneck):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, k, *grid), the first k stages, to latents (B, D, *grid)."""
-        self._check_codes(codes)
+        codes = self._check_codes(codes)
         codes, stages = codes.movedim(1, -1), codes.shape[1]
         levels = self.digits.split(nn.functional.pad(codes, (0, self.stages - stages)))
         kept = (torch.arange(self.stages, device=codes.device) < stages).unsqueeze(-1)
-        return widened(self._values(levels, kept), self.project_out, self.project_out.weight.dtype)
+        return widened(self._values(levels, kept), self.project_out, torch.float32)
 
     def _bounded(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to float32 scalars (B, *grid, d) in the range of all cells."""

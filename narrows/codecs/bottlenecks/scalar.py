@@ -19,7 +19,7 @@ from narrows.codecs.bottlenecks.digits import Digits
 from narrows.codecs.bottlenecks.dropout import drawn
 from narrows.codecs.bottlenecks.projection import narrowed, widened
 from narrows.codecs.bottlenecks.usage import usage
-from narrows.codecs.checks import MOST, check_share, check_whole
+from narrows.codecs.checks import MOST, check_several, check_share, check_whole
 
 
 class ScalarGroups(Bottleneck):
@@ -37,7 +37,7 @@ class ScalarGroups(Bottleneck):
     ) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim, groups=groups)
-        check_whole(lowest, LARGEST_DIGIT, levels=tuple(levels))
+        check_several(lowest, LARGEST_DIGIT, levels=levels)
         check_share(dropout=dropout)
         self.digits = Digits(levels, gray)
         self.dim, self.levels, self.groups, self.dropout = dim, self.digits.levels, groups, dropout
@@ -79,10 +79,10 @@ class ScalarGroups(Bottleneck):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, k, *grid), the first k groups, to latents (B, D, *grid)."""
-        self._check_codes(codes)
+        codes = self._check_codes(codes)
         values = self._values((self.digits.split(codes.movedim(1, -1)) - self.centre).float())  # (B, *grid, k, d)
         values = nn.functional.pad(values, (0, 0, 0, self.groups - codes.shape[1]))
-        return widened(values.flatten(-2), self.project_out, self.project_out.weight.dtype)
+        return widened(values.flatten(-2), self.project_out, torch.float32)
 
     def _trained_on(self, values: Tensor, bounded: Tensor) -> Tensor:
         """What the decoder is trained on: the values (B, *grid, K, d) of the levels, or others made of `bounded`."""

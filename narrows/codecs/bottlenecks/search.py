@@ -25,7 +25,10 @@ GPU_TILE = (4096, 4096)  # 64 MiB
 
 def nearest(vectors: Tensor, book: Tensor) -> Tensor:
     """Index (N,) int64 of the nearest of the codes (V, d) for each of the vectors (N, d); of equals, the first."""
-    return best(vectors, book, book.detach().float().square().sum(1) / -2)
+    with torch.no_grad():
+        middle = book.float().mean(0)  # distances stay the same, and products small, far from the origin too
+        book = book.float() - middle
+        return best(vectors.float() - middle, book, book.square().sum(1) / -2)
 
 
 @torch.no_grad()

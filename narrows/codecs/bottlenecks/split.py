@@ -58,7 +58,7 @@ class SplitResidualVQ(Bottleneck):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, k, *grid), the first k codebooks, to latents (B, D, *grid) float32."""
-        self._check_codes(codes)
+        codes = self._check_codes(codes)
         latents = self.semantic.decode(codes[:, : self.first])
         if codes.shape[1] > self.first:
             latents = latents + self.acoustic.decode(codes[:, self.first :])

@@ -37,10 +37,12 @@ class VQ(Bottleneck):
         self.codebook = EMACodebook() if codebook is None else codebook
         self.estimator = RotationTrick() if estimator is None else estimator
         if not isinstance(self.codebook, Codebook) or not isinstance(self.estimator, Estimator):
-            raise InputError(f"{codebook!r} and {estimator!r} given, a codebook and an estimator wanted")
+            given = f"{type(codebook).__name__} and {type(estimator).__name__}"
+            raise InputError(f"{given} given, a codebook and an estimator wanted")
         self.dim = dim
         self.codebook_sizes = (self.codebook.entries,)
         self.prefixes = (1,)
+        self.radices  # noqa: B018  # raises for a size that has no stream
         self.projection = Projection(dim, self.codebook.dim)
 
     def forward(self, z: Tensor) -> Quantized:
@@ -69,7 +71,7 @@ class VQ(Bottleneck):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, 1, *grid) to latents (B, D, *grid) float32."""
-        self._check_codes(codes)
+        codes = self._check_codes(codes)
         return self.projection.up(self.codebook.table()[codes[:, 0]])
 
     def _vectors(self, z: Tensor) -> Tensor:

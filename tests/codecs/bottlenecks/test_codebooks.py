@@ -160,3 +160,11 @@ def test_impossible_codebooks_are_refused(arguments: dict[str, float]) -> None:
 def test_what_is_no_codebook_is_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(InputError):
         VQ(**arguments)  # type: ignore[arg-type]
+
+
+def test_codes_that_nothing_chooses_stay_where_they_are() -> None:
+    torch.manual_seed(0)
+    bottleneck = VQ(2, EMACodebook(2, 8, decay=0.9, revive=0.0)).train()
+    for _ in range(300):
+        bottleneck(5 + 0.01 * torch.randn(1, 2, 20))
+    assert (bottleneck.codebook.table().norm(dim=1) > 1).all()

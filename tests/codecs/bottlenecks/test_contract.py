@@ -158,12 +158,14 @@ def test_autocast_changes_no_codes(bottleneck: Bottleneck) -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_numbers_that_are_not_finite_are_refused(bottleneck: Bottleneck, bad: float) -> None:
-    bottleneck.eval()
     z = torch.zeros(2, bottleneck.dim, 4)
     z[1, 2, 3] = bad
-    for call in (bottleneck, bottleneck.encode):
-        with pytest.raises(InputError, match="NaN or infinity"):
-            call(z)
+    before = {name: value.clone() for name, value in bottleneck.state_dict().items()}
+    for training in (True, False):
+        for call in (bottleneck.train(training), bottleneck.encode):
+            with pytest.raises(InputError, match="hold NaN, infinity or more"):
+                call(z)
+    assert all(torch.equal(value, before[name]) for name, value in bottleneck.state_dict().items())
 
 
 def test_metrics_are_detached_scalars(bottleneck: Bottleneck) -> None:
@@ -182,15 +184,6 @@ def test_wrong_latents_are_refused(bottleneck: Bottleneck, shape: tuple[int, ...
             call(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_latents_that_are_not_finite_are_refused(bottleneck: Bottleneck, bad: float) -> None:
-    z = torch.zeros(2, bottleneck.dim, 3)
-    z[1, 2, 1] = bad
-    for call in (bottleneck.eval(), bottleneck.encode):
-        with pytest.raises(InputError, match="NaN or infinity"):
-            call(z)
-
-
 def test_wrong_codes_are_refused(bottleneck: Bottleneck) -> None:
     size, books = bottleneck.codebook_sizes[0], len(bottleneck.codebook_sizes)
     for bad in (-1, size):
@@ -201,3 +194,35 @@ def test_wrong_codes_are_refused(bottleneck: Bottleneck) -> None:
     for codes in (torch.zeros(1, books, 4), torch.zeros(1, books + 1, 4).long(), torch.zeros(1, books, 0).long()):
         with pytest.raises(InputError, match="codes of shape"):
             bottleneck.decode(codes)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.bool])
+def test_latents_of_other_types_are_refused(bottleneck: Bottleneck, dtype: torch.dtype) -> None:
+    with pytest.raises(InputError, match="floats wanted"):
+        bottleneck.eval()(torch.ones(1, bottleneck.dim, 3).to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_codes_of_all_integer_types_decode_alike(bottleneck: Bottleneck, dtype: torch.dtype) -> None:
+    bottleneck.eval()
+    codes = bottleneck.encode(torch.randn(2, bottleneck.dim, 5)) % min(127, *bottleneck.codebook_sizes)
+    assert torch.equal(bottleneck.decode(codes.to(dtype)), bottleneck.decode(codes))
+    for other in (codes.bool(), codes.float(), codes.to(torch.complex64)):
+        with pytest.raises(InputError, match="codes of shape"):
+            bottleneck.decode(other)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_cast_bottleneck_keeps_the_contract_and_trains(bottleneck: Bottleneck, dtype: torch.dtype) -> None:
+    bottleneck.train()(torch.randn(4, bottleneck.dim, 50))
+    bottleneck.to(dtype)
+    z = torch.randn(3, bottleneck.dim, 7).to(dtype)
+    quantized = bottleneck.eval()(z)
+    assert torch.equal(bottleneck.decode(bottleneck.encode(z)).to(dtype), quantized.latents)
+    bottleneck.train()(z.requires_grad_()).latents.float().sum().backward()
+
+
+def test_losses_and_bits_are_finite_in_training(bottleneck: Bottleneck) -> None:
+    quantized = bottleneck.train()(torch.randn(8, bottleneck.dim, 9))
+    assert quantized.bits.isfinite().all()
+    assert all(value.isfinite() for value in quantized.losses.values())

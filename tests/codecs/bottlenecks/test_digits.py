@@ -68,5 +68,5 @@ def test_gray_changes_the_codes_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("levels", [(), (4096,) * 6])
 def test_codes_beyond_int64_are_refused(levels: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match="2 to 2\\^62 wanted"):
+    with pytest.raises(InputError, match="2 to 2\\^62 codes wanted"):
         Digits(levels)

@@ -111,7 +111,7 @@ def test_ibq_is_its_formula_and_pieces_change_nothing(monkeypatch: pytest.Monkey
     torch.testing.assert_close(quantized.latents, latents)
     sharp = (logits / 0.5).softmax(-1)
     entropy = -(sharp * sharp.log()).sum(-1).mean() + (sharp.mean(0) * sharp.mean(0).log()).sum()
-    torch.testing.assert_close(quantized.losses["entropy"], entropy)
+    torch.testing.assert_close(quantized.losses["sample_entropy"] + quantized.losses["diversity"], entropy)
     mse = nn.functional.mse_loss
     losses = mse(chosen, flat) + mse(hard @ book, flat.detach()) + mse((hard @ book).detach(), flat) + entropy
     ((latents * weights).sum() + losses).backward()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from narrows.codecs import FSQ, LFQ, Gaussian, Nested, Ordered, ResidualFSQ, Rounding
+from narrows.codecs import FSQ, LFQ, VQ, EMACodebook, Gaussian, Nested, Ordered, ResidualFSQ, Rounding
 from narrows.errors import InputError
 
 
@@ -45,7 +45,7 @@ def test_continuous_blocks_have_prefixes_without_codes() -> None:
         bottleneck.encode(z)
     with pytest.raises(InputError, match="give it rounding"):
         bottleneck.decode(torch.zeros(1, 1, 1).long())
-    with pytest.raises(InputError, match="4 blocks asked for, 1 to 3 wanted"):
+    with pytest.raises(InputError, match="blocks=4 given, 1 to 3 wanted"):
         bottleneck.prefix(z, 4)
 
 
@@ -71,6 +71,8 @@ def test_nested_codes_are_the_inner_ones_of_the_outer_latents() -> None:
     assert torch.equal(bottleneck.encode(z), inner.encode(outer(z).latents))
     assert bottleneck.prefixes == (1, 2)
     assert set(bottleneck.train()(z).losses) == {"outer/kl"}
+    with pytest.raises(InputError, match="Linear, FSQ and frozen=False given"):
+        Nested(torch.nn.Linear(4, 4), FSQ(4, (5, 5)))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="outer dim 4 and inner dim 6"):
         Nested(FSQ(4, (5, 5)), inner)
 
@@ -87,3 +89,17 @@ def test_three_deep() -> None:
     deep = Nested(Nested(Gaussian(4, 3), Gaussian(4, 2)), FSQ(4, (5, 3)))
     z = torch.randn(1, 4, 6)
     assert torch.equal(deep.eval().decode(deep.encode(z)), deep(z).latents)
+
+
+def test_a_frozen_outer_bottleneck_does_not_change() -> None:
+    torch.manual_seed(0)
+    outer = VQ(6, EMACodebook(6, 16))
+    outer.train()(torch.randn(2, 6, 50))
+    before = {name: value.clone() for name, value in outer.state_dict().items()}
+    bottleneck = Nested(outer, FSQ(6, (5, 5)), frozen=True).train()
+    z = torch.randn(2, 6, 50, requires_grad=True)
+    bottleneck(z).latents.sum().backward()
+    assert z.grad is not None
+    assert not outer.training
+    assert bottleneck.inner.training
+    assert all(torch.equal(value, before[name]) for name, value in outer.state_dict().items())

@@ -46,7 +46,7 @@ def test_parity_with_vector_quantize_pytorch() -> None:
     mine, (latents, codes, losses) = ours(a), theirs(b)
     assert torch.equal(mine.codes.movedim(1, -1), codes)
     torch.testing.assert_close(mine.latents.movedim(1, 2), latents, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(mine.losses["commitment"], losses.mean())
+    torch.testing.assert_close(mine.losses["commitment"], losses.sum())
     weights = torch.randn_like(latents)
     (mine.latents.movedim(1, 2) * weights).sum().backward()
     (latents * weights).sum().backward()
@@ -116,3 +116,17 @@ def test_impossible_stages_are_refused(stages: list[VQ]) -> None:
 def test_a_prime_codebook_too_large_for_a_table_is_refused() -> None:
     with pytest.raises(InputError, match="product of factors"):
         ResidualVQ(4, 1, 4099).radices  # noqa: B018
+
+
+def test_the_parameters_of_stages_get_their_whole_gradient() -> None:
+    """Against a finite difference, where no code changes."""
+    torch.manual_seed(0)
+    residual = Residual(6, [VQ(6, EMACodebook(3, 16), StraightThrough()) for _ in range(4)], 0.0).eval()
+    z, weights = torch.randn(2, 6, 5), torch.randn(2, 6, 5)
+    (residual(z).latents * weights).sum().backward()
+    bias = residual.stages[3].projection.up_map.bias
+    with torch.no_grad():
+        before = (residual(z).latents * weights).sum()
+        bias[0] += 0.25
+        after = (residual(z).latents * weights).sum()
+    assert bias.grad[0].item() == pytest.approx(((after - before) / 0.25).item(), rel=2e-2)

@@ -58,3 +58,12 @@ def test_a_gpu_finds_the_same_codes() -> None:
     torch.manual_seed(0)
     vectors, book = torch.randn(10_000, 8), torch.randn(8192, 8)
     assert (nearest(vectors.cuda(), book.cuda()).cpu() != nearest(vectors, book)).sum() <= 2
+
+
+@pytest.mark.parametrize("offset", [100.0, 10_000.0])
+def test_far_from_the_origin_the_nearest_is_found_too(offset: float) -> None:
+    """The products of large numbers would drown the distances."""
+    torch.manual_seed(0)
+    vectors, book = torch.randn(2000, 8) + offset, torch.randn(256, 8) + offset
+    exact = torch.cdist(vectors.double(), book.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    assert (nearest(vectors, book) != exact.argmin(1)).float().mean() < 1e-3

@@ -11,5 +11,9 @@ def test_usage_and_perplexity_are_means_over_the_codebooks() -> None:
     assert found["perplexity"].item() == pytest.approx((2 + 1) / 2)
 
 
-def test_a_codebook_too_large_is_not_counted() -> None:
-    assert usage(torch.zeros(1, 1, 3).long(), (2**20,)) == {}
+def test_a_large_codebook_is_counted_as_a_small_one() -> None:
+    codes = torch.tensor([[[5, 5, 70_000, 9]]])
+    found, same = usage(codes, (2**17,)), usage(torch.tensor([[[0, 0, 2, 1]]]), (4,))
+    assert found["usage"].item() == pytest.approx(3 / 2**17)
+    assert found["perplexity"].item() == pytest.approx(same["perplexity"].item())
+    assert usage(codes, ()) == {}
