@@ -56,7 +56,7 @@ class Spectra(nn.Module):
         before, energy, kept = None, self._energy(spectra.shape[1]), torch.is_grad_enabled()
         for _ in range(rounds):
             seen = torch.view_as_real(self(self._signal(spectra, energy)))  # arithmetic of pairs is the faster one
-            onward = torch.lerp if kept else Tensor.lerp_  # in the memory of `before`, where no gradient needs it any more
+            onward = torch.lerp if kept else Tensor.lerp_  # in the memory of `before`, which no gradient needs
             moved = seen if before is None else onward(before, seen, 1 + MOMENTUM)
             real, imaginary = moved.unbind(-1)
             power = torch.addcmul(QUIETEST + real * real, imaginary, imaginary)
