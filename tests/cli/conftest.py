@@ -83,7 +83,9 @@ def start():
     processes = []
 
     def started(*arguments, **options):
-        command = [sys.executable, "-c", "from narrows.cli import main; main()", *map(str, arguments)]
+        heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # no shell has it ignored
+        code = f"{heard}; from narrows.cli import main; main()"
+        command = [sys.executable, "-c", code, *map(str, arguments)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
         processes.append(subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, **pipes))
         return processes[-1]
