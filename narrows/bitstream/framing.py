@@ -54,7 +54,7 @@ class Framing:
         if self.raw:
             length = self.raw.payload_size(positions)
         else:
-            length = cursor.varint(payload_limit(self._coded * positions), f"the length of {what}")
+            length = cursor.varint(payload_limit(self._coded * positions * (1 if self.header.setting is None else 2)), f"the length of {what}")
         payload = cursor.position + CHECKSUM
         if payload + length > len(view):
             raise DamagedStream(f"the stream ends inside {what}; recover() decodes what is left")

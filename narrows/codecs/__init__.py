@@ -5,8 +5,33 @@ Axes: B batch, C channels, T samples, F frames, D latent dim, K codebooks, V cod
 
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
+from narrows.codecs.bottlenecks.channel_groups import ChannelGroups
+from narrows.codecs.bottlenecks.factorized import FactorizedPrior
 from narrows.codecs.bottlenecks.fsq import FSQ
+from narrows.codecs.bottlenecks.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 from narrows.codecs.bottlenecks.residual_vq import ResidualVQ
 from narrows.codecs.codec import Codec, Reconstruction
+from narrows.codecs.image.convolutional import ConvDecoder, ConvEncoder
+from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
+from narrows.codecs.image.shallow import LinearSynthesis, ShallowDecoder
 
-__all__ = ["FSQ", "Bottleneck", "Codec", "FrameDecoder", "FrameEncoder", "Quantized", "Reconstruction", "ResidualVQ"]
+__all__ = [
+    "FSQ",
+    "Bottleneck",
+    "ChannelGroups",
+    "Codec",
+    "ConvDecoder",
+    "ConvEncoder",
+    "FactorizedPrior",
+    "FrameDecoder",
+    "FrameEncoder",
+    "LappedDecoder",
+    "LappedEncoder",
+    "LinearSynthesis",
+    "MeanScaleHyperprior",
+    "Quantized",
+    "Reconstruction",
+    "ResidualVQ",
+    "ScaleHyperprior",
+    "ShallowDecoder",
+]

@@ -16,14 +16,14 @@ class Quantized:
     """What a bottleneck returns.
 
     latents: (B, D, *grid), what the decoder reads.
-    codes:   (B, K, *grid) int64.
+    codes:   (B, K, *grid) int64; None where training adds noise instead of rounding.
     losses:  unweighted scalars for training.
-    bits:    (B,) float32, the nominal rate of each item.
+    bits:    (B,) float32, the rate of each item: nominal for codebooks, estimated for entropy models.
     metrics: detached scalars worth logging.
     """
 
     latents: Tensor
-    codes: Tensor
+    codes: Tensor | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
     bits: Tensor = field(default_factory=lambda: torch.zeros(0))
     metrics: dict[str, Tensor] = field(default_factory=dict)
@@ -56,6 +56,11 @@ class Bottleneck(nn.Module, ABC):
     def radices(self) -> tuple[tuple[int, ...], ...]:
         """How each codebook's index splits into digits for entropy coding, least significant digit first."""
         return tuple(_digits(size) for size in self.codebook_sizes)
+
+    @property
+    def table_sizes(self) -> tuple[int, ...]:
+        """Entries of each frequency table that entropy coding needs: one for each digit, where nothing else is said."""
+        return tuple(radix for digits in self.radices for radix in digits)
 
     @property
     def bits_per_position(self) -> float:
