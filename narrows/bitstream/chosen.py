@@ -1,9 +1,9 @@
 """Entropy coding with tables chosen symbol by symbol (coder 2 of the format).
 
-The model's codebooks are coded in stages of several. For each stage the model names a table for every code, from the
-codes of the stages before. A code of a codebook of V is coded as its distance from V/2, by a table of 2c + 2 entries:
--c .. c, and an escape for what is farther, whose code then follows in full. All symbols of a stage that share a table
-are coded in one call, which is what makes the choice cheap.
+The codes are coded in stages: some codebooks, at some or all positions. For each stage the model names a table for
+every code, from the codes of the stages before. A code of a codebook of V is coded as its distance from V/2, by a table
+of 2c + 2 entries: -c .. c, and an escape for what is farther, whose code then follows in full. All symbols of a stage
+that share a table are coded in one call, which is what makes the choice cheap.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -18,7 +18,8 @@ from narrows.bitstream.rans import exact_model, packed, unpacked
 from narrows.bitstream.tables import Tables, quantize
 from narrows.errors import DamagedStream, InputError
 
-Choices = Generator[NDArray[np.integer], NDArray[np.integer], Any]
+Place = tuple[slice, ...]
+Choices = Generator[tuple[Place, NDArray[np.integer]], NDArray[np.integer], Any]
 Choose = Callable[[tuple[int, int, int], int], Choices]
 
 
@@ -26,7 +27,7 @@ Choose = Callable[[tuple[int, int, int], int], Choices]
 class Prior:
     """Tables with what chooses among them: a generator that is given the shape (C, H, W) of the grid and the setting.
 
-    It yields for the next k codebooks the index of each code's table (C, k, H, W), and is sent the codes of that shape.
+    It yields a place in the codes (C, K, H, W) and the index of each table there, and is sent the codes at that place.
     """
 
     tables: Tables
@@ -60,10 +61,10 @@ class ChosenCoder:
 
     def pieces(self, codes: NDArray[np.integer]) -> Iterator[Piece]:
         """What is coded, in the order of decoding; the table -1 gives all codes of a stage that are escaped."""
-        choices, book = self._choices(codes.shape), 0
-        tables = next(choices)
+        choices = self._choices(codes.shape)
+        place, tables = next(choices)
         while True:
-            part = codes[:, book : book + tables.shape[1]]
+            part = codes[place]
             if part.shape != tables.shape:
                 raise InputError(f"codes of shape {codes.shape} given, the model codes {tables.shape} next")
             order, counts = _grouped(tables, len(self._models))
@@ -75,9 +76,8 @@ class ChosenCoder:
             escaped = flat[symbols == 2 * reach + 1]
             if len(escaped):
                 yield Piece(-1, escaped)
-            book += tables.shape[1]
             try:
-                tables = choices.send(part)
+                place, tables = choices.send(part)
             except StopIteration:
                 return
 
@@ -88,9 +88,9 @@ class ChosenCoder:
     def decompress_with(self, payload: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.int16], Any]:
         """The same, and what the model made of the codes on the way."""
         coder = unpacked(payload)
-        codes, book = np.empty(shape, np.int16), 0
+        codes = np.empty(shape, np.int16)
         choices = self._choices(shape)
-        tables = next(choices)
+        place, tables = next(choices)
         while True:
             order, counts = _grouped(tables, len(self._models))
             flat = np.empty(tables.size, np.int32)
@@ -101,13 +101,12 @@ class ChosenCoder:
             flat += self.size // 2 - reach
             if count := int(escaped.sum()):
                 flat[escaped] = coder.decode(self._flat, count)
-            part = np.empty(tables.size, np.int16)
-            part[order] = flat
-            part = part.reshape(tables.shape)
-            codes[:, book : book + tables.shape[1]] = part
-            book += tables.shape[1]
+            sorted_back = np.empty(tables.size, np.int16)
+            sorted_back[order] = flat
+            part = sorted_back.reshape(tables.shape)
+            codes[place] = part
             try:
-                tables = choices.send(part)
+                place, tables = choices.send(part)
             except StopIteration as end:
                 if not coder.is_empty():
                     raise DamagedStream("a payload holds more than its symbols; the stream is damaged") from None

@@ -52,13 +52,14 @@ def encode(
             if raw:
                 loaded[name].tables = None  # the rates on offer are then those of raw codes, too
         tokenizer = loaded[name]
-        act = sound if isinstance(tokenizer, AudioTokenizer) else picture
-        return f"{source} → {target}  {act(tokenizer, source, target)}"  # type: ignore[operator]
+        if isinstance(tokenizer, AudioTokenizer):
+            return f"{source} → {target}  {sound(tokenizer, source, target)}"
+        return f"{source} → {target}  {picture(tokenizer, source, target)}"
 
     def sound(tokenizer: AudioTokenizer, source: Path, target: Path) -> str:
         codebooks = None if bitrate is None else tokenizer.codebooks_for(bitrate * 1000)
         watch = Stopwatch()
-        info = audio.probe(source)  # first, so that an input that is none is told before a result that cannot be written
+        info = audio.probe(source)  # first: an input that is none is told before a result that cannot be written
         with written_beside(target, overwrite=force) as file:
             data = tokenizer.compress(tokenizer.encode_file(source, codebooks))
             file.write(data)

@@ -25,8 +25,9 @@ def plan(
 ) -> list[Job]:
     """Input files (files, folders, globs) with the place of each result.
 
-    wanted: suffixes looked for in folders. suffix: of the results, or what tells it of an input. out: a file for a single input, else a folder;
-    results of a folder keep their places below it. Without `out` a result lies beside its input.
+    wanted: suffixes looked for in folders. suffix: of the results, or what tells it of an input. out: a file for a
+    single input, else a folder; results of a folder keep their places below it. Without `out` a result lies beside its
+    input.
     Raises InputError where there is no input, for two inputs with one result and for a result in place of an input.
     """
     found = [pair for given in inputs for pair in _expand(given, wanted)]

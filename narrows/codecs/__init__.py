@@ -5,7 +5,7 @@ Axes: B batch, C channels, T samples, F frames, D latent dim, K codebooks, V cod
 
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.channel_groups import ChannelGroups
+from narrows.codecs.bottlenecks.context_groups import ContextGroups
 from narrows.codecs.bottlenecks.factorized import FactorizedPrior
 from narrows.codecs.bottlenecks.fsq import FSQ
 from narrows.codecs.bottlenecks.hyperprior import MeanScaleHyperprior, ScaleHyperprior
@@ -18,8 +18,8 @@ from narrows.codecs.image.shallow import LinearSynthesis, ShallowDecoder
 __all__ = [
     "FSQ",
     "Bottleneck",
-    "ChannelGroups",
     "Codec",
+    "ContextGroups",
     "ConvDecoder",
     "ConvEncoder",
     "FactorizedPrior",

@@ -12,6 +12,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
+from narrows.codecs.bottlenecks.entropy_model import EntropyModel
 from narrows.errors import InputError
 from narrows.parts import part
 
@@ -64,15 +65,21 @@ class Codec(nn.Module):
     def forward(self, x: Tensor, quality: Tensor | int | None = None) -> Reconstruction:
         """Signal (B, C, *signal) to its Reconstruction."""
         z = self.encoder(x)
-        quantized = self.bottleneck(z) if quality is None else self.bottleneck(z, quality)
+        quantized = self.bottleneck(z) if quality is None else self._model(z, quality)
         return Reconstruction(self.decoder(quantized.latents), quantized)
 
     def encode(self, x: Tensor, quality: int | None = None) -> Tensor:
         """Signal (B, C, *signal) to codes (B, K, *grid)."""
         z = self.encoder(x)
-        return self.bottleneck.encode(z) if quality is None else self.bottleneck.encode(z, quality)
+        return self.bottleneck.encode(z) if quality is None else self._model.encode(z, quality)
 
     def decode(self, codes: Tensor, quality: int | None = None) -> Tensor:
         """Codes (B, k, *grid), the first k codebooks, to signal (B, C, *signal)."""
-        latents = self.bottleneck.decode(codes) if quality is None else self.bottleneck.decode(codes, quality)
+        latents = self.bottleneck.decode(codes) if quality is None else self._model.decode(codes, quality)
         return self.decoder(latents)
+
+    @property
+    def _model(self) -> EntropyModel:
+        if not isinstance(self.bottleneck, EntropyModel):
+            raise InputError(f"a quality given; {type(self.bottleneck).__name__} has no qualities, leave it out")
+        return self.bottleneck

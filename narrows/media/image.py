@@ -1,7 +1,7 @@
 """Files of pictures: what is in one, its pixels, and writing.
 
-Reading gives 8 bits a channel, grey or RGB in sRGB, upright: an EXIF orientation is applied, an ICC profile is converted
-to sRGB, CMYK becomes RGB, palettes are resolved, 16 bits are rounded to 8, of an animation the first frame is taken.
+Reading gives 8 bits a channel, grey or RGB in sRGB, upright: an EXIF orientation is applied, an ICC profile converted,
+CMYK becomes RGB, palettes are resolved, 16 bits are rounded to 8, of an animation the first frame is taken.
 Transparency is refused, unless nothing is transparent: a codec of three channels cannot keep it.
 
 >>> from narrows.media import image
@@ -90,8 +90,8 @@ def read(path: StrPath) -> Pixels:
 def write(path: StrPath, pixels: Pixels, *, overwrite: bool = False) -> None:
     """Write pixels (H, W, C) uint8, C 1 or 3, as the kind of file that the suffix names.
 
-    Lossless where the kind can be (PNG, WebP, TIFF, BMP), at high quality else. Raises InputError for other pixels or an
-    unknown suffix, and MediaError where the file cannot be written.
+    Lossless where the kind can be (PNG, WebP, TIFF, BMP), at high quality else. Raises InputError for other pixels or
+    an unknown suffix, and MediaError where the file cannot be written.
     """
     suffix = "." + str(path).rsplit(".", 1)[-1].lower()
     if suffix not in _SETTINGS:

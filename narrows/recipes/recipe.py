@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -11,6 +12,10 @@ from narrows.checkpoints.folder import check_name
 from narrows.codecs.checks import check_share
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
+from narrows.recipes.made_up import made_up_vowels
+
+if TYPE_CHECKING:
+    from narrows.recipes.descent import Descent
 
 
 def _check_least(least: float, **values: float) -> None:
@@ -132,11 +137,18 @@ class Recipe:
     def __post_init__(self) -> None:
         check_name(self.name)
 
-    def smoke(self) -> "Recipe":
-        """The same run cut down to seconds: every part of it is passed through once, nothing is learned."""
+    def training(self) -> "Descent":
+        """The run as a Lightning module."""
+        from narrows.recipes.training import Training
+
+        return Training(self)
+
+    def smoke(self, folder: Path) -> "Recipe":
+        """The same run cut down to seconds, on made-up vowels that are written to `folder`: nothing is learned."""
+        made_up_vowels(folder, self.sample_rate)
         return replace(
             self,
-            data=replace(self.data, seconds=0.5, batch=2, workers=0),
+            data=replace(self.data, train=folder, valid=folder, seconds=0.5, batch=2, workers=0),
             schedule=replace(self.schedule, steps=6, rise=2, validate_every=3, signal=2),
             adversary=replace(self.adversary, start=3),
         )

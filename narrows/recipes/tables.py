@@ -9,7 +9,7 @@ from narrows.bitstream.chosen import ChosenCoder
 from narrows.bitstream.tables import quantize
 from narrows.codecs.bottlenecks.base import LARGEST_DIGIT
 from narrows.codecs.bottlenecks.entropy_model import LEVELS, EntropyModel, scales
-from narrows.codecs.bottlenecks.hyperprior import Hyperprior
+from narrows.codecs.bottlenecks.factorized import FactorizedPrior
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.recipes.pictures import Pictures
@@ -24,7 +24,8 @@ def fit_chosen(codec: Codec, pictures: Pictures, count: int) -> Tables:
     model = codec.bottleneck
     if not isinstance(model, EntropyModel):
         raise InputError(f"a codec with {type(model).__name__} given, one with an entropy model wanted")
-    assumed = [_assumed(index, size, isinstance(model, Hyperprior)) for index, size in enumerate(model.table_sizes)]
+    has_scales = not isinstance(model, FactorizedPrior)
+    assumed = [_assumed(index, size, has_scales) for index, size in enumerate(model.table_sizes)]
     seen = [PRIOR_COUNT * table for table in assumed]
     uniform = Tables(tuple(quantize(table) for table in assumed))
     tokenizer = ImageTokenizer(codec)

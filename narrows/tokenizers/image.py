@@ -109,21 +109,19 @@ class ImageTokenizer(Tokenizer):
 
         Raises WrongModel for tokens of another model, InputError for codes that do not fit their extent.
         """
-        return torch.from_numpy(self.pixels(tokens, torch.float32)).contiguous()
+        self.check_model(tokens.model, tokens.fingerprint)
+        return self._decode(self._latents(tokens), self._extent(tokens), torch.float32)
 
-    def pixels(self, tokens: Tokens, dtype: torch.dtype = torch.uint8) -> NDArray[np.generic]:
+    def pixels(self, tokens: Tokens) -> Pixels:
         """Tokens to an image (C, H, W), 8 bits a channel."""
         self.check_model(tokens.model, tokens.fingerprint)
-        return self._decode(self._latents(tokens), self._extent(tokens), dtype)
+        return self._decode(self._latents(tokens), self._extent(tokens), torch.uint8).numpy()
 
     @torch.inference_mode()
     def open(self, data: bytes) -> tuple[Tokens, Pixels]:
         """An .nrw stream to its Tokens and pixels (C, H, W), in one go: tables are chosen once for both."""
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())
-        tokens_of = lambda codes: Tokens(  # noqa: E731
-            torch.from_numpy(codes), header.radices, header.extent, header.model, self.fingerprint, header.setting
-        )
         if self.model is None:
             tokens = self.decompress(data)
             return tokens, self.pixels(tokens)
@@ -134,8 +132,11 @@ class ImageTokenizer(Tokenizer):
         for chunk in reader:
             codes[:, :, chunk.start : chunk.stop] = chunk.codes
             latents[:, chunk.start : chunk.stop] = chunk.made[0]
-        tokens = tokens_of(codes)
-        return tokens, self._decode(latents, self._extent(tokens), torch.uint8)
+        fingerprint = header.fingerprint.hex()
+        tokens = Tokens(
+            torch.from_numpy(codes), header.radices, header.extent, header.model, fingerprint, header.setting
+        )
+        return tokens, self._decode(latents, self._extent(tokens), torch.uint8).numpy()
 
     def tables_for(self, codes: Tensor) -> Tables:
         """Frequency tables for entropy coding, fitted on codes (1, K, H, W) of training data."""
@@ -185,7 +186,7 @@ class ImageTokenizer(Tokenizer):
             return torch.cat([model.decode(band.long(), tokens.setting)[0].cpu() for band in bands], 1)
 
     @torch.inference_mode()
-    def _decode(self, latents: Tensor, extent: ImageExtent, dtype: torch.dtype) -> NDArray[np.generic]:
+    def _decode(self, latents: Tensor, extent: ImageExtent, dtype: torch.dtype) -> Tensor:
         """Latents (D, H, W) to an image (C, height, width)."""
         stride, decoder = self.codec.stride, self.codec.decoder
         out = torch.empty(extent.channels, extent.height, extent.width, dtype=dtype)
@@ -201,7 +202,7 @@ class ImageTokenizer(Tokenizer):
                     x = ((x + 1) * TOP).round()
                 place = out[:, rows.first * stride : rows.last * stride, columns.first * stride : columns.last * stride]
                 place.copy_(x[:, : place.shape[1], : place.shape[2]])
-        return out.numpy()
+        return out
 
     def _grid(self, extent: ImageExtent) -> tuple[int, int]:
         """Positions that an image takes: whole blocks."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from narrows.codecs.bottlenecks.base import LARGEST_DIGIT, Bottleneck, Quantized
 from narrows.codecs.layers.density import LEAST, at_least
@@ -31,13 +31,19 @@ FREE_REACH = 31  # the same, in symbols, where a table is not of a scale but of 
 
 @dataclass(frozen=True)
 class Stage:
-    """Symbols to be coded (B, c, h, w): the mean that is subtracted before rounding, and the index of each table."""
+    """Symbols to be coded (B, c, h, w): the mean that is subtracted before rounding, and the index of each table.
+
+    place: which of the codes (B, K, h, w) they are. side: a square of so many codes a side is one position of them.
+    """
 
     mean: Tensor
     tables: Tensor
+    place: tuple[slice, slice, slice, slice]
+    side: int = 1
 
 
 Stages = Generator[Stage, Tensor, Tensor]  # yields stages, is sent their symbols, returns latents
+Choices = Generator[tuple[tuple[slice, ...], NDArray[np.int64]], NDArray[Any], Tensor]
 
 
 class EntropyModel(Bottleneck):
@@ -102,17 +108,15 @@ class EntropyModel(Bottleneck):
         next(stages)
         return _sent(stages, self.unfold((codes - ZERO).double()))
 
-    def choose(self, shape: tuple[int, int, int], quality: int) -> Generator[NDArray[np.int64], NDArray[Any], Tensor]:
-        """`stages` as the entropy coder sees them: yields tables (B, k, h, w), is sent the codes, returns latents."""
+    def choose(self, shape: tuple[int, int, int], quality: int) -> Choices:
+        """`stages` for the entropy coder: yields places and the tables there, is sent the codes, returns latents."""
         stages = self.stages(shape, self._number(quality))
-        stage, first = next(stages), True
+        stage = next(stages)
         while True:
-            side = self.multiple if first else 1
-            codes = yield (_shuffled(stage.tables, side)).cpu().numpy()
+            codes = yield stage.place, nn.functional.pixel_shuffle(stage.tables, stage.side).cpu().numpy()
             symbols = torch.from_numpy(np.ascontiguousarray(codes)).to(stage.tables.device).double() - ZERO
-            first = False
             try:
-                stage = stages.send(_unshuffled(symbols, side))
+                stage = stages.send(nn.functional.pixel_unshuffle(symbols, stage.side))
             except StopIteration as end:
                 return end.value
 
@@ -163,22 +167,24 @@ def normal_bits(error: Tensor, scale: Tensor) -> Tensor:
     return -at_least(p, LEAST).log2()
 
 
+def rounded(x: Tensor) -> Tensor:
+    """Integers nearest to x, with the gradient of x (straight-through)."""
+    return x + (x.round() - x).detach()
+
+
+def noisy(x: Tensor) -> Tensor:
+    """x with uniform noise as wide as a rounding step."""
+    return x + torch.rand_like(x) - 0.5
+
+
 def _sent(stages: Stages, parts: Iterable[Tensor]) -> Tensor:
     try:
         for symbols in parts:
             stages.send(symbols)
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+        return end.value
     raise AssertionError("a stage was not coded")
 
 
 def _shape(x: Tensor) -> tuple[int, int, int]:
     return len(x), x.shape[2], x.shape[3]
-
-
-def _shuffled(x: Tensor, side: int) -> Tensor:
-    return x if side == 1 else torch.nn.functional.pixel_shuffle(x, side)
-
-
-def _unshuffled(x: Tensor, side: int) -> Tensor:
-    return x if side == 1 else torch.nn.functional.pixel_unshuffle(x, side)

@@ -55,9 +55,13 @@ class FactorizedPrior(EntropyModel):
         return -self.density(symbols).log2().flatten(1).sum(1)
 
 
-def free_stage(density: Density, shape: tuple[int, int, int], first: int) -> Stage:
-    """Symbols (B, C, h, w) without a mean, channel c with the table first + c."""
+def free_stage(density: Density, shape: tuple[int, int, int], first: int, side: int = 1) -> Stage:
+    """Symbols (B, C, h, w) without a mean, channel c with the table first + c; the first of all codes.
+
+    side: a square of so many codes a side is one position of them.
+    """
     batch, height, width = shape
     device = next(density.parameters()).device
     channels = torch.arange(first, first + density.channels, device=device).view(1, -1, 1, 1)
-    return Stage(torch.zeros((), device=device), channels.expand(batch, -1, height, width))
+    place = (slice(None), slice(0, density.channels // side**2), slice(None), slice(None))
+    return Stage(torch.zeros((), device=device), channels.expand(batch, -1, height, width), place, side)

@@ -1,8 +1,10 @@
-"""The convolutional transforms of learned image compression (Ballé et al., arXiv 1802.01436; Minnen et al., 1809.02736).
+"""The convolutional transforms of learned image compression (Ballé et al., arXiv 1802.01436).
 
-    (B, 3, H, W) ─ 5 × 5, stride 2, GDN ─ 5 × 5, stride 2, GDN ─ 5 × 5, stride 2, GDN ─ 5 × 5, stride 2 ─▶ (B, D, h, w)
-    (B, D, h, w) ─ the same with transposed convolutions and inverse GDN ───────────────────────────────▶ (B, 3, H, W)
+(B, 3, H, W) ─ 5 × 5, stride 2, GDN ─ 5 × 5, stride 2, GDN ─ 5 × 5, stride 2, GDN ─ 5 × 5, stride 2 ─▶ (B, D, h, w)
+(B, D, h, w) ─ the same with transposed convolutions and inverse GDN ───────────────────────────────▶ (B, 3, H, W)
 """
+
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -16,7 +18,10 @@ STRIDE = 16
 
 @part("conv-encoder")
 class ConvEncoder(nn.Module):
-    """Images (B, 3, H, W) in [-1, 1], sides multiples of 16, to latents (B, dim, H/16, W/16). width: channels inside."""
+    """Images (B, 3, H, W) in [-1, 1], sides multiples of 16, to latents (B, dim, H/16, W/16).
+
+    width: channels inside.
+    """
 
     reach = 2  # 2 + 4 + 8 + 16 pixels to each side
 
@@ -25,7 +30,7 @@ class ConvEncoder(nn.Module):
         check_whole(1, MOST, dim=dim, width=width)
         self.dim, self.stride = dim, STRIDE
         sizes = (3, width, width, width, dim)
-        convs = [nn.Conv2d(a, b, 5, stride=2, padding=2) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+        convs = [nn.Conv2d(a, b, 5, stride=2, padding=2) for a, b in pairwise(sizes)]
         self.layers = nn.Sequential(convs[0], GDN(width), convs[1], GDN(width), convs[2], GDN(width), convs[3])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,10 +52,7 @@ class ConvDecoder(nn.Module):
         check_whole(1, MOST, dim=dim, width=width)
         self.dim, self.stride = dim, STRIDE
         sizes = (dim, width, width, width, 3)
-        convs = [
-            nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1)
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        ]
+        convs = [nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1) for a, b in pairwise(sizes)]
         norms = [GDN(width, inverse=True) for _ in range(3)]
         self.layers = nn.Sequential(convs[0], norms[0], convs[1], norms[1], convs[2], norms[2], convs[3])
 

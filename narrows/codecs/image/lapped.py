@@ -66,7 +66,12 @@ class LappedEncoder(nn.Module):
             raise InputError(f"images of shape {tuple(x.shape)} given, (B, 3, H, W) with multiples of {STRIDE} wanted")
         fine = nn.functional.gelu(self.fine(nn.functional.pixel_unshuffle(x, HALF)))
         h = self.blocks(self.fold(nn.functional.pixel_unshuffle(fine, STRIDE // HALF)))
-        return self.straight(mirrored(x, LAP)) + self.out(nn.functional.gelu(h))
+        return self.linear(x) + self.out(nn.functional.gelu(h))
+
+    def linear(self, x: Tensor) -> Tensor:
+        """The straight path alone."""
+        out: Tensor = self.straight(mirrored(x, LAP))
+        return out
 
 
 @part("lapped-decoder")
@@ -101,7 +106,7 @@ class LappedDecoder(nn.Module):
         return self.straight(self._surrounded(z)) + nn.functional.pixel_shuffle(correction, HALF)
 
     def _surrounded(self, z: Tensor) -> Tensor:
-        """One more position on each side: a mirrored block has the latents of the block, times the component's parity."""
+        """One more position on each side: a mirrored block has the block's latents, times each component's parity."""
         z = torch.cat((z[..., :1] * self.sideways, z, z[..., -1:] * self.sideways), 3)
         return torch.cat((z[..., :1, :] * self.upright, z, z[..., -1:, :] * self.upright), 2)
 

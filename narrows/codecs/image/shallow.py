@@ -1,8 +1,8 @@
 """Shallow synthesis transforms (Yang and Mandt, arXiv 2304.06244): decoders of one or two layers, as cheap as JPEG's.
 
-    one layer     z ─ 18 × 18, stride 16 ─▶ image
-    two layers    z ─┬─ 13 × 13, stride 8, inverse GDN ─┐
-                     └─ 13 × 13, stride 8 ──────────────┴─ + ─ 5 × 5, stride 2 ─▶ image
+one layer     z ─ 18 × 18, stride 16 ─▶ image
+two layers    z ─┬─ 13 × 13, stride 8, inverse GDN ─┐
+                 └─ 13 × 13, stride 8 ──────────────┴─ + ─ 5 × 5, stride 2 ─▶ image
 """
 
 from torch import Tensor, nn

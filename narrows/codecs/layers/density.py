@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class Density(nn.Module):
         sizes = (1, *widths, 1)
         share = spread ** (1 / (len(sizes) - 1))
         self.matrices, self.biases, self.factors = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
-        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+        for before, after in pairwise(sizes):
             start = math.log(math.expm1(1 / share / after))
             self.matrices.append(nn.Parameter(torch.full((channels, after, before), start)))
             self.biases.append(nn.Parameter(torch.rand(channels, after, 1) - 0.5))

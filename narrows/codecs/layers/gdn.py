@@ -1,4 +1,4 @@
-"""Generalized divisive normalization (Ballé et al., arXiv 1511.06281): each channel divided by a norm of all channels."""
+"""Generalized divisive normalization (Ballé et al., arXiv 1511.06281): each channel over a norm of all."""
 
 import torch
 from torch import Tensor, nn
