@@ -39,7 +39,23 @@ def test_every_part_is_built_from_its_defaults(name: str) -> None:
 
 
 def test_the_list_of_parts_is_known() -> None:
-    assert names() == ["codec", "frame-decoder", "frame-encoder", "fsq", "residual-vq"]
+    assert names() == [
+        "codec",
+        "context-groups",
+        "conv-decoder",
+        "conv-encoder",
+        "factorized-prior",
+        "frame-decoder",
+        "frame-encoder",
+        "fsq",
+        "lapped-decoder",
+        "lapped-encoder",
+        "linear-synthesis",
+        "mean-scale-hyperprior",
+        "residual-vq",
+        "scale-hyperprior",
+        "shallow-decoder",
+    ]
 
 
 @pytest.mark.parametrize(

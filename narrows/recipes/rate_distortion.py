@@ -33,11 +33,10 @@ class RateDistortion(Descent):
 
     def __init__(self, recipe: ImageRecipe) -> None:
         super().__init__(recipe.codec, recipe.schedule)
-        if not isinstance(recipe.codec.bottleneck, ContextGroups) or not isinstance(
-            recipe.codec.encoder, LappedEncoder
-        ):
+        encoder, model = recipe.codec.encoder, recipe.codec.bottleneck
+        if not isinstance(model, ContextGroups) or not isinstance(encoder, LappedEncoder):
             raise InputError("a codec without lapped-encoder or context-groups given, both wanted")
-        self.recipe, self.model = recipe, recipe.codec.bottleneck
+        self.recipe, self.model, self._linear = recipe, model, encoder.linear
         self.register_buffer("lambdas", torch.tensor(recipe.lambdas), persistent=False)
         self._pictures, self._valid = Pictures(recipe.data.train), Pictures(recipe.data.valid)
 
@@ -86,7 +85,7 @@ class RateDistortion(Descent):
         quality = share * (self.model.qualities - 1)
         learning = step < self.recipe.linear  # the entropy model alone
         with torch.set_grad_enabled(not learning):
-            z = self.linear(x) if learning else self.codec.encoder(x)
+            z = self._linear(x) if learning else self.codec.encoder(x)
         quantized = self.model(z, quality)
         bits = quantized.bits / pixels
         if learning:

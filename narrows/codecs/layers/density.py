@@ -49,15 +49,15 @@ class Density(nn.Module):
             start = math.log(math.expm1(1 / share / after))
             self.matrices.append(nn.Parameter(torch.full((channels, after, before), start)))
             self.biases.append(nn.Parameter(torch.rand(channels, after, 1) - 0.5))
-            self.factors.append(nn.Parameter(torch.zeros(channels, after, 1)))
+            if len(self.matrices) < len(sizes) - 1:
+                self.factors.append(nn.Parameter(torch.zeros(channels, after, 1)))
 
     def logits(self, x: Tensor) -> Tensor:
         """Values (C, 1, N) to logits of their cumulative probability, the same shape."""
-        for index, (matrix, bias, factor) in enumerate(zip(self.matrices, self.biases, self.factors, strict=True)):
+        for matrix, bias, factor in zip(self.matrices, self.biases, self.factors, strict=False):
             x = nn.functional.softplus(matrix) @ x + bias
-            if index < len(self.matrices) - 1:
-                x = x + factor.tanh() * x.tanh()
-        return x
+            x = x + factor.tanh() * x.tanh()
+        return nn.functional.softplus(self.matrices[-1]) @ x + self.biases[-1]
 
     def forward(self, x: Tensor) -> Tensor:
         """Values (B, C, *grid) to the probability of [x - 1/2, x + 1/2], the same shape."""
