@@ -83,7 +83,7 @@ def read(path: StrPath) -> Pixels:
             picture = _of_wide(picture)
         if profile and not grey:
             picture = _to_srgb(picture, profile)
-        pixels = np.asarray(picture.convert("L" if grey else "RGB"))
+        pixels = np.array(picture.convert("L" if grey else "RGB"))
     return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1))
 
 
