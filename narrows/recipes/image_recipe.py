@@ -61,12 +61,16 @@ class ImageRecipe:
 
         return RateDistortion(self)
 
-    def smoke(self, folder: Path) -> "ImageRecipe":
-        """The same run cut down to seconds, on made-up pictures that are written to `folder`: nothing is learned."""
+    def on_made_up_data(self, folder: Path) -> "ImageRecipe":
+        """The same run on made-up pictures that are written to `folder`."""
         made_up_pictures(folder)
+        return replace(self, data=replace(self.data, train=folder, valid=folder))
+
+    def smoke(self) -> "ImageRecipe":
+        """The same run cut down to seconds: every part of it is passed through once, nothing is learned."""
         return replace(
             self,
-            data=replace(self.data, train=folder, valid=folder, side=64, batch=2, workers=0),
+            data=replace(self.data, side=64, batch=2, workers=0),
             linear=2,
             schedule=replace(self.schedule, steps=4, rise=2, validate_every=2),
         )

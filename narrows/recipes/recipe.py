@@ -143,12 +143,16 @@ class Recipe:
 
         return Training(self)
 
-    def smoke(self, folder: Path) -> "Recipe":
-        """The same run cut down to seconds, on made-up vowels that are written to `folder`: nothing is learned."""
+    def on_made_up_data(self, folder: Path) -> "Recipe":
+        """The same run on made-up vowels that are written to `folder`."""
         made_up_vowels(folder, self.sample_rate)
+        return replace(self, data=replace(self.data, train=folder, valid=folder))
+
+    def smoke(self) -> "Recipe":
+        """The same run cut down to seconds: every part of it is passed through once, nothing is learned."""
         return replace(
             self,
-            data=replace(self.data, train=folder, valid=folder, seconds=0.5, batch=2, workers=0),
+            data=replace(self.data, seconds=0.5, batch=2, workers=0),
             schedule=replace(self.schedule, steps=6, rise=2, validate_every=3, signal=2),
             adversary=replace(self.adversary, start=3),
         )

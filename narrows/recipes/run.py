@@ -38,7 +38,7 @@ def run(recipe: Recipe | ImageRecipe, out: str | Path, init: str | None = None, 
     out = Path(out) / "smoke" if smoke else Path(out)
     if smoke:
         shutil.rmtree(out, ignore_errors=True)
-        recipe = recipe.smoke(out / "data")
+        recipe = recipe.smoke().on_made_up_data(out / "data")
     out.mkdir(parents=True, exist_ok=True)
     resumed = out / "last.ckpt"
     if resumed.exists() and init is not None:
