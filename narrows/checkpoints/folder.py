@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from narrows import codecs  # registers every part that a config may name  # noqa: F401
-from narrows.bitstream import Tables, stream_sizes
+from narrows.bitstream import Tables
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, ModelError, NarrowsError
 from narrows.media.atomic import write_bytes
@@ -38,7 +38,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A codec as loaded from a folder. fingerprint: 16 hexadecimal digits over config and weights."""
+    """A codec as loaded from a folder. fingerprint: 16 hexadecimal digits over config and weights.
+
+    sample_rate: in Hz, of audio; 0 for other media.
+    """
 
     name: str
     medium: str
@@ -48,16 +51,18 @@ class Checkpoint:
     fingerprint: str
 
 
-def save(folder: str | Path, codec: Codec, name: str, sample_rate: int, tables: Tables | None = None) -> None:
-    """Write a codec as a checkpoint folder for audio at `sample_rate` Hz; weights are stored in half precision.
+def save(folder: str | Path, codec: Codec, name: str, sample_rate: int = 0, tables: Tables | None = None) -> None:
+    """Write a codec as a checkpoint folder, for audio at `sample_rate` Hz or, without one, for images.
+
+    Weights are stored in half precision.
 
     Raises InputError for a name or rate that `read` would refuse, and for weights too large for half precision.
     """
     check_name(name)
-    if fault := rate_fault(sample_rate):
+    if sample_rate and (fault := rate_fault(sample_rate)):
         raise InputError(f"the codec has {fault}")
-    folder = Path(folder)
-    config = {"format": FORMAT, "name": name, "medium": "audio", "sample_rate": sample_rate, "codec": spec(codec)}
+    folder, medium = Path(folder), "audio" if sample_rate else "image"
+    config = {"format": FORMAT, "name": name, "medium": medium, "sample_rate": sample_rate, "codec": spec(codec)}
     weights = {key: _half(key, tensor) for key, tensor in codec.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tables.safetensors").unlink(missing_ok=True)  # those of other weights
@@ -142,7 +147,7 @@ def _config(path: Path) -> dict[str, Any]:
         check_name(config["name"])
     except InputError as error:
         raise ModelError(f"{path}: {error}") from error
-    if fault := rate_fault(config["sample_rate"]):
+    if config["medium"] == "audio" and (fault := rate_fault(config["sample_rate"])):
         raise ModelError(f"{path} has {fault}")
     if config["format"] > FORMAT:
         raise ModelError(f"{path} has format {config['format']}, this version reads up to {FORMAT}; upgrade narrows")
@@ -192,7 +197,7 @@ def _tables(path: Path, codec: Codec) -> Tables | None:
         tables = Tables.from_arrays(load_arrays(path))
     except (SafetensorError, OSError, NarrowsError) as error:
         raise ModelError(f"{path} cannot be read: {error}; fetch the checkpoint again") from error
-    wanted = stream_sizes(codec.bottleneck.radices)
+    wanted = codec.bottleneck.table_sizes
     if tables.sizes != wanted:
         raise ModelError(
             f"{path} has alphabets of {tables.sizes}, the codec makes {wanted}; fetch the checkpoint again"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-RECIPES = ("speech",)
+RECIPES = ("speech", "image")
 
 
 def train(

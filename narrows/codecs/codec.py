@@ -12,6 +12,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
+from narrows.codecs.bottlenecks.entropy_model import EntropyModel
 from narrows.errors import InputError
 from narrows.parts import part
 
@@ -40,7 +41,10 @@ class Reconstruction:
 
 @part("codec")
 class Codec(nn.Module):
-    """x (B, C, *signal) ⇄ codes (B, K, *grid); signal axes are multiples of `stride`."""
+    """x (B, C, *signal) ⇄ codes (B, K, *grid); signal axes are multiples of `stride`.
+
+    quality: of a bottleneck that serves several (an EntropyModel): one for the batch, or in training one an item.
+    """
 
     def __init__(self, encoder: Coder, bottleneck: Bottleneck, decoder: Coder) -> None:
         super().__init__()
@@ -58,15 +62,24 @@ class Codec(nn.Module):
         """Signal samples at one position of the grid."""
         return self.encoder.stride
 
-    def forward(self, x: Tensor) -> Reconstruction:
+    def forward(self, x: Tensor, quality: Tensor | int | None = None) -> Reconstruction:
         """Signal (B, C, *signal) to its Reconstruction."""
-        quantized = self.bottleneck(self.encoder(x))
+        z = self.encoder(x)
+        quantized = self.bottleneck(z) if quality is None else self._model(z, quality)
         return Reconstruction(self.decoder(quantized.latents), quantized)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, quality: int | None = None) -> Tensor:
         """Signal (B, C, *signal) to codes (B, K, *grid)."""
-        return self.bottleneck.encode(self.encoder(x))
+        z = self.encoder(x)
+        return self.bottleneck.encode(z) if quality is None else self._model.encode(z, quality)
 
-    def decode(self, codes: Tensor) -> Tensor:
+    def decode(self, codes: Tensor, quality: int | None = None) -> Tensor:
         """Codes (B, k, *grid), the first k codebooks, to signal (B, C, *signal)."""
-        return self.decoder(self.bottleneck.decode(codes))
+        latents = self.bottleneck.decode(codes) if quality is None else self._model.decode(codes, quality)
+        return self.decoder(latents)
+
+    @property
+    def _model(self) -> EntropyModel:
+        if not isinstance(self.bottleneck, EntropyModel):
+            raise InputError(f"a quality given; {type(self.bottleneck).__name__} has no qualities, leave it out")
+        return self.bottleneck

@@ -4,46 +4,43 @@ x ──▶ codec ──▶ y ──▶ losses(y, x) + bottleneck's losses + wha
                 └──▶ discriminators(x), discriminators(y) ──▶ discriminators' weights
 """
 
-import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from narrows.bitstream.tables import Tables
+from narrows.checkpoints import folder
 from narrows.errors import InputError
 from narrows.recipes.data import Crops, Recordings
+from narrows.recipes.descent import Descent
 from narrows.recipes.losses.adversarial import discriminator_loss, feature_loss, generator_loss
 from narrows.recipes.recipe import AdamW, Recipe
 from narrows.recipes.scores import speech_scores
+from narrows.recipes.start import start_linear
+from narrows.tokenizers.audio import AudioTokenizer
 
-LARGEST_GRADIENT = 1.0  # norm to which the gradients are cut
+TABLE_SECONDS = 4 * 3600  # of training data that the frequency tables are fitted on
 
 
-class Training(lightning.LightningModule):
-    """A recipe as a Lightning module. `average`, a running mean of the trained weights, is what the run delivers.
+class Training(Descent):
+    """A recipe for audio as a Lightning module.
 
-    recordings: to train on, at the recipe's rate. An epoch is `validate_every` steps; crops are drawn by (seed, first
-    step of the epoch, item), so a resumed run sees the same.
+    Crops are drawn by (seed, first step of the epoch, item), so a resumed run sees the same.
     """
 
-    step: Tensor
-
-    def __init__(self, recipe: Recipe, recordings: Recordings) -> None:
-        super().__init__()
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe.codec, recipe.schedule)
         self.recipe = recipe
-        self.automatic_optimization = False
-        self.codec = recipe.codec
-        self.average = copy.deepcopy(recipe.codec).requires_grad_(False).eval()
         self.losses = nn.ModuleDict({name: module for name, (_, module) in recipe.losses.items()})
         self.frame_losses = nn.ModuleDict({name: module for name, (_, module) in recipe.frame_losses.items()})
         weighted = {**recipe.losses, **recipe.frame_losses}
         self.weights = {name: weight for name, (weight, _) in weighted.items()} | dict(recipe.weights)
         self.discriminators = nn.ModuleList(recipe.discriminators)
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self._recordings = recordings
+        self._recordings = Recordings(recipe.data.train, recipe.sample_rate)
         self._valid = Recordings(recipe.data.valid, recipe.sample_rate)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
@@ -51,13 +48,22 @@ class Training(lightning.LightningModule):
         data, recipe = self.recipe.data, self.recipe
         samples = max(1, round(data.seconds * recipe.sample_rate) // recipe.codec.stride) * recipe.codec.stride
         step = int(self.step)
-        count = min(recipe.schedule.validate_every, recipe.schedule.steps - step) * data.batch
-        crops = Crops(self._recordings, samples, count, (recipe.seed, step), data.speeds)
+        crops = Crops(self._recordings, samples, self.steps_ahead * data.batch, (recipe.seed, step), data.speeds)
         return DataLoader(crops, batch_size=data.batch, num_workers=data.workers, pin_memory=torch.cuda.is_available())
 
-    def on_train_epoch_end(self) -> None:
-        """End the run after its last step."""
-        self.trainer.should_stop = int(self.step) >= self.recipe.schedule.steps
+    def begin(self) -> None:
+        """A linear codec of the data, where the recipe says so."""
+        if self.recipe.linear_start:
+            start_linear(self.codec, self._recordings)
+
+    def deliver(self, out: Path) -> Path:
+        """Fit the frequency tables on training data and write the checkpoint folder."""
+        recipe, target = self.recipe, out / "checkpoint"
+        folder.save(target, self.average, recipe.name, recipe.sample_rate)
+        codec = folder.read(target).codec  # the tables belong to the weights as they are stored, in half precision
+        tables = fit_tables(AudioTokenizer(codec, recipe.sample_rate), self._recordings)
+        folder.save(target, codec, recipe.name, recipe.sample_rate, tables)
+        return target
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Whole recordings (T,), one at a time."""
@@ -104,8 +110,8 @@ class Training(lightning.LightningModule):
             values["score"], values["features"] = generator_loss(fake), feature_loss(real, fake)
             adversary = self.recipe.adversary
             total = total + adversary.score * values["score"] + adversary.features * values["features"]
-        self._descend(optimizers[0], total, rate, self.codec)
-        self._follow(step)
+        self.descend(optimizers[0], total, rate, self.codec)
+        self.follow(step)
         self.step += 1
         self.log_dict({name: value.detach() for name, value in values.items()}, prog_bar=True)
 
@@ -120,28 +126,19 @@ class Training(lightning.LightningModule):
 
     def _learn(self, optimizer: Any, judged: tuple[list[list[Tensor]], list[list[Tensor]]], rate: float) -> Tensor:
         loss = discriminator_loss(*judged)
-        self._descend(optimizer, loss, rate, self.discriminators)
+        self.descend(optimizer, loss, rate, self.discriminators)
         return loss
 
-    def _descend(self, optimizer: Any, loss: Tensor, rate: float, module: nn.Module) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = group["full_lr"] * rate
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        norm = nn.utils.clip_grad_norm_(module.parameters(), LARGEST_GRADIENT)
-        if norm.isfinite():  # a step that has gone astray is left out
-            optimizer.step()
 
-    @torch.no_grad()
-    def _follow(self, step: int) -> None:
-        """Move the average towards the codec; faster at first, so that it leaves its random start behind."""
-        decay = min(self.recipe.schedule.average, (1 + step) / (10 + step))
-        ours, theirs = self.average.state_dict(), self.codec.state_dict()
-        for name, value in ours.items():
-            if value.is_floating_point():
-                value.lerp_(theirs[name], 1 - decay)
-            else:
-                value.copy_(theirs[name])
+def fit_tables(tokenizer: AudioTokenizer, recordings: Recordings, seconds: float = TABLE_SECONDS) -> Tables:
+    """Frequency tables for the symbols that a tokenizer makes of recordings at its rate, drawn from all over them."""
+    codes, total = [], 0.0
+    for index in recordings.shuffled():
+        codes.append(tokenizer.encode(recordings[index], tokenizer.sample_rate).codes)
+        total += recordings.seconds[index]
+        if total > seconds:
+            break
+    return tokenizer.tables_for(torch.cat(codes, 2))
 
 
 def _adamw(module: nn.Module, settings: AdamW, straight: float = 1.0) -> torch.optim.AdamW:

@@ -1,0 +1,72 @@
+"""Convolutions whose results are the same numbers on every machine, for networks that choose how bytes are read.
+
+In eval mode all numbers are whole multiples of a power of two, carried in float64: weights of 2^-16, inputs of 2^-8.
+Every product and every sum of them stays below 2^53 of its unit, where float64 is exact. So the order of the additions,
+the number of threads, the batch and the device cannot matter. In training the same layers compute in float32.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from narrows.errors import InputError
+
+STEP = 2.0**-8  # unit of an activation
+LARGEST = 2.0**10  # of an activation: 2^18 units
+WEIGHT_STEP = 2.0**-16  # unit of a weight and a bias
+LARGEST_WEIGHT = 2.0**3  # 2^19 units
+MOST_TERMS = 2**15  # products in one output: 2^(18 + 19 + 15) < 2^53
+
+
+def snap(x: Tensor) -> Tensor:
+    """Numbers to the nearest multiples of 2^-8 within ±1024, float64."""
+    return (x.double().clamp(-LARGEST, LARGEST) / STEP).round() * STEP
+
+
+def compressed(x: Tensor) -> Tensor:
+    """sign(x) (sqrt(1 + |x|) - 1): numbers over several decades as numbers of a few units.
+
+    IEEE arithmetic rounds each of these operations correctly, so the result is the same everywhere.
+    """
+    return x.sign() * ((1 + x.abs()).sqrt() - 1)
+
+
+class ExactConv2d(nn.Conv2d):
+    """(B, C, H, W) to (B, C', H, W): an odd kernel, zeros beyond the edges. In eval mode float64, and exact."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1) -> None:
+        _check_terms(inputs * kernel**2)
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C', H, W)."""
+        if self.training:
+            return super().forward(x.clamp(-LARGEST, LARGEST))
+        with torch.autocast(x.device.type, enabled=False):
+            return nn.functional.conv2d(snap(x), _snapped(self.weight), _snapped(self.bias), padding=self.padding)
+
+
+class ExactUpsample2d(nn.ConvTranspose2d):
+    """(B, C, H, W) to (B, C', 2 H, 2 W): a transposed 5 × 5 convolution. In eval mode float64, and exact."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        _check_terms(inputs * 9)
+        super().__init__(inputs, outputs, 5, stride=2, padding=2, output_padding=1)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, C, H, W) to (B, C', 2 H, 2 W)."""
+        if self.training:
+            return super().forward(x.clamp(-LARGEST, LARGEST))
+        with torch.autocast(x.device.type, enabled=False):
+            weight, bias = _snapped(self.weight), _snapped(self.bias)
+            return nn.functional.conv_transpose2d(snap(x), weight, bias, stride=2, padding=2, output_padding=1)
+
+
+def _snapped(weight: Tensor | None) -> Tensor:
+    """Weights to the nearest multiples of 2^-16 within ±8, float64."""
+    assert weight is not None
+    return (weight.detach().double().clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT) / WEIGHT_STEP).round() * WEIGHT_STEP
+
+
+def _check_terms(terms: int) -> None:
+    if terms > MOST_TERMS:
+        raise InputError(f"{terms} products in one output given, at most {MOST_TERMS} are exact; take fewer channels")

@@ -1,0 +1,80 @@
+"""Training data from folders of pictures: random crops, a little varied."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from narrows.errors import InputError
+from narrows.media import image as media
+
+KEPT_BYTES = 4 << 30  # decoded pictures held in memory; what is beyond is read anew each time
+SMALLEST = 2.0  # a crop is taken from up to so many times its side, and made smaller
+
+
+class Pictures(Dataset[NDArray[np.uint8]]):
+    """The pictures below a folder, (H, W, 3) uint8, decoded on first use. Raises InputError where there are none."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in media.SUFFIXES)
+        if not self.paths:
+            raise InputError(f"no pictures below {folder}; give a folder with {', '.join(sorted(media.SUFFIXES))}")
+        self.sizes = [media.probe(path).pixels for path in self.paths]
+        self._kept: dict[int, NDArray[np.uint8]] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def shuffled(self) -> list[int]:
+        """All indices in an order that is the same each time: any few of the first are from all over the folder."""
+        order: list[int] = np.random.default_rng(0).permutation(len(self)).tolist()
+        return order
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        """Pixels (H, W, 3) of one file."""
+        if index in self._kept:
+            return self._kept[index]
+        pixels = media.read(self.paths[index])
+        pixels = np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels
+        if self._bytes + pixels.nbytes <= KEPT_BYTES:
+            self._kept[index] = pixels
+            self._bytes += pixels.nbytes
+        return pixels
+
+
+class PictureCrops(Dataset[Tensor]):
+    """`count` random crops (3, side, side) in [-1, 1] of some pictures; item i is the same for the same seed.
+
+    Larger pictures are drawn more often. Crops are mirrored, transposed and made smaller at random, which hides the
+    traces of earlier compression; pictures smaller than a crop are left out.
+    """
+
+    def __init__(self, pictures: Pictures, side: int, count: int, seed: Sequence[int]) -> None:
+        self.pictures, self.side, self.count, self.seed = pictures, side, count, tuple(seed)
+        self._chance = np.array(pictures.sizes) / sum(pictures.sizes)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Crop (3, side, side)."""
+        draw = np.random.default_rng((*self.seed, index))
+        pixels = self.pictures[int(draw.choice(len(self._chance), p=self._chance))]
+        most = min(pixels.shape[:2]) / self.side
+        if most < 1:
+            pixels = np.pad(pixels, [(0, max(0, self.side - n)) for n in pixels.shape[:2]] + [(0, 0)], mode="symmetric")
+        scale = 1.0 if draw.random() < 0.4 else draw.uniform(1, max(1.0, min(most, SMALLEST)))
+        taken = int(self.side * scale)
+        top, left = (int(draw.integers(n - taken + 1)) for n in pixels.shape[:2])
+        crop = pixels[top : top + taken, left : left + taken]
+        if taken != self.side:
+            crop = np.asarray(Image.fromarray(crop).resize((self.side, self.side), Image.Resampling.BICUBIC))
+        crop = crop[:, ::-1] if draw.random() < 0.5 else crop
+        crop = crop.transpose(1, 0, 2) if draw.random() < 0.25 else crop
+        return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float() / 127.5 - 1

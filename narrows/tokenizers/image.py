@@ -1,0 +1,237 @@
+"""Images in, tokens out: an image codec with exact sizes, grey and colour, and tiles.
+
+(C, H, W) ─ padded to whole blocks ─ tiles ─ encoder ─ bands of rows ─ bottleneck ─▶ Tokens ─▶ the same in reverse
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from narrows.bitstream import ImageExtent, Reader, Tables, read_header, split, stream_sizes
+from narrows.codecs.bottlenecks.entropy_model import EntropyModel
+from narrows.codecs.codec import Codec
+from narrows.errors import InputError
+from narrows.media import image as media
+from narrows.tokenizers.tokenizer import Tokenizer
+from narrows.tokenizers.tokens import Tokens
+from narrows.tokenizers.windows import cut
+
+Pixels = NDArray[np.uint8]
+TOP = 127.5  # a pixel p of 8 bits is p / 127.5 - 1 for the networks
+
+
+class ImageTokenizer(Tokenizer):
+    """A codec for RGB images in [-1, 1], made to take pictures of any size, grey or RGB.
+
+    Sides are padded to whole blocks by repeating the last pixels; grey is coded as three equal channels. Large images
+    are cut into tiles of `tile` pixels a side whose results are the same as those of the whole, so memory does not grow
+    with what the networks need. tables, fingerprint: as in Tokenizer.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        name: str = "custom",
+        fingerprint: str | None = None,
+        tables: Tables | None = None,
+        tile: int = 1024,
+    ) -> None:
+        super().__init__(codec, name, fingerprint, tables)
+        bottleneck = codec.bottleneck
+        self.model = bottleneck if isinstance(bottleneck, EntropyModel) else None
+        self.block = codec.stride * (self.model.multiple if self.model else 1)
+        self.tile = max(tile // codec.stride, 4 * codec.encoder.reach, 4 * codec.decoder.reach)  # positions
+
+    def to(self, device: torch.device | str) -> "ImageTokenizer":
+        """Move the codec, and with it all computation, to another device."""
+        self.codec.to(device)
+        return self
+
+    @property
+    def qualities(self) -> int:
+        """How many qualities there are, 1 where the codec has no choice."""
+        return self.model.qualities if self.model else 1
+
+    def setting(self, quality: float) -> int:
+        """The setting nearest to a quality from 1, the smallest file, to 8, the best picture.
+
+        Raises InputError for a quality outside of that, and for a model without qualities.
+        """
+        if self.qualities == 1:
+            raise InputError(f"a quality was given; {self.name} has only one, leave it out")
+        if not 1 <= quality <= 8:
+            raise InputError(f"quality {quality:g} given, 1 to 8 wanted")
+        return round((quality - 1) / 7 * (self.qualities - 1))
+
+    def encode(self, x: Tensor | NDArray[np.floating] | Pixels, quality: float = 4) -> Tokens:
+        """An image (C, H, W), C 1 or 3, to Tokens: floats in [-1, 1], or uint8. quality: 1 to 8.
+
+        Raises InputError for other shapes and types, for what is not finite, and for another quality.
+        """
+        array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+        if array.ndim != 3 or array.shape[0] not in (1, 3) or 0 in array.shape:
+            raise InputError(f"an image of shape {array.shape} given, (1 or 3, H, W) wanted")
+        if array.dtype != np.uint8 and array.dtype.kind != "f":
+            raise InputError(f"an image of type {array.dtype} given, floats in [-1, 1] or uint8 wanted")
+        if array.dtype != np.uint8 and not np.isfinite(array).all():
+            raise InputError("an image with NaN or infinity given, finite numbers in [-1, 1] wanted")
+        setting = self.setting(quality) if self.qualities > 1 else 0
+        return self.encode_at(array, setting)
+
+    def encode_file(self, path: str | Path, quality: float = 4) -> Tokens:
+        """A file of a picture to Tokens. Raises MediaError when it cannot be read."""
+        return self.encode(media.read(path).transpose(2, 0, 1), quality)
+
+    def encode_below(self, x: Pixels, bits_per_pixel: float) -> Tokens:
+        """The best Tokens of an image (C, H, W) uint8 whose stream takes at most so many bits a pixel.
+
+        Raises InputError where even the smallest takes more.
+        """
+        low, high, best = 0, self.qualities - 1, None
+        while low <= high:
+            middle = (low + high) // 2
+            tokens = self.encode_at(x, middle)
+            spent = 8 * len(self.compress(tokens)) / (x.shape[1] * x.shape[2])
+            if spent <= bits_per_pixel:
+                best, low = tokens, middle + 1
+            else:
+                high = middle - 1
+        if best is None:
+            raise InputError(f"{bits_per_pixel:g} bits a pixel asked for; the least for this picture is {spent:.3f}")
+        return best
+
+    def decode(self, tokens: Tokens) -> Tensor:
+        """Tokens to an image (C, H, W) float32 in [-1, 1], of the size and channels that it had.
+
+        Raises WrongModel for tokens of another model, InputError for codes that do not fit their extent.
+        """
+        self.check_model(tokens.model, tokens.fingerprint)
+        return self._decode(self._latents(tokens), self._extent(tokens), torch.float32)
+
+    def pixels(self, tokens: Tokens) -> Pixels:
+        """Tokens to an image (C, H, W), 8 bits a channel."""
+        self.check_model(tokens.model, tokens.fingerprint)
+        return self._decode(self._latents(tokens), self._extent(tokens), torch.uint8).numpy()
+
+    @torch.inference_mode()
+    def open(self, data: bytes) -> tuple[Tokens, Pixels]:
+        """An .nrw stream to its Tokens and pixels (C, H, W), in one go: tables are chosen once for both."""
+        header = read_header(data)
+        self.check_model(header.model, header.fingerprint.hex())
+        if self.model is None:
+            tokens = self.decompress(data)
+            return tokens, self.pixels(tokens)
+        reader = Reader(data, self.prior)
+        reader.verify()
+        codes = np.empty(header.shape, header.dtype)
+        latents = torch.empty(self.model.dim, *header.grid)
+        for chunk in reader:
+            codes[:, :, chunk.start : chunk.stop] = chunk.codes
+            latents[:, chunk.start : chunk.stop] = chunk.made[0]
+        fingerprint = header.fingerprint.hex()
+        tokens = Tokens(
+            torch.from_numpy(codes), header.radices, header.extent, header.model, fingerprint, header.setting
+        )
+        return tokens, self._decode(latents, self._extent(tokens), torch.uint8).numpy()
+
+    def tables_for(self, codes: Tensor) -> Tables:
+        """Frequency tables for entropy coding, fitted on codes (1, K, H, W) of training data."""
+        radices = self.codec.bottleneck.radices
+        return Tables.fit(split(codes.cpu().numpy(), radices), stream_sizes(radices))
+
+    @torch.inference_mode()
+    def encode_at(self, x: NDArray[np.generic], setting: int) -> Tokens:
+        """An image (C, H, W), floats in [-1, 1] or uint8, to Tokens of a setting, 0 to `qualities` - 1."""
+        extent = ImageExtent(x.shape[1], x.shape[2], x.shape[0])
+        height, width = self._grid(extent)
+        model = self.model
+        pieces: list[Tensor] = []
+        latents = self._encoded(x, height, width)
+        if model is None:
+            codes = self.codec.bottleneck.encode(torch.cat(list(latents), 1)[None].to(self.device)).cpu()
+        else:
+            for band in latents:
+                piece = model.encode(band[None].to(self.device), setting)
+                pieces.append(piece.short().cpu())
+            codes = torch.cat(pieces, 2)
+        radices = self.codec.bottleneck.radices
+        return Tokens(codes, radices, extent, self.name, self.fingerprint, setting if model else None)
+
+    def _encoded(self, x: NDArray[np.generic], height: int, width: int) -> Iterator[Tensor]:
+        """Latents (D, rows, width) of one band after another."""
+        stride, encoder = self.codec.stride, self.codec.encoder
+        rows = self._band(width) if self.model else height
+        for first in range(0, height, rows):
+            last = min(height, first + rows)
+            start, stop = max(0, first - encoder.reach), min(height, last + encoder.reach)
+            pieces = []
+            for window in cut(width, self.tile, encoder.reach):
+                tile = _tile(x, start * stride, stop * stride, window.start * stride, window.stop * stride)
+                z = encoder(tile.to(self.device))[0]
+                pieces.append(z[:, first - start : last - start, window.kept].cpu())
+            yield torch.cat(pieces, 2)
+
+    def _latents(self, tokens: Tokens) -> Tensor:
+        """Latents (D, H, W) of tokens."""
+        codes, model = tokens.codes.to(self.device), self.model
+        with torch.inference_mode():
+            if model is None:
+                return self.codec.bottleneck.decode(codes)[0].cpu()
+            assert tokens.setting is not None
+            bands = codes.split(tokens.steps, 2)
+            return torch.cat([model.decode(band.long(), tokens.setting)[0].cpu() for band in bands], 1)
+
+    @torch.inference_mode()
+    def _decode(self, latents: Tensor, extent: ImageExtent, dtype: torch.dtype) -> Tensor:
+        """Latents (D, H, W) to an image (C, height, width)."""
+        stride, decoder = self.codec.stride, self.codec.decoder
+        out = torch.empty(extent.channels, extent.height, extent.width, dtype=dtype)
+        for rows in cut(latents.shape[1], self.tile, decoder.reach):
+            for columns in cut(latents.shape[2], self.tile, decoder.reach):
+                z = latents[None, :, rows.start : rows.stop, columns.start : columns.stop]
+                x = decoder(z.to(self.device))[0].float().clamp(-1, 1).cpu()
+                kept = [slice(w.kept.start * stride, w.kept.stop * stride) for w in (rows, columns)]
+                x = x[:, kept[0], kept[1]]
+                if extent.channels == 1:
+                    x = x.mean(0, keepdim=True)
+                if dtype == torch.uint8:
+                    x = ((x + 1) * TOP).round()
+                place = out[:, rows.first * stride : rows.last * stride, columns.first * stride : columns.last * stride]
+                place.copy_(x[:, : place.shape[1], : place.shape[2]])
+        return out
+
+    def _grid(self, extent: ImageExtent) -> tuple[int, int]:
+        """Positions that an image takes: whole blocks."""
+        each = self.block // self.codec.stride
+        return -(-extent.height // self.block) * each, -(-extent.width // self.block) * each
+
+    def _band(self, width: int) -> int:
+        """Rows of positions that the bottleneck takes together."""
+        shape = (1, len(self.codec.bottleneck.codebook_sizes), 1, width)
+        extent = ImageExtent(1, 1, 1)
+        radices = self.codec.bottleneck.radices
+        return Tokens(torch.zeros((), dtype=torch.int16).expand(shape), radices, extent, "", "", 0).steps
+
+    def _extent(self, tokens: Tokens) -> ImageExtent:
+        extent = tokens.extent
+        if not isinstance(extent, ImageExtent):
+            raise InputError(f"tokens of {extent.medium} given, those of an image wanted")
+        if extent.channels not in (1, 3) or tuple(tokens.codes.shape[2:]) != self._grid(extent):
+            size = f"{extent.height} × {extent.width} pixels and {extent.channels} channels"
+            raise InputError(f"codes of shape {tuple(tokens.codes.shape)} given for {size}, which they do not fit")
+        if (tokens.setting is None) != (self.model is None):
+            raise InputError(f"tokens with setting {tokens.setting} given, which do not fit {self.name}")
+        return extent
+
+
+def _tile(x: NDArray[np.generic], top: int, bottom: int, left: int, right: int) -> Tensor:
+    """Pixels of an image (C, H, W) as (1, 3, bottom - top, right - left) in [-1, 1], the last ones repeated."""
+    rows, columns = np.arange(top, bottom).clip(max=x.shape[1] - 1), np.arange(left, right).clip(max=x.shape[2] - 1)
+    tile = torch.from_numpy(np.ascontiguousarray(x[:, rows[:, None], columns]).astype(np.float32))
+    if x.dtype == np.uint8:
+        tile = tile / TOP - 1
+    return tile.clamp(-1, 1).expand(3, -1, -1)[None].contiguous(memory_format=torch.channels_last)
