@@ -53,16 +53,20 @@ class Spectra(nn.Module):
         Each round takes the phases of the signal that the spectra make (Griffin and Lim, IEEE TASSP 32(2), 1984), moved
         on in the direction of the last change (Perraudin et al., WASPAA 2013); it reaches OVERLAP - 1 frames farther.
         """
-        before, energy = None, self._energy(spectra.shape[1])
+        before, energy, kept = None, self._energy(spectra.shape[1]), torch.is_grad_enabled()
         for _ in range(rounds):
-            seen = self(self._signal(spectra, energy))
-            moved = seen if before is None else torch.lerp(before, seen, 1 + MOMENTUM)
-            spectra = moved * (magnitudes * (moved.real.square() + moved.imag.square() + QUIETEST).rsqrt())
+            seen = torch.view_as_real(self(self._signal(spectra, energy)))  # arithmetic of pairs is the faster one
+            onward = torch.lerp if kept else Tensor.lerp_  # in the memory of `before`, which no gradient needs
+            moved = seen if before is None else onward(before, seen, 1 + MOMENTUM)
+            real, imaginary = moved.unbind(-1)
+            power = torch.addcmul(QUIETEST + real * real, imaginary, imaginary)
+            scale = power.rsqrt_().mul(magnitudes).unsqueeze(-1)
+            spectra = torch.view_as_complex(moved * scale if kept or moved is seen else moved.mul_(scale))
             before = seen
         return spectra
 
     def _signal(self, spectra: Tensor, energy: Tensor) -> Tensor:
-        return self._overlap_add(torch.fft.irfft(spectra, OVERLAP * self.hop) * self.window) / energy
+        return self._overlap_add(torch.fft.irfft(spectra, OVERLAP * self.hop).mul_(self.window)).div_(energy)
 
     def _energy(self, count: int) -> Tensor:
         """Sum (1, F hop) of the squared windows over each sample."""
