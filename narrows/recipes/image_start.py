@@ -44,8 +44,9 @@ def start_lapped(codec: Codec, crops: PictureCrops, lambdas: Tensor) -> None:
     components = vectors.flip(1)[:, :count].T.float().reshape(count, 3, STRIDE, STRIDE)
     kernels = torch.einsum("ai,ocad,dj->ocij", fold, components, fold)
 
-    _set(encoder.straight, kernels, -(kernels * mean.view(3, 1, 1)).sum((1, 2, 3)))
-    _set(decoder.straight, kernels, mean)
+    halves = kernels.view(count, 3, 2, STRIDE, 2, STRIDE).permute(0, 1, 3, 5, 2, 4).reshape(count, -1, 2, 2)
+    _set(encoder.straight, halves, -(kernels * mean.view(3, 1, 1)).sum((1, 2, 3)))
+    _set(decoder.straight, halves.flip(2, 3).transpose(0, 1), mean.repeat_interleave(STRIDE**2))
     decoder.sideways.copy_((components * components.flip(3)).sum((1, 2, 3)).view(-1, 1, 1))
     decoder.upright.copy_((components * components.flip(2)).sum((1, 2, 3)).view(-1, 1, 1))
     for layer in (encoder.out, decoder.fine):
