@@ -49,7 +49,7 @@ class LappedEncoder(nn.Module):
         check_whole(1, MOST, dim=dim, width=width, fine=fine)
         check_whole(0, MOST, depth=depth)
         self.dim, self.stride = dim, STRIDE
-        self.straight = nn.Conv2d(3 * STRIDE**2, dim, 2)  # of blocks of pixels as channels: as 32 × 32 pixels, and faster
+        self.straight = nn.Conv2d(3 * STRIDE**2, dim, 2)  # of blocks of pixels: as 32 × 32 pixels, and faster
         self.fine = nn.Conv2d(3 * HALF**2, fine, 3, padding=1)
         self.fold = nn.Conv2d(fine * (STRIDE // HALF) ** 2, width, 1)
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(depth)))
