@@ -27,8 +27,8 @@ class Coder(Protocol):
     def reach(self) -> int:
         """Positions to each side on which one position of the output depends."""
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """The network itself."""
+    def __call__(self, x: Tensor, *quality: Tensor | int) -> Tensor:
+        """The network itself; a decoder with the attribute `conditioned` is told the quality."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Codec(nn.Module):
         """Signal (B, C, *signal) to its Reconstruction."""
         z = self.encoder(x)
         quantized = self.bottleneck(z) if quality is None else self._model(z, quality)
-        return Reconstruction(self.decoder(quantized.latents), quantized)
+        return Reconstruction(self.synthesize(quantized.latents, quality), quantized)
 
     def encode(self, x: Tensor, quality: int | None = None) -> Tensor:
         """Signal (B, C, *signal) to codes (B, K, *grid)."""
@@ -76,7 +76,13 @@ class Codec(nn.Module):
     def decode(self, codes: Tensor, quality: int | None = None) -> Tensor:
         """Codes (B, k, *grid), the first k codebooks, to signal (B, C, *signal)."""
         latents = self.bottleneck.decode(codes) if quality is None else self._model.decode(codes, quality)
-        return self.decoder(latents)
+        return self.synthesize(latents, quality)
+
+    def synthesize(self, latents: Tensor, quality: Tensor | int | None = None) -> Tensor:
+        """Latents (B, D, *grid) to signal (B, C, *signal); some decoders differ with the quality."""
+        if quality is None or not getattr(self.decoder, "conditioned", False):
+            return self.decoder(latents)
+        return self.decoder(latents, quality)
 
     @property
     def _model(self) -> EntropyModel:

@@ -49,7 +49,7 @@ def start_lapped(codec: Codec, crops: PictureCrops, lambdas: Tensor) -> None:
     _set(decoder.straight, halves.flip(2, 3).transpose(0, 1), mean.repeat_interleave(STRIDE**2))
     decoder.sideways.copy_((components * components.flip(3)).sum((1, 2, 3)).view(-1, 1, 1))
     decoder.upright.copy_((components * components.flip(2)).sum((1, 2, 3)).view(-1, 1, 1))
-    for layer in (encoder.out, decoder.fine):
+    for layer in (encoder.out, decoder.last):
         _set(layer, torch.zeros_like(layer.weight), torch.zeros(layer.out_channels))
     # At high rates the distortion of a step is step² / 12 for each of 3 samples, and halving it costs one bit a sample.
     steps = (18 / (log(2) * lambdas)).sqrt().view(-1, 1) / FULL_SCALE

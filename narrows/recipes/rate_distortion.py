@@ -91,7 +91,7 @@ class RateDistortion(Descent):
         if learning:
             loss = bits
         else:
-            error = (self.codec.decoder(quantized.latents) - x).square().mean((1, 2, 3)) * FULL_SCALE**2
+            error = (self.codec.synthesize(quantized.latents, quality) - x).square().mean((1, 2, 3)) * FULL_SCALE**2
             loss = lambdas * error + bits
             self.log("error", error.detach().mean(), prog_bar=True)
         loss = (loss * (lambdas / self.lambdas.mean()) ** -EVEN).mean()

@@ -110,12 +110,12 @@ class ImageTokenizer(Tokenizer):
         Raises WrongModel for tokens of another model, InputError for codes that do not fit their extent.
         """
         self.check_model(tokens.model, tokens.fingerprint)
-        return self._decode(self._latents(tokens), self._extent(tokens), torch.float32)
+        return self._decode(self._latents(tokens), self._extent(tokens), tokens.setting, torch.float32)
 
     def pixels(self, tokens: Tokens) -> Pixels:
         """Tokens to an image (C, H, W), 8 bits a channel."""
         self.check_model(tokens.model, tokens.fingerprint)
-        return self._decode(self._latents(tokens), self._extent(tokens), torch.uint8).numpy()
+        return self._decode(self._latents(tokens), self._extent(tokens), tokens.setting, torch.uint8).numpy()
 
     @torch.inference_mode()
     def open(self, data: bytes) -> tuple[Tokens, Pixels]:
@@ -136,7 +136,7 @@ class ImageTokenizer(Tokenizer):
         tokens = Tokens(
             torch.from_numpy(codes), header.radices, header.extent, header.model, fingerprint, header.setting
         )
-        return tokens, self._decode(latents, self._extent(tokens), torch.uint8).numpy()
+        return tokens, self._decode(latents, self._extent(tokens), tokens.setting, torch.uint8).numpy()
 
     def tables_for(self, codes: Tensor) -> Tables:
         """Frequency tables for entropy coding, fitted on codes (1, K, H, W) of training data."""
@@ -186,14 +186,14 @@ class ImageTokenizer(Tokenizer):
             return torch.cat([model.decode(band.long(), tokens.setting)[0].cpu() for band in bands], 1)
 
     @torch.inference_mode()
-    def _decode(self, latents: Tensor, extent: ImageExtent, dtype: torch.dtype) -> Tensor:
+    def _decode(self, latents: Tensor, extent: ImageExtent, setting: int | None, dtype: torch.dtype) -> Tensor:
         """Latents (D, H, W) to an image (C, height, width)."""
-        stride, decoder = self.codec.stride, self.codec.decoder
+        stride, reach = self.codec.stride, self.codec.decoder.reach
         out = torch.empty(extent.channels, extent.height, extent.width, dtype=dtype)
-        for rows in cut(latents.shape[1], self.tile, decoder.reach):
-            for columns in cut(latents.shape[2], self.tile, decoder.reach):
+        for rows in cut(latents.shape[1], self.tile, reach):
+            for columns in cut(latents.shape[2], self.tile, reach):
                 z = latents[None, :, rows.start : rows.stop, columns.start : columns.stop]
-                x = decoder(z.to(self.device))[0].float().clamp(-1, 1).cpu()
+                x = self.codec.synthesize(z.to(self.device), setting)[0].float().clamp(-1, 1).cpu()
                 kept = [slice(w.kept.start * stride, w.kept.stop * stride) for w in (rows, columns)]
                 x = x[:, kept[0], kept[1]]
                 if extent.channels == 1:

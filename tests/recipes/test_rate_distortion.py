@@ -21,7 +21,9 @@ def test_the_folding_is_orthonormal() -> None:
 def test_the_start_is_a_linear_codec_of_the_data(tmp_path: Path) -> None:
     made_up_pictures(tmp_path / "data")
     crops = PictureCrops(Pictures(tmp_path / "data"), 64, 24, (0,))
-    codec = Codec(LappedEncoder(320, 6, 2, 1), ContextGroups((16, 304), 8), LappedDecoder(320, 6, 2, 1)).eval()
+    codec = Codec(
+        LappedEncoder(320, 6, 2, 1), ContextGroups((16, 304), 1, (8, 8)), LappedDecoder(320, 6, 2, 2, 1)
+    ).eval()
     start_lapped(codec, crops, torch.tensor(LAMBDAS))
     x = torch.stack([crops[index] for index in range(4)])
     with torch.no_grad():

@@ -19,7 +19,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ImageTokenizer:
     torch.manual_seed(0)
     data = tmp_path_factory.mktemp("pictures") / "made"
     made_up_pictures(data)
-    codec = Codec(LappedEncoder(8, 6, 2, 1), ContextGroups((3, 5), 8), LappedDecoder(8, 6, 2, 1)).eval()
+    codec = Codec(LappedEncoder(8, 6, 2, 1), ContextGroups((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)).eval()
     return ImageTokenizer(codec, tables=fit_chosen(codec, Pictures(data), 2))
 
 

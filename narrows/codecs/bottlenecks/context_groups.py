@@ -1,17 +1,18 @@
 """An entropy model of groups: each group of latents is coded in the light of all groups before it.
 
     y × gain ─▶ channels 0 .. 15 at every second row and column ─▶ ... at the three other phases of the grid ─▶
-             ─▶ the next channels everywhere ─▶ ... ─▶ the last channels
+             ─▶ the next channels, phase by phase ─▶ ... ─▶ the last channels everywhere
 
-    a group:  all that is known around a position ─ 3 × 3 ─ 1 × 1 ─ 1 × 1 ─▶ mean, scale
+    groups before, around a position ─ 3 × 3 ─┐
+    phases of its own group before ─── 3 × 3 ─┴─ 1 × 1 ─ 1 × 1 ─ 1 × 1 ─▶ mean, scale
 
 Groups of channels: Minnen and Singh, arXiv 2007.08739; uneven ones, and phases of the grid: He et al., arXiv
 2203.10886; gains, by which one model serves many qualities: Cui et al., arXiv 2003.02012. There is no side information:
 where latents begin as the components of a linear transform, the first channels say what it would.
 """
 
-from collections.abc import Sequence
-from math import log2
+from collections.abc import Generator, Iterable, Sequence
+from math import log, log2
 
 import torch
 from torch import Tensor, nn
@@ -26,67 +27,90 @@ from narrows.codecs.bottlenecks.entropy_model import (
     Stages,
     noisy,
     normal_bits,
-    rounded,
     scale_table_sizes,
     scales,
 )
 from narrows.codecs.checks import MOST, check_several, check_whole
 from narrows.codecs.layers.density import at_least
 from narrows.codecs.layers.exact import ExactConv2d, compressed, snap
+from narrows.codecs.layers.qualities import ANCHORS, QUALITIES, at_quality
+from narrows.errors import InputError
 from narrows.parts import part
 
-ANCHORS = 8  # qualities with gains of their own
-BETWEEN = 8  # steps from one to the next; gains are interpolated
-PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))  # rows and columns that start a phase of the grid, in the order of coding
+DEPTH = 2  # layers of a predictor between its view and its result
+PRICE = 2 * log(2) / 12  # of a bit, in squared rounding steps: what it saves at high rates
+EVERYTHING = slice(None)
+EVEN, ODD = slice(0, None, 2), slice(1, None, 2)
+WHOLE = ((EVERYTHING, EVERYTHING),)
+PHASES = ((EVEN, EVEN), (ODD, ODD), (EVEN, ODD), (ODD, EVEN))  # rows and columns, in the order of coding
+
+Place = tuple[slice, slice, slice, slice]
+Walk = Generator[tuple[Tensor, Tensor, Place], Tensor, Tensor]
 
 
 class Predictor(nn.Module):
-    """What is known around each position (B, known, h, w), and the quality, to means and scales (B, 2 size, h, w)."""
+    """What is known around each position, and the quality, to means and scales of one phase of a group.
 
-    def __init__(self, known: int, width: int, size: int) -> None:
+    inside: channels of the group's own phases that are known by then.
+    """
+
+    def __init__(self, inside: int, width: int, size: int) -> None:
         super().__init__()
-        self.around = ExactConv2d(known, width, 3) if known else None
+        self.inside = ExactConv2d(2 * inside, width, 3) if inside else None
         self.quality = nn.Parameter(0.1 * torch.randn(ANCHORS, width))
-        self.hidden = ExactConv2d(width, width)
+        self.hidden = nn.ModuleList(ExactConv2d(width, width) for _ in range(DEPTH))
         self.out = ExactConv2d(width, 2 * size)
         assert self.out.bias is not None
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, known: Sequence[Tensor], quality: Tensor, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-        """Mean and logarithm of the scale, both (B, size, h, w) for `shape` (B, h, w)."""
-        inside = at(self.quality, quality).to(torch.float32 if self.training else torch.float64)
-        if self.around is None:
-            inside = inside.expand(-1, -1, *shape[1:])
-        else:
-            inside = inside + self.around(compressed(torch.cat(tuple(known), 1)))
-        inside = nn.functional.relu(self.hidden(nn.functional.relu(inside)))
-        mean, log = self.out(inside).chunk(2, 1)
-        return mean, log
+    def forward(self, before: Tensor, inside: Sequence[Tensor], quality: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and logarithms of scales, both (B, size, h, w), of features before (B, width, h, w)."""
+        x = before + at_quality(self.quality, quality).to(before.dtype)
+        if self.inside is not None:
+            x = x + self.inside(seen(inside))
+        for layer in self.hidden:
+            x = layer(nn.functional.relu(x))
+        mean, scale = self.out(nn.functional.relu(x)).chunk(2, 1)
+        return mean, scale
 
 
 @part("context-groups")
 class ContextGroups(EntropyModel):
     """Latents (B, sum(groups), h, w), h and w even, at one of 57 qualities.
 
-    groups: channels that are coded together, in this order; the first group in four phases. width: channels of the
-    networks that choose tables.
+    groups: channels that are coded together, in this order. phased: groups at the beginning whose four phases are coded
+    one after another. widths: channels of the networks that choose the tables of each group.
     """
 
     multiple = 2
-    qualities = (ANCHORS - 1) * BETWEEN + 1
+    qualities = QUALITIES
     spread: Tensor
 
-    def __init__(self, groups: Sequence[int] = (16, 16, 32, 64, 192), width: int = 128) -> None:
+    def __init__(
+        self,
+        groups: Sequence[int] = (16, 16, 32, 64, 192),
+        phased: int = 4,
+        widths: Sequence[int] = (128, 160, 192, 224, 256),
+    ) -> None:
         super().__init__()
-        check_several(1, MOST, groups=groups)
-        check_whole(1, MOST, width=width)
-        self.groups, self.dim = tuple(groups), sum(groups)
+        check_several(1, MOST, groups=groups, widths=widths)
+        check_whole(0, len(groups), phased=phased)
+        if len(widths) != len(groups):
+            raise InputError(f"{len(groups)} groups and {len(widths)} widths given; one width for each group wanted")
+        self.groups, self.widths, self.dim = tuple(groups), tuple(widths), sum(groups)
         self.codebook_sizes, self.prefixes = (LARGEST_DIGIT,) * self.dim, (self.dim,)
-        first = groups[0]
-        phases = [Predictor(first * index, width, first) for index in range(len(PHASES))]
-        later = [Predictor(sum(groups[:index]), width, groups[index]) for index in range(1, len(groups))]
-        self.predictors = nn.ModuleList(phases + later)
+        starts = [sum(groups[:index]) for index in range(len(groups))]
+        self._phases = [PHASES if index < phased else WHOLE for index in range(len(groups))]
+        self._channels = [slice(start, start + size) for start, size in zip(starts, groups, strict=True)]
+        # What a group sees of the groups before it is the same for all its phases.
+        self.before = nn.ModuleList(
+            ExactConv2d(2 * start, width, 3) for start, width in zip(starts[1:], widths[1:], strict=True)
+        )
+        self.predictors = nn.ModuleList(
+            nn.ModuleList(Predictor(size * known, width, size) for known in range(len(phases)))
+            for size, width, phases in zip(groups, widths, self._phases, strict=True)
+        )
         self.root_gain = nn.Parameter(torch.ones(ANCHORS, self.dim))
         self.inverse = nn.Parameter(torch.ones(ANCHORS, self.dim))
         self.log_scale = nn.Parameter(torch.zeros(ANCHORS, self.dim))  # to base 2, of a symbol
@@ -99,91 +123,119 @@ class ContextGroups(EntropyModel):
 
     def learn(self, y: Tensor, quality: Tensor) -> Quantized:
         """Noise for the rate, rounding with a straight-through gradient for all that follows (arXiv 2007.08739)."""
-        parts, known = self.targets(y, quality), list[Tensor]()
-        bits = torch.zeros(len(y), device=y.device)
-        for index, target in enumerate(parts):
-            mean, log = self._predict(index, known, quality, _shape(target))
-            error = target - mean
-            scale = at_least(torch.exp2(log.clamp(max=log2(HIGHEST) + 2)), LOWEST)
-            bits = bits + normal_bits(noisy(error), scale).flatten(1).sum(1)
-            known = _with(known, mean + rounded(error), index)
-        return Quantized(torch.cat(known, 1) * at(self.inverse, quality).to(y.dtype), bits=bits)
+        target, bits = self._scaled(y, quality), torch.zeros(len(y), device=y.device)
+        walk = self._groups(quality, y.shape)
+        try:
+            mean, log_scale, place = next(walk)
+            while True:
+                error = target[place] - mean
+                scale = at_least(torch.exp2(log_scale.clamp(max=log2(HIGHEST) + 2)), LOWEST)
+                bits = bits + normal_bits(noisy(error), scale).flatten(1).sum(1)
+                symbols = error + (thrifty(error, scale) - error).detach()
+                mean, log_scale, place = walk.send(mean + symbols)
+        except StopIteration as end:
+            return Quantized(end.value.to(y.dtype), bits=bits)
 
     def stages(self, shape: tuple[int, int, int], quality: int) -> Stages:
-        """The phases of the first group, then the other groups."""
+        """The groups, and the phases of each."""
         batch, height, width = shape
         share = torch.full((batch,), float(quality), device=self.spread.device)
-        known: list[Tensor] = []
-        for index in range(len(self.predictors)):
-            halves = 2 if index < len(PHASES) else 1
-            mean, log = self._predict(index, known, share, (batch, height // halves, width // halves))
-            mean = snap(mean)
-            symbols = yield Stage(mean, self._level(log), self._place(index))
-            known = _with(known, mean + symbols, index)
-        return (torch.cat(known, 1) * at(self.inverse, share)).float()
+        walk = self._groups(share, (batch, self.dim, height, width))
+        try:
+            mean, log_scale, place = next(walk)
+            while True:
+                mean = snap(mean)
+                mean, log_scale, place = walk.send(mean + (yield Stage(mean, _table(log_scale), place)))
+        except StopIteration as end:
+            return end.value.float()
 
     def targets(self, y: Tensor, quality: Tensor) -> list[Tensor]:
-        """The groups of y in symbols, the first one phase by phase."""
-        return self.unfold(y.float() * at(self.root_gain, quality).square().float())
+        """The phases of each group of y, in symbols."""
+        return self.unfold(self._scaled(y, quality))
 
     def fold(self, parts: Sequence[Tensor]) -> Tensor:
-        """Puts the phases of the first group together, and the groups."""
-        return torch.cat((_interleaved(parts[: len(PHASES)]), *parts[len(PHASES) :]), 1)
+        """Puts phases and groups together."""
+        phases, groups = iter(parts), self._phases
+        return torch.cat([_together([next(phases) for _ in group]) for group in groups], 1)
 
     def unfold(self, x: Tensor) -> list[Tensor]:
         """The inverse of `fold`."""
-        first, *others = x.split(self.groups, 1)
-        return [*(first[:, :, i::2, j::2] for i, j in PHASES), *others]
+        return [
+            x[:, channels, rows, columns]
+            for channels, phases in zip(self._channels, self._phases, strict=True)
+            for rows, columns in phases
+        ]
 
     def bits_of(self, symbols: Tensor, stage: Stage, index: int) -> Tensor:
         """By normal densities of the tables' scales."""
-        scale = torch.from_numpy(scales()).float().to(symbols.device)[stage.tables]
-        return normal_bits(symbols, scale).flatten(1).sum(1)
+        return normal_bits(symbols, _scale(stage)).flatten(1).sum(1)
 
-    def _predict(
-        self, index: int, known: Sequence[Tensor], quality: Tensor, shape: tuple[int, int, int]
-    ) -> tuple[Tensor, Tensor]:
-        """Mean, in symbols, and logarithm of the scale to base 2."""
-        mean, log = self.predictors[index](known, quality, shape)
-        _, part, *_ = self._place(index)
-        deviation = self.spread[part].view(1, -1, 1, 1) * at(self.root_gain, quality)[:, part].square().detach()
-        return mean * deviation.to(mean.dtype), log + at(self.log_scale, quality)[:, part].to(log.dtype)
+    def rounded(self, error: Tensor, stage: Stage) -> Tensor:
+        """Symbols for errors: see `thrifty`."""
+        return thrifty(error.float(), _scale(stage)).double()
 
-    def _place(self, index: int) -> tuple[slice, slice, slice, slice]:
-        """Which codes (B, K, h, w) a stage covers."""
-        everything = slice(None)
-        if index < len(PHASES):
-            row, column = PHASES[index]
-            return everything, slice(0, self.groups[0]), slice(row, None, 2), slice(column, None, 2)
-        start = sum(self.groups[: index - len(PHASES) + 1])
-        return everything, slice(start, start + self.groups[index - len(PHASES) + 1]), everything, everything
+    def _scaled(self, y: Tensor, quality: Tensor) -> Tensor:
+        return y.float() * at_quality(self.root_gain, quality).square().float()
 
-    def _level(self, log: Tensor) -> Tensor:
-        """Indices of tables, whose scales are evenly spaced in the logarithm."""
-        lowest, steps = log2(LOWEST), (LEVELS - 1) / log2(HIGHEST / LOWEST)
-        return ((log - lowest) * steps).round().clamp(0, LEVELS - 1).long()
+    def _groups(self, quality: Tensor, shape: Sequence[int]) -> Walk:
+        """Means, logarithms of scales to base 2, and where; is sent the values there, all in symbols; latents."""
+        batch, _, height, width = shape
+        dtype = torch.float32 if self.training else torch.float64
+        gain = at_quality(self.root_gain, quality).square()
+        deviation = (self.spread.view(1, -1, 1, 1) * gain).detach().to(dtype)
+        level = at_quality(self.log_scale, quality).to(dtype)
+        known = list[Tensor]()
+        for index, (channels, phases) in enumerate(zip(self._channels, self._phases, strict=True)):
+            if known:
+                before = self.before[index - 1](seen(known))
+            else:
+                before = torch.zeros(batch, self.widths[0], height, width, dtype=dtype, device=quality.device)
+            inside = list[Tensor]()
+            for predictor, (rows, columns) in zip(self._predictors(index), phases, strict=True):
+                mean, log_scale = predictor(before[..., rows, columns], inside, quality)
+                mean, log_scale = mean * deviation[:, channels], log_scale + level[:, channels]
+                inside.append((yield mean, log_scale, (EVERYTHING, channels, rows, columns)))
+            known.append(_together(inside))
+        return torch.cat(known, 1) * at_quality(self.inverse, quality).to(dtype)
 
-
-def at(table: Tensor, quality: Tensor) -> Tensor:
-    """Rows of a table (8, C) at qualities (B,), interpolated, to (B, C, 1, 1) float64."""
-    place = quality.double() / BETWEEN
-    low = place.floor().clamp(0, ANCHORS - 2).long()
-    share = (place - low).unsqueeze(1)
-    rows = table.double()[low] * (1 - share) + table.double()[low + 1] * share
-    return rows.unsqueeze(-1).unsqueeze(-1)
-
-
-def _with(known: list[Tensor], values: Tensor, index: int) -> list[Tensor]:
-    """What later stages know after stage `index`; once all phases of the first group are there, they become one."""
-    known = [*known, values]
-    return [_interleaved(known)] if index == len(PHASES) - 1 else known
+    def _predictors(self, index: int) -> Iterable[nn.Module]:
+        group = self.predictors[index]
+        assert isinstance(group, nn.ModuleList)
+        return group
 
 
-def _interleaved(phases: Sequence[Tensor]) -> Tensor:
-    """The four phases (B, c, h/2, w/2) of a group, in the order of PHASES, to the group (B, c, h, w)."""
-    ordered = [phases[PHASES.index((i, j))] for i in (0, 1) for j in (0, 1)]
+def seen(values: Sequence[Tensor]) -> Tensor:
+    """What networks are given of values (B, c, h, w): compressed, and their magnitudes, which foretell scales."""
+    x = compressed(torch.cat(tuple(values), 1))
+    return torch.cat((x, x.abs()), 1)
+
+
+def thrifty(error: Tensor, scale: Tensor) -> Tensor:
+    """Integers of least squared error + PRICE × bits under centred normal densities: the nearest or one nearer to zero.
+
+    Rate-distortion optimised quantization, as encoders of video have it (Sullivan and Wiegand, IEEE SPM 15(6), 1998).
+    """
+    distance = error.abs()
+    near = distance.round()
+    less = (near - 1).clamp(min=0)
+    price = (distance - near).square() + PRICE * normal_bits(near, scale)
+    other = (distance - less).square() + PRICE * normal_bits(less, scale)
+    return torch.where(other < price, less, near) * error.sign()
+
+
+def _scale(stage: Stage) -> Tensor:
+    return torch.from_numpy(scales()).float().to(stage.tables.device)[stage.tables]
+
+
+def _table(log_scale: Tensor) -> Tensor:
+    """Indices of tables, whose scales are evenly spaced in the logarithm."""
+    lowest, steps = log2(LOWEST), (LEVELS - 1) / log2(HIGHEST / LOWEST)
+    return ((log_scale - lowest) * steps).round().clamp(0, LEVELS - 1).long()
+
+
+def _together(phases: Sequence[Tensor]) -> Tensor:
+    """The phases (B, c, h/2, w/2) of a group, in the order of PHASES, to the group (B, c, h, w)."""
+    if len(phases) == 1:
+        return phases[0]
+    ordered = [phases[PHASES.index((i, j))] for i in (EVEN, ODD) for j in (EVEN, ODD)]
     return nn.functional.pixel_shuffle(torch.stack(ordered, 2).flatten(1, 2), 2)
-
-
-def _shape(x: Tensor) -> tuple[int, int, int]:
-    return len(x), x.shape[2], x.shape[3]

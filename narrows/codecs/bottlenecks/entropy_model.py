@@ -80,6 +80,10 @@ class EntropyModel(Bottleneck):
     def bits_of(self, symbols: Tensor, stage: Stage, index: int) -> Tensor:
         """Estimated bits (B,) of the symbols of stage number `index`."""
 
+    def rounded(self, error: Tensor, stage: Stage) -> Tensor:
+        """Symbols for what is left of latents when the mean is subtracted: the nearest integers."""
+        return error.round()
+
     @property
     @abstractmethod
     def table_sizes(self) -> tuple[int, ...]:
@@ -129,7 +133,7 @@ class EntropyModel(Bottleneck):
         stages = self.stages(_shape(y), quality)
         stage, parts, bits = next(stages), [], torch.zeros(len(y), device=y.device)
         for index, target in enumerate(self.targets(y, self._quality(quality, y))):
-            symbols = (target.double() - stage.mean).round().clamp(1 - ZERO, ZERO - 1)
+            symbols = self.rounded(target.double() - stage.mean, stage).clamp(1 - ZERO, ZERO - 1)
             parts.append(symbols)
             bits += self.bits_of(symbols.float(), stage, index)
             try:

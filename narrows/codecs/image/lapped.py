@@ -3,8 +3,8 @@
                ┌─ straight: one convolution, 32 × 32 pixels every 16 ──────────────────┐
     (B,3,H,W) ─┴─ 3 × 3 at half size ─ 8 × 8 pixels to channels ─ residual × depth ────┴─▶ (B, D, H/16, W/16)
 
-               ┌─ straight: its reverse ───────────────────────────────────────────────┐
-    (B,D,h,w) ─┴─ residual × depth ─ channels to 8 × 8 pixels ─ 3 × 3 at half size ────┴─▶ (B, 3, 16h, 16w)
+               ┌─ straight: its reverse ─────────────────────┬─────────────────────────┐
+    (B,D,h,w) ─┴─ residual × depth ─ channels to 8 × 8 pixels ┴─ 3 × 3 at half size, × 3 ┴─▶ (B, 3, 16h, 16w)
 
 The decoder is shallow on purpose (Yang and Mandt, arXiv 2304.06244): almost everything happens on the latent grid, at
 1/256 of the pixels. Beyond its edges an image is taken as mirrored.
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.layers.qualities import ANCHORS, at_quality
 from narrows.errors import InputError
 from narrows.parts import part
 
@@ -76,35 +77,47 @@ class LappedEncoder(nn.Module):
 
 @part("lapped-decoder")
 class LappedDecoder(nn.Module):
-    """Latents (B, dim, h, w) to images (B, 3, 16 h, 16 w), about [-1, 1].
+    """Latents (B, dim, h, w) at a quality, 0 to 56, to images (B, 3, 16 h, 16 w), about [-1, 1].
 
-    width, fine, depth: as in the encoder.
+    width: channels on the latent grid; sight: what of them the grid of 2 × 2 pixels sees; fine: channels there; depth:
+    residual blocks.
     """
 
-    def __init__(self, dim: int = 320, width: int = 192, fine: int = 32, depth: int = 1) -> None:
+    conditioned = True
+
+    def __init__(self, dim: int = 320, width: int = 192, sight: int = 24, fine: int = 32, depth: int = 1) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, width=width, fine=fine)
+        check_whole(1, MOST, dim=dim, width=width, sight=sight, fine=fine)
         check_whole(0, MOST, depth=depth)
         self.dim, self.stride = dim, STRIDE
         self.straight = nn.Conv2d(dim, 3 * STRIDE**2, 2)
         self.sideways = nn.Parameter(torch.ones(dim, 1, 1))
         self.upright = nn.Parameter(torch.ones(dim, 1, 1))
         self.embed = nn.Conv2d(dim, width, 1)
+        self.quality = nn.Parameter(0.1 * torch.randn(ANCHORS, width))
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(depth)))
-        self.unfold = nn.Conv2d(width, fine * (STRIDE // HALF) ** 2, 1)
-        self.fine = nn.Conv2d(fine, 3 * HALF**2, 3, padding=1)
+        self.unfold = nn.Conv2d(width, sight * (STRIDE // HALF) ** 2, 1)
+        self.first = nn.Conv2d(3 * HALF**2 + sight, fine, 3, padding=1)
+        self.fine_quality = nn.Parameter(0.1 * torch.randn(ANCHORS, fine))
+        self.second = nn.Conv2d(fine, fine, 3, padding=1)
+        self.last = nn.Conv2d(fine, 3 * HALF**2, 3, padding=1)
 
     @property
     def reach(self) -> int:
         """Latent positions to each side on which a block of 16 × 16 pixels depends."""
         return 1 + Residual.reach * len(self.blocks)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, dim, h, w) to (B, 3, 16 h, 16 w)."""
-        h = self.unfold(nn.functional.gelu(self.blocks(self.embed(z))))
-        correction = self.fine(nn.functional.gelu(nn.functional.pixel_shuffle(h, STRIDE // HALF)))
-        straight = nn.functional.pixel_shuffle(self.straight(self._surrounded(z)), STRIDE)
-        return straight[..., LAP:-LAP, LAP:-LAP] + nn.functional.pixel_shuffle(correction, HALF)
+    def forward(self, z: Tensor, quality: Tensor | int = 0) -> Tensor:
+        """(B, dim, h, w), and qualities (B,) or one, to (B, 3, 16 h, 16 w)."""
+        if not isinstance(quality, Tensor):
+            quality = torch.full((len(z),), quality, device=z.device)
+        gelu = nn.functional.gelu
+        seen = self.unfold(gelu(self.blocks(self.embed(z) + at_quality(self.quality, quality).to(z.dtype))))
+        straight = nn.functional.pixel_shuffle(self.straight(self._surrounded(z)), STRIDE)[..., LAP:-LAP, LAP:-LAP]
+        straight = nn.functional.pixel_unshuffle(straight, HALF)
+        fine = self.first(torch.cat((straight, nn.functional.pixel_shuffle(seen, STRIDE // HALF)), 1))
+        fine = self.second(gelu(fine + at_quality(self.fine_quality, quality).to(z.dtype)))
+        return nn.functional.pixel_shuffle(straight + self.last(gelu(fine)), HALF)
 
     def _surrounded(self, z: Tensor) -> Tensor:
         """One more position on each side: a mirrored block has the block's latents, times each component's parity."""

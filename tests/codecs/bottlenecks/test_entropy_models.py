@@ -11,7 +11,7 @@ from narrows.errors import DamagedStream, InputError
 
 def models() -> list[EntropyModel]:
     torch.manual_seed(0)
-    made = [ContextGroups((3, 5), 8), MeanScaleHyperprior(8, 16), ScaleHyperprior(8, 16), FactorizedPrior(8)]
+    made = [ContextGroups((3, 5), 2, (8, 6)), MeanScaleHyperprior(8, 16), ScaleHyperprior(8, 16), FactorizedPrior(8)]
     for parameter in made[0].parameters():
         if not parameter.abs().sum():
             torch.nn.init.normal_(parameter, std=0.2)
