@@ -67,7 +67,7 @@ def _suffix(path: Path) -> str:
 
     try:
         return ".png" if isinstance(header_of(path).extent, ImageExtent) else ".wav"
-    except NarrowsError:
+    except (NarrowsError, OSError):
         return ".wav"
 
 

@@ -40,6 +40,7 @@ class ImageTokenizer(Tokenizer):
         tables: Tables | None = None,
         tile: int = 1024,
     ) -> None:
+        codec.check_axes(2)
         super().__init__(codec, name, fingerprint, tables)
         bottleneck = codec.bottleneck
         self.model = bottleneck if isinstance(bottleneck, EntropyModel) else None
