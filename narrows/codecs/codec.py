@@ -59,9 +59,8 @@ class Codec(nn.Module):
                 f"encoder of stride {encoder.stride} and decoder of stride {decoder.stride} given; one wanted"
             )
         if encoder.axes != decoder.axes:
-            raise InputError(
-                f"an encoder of {MEDIA[encoder.axes]} and a decoder of {MEDIA[decoder.axes]} given; one wanted"
-            )
+            media = f"{MEDIA[encoder.axes]} and a decoder of {MEDIA[decoder.axes]}"
+            raise InputError(f"an encoder of {media} given; one medium wanted")
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
 
     def check_axes(self, axes: int) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder, ResidualVQ
+from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder, LinearSynthesis, ResidualVQ
 from narrows.errors import InputError
 
 
@@ -52,8 +52,6 @@ def test_audio_of_a_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_parts_for_other_media_are_refused() -> None:
-    from narrows.codecs import LinearSynthesis
-
     encoder = FrameEncoder(8, 16, 1, hop=16, fold=1)
     with pytest.raises(InputError, match="an encoder of audio and a decoder of images"):
         Codec(encoder, FSQ(8, (5, 4), 3), LinearSynthesis(8))
