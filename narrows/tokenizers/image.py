@@ -68,7 +68,7 @@ class ImageTokenizer(Tokenizer):
         if self.qualities == 1:
             raise InputError(f"a quality was given; {self.name} has only one, leave it out")
         if not 1 <= quality <= 8:
-            raise InputError(f"quality {quality:g} given, 1 to 8 wanted")
+            raise InputError(f"quality {quality:g} given, 1 to 8 wanted; 1 is the smallest file, 8 the best picture")
         return round((quality - 1) * SETTINGS_A_QUALITY)
 
     def encode(self, x: Image, quality: float | None = None) -> Tokens:
