@@ -259,3 +259,32 @@ def test_a_whole_stream_of_other_codes_is_decoded_to_something(codec, model, cod
     path.write_bytes(write(header, codes, tokenizer.prior))
     assert codec("decode", "s.nrw", "-m", model).code == 0
     assert image.read("s.png").shape == (40, 70, 3)
+
+
+def test_info_tells_size_quality_and_bits_a_pixel(codec, coded):
+    path = coded("s.nrw", "-q", 2.5)
+    said = json.loads(codec("info", "s.nrw", "--json").out)
+    size = path.stat().st_size
+    assert (said["medium"], said["width"], said["height"], said["channels"]) == ("image", 70, 40, 3)
+    assert (said["quality"], said["bytes"], said["coder"]) == (2.5, size, "chosen")
+    assert said["bits_per_pixel"] == round(8 * size / 2800, 4)
+    assert "quality          2.5\n" in codec("info", "s.nrw").out
+    path.write_bytes(path.read_bytes()[:-1])
+    assert codec("info", "s.nrw").err.count("\n") == 1
+
+
+def test_info_on_a_checkpoint(codec, refused, model, tiny_checkpoint, place):
+    folder = shutil.copytree(model, place / "mine")
+    said = json.loads(codec("info", "mine", "--json").out)
+    assert (said["model"], said["medium"], said["settings"], said["quality"]) == ("small", "image", 57, [1, 8])
+    assert said["parameters"] == sum(p.numel() for p in load(model).codec.parameters())
+    assert said["bits_per_pixel"] is None
+    points = [{"quality": 1, "bits_per_pixel": 0.2}, {"quality": 8, "bits_per_pixel": 2.5}, {"point": "jpeg"}]
+    (folder / "evaluation.json").write_text(json.dumps({"points": points}))
+    assert json.loads(codec("info", "mine", "--json").out)["bits_per_pixel"] == {"1": 0.2, "8": 2.5}
+    (folder / "evaluation.json").write_text("[1, 2")
+    assert "evaluation.json" in refused("info", "mine")
+    (folder / "model.safetensors").write_bytes(b"")
+    assert "model.safetensors" in refused("info", "mine")
+    said = json.loads(codec("info", tiny_checkpoint(), "--json").out)
+    assert (said["medium"], said["sample_rate"], len(said["kbit_per_second"])) == ("audio", 16_000, 3)
