@@ -67,7 +67,8 @@ def probe(path: StrPath) -> ImageInfo:
     """What a file of a picture holds; pixels are not decoded. Raises MediaError for what is no picture or too large."""
     with _opened(path) as picture:
         width, height = picture.size
-        if picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8):  # those with the axes exchanged
+        turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)  # those with the axes exchanged
+        if turned and picture.format != "TIFF":  # whose sizes Pillow tells upright
             width, height = height, width
         several = bool(getattr(picture, "is_animated", False))
         return ImageInfo(height, width, 1 if _is_grey(picture) else 3, (picture.format or "").lower(), several)
