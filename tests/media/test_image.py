@@ -170,6 +170,9 @@ def test_several_pictures_in_a_file_are_told(tmp_path: Path, pixels: np.ndarray)
         first.save(tmp_path / name, save_all=True, append_images=[second], **options)
         assert image.probe(tmp_path / name).several
         assert np.array_equal(image.read(tmp_path / name), pixels)
+    first.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[second])  # as cameras write them
+    assert image.probe(tmp_path / "a.jpg").several
+    assert image.read(tmp_path / "a.jpg").shape == pixels.shape
     image.write(tmp_path / "one.png", pixels)
     assert not image.probe(tmp_path / "one.png").several
 
