@@ -46,6 +46,7 @@ def decode(
         if isinstance(tokenizer, ImageTokenizer):
             if salvage:
                 raise InputError(f"--salvage given; {name} codes pictures, which are decoded whole or not at all")
+            image.kind(target)  # first: what cannot be written is told before a picture is decoded
             _, pixels = tokenizer.open(data)
             image.write(target, pixels.transpose(1, 2, 0), overwrite=force)
             return f"{source} → {target}  {pixels.shape[2]} × {pixels.shape[1]}  {watch.seconds:.2f} s"

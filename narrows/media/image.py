@@ -27,7 +27,7 @@ from narrows.errors import InputError, MediaError
 from narrows.media.atomic import written_beside
 from narrows.media.files import StrPath, open_input, shown
 
-__all__ = ["SUFFIXES", "ImageInfo", "probe", "read", "write"]
+__all__ = ["SUFFIXES", "ImageInfo", "kind", "probe", "read", "write"]
 
 Pixels = NDArray[np.uint8]  # (H, W, C), C 1 or 3
 
@@ -94,15 +94,21 @@ def read(path: StrPath) -> Pixels:
     return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1))
 
 
+def kind(path: StrPath) -> str:
+    """The suffix of a picture that is to be written, in lower case. Raises InputError for one that names no kind."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in _SETTINGS:
+        raise InputError(f"{shown(path)} given; pictures are written as {', '.join(sorted(_SETTINGS))}")
+    return suffix
+
+
 def write(path: StrPath, pixels: Pixels, *, overwrite: bool = False) -> None:
     """Write pixels (H, W, C) uint8, C 1 or 3, as the kind of file that the suffix names.
 
     Lossless where the kind can be (PNG, WebP, TIFF, BMP); JPEG (4:4:4) and AVIF at quality 95.
     Raises InputError for other pixels or an unknown suffix, and MediaError where the file cannot be written.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in _SETTINGS:
-        raise InputError(f"{shown(path)} given; pictures are written as {', '.join(sorted(_SETTINGS))}")
+    suffix = kind(path)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
         raise InputError(f"pixels of shape {pixels.shape} and type {pixels.dtype} given, uint8 (H, W, 1 or 3) wanted")
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

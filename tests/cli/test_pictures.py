@@ -188,6 +188,16 @@ def test_two_runs_give_the_same_bytes(codec, model, picture, place):
     assert (place / "one.png").read_bytes() == (place / "two.png").read_bytes()
 
 
+def test_a_result_that_cannot_be_written_is_refused(codec, refused, model, coded, place):
+    path = coded()
+    (place / "s.png").write_text("mine")
+    assert "exists already; pass --force" in refused("decode", "s.nrw", "-m", model)
+    assert codec("decode", "s.nrw", "-m", model, "--force").code == 0
+    path.write_bytes(path.read_bytes()[:-1])
+    for out in ("b.xyz", "b.gif"):  # told before the damage is found
+        assert "pictures are written as" in refused("decode", "s.nrw", "-m", model, "-o", out)
+
+
 def test_every_damaged_byte_is_told(refused, model, coded, monkeypatch):
     path, tokenizer = coded(shape=(24, 20, 3)), load(model)
     monkeypatch.setattr("narrows.checkpoints.load.load", lambda *_: tokenizer)
