@@ -34,6 +34,7 @@ RAW, RANS, CHOSEN = 0, 1, 2
 FINGERPRINT = 8  # bytes
 DIGEST = 4  # bytes
 CHECKSUM = 4  # bytes
+SETTINGS_A_QUALITY = 8  # from one whole quality to the next
 
 Bytes = bytes | bytearray | memoryview | mmap  # a file that is in memory or mapped into it
 
@@ -114,6 +115,11 @@ class StreamHeader:
     @property
     def _coder(self) -> int:
         return RAW if self.tables_digest is None else RANS if self.setting is None else CHOSEN
+
+    @property
+    def quality(self) -> float | None:
+        """From 1 to 8, and 1 of a model that has only one; None without a setting."""
+        return None if self.setting is None else 1 + self.setting / SETTINGS_A_QUALITY
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:

@@ -35,10 +35,13 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> AudioTokenize
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ModelError(f"no model or folder {str(model)!r}; {hint}`codec models` lists the models")
     c = checkpoint
-    if c.medium == "audio":
-        return AudioTokenizer(c.codec, c.sample_rate, c.name, c.fingerprint, tables=c.tables).to(device)
-    if c.medium == "image":
-        return ImageTokenizer(c.codec, c.name, c.fingerprint, c.tables).to(device)
+    try:
+        if c.medium == "audio":
+            return AudioTokenizer(c.codec, c.sample_rate, c.name, c.fingerprint, tables=c.tables).to(device)
+        if c.medium == "image":
+            return ImageTokenizer(c.codec, c.name, c.fingerprint, c.tables).to(device)
+    except InputError as error:
+        raise ModelError(f"{model} does not fit its medium: {error}; use the config.json that it came with") from error
     raise ModelError(f"{model} is a model for {c.medium}; this version codes audio and images")
 
 

@@ -21,7 +21,7 @@ def decode(
         ),
     ] = None,
     salvage: Annotated[
-        bool, typer.Option("--salvage", help="Decode what is whole of damaged files; silence for the rest.")
+        bool, typer.Option("--salvage", help="Sound: decode what is whole of damaged files; silence for the rest.")
     ] = False,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = "cpu",
     force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")] = False,
@@ -30,6 +30,7 @@ def decode(
     from narrows.bitstream import read_header
     from narrows.checkpoints.load import load
     from narrows.cli.files import Stopwatch, complain, contents, plan, work
+    from narrows.errors import InputError
     from narrows.media import audio, image
     from narrows.tokenizers.image import ImageTokenizer
 
@@ -43,7 +44,10 @@ def decode(
             loaded[name] = load(name, device)
         watch, tokenizer = Stopwatch(), loaded[name]
         if isinstance(tokenizer, ImageTokenizer):
-            tokens, pixels = tokenizer.open(data)
+            if salvage:
+                raise InputError(f"--salvage given; {name} codes pictures, which are decoded whole or not at all")
+            image.kind(target)  # first: what cannot be written is told before a picture is decoded
+            _, pixels = tokenizer.open(data)
             image.write(target, pixels.transpose(1, 2, 0), overwrite=force)
             return f"{source} → {target}  {pixels.shape[2]} × {pixels.shape[1]}  {watch.seconds:.2f} s"
         if salvage:
@@ -67,7 +71,7 @@ def _suffix(path: Path) -> str:
 
     try:
         return ".png" if isinstance(header_of(path).extent, ImageExtent) else ".wav"
-    except NarrowsError:
+    except (NarrowsError, OSError):
         return ".wav"
 
 

@@ -57,6 +57,8 @@ def encode(
         return f"{source} → {target}  {picture(tokenizer, source, target)}"
 
     def sound(tokenizer: AudioTokenizer, source: Path, target: Path) -> str:
+        if quality is not None or bpp is not None:
+            raise InputError(f"--quality or --bpp given; {tokenizer.name} codes sound, choose its rate with --bitrate")
         codebooks = None if bitrate is None else tokenizer.codebooks_for(bitrate * 1000)
         watch = Stopwatch()
         info = audio.probe(source)  # first: an input that is none is told before a result that cannot be written
@@ -69,15 +71,19 @@ def encode(
         return f"{info.seconds:.2f} s  {size}  {watch.speed(info.seconds)}"
 
     def picture(tokenizer: ImageTokenizer, source: Path, target: Path) -> str:
+        if bitrate is not None:
+            raise InputError(f"--bitrate given; {tokenizer.name} codes pictures, choose their rate with --bpp")
         watch = Stopwatch()
         info = image.probe(source)
         with written_beside(target, overwrite=force) as file:
             if bpp is None:
-                tokens = tokenizer.encode_file(source, 4 if quality is None else quality)
+                tokens = tokenizer.encode_file(source, quality)
             else:
                 tokens = tokenizer.encode_below(image.read(source).transpose(2, 0, 1), bpp)
             data = tokenizer.compress(tokens)
             file.write(data)
+        if info.several:
+            complain("holds several pictures; the first one is coded", source)
         size = f"{len(data)} bytes  {8 * len(data) / info.pixels:.3f} bit/pixel"
         return f"{info.width} × {info.height}  {size}  {watch.seconds:.2f} s"
 

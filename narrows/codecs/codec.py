@@ -16,10 +16,13 @@ from narrows.codecs.bottlenecks.entropy_model import EntropyModel
 from narrows.errors import InputError
 from narrows.parts import part
 
+MEDIA = {1: "audio", 2: "images"}  # by the axes of their signals
+
 
 class Coder(Protocol):
-    """What encoder and decoder both tell: channels at the bottleneck, samples a position, positions they see."""
+    """What encoder and decoder both tell: axes of the signal, channels at the bottleneck, samples a position."""
 
+    axes: int
     dim: int
     stride: int
 
@@ -55,7 +58,15 @@ class Codec(nn.Module):
             raise InputError(
                 f"encoder of stride {encoder.stride} and decoder of stride {decoder.stride} given; one wanted"
             )
+        if encoder.axes != decoder.axes:
+            media = f"{MEDIA[encoder.axes]} and a decoder of {MEDIA[decoder.axes]}"
+            raise InputError(f"an encoder of {media} given; one medium wanted")
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
+
+    def check_axes(self, axes: int) -> None:
+        """Raise InputError unless this is a codec for signals of so many axes."""
+        if self.encoder.axes != axes:
+            raise InputError(f"a codec for {MEDIA[self.encoder.axes]} given, one for {MEDIA[axes]} wanted")
 
     @property
     def stride(self) -> int:

@@ -47,6 +47,7 @@ class AudioTokenizer(Tokenizer):
         batch: int = 1,
     ) -> None:
         _check_rate(sample_rate)
+        codec.check_axes(1)
         super().__init__(codec, name, fingerprint, tables)
         self.sample_rate, self.batch = sample_rate, batch
         reach = max(codec.encoder.reach, codec.decoder.reach)

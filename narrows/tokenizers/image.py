@@ -3,7 +3,7 @@
 (C, H, W) ─ padded to whole blocks ─ tiles ─ encoder ─ bands of rows ─ bottleneck ─▶ Tokens ─▶ the same in reverse
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from narrows.bitstream import ImageExtent, Reader, Tables, read_header, split, stream_sizes
+from narrows.bitstream import ImageExtent, Reader, StreamHeader, Tables, read_header, split, stream_sizes
+from narrows.bitstream.header import SETTINGS_A_QUALITY
+from narrows.bitstream.reader import check_size
 from narrows.codecs.bottlenecks.entropy_model import EntropyModel
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
@@ -21,6 +23,7 @@ from narrows.tokenizers.tokens import Tokens
 from narrows.tokenizers.windows import cut
 
 Pixels = NDArray[np.uint8]
+Image = Tensor | NDArray[np.floating] | Pixels
 TOP = 127.5  # a pixel p of 8 bits is p / 127.5 - 1 for the networks
 
 
@@ -40,6 +43,7 @@ class ImageTokenizer(Tokenizer):
         tables: Tables | None = None,
         tile: int = 1024,
     ) -> None:
+        codec.check_axes(2)
         super().__init__(codec, name, fingerprint, tables)
         bottleneck = codec.bottleneck
         self.model = bottleneck if isinstance(bottleneck, EntropyModel) else None
@@ -64,38 +68,34 @@ class ImageTokenizer(Tokenizer):
         if self.qualities == 1:
             raise InputError(f"a quality was given; {self.name} has only one, leave it out")
         if not 1 <= quality <= 8:
-            raise InputError(f"quality {quality:g} given, 1 to 8 wanted")
-        return round((quality - 1) / 7 * (self.qualities - 1))
+            raise InputError(f"quality {quality:g} given, 1 to 8 wanted; 1 is the smallest file, 8 the best picture")
+        return round((quality - 1) * SETTINGS_A_QUALITY)
 
-    def encode(self, x: Tensor | NDArray[np.floating] | Pixels, quality: float = 4) -> Tokens:
-        """An image (C, H, W), C 1 or 3, to Tokens: floats in [-1, 1], or uint8. quality: 1 to 8.
+    def encode(self, x: Image, quality: float | None = None) -> Tokens:
+        """An image (C, H, W), C 1 or 3, to Tokens: floats in [-1, 1], or uint8. quality: 1 to 8, 4 unless given.
 
-        Raises InputError for other shapes and types, for what is not finite, and for another quality.
+        Raises InputError for other shapes and types, for what is not finite, and for a quality that is not on offer.
         """
-        array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
-        if array.ndim != 3 or array.shape[0] not in (1, 3) or 0 in array.shape:
-            raise InputError(f"an image of shape {array.shape} given, (1 or 3, H, W) wanted")
-        if array.dtype != np.uint8 and array.dtype.kind != "f":
-            raise InputError(f"an image of type {array.dtype} given, floats in [-1, 1] or uint8 wanted")
-        if array.dtype != np.uint8 and not np.isfinite(array).all():
-            raise InputError("an image with NaN or infinity given, finite numbers in [-1, 1] wanted")
-        setting = self.setting(quality) if self.qualities > 1 else 0
-        return self.encode_at(array, setting)
+        array = _as_array(x)
+        if quality is None and self.qualities == 1:
+            return self.encode_at(array, 0)
+        return self.encode_at(array, self.setting(4 if quality is None else quality))
 
-    def encode_file(self, path: str | Path, quality: float = 4) -> Tokens:
-        """A file of a picture to Tokens. Raises MediaError when it cannot be read."""
+    def encode_file(self, path: str | Path, quality: float | None = None) -> Tokens:
+        """A file of a picture to Tokens. Raises MediaError when it cannot be read, and what `encode` raises."""
         return self.encode(media.read(path).transpose(2, 0, 1), quality)
 
-    def encode_below(self, x: Pixels, bits_per_pixel: float) -> Tokens:
-        """The best Tokens of an image (C, H, W) uint8 whose stream takes at most so many bits a pixel.
+    def encode_below(self, x: Image, bits_per_pixel: float) -> Tokens:
+        """The best Tokens of an image, as `encode` takes it, whose stream takes at most so many bits a pixel.
 
-        Raises InputError where even the smallest takes more.
+        Raises InputError as `encode` does, and where even the smallest takes more.
         """
+        array = _as_array(x)
         low, high, best = 0, self.qualities - 1, None
         while low <= high:
             middle = (low + high) // 2
-            tokens = self.encode_at(x, middle)
-            spent = 8 * len(self.compress(tokens)) / (x.shape[1] * x.shape[2])
+            tokens = self.encode_at(array, middle)
+            spent = 8 * len(self.compress(tokens)) / (array.shape[1] * array.shape[2])
             if spent <= bits_per_pixel:
                 best, low = tokens, middle + 1
             else:
@@ -110,20 +110,32 @@ class ImageTokenizer(Tokenizer):
         Raises WrongModel for tokens of another model, InputError for codes that do not fit their extent.
         """
         self.check_model(tokens.model, tokens.fingerprint)
-        return self._decode(self._latents(tokens), self._extent(tokens), tokens.setting, torch.float32)
+        extent = self._extent(tokens, tokens.codes.shape[2:])
+        return self._decode(self._latents(tokens), extent, tokens.setting, torch.float32)
 
     def pixels(self, tokens: Tokens) -> Pixels:
         """Tokens to an image (C, H, W), 8 bits a channel."""
         self.check_model(tokens.model, tokens.fingerprint)
-        return self._decode(self._latents(tokens), self._extent(tokens), tokens.setting, torch.uint8).numpy()
+        extent = self._extent(tokens, tokens.codes.shape[2:])
+        return self._decode(self._latents(tokens), extent, tokens.setting, torch.uint8).numpy()
+
+    def compress(self, tokens: Tokens) -> bytes:
+        """Tokens to an .nrw stream. Raises WrongModel for foreign tokens, InputError where tables are needed."""
+        if self.model is not None and self.tables is None:
+            raise InputError(f"{self.name} was to code without tables, and cannot; leave out --raw, or give it tables")
+        return super().compress(tokens)
+
+    def decompress(self, data: bytes) -> Tokens:
+        """An .nrw stream to Tokens. Raises what `Tokens.decompress` raises, InputError for no stream of this model."""
+        self._header(data)
+        return super().decompress(data)
 
     @torch.inference_mode()
     def open(self, data: bytes) -> tuple[Tokens, Pixels]:
         """An .nrw stream to its Tokens and pixels (C, H, W), in one go: tables are chosen once for both."""
-        header = read_header(data)
-        self.check_model(header.model, header.fingerprint.hex())
+        header = self._header(data)
         if self.model is None:
-            tokens = self.decompress(data)
+            tokens = super().decompress(data)
             return tokens, self.pixels(tokens)
         reader = Reader(data, self.prior)
         reader.verify()
@@ -136,7 +148,7 @@ class ImageTokenizer(Tokenizer):
         tokens = Tokens(
             torch.from_numpy(codes), header.radices, header.extent, header.model, fingerprint, header.setting
         )
-        return tokens, self._decode(latents, self._extent(tokens), tokens.setting, torch.uint8).numpy()
+        return tokens, self._decode(latents, self._extent(tokens, header.grid), tokens.setting, torch.uint8).numpy()
 
     def tables_for(self, codes: Tensor) -> Tables:
         """Frequency tables for entropy coding, fitted on codes (1, K, H, W) of training data."""
@@ -147,17 +159,13 @@ class ImageTokenizer(Tokenizer):
     def encode_at(self, x: NDArray[np.generic], setting: int) -> Tokens:
         """An image (C, H, W), floats in [-1, 1] or uint8, to Tokens of a setting, 0 to `qualities` - 1."""
         extent = ImageExtent(x.shape[1], x.shape[2], x.shape[0])
-        height, width = self._grid(extent)
-        model = self.model
-        pieces: list[Tensor] = []
-        latents = self._encoded(x, height, width)
-        if model is None:
-            codes = self.codec.bottleneck.encode(torch.cat(list(latents), 1)[None].to(self.device)).cpu()
-        else:
-            for band in latents:
-                piece = model.encode(band[None].to(self.device), setting)
-                pieces.append(piece.short().cpu())
-            codes = torch.cat(pieces, 2)
+        latents, model = self._encoded(x, *self._grid(extent)), self.model
+        with torch.autocast(self.device.type, enabled=False):
+            if model is None:
+                codes = self.codec.bottleneck.encode(torch.cat(list(latents), 1)[None].to(self.device)).cpu()
+            else:
+                pieces = [model.encode(band[None].to(self.device), setting).short().cpu() for band in latents]
+                codes = torch.cat(pieces, 2)
         radices = self.codec.bottleneck.radices
         return Tokens(codes, radices, extent, self.name, self.fingerprint, setting if model else None)
 
@@ -178,7 +186,7 @@ class ImageTokenizer(Tokenizer):
     def _latents(self, tokens: Tokens) -> Tensor:
         """Latents (D, H, W) of tokens."""
         codes, model = tokens.codes.to(self.device), self.model
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             if model is None:
                 return self.codec.bottleneck.decode(codes)[0].cpu()
             assert tokens.setting is not None
@@ -193,7 +201,8 @@ class ImageTokenizer(Tokenizer):
         for rows in cut(latents.shape[1], self.tile, reach):
             for columns in cut(latents.shape[2], self.tile, reach):
                 z = latents[None, :, rows.start : rows.stop, columns.start : columns.stop]
-                x = self.codec.synthesize(z.to(self.device), setting)[0].float().clamp(-1, 1).cpu()
+                with torch.autocast(self.device.type, enabled=False):
+                    x = self.codec.synthesize(z.to(self.device), setting)[0].clamp(-1, 1).cpu()
                 kept = [slice(w.kept.start * stride, w.kept.stop * stride) for w in (rows, columns)]
                 x = x[:, kept[0], kept[1]]
                 if extent.channels == 1:
@@ -216,16 +225,44 @@ class ImageTokenizer(Tokenizer):
         radices = self.codec.bottleneck.radices
         return Tokens(torch.zeros((), dtype=torch.int16).expand(shape), radices, extent, "", "", 0).steps
 
-    def _extent(self, tokens: Tokens) -> ImageExtent:
-        extent = tokens.extent
+    def _header(self, data: bytes) -> StreamHeader:
+        """The header of a stream, once nothing in it can lead astray: nothing is allocated before."""
+        header = read_header(data)
+        self.check_model(header.model, header.fingerprint.hex())
+        check_size(header)
+        self._extent(header, header.grid)
+        if header.signals != 1 or (self.model and header.steps != self._band(header.grid[1])):
+            raise InputError(
+                f"a stream of {header.signals} signals in bands of {header.steps} given, not of {self.name}"
+            )
+        return header
+
+    def _extent(self, of: Tokens | StreamHeader, grid: Sequence[int]) -> ImageExtent:
+        """Height, width and channels. Raises InputError for what this codec cannot have made."""
+        extent, bottleneck = of.extent, self.codec.bottleneck
         if not isinstance(extent, ImageExtent):
             raise InputError(f"tokens of {extent.medium} given, those of an image wanted")
-        if extent.channels not in (1, 3) or tuple(tokens.codes.shape[2:]) != self._grid(extent):
+        if extent.channels not in (1, 3) or tuple(grid) != self._grid(extent):
             size = f"{extent.height} × {extent.width} pixels and {extent.channels} channels"
-            raise InputError(f"codes of shape {tuple(tokens.codes.shape)} given for {size}, which they do not fit")
-        if (tokens.setting is None) != (self.model is None):
-            raise InputError(f"tokens with setting {tokens.setting} given, which do not fit {self.name}")
+            raise InputError(f"a grid {tuple(grid)} given for {size}, which it does not fit")
+        books = len(of.radices)
+        if books not in bottleneck.prefixes or of.radices != bottleneck.radices[:books]:
+            raise InputError(f"{books} codebooks given; {self.name} offers {', '.join(map(str, bottleneck.prefixes))}")
+        if (of.setting is None) != (self.model is None) or (of.setting or 0) >= self.qualities:
+            raise InputError(f"setting {of.setting} given; {self.name} has {self.qualities}")
         return extent
+
+
+def _as_array(x: Image) -> NDArray[np.generic]:
+    """An image (C, H, W) as an array, once its shape, type and numbers are found to be fit."""
+    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    if array.ndim != 3 or array.shape[0] not in (1, 3) or 0 in array.shape:
+        raise InputError(f"an image of shape {array.shape} given, (1 or 3, H, W) wanted")
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise InputError(f"an image of type {array.dtype} given, floats in [-1, 1] or uint8 wanted")
+    if array.dtype != np.uint8 and not np.isfinite(array).all():
+        raise InputError("an image with NaN or infinity given, finite numbers in [-1, 1] wanted")
+    return array
 
 
 def _tile(x: NDArray[np.generic], top: int, bottom: int, left: int, right: int) -> Tensor:

@@ -1,12 +1,27 @@
+import hashlib
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from narrows.bitstream import ImageExtent
 from narrows.checkpoints import folder
 from narrows.checkpoints.load import load
-from narrows.codecs import FSQ, Codec, ContextGroups, ConvDecoder, ConvEncoder, LappedDecoder, LappedEncoder
+from narrows.codecs import (
+    FSQ,
+    Codec,
+    ContextGroups,
+    ConvDecoder,
+    ConvEncoder,
+    FrameDecoder,
+    FrameEncoder,
+    LappedDecoder,
+    LappedEncoder,
+)
 from narrows.errors import DamagedStream, InputError, StreamError, WrongModel
 from narrows.recipes.made_up import made_up_pictures
 from narrows.recipes.pictures import Pictures
@@ -38,13 +53,22 @@ def test_any_size_comes_back_from_tokens_and_from_bytes(tokenizer: ImageTokenize
 
 
 def test_tiles_give_the_codes_and_pixels_of_the_whole(tokenizer: ImageTokenizer) -> None:
-    x = np.random.default_rng(1).integers(0, 256, (3, 416, 480)).astype(np.uint8)
-    tiled = ImageTokenizer(tokenizer.codec, tables=tokenizer.tables, tile=16)
+    x = np.random.default_rng(1).integers(0, 256, (3, 1312, 480)).astype(np.uint8)
+    codec, model = tokenizer.codec, tokenizer.model
+    assert model is not None
+    tiled = ImageTokenizer(codec, tables=tokenizer.tables, tile=16)
     assert tiled.tile < 26
-    whole, pieces = tokenizer.encode(x), tiled.encode(x)
-    assert (whole.codes != pieces.codes).sum() <= 1e-4 * whole.codes.numel()  # ties of rounding
-    a, b = tokenizer.decode(whole), tiled.decode(whole)
-    torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
+    tokens = tiled.encode(x)
+    assert tokens.setting is not None
+    assert tokens.steps < tokens.codes.shape[2]
+    with torch.inference_mode():
+        bands = codec.encoder(torch.from_numpy(x[None]).float() / 127.5 - 1).split(tokens.steps, 2)
+        codes = torch.cat([model.encode(band, tokens.setting) for band in bands], 2)
+        bands = [model.decode(band.long(), tokens.setting) for band in tokens.codes.split(tokens.steps, 2)]
+        whole = codec.decoder(torch.cat(bands, 2))[0].clamp(-1, 1)
+    assert (codes != tokens.codes).sum() <= 1e-4 * codes.numel()  # ties of rounding
+    torch.testing.assert_close(tiled.decode(tokens), whole, atol=1e-5, rtol=0)
+    assert (tiled.pixels(tokens) != ((whole + 1) * 127.5).round().numpy()).sum() <= 1e-4 * x.size
 
 
 def test_every_flipped_byte_is_told(tokenizer: ImageTokenizer) -> None:
@@ -86,3 +110,99 @@ def test_what_is_no_image_or_quality_is_refused(tokenizer: ImageTokenizer) -> No
     assert tokenizer.encode_below(x, 8.0).setting == 56
     with pytest.raises(InputError, match="bits a pixel"):
         tokenizer.encode_below(x, 0.001)
+
+
+@pytest.fixture(scope="module")
+def wider(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder of a codec wide enough that several threads share its sums."""
+    place = tmp_path_factory.mktemp("wider")
+    made_up_pictures(place / "made")
+    torch.manual_seed(1)
+    model = ContextGroups((8, 8, 48), 64)
+    with torch.no_grad():
+        model.root_gain.fill_(3.0)
+        for predictor in model.predictors:
+            torch.nn.init.normal_(predictor.out.weight, std=0.3)
+    codec = Codec(LappedEncoder(64, 48, 8, 1), model, LappedDecoder(64, 48, 8, 1)).eval()
+    folder.save(place / "m", codec, "wider", tables=fit_chosen(codec, Pictures(place / "made"), 1))
+    return place / "m"
+
+
+def test_a_stream_reads_the_same_everywhere(wider: Path, tmp_path: Path) -> None:
+    x = np.random.default_rng(3).integers(0, 256, (3, 250, 300)).astype(np.uint8)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        tokenizer = load(wider)
+        assert isinstance(tokenizer, ImageTokenizer)
+        assert tokenizer.model is not None
+        tokens = tokenizer.encode(x)
+        data = tokenizer.compress(tokens)
+        pixels = tokenizer.open(data)[1]
+        torch.set_num_threads(2)
+        again = load(wider)
+        assert isinstance(again, ImageTokenizer)
+        for found in (tokenizer, again):
+            with torch.autocast("cpu", torch.bfloat16):
+                assert found.compress(tokens) == data
+                assert found.decompress(data) == tokens
+                read, other = found.open(data)
+                same = found.encode(x).codes == tokens.codes
+            assert read == tokens
+            assert same.float().mean() > 0.9999  # ties of rounding
+            assert abs(other.astype(int) - pixels).max() <= 1
+    finally:
+        torch.set_num_threads(threads)
+    both = tokens.codes.long().repeat(2, 1, 1, 1)
+    assert tokens.setting is not None
+    latents = tokenizer.model.decode(both, tokens.setting)
+    assert torch.equal(latents[:1], tokenizer.model.decode(both[:1], tokens.setting))
+    assert torch.equal(latents[:1], latents[1:])
+
+
+def test_a_stream_reads_the_same_in_another_process(wider: Path, tmp_path: Path) -> None:
+    tokenizer = load(wider)
+    assert isinstance(tokenizer, ImageTokenizer)
+    tokens = tokenizer.encode(np.random.default_rng(4).integers(0, 256, (3, 100, 130)).astype(np.uint8), 6)
+    (tmp_path / "s.nrw").write_bytes(tokenizer.compress(tokens))
+    program = (
+        "import sys, hashlib, torch, narrows\n"
+        "torch.set_num_threads(2)\n"
+        "tokens, _ = narrows.load(sys.argv[1]).open(open(sys.argv[2], 'rb').read())\n"
+        "print(hashlib.sha256(tokens.codes.numpy().tobytes()).hexdigest())"
+    )
+    command = [sys.executable, "-c", program, str(wider), str(tmp_path / "s.nrw")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == hashlib.sha256(tokens.codes.numpy().tobytes()).hexdigest()
+
+
+def test_without_tables_an_entropy_model_says_so(tokenizer: ImageTokenizer) -> None:
+    bare = ImageTokenizer(tokenizer.codec, tables=None)
+    with pytest.raises(InputError, match="tables"):
+        bare.compress(bare.encode(np.zeros((3, 8, 8), np.uint8)))
+
+
+def test_tokens_that_do_not_fit_are_refused(tokenizer: ImageTokenizer) -> None:
+    tokens = tokenizer.encode(np.zeros((3, 40, 70), np.uint8))
+    for wrong in (
+        replace(tokens, codes=tokens.codes[:, :, :2]),
+        replace(tokens, codes=tokens.codes[:, :4], radices=tokens.radices[:4]),
+        replace(tokens, setting=None),
+        replace(tokens, setting=57),
+        replace(tokens, extent=ImageExtent(40, 70, 2)),
+    ):
+        with pytest.raises(InputError):
+            tokenizer.decode(wrong)
+
+
+def test_a_single_quality_is_not_chosen() -> None:
+    tokenizer = ImageTokenizer(Codec(ConvEncoder(8, 6), FSQ(8, (5, 5), 2), ConvDecoder(8, 6)))
+    x = np.zeros((1, 20, 40), np.uint8)
+    assert tokenizer.encode(x).setting is None
+    with pytest.raises(InputError, match="only one"):
+        tokenizer.encode(x, 4)
+
+
+def test_a_codec_for_sound_is_refused() -> None:
+    with pytest.raises(InputError, match="a codec for audio"):
+        ImageTokenizer(Codec(FrameEncoder(8, 16, 1), FSQ(8, (4, 4)), FrameDecoder(8, 16, 1)))

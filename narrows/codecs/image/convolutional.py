@@ -28,7 +28,7 @@ class ConvEncoder(nn.Module):
     def __init__(self, dim: int = 192, width: int = 128) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim, width=width)
-        self.dim, self.stride = dim, STRIDE
+        self.axes, self.dim, self.stride = 2, dim, STRIDE
         sizes = (3, width, width, width, dim)
         convs = [nn.Conv2d(a, b, 5, stride=2, padding=2) for a, b in pairwise(sizes)]
         self.layers = nn.Sequential(convs[0], GDN(width), convs[1], GDN(width), convs[2], GDN(width), convs[3])
@@ -50,7 +50,7 @@ class ConvDecoder(nn.Module):
     def __init__(self, dim: int = 192, width: int = 128) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim, width=width)
-        self.dim, self.stride = dim, STRIDE
+        self.axes, self.dim, self.stride = 2, dim, STRIDE
         sizes = (dim, width, width, width, 3)
         convs = [nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1) for a, b in pairwise(sizes)]
         norms = [GDN(width, inverse=True) for _ in range(3)]

@@ -49,7 +49,7 @@ class LappedEncoder(nn.Module):
         super().__init__()
         check_whole(1, MOST, dim=dim, width=width, fine=fine)
         check_whole(0, MOST, depth=depth)
-        self.dim, self.stride = dim, STRIDE
+        self.axes, self.dim, self.stride = 2, dim, STRIDE
         self.straight = nn.Conv2d(3 * STRIDE**2, dim, 2)  # of blocks of pixels: as 32 × 32 pixels, and faster
         self.fine = nn.Conv2d(3 * HALF**2, fine, 3, padding=1)
         self.fold = nn.Conv2d(fine * (STRIDE // HALF) ** 2, width, 1)
@@ -89,7 +89,7 @@ class LappedDecoder(nn.Module):
         super().__init__()
         check_whole(1, MOST, dim=dim, width=width, sight=sight, fine=fine)
         check_whole(0, MOST, depth=depth)
-        self.dim, self.stride = dim, STRIDE
+        self.axes, self.dim, self.stride = 2, dim, STRIDE
         self.straight = nn.Conv2d(dim, 3 * STRIDE**2, 2)
         self.sideways = nn.Parameter(torch.ones(dim, 1, 1))
         self.upright = nn.Parameter(torch.ones(dim, 1, 1))

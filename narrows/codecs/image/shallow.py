@@ -23,7 +23,7 @@ class LinearSynthesis(nn.Module):
     def __init__(self, dim: int = 320) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim)
-        self.dim, self.stride = dim, STRIDE
+        self.axes, self.dim, self.stride = 2, dim, STRIDE
         self.synthesis = nn.ConvTranspose2d(dim, 3, 18, stride=STRIDE, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ class ShallowDecoder(nn.Module):
     def __init__(self, dim: int = 320, width: int = 12) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim, width=width)
-        self.dim, self.stride = dim, STRIDE
+        self.axes, self.dim, self.stride = 2, dim, STRIDE
         self.bent = nn.ConvTranspose2d(dim, width, 13, stride=8, padding=3, output_padding=1)
         self.norm = GDN(width, inverse=True)
         self.straight = nn.ConvTranspose2d(dim, width, 13, stride=8, padding=3, output_padding=1)

