@@ -53,6 +53,8 @@ PARTS = [
     "ibq",
     "lapped-decoder",
     "lapped-encoder",
+    "ldm-decoder",
+    "ldm-encoder",
     "learned-codebook",
     "lfq",
     "linear-synthesis",

@@ -73,7 +73,7 @@ def encode(
         info = image.probe(source)
         with written_beside(target, overwrite=force) as file:
             if bpp is None:
-                tokens = tokenizer.encode_file(source, 4 if quality is None else quality)
+                tokens = tokenizer.encode_file(source, quality)
             else:
                 tokens = tokenizer.encode_below(image.read(source).transpose(2, 0, 1), bpp)
             data = tokenizer.compress(tokens)

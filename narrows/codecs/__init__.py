@@ -31,6 +31,7 @@ from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec, Reconstruction
 from narrows.codecs.image.convolutional import ConvDecoder, ConvEncoder
 from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
+from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
 from narrows.codecs.image.shallow import LinearSynthesis, ShallowDecoder
 
 __all__ = [
@@ -57,6 +58,8 @@ __all__ = [
     "Gaussian",
     "Grouped",
     "GroupedResidualVQ",
+    "LDMDecoder",
+    "LDMEncoder",
     "LappedDecoder",
     "LappedEncoder",
     "LearnedCodebook",

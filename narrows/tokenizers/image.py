@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from narrows.bitstream import ImageExtent, Reader, Tables, read_header, split, stream_sizes
+from narrows.bitstream import ImageExtent, Reader, Tables, read_header
+from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.codecs.bottlenecks.entropy_model import EntropyModel
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
@@ -21,6 +22,7 @@ from narrows.tokenizers.tokens import Tokens
 from narrows.tokenizers.windows import cut
 
 Pixels = NDArray[np.uint8]
+Image = Tensor | NDArray[np.floating] | Pixels
 TOP = 127.5  # a pixel p of 8 bits is p / 127.5 - 1 for the networks
 
 
@@ -29,7 +31,8 @@ class ImageTokenizer(Tokenizer):
 
     Sides are padded to whole blocks by repeating the last pixels; grey is coded as three equal channels. Large images
     are cut into tiles of `tile` pixels a side whose results are the same as those of the whole, so memory does not grow
-    with what the networks need. tables, fingerprint: as in Tokenizer.
+    with what the networks need. A network that sees all of a picture takes it whole, up to `largest` pixels.
+    tables, fingerprint: as in Tokenizer.
     """
 
     def __init__(
@@ -39,17 +42,15 @@ class ImageTokenizer(Tokenizer):
         fingerprint: str | None = None,
         tables: Tables | None = None,
         tile: int = 1024,
+        largest: int = 1 << 22,
     ) -> None:
         super().__init__(codec, name, fingerprint, tables)
         bottleneck = codec.bottleneck
         self.model = bottleneck if isinstance(bottleneck, EntropyModel) else None
         self.block = codec.stride * (self.model.multiple if self.model else 1)
-        self.tile = max(tile // codec.stride, 4 * codec.encoder.reach, 4 * codec.decoder.reach)  # positions
-
-    def to(self, device: torch.device | str) -> "ImageTokenizer":
-        """Move the codec, and with it all computation, to another device."""
-        self.codec.to(device)
-        return self
+        reaches = (codec.encoder.reach, codec.decoder.reach)
+        self.tile = max(tile // codec.stride, *(4 * (reach or 0) for reach in reaches))  # positions
+        self.largest = largest
 
     @property
     def qualities(self) -> int:
@@ -67,24 +68,41 @@ class ImageTokenizer(Tokenizer):
             raise InputError(f"quality {quality:g} given, 1 to 8 wanted")
         return round((quality - 1) / 7 * (self.qualities - 1))
 
-    def encode(self, x: Tensor | NDArray[np.floating] | Pixels, quality: float = 4) -> Tokens:
-        """An image (C, H, W), C 1 or 3, to Tokens: floats in [-1, 1], or uint8. quality: 1 to 8.
+    def encode(self, x: Image, quality: float | None = None, codebooks: int | None = None) -> Tokens:
+        """An image (C, H, W), C 1 or 3, to Tokens: floats in [-1, 1], or uint8.
 
-        Raises InputError for other shapes and types, for what is not finite, and for another quality.
+        quality: 1 to 8 where the model has several, 4 unless given. codebooks: how many of the K to keep; all of them
+        unless given. Raises InputError for other shapes and types, for what is not finite, and for another quality or
+        number of codebooks.
         """
-        array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
-        if array.ndim != 3 or array.shape[0] not in (1, 3) or 0 in array.shape:
-            raise InputError(f"an image of shape {array.shape} given, (1 or 3, H, W) wanted")
-        if array.dtype != np.uint8 and array.dtype.kind != "f":
-            raise InputError(f"an image of type {array.dtype} given, floats in [-1, 1] or uint8 wanted")
-        if array.dtype != np.uint8 and not np.isfinite(array).all():
-            raise InputError("an image with NaN or infinity given, finite numbers in [-1, 1] wanted")
-        setting = self.setting(quality) if self.qualities > 1 else 0
-        return self.encode_at(array, setting)
+        several = quality is not None or self.qualities > 1
+        setting = self.setting(4 if quality is None else quality) if several else 0
+        tokens = self.encode_at(_checked(x), setting)
+        return tokens if codebooks is None else tokens[:, : self.check_codebooks(codebooks)]
 
-    def encode_file(self, path: str | Path, quality: float = 4) -> Tokens:
+    def encode_file(self, path: str | Path, quality: float | None = None, codebooks: int | None = None) -> Tokens:
         """A file of a picture to Tokens. Raises MediaError when it cannot be read."""
-        return self.encode(media.read(path).transpose(2, 0, 1), quality)
+        return self.encode(media.read(path).transpose(2, 0, 1), quality, codebooks)
+
+    @torch.inference_mode()
+    def narrow(self, x: Image) -> Tensor:
+        """An image to the real numbers (channels, h, w) of a continuous bottleneck: what a diffusion model learns.
+
+        Nothing is rounded. Raises InputError for another bottleneck, and as `encode`.
+        """
+        array = _checked(x)
+        grid = self._grid(ImageExtent(array.shape[1], array.shape[2], array.shape[0]))
+        z = torch.cat(list(self._encoded(array, *grid)), 1)
+        return self._continuous.narrow(z[None].to(self.device))[0].cpu()
+
+    @torch.inference_mode()
+    def widen(self, y: Tensor, height: int, width: int) -> Tensor:
+        """Real numbers (channels, h, w), as `narrow` gives them, to an image (3, height, width) in [-1, 1]."""
+        bottleneck, extent = self._continuous, ImageExtent(height, width, 3)
+        wanted = (bottleneck.channels, *self._grid(extent))
+        if tuple(y.shape) != wanted:
+            raise InputError(f"numbers of shape {tuple(y.shape)} given for {height} × {width} pixels, {wanted} wanted")
+        return self._decode(bottleneck.widen(y[None].to(self.device))[0].cpu(), extent, torch.float32)
 
     def encode_below(self, x: Pixels, bits_per_pixel: float) -> Tokens:
         """The best Tokens of an image (C, H, W) uint8 whose stream takes at most so many bits a pixel.
@@ -110,12 +128,14 @@ class ImageTokenizer(Tokenizer):
         Raises WrongModel for tokens of another model, InputError for codes that do not fit their extent.
         """
         self.check_model(tokens.model, tokens.fingerprint)
-        return self._decode(self._latents(tokens), self._extent(tokens), torch.float32)
+        extent = self._extent(tokens)
+        return self._decode(self._latents(tokens), extent, torch.float32)
 
     def pixels(self, tokens: Tokens) -> Pixels:
         """Tokens to an image (C, H, W), 8 bits a channel."""
         self.check_model(tokens.model, tokens.fingerprint)
-        return self._decode(self._latents(tokens), self._extent(tokens), torch.uint8).numpy()
+        extent = self._extent(tokens)
+        return self._decode(self._latents(tokens), extent, torch.uint8).numpy()
 
     @torch.inference_mode()
     def open(self, data: bytes) -> tuple[Tokens, Pixels]:
@@ -138,11 +158,6 @@ class ImageTokenizer(Tokenizer):
         )
         return tokens, self._decode(latents, self._extent(tokens), torch.uint8).numpy()
 
-    def tables_for(self, codes: Tensor) -> Tables:
-        """Frequency tables for entropy coding, fitted on codes (1, K, H, W) of training data."""
-        radices = self.codec.bottleneck.radices
-        return Tables.fit(split(codes.cpu().numpy(), radices), stream_sizes(radices))
-
     @torch.inference_mode()
     def encode_at(self, x: NDArray[np.generic], setting: int) -> Tokens:
         """An image (C, H, W), floats in [-1, 1] or uint8, to Tokens of a setting, 0 to `qualities` - 1."""
@@ -164,7 +179,11 @@ class ImageTokenizer(Tokenizer):
     def _encoded(self, x: NDArray[np.generic], height: int, width: int) -> Iterator[Tensor]:
         """Latents (D, rows, width) of one band after another."""
         stride, encoder = self.codec.stride, self.codec.encoder
-        rows = self._band(width) if self.model else height
+        rows = self._band(width) if self.model else self.tile
+        if encoder.reach is None:
+            z = encoder(_tile(x, 0, height * stride, 0, width * stride).to(self.device))[0].cpu()
+            yield from z.split(rows, 1)
+            return
         for first in range(0, height, rows):
             last = min(height, first + rows)
             start, stop = max(0, first - encoder.reach), min(height, last + encoder.reach)
@@ -205,7 +224,10 @@ class ImageTokenizer(Tokenizer):
         return out
 
     def _grid(self, extent: ImageExtent) -> tuple[int, int]:
-        """Positions that an image takes: whole blocks."""
+        """Positions that an image takes: whole blocks. Raises InputError for more than the networks take at once."""
+        if self.codec.reach is None and extent.height * extent.width > self.largest:
+            size = f"{extent.width} × {extent.height} pixels"
+            raise InputError(f"{size} given; {self.name} sees all of a picture, at most {self.largest} pixels; cut it")
         each = self.block // self.codec.stride
         return -(-extent.height // self.block) * each, -(-extent.width // self.block) * each
 
@@ -216,6 +238,15 @@ class ImageTokenizer(Tokenizer):
         radices = self.codec.bottleneck.radices
         return Tokens(torch.zeros((), dtype=torch.int16).expand(shape), radices, extent, "", "", 0).steps
 
+    @property
+    def _continuous(self) -> Continuous:
+        bottleneck = self.codec.bottleneck
+        if not isinstance(bottleneck, Continuous):
+            raise InputError(
+                f"{self.name} has codes, no real numbers ({type(bottleneck).__name__}); use encode, decode"
+            )
+        return bottleneck
+
     def _extent(self, tokens: Tokens) -> ImageExtent:
         extent = tokens.extent
         if not isinstance(extent, ImageExtent):
@@ -223,9 +254,22 @@ class ImageTokenizer(Tokenizer):
         if extent.channels not in (1, 3) or tuple(tokens.codes.shape[2:]) != self._grid(extent):
             size = f"{extent.height} × {extent.width} pixels and {extent.channels} channels"
             raise InputError(f"codes of shape {tuple(tokens.codes.shape)} given for {size}, which they do not fit")
+        self.check_codebooks(tokens.codes.shape[1])
         if (tokens.setting is None) != (self.model is None):
             raise InputError(f"tokens with setting {tokens.setting} given, which do not fit {self.name}")
         return extent
+
+
+def _checked(x: Image) -> NDArray[np.generic]:
+    """The image as an array. Raises InputError unless it is (1 or 3, H, W), of finite floats or uint8."""
+    array: NDArray[np.generic] = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    if array.ndim != 3 or array.shape[0] not in (1, 3) or 0 in array.shape:
+        raise InputError(f"an image of shape {array.shape} given, (1 or 3, H, W) wanted")
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise InputError(f"an image of type {array.dtype} given, floats in [-1, 1] or uint8 wanted")
+    if array.dtype != np.uint8 and not np.isfinite(array).all():
+        raise InputError("an image with NaN or infinity given, finite numbers in [-1, 1] wanted")
+    return array
 
 
 def _tile(x: NDArray[np.generic], top: int, bottom: int, left: int, right: int) -> Tensor:
