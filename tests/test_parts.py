@@ -76,6 +76,8 @@ PARTS = [
     "split-residual-vq",
     "straight-through",
     "tanh",
+    "vit-decoder",
+    "vit-encoder",
     "vq",
 ]
 

@@ -33,6 +33,7 @@ from narrows.codecs.image.convolutional import ConvDecoder, ConvEncoder
 from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
 from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
 from narrows.codecs.image.shallow import LinearSynthesis, ShallowDecoder
+from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 
 __all__ = [
     "ARD",
@@ -84,4 +85,6 @@ __all__ = [
     "SplitResidualVQ",
     "StraightThrough",
     "Tanh",
+    "ViTDecoder",
+    "ViTEncoder",
 ]
