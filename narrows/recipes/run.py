@@ -22,11 +22,14 @@ from narrows.errors import InputError
 from narrows.recipes.descent import Descent
 from narrows.recipes.image_recipe import ImageRecipe
 from narrows.recipes.recipe import Recipe
+from narrows.recipes.tokenizer_recipe import TokenizerRecipe
 
 REPORT_EVERY = 50  # steps
 
 
-def run(recipe: Recipe | ImageRecipe, out: str | Path, init: str | None = None, smoke: bool = False) -> Path:
+def run(
+    recipe: Recipe | ImageRecipe | TokenizerRecipe, out: str | Path, init: str | None = None, smoke: bool = False
+) -> Path:
     """Train until the recipe's last step and return the folder of the checkpoint.
 
     An interrupted run in `out` goes on where it was last saved. init: name or folder of a checkpoint of the same
