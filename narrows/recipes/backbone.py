@@ -1,6 +1,7 @@
 """Trained picture networks of timm, which losses look through: by name from the hub, or with weights from a file."""
 
 import difflib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,10 @@ def _fetched(name: str) -> Path:
     import timm
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx or requests
-    from huggingface_hub.utils import logging
 
-    said = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # of its attempts; what it ends with is told here
+    logger = logging.getLogger("huggingface_hub")
+    said = logger.level
+    logger.setLevel(logging.ERROR)  # its attempts are not told, what it ends with is
     try:
         facts = timm.get_pretrained_cfg(name)
         return Path(hf_hub_download(str(facts and facts.hf_hub_id), "model.safetensors"))
@@ -92,7 +93,7 @@ def _fetched(name: str) -> Path:
         advice = "fetch them where there is a network, or name a .safetensors file of them"
         raise ModelError(f"the weights of {name} cannot be fetched ({_short(error)}); {advice}") from error
     finally:
-        logging.set_verbosity(said)
+        logger.setLevel(said)
 
 
 def _short(error: Exception) -> str:

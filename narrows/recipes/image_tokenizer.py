@@ -61,8 +61,8 @@ class Network:
 class Perceptual:
     """The distance of what is seen, beside that of pixels.
 
-    backbone: a network of timm that it looks through ("vgg16.tv_in1k"); none unless given, and contrasts of a pyramid
-    are compared, which needs no weights. weights: a .safetensors file for it; fetched unless given. weight: of the loss.
+    backbone: a network of timm that it looks through ("vgg16.tv_in1k"); without one the contrasts of a pyramid are
+    compared, which needs no weights. weights: a .safetensors file for it; fetched unless given. weight: of the loss.
     """
 
     backbone: str | None = None
@@ -71,6 +71,10 @@ class Perceptual:
 
     def __post_init__(self) -> None:
         _check_least(0, weight=self.weight)
+
+    def loss(self) -> FeatureDistance | PyramidDistance:
+        """Of two pictures."""
+        return PyramidDistance() if self.backbone is None else FeatureDistance(Backbone(self.backbone, self.weights))
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,10 @@ class Semantic:
 
     def __post_init__(self) -> None:
         _check_least(0, weight=self.weight)
+
+    def loss(self, dim: int) -> SemanticContrast | None:
+        """Of latents of `dim` channels and their pictures."""
+        return None if self.teacher is None else SemanticContrast(Backbone(self.teacher, self.weights), dim)
 
 
 def image_tokenizer(
@@ -105,19 +113,14 @@ def image_tokenizer(
     optimizer, schedule, adversary: of the run. seed: of weights and data.
     """
     torch.manual_seed(seed)
-    codec, seen, latent_losses = network.codec(), PyramidDistance(), {}
-    distance = (
-        seen if perceptual.backbone is None else FeatureDistance(Backbone(perceptual.backbone, perceptual.weights))
-    )
-    if semantic.teacher is not None:
-        contrast = SemanticContrast(Backbone(semantic.teacher, semantic.weights), codec.bottleneck.dim)
-        latent_losses["semantic"] = (semantic.weight, contrast)
+    codec = network.codec()
+    contrast = semantic.loss(codec.bottleneck.dim)
     return TokenizerRecipe(
         name="image-tokenizer",
         codec=codec,
         data=data,
-        losses={"pixels": (1.0, PixelDistance()), "perceptual": (perceptual.weight, distance)},
-        latent_losses=latent_losses,
+        losses={"pixels": (1.0, PixelDistance()), "perceptual": (perceptual.weight, perceptual.loss())},
+        latent_losses={} if contrast is None else {"semantic": (semantic.weight, contrast)},
         optimizer=optimizer,
         schedule=schedule,
         discriminators=[PatchDiscriminator(adversary.width)],
@@ -127,16 +130,20 @@ def image_tokenizer(
 
 
 def _bottleneck(name: str, dim: int) -> Bottleneck:
-    if name == "multi-codebook":  # UniTok's, arXiv 2502.20321, section 3.3
-        return MultiCodebook(dim, 8, 4096, 8, AttentionProjection(dim, 64, 8))
-    if name == "vq":  # short codes of length 1: ViT-VQGAN, arXiv 2110.04627, section 3.2
-        return VQ(dim, LearnedCodebook(8, 16384, cosine=True))
-    simple = {
-        "fsq": lambda: FSQ(dim, (8, 8, 8, 5, 5, 5)),
-        "residual-vq": lambda: ResidualVQ(dim, 4, 4096, 16),
-        "ibq": lambda: IBQ(dim, 16384),
-        "lfq": lambda: LFQ(dim, 18),
-        "bsq": lambda: BSQ(dim, 18),
-        "gaussian": lambda: Gaussian(dim, 16, Rounding()),
-    }
-    return simple[name]()
+    match name:
+        case "vq":  # short codes of length 1: ViT-VQGAN, arXiv 2110.04627, section 3.2
+            return VQ(dim, LearnedCodebook(8, 16384, cosine=True))
+        case "fsq":
+            return FSQ(dim, (8, 8, 8, 5, 5, 5))
+        case "multi-codebook":  # UniTok, arXiv 2502.20321, section 3.3
+            return MultiCodebook(dim, 8, 4096, 8, AttentionProjection(dim, 64, 8))
+        case "residual-vq":
+            return ResidualVQ(dim, 4, 4096, 16)
+        case "ibq":
+            return IBQ(dim, 16384)
+        case "lfq":
+            return LFQ(dim, 18)
+        case "bsq":
+            return BSQ(dim, 18)
+        case _:
+            return Gaussian(dim, 16, Rounding())

@@ -30,12 +30,12 @@ class TokenizerRecipe:
     codec: Codec
     data: Photos
     losses: Mapping[str, tuple[float, nn.Module]]
-    latent_losses: Mapping[str, tuple[float, nn.Module]] = field(default_factory=dict)
+    latent_losses: Mapping[str, tuple[float, nn.Module]]
+    discriminators: Sequence[nn.Module]
+    optimizer: AdamW
+    schedule: Schedule
+    adversary: Adversary
     weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
-    discriminators: Sequence[nn.Module] = ()
-    optimizer: AdamW = AdamW(lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0)
-    schedule: Schedule = Schedule(signal=0)
-    adversary: Adversary = Adversary()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,6 +57,6 @@ class TokenizerRecipe:
         return replace(
             self,
             data=replace(self.data, side=32, batch=2, workers=0),
-            schedule=replace(self.schedule, steps=2, rise=1, validate_every=1),
+            schedule=replace(self.schedule, steps=2, rise=1, validate_every=2),
             adversary=replace(self.adversary, start=1),
         )

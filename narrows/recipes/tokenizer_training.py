@@ -39,13 +39,18 @@ class TokenizerTraining(Adversarial):
             raise InputError(f"data.side={recipe.data.side} given, a multiple of {recipe.codec.stride} wanted")
         self.recipe = recipe
         self.losses, self.latent_losses = modules_of(recipe.losses), modules_of(recipe.latent_losses)
-        self.last = [p for p in recipe.codec.decoder.parameters() if p.ndim > 1][-1]
         self._pictures, self._valid = Pictures(recipe.data.train), Pictures(recipe.data.valid)
 
     @property
     def learning(self) -> torch.nn.Module:
         """The codec, and what the losses on latents learn beside it."""
         return torch.nn.ModuleList([self.codec, self.latent_losses])
+
+    @property
+    def last(self) -> Tensor:
+        """The weight of the decoder's last layer."""
+        named = self.codec.named_parameters()
+        return [p for name, p in named if name.startswith("decoder.") and p.ndim > 1][-1]
 
     def begin(self) -> None:
         """Random weights."""
