@@ -15,7 +15,7 @@ class Backbone(nn.Module):
     """A frozen network of timm that takes pictures (B, 3, H, W) in [-1, 1] of any size.
 
     name: of the network in timm, with or without the tag of its weights ("vgg16.tv_in1k"). weights: a .safetensors file
-    of them; fetched from the hub unless given.
+    of them, under timm's names; fetched from the hub unless given.
 
     Raises InputError for a name that timm does not know and another kind of file, ModelError where weights cannot be
     fetched or do not fit.
@@ -58,6 +58,7 @@ class Backbone(nn.Module):
 def _loaded(name: str, weights: Path | None) -> Any:
     import timm
     from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), 1, 0.5)
@@ -67,11 +68,13 @@ def _loaded(name: str, weights: Path | None) -> Any:
         weights = _fetched(name)
     elif weights.suffix != ".safetensors" or not weights.is_file():
         raise InputError(f"{weights} given as weights of {name}, a .safetensors file that is there wanted")
+    network = timm.create_model(name, num_classes=0)
     try:
-        overlay = {"file": str(weights)}
-        network = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
-    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
+        missing = network.load_state_dict(load_file(weights), strict=False).missing_keys  # and not its classifier
+    except (SafetensorError, OSError, RuntimeError) as error:
         raise ModelError(f"{weights} does not hold the weights of {name} ({_short(error)}); give others") from error
+    if lacking := [key for key in missing if not key.endswith("num_batches_tracked")]:
+        raise ModelError(f"{weights} does not hold the weights of {name} (it lacks {lacking[0]}); give others")
     if not all(bool(p.isfinite().all()) for p in network.parameters()):
         raise ModelError(f"{weights} holds NaN or infinity; give other weights of {name}")
     return network
@@ -97,4 +100,4 @@ def _fetched(name: str) -> Path:
 
 
 def _short(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:160]
+    return " ".join(str(error).split()).rstrip(".:")[:160] or type(error).__name__

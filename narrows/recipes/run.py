@@ -42,12 +42,12 @@ def run(
     if smoke:
         shutil.rmtree(out, ignore_errors=True)
         recipe = recipe.smoke().on_made_up_data(out / "data")
-    out.mkdir(parents=True, exist_ok=True)
     resumed = out / "last.ckpt"
     if resumed.exists() and init is not None:
         raise InputError(f"{out} holds a run already, which goes on from its own weights; choose another --out")
     lightning.seed_everything(recipe.seed, verbose=False)
     training = recipe.training()
+    out.mkdir(parents=True, exist_ok=True)
     if resumed.exists():
         _resume(training, resumed)
     else:
