@@ -101,6 +101,23 @@ def test_a_continuous_bottleneck_without_codes_has_no_tables(tmp_path: Path) -> 
     assert tokenizer.narrow(np.zeros((3, 30, 50), np.uint8)).shape == (3, 8, 13)
 
 
+def test_losses_that_look_through_networks_are_passed_through(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+    from timm import create_model
+
+    weights = tmp_path / "weights.safetensors"
+    save_file(create_model("test_resnet").state_dict(), weights)
+    contrast = Semantic("test_resnet", weights).loss(8)
+    assert contrast is not None
+    before = contrast.head.weight.clone()
+    seen = Perceptual("test_resnet", weights).loss()
+    made = replace(small(), losses={"perceptual": (1.0, seen)}, latent_losses={"semantic": (1.0, contrast)})
+    run(made, tmp_path / "run", smoke=True)
+    (line,) = lines(tmp_path / "run" / "smoke")
+    assert {"perceptual", "semantic", "pull"} <= line.keys()
+    assert not torch.equal(contrast.head.weight, before)
+
+
 def on(data: Path, steps: int, **changes: object) -> TokenizerRecipe:
     """The small recipe on made-up pictures."""
     made = small() if (data / "waves-0.png").exists() else small().on_made_up_data(data)

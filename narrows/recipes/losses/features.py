@@ -50,8 +50,10 @@ class SemanticContrast(nn.Module):
         """Latents (B, dim, h, w) and their pictures (B, 3, H, W) in [-1, 1] to a scalar."""
         with torch.no_grad():
             wanted = nn.functional.normalize(self.teacher(target).float(), dim=1)
-        found = nn.functional.normalize(self.head(self.norm(latents.flatten(2).mean(2))).float(), dim=1)
-        scores = self.log_scale.clamp(0, math.log(SHARPEST)).exp() * found @ wanted.T
+        with torch.autocast(latents.device.type, enabled=False):
+            read = self.head(self.norm(latents.float().flatten(2).mean(2)))
+            cosines = nn.functional.normalize(read, dim=1) @ wanted.T
+        scores = self.log_scale.clamp(0, math.log(SHARPEST)).exp() * cosines
         same = torch.arange(len(scores), device=scores.device)
         entropy = nn.functional.cross_entropy
         return (entropy(scores, same) + entropy(scores.T, same)) / 2

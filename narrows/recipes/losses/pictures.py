@@ -20,9 +20,9 @@ class PixelDistance(nn.Module):
 class PyramidDistance(nn.Module):
     """Distance of normalized Laplacian pyramids (Laparra et al., arXiv 1701.06641, section 2).
 
-    Each level of a Laplacian pyramid is divided by its own local amplitude, so that a texture counts by its contrast to
-    what is around it, and mean |difference|, the same as theirs otherwise with an exponent of 2, is averaged over the
-    levels. Their filters of amplitude are fitted to images; here it is the pyramid's own low-pass filter.
+    Each level of a Laplacian pyramid is divided by its own local amplitude, so that a difference counts by its contrast
+    to what is around it; mean |difference| is averaged over the levels. Their measure has fitted filters of amplitude
+    and an exponent of 2; here the pyramid's own low-pass filter takes the amplitude, and the exponent is 1.
 
     levels: of the pyramid; a picture too small for all has fewer.
     """
@@ -38,12 +38,13 @@ class PyramidDistance(nn.Module):
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         """Two pictures (B, 3, H, W) in [-1, 1] to a scalar."""
-        distances = [(a - b).abs().mean() for a, b in zip(self.pyramid(x), self.pyramid(target), strict=True)]
-        return torch.stack(distances).mean()
+        with torch.autocast(x.device.type, enabled=False):
+            pairs = zip(self.pyramid(x.float()), self.pyramid(target.float()), strict=True)
+            return torch.stack([(a - b).abs().mean() for a, b in pairs]).mean()
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
         """The normalized levels of a picture (B, 3, H, W), the finest first; the last is what is left of it."""
-        x, made = x.float(), []
+        made = []
         for _ in range(self.levels - 1):
             if min(x.shape[2:]) < 6:
                 break
