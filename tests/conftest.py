@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 
@@ -41,11 +43,11 @@ def image_checkpoint(tmp_path_factory):
     made_up_pictures(place / "data")
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        model = ContextGroups((3, 5), 8)
+        model = ContextGroups((3, 5), 1, (8, 8))
         model.root_gain.copy_(torch.linspace(1, 6, 8).unsqueeze(1).expand_as(model.root_gain))
         model.inverse.copy_(model.root_gain.square().reciprocal())
-        codec = Codec(LappedEncoder(8, 6, 2, 1), model, LappedDecoder(8, 6, 2, 1)).eval()
-        for predictor in model.predictors:
+        codec = Codec(LappedEncoder(8, 6, 2, 1), model, LappedDecoder(8, 6, 2, 2, 1)).eval()
+        for predictor in itertools.chain(*model.predictors):
             torch.nn.init.normal_(predictor.out.weight, std=0.3)
         tables = fit_chosen(codec, Pictures(place / "data"), 3)
     folder.save(place / "small", codec, "small", tables=tables)

@@ -53,6 +53,8 @@ PARTS = [
     "ibq",
     "lapped-decoder",
     "lapped-encoder",
+    "ldm-decoder",
+    "ldm-encoder",
     "learned-codebook",
     "lfq",
     "linear-synthesis",
@@ -74,6 +76,8 @@ PARTS = [
     "split-residual-vq",
     "straight-through",
     "tanh",
+    "vit-decoder",
+    "vit-encoder",
     "vq",
 ]
 

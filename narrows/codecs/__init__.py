@@ -31,7 +31,9 @@ from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec, Reconstruction
 from narrows.codecs.image.convolutional import ConvDecoder, ConvEncoder
 from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
+from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
 from narrows.codecs.image.shallow import LinearSynthesis, ShallowDecoder
+from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 
 __all__ = [
     "ARD",
@@ -57,6 +59,8 @@ __all__ = [
     "Gaussian",
     "Grouped",
     "GroupedResidualVQ",
+    "LDMDecoder",
+    "LDMEncoder",
     "LappedDecoder",
     "LappedEncoder",
     "LearnedCodebook",
@@ -81,4 +85,6 @@ __all__ = [
     "SplitResidualVQ",
     "StraightThrough",
     "Tanh",
+    "ViTDecoder",
+    "ViTEncoder",
 ]

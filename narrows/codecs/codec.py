@@ -27,8 +27,8 @@ class Coder(Protocol):
     stride: int
 
     @property
-    def reach(self) -> int:
-        """Positions to each side on which one position of the output depends."""
+    def reach(self) -> int | None:
+        """Positions to each side on which one position of the output depends; None where it depends on all."""
 
     def __call__(self, x: Tensor, *quality: Tensor | int) -> Tensor:
         """The network itself; a decoder with the attribute `conditioned` is told the quality."""
@@ -72,6 +72,12 @@ class Codec(nn.Module):
     def stride(self) -> int:
         """Signal samples at one position of the grid."""
         return self.encoder.stride
+
+    @property
+    def reach(self) -> int | None:
+        """The larger of what encoder and decoder see to each side; None where any part sees all of the signal."""
+        ours, theirs = self.encoder.reach, self.decoder.reach
+        return None if ours is None or theirs is None or self.bottleneck.reach is None else max(ours, theirs)
 
     def forward(self, x: Tensor, quality: Tensor | int | None = None) -> Reconstruction:
         """Signal (B, C, *signal) to its Reconstruction."""

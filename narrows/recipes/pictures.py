@@ -14,7 +14,7 @@ from narrows.errors import InputError
 from narrows.media import image as media
 
 KEPT_BYTES = 4 << 30  # decoded pictures held in memory; what is beyond is read anew each time
-SMALLEST = 2.0  # a crop is taken from up to so many times its side, and made smaller
+SHRUNK, ENLARGED = (1.0, 2.0), (0.65, 1.0)  # sides of what a crop is taken from, before it is scaled, in sides
 
 
 class Pictures(Dataset[NDArray[np.uint8]]):
@@ -51,8 +51,8 @@ class Pictures(Dataset[NDArray[np.uint8]]):
 class PictureCrops(Dataset[Tensor]):
     """`count` random crops (3, side, side) in [-1, 1] of some pictures; item i is the same for the same seed.
 
-    Larger pictures are drawn more often. Crops are mirrored, transposed and made smaller at random, which hides the
-    traces of earlier compression; pictures smaller than a crop are left out.
+    Larger pictures are drawn more often. Crops are mirrored and transposed at random; three in ten are made smaller,
+    which hides the traces of earlier compression, and two larger, as soft as pictures of many pixels are.
     """
 
     def __init__(self, pictures: Pictures, side: int, count: int, seed: Sequence[int]) -> None:
@@ -69,8 +69,9 @@ class PictureCrops(Dataset[Tensor]):
         most = min(pixels.shape[:2]) / self.side
         if most < 1:
             pixels = np.pad(pixels, [(0, max(0, self.side - n)) for n in pixels.shape[:2]] + [(0, 0)], mode="symmetric")
-        scale = 1.0 if draw.random() < 0.4 else draw.uniform(1, max(1.0, min(most, SMALLEST)))
-        taken = int(self.side * scale)
+        kind = draw.random()
+        low, high = (1.0, 1.0) if kind < 0.5 else SHRUNK if kind < 0.8 else ENLARGED
+        taken = int(self.side * draw.uniform(low, min(high, max(1.0, most))))
         top, left = (int(draw.integers(n - taken + 1)) for n in pixels.shape[:2])
         crop = pixels[top : top + taken, left : left + taken]
         if taken != self.side:

@@ -22,11 +22,14 @@ from narrows.errors import InputError
 from narrows.recipes.descent import Descent
 from narrows.recipes.image_recipe import ImageRecipe
 from narrows.recipes.recipe import Recipe
+from narrows.recipes.tokenizer_recipe import TokenizerRecipe
 
 REPORT_EVERY = 50  # steps
 
 
-def run(recipe: Recipe | ImageRecipe, out: str | Path, init: str | None = None, smoke: bool = False) -> Path:
+def run(
+    recipe: Recipe | ImageRecipe | TokenizerRecipe, out: str | Path, init: str | None = None, smoke: bool = False
+) -> Path:
     """Train until the recipe's last step and return the folder of the checkpoint.
 
     An interrupted run in `out` goes on where it was last saved. init: name or folder of a checkpoint of the same
@@ -39,12 +42,13 @@ def run(recipe: Recipe | ImageRecipe, out: str | Path, init: str | None = None, 
     if smoke:
         shutil.rmtree(out, ignore_errors=True)
         recipe = recipe.smoke().on_made_up_data(out / "data")
-    out.mkdir(parents=True, exist_ok=True)
     resumed = out / "last.ckpt"
     if resumed.exists() and init is not None:
         raise InputError(f"{out} holds a run already, which goes on from its own weights; choose another --out")
     lightning.seed_everything(recipe.seed, verbose=False)
+    torch.set_flush_denormal(True)  # a CPU is slow with gradients next to nothing
     training = recipe.training()
+    out.mkdir(parents=True, exist_ok=True)
     if resumed.exists():
         _resume(training, resumed)
     else:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from narrows.bitstream import AudioExtent, Tables, read_header, recover, split, stream_sizes
+from narrows.bitstream import AudioExtent, Tables, read_header, recover, stream_sizes
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media import audio as media
@@ -32,7 +32,7 @@ class AudioTokenizer(Tokenizer):
 
     Channels are coded one by one. Long recordings are cut into windows of `window_seconds` whose results are the same
     as those of the whole, so memory does not grow with length; `batch` windows run at once. A codec with attention
-    in its bottleneck sees all of a recording, and takes it whole. tables: for entropy coding.
+    sees all of a recording, and takes it whole. tables: for entropy coding.
     fingerprint: 16 hexadecimal digits that tell these weights from others; of the weights unless given.
     """
 
@@ -50,25 +50,13 @@ class AudioTokenizer(Tokenizer):
         codec.check_axes(1)
         super().__init__(codec, name, fingerprint, tables)
         self.sample_rate, self.batch = sample_rate, batch
-        reach = max(codec.encoder.reach, codec.decoder.reach)
-        self.window = max(round(window_seconds * self.frame_rate), 4 * reach)
-        if codec.bottleneck.reach is None:
-            self.window = sys.maxsize  # frames: recordings are coded whole
+        reach, window = codec.reach, round(window_seconds * self.frame_rate)
+        self.window = sys.maxsize if reach is None else max(window, 4 * reach)  # frames
 
     @property
     def frame_rate(self) -> float:
         """Frames a second."""
         return self.sample_rate / self.codec.stride
-
-    @property
-    def codebooks(self) -> int:
-        """K, all codebooks."""
-        return len(self.codec.bottleneck.codebook_sizes)
-
-    def to(self, device: torch.device | str) -> "AudioTokenizer":
-        """Move the codec, and with it all computation, to another device."""
-        self.codec.to(device)
-        return self
 
     def bitrate(self, codebooks: int | None = None) -> float:
         """Bits a second of one channel with the first `codebooks`.
@@ -119,7 +107,7 @@ class AudioTokenizer(Tokenizer):
         Raises InputError for blocks of other shapes or types, samples that are not finite, and fewer or more of them.
         """
         frames = self._frames(samples, sample_rate)
-        books, bottleneck, stride = self._check_books(codebooks), self.codec.bottleneck, self.codec.stride
+        books, bottleneck, stride = self.check_codebooks(codebooks), self.codec.bottleneck, self.codec.stride
         signal = resampled(_checked(blocks, samples), sample_rate, self.sample_rate, frames * stride)
         windows = cut(frames, self.window, self.codec.encoder.reach)
         pieces = []
@@ -145,7 +133,7 @@ class AudioTokenizer(Tokenizer):
         """Tokens to blocks (C, n) of the recording, one after another, in bounded memory."""
         self.check_model(tokens.model, tokens.fingerprint)
         extent, frames = self.extent(tokens), tokens.codes.shape[2]
-        self._check_books(tokens.codes.shape[1])
+        self.check_codebooks(tokens.codes.shape[1])
         if frames != self._frames(extent.samples, extent.sample_rate):
             raise InputError(
                 f"{frames} frames given for {extent.samples} samples at {extent.sample_rate} Hz, which they do not fit"
@@ -198,26 +186,13 @@ class AudioTokenizer(Tokenizer):
         if not isinstance(extent, AudioExtent):
             raise InputError(f"a stream of {extent.medium} given, one of audio wanted")
         codes = torch.from_numpy(found.codes)
-        frames = 2 * self.codec.encoder.reach + 1
+        frames = 2 * (self.codec.encoder.reach or 0) + 1
         silence = self.encode(torch.zeros(frames * self.codec.stride), self.sample_rate).codes[0, :, frames // 2]
         spans = []
         for lost in found.damaged:
             codes[:, :, lost.start : lost.stop] = silence[: codes.shape[1], None]
             spans.append((lost.start / self.frame_rate, min(lost.stop / self.frame_rate, extent.seconds)))
         return Tokens(codes, header.radices, extent, header.model, header.fingerprint.hex()), spans
-
-    def tables_for(self, codes: Tensor) -> Tables:
-        """Frequency tables for entropy coding, fitted on codes (C, K, F) of training data."""
-        radices = self.codec.bottleneck.radices
-        return Tables.fit(split(codes.cpu().numpy(), radices), stream_sizes(radices))
-
-    def _check_books(self, codebooks: int | None) -> int:
-        books = self.codebooks if codebooks is None else codebooks
-        if books not in self.codec.bottleneck.prefixes:
-            raise InputError(
-                f"{books} codebooks asked for; {self.name} offers {', '.join(map(str, self.codec.bottleneck.prefixes))}"
-            )
-        return books
 
 
 def _batched(

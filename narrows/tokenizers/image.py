@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from narrows.bitstream import ImageExtent, Reader, StreamHeader, Tables, read_header, split, stream_sizes
+from narrows.bitstream import ImageExtent, Reader, StreamHeader, Tables, read_header
 from narrows.bitstream.header import SETTINGS_A_QUALITY
 from narrows.bitstream.reader import check_size
+from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.codecs.bottlenecks.entropy_model import EntropyModel
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
@@ -32,7 +33,8 @@ class ImageTokenizer(Tokenizer):
 
     Sides are padded to whole blocks by repeating the last pixels; grey is coded as three equal channels. Large images
     are cut into tiles of `tile` pixels a side whose results are the same as those of the whole, so memory does not grow
-    with what the networks need. tables, fingerprint: as in Tokenizer.
+    with what the networks need. A network that sees all of a picture takes it whole, up to `largest` pixels.
+    tables, fingerprint: as in Tokenizer.
     """
 
     def __init__(
@@ -42,18 +44,16 @@ class ImageTokenizer(Tokenizer):
         fingerprint: str | None = None,
         tables: Tables | None = None,
         tile: int = 1024,
+        largest: int = 1 << 22,
     ) -> None:
         codec.check_axes(2)
         super().__init__(codec, name, fingerprint, tables)
         bottleneck = codec.bottleneck
         self.model = bottleneck if isinstance(bottleneck, EntropyModel) else None
         self.block = codec.stride * (self.model.multiple if self.model else 1)
-        self.tile = max(tile // codec.stride, 4 * codec.encoder.reach, 4 * codec.decoder.reach)  # positions
-
-    def to(self, device: torch.device | str) -> "ImageTokenizer":
-        """Move the codec, and with it all computation, to another device."""
-        self.codec.to(device)
-        return self
+        reaches = (codec.encoder.reach, codec.decoder.reach)
+        self.tile = max(tile // codec.stride, *(4 * (reach or 0) for reach in reaches))  # positions
+        self.largest = largest
 
     @property
     def qualities(self) -> int:
@@ -71,19 +71,41 @@ class ImageTokenizer(Tokenizer):
             raise InputError(f"quality {quality:g} given, 1 to 8 wanted; 1 is the smallest file, 8 the best picture")
         return round((quality - 1) * SETTINGS_A_QUALITY)
 
-    def encode(self, x: Image, quality: float | None = None) -> Tokens:
-        """An image (C, H, W), C 1 or 3, to Tokens: floats in [-1, 1], or uint8. quality: 1 to 8, 4 unless given.
+    def encode(self, x: Image, quality: float | None = None, codebooks: int | None = None) -> Tokens:
+        """An image (C, H, W), C 1 or 3, to Tokens: floats in [-1, 1], or uint8.
 
-        Raises InputError for other shapes and types, for what is not finite, and for a quality that is not on offer.
+        quality: 1 to 8 where the model has several, 4 unless given. codebooks: how many of the K to keep; all of them
+        unless given. Raises InputError for other shapes and types, for what is not finite, and for another quality or
+        number of codebooks.
+        """
+        several = quality is not None or self.qualities > 1
+        setting = self.setting(4 if quality is None else quality) if several else 0
+        tokens = self.encode_at(_as_array(x), setting)
+        return tokens if codebooks is None else tokens[:, : self.check_codebooks(codebooks)]
+
+    def encode_file(self, path: str | Path, quality: float | None = None, codebooks: int | None = None) -> Tokens:
+        """A file of a picture to Tokens. Raises MediaError when it cannot be read, and what `encode` raises."""
+        return self.encode(media.read(path).transpose(2, 0, 1), quality, codebooks)
+
+    @torch.inference_mode()
+    def narrow(self, x: Image) -> Tensor:
+        """An image to the real numbers (channels, h, w) of a continuous bottleneck: what a diffusion model learns.
+
+        Nothing is rounded. Raises InputError for another bottleneck, and as `encode`.
         """
         array = _as_array(x)
-        if quality is None and self.qualities == 1:
-            return self.encode_at(array, 0)
-        return self.encode_at(array, self.setting(4 if quality is None else quality))
+        grid = self._grid(ImageExtent(array.shape[1], array.shape[2], array.shape[0]))
+        z = torch.cat(list(self._encoded(array, *grid)), 1)
+        return self._continuous.narrow(z[None].to(self.device))[0].cpu()
 
-    def encode_file(self, path: str | Path, quality: float | None = None) -> Tokens:
-        """A file of a picture to Tokens. Raises MediaError when it cannot be read, and what `encode` raises."""
-        return self.encode(media.read(path).transpose(2, 0, 1), quality)
+    @torch.inference_mode()
+    def widen(self, y: Tensor, height: int, width: int) -> Tensor:
+        """Real numbers (channels, h, w), as `narrow` gives them, to an image (3, height, width) in [-1, 1]."""
+        bottleneck, extent = self._continuous, ImageExtent(height, width, 3)
+        wanted = (bottleneck.channels, *self._grid(extent))
+        if tuple(y.shape) != wanted:
+            raise InputError(f"numbers of shape {tuple(y.shape)} given for {height} × {width} pixels, {wanted} wanted")
+        return self._decode(bottleneck.widen(y[None].to(self.device))[0].cpu(), extent, None, torch.float32)
 
     def encode_below(self, x: Image, bits_per_pixel: float) -> Tokens:
         """The best Tokens of an image, as `encode` takes it, whose stream takes at most so many bits a pixel.
@@ -150,11 +172,6 @@ class ImageTokenizer(Tokenizer):
         )
         return tokens, self._decode(latents, self._extent(tokens, header.grid), tokens.setting, torch.uint8).numpy()
 
-    def tables_for(self, codes: Tensor) -> Tables:
-        """Frequency tables for entropy coding, fitted on codes (1, K, H, W) of training data."""
-        radices = self.codec.bottleneck.radices
-        return Tables.fit(split(codes.cpu().numpy(), radices), stream_sizes(radices))
-
     @torch.inference_mode()
     def encode_at(self, x: NDArray[np.generic], setting: int) -> Tokens:
         """An image (C, H, W), floats in [-1, 1] or uint8, to Tokens of a setting, 0 to `qualities` - 1."""
@@ -172,7 +189,11 @@ class ImageTokenizer(Tokenizer):
     def _encoded(self, x: NDArray[np.generic], height: int, width: int) -> Iterator[Tensor]:
         """Latents (D, rows, width) of one band after another."""
         stride, encoder = self.codec.stride, self.codec.encoder
-        rows = self._band(width) if self.model else height
+        rows = self._band(width) if self.model else self.tile
+        if encoder.reach is None:
+            z = encoder(_tile(x, 0, height * stride, 0, width * stride).to(self.device))[0].cpu()
+            yield from z.split(rows, 1)
+            return
         for first in range(0, height, rows):
             last = min(height, first + rows)
             start, stop = max(0, first - encoder.reach), min(height, last + encoder.reach)
@@ -214,7 +235,10 @@ class ImageTokenizer(Tokenizer):
         return out
 
     def _grid(self, extent: ImageExtent) -> tuple[int, int]:
-        """Positions that an image takes: whole blocks."""
+        """Positions that an image takes: whole blocks. Raises InputError for more than the networks take at once."""
+        if self.codec.reach is None and extent.height * extent.width > self.largest:
+            size = f"{extent.width} × {extent.height} pixels"
+            raise InputError(f"{size} given; {self.name} sees all of a picture, at most {self.largest} pixels; cut it")
         each = self.block // self.codec.stride
         return -(-extent.height // self.block) * each, -(-extent.width // self.block) * each
 
@@ -224,6 +248,15 @@ class ImageTokenizer(Tokenizer):
         extent = ImageExtent(1, 1, 1)
         radices = self.codec.bottleneck.radices
         return Tokens(torch.zeros((), dtype=torch.int16).expand(shape), radices, extent, "", "", 0).steps
+
+    @property
+    def _continuous(self) -> Continuous:
+        bottleneck = self.codec.bottleneck
+        if not isinstance(bottleneck, Continuous):
+            raise InputError(
+                f"{self.name} has codes, no real numbers ({type(bottleneck).__name__}); use encode, decode"
+            )
+        return bottleneck
 
     def _header(self, data: bytes) -> StreamHeader:
         """The header of a stream, once nothing in it can lead astray: nothing is allocated before."""
@@ -245,9 +278,9 @@ class ImageTokenizer(Tokenizer):
         if extent.channels not in (1, 3) or tuple(grid) != self._grid(extent):
             size = f"{extent.height} × {extent.width} pixels and {extent.channels} channels"
             raise InputError(f"a grid {tuple(grid)} given for {size}, which it does not fit")
-        books = len(of.radices)
-        if books not in bottleneck.prefixes or of.radices != bottleneck.radices[:books]:
-            raise InputError(f"{books} codebooks given; {self.name} offers {', '.join(map(str, bottleneck.prefixes))}")
+        books = self.check_codebooks(len(of.radices))
+        if of.radices != bottleneck.radices[:books]:
+            raise InputError(f"codebooks of other sizes given than those of {self.name}; use the model they are from")
         if (of.setting is None) != (self.model is None) or (of.setting or 0) >= self.qualities:
             raise InputError(f"setting {of.setting} given; {self.name} has {self.qualities}")
         return extent

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+from typing import Self
 
 import torch
+from torch import Tensor
 
-from narrows.bitstream import Prior, Tables, read_header
+from narrows.bitstream import Prior, Tables, read_header, split, stream_sizes
 from narrows.codecs.bottlenecks.entropy_model import EntropyModel
 from narrows.codecs.codec import Codec
-from narrows.errors import WrongModel
+from narrows.errors import InputError, WrongModel
 from narrows.parts import spec
 from narrows.tokenizers.tokens import Tokens
 
@@ -24,6 +26,16 @@ class Tokenizer:
         self.codec, self.name, self.tables = codec.eval(), name, tables
         self.fingerprint = fingerprint or weights_fingerprint(codec)
 
+    def to(self, device: torch.device | str) -> Self:
+        """Move the codec, and with it all computation, to another device."""
+        self.codec.to(device)
+        return self
+
+    @property
+    def codebooks(self) -> int:
+        """K, all codebooks."""
+        return len(self.codec.bottleneck.codebook_sizes)
+
     @property
     def device(self) -> torch.device:
         """Where the codec's weights are, and where it computes."""
@@ -37,6 +49,11 @@ class Tokenizer:
             return self.tables
         return Prior(self.tables, bottleneck.choose)
 
+    def tables_for(self, codes: Tensor) -> Tables:
+        """Frequency tables for entropy coding, fitted on codes (N, K, *grid) of training data."""
+        radices = self.codec.bottleneck.radices
+        return Tables.fit(split(codes.cpu().numpy(), radices), stream_sizes(radices))
+
     @torch.inference_mode()
     def compress(self, tokens: Tokens) -> bytes:
         """Tokens to an .nrw stream, entropy-coded where the model has tables. Raises WrongModel for foreign tokens."""
@@ -49,6 +66,13 @@ class Tokenizer:
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())
         return Tokens.decompress(data, self.prior)
+
+    def check_codebooks(self, codebooks: int | None) -> int:
+        """The number of codebooks, all of them for None. Raises InputError unless so many can be decoded."""
+        books, prefixes = self.codebooks if codebooks is None else codebooks, self.codec.bottleneck.prefixes
+        if books not in prefixes:
+            raise InputError(f"{books} codebooks asked for; {self.name} offers {', '.join(map(str, prefixes))}")
+        return books
 
     def check_model(self, model: str, fingerprint: str) -> None:
         """Raise WrongModel unless this is the model, and these are the weights."""

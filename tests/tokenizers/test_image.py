@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,19 +9,34 @@ import numpy as np
 import pytest
 import torch
 
-from narrows.bitstream import ImageExtent
+from narrows.bitstream import ImageExtent, read_header
 from narrows.checkpoints import folder
 from narrows.checkpoints.load import load
 from narrows.codecs import (
+    BSQ,
     FSQ,
+    IBQ,
+    LFQ,
+    VQ,
+    AttentionProjection,
+    Bottleneck,
     Codec,
     ContextGroups,
     ConvDecoder,
     ConvEncoder,
     FrameDecoder,
     FrameEncoder,
+    Gaussian,
     LappedDecoder,
     LappedEncoder,
+    LDMDecoder,
+    LDMEncoder,
+    LearnedCodebook,
+    MultiCodebook,
+    ResidualVQ,
+    Rounding,
+    SoftNorm,
+    Tanh,
 )
 from narrows.errors import DamagedStream, InputError, StreamError, WrongModel
 from narrows.recipes.made_up import made_up_pictures
@@ -91,12 +107,117 @@ def test_a_checkpoint_codes_as_the_tokenizer_that_it_was_saved_from(tokenizer: I
     assert loaded.open(loaded.compress(loaded.encode(x)))[1].shape == x.shape
 
 
-def test_a_codec_of_codebooks_codes_images_too() -> None:
-    codec = Codec(ConvEncoder(8, 6), FSQ(8, (5, 5), 2), ConvDecoder(8, 6))
-    tokenizer = ImageTokenizer(codec)
-    tokens = tokenizer.encode(np.zeros((3, 20, 40), np.uint8))
-    assert tokens.codes.shape == (1, 2, 2, 3)
+BOTTLENECKS = [
+    VQ(8, LearnedCodebook(4, 32)),
+    FSQ(8, (5, 5), 2),
+    MultiCodebook(8, 2, 16, 4, AttentionProjection(8, 8, 2)),
+    ResidualVQ(8, 3, 16, 4),
+    IBQ(8, 32, 4),
+    LFQ(8, 14),
+    BSQ(8, 6),
+    Gaussian(8, 3, Rounding()),
+    Tanh(8, 3, Rounding(0.125, 1)),
+    SoftNorm(8, 3, rounding=Rounding()),
+]
+
+
+def whole(bottleneck: Bottleneck) -> ImageTokenizer:
+    """A tokenizer that sees all of a picture, of stride 4."""
+    torch.manual_seed(0)
+    codec = Codec(LDMEncoder(8, 4, (1, 2, 2), 1, 1, 2), bottleneck, LDMDecoder(8, 4, (1, 2, 2), 1, 1, 2))
+    return ImageTokenizer(codec)
+
+
+@pytest.mark.parametrize("bottleneck", BOTTLENECKS, ids=lambda bottleneck: type(bottleneck).__name__)
+@pytest.mark.parametrize("shape", [(3, 22, 41), (1, 1, 3)])
+def test_networks_that_see_all_take_any_bottleneck(
+    bottleneck: Bottleneck, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    tokenizer = whole(bottleneck)
+    x = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    tokens = tokenizer.encode(x)
+    assert tokens.codes.shape == (1, tokenizer.codebooks, -(-shape[1] // 4), -(-shape[2] // 4))
     assert tokenizer.open(tokenizer.compress(tokens))[0] == tokens
+    folder.save(tmp_path / "m", tokenizer.codec, "small", tables=tokenizer.tables_for(tokens.codes))
+    loaded = load(tmp_path / "m")
+    assert isinstance(loaded, ImageTokenizer)
+    ours = loaded.encode(x)
+    data = loaded.compress(ours)
+    again, pixels = loaded.open(data)
+    assert again == ours
+    assert np.array_equal(pixels, loaded.pixels(ours))
+    assert pixels.shape == shape
+    assert [read_header(stream).coder for stream in (data, ours.compress())] == ["rans", "raw"]
+
+
+def test_a_whole_picture_is_neither_tiled_nor_larger_than_was_said() -> None:
+    tokenizer = whole(FSQ(8, (5, 5), 2))
+    x = np.random.default_rng(0).integers(0, 256, (3, 40, 120)).astype(np.uint8)
+    tiled = ImageTokenizer(tokenizer.codec, tile=8)
+    tokens = tokenizer.encode(x)
+    assert tiled.encode(x) == tokens
+    assert torch.equal(tiled.decode(tokens), tokenizer.decode(tokens))
+    small = ImageTokenizer(tokenizer.codec, largest=40 * 120 - 1)
+    for refused in (lambda: small.encode(x), lambda: small.decode(tokens)):
+        with pytest.raises(InputError, match="120 × 40 pixels given; custom sees all of a picture, at most 4799"):
+            refused()
+
+
+def test_bands_of_an_entropy_model_behind_networks_that_see_all() -> None:
+    codec = Codec(
+        LDMEncoder(8, 4, (1, 2), 1, 0, 2), ContextGroups((3, 5), 1, (8, 8)), LDMDecoder(8, 4, (1, 2), 1, 0, 2)
+    )
+    tokenizer = ImageTokenizer(codec)
+    x = np.random.default_rng(0).integers(0, 256, (3, 150, 10)).astype(np.uint8)
+    tokens = tokenizer.encode(x)
+    assert tokens.codes.shape == (1, 8, 76, 6)
+    assert tokens.steps == 64
+    with torch.inference_mode():
+        z = codec.encoder(torch.from_numpy(np.pad(x, ((0, 0), (0, 2), (0, 2)), "edge")).float()[None] / 127.5 - 1)
+        assert torch.equal(tokens.codes[:, :, :64], codec.bottleneck.encode(z[:, :, :64], tokens.setting).short())
+
+
+def test_a_prefix_of_the_codebooks_is_a_picture() -> None:
+    tokenizer = whole(ResidualVQ(8, 3, 16, 4))
+    x = np.random.default_rng(0).integers(0, 256, (3, 20, 20)).astype(np.uint8)
+    tokens = tokenizer.encode(x, codebooks=2)
+    assert tokens == tokenizer.encode(x)[:, :2]
+    assert tokenizer.decode(tokens).shape == x.shape
+    with pytest.raises(InputError, match="4 codebooks asked for; custom offers 1, 2, 3"):
+        tokenizer.encode(x, codebooks=4)
+    fixed = whole(MultiCodebook(8, 2, 16, 4))
+    with pytest.raises(InputError, match="1 codebooks asked for; custom offers 2"):
+        fixed.decode(fixed.encode(x)[:, :1])
+
+
+def test_real_numbers_of_a_continuous_bottleneck_are_a_picture_too() -> None:
+    tokenizer = whole(Gaussian(8, 3))
+    x = np.random.default_rng(0).integers(0, 256, (3, 22, 41)).astype(np.uint8)
+    y = tokenizer.narrow(x)
+    assert y.shape == (3, 6, 11)
+    decoded = tokenizer.widen(y, 22, 41)
+    assert decoded.shape == x.shape
+    padded = torch.from_numpy(np.pad(x, ((0, 0), (0, 2), (0, 3)), "edge")).float()[None] / 127.5 - 1
+    with torch.inference_mode():
+        torch.testing.assert_close(decoded, tokenizer.codec(padded).x[0, :, :22, :41].clamp(-1, 1))
+    with pytest.raises(InputError, match=r"given for 22 × 45 pixels, \(3, 6, 12\) wanted"):
+        tokenizer.widen(y, 22, 45)
+    with pytest.raises(InputError, match="continuous and has no codes"):
+        tokenizer.encode(x)
+    with pytest.raises(InputError, match="custom has codes"):
+        whole(FSQ(8, (5, 5), 2)).narrow(x)
+
+
+def test_a_codec_of_codebooks_codes_images_in_tiles_too() -> None:
+    tokenizer = ImageTokenizer(Codec(ConvEncoder(8, 6), FSQ(8, (5, 5), 2), ConvDecoder(8, 6)))
+    tiled = ImageTokenizer(tokenizer.codec, tile=16)
+    x = np.random.default_rng(0).integers(0, 256, (3, 420, 460)).astype(np.uint8)
+    tokens = tokenizer.encode(x)
+    assert tokens.codes.shape == (1, 2, 27, 29)
+    assert (tiled.encode(x).codes != tokens.codes).sum() <= 1e-4 * tokens.codes.numel()
+    assert tokenizer.open(tokenizer.compress(tokens))[0] == tokens
+    with pytest.raises(InputError, match="has only one"):
+        tokenizer.encode(x, quality=4)
 
 
 def test_what_is_no_image_or_quality_is_refused(tokenizer: ImageTokenizer) -> None:
@@ -118,12 +239,12 @@ def wider(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("wider")
     made_up_pictures(place / "made")
     torch.manual_seed(1)
-    model = ContextGroups((8, 8, 48), 64)
+    model = ContextGroups((8, 8, 48), 2, (64, 64, 64))
     with torch.no_grad():
         model.root_gain.fill_(3.0)
-        for predictor in model.predictors:
+        for predictor in itertools.chain(*model.predictors):
             torch.nn.init.normal_(predictor.out.weight, std=0.3)
-    codec = Codec(LappedEncoder(64, 48, 8, 1), model, LappedDecoder(64, 48, 8, 1)).eval()
+    codec = Codec(LappedEncoder(64, 48, 8, 1), model, LappedDecoder(64, 48, 8, 8, 1)).eval()
     folder.save(place / "m", codec, "wider", tables=fit_chosen(codec, Pictures(place / "made"), 1))
     return place / "m"
 

@@ -8,9 +8,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MOST, check_images, check_whole
 from narrows.codecs.layers.gdn import GDN
-from narrows.errors import InputError
 from narrows.parts import part
 
 STRIDE = 16
@@ -35,8 +34,7 @@ class ConvEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, dim, H/16, W/16)."""
-        if x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape or x.shape[2] % STRIDE or x.shape[3] % STRIDE:
-            raise InputError(f"images of shape {tuple(x.shape)} given, (B, 3, H, W) with multiples of {STRIDE} wanted")
+        check_images(x, STRIDE)
         out: Tensor = self.layers(x)
         return out
 

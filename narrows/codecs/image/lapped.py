@@ -13,9 +13,8 @@ The decoder is shallow on purpose (Yang and Mandt, arXiv 2304.06244): almost eve
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MOST, check_images, check_whole
 from narrows.codecs.layers.qualities import ANCHORS, at_quality
-from narrows.errors import InputError
 from narrows.parts import part
 
 STRIDE = 16
@@ -63,8 +62,7 @@ class LappedEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, dim, H/16, W/16)."""
-        if x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape or x.shape[2] % STRIDE or x.shape[3] % STRIDE:
-            raise InputError(f"images of shape {tuple(x.shape)} given, (B, 3, H, W) with multiples of {STRIDE} wanted")
+        check_images(x, STRIDE)
         fine = nn.functional.gelu(self.fine(nn.functional.pixel_unshuffle(x, HALF)))
         h = self.blocks(self.fold(nn.functional.pixel_unshuffle(fine, STRIDE // HALF)))
         return self.linear(x) + self.out(nn.functional.gelu(h))

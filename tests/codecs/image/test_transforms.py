@@ -13,7 +13,7 @@ from narrows.codecs import (
 from narrows.errors import InputError
 
 ENCODERS = [ConvEncoder(8, 6), LappedEncoder(8, 6, 2, 1)]
-DECODERS = [ConvDecoder(8, 6), LappedDecoder(8, 6, 2, 1), LinearSynthesis(8), ShallowDecoder(8, 4)]
+DECODERS = [ConvDecoder(8, 6), LappedDecoder(8, 6, 2, 2, 1), LinearSynthesis(8), ShallowDecoder(8, 4)]
 
 
 def awakened(module: nn.Module) -> nn.Module:
