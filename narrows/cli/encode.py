@@ -25,6 +25,13 @@ def encode(
         float | None, typer.Option("-q", "--quality", help="Pictures: from 1, the smallest file, to 8. [4]")
     ] = None,
     bpp: Annotated[float | None, typer.Option(help="Pictures: the best in so many bits a pixel.")] = None,
+    effort: Annotated[
+        int,
+        typer.Option(
+            help="Pictures: 0 to 9; smaller files of the same quality, by search. 3 takes seconds, each more twice the "
+            "time."
+        ),
+    ] = 0,
     raw: Annotated[
         bool, typer.Option("--raw", help="No entropy coding: every code in a fixed number of bits.")
     ] = False,
@@ -42,6 +49,8 @@ def encode(
 
     if quality is not None and bpp is not None:
         raise InputError("--quality and --bpp given; one of the two wanted")
+    if raw and effort:
+        raise InputError("--raw and --effort given; one of the two wanted")
     jobs = plan(files, out, audio.SUFFIXES | image.SUFFIXES, ".nrw")
     loaded: dict[str, AudioTokenizer | ImageTokenizer] = {}
 
@@ -57,6 +66,8 @@ def encode(
         return f"{source} → {target}  {picture(tokenizer, source, target)}"
 
     def sound(tokenizer: AudioTokenizer, source: Path, target: Path) -> str:
+        if effort:
+            raise InputError(f"--effort {effort} given; it is for pictures, leave it out")
         codebooks = None if bitrate is None else tokenizer.codebooks_for(bitrate * 1000)
         watch = Stopwatch()
         info = audio.probe(source)  # first: an input that is none is told before a result that cannot be written
@@ -73,9 +84,9 @@ def encode(
         info = image.probe(source)
         with written_beside(target, overwrite=force) as file:
             if bpp is None:
-                tokens = tokenizer.encode_file(source, 4 if quality is None else quality)
+                tokens = tokenizer.encode_file(source, 4 if quality is None else quality, effort)
             else:
-                tokens = tokenizer.encode_below(image.read(source).transpose(2, 0, 1), bpp)
+                tokens = tokenizer.encode_below(image.read(source).transpose(2, 0, 1), bpp, effort)
             data = tokenizer.compress(tokens)
             file.write(data)
         size = f"{len(data)} bytes  {8 * len(data) / info.pixels:.3f} bit/pixel"

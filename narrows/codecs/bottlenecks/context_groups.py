@@ -22,11 +22,11 @@ from narrows.codecs.bottlenecks.entropy_model import (
     LEVELS,
     LOWEST,
     EntropyModel,
+    Soften,
     Stage,
     Stages,
-    noisy,
+    noisy_and_rounded,
     normal_bits,
-    rounded,
     scale_table_sizes,
     scales,
 )
@@ -97,17 +97,17 @@ class ContextGroups(EntropyModel):
         """Tables of the scales."""
         return scale_table_sizes()
 
-    def learn(self, y: Tensor, quality: Tensor) -> Quantized:
-        """Noise for the rate, rounding with a straight-through gradient for all that follows (arXiv 2007.08739)."""
-        parts, known = self.targets(y, quality), list[Tensor]()
-        bits = torch.zeros(len(y), device=y.device)
+    def learn(self, parts: Sequence[Tensor], quality: Tensor, soften: Soften = noisy_and_rounded) -> Quantized:
+        """Group by group."""
+        known = list[Tensor]()
+        bits = torch.zeros(len(quality), device=quality.device)
         for index, target in enumerate(parts):
             mean, log = self._predict(index, known, quality, _shape(target))
-            error = target - mean
+            counted, error = soften(target - mean)
             scale = at_least(torch.exp2(log.clamp(max=log2(HIGHEST) + 2)), LOWEST)
-            bits = bits + normal_bits(noisy(error), scale).flatten(1).sum(1)
-            known = _with(known, mean + rounded(error), index)
-        return Quantized(torch.cat(known, 1) * at(self.inverse, quality).to(y.dtype), bits=bits)
+            bits = bits + normal_bits(counted, scale).flatten(1).sum(1)
+            known = _with(known, mean + error, index)
+        return Quantized(torch.cat(known, 1) * at(self.inverse, quality).to(known[0].dtype), bits=bits)
 
     def stages(self, shape: tuple[int, int, int], quality: int) -> Stages:
         """The phases of the first group, then the other groups."""
