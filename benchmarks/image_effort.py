@@ -1,6 +1,6 @@
 """What effort in encoding brings: rate and PSNR of pictures with and without it, and decibels gained at equal rate.
 
-    python benchmarks/image_effort.py --model image --data DIR --quality 2 4 6 --effort 1 3
+    python benchmarks/image_effort.py --model image --data DIR --quality 2 4 6 --effort 1 2
 
 Rates are all bytes of the streams. The gain of a picture is its PSNR with effort over that of the same model without
 any, at the same number of bytes, between whose settings the logarithm of the rate is interpolated linearly.
@@ -20,7 +20,7 @@ from narrows.media import image
 from narrows.tokenizers.effort import STEPS
 
 Point = tuple[float, float]  # bits a pixel, PSNR in dB
-EVERY = 2  # settings from one point of the curve without effort to the next
+EVERY = 4  # settings from one point of the curve without effort to the next
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of pictures")
     parser.add_argument("--pictures", type=int, help="only the first so many, sorted by name")
     parser.add_argument("--quality", type=float, nargs="+", default=[2, 4, 6], help="1 to 8 (default: 2 4 6)")
-    parser.add_argument("--effort", type=int, nargs="+", default=[1, 3], help="1 to 9 (default: 1 3)")
+    parser.add_argument("--effort", type=int, nargs="+", default=[1, 2], help="1 to 9 (default: 1 2)")
     arguments = parser.parse_args()
     tokenizer = narrows.load(arguments.model)
     if not isinstance(tokenizer, ImageTokenizer):

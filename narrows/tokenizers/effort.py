@@ -25,7 +25,7 @@ from narrows.codecs.codec import Codec, Coder
 from narrows.errors import InputError
 from narrows.tokenizers.tokens import Tokens
 
-STEPS = (0, *(10 * 2**n for n in range(9)))  # of descent, by effort
+STEPS = (0, *(20 * 2**n for n in range(9)))  # of descent, by effort
 
 
 def check_effort(effort: int) -> None:

@@ -75,7 +75,7 @@ class ImageTokenizer(Tokenizer):
     def encode(self, x: Tensor | NDArray[np.floating] | Pixels, quality: float = 4, effort: int = 0) -> Tokens:
         """An image (C, H, W), C 1 or 3, to Tokens: floats in [-1, 1], or uint8. quality: 1 to 8.
 
-        effort: 0, none, to 9: codes are improved by descent, 10 steps at effort 1 and twice as many with each more. A
+        effort: 0, none, to 9: codes are improved by descent, 20 steps at effort 1 and twice as many with each more. A
         step takes about as long as ten decodings. The result is never worse in lambda × squared error + bits.
         Raises InputError for other shapes and types, for what is not finite, for another quality or effort, and for
         an effort where the model has no lambdas, no tables or no entropy model.
