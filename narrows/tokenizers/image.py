@@ -76,7 +76,7 @@ class ImageTokenizer(Tokenizer):
         """An image (C, H, W), C 1 or 3, to Tokens: floats in [-1, 1], or uint8. quality: 1 to 8.
 
         effort: 0, none, to 9: codes are improved by descent, 20 steps at effort 1 and twice as many with each more. A
-        step takes about as long as ten decodings. The result is never worse in lambda × squared error + bits.
+        step takes about as long as two decodings. The result is never worse in lambda × squared error + bits.
         Raises InputError for other shapes and types, for what is not finite, for another quality or effort, and for
         an effort where the model has no lambdas, no tables or no entropy model.
         """
