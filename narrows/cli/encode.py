@@ -28,8 +28,8 @@ def encode(
     effort: Annotated[
         int,
         typer.Option(
-            help="Pictures: 0 to 9. Better files for the same decoder, by search: 1 takes half a minute a megapixel on a "
-            "processor core, each more twice as long. [none]"
+            help="Pictures: 0 to 9. Better files for the same decoder, by search: 1 takes half a minute a megapixel, "
+            "each more twice as long."
         ),
     ] = 0,
     raw: Annotated[
