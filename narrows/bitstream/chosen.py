@@ -8,6 +8,7 @@ that share a table are coded in one call, which is what makes the choice cheap.
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import constriction
@@ -50,7 +51,7 @@ class ChosenCoder:
         frequencies = prior.tables.frequencies
         self._reach = np.array([len(table) // 2 - 1 for table in frequencies])  # c of each table
         self._models = [exact_model(table) for table in frequencies]
-        self._flat = exact_model(quantize(np.ones(size)))
+        self._flat = _flat(size)
 
     def compress(self, codes: NDArray[np.integer]) -> bytes:
         """The payload of these codes."""
@@ -115,6 +116,12 @@ class ChosenCoder:
     def _choices(self, shape: tuple[int, ...]) -> Choices:
         signals, _, height, width = shape
         return self.prior.choose((signals, height, width), self.setting)
+
+
+@cache
+def _flat(size: int) -> Any:
+    """The model of equal frequencies, for escaped codes."""
+    return exact_model(quantize(np.ones(size)))
 
 
 def _grouped(tables: NDArray[np.integer], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,6 +1,6 @@
 """A checkpoint on disk: a folder that holds all that a tokenizer needs, and nothing that runs.
 
-config.json           format, name, medium, sample rate, and the codec as nested parts
+config.json           format, name, medium, sample rate, lambdas (optional), and the codec as nested parts
 model.safetensors     the weights, half precision
 tables.safetensors    frequency tables for entropy coding (optional)
 README.md             the card: what it was trained on, for how long, how it scores, its licence
@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 class Checkpoint:
     """A codec as loaded from a folder. fingerprint: 16 hexadecimal digits over config and weights.
 
-    sample_rate: in Hz, of audio; 0 for other media.
+    sample_rate: in Hz, of audio; 0 for other media. lambdas: weights of the squared error that it was trained for, from
+    the lowest quality to the highest; none where it does not say.
     """
 
     name: str
@@ -49,12 +51,20 @@ class Checkpoint:
     codec: Codec
     tables: Tables | None
     fingerprint: str
+    lambdas: tuple[float, ...]
 
 
-def save(folder: str | Path, codec: Codec, name: str, sample_rate: int = 0, tables: Tables | None = None) -> None:
+def save(
+    folder: str | Path,
+    codec: Codec,
+    name: str,
+    sample_rate: int = 0,
+    tables: Tables | None = None,
+    lambdas: Sequence[float] = (),
+) -> None:
     """Write a codec as a checkpoint folder, for audio at `sample_rate` Hz or, without one, for images.
 
-    Weights are stored in half precision.
+    Weights are stored in half precision. lambdas: as in Checkpoint.
 
     Raises InputError for a name or rate that `read` would refuse, and for weights too large for half precision.
     """
@@ -63,6 +73,8 @@ def save(folder: str | Path, codec: Codec, name: str, sample_rate: int = 0, tabl
         raise InputError(f"the codec has {fault}")
     folder, medium = Path(folder), "audio" if sample_rate else "image"
     config = {"format": FORMAT, "name": name, "medium": medium, "sample_rate": sample_rate, "codec": spec(codec)}
+    if lambdas:
+        config["lambdas"] = list(lambdas)
     weights = {key: _half(key, tensor) for key, tensor in codec.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tables.safetensors").unlink(missing_ok=True)  # those of other weights
@@ -107,6 +119,7 @@ def read(folder: str | Path) -> Checkpoint:
         codec=codec.eval().requires_grad_(False),
         tables=_tables(folder / "tables.safetensors", codec),
         fingerprint=fingerprint(folder),
+        lambdas=tuple(map(float, config.get("lambdas", ()))),
     )
 
 
@@ -149,6 +162,9 @@ def _config(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: {error}") from error
     if config["medium"] == "audio" and (fault := rate_fault(config["sample_rate"])):
         raise ModelError(f"{path} has {fault}")
+    lambdas = config.get("lambdas", [])
+    if not isinstance(lambdas, list) or any(type(each) not in (int, float) or not 0 < each < 1e6 for each in lambdas):
+        raise ModelError(f"{path} has lambdas {str(lambdas)[:60]}, numbers above 0 and below a million wanted")
     if config["format"] > FORMAT:
         raise ModelError(f"{path} has format {config['format']}, this version reads up to {FORMAT}; upgrade narrows")
     return config

@@ -39,7 +39,7 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> AudioTokenize
         if c.medium == "audio":
             return AudioTokenizer(c.codec, c.sample_rate, c.name, c.fingerprint, tables=c.tables).to(device)
         if c.medium == "image":
-            return ImageTokenizer(c.codec, c.name, c.fingerprint, c.tables).to(device)
+            return ImageTokenizer(c.codec, c.name, c.fingerprint, c.tables, lambdas=c.lambdas).to(device)
     except InputError as error:
         raise ModelError(f"{model} does not fit its medium: {error}; use the config.json that it came with") from error
     raise ModelError(f"{model} is a model for {c.medium}; this version codes audio and images")

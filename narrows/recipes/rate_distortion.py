@@ -50,7 +50,8 @@ class RateDistortion(Descent):
         recipe, target = self.recipe, out / "checkpoint"
         folder.save(target, self.average, recipe.name)
         codec = folder.read(target).codec  # the tables belong to the weights as they are stored, in half precision
-        folder.save(target, codec, recipe.name, tables=fit_chosen(codec, self._pictures, TABLE_PICTURES))
+        tables = fit_chosen(codec, self._pictures, TABLE_PICTURES)
+        folder.save(target, codec, recipe.name, tables=tables, lambdas=recipe.lambdas)
         return target
 
     def train_dataloader(self) -> DataLoader[Tensor]:

@@ -103,6 +103,10 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
         (edit_config(sample_rate=0), "has a sample rate of 0 Hz"),
         (edit_config(sample_rate=True), "has no int under 'sample_rate'"),
         (edit_config(name="-o"), "the name '-o' given"),
+        (edit_config(lambdas=0.01), "has lambdas 0.01, numbers"),
+        (edit_config(lambdas=[0.01, "1"]), "has lambdas"),
+        (edit_config(lambdas=[0]), "has lambdas"),
+        (edit_config(lambdas=[float("nan")]), "has lambdas"),
         (deep, "describes far more than the 36 tensors"),
         (huge, "encoder.blocks.0.mix.bias of shape .16,., .60000,. wanted"),
         (lambda path: (path / "model.safetensors").unlink(), "model.safetensors cannot be read"),
@@ -136,6 +140,14 @@ def test_every_listed_model_is_there_and_is_what_is_listed() -> None:
         assert tokenizer.fingerprint == entry.fingerprint
         assert tokenizer.tables is not None
         assert (Path(folder.__file__).parent / entry.name / "README.md").exists()
+
+
+def test_lambdas_are_kept_and_change_no_fingerprint(saved: Path, tmp_path: Path) -> None:
+    plain = folder.read(saved)
+    folder.save(tmp_path / "other", plain.codec, plain.name, plain.sample_rate, lambdas=(0.01, 1))
+    other = folder.read(tmp_path / "other")
+    assert (plain.lambdas, other.lambdas) == ((), (0.01, 1.0))
+    assert other.fingerprint == plain.fingerprint
 
 
 def test_tables_of_other_weights_do_not_stay(saved: Path) -> None:

@@ -39,6 +39,7 @@ def test_a_smoke_run_delivers_a_checkpoint_that_codes(tmp_path: Path) -> None:
     folder = run(recipe, tmp_path, smoke=True)
     tokenizer = narrows.load(folder)
     assert isinstance(tokenizer, narrows.ImageTokenizer)
+    assert tokenizer.lambdas == LAMBDAS
     x = np.zeros((3, 30, 50), np.uint8)
     _, pixels = tokenizer.open(tokenizer.compress(tokenizer.encode(x)))
     assert pixels.shape == x.shape

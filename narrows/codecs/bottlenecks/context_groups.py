@@ -23,6 +23,7 @@ from narrows.codecs.bottlenecks.entropy_model import (
     LEVELS,
     LOWEST,
     EntropyModel,
+    Soften,
     Stage,
     Stages,
     noisy,
@@ -121,20 +122,23 @@ class ContextGroups(EntropyModel):
         """Tables of the scales."""
         return scale_table_sizes()
 
-    def learn(self, y: Tensor, quality: Tensor) -> Quantized:
-        """Noise for the rate, rounding with a straight-through gradient for all that follows (arXiv 2007.08739)."""
-        target, bits = self._scaled(y, quality), torch.zeros(len(y), device=y.device)
-        walk = self._groups(quality, y.shape)
+    def learn(self, parts: Sequence[Tensor], quality: Tensor, soften: Soften | None = None) -> Quantized:
+        """Group by group, phase by phase. Unless told otherwise, what follows a symbol sees it rounded thriftily."""
+        walk, bits = self._groups(quality, self.fold(parts).shape), torch.zeros(len(quality), device=quality.device)
+        mean, log_scale, _ = next(walk)
         try:
-            mean, log_scale, place = next(walk)
-            while True:
-                error = target[place] - mean
+            for part in parts:
+                error = part - mean
                 scale = at_least(torch.exp2(log_scale.clamp(max=log2(HIGHEST) + 2)), LOWEST)
-                bits = bits + normal_bits(noisy(error), scale).flatten(1).sum(1)
-                symbols = error + (thrifty(error, scale) - error).detach()
-                mean, log_scale, place = walk.send(mean + symbols)
+                if soften is None:
+                    counted, symbols = noisy(error), error + (thrifty(error, scale) - error).detach()
+                else:
+                    counted, symbols = soften(error)
+                bits = bits + normal_bits(counted, scale).flatten(1).sum(1)
+                mean, log_scale, _ = walk.send(mean + symbols)
         except StopIteration as end:
-            return Quantized(end.value.to(y.dtype), bits=bits)
+            return Quantized(end.value.to(parts[0].dtype), bits=bits)
+        raise AssertionError("a stage was not coded")
 
     def stages(self, shape: tuple[int, int, int], quality: int) -> Stages:
         """The groups, and the phases of each."""
@@ -151,7 +155,7 @@ class ContextGroups(EntropyModel):
 
     def targets(self, y: Tensor, quality: Tensor) -> list[Tensor]:
         """The phases of each group of y, in symbols."""
-        return self.unfold(self._scaled(y, quality))
+        return self.unfold(y.float() * at_quality(self.root_gain, quality).square().float())
 
     def fold(self, parts: Sequence[Tensor]) -> Tensor:
         """Puts phases and groups together."""
@@ -173,9 +177,6 @@ class ContextGroups(EntropyModel):
     def rounded(self, error: Tensor, stage: Stage) -> Tensor:
         """Symbols for errors: see `thrifty`."""
         return thrifty(error.float(), _scale(stage)).double()
-
-    def _scaled(self, y: Tensor, quality: Tensor) -> Tensor:
-        return y.float() * at_quality(self.root_gain, quality).square().float()
 
     def _groups(self, quality: Tensor, shape: Sequence[int]) -> Walk:
         """Means, logarithms of scales to base 2, and where; is sent the values there, all in symbols; latents."""

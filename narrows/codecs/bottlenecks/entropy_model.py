@@ -9,7 +9,7 @@ yields is computed exactly (layers/exact.py), so all of them see the same number
 """
 
 from abc import abstractmethod
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -43,6 +43,7 @@ class Stage:
 
 
 Stages = Generator[Stage, Tensor, Tensor]  # yields stages, is sent their symbols, returns latents
+Soften = Callable[[Tensor], tuple[Tensor, Tensor]]  # what is to be rounded, as its rate sees it, and as all else does
 Choices = Generator[tuple[tuple[slice, ...], NDArray[np.int64]], NDArray[Any], Tensor]
 
 
@@ -73,8 +74,11 @@ class EntropyModel(Bottleneck):
         """The inverse of `fold`."""
 
     @abstractmethod
-    def learn(self, y: Tensor, quality: Tensor) -> Quantized:
-        """Latents to Quantized in training: estimated bits with gradients, no codes."""
+    def learn(self, parts: Sequence[Tensor], quality: Tensor, soften: Soften = ...) -> Quantized:
+        """What the stages code, from `targets`, to Quantized: estimated bits with gradients, no codes.
+
+        soften: what stands for rounding; without it, what training takes.
+        """
 
     @abstractmethod
     def bits_of(self, symbols: Tensor, stage: Stage, index: int) -> Tensor:
@@ -93,7 +97,8 @@ class EntropyModel(Bottleneck):
         """Latents (B, D, h, w) to Quantized; in eval mode all items have one quality."""
         self._check_latents(z)
         if self.training:
-            return self.learn(z, self._quality(quality, z))
+            share = self._quality(quality, z)
+            return self.learn(self.targets(z, share), share)
         number = int(quality if isinstance(quality, int) else quality[0])
         parts, latents, bits = self._walk(z, number)
         return Quantized(latents, self.fold(parts).long() + ZERO, bits=bits)
@@ -179,6 +184,11 @@ def rounded(x: Tensor) -> Tensor:
 def noisy(x: Tensor) -> Tensor:
     """x with uniform noise as wide as a rounding step."""
     return x + torch.rand_like(x) - 0.5
+
+
+def noisy_and_rounded(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Noise for the rate, rounding with a straight-through gradient for all else (arXiv 2007.08739)."""
+    return noisy(x), rounded(x)
 
 
 def _sent(stages: Stages, parts: Iterable[Tensor]) -> Tensor:

@@ -6,10 +6,16 @@ import torch
 from torch import Tensor
 
 from narrows.codecs.bottlenecks.base import LARGEST_DIGIT, Quantized
-from narrows.codecs.bottlenecks.entropy_model import FREE_REACH, EntropyModel, Stage, Stages
+from narrows.codecs.bottlenecks.entropy_model import FREE_REACH, EntropyModel, Soften, Stage, Stages, noisy
 from narrows.codecs.checks import MOST, check_whole
 from narrows.codecs.layers.density import Density
 from narrows.parts import part
+
+
+def noisy_throughout(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The same noise instead of rounding, for the rate and for the decoder."""
+    x = noisy(x)
+    return x, x
 
 
 @part("factorized-prior")
@@ -28,10 +34,10 @@ class FactorizedPrior(EntropyModel):
         """One table for each channel."""
         return (2 * FREE_REACH + 2,) * self.dim
 
-    def learn(self, y: Tensor, quality: Tensor) -> Quantized:
-        """Noise instead of rounding, for the rate and for the decoder."""
-        noisy = y.float() + torch.rand_like(y, dtype=torch.float32) - 0.5
-        return Quantized(noisy.to(y.dtype), bits=-self.density(noisy).log2().flatten(1).sum(1))
+    def learn(self, parts: Sequence[Tensor], quality: Tensor, soften: Soften = noisy_throughout) -> Quantized:
+        """The single stage."""
+        counted, latents = soften(parts[0].float())
+        return Quantized(latents.to(parts[0].dtype), bits=-self.density(counted).log2().flatten(1).sum(1))
 
     def stages(self, shape: tuple[int, int, int], quality: int) -> Stages:
         """A single one."""

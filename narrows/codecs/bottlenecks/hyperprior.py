@@ -19,11 +19,11 @@ from narrows.codecs.bottlenecks.entropy_model import (
     LEVELS,
     LOWEST,
     EntropyModel,
+    Soften,
     Stage,
     Stages,
-    noisy,
+    noisy_and_rounded,
     normal_bits,
-    rounded,
     scale_table_sizes,
     scales,
 )
@@ -68,14 +68,14 @@ class Hyperprior(EntropyModel):
         """Tables of the scales, then one for each channel of z."""
         return scale_table_sizes() + (2 * FREE_REACH + 2,) * self.hyper_dim
 
-    def learn(self, y: Tensor, quality: Tensor) -> Quantized:
-        """Noise for the rate, rounding with a straight-through gradient for all that follows (arXiv 2007.08739)."""
-        y = y.float()
-        z = self.hyper(y)
-        mean, scale = self.predict(rounded(z))
-        bits_y = normal_bits(noisy(y - mean), at_least(scale, LOWEST)).flatten(1).sum(1)
-        bits_z = -self.density(noisy(z)).log2().flatten(1).sum(1)
-        return Quantized(mean + rounded(y - mean), bits=bits_y + bits_z)
+    def learn(self, parts: Sequence[Tensor], quality: Tensor, soften: Soften = noisy_and_rounded) -> Quantized:
+        """z, then y."""
+        counted, z = soften(parts[0])
+        bits_z = -self.density(counted).log2().flatten(1).sum(1)
+        mean, scale = self.predict(z)
+        counted, error = soften(parts[1] - mean)
+        bits_y = normal_bits(counted, at_least(scale, LOWEST)).flatten(1).sum(1)
+        return Quantized(mean + error, bits=bits_y + bits_z)
 
     def stages(self, shape: tuple[int, int, int], quality: int) -> Stages:
         """z, then y."""
@@ -89,7 +89,7 @@ class Hyperprior(EntropyModel):
 
     def targets(self, y: Tensor, quality: Tensor) -> list[Tensor]:
         """z and y."""
-        return [self.hyper(y.float()), y]
+        return [self.hyper(y.float()), y.float()]
 
     def fold(self, parts: Sequence[Tensor]) -> Tensor:
         """Each position of z becomes 4 × 4 of a sixteenth of its channels."""
