@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import narrows
+from narrows.bitstream import Prior
+from narrows.bitstream.chosen import ChosenCoder
 from narrows.codecs.bottlenecks.entropy_model import ZERO
 
 if TYPE_CHECKING:
@@ -26,11 +28,12 @@ CLASSICAL: dict[str, dict[str, Any]] = {  # what Pillow is told beside the quali
 
 @dataclass(frozen=True)
 class Coded:
-    """What came back, the bytes of the file, and how many bits the model expected, where there is one."""
+    """What came back, the bytes of the file, and how many bits a model expects: by its tables, by its densities."""
 
     pixels: Pixels
     file_bytes: int
-    estimated_bits: float | None
+    table_bits: float | None = None
+    density_bits: float | None = None
 
 
 class Point(Protocol):
@@ -67,7 +70,8 @@ class Narrows:
         tokens = tokenizer.encode(pixels.transpose(2, 0, 1), self.quality)
         path.write_bytes(tokenizer.compress(tokens))
         _, decoded = tokenizer.open(path.read_bytes())
-        return Coded(decoded.transpose(1, 2, 0), path.stat().st_size, estimated_bits(tokenizer, tokens))
+        expected = bits_by_tables(tokenizer, tokens), bits_by_densities(tokenizer, tokens)
+        return Coded(decoded.transpose(1, 2, 0), path.stat().st_size, *expected)
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,27 @@ class Classical:
         picture.save(path, quality=round(self.quality), **CLASSICAL[self.codec])
         with Image.open(path) as file:
             decoded = np.asarray(file.convert("L" if grey else "RGB"))
-        return Coded(decoded.reshape(pixels.shape), path.stat().st_size, None)
+        return Coded(decoded.reshape(pixels.shape), path.stat().st_size)
 
 
 @torch.inference_mode()
-def estimated_bits(tokenizer: "ImageTokenizer", tokens: "Tokens") -> float:
+def bits_by_tables(tokenizer: "ImageTokenizer", tokens: "Tokens") -> float:
+    """Bits of all codes by the frequencies of the tables that the model chooses: what an ideal coder would write."""
+    prior, size = tokenizer.prior, tokens.radices[0]
+    assert isinstance(prior, Prior)
+    assert tokens.setting is not None
+    coder = ChosenCoder(prior, len(tokens.radices), size, tokens.setting)
+    costs = [-np.log2(table / table.sum()) for table in map(np.asarray, prior.tables.frequencies)]
+    costs.append(np.full(size, np.log2(size)))  # of table -1, what is escaped
+    bands = tokens.codes.numpy()
+    pieces = [
+        p for row in range(0, bands.shape[2], tokens.steps) for p in coder.pieces(bands[:, :, row : row + tokens.steps])
+    ]
+    return float(sum(costs[piece.table][piece.symbols].sum() for piece in pieces))
+
+
+@torch.inference_mode()
+def bits_by_densities(tokenizer: "ImageTokenizer", tokens: "Tokens") -> float:
     """Bits of all codes by the densities that the entropy model was trained with, without tables and bytes."""
     model, total = tokenizer.model, 0.0
     assert model is not None
