@@ -3,7 +3,7 @@
 (C, H, W) ─ padded to whole blocks ─ tiles ─ encoder ─ bands of rows ─ bottleneck ─▶ Tokens ─▶ the same in reverse
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from math import exp, log
 from pathlib import Path
 
@@ -85,10 +85,23 @@ class ImageTokenizer(Tokenizer):
         bits. Raises InputError for other shapes and types, for what is not finite, for another quality, number of
         codebooks or effort, and for an effort where the model has no lambdas, no tables or no entropy model.
         """
-        several = quality is not None or self.qualities > 1
-        setting = self.setting(4 if quality is None else quality) if several else 0
-        tokens = self.encode_at(_as_array(x), setting, effort)
+        tokens = self.encode_at(_as_array(x), self._chosen(quality), effort)
         return tokens if codebooks is None else tokens[:, : self.check_codebooks(codebooks)]
+
+    def encode_batch(
+        self, images: Sequence[Image], quality: float | None = None, codebooks: int | None = None
+    ) -> list[Tokens]:
+        """Each of several images to its Tokens, as `encode` gives them up to ties of rounding.
+
+        Those of one size go through the networks together.
+        """
+        setting = self._chosen(quality)
+        arrays, found = [_as_array(x) for x in images], dict[int, Tokens]()
+        areas = [x.shape[1] * x.shape[2] for x in arrays]
+        for alike in _alike([(x.shape, x.dtype) for x in arrays], areas, self._most):
+            found |= zip(alike, self._quantized(np.stack([arrays[index] for index in alike]), setting), strict=True)
+        each = [found[index] for index in range(len(arrays))]
+        return each if codebooks is None else [tokens[:, : self.check_codebooks(codebooks)] for tokens in each]
 
     def encode_file(
         self, path: str | Path, quality: float | None = None, codebooks: int | None = None, effort: int = 0
@@ -104,8 +117,8 @@ class ImageTokenizer(Tokenizer):
         """
         array = _as_array(x)
         grid = self._grid(ImageExtent(array.shape[1], array.shape[2], array.shape[0]))
-        z = torch.cat(list(self._encoded(array, *grid)), 1)
-        return self._continuous.narrow(z[None].to(self.device))[0].cpu()
+        z = torch.cat(list(self._encoded(array[None], *grid)), 2)
+        return self._continuous.narrow(z.to(self.device))[0].cpu()
 
     @torch.inference_mode()
     def widen(self, y: Tensor, height: int, width: int) -> Tensor:
@@ -114,7 +127,7 @@ class ImageTokenizer(Tokenizer):
         wanted = (bottleneck.channels, *self._grid(extent))
         if tuple(y.shape) != wanted:
             raise InputError(f"numbers of shape {tuple(y.shape)} given for {height} × {width} pixels, {wanted} wanted")
-        return self._decode(bottleneck.widen(y[None].to(self.device))[0].cpu(), extent, None, torch.float32)
+        return self._decode(bottleneck.widen(y[None].to(self.device)).cpu(), extent, None, torch.float32)[0]
 
     def encode_below(self, x: Image, bits_per_pixel: float, effort: int = 0) -> Tokens:
         """The best Tokens of an image, as `encode` takes it, whose stream takes at most so many bits a pixel.
@@ -148,13 +161,29 @@ class ImageTokenizer(Tokenizer):
         """
         self.check_model(tokens.model, tokens.fingerprint)
         extent = self._extent(tokens, tokens.codes.shape[2:])
-        return self._decode(self._latents(tokens), extent, tokens.setting, torch.float32)
+        return self._decode(self._latents(tokens.codes, tokens), extent, tokens.setting, torch.float32)[0]
+
+    def decode_batch(self, batch: Sequence[Tokens]) -> list[Tensor]:
+        """Each of several Tokens to its image, as `decode` gives it up to the rounding of sums.
+
+        Those of one size, quality and number of codebooks go through the networks together.
+        """
+        found, extents = dict[int, Tensor](), list[ImageExtent]()
+        for tokens in batch:
+            self.check_model(tokens.model, tokens.fingerprint)
+            extents.append(self._extent(tokens, tokens.codes.shape[2:]))
+        kinds = [(extent, tokens.setting, tokens.radices) for extent, tokens in zip(extents, batch, strict=True)]
+        for alike in _alike(kinds, [extent.height * extent.width for extent in extents], self._most):
+            first, codes = alike[0], torch.cat([batch[index].codes for index in alike])
+            latents = self._latents(codes, batch[first])
+            found |= zip(alike, self._decode(latents, extents[first], batch[first].setting, torch.float32), strict=True)
+        return [found[index] for index in range(len(batch))]
 
     def pixels(self, tokens: Tokens) -> Pixels:
         """Tokens to an image (C, H, W), 8 bits a channel."""
         self.check_model(tokens.model, tokens.fingerprint)
         extent = self._extent(tokens, tokens.codes.shape[2:])
-        return self._decode(self._latents(tokens), extent, tokens.setting, torch.uint8).numpy()
+        return self._decode(self._latents(tokens.codes, tokens), extent, tokens.setting, torch.uint8)[0].numpy()
 
     def compress(self, tokens: Tokens) -> bytes:
         """Tokens to an .nrw stream. Raises WrongModel for foreign tokens, InputError where tables are needed."""
@@ -185,22 +214,23 @@ class ImageTokenizer(Tokenizer):
         tokens = Tokens(
             torch.from_numpy(codes), header.radices, header.extent, header.model, fingerprint, header.setting
         )
-        return tokens, self._decode(latents, self._extent(tokens, header.grid), tokens.setting, torch.uint8).numpy()
+        extent = self._extent(tokens, header.grid)
+        return tokens, self._decode(latents[None], extent, tokens.setting, torch.uint8)[0].numpy()
 
     def encode_at(self, x: NDArray[np.generic], setting: int, effort: int = 0) -> Tokens:
         """An image (C, H, W), floats in [-1, 1] or uint8, to Tokens of a setting, 0 to `qualities` - 1."""
         check_effort(effort)
         weight = self._weight(setting) if effort else 0.0  # refused before anything is encoded
-        tokens = self._quantized(x, setting)
+        tokens = self._quantized(x[None], setting)[0]
         if not effort:
             return tokens
         height, width = tokens.codes.shape[2:]
 
         def pixels(top: int, bottom: int) -> Tensor:
-            return _tile(x, top, bottom, 0, x.shape[2]).to(self.device)
+            return _tile(x[None], top, bottom, 0, x.shape[2]).to(self.device)
 
-        bands = (band.to(self.device) for band in self._encoded(x, height, width))
-        latents = self._latents(tokens).to(self.device)
+        bands = (band[0].to(self.device) for band in self._encoded(x[None], height, width))
+        latents = self._latents(tokens.codes, tokens)[0].to(self.device)
         better = improved(self.codec, tokens, pixels, bands, latents, weight * TOP**2, STEPS[effort])
         return min(tokens, better, key=lambda each: self._cost(x, each, weight))
 
@@ -220,26 +250,27 @@ class ImageTokenizer(Tokenizer):
         return 8 * len(self.compress(tokens)) + weight * error / len(x)
 
     @torch.inference_mode()
-    def _quantized(self, x: NDArray[np.generic], setting: int) -> Tokens:
-        extent = ImageExtent(x.shape[1], x.shape[2], x.shape[0])
+    def _quantized(self, x: NDArray[np.generic], setting: int) -> list[Tokens]:
+        """Images (N, C, H, W) of one size to Tokens."""
+        extent = ImageExtent(x.shape[2], x.shape[3], x.shape[1])
         latents, model = self._encoded(x, *self._grid(extent)), self.model
         with torch.autocast(self.device.type, enabled=False):
             if model is None:
-                codes = self.codec.bottleneck.encode(torch.cat(list(latents), 1)[None].to(self.device)).cpu()
+                codes = self.codec.bottleneck.encode(torch.cat(list(latents), 2).to(self.device)).cpu()
             else:
-                pieces = [model.encode(band[None].to(self.device), setting).short().cpu() for band in latents]
+                pieces = [model.encode(band.to(self.device), setting).short().cpu() for band in latents]
                 codes = torch.cat(pieces, 2)
-        radices = self.codec.bottleneck.radices
-        return Tokens(codes, radices, extent, self.name, self.fingerprint, setting if model else None)
+        radices, number = self.codec.bottleneck.radices, setting if model else None
+        return [Tokens(each, radices, extent, self.name, self.fingerprint, number) for each in codes.split(1)]
 
     @torch.inference_mode()
     def _encoded(self, x: NDArray[np.generic], height: int, width: int) -> Iterator[Tensor]:
-        """Latents (D, rows, width) of one band after another."""
+        """Latents (N, D, rows, width) of one band after another."""
         stride, encoder = self.codec.stride, self.codec.encoder
         rows = self._band(width) if self.model else self.tile
         if encoder.reach is None:
-            z = encoder(_tile(x, 0, height * stride, 0, width * stride).to(self.device))[0].cpu()
-            yield from z.split(rows, 1)
+            z = encoder(_tile(x, 0, height * stride, 0, width * stride).to(self.device)).cpu()
+            yield from z.split(rows, 2)
             return
         for first in range(0, height, rows):
             last = min(height, first + rows)
@@ -247,39 +278,51 @@ class ImageTokenizer(Tokenizer):
             pieces = []
             for window in cut(width, self.tile, encoder.reach):
                 tile = _tile(x, start * stride, stop * stride, window.start * stride, window.stop * stride)
-                z = encoder(tile.to(self.device))[0]
-                pieces.append(z[:, first - start : last - start, window.kept].cpu())
-            yield torch.cat(pieces, 2)
+                z = encoder(tile.to(self.device))
+                pieces.append(z[:, :, first - start : last - start, window.kept].cpu())
+            yield torch.cat(pieces, 3)
 
-    def _latents(self, tokens: Tokens) -> Tensor:
-        """Latents (D, H, W) of tokens."""
-        codes, model = tokens.codes.to(self.device), self.model
+    def _latents(self, codes: Tensor, of: Tokens) -> Tensor:
+        """Latents (N, D, H, W) of codes (N, K, H, W), all as those `of` one picture."""
+        codes, model = codes.to(self.device), self.model
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             if model is None:
-                return self.codec.bottleneck.decode(codes)[0].cpu()
-            assert tokens.setting is not None
-            bands = codes.split(tokens.steps, 2)
-            return torch.cat([model.decode(band.long(), tokens.setting)[0].cpu() for band in bands], 1)
+                return self.codec.bottleneck.decode(codes).cpu()
+            assert of.setting is not None
+            return torch.cat([model.decode(band.long(), of.setting).cpu() for band in codes.split(of.steps, 2)], 2)
 
     @torch.inference_mode()
     def _decode(self, latents: Tensor, extent: ImageExtent, setting: int | None, dtype: torch.dtype) -> Tensor:
-        """Latents (D, H, W) to an image (C, height, width)."""
+        """Latents (N, D, H, W) to images (N, C, height, width)."""
         stride, reach = self.codec.stride, self.codec.decoder.reach
-        out = torch.empty(extent.channels, extent.height, extent.width, dtype=dtype)
-        for rows in cut(latents.shape[1], self.tile, reach):
-            for columns in cut(latents.shape[2], self.tile, reach):
-                z = latents[None, :, rows.start : rows.stop, columns.start : columns.stop]
+        out = torch.empty(len(latents), extent.channels, extent.height, extent.width, dtype=dtype)
+        for rows in cut(latents.shape[2], self.tile, reach):
+            for columns in cut(latents.shape[3], self.tile, reach):
+                z = latents[..., rows.start : rows.stop, columns.start : columns.stop]
                 with torch.autocast(self.device.type, enabled=False):
-                    x = self.codec.synthesize(z.to(self.device), setting)[0].clamp(-1, 1).cpu()
+                    x = self.codec.synthesize(z.to(self.device), setting).clamp(-1, 1).cpu()
                 kept = [slice(w.kept.start * stride, w.kept.stop * stride) for w in (rows, columns)]
-                x = x[:, kept[0], kept[1]]
+                x = x[..., kept[0], kept[1]]
                 if extent.channels == 1:
-                    x = x.mean(0, keepdim=True)
+                    x = x.mean(1, keepdim=True)
                 if dtype == torch.uint8:
                     x = ((x + 1) * TOP).round()
-                place = out[:, rows.first * stride : rows.last * stride, columns.first * stride : columns.last * stride]
-                place.copy_(x[:, : place.shape[1], : place.shape[2]])
+                place = out[
+                    ..., rows.first * stride : rows.last * stride, columns.first * stride : columns.last * stride
+                ]
+                place.copy_(x[..., : place.shape[2], : place.shape[3]])
         return out
+
+    @property
+    def _most(self) -> int:
+        """Pixels that go through the networks together, of several images."""
+        return (self.tile * self.codec.stride) ** 2
+
+    def _chosen(self, quality: float | None) -> int:
+        """The setting of a quality, 4 unless given."""
+        if quality is None and self.qualities == 1:
+            return 0
+        return self.setting(4 if quality is None else quality)
 
     def _grid(self, extent: ImageExtent) -> tuple[int, int]:
         """Positions that an image takes: whole blocks. Raises InputError for more than the networks take at once."""
@@ -346,9 +389,19 @@ def _as_array(x: Image) -> NDArray[np.generic]:
 
 
 def _tile(x: NDArray[np.generic], top: int, bottom: int, left: int, right: int) -> Tensor:
-    """Pixels of an image (C, H, W) as (1, 3, bottom - top, right - left) in [-1, 1], the last ones repeated."""
-    rows, columns = np.arange(top, bottom).clip(max=x.shape[1] - 1), np.arange(left, right).clip(max=x.shape[2] - 1)
-    tile = torch.from_numpy(np.ascontiguousarray(x[:, rows[:, None], columns]).astype(np.float32))
+    """Pixels of images (N, C, H, W) as (N, 3, bottom - top, right - left) in [-1, 1], the last ones repeated."""
+    rows, columns = np.arange(top, bottom).clip(max=x.shape[2] - 1), np.arange(left, right).clip(max=x.shape[3] - 1)
+    tile = torch.from_numpy(np.ascontiguousarray(x[..., rows[:, None], columns]).astype(np.float32))
     if x.dtype == np.uint8:
         tile = tile / TOP - 1
-    return tile.clamp(-1, 1).expand(3, -1, -1)[None].contiguous(memory_format=torch.channels_last)
+    return tile.clamp(-1, 1).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+
+
+def _alike(kinds: Sequence[Hashable], areas: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Indices of the same kind, at least one and as many together as have `most` pixels."""
+    places: dict[Hashable, list[int]] = {}
+    for index, kind in enumerate(kinds):
+        places.setdefault(kind, []).append(index)
+    for same in places.values():
+        count = max(1, most // areas[same[0]])
+        yield from (same[start : start + count] for start in range(0, len(same), count))

@@ -327,3 +327,16 @@ def test_a_single_quality_is_not_chosen() -> None:
 def test_a_codec_for_sound_is_refused() -> None:
     with pytest.raises(InputError, match="a codec for audio"):
         ImageTokenizer(Codec(FrameEncoder(8, 16, 1), FSQ(8, (4, 4)), FrameDecoder(8, 16, 1)))
+
+
+def test_a_batch_is_coded_and_decoded_as_its_images_alone(tokenizer: ImageTokenizer) -> None:
+    draw = np.random.default_rng(3)
+    images = [draw.integers(0, 256, shape).astype(np.uint8) for shape in 2 * [(3, 40, 50), (1, 20, 20), (3, 50, 40)]]
+    batch = tokenizer.encode_batch(images, 3)
+    alone = [tokenizer.encode(x, 3) for x in images]
+    for one, other in zip(batch, alone, strict=True):
+        assert one.extent == other.extent
+        assert (one.codes != other.codes).sum() <= 1e-3 * one.codes.numel()
+    for one, tokens in zip(tokenizer.decode_batch(batch), batch, strict=True):
+        torch.testing.assert_close(one, tokenizer.decode(tokens), atol=1e-5, rtol=0)
+    assert tokenizer.encode_batch([]) == tokenizer.decode_batch([]) == []
