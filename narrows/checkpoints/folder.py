@@ -97,6 +97,9 @@ def read(folder: str | Path) -> Checkpoint:
             given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
             _compare(given, _wanted(config, len(given)), folder)
             weights = {key: file.get_tensor(key) for key in given}
+        for key, tensor in weights.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ModelError(f"{folder / 'model.safetensors'} holds NaN or infinity in {key}; fetch it again")
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and not kept
             codec = _codec(config)
     except ModelError:
