@@ -178,5 +178,5 @@ def test_weights_that_are_not_finite_are_refused(saved: Path, value: float) -> N
     weights = load_file(saved / "model.safetensors")
     weights["encoder.out.bias"][0] = value
     save_file(weights, saved / "model.safetensors")
-    with pytest.raises(ModelError, match="NaN or infinity in encoder.out.bias"):
+    with pytest.raises(ModelError, match=r"NaN or infinity in encoder\.out\.bias"):
         narrows.load(saved)

@@ -1,6 +1,5 @@
 """Numbers that depend on the quality: one row for each of eight qualities, interpolated between them."""
 
-import torch
 from torch import Tensor
 
 ANCHORS = 8  # qualities with rows of their own
