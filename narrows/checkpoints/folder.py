@@ -34,6 +34,7 @@ from narrows.parts import build, spec
 
 FORMAT = 1
 LARGEST_CONFIG = 1 << 20
+LARGEST_LAMBDA = 1e6
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 
 
@@ -97,6 +98,9 @@ def read(folder: str | Path) -> Checkpoint:
             given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
             _compare(given, _wanted(config, len(given)), folder)
             weights = {key: file.get_tensor(key) for key in given}
+        for key, tensor in weights.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ModelError(f"{folder / 'model.safetensors'} holds NaN or infinity in {key}; fetch it again")
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and not kept
             codec = _codec(config)
     except ModelError:
@@ -163,7 +167,9 @@ def _config(path: Path) -> dict[str, Any]:
     if config["medium"] == "audio" and (fault := rate_fault(config["sample_rate"])):
         raise ModelError(f"{path} has {fault}")
     lambdas = config.get("lambdas", [])
-    if not isinstance(lambdas, list) or any(type(each) not in (int, float) or not 0 < each < 1e6 for each in lambdas):
+    if not isinstance(lambdas, list) or any(
+        type(each) not in (int, float) or not 0 < each < LARGEST_LAMBDA for each in lambdas
+    ):
         raise ModelError(f"{path} has lambdas {str(lambdas)[:60]}, numbers above 0 and below a million wanted")
     if config["format"] > FORMAT:
         raise ModelError(f"{path} has format {config['format']}, this version reads up to {FORMAT}; upgrade narrows")

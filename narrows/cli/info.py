@@ -106,7 +106,7 @@ def _measured(folder: Path) -> dict[str, float] | None:
         return {f"{p['quality']:g}": float(p["bits_per_pixel"]) for p in points if "quality" in p}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{path} holds no points of an image model ({error}); fetch the checkpoint again") from error
 
 

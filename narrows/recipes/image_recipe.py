@@ -1,11 +1,14 @@
 """What a training run of an image codec is made of: rate and distortion at many qualities at once."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrows.checkpoints.folder import check_name
+from narrows.checkpoints.folder import LARGEST_LAMBDA, check_name
 from narrows.codecs.codec import Codec
+from narrows.codecs.layers.qualities import ANCHORS
+from narrows.errors import InputError
 from narrows.recipes.made_up import made_up_pictures
 from narrows.recipes.recipe import AdamW, Schedule, _check_least
 
@@ -27,7 +30,7 @@ class Photos:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        _check_least(16, side=self.side)
+        _check_least(32, side=self.side)  # what the smallest discriminators and entropy models see
         _check_least(1, batch=self.batch)
         _check_least(0, workers=self.workers)
 
@@ -54,6 +57,10 @@ class ImageRecipe:
     def __post_init__(self) -> None:
         check_name(self.name)
         _check_least(0, linear=self.linear)
+        rising = all(low < high for low, high in pairwise((0, *self.lambdas, LARGEST_LAMBDA)))
+        if len(self.lambdas) != ANCHORS or not rising:
+            given = str(list(self.lambdas))[:80]
+            raise InputError(f"lambdas={given} given, {ANCHORS} rising numbers between 0 and a million wanted")
 
     def training(self) -> "Descent":
         """The run as a Lightning module."""

@@ -36,6 +36,9 @@ class RateDistortion(Descent):
         encoder, model = recipe.codec.encoder, recipe.codec.bottleneck
         if not isinstance(model, ContextGroups) or not isinstance(encoder, LappedEncoder):
             raise InputError("a codec without lapped-encoder or context-groups given, both wanted")
+        block = encoder.stride * model.multiple
+        if recipe.data.side % block:
+            raise InputError(f"data.side={recipe.data.side} given, a multiple of {block} wanted")
         self.recipe, self.model, self._linear = recipe, model, encoder.linear
         self.register_buffer("lambdas", torch.tensor(recipe.lambdas), persistent=False)
         self._pictures, self._valid = Pictures(recipe.data.train), Pictures(recipe.data.valid)

@@ -378,7 +378,9 @@ class ImageTokenizer(Tokenizer):
 
 def _as_array(x: Image) -> NDArray[np.generic]:
     """An image (C, H, W) as an array, once its shape, type and numbers are found to be fit."""
-    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    if isinstance(x, Tensor):
+        x = (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()  # NumPy has no bfloat16
+    array = np.asarray(x)
     if array.ndim != 3 or array.shape[0] not in (1, 3) or 0 in array.shape:
         raise InputError(f"an image of shape {array.shape} given, (1 or 3, H, W) wanted")
     if array.dtype != np.uint8 and array.dtype.kind != "f":

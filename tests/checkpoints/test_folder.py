@@ -171,3 +171,12 @@ def test_weights_that_do_not_fit_half_precision_are_not_saved(saved: Path, tmp_p
     with pytest.raises(InputError, match=r"encoder.out.bias holds numbers that are not finite"):
         folder.save(tmp_path / "new", codec, "tiny", 16_000)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_refused(saved: Path, value: float) -> None:
+    weights = load_file(saved / "model.safetensors")
+    weights["encoder.out.bias"][0] = value
+    save_file(weights, saved / "model.safetensors")
+    with pytest.raises(ModelError, match=r"NaN or infinity in encoder\.out\.bias"):
+        narrows.load(saved)

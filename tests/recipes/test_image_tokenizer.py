@@ -175,7 +175,8 @@ def test_every_network_is_one(trunk: str, bottleneck: str) -> None:
         (lambda: Semantic(weight=float("nan")), "at least 0 wanted"),
         (lambda: image_tokenizer(semantic=Semantic("vit_bse_patch16_224")), "did you mean 'vit_base_patch16_224'"),
         (lambda: image_tokenizer(perceptual=Perceptual("vgg16", Path("no.safetensors"))), "that is there wanted"),
-        (lambda: replace(small(), data=Photos(side=30)).training(), "a multiple of 4 wanted"),
+        (lambda: replace(small(), data=Photos(side=34)).training(), "a multiple of 4 wanted"),
+        (lambda: Photos(side=16), "side=16 given, at least 32 wanted"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(make: Callable[[], object], said: str) -> None:

@@ -68,6 +68,11 @@ def test_any_size_comes_back_from_tokens_and_from_bytes(tokenizer: ImageTokenize
     assert torch.equal(tokenizer.encode(torch.from_numpy(x).float() / 127.5 - 1).codes, tokens.codes)
 
 
+def test_floats_of_16_bits_are_taken(tokenizer: ImageTokenizer) -> None:
+    x = torch.linspace(-1, 1, 3 * 20 * 20).view(3, 20, 20).bfloat16()
+    assert tokenizer.encode(x) == tokenizer.encode(x.half()) == tokenizer.encode(x.double())
+
+
 def test_tiles_give_the_codes_and_pixels_of_the_whole(tokenizer: ImageTokenizer) -> None:
     x = np.random.default_rng(1).integers(0, 256, (3, 1312, 480)).astype(np.uint8)
     codec, model = tokenizer.codec, tokenizer.model

@@ -12,6 +12,7 @@ where latents begin as the components of a linear transform, the first channels 
 """
 
 from collections.abc import Generator, Iterable, Sequence
+from itertools import accumulate
 from math import log, log2
 
 import torch
@@ -96,12 +97,13 @@ class ContextGroups(EntropyModel):
     ) -> None:
         super().__init__()
         check_several(1, MOST, groups=groups, widths=widths)
+        check_whole(1, MOST, channels=sum(groups))
         check_whole(0, len(groups), phased=phased)
         if len(widths) != len(groups):
             raise InputError(f"{len(groups)} groups and {len(widths)} widths given; one width for each group wanted")
         self.groups, self.widths, self.dim = tuple(groups), tuple(widths), sum(groups)
         self.codebook_sizes, self.prefixes = (LARGEST_DIGIT,) * self.dim, (self.dim,)
-        starts = [sum(groups[:index]) for index in range(len(groups))]
+        starts = [0, *accumulate(groups)][:-1]
         self._phases = [PHASES if index < phased else WHOLE for index in range(len(groups))]
         self._channels = [slice(start, start + size) for start, size in zip(starts, groups, strict=True)]
         # What a group sees of the groups before it is the same for all its phases.

@@ -166,7 +166,8 @@ def scales() -> NDArray[np.float64]:
 
 def scale_table_sizes() -> tuple[int, ...]:
     """Entries of the tables of the scales: symbols to WIDEST scales from zero, and the escape."""
-    return tuple(2 * min(ZERO - 1, ceil(WIDEST * scale)) + 2 for scale in scales())
+    reaches = (ceil(round(WIDEST * scale, 6)) for scale in scales())  # powers may differ in their last bits
+    return tuple(2 * min(ZERO - 1, reach) + 2 for reach in reaches)
 
 
 def normal_bits(error: Tensor, scale: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+from math import floor
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,8 @@ import torch
 from narrows.bitstream import Prior, Tables, quantize
 from narrows.bitstream.chosen import ChosenCoder
 from narrows.codecs import ContextGroups, FactorizedPrior, MeanScaleHyperprior, ScaleHyperprior
-from narrows.codecs.bottlenecks.entropy_model import EntropyModel
+from narrows.codecs.bottlenecks import context_groups, entropy_model, hyperprior
+from narrows.codecs.bottlenecks.entropy_model import EntropyModel, scales
 from narrows.errors import DamagedStream, InputError
 
 
@@ -115,3 +118,25 @@ def test_estimated_bits_are_those_of_tables_of_normal_densities() -> None:
         payload = ChosenCoder(Prior(tables, model.choose), 4, 4096, 0).compress(codes)
         bits = float(model(y).bits)
     assert abs(8 * len(payload) / bits - 1) < 0.01
+
+
+@pytest.mark.parametrize("off", [1 - 1e-12, 1 + 1e-12])
+def test_constants_that_are_a_little_off_choose_the_same_tables(off: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Powers and logarithms differ in their last bits from library to library."""
+    known = scales()
+    borders = np.sqrt(known[:-1] * known[1:])
+    sizes = entropy_model.scale_table_sizes()
+    for border, index in zip(borders, range(63), strict=True):
+        below = floor(border * 2**24) / 2**24  # scales of hyperpriors are multiples of this
+        near = torch.tensor([below, below + 2.0**-24], dtype=torch.float64) * off
+        assert hyperprior._level(near).tolist() == [index, index + 1]
+        below = floor(np.log2(border) * 2**27) / 2**27  # logarithms of context groups, of stored weights
+        near = torch.tensor([below, below + 2.0**-27], dtype=torch.float64) * off
+        assert context_groups._table(near).tolist() == [index, index + 1]
+    monkeypatch.setattr(entropy_model, "scales", lambda: known * off)
+    assert entropy_model.scale_table_sizes() == sizes
+
+
+def test_more_channels_than_any_codec_has_are_refused() -> None:
+    with pytest.raises(InputError, match="channels=131072 given"):
+        ContextGroups((65536, 65536), 0, (1, 1))

@@ -38,3 +38,9 @@ def test_numbers_are_snapped_and_cut() -> None:
 def test_more_products_than_are_exact_are_refused() -> None:
     with pytest.raises(InputError, match="at most 32768"):
         ExactConv2d(8192, 1, 3)
+
+
+def test_roots_are_snapped_alike_where_a_library_rounds_them_otherwise() -> None:
+    """CPU libraries take some square roots of float64 to the neighbour of the nearest number."""
+    steps = compressed(torch.arange(2**20 + 1).double() / 256) * 256
+    assert ((steps - steps.floor() - 0.5).abs() > 256 * 2.0**-26).all()
