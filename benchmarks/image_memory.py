@@ -100,7 +100,7 @@ def _tiles_against_whole(model: str, path: Path, side: int) -> dict[str, str | f
     return {
         "check": "tiles against whole",
         "side": side,
-        "tile": tokenizer.tile * codec.stride,
+        "tile": tokenizer.tiles.side * codec.stride,
         "codes": codes.numel(),
         "codes_not_zero": int((codes != 2048).sum()),
         "codes_different": int((tokens.codes != codes).sum()),

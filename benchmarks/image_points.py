@@ -95,7 +95,7 @@ class Classical:
 @torch.inference_mode()
 def bits_by_tables(tokenizer: "ImageTokenizer", tokens: "Tokens") -> float:
     """Bits of all codes by the frequencies of the tables that the model chooses: what an ideal coder would write."""
-    prior, size = tokenizer.prior, tokens.radices[0]
+    prior, size = tokenizer.prior, tokenizer.codec.bottleneck.codebook_sizes[0]
     assert isinstance(prior, Prior)
     assert tokens.setting is not None
     coder = ChosenCoder(prior, len(tokens.radices), size, tokens.setting)

@@ -21,13 +21,12 @@ from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media import image as media
 from narrows.tokenizers.effort import STEPS, check_effort, improved
+from narrows.tokenizers.tiles import TOP, Tiles
 from narrows.tokenizers.tokenizer import Tokenizer
 from narrows.tokenizers.tokens import Tokens
-from narrows.tokenizers.windows import cut
 
 Pixels = NDArray[np.uint8]
 Image = Tensor | NDArray[np.floating] | Pixels
-TOP = 127.5  # a pixel p of 8 bits is p / 127.5 - 1 for the networks
 
 
 class ImageTokenizer(Tokenizer):
@@ -56,8 +55,7 @@ class ImageTokenizer(Tokenizer):
         bottleneck = codec.bottleneck
         self.model = bottleneck if isinstance(bottleneck, EntropyModel) else None
         self.block = codec.stride * (self.model.multiple if self.model else 1)
-        reaches = (codec.encoder.reach, codec.decoder.reach)
-        self.tile = max(tile // codec.stride, *(4 * (reach or 0) for reach in reaches))  # positions
+        self.tiles = Tiles(codec, tile // codec.stride)
         self.largest = largest
 
     @property
@@ -117,7 +115,7 @@ class ImageTokenizer(Tokenizer):
         """
         array = _as_array(x)
         grid = self._grid(ImageExtent(array.shape[1], array.shape[2], array.shape[0]))
-        z = torch.cat(list(self._encoded(array[None], *grid)), 2)
+        z = torch.cat(list(self.tiles.encoded(array[None], *grid)), 2)
         return self._continuous.narrow(z.to(self.device))[0].cpu()
 
     @torch.inference_mode()
@@ -127,7 +125,7 @@ class ImageTokenizer(Tokenizer):
         wanted = (bottleneck.channels, *self._grid(extent))
         if tuple(y.shape) != wanted:
             raise InputError(f"numbers of shape {tuple(y.shape)} given for {height} × {width} pixels, {wanted} wanted")
-        return self._decode(bottleneck.widen(y[None].to(self.device)).cpu(), extent, None, torch.float32)[0]
+        return self.tiles.decoded(bottleneck.widen(y[None].to(self.device)).cpu(), extent, None, torch.float32)[0]
 
     def encode_below(self, x: Image, bits_per_pixel: float, effort: int = 0) -> Tokens:
         """The best Tokens of an image, as `encode` takes it, whose stream takes at most so many bits a pixel.
@@ -161,7 +159,7 @@ class ImageTokenizer(Tokenizer):
         """
         self.check_model(tokens.model, tokens.fingerprint)
         extent = self._extent(tokens, tokens.codes.shape[2:])
-        return self._decode(self._latents(tokens.codes, tokens), extent, tokens.setting, torch.float32)[0]
+        return self.tiles.decoded(self._latents(tokens.codes, tokens), extent, tokens.setting, torch.float32)[0]
 
     def decode_batch(self, batch: Sequence[Tokens]) -> list[Tensor]:
         """Each of several Tokens to its image, as `decode` gives it up to the rounding of sums.
@@ -176,14 +174,16 @@ class ImageTokenizer(Tokenizer):
         for alike in _alike(kinds, [extent.height * extent.width for extent in extents], self._most):
             first, codes = alike[0], torch.cat([batch[index].codes for index in alike])
             latents = self._latents(codes, batch[first])
-            found |= zip(alike, self._decode(latents, extents[first], batch[first].setting, torch.float32), strict=True)
+            found |= zip(
+                alike, self.tiles.decoded(latents, extents[first], batch[first].setting, torch.float32), strict=True
+            )
         return [found[index] for index in range(len(batch))]
 
     def pixels(self, tokens: Tokens) -> Pixels:
         """Tokens to an image (C, H, W), 8 bits a channel."""
         self.check_model(tokens.model, tokens.fingerprint)
         extent = self._extent(tokens, tokens.codes.shape[2:])
-        return self._decode(self._latents(tokens.codes, tokens), extent, tokens.setting, torch.uint8)[0].numpy()
+        return self.tiles.decoded(self._latents(tokens.codes, tokens), extent, tokens.setting, torch.uint8)[0].numpy()
 
     def compress(self, tokens: Tokens) -> bytes:
         """Tokens to an .nrw stream. Raises WrongModel for foreign tokens, InputError where tables are needed."""
@@ -215,7 +215,7 @@ class ImageTokenizer(Tokenizer):
             torch.from_numpy(codes), header.radices, header.extent, header.model, fingerprint, header.setting
         )
         extent = self._extent(tokens, header.grid)
-        return tokens, self._decode(latents[None], extent, tokens.setting, torch.uint8)[0].numpy()
+        return tokens, self.tiles.decoded(latents[None], extent, tokens.setting, torch.uint8)[0].numpy()
 
     def encode_at(self, x: NDArray[np.generic], setting: int, effort: int = 0) -> Tokens:
         """An image (C, H, W), floats in [-1, 1] or uint8, to Tokens of a setting, 0 to `qualities` - 1."""
@@ -227,9 +227,9 @@ class ImageTokenizer(Tokenizer):
         height, width = tokens.codes.shape[2:]
 
         def pixels(top: int, bottom: int) -> Tensor:
-            return _tile(x[None], top, bottom, 0, x.shape[2]).to(self.device)
+            return self.tiles.pixels(x[None], top, bottom, 0, x.shape[2])
 
-        bands = (band[0].to(self.device) for band in self._encoded(x[None], height, width))
+        bands = (band[0].to(self.device) for band in self._bands(x[None], height, width))
         latents = self._latents(tokens.codes, tokens)[0].to(self.device)
         better = improved(self.codec, tokens, pixels, bands, latents, weight * TOP**2, STEPS[effort])
         return min(tokens, better, key=lambda each: self._cost(x, each, weight))
@@ -253,7 +253,7 @@ class ImageTokenizer(Tokenizer):
     def _quantized(self, x: NDArray[np.generic], setting: int) -> list[Tokens]:
         """Images (N, C, H, W) of one size to Tokens."""
         extent = ImageExtent(x.shape[2], x.shape[3], x.shape[1])
-        latents, model = self._encoded(x, *self._grid(extent)), self.model
+        latents, model = self._bands(x, *self._grid(extent)), self.model
         with torch.autocast(self.device.type, enabled=False):
             if model is None:
                 codes = self.codec.bottleneck.encode(torch.cat(list(latents), 2).to(self.device)).cpu()
@@ -263,24 +263,9 @@ class ImageTokenizer(Tokenizer):
         radices, number = self.codec.bottleneck.radices, setting if model else None
         return [Tokens(each, radices, extent, self.name, self.fingerprint, number) for each in codes.split(1)]
 
-    @torch.inference_mode()
-    def _encoded(self, x: NDArray[np.generic], height: int, width: int) -> Iterator[Tensor]:
-        """Latents (N, D, rows, width) of one band after another."""
-        stride, encoder = self.codec.stride, self.codec.encoder
-        rows = self._band(width) if self.model else self.tile
-        if encoder.reach is None:
-            z = encoder(_tile(x, 0, height * stride, 0, width * stride).to(self.device)).cpu()
-            yield from z.split(rows, 2)
-            return
-        for first in range(0, height, rows):
-            last = min(height, first + rows)
-            start, stop = max(0, first - encoder.reach), min(height, last + encoder.reach)
-            pieces = []
-            for window in cut(width, self.tile, encoder.reach):
-                tile = _tile(x, start * stride, stop * stride, window.start * stride, window.stop * stride)
-                z = encoder(tile.to(self.device))
-                pieces.append(z[:, :, first - start : last - start, window.kept].cpu())
-            yield torch.cat(pieces, 3)
+    def _bands(self, x: NDArray[np.generic], height: int, width: int) -> Iterator[Tensor]:
+        """Latents (N, D, rows, width) of one band of the bottleneck after another."""
+        return self.tiles.encoded(x, height, width, self._band(width) if self.model else None)
 
     def _latents(self, codes: Tensor, of: Tokens) -> Tensor:
         """Latents (N, D, H, W) of codes (N, K, H, W), all as those `of` one picture."""
@@ -291,32 +276,10 @@ class ImageTokenizer(Tokenizer):
             assert of.setting is not None
             return torch.cat([model.decode(band.long(), of.setting).cpu() for band in codes.split(of.steps, 2)], 2)
 
-    @torch.inference_mode()
-    def _decode(self, latents: Tensor, extent: ImageExtent, setting: int | None, dtype: torch.dtype) -> Tensor:
-        """Latents (N, D, H, W) to images (N, C, height, width)."""
-        stride, reach = self.codec.stride, self.codec.decoder.reach
-        out = torch.empty(len(latents), extent.channels, extent.height, extent.width, dtype=dtype)
-        for rows in cut(latents.shape[2], self.tile, reach):
-            for columns in cut(latents.shape[3], self.tile, reach):
-                z = latents[..., rows.start : rows.stop, columns.start : columns.stop]
-                with torch.autocast(self.device.type, enabled=False):
-                    x = self.codec.synthesize(z.to(self.device), setting).clamp(-1, 1).cpu()
-                kept = [slice(w.kept.start * stride, w.kept.stop * stride) for w in (rows, columns)]
-                x = x[..., kept[0], kept[1]]
-                if extent.channels == 1:
-                    x = x.mean(1, keepdim=True)
-                if dtype == torch.uint8:
-                    x = ((x + 1) * TOP).round()
-                place = out[
-                    ..., rows.first * stride : rows.last * stride, columns.first * stride : columns.last * stride
-                ]
-                place.copy_(x[..., : place.shape[2], : place.shape[3]])
-        return out
-
     @property
     def _most(self) -> int:
         """Pixels that go through the networks together, of several images."""
-        return (self.tile * self.codec.stride) ** 2
+        return (self.tiles.side * self.codec.stride) ** 2
 
     def _chosen(self, quality: float | None) -> int:
         """The setting of a quality, 4 unless given."""
@@ -388,15 +351,6 @@ def _as_array(x: Image) -> NDArray[np.generic]:
     if array.dtype != np.uint8 and not np.isfinite(array).all():
         raise InputError("an image with NaN or infinity given, finite numbers in [-1, 1] wanted")
     return array
-
-
-def _tile(x: NDArray[np.generic], top: int, bottom: int, left: int, right: int) -> Tensor:
-    """Pixels of images (N, C, H, W) as (N, 3, bottom - top, right - left) in [-1, 1], the last ones repeated."""
-    rows, columns = np.arange(top, bottom).clip(max=x.shape[2] - 1), np.arange(left, right).clip(max=x.shape[3] - 1)
-    tile = torch.from_numpy(np.ascontiguousarray(x[..., rows[:, None], columns]).astype(np.float32))
-    if x.dtype == np.uint8:
-        tile = tile / TOP - 1
-    return tile.clamp(-1, 1).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
 def _alike(kinds: Sequence[Hashable], areas: Sequence[int], most: int) -> Iterator[list[int]]:

@@ -78,7 +78,7 @@ def test_tiles_give_the_codes_and_pixels_of_the_whole(tokenizer: ImageTokenizer)
     codec, model = tokenizer.codec, tokenizer.model
     assert model is not None
     tiled = ImageTokenizer(codec, tables=tokenizer.tables, tile=16)
-    assert tiled.tile < 26
+    assert tiled.tiles.side < 26
     tokens = tiled.encode(x)
     assert tokens.setting is not None
     assert tokens.steps < tokens.codes.shape[2]
