@@ -22,8 +22,9 @@ LAMBDA = 0.01
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
-    made_up_pictures(tmp_path_factory.mktemp("pictures") / "made")
-    return Pictures(tmp_path_factory.getbasetemp())
+    folder = tmp_path_factory.mktemp("pictures") / "made"
+    made_up_pictures(folder)
+    return Pictures(folder)
 
 
 @pytest.fixture(scope="module", params=["context groups", "hyperprior"])

@@ -332,3 +332,15 @@ def test_a_single_quality_is_not_chosen() -> None:
 def test_a_codec_for_sound_is_refused() -> None:
     with pytest.raises(InputError, match="a codec for audio"):
         ImageTokenizer(Codec(FrameEncoder(8, 16, 1), FSQ(8, (4, 4)), FrameDecoder(8, 16, 1)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"setting": 99}, {"setting": None}, {"extent": ImageExtent(4000, 4000, 3)}, {"extent": ImageExtent(8, 8, 2)}],
+)
+def test_tokens_that_could_not_be_read_again_are_not_compressed(
+    tokenizer: ImageTokenizer, wrong: dict[str, object]
+) -> None:
+    tokens = tokenizer.encode(np.zeros((3, 20, 20), np.uint8))
+    with pytest.raises(InputError, match=r"given"):
+        tokenizer.compress(replace(tokens, **wrong))
