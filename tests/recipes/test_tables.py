@@ -30,7 +30,7 @@ def noise_of_many_strengths(folder: Path) -> Pictures:
 def test_a_hyperprior_learns_and_its_estimate_is_what_bytes_take(part: type[Hyperprior], tmp_path: Path) -> None:
     pictures = noise_of_many_strengths(tmp_path / "data")
     torch.manual_seed(0)
-    codec = Codec(LappedEncoder(DIM, 6, 2, 0), part(DIM, 16), LappedDecoder(DIM, 6, 2, 0)).eval()
+    codec = Codec(LappedEncoder(DIM, 6, 2, 0), part(DIM, 16), LappedDecoder(DIM, 6, 2, 2, 0)).eval()
     model = codec.bottleneck
     with torch.no_grad():
         codec.encoder.straight.weight.mul_(20)
