@@ -115,8 +115,9 @@ def write(path: StrPath, pixels: Pixels, *, overwrite: bool = False) -> None:
     encoded = io.BytesIO()
     try:
         picture.save(encoded, Image.registered_extensions()[suffix], **_SETTINGS[suffix])
-    except (OSError, ValueError) as error:
-        raise MediaError(f"{shown(path)} cannot be made ({error}); write a .png instead") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise MediaError(f"{shown(path)} cannot be made ({reason}); write a .png instead") from error
     with written_beside(path, overwrite=overwrite) as file:
         file.write(encoded.getbuffer())
 
@@ -149,11 +150,15 @@ def _is_grey(picture: Image.Image) -> bool:
 
 def _opaque(picture: Image.Image, path: StrPath) -> Image.Image:
     """The picture without its alpha channel. Raises MediaError where anything is transparent."""
-    grey = picture.mode in ("LA", "La", "L")
-    rgba = picture.convert("RGBA")
-    if rgba.getchannel("A").getextrema()[0] != 255:
+    if picture.mode.startswith("I"):  # grey of 16 bits, one of which stands for nothing; Pillow would cut it to 8
+        opaque, seen = picture, bool((np.asarray(picture) == picture.info["transparency"]).any())
+    else:
+        rgba = picture.convert("RGBA")
+        opaque, seen = rgba.convert("RGB"), rgba.getchannel("A").getextrema()[0] != 255
+        opaque = opaque.convert("L") if _is_grey(picture) else opaque
+    if seen:
         raise MediaError(f"{shown(path)} is transparent in parts, which is not kept; put it on a background first")
-    return rgba.convert("RGB").convert("L" if grey else "RGB")
+    return opaque
 
 
 def _of_wide(picture: Image.Image) -> Image.Image:

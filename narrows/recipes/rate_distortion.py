@@ -39,7 +39,7 @@ class RateDistortion(Descent):
         block = encoder.stride * model.multiple
         if recipe.data.side % block:
             raise InputError(f"data.side={recipe.data.side} given, a multiple of {block} wanted")
-        self.recipe, self.model, self._linear = recipe, model, encoder.linear
+        self.recipe, self.model = recipe, model
         self.register_buffer("lambdas", torch.tensor(recipe.lambdas), persistent=False)
         self._pictures, self._valid = Pictures(recipe.data.train), Pictures(recipe.data.valid)
 
@@ -89,7 +89,7 @@ class RateDistortion(Descent):
         quality = share * (self.model.qualities - 1)
         learning = step < self.recipe.linear  # the entropy model alone
         with torch.set_grad_enabled(not learning):
-            z = self._linear(x) if learning else self.codec.encoder(x)
+            z = self.codec.encoder(x)
         quantized = self.model(z, quality)
         bits = quantized.bits / pixels
         if learning:

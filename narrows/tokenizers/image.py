@@ -186,9 +186,10 @@ class ImageTokenizer(Tokenizer):
         return self.tiles.decoded(self._latents(tokens.codes, tokens), extent, tokens.setting, torch.uint8)[0].numpy()
 
     def compress(self, tokens: Tokens) -> bytes:
-        """Tokens to an .nrw stream. Raises WrongModel for foreign tokens, InputError where tables are needed."""
+        """Tokens to an .nrw stream. Raises what `decode` raises for tokens, InputError where tables are needed."""
         if self.model is not None and self.tables is None:
             raise InputError(f"{self.name} was to code without tables, and cannot; leave out --raw, or give it tables")
+        self._extent(tokens, tokens.codes.shape[2:])
         return super().compress(tokens)
 
     def decompress(self, data: bytes) -> Tokens:

@@ -241,3 +241,18 @@ def test_nothing_is_replaced_unasked(tmp_path: Path, pixels: np.ndarray) -> None
     assert path.read_text() == "mine"
     image.write(path, pixels, overwrite=True)
     assert np.array_equal(image.read(path), pixels)
+
+
+def test_grey_of_16_bits_with_a_key_keeps_its_levels(tmp_path: Path) -> None:
+    levels = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(levels).save(tmp_path / "a.png", transparency=5)  # which no pixel has
+    np.testing.assert_array_equal(image.read(tmp_path / "a.png")[..., 0], levels // 257)
+    Image.fromarray(levels).save(tmp_path / "b.png", transparency=514)
+    with pytest.raises(MediaError, match="transparent"):
+        image.read(tmp_path / "b.png")
+
+
+def test_sides_that_a_kind_cannot_hold_are_told(tmp_path: Path) -> None:
+    for suffix in ("jpg", "webp", "avif"):
+        with pytest.raises(MediaError, match=r"write a \.png instead"):
+            image.write(tmp_path / f"a.{suffix}", np.zeros((1, 65_600, 3), np.uint8))

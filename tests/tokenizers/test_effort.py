@@ -22,8 +22,8 @@ LAMBDA = 0.01
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
-    folder = tmp_path_factory.mktemp("pictures")
-    made_up_pictures(folder / "made")
+    folder = tmp_path_factory.mktemp("pictures") / "made"
+    made_up_pictures(folder)
     return Pictures(folder)
 
 

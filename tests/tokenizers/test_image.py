@@ -345,3 +345,15 @@ def test_a_batch_is_coded_and_decoded_as_its_images_alone(tokenizer: ImageTokeni
     for one, tokens in zip(tokenizer.decode_batch(batch), batch, strict=True):
         torch.testing.assert_close(one, tokenizer.decode(tokens), atol=1e-5, rtol=0)
     assert tokenizer.encode_batch([]) == tokenizer.decode_batch([]) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"setting": 99}, {"setting": None}, {"extent": ImageExtent(4000, 4000, 3)}, {"extent": ImageExtent(8, 8, 2)}],
+)
+def test_tokens_that_could_not_be_read_again_are_not_compressed(
+    tokenizer: ImageTokenizer, wrong: dict[str, object]
+) -> None:
+    tokens = tokenizer.encode(np.zeros((3, 20, 20), np.uint8))
+    with pytest.raises(InputError, match=r"given"):
+        tokenizer.compress(replace(tokens, **wrong))

@@ -29,8 +29,8 @@ from narrows.codecs.bottlenecks.entropy_model import (
     Stages,
     noisy,
     normal_bits,
+    scale_of,
     scale_table_sizes,
-    scales,
 )
 from narrows.codecs.checks import MOST, check_several, check_whole
 from narrows.codecs.layers.density import at_least
@@ -174,11 +174,11 @@ class ContextGroups(EntropyModel):
 
     def bits_of(self, symbols: Tensor, stage: Stage, index: int) -> Tensor:
         """By normal densities of the tables' scales."""
-        return normal_bits(symbols, _scale(stage)).flatten(1).sum(1)
+        return normal_bits(symbols, scale_of(stage)).flatten(1).sum(1)
 
     def rounded(self, error: Tensor, stage: Stage) -> Tensor:
         """Symbols for errors: see `thrifty`."""
-        return thrifty(error.float(), _scale(stage)).double()
+        return thrifty(error.float(), scale_of(stage)).double()
 
     def _groups(self, quality: Tensor, shape: Sequence[int]) -> Walk:
         """Means, logarithms of scales to base 2, and where; is sent the values there, all in symbols; latents."""
@@ -224,10 +224,6 @@ def thrifty(error: Tensor, scale: Tensor) -> Tensor:
     price = (distance - near).square() + PRICE * normal_bits(near, scale)
     other = (distance - less).square() + PRICE * normal_bits(less, scale)
     return torch.where(other < price, less, near) * error.sign()
-
-
-def _scale(stage: Stage) -> Tensor:
-    return torch.from_numpy(scales()).float().to(stage.tables.device)[stage.tables]
 
 
 def _table(log_scale: Tensor) -> Tensor:

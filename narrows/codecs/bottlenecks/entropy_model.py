@@ -11,6 +11,7 @@ yields is computed exactly (layers/exact.py), so all of them see the same number
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 from typing import Any
 
@@ -158,6 +159,7 @@ class EntropyModel(Bottleneck):
         return torch.full((len(y),), float(quality), device=y.device)
 
 
+@cache
 def scales() -> NDArray[np.float64]:
     """The scales (64,) that the first tables stand for, in symbols."""
     powers: NDArray[np.float64] = LOWEST * (HIGHEST / LOWEST) ** (np.arange(LEVELS) / (LEVELS - 1))
@@ -168,6 +170,11 @@ def scale_table_sizes() -> tuple[int, ...]:
     """Entries of the tables of the scales: symbols to WIDEST scales from zero, and the escape."""
     reaches = (ceil(round(WIDEST * scale, 6)) for scale in scales())  # powers may differ in their last bits
     return tuple(2 * min(ZERO - 1, reach) + 2 for reach in reaches)
+
+
+def scale_of(stage: Stage) -> Tensor:
+    """What the tables of a stage stand for, float32, of the shape of its symbols."""
+    return torch.from_numpy(scales()).float().to(stage.tables.device)[stage.tables]
 
 
 def normal_bits(error: Tensor, scale: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from narrows.codecs.bottlenecks.entropy_model import (
     Stages,
     noisy_and_rounded,
     normal_bits,
+    scale_of,
     scale_table_sizes,
     scales,
 )
@@ -104,8 +105,7 @@ class Hyperprior(EntropyModel):
         """By the densities of z, and by normal densities of the tables' scales."""
         if index == 0:
             return -self.density(symbols).log2().flatten(1).sum(1)
-        scale = torch.from_numpy(scales()).float().to(symbols.device)[stage.tables]
-        return normal_bits(symbols, scale).flatten(1).sum(1)
+        return normal_bits(symbols, scale_of(stage)).flatten(1).sum(1)
 
 
 def _level(scale: Tensor) -> Tensor:

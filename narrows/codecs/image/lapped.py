@@ -65,12 +65,8 @@ class LappedEncoder(nn.Module):
         check_images(x, STRIDE)
         fine = nn.functional.gelu(self.fine(nn.functional.pixel_unshuffle(x, HALF)))
         h = self.blocks(self.fold(nn.functional.pixel_unshuffle(fine, STRIDE // HALF)))
-        return self.linear(x) + self.out(nn.functional.gelu(h))
-
-    def linear(self, x: Tensor) -> Tensor:
-        """The straight path alone."""
-        out: Tensor = self.straight(nn.functional.pixel_unshuffle(mirrored(x, LAP), STRIDE))
-        return out
+        straight = self.straight(nn.functional.pixel_unshuffle(mirrored(x, LAP), STRIDE))
+        return straight + self.out(nn.functional.gelu(h))
 
 
 @part("lapped-decoder")

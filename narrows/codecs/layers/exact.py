@@ -5,6 +5,9 @@ Every product and every sum of them stays below 2^53 of its unit, where float64 
 the number of threads, the batch and the device cannot matter. In training the same layers compute in float32.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -43,7 +46,7 @@ class ExactConv2d(nn.Conv2d):
         """(B, C, H, W) to (B, C', H, W)."""
         if self.training:
             return super().forward(x.clamp(-LARGEST, LARGEST))
-        with torch.autocast(x.device.type, enabled=False):
+        with _plainly(x.device):
             return nn.functional.conv2d(snap(x), _snapped(self.weight), _snapped(self.bias), padding=self.padding)
 
 
@@ -58,9 +61,16 @@ class ExactUpsample2d(nn.ConvTranspose2d):
         """(B, C, H, W) to (B, C', 2 H, 2 W)."""
         if self.training:
             return super().forward(x.clamp(-LARGEST, LARGEST))
-        with torch.autocast(x.device.type, enabled=False):
+        with _plainly(x.device):
             weight, bias = _snapped(self.weight), _snapped(self.bias)
             return nn.functional.conv_transpose2d(snap(x), weight, bias, stride=2, padding=2, output_padding=1)
+
+
+@contextmanager
+def _plainly(device: torch.device) -> Iterator[None]:
+    """Sums of products as they stand: without autocast, and without the Fourier transforms that cuDNN may choose."""
+    with torch.autocast(device.type, enabled=False), torch.backends.cudnn.flags(enabled=False):
+        yield
 
 
 def _snapped(weight: Tensor | None) -> Tensor:
