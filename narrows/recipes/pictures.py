@@ -10,42 +10,23 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from narrows.errors import InputError
 from narrows.media import image as media
+from narrows.recipes.media_files import MediaFiles
 
-KEPT_BYTES = 4 << 30  # decoded pictures held in memory; what is beyond is read anew each time
 SHRUNK, ENLARGED = (1.0, 2.0), (0.65, 1.0)  # sides of what a crop is taken from, before it is scaled, in sides
 
 
-class Pictures(Dataset[NDArray[np.uint8]]):
+class Pictures(MediaFiles):
     """The pictures below a folder, (H, W, 3) uint8, decoded on first use. Raises InputError where there are none."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in media.SUFFIXES)
-        if not self.paths:
-            raise InputError(f"no pictures below {folder}; give a folder with {', '.join(sorted(media.SUFFIXES))}")
+        super().__init__(folder, media.SUFFIXES, "pictures")
         self.sizes = [media.probe(path).pixels for path in self.paths]
-        self._kept: dict[int, NDArray[np.uint8]] = {}
-        self._bytes = 0
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def shuffled(self) -> list[int]:
-        """All indices in an order that is the same each time: any few of the first are from all over the folder."""
-        order: list[int] = np.random.default_rng(0).permutation(len(self)).tolist()
-        return order
-
-    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+    def read(self, path: Path) -> NDArray[np.uint8]:
         """Pixels (H, W, 3) of one file."""
-        if index in self._kept:
-            return self._kept[index]
-        pixels = media.read(self.paths[index])
-        pixels = np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels
-        if self._bytes + pixels.nbytes <= KEPT_BYTES:
-            self._kept[index] = pixels
-            self._bytes += pixels.nbytes
-        return pixels
+        pixels = media.read(path)
+        return np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels
 
 
 class PictureCrops(Dataset[Tensor]):
