@@ -18,6 +18,7 @@ from narrows.codecs.bottlenecks.entropy_model import ZERO, EntropyModel
 HOTTEST, COLDEST = 0.8, 0.3  # temperatures at the first and the last step
 PACE = 0.03  # learning rate, in rounding steps
 BETAS = (0.9, 0.95)
+INSIDE = 0.4  # rounding steps that numbers are at most away from the codes they begin with
 LANDING = 0.3  # share of the steps, the last ones, in which the learning rate falls to zero
 EDGE = 1e-4  # least chance, and least distance to a whole number: keeps logarithms finite
 
@@ -34,7 +35,7 @@ def descended(
             copy.deepcopy(model).train().requires_grad_(False)
         )  # its exact layers have gradients in training only
         share = torch.full((len(y),), float(quality), device=y.device)
-        parts = [part.detach().clone().requires_grad_() for part in model.targets(y.clone(), share)]
+        parts = [part.requires_grad_() for part in _begun(model, y, quality, share)]
         adam = torch.optim.Adam(parts, PACE, betas=BETAS)
         annealing = Annealing(y.device)
         for step in range(steps):
@@ -66,6 +67,22 @@ class Annealing:
         drawn = torch.rand(x.shape, generator=self._chance, device=x.device).logit(EDGE)
         soft = low + ((odds + drawn) / self.temperature).sigmoid()
         return soft, soft
+
+
+@torch.no_grad()
+def _begun(model: EntropyModel, y: Tensor, quality: int, share: Tensor) -> list[Tensor]:
+    """What the stages code, moved to where plain encoding rounds it, however near the border."""
+    stages, parts = model.stages((len(y), y.shape[2], y.shape[3]), quality), list[Tensor]()
+    stage = next(stages)
+    for target in model.targets(y.clone(), share):
+        error = target.double() - stage.mean
+        symbols = model.rounded(error, stage)
+        parts.append((stage.mean + symbols + (error - symbols).clamp(-INSIDE, INSIDE)).float())
+        try:
+            stage = stages.send(symbols)
+        except StopIteration:
+            break
+    return parts
 
 
 @torch.no_grad()
