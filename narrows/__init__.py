@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from narrows.checkpoints.index import entries as models
     from narrows.checkpoints.load import load
     from narrows.tokenizers.audio import AudioTokenizer
+    from narrows.tokenizers.image import ImageTokenizer
     from narrows.tokenizers.tokens import Tokens
 
 __version__ = "0.1.0"
-__all__ = ["AudioTokenizer", "Tokens", "load", "models"]
+__all__ = ["AudioTokenizer", "ImageTokenizer", "Tokens", "load", "models"]
 
 _HOMES = {
     "AudioTokenizer": ("narrows.tokenizers.audio", "AudioTokenizer"),
+    "ImageTokenizer": ("narrows.tokenizers.image", "ImageTokenizer"),
     "Tokens": ("narrows.tokenizers.tokens", "Tokens"),
     "load": ("narrows.checkpoints.load", "load"),
     "models": ("narrows.checkpoints.index", "entries"),

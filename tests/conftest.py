@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 
@@ -24,3 +26,29 @@ def tiny_checkpoint(tmp_path_factory):
         return path
 
     return made
+
+
+@pytest.fixture(scope="session")
+def image_checkpoint(tmp_path_factory):
+    """Folder of a checkpoint for images with small random weights; a higher quality takes more bits."""
+    import torch
+
+    from narrows.checkpoints import folder
+    from narrows.codecs import Codec, ContextGroups, LappedDecoder, LappedEncoder
+    from narrows.recipes.made_up import made_up_pictures
+    from narrows.recipes.pictures import Pictures
+    from narrows.recipes.tables import fit_chosen
+
+    place = tmp_path_factory.mktemp("images")
+    made_up_pictures(place / "data")
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        model = ContextGroups((3, 5), 1, (8, 8))
+        model.root_gain.copy_(torch.linspace(1, 6, 8).unsqueeze(1).expand_as(model.root_gain))
+        model.inverse.copy_(model.root_gain.square().reciprocal())
+        codec = Codec(LappedEncoder(8, 6, 2, 1), model, LappedDecoder(8, 6, 2, 2, 1)).eval()
+        for predictor in itertools.chain(*model.predictors):
+            torch.nn.init.normal_(predictor.out.weight, std=0.3)
+        tables = fit_chosen(codec, Pictures(place / "data"), 3)
+    folder.save(place / "small", codec, "small", tables=tables)
+    return place / "small"

@@ -7,7 +7,7 @@ import narrows
 
 
 def test_the_public_names_are_these() -> None:
-    assert narrows.__all__ == ["AudioTokenizer", "Tokens", "load", "models"]
+    assert narrows.__all__ == ["AudioTokenizer", "ImageTokenizer", "Tokens", "load", "models"]
     for name in narrows.__all__:
         assert getattr(narrows, name) is not None
 

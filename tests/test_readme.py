@@ -12,7 +12,8 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_the_python_lines_run(block: str) -> None:
-    names = {"wave": 0.1 * np.sin(np.arange(8000) / 10).astype(np.float32), "sample_rate": 16_000}
+    wave, pixels = 0.1 * np.sin(np.arange(8000) / 10).astype(np.float32), np.full((3, 40, 56), 128, np.uint8)
+    names = {"wave": wave, "sample_rate": 16_000, "pixels": pixels}
     exec(compile(block, "README.md", "exec"), names)
 
 

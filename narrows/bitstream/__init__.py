@@ -7,6 +7,7 @@ Shapes: C signals that were coded side by side, K codebooks, *grid the latent gr
 of a codebook. This package knows neither networks nor files of media.
 """
 
+from narrows.bitstream.chosen import Prior
 from narrows.bitstream.extents import AudioExtent, Extent, ImageExtent, VideoExtent
 from narrows.bitstream.header import StreamHeader, read_header
 from narrows.bitstream.radices import Radices, codebook_sizes, join, split, stream_sizes
@@ -22,6 +23,7 @@ __all__ = [
     "Extent",
     "ImageExtent",
     "Inspection",
+    "Prior",
     "Radices",
     "Reader",
     "Recovered",

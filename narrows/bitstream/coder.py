@@ -1,5 +1,6 @@
-"""The coder that a header names: fixed bits (0) or rANS with tables (1)."""
+"""The coder that a header names: fixed bits (0), rANS with a table for each codebook (1) or with chosen tables (2)."""
 
+from narrows.bitstream.chosen import ChosenCoder, Prior
 from narrows.bitstream.header import DIGEST, StreamHeader
 from narrows.bitstream.radices import stream_sizes
 from narrows.bitstream.rans import RansCoder
@@ -7,24 +8,29 @@ from narrows.bitstream.raw import RawCoder
 from narrows.bitstream.tables import Tables
 from narrows.errors import InputError, WrongModel
 
-Coder = RansCoder | RawCoder
+Coder = RansCoder | RawCoder | ChosenCoder
 
 
-def make_coder(header: StreamHeader, tables: Tables | None) -> Coder:
-    """Codes and decodes the chunks of a stream. The tables given for a raw stream are not looked at.
+def make_coder(header: StreamHeader, prior: Tables | Prior | None) -> Coder:
+    """Codes and decodes the chunks of a stream. What is given for a raw stream is not looked at.
 
-    Raises InputError for missing tables and WrongModel for others than the header names.
+    Raises InputError for a missing prior and WrongModel for another than the header names.
     """
     if header.tables_digest is None:
         return RawCoder(header.radices)
-    if tables is None:
+    if prior is None:
         raise InputError(f"a stream of model {header.model!r} needs the tables of that model; give tables=")
+    tables = prior if isinstance(prior, Tables) else prior.tables
     given = tables.digest[:DIGEST]
     if given != header.tables_digest:
         raise WrongModel(
             f"the header names the tables {header.tables_digest.hex()} of model {header.model!r}, "
             f"those given are {given.hex()}; load the model that it names"
         )
+    if isinstance(prior, Prior) != (header.setting is not None):
+        raise WrongModel(f"the stream is of coder {header.coder}, the prior given is of another; load the right model")
+    if isinstance(prior, Prior) and header.setting is not None:
+        return ChosenCoder(prior, len(header.radices), header.radices[0][0], header.setting)
     sizes = stream_sizes(header.radices)
     if tables.sizes[: len(sizes)] != sizes:
         raise WrongModel(f"the header names alphabets {sizes}, the tables have {tables.sizes}; load the right model")

@@ -54,7 +54,8 @@ class Framing:
         if self.raw:
             length = self.raw.payload_size(positions)
         else:
-            length = cursor.varint(payload_limit(self._coded * positions), f"the length of {what}")
+            most = self._coded * positions * (1 if self.header.setting is None else 2)  # an escape is a second symbol
+            length = cursor.varint(payload_limit(most), f"the length of {what}")
         payload = cursor.position + CHECKSUM
         if payload + length > len(view):
             raise DamagedStream(f"the stream ends inside {what}; recover() decodes what is left")

@@ -9,15 +9,19 @@ import zlib
 from dataclasses import dataclass
 from mmap import mmap
 
+import numpy as np
+
 from narrows.bitstream.extents import MEDIA, Extent, check_integer, read_extent
 from narrows.bitstream.limits import (
     MAX_ALPHABET,
     MAX_CHANNELS,
+    MAX_CHOSEN_SYMBOLS,
     MAX_CHUNKS,
     MAX_CODEBOOKS,
     MAX_COUNT,
     MAX_DIGITS,
     MAX_NAME,
+    MAX_SETTING,
     MAX_SYMBOLS,
 )
 from narrows.bitstream.radices import Radices, check_radices, codebook_sizes, stream_sizes
@@ -26,10 +30,11 @@ from narrows.errors import DamagedStream, InputError, NewerStream, StreamError
 
 MAGIC = b"\x8eNRW"  # the high bit shows a transfer that kept only seven
 VERSION = 1
-RAW, RANS = 0, 1
+RAW, RANS, CHOSEN = 0, 1, 2
 FINGERPRINT = 8  # bytes
 DIGEST = 4  # bytes
 CHECKSUM = 4  # bytes
+SETTINGS_A_QUALITY = 8  # from one whole quality to the next
 
 Bytes = bytes | bytearray | memoryview | mmap  # a file that is in memory or mapped into it
 
@@ -46,6 +51,7 @@ class StreamHeader:
     steps          positions along the first grid axis in one chunk; the last chunk may have fewer
     signals        C: 1, or as many as the channels that a mono model coded one by one
     tables_digest  the first 4 bytes of `Tables.digest`; None for raw codes of fixed length
+    setting        of the model that chooses among the tables, 0 to 255; None where each codebook has its own tables
     """
 
     model: str
@@ -56,6 +62,7 @@ class StreamHeader:
     steps: int
     signals: int = 1
     tables_digest: bytes | None = None
+    setting: int | None = None
 
     def __post_init__(self) -> None:
         if not self.model.isprintable() or not 1 <= len(self.model.encode()) <= MAX_NAME:
@@ -67,6 +74,8 @@ class StreamHeader:
         if self.tables_digest is not None and len(self.tables_digest) != DIGEST:
             raise InputError(f"tables_digest has {len(self.tables_digest)} bytes, want digest[:{DIGEST}] or None")
         check_radices(self.radices)
+        if self.setting is not None:
+            self._check_chosen()
         check_integer(self.signals, MAX_CHANNELS, "signals")
         if len(self.grid) != self.extent.axes:
             raise InputError(f"grid is {self.grid}, want {self.extent.axes} sizes for a stream of {self.extent.medium}")
@@ -76,8 +85,17 @@ class StreamHeader:
         if self.chunks > MAX_CHUNKS:
             raise InputError(f"{self.steps} steps a chunk make {self.chunks} chunks, want at most {MAX_CHUNKS}")
         symbols = len(stream_sizes(self.radices)) * self.positions(0)
-        if symbols > MAX_SYMBOLS:
-            raise InputError(f"{self.steps} steps make chunks of {symbols} digits, want at most {MAX_SYMBOLS}")
+        most = MAX_SYMBOLS if self.setting is None else MAX_CHOSEN_SYMBOLS
+        if symbols > most:
+            raise InputError(f"{self.steps} steps make chunks of {symbols} digits, want at most {most}")
+
+    def _check_chosen(self) -> None:
+        if self.tables_digest is None or self.extent.axes != 2:
+            raise InputError(f"a setting of {self.setting} given; want tables and an image beside it, or None")
+        if isinstance(self.setting, bool) or not isinstance(self.setting, int) or not 0 <= self.setting <= MAX_SETTING:
+            raise InputError(f"setting is {self.setting!r}, want 0 to {MAX_SETTING}")
+        if len(set(self.radices)) > 1 or len(self.radices[0]) > 1 or self.radices[0][0] % 2:
+            raise InputError(f"radices are {self.radices[:2]}..., want one even alphabet for all with a setting")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -85,9 +103,23 @@ class StreamHeader:
         return (self.signals, len(self.radices), *self.grid)
 
     @property
+    def dtype(self) -> "np.dtype[np.integer]":
+        """Of the codes in memory."""
+        return np.dtype(np.int64 if self.setting is None else np.int16)
+
+    @property
     def coder(self) -> str:
-        """`rans` where the codes are entropy-coded with tables, `raw` where each has a fixed number of bits."""
-        return "raw" if self.tables_digest is None else "rans"
+        """`rans` or `chosen` for entropy coding with tables, `raw` where each code has a fixed number of bits."""
+        return ("raw", "rans", "chosen")[self._coder]
+
+    @property
+    def _coder(self) -> int:
+        return RAW if self.tables_digest is None else RANS if self.setting is None else CHOSEN
+
+    @property
+    def quality(self) -> float | None:
+        """From 1 to 8, and 1 of a model that has only one; None without a setting."""
+        return None if self.setting is None else 1 + self.setting / SETTINGS_A_QUALITY
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -118,13 +150,14 @@ class StreamHeader:
         name = self.model.encode()
         medium = next(number for number, kind in MEDIA.items() if isinstance(self.extent, kind))
         out = bytearray(MAGIC)
-        out += bytes([VERSION, medium << 4 | (RAW if self.tables_digest is None else RANS)])
+        out += bytes([VERSION, medium << 4 | self._coder])
         out += to_varint(len(name)) + name + self.fingerprint + (self.tables_digest or b"")
         out += self.extent.to_bytes() + to_varint(self.signals) + to_varint(len(self.radices))
         for digits, run in itertools.groupby(self.radices):
             out += to_varint(len(list(run))) + to_varint(len(digits))
             out += b"".join(to_varint(radix) for radix in digits)
         out += b"".join(to_varint(size) for size in self.grid) + to_varint(self.steps)
+        out += b"" if self.setting is None else to_varint(self.setting)
         return bytes(out + zlib.crc32(out).to_bytes(CHECKSUM, "little"))
 
 
@@ -162,7 +195,7 @@ def read_header(data: Bytes) -> StreamHeader:
 def _read_fields(cursor: Cursor) -> StreamHeader:
     """The fields between version and checksum. Counts are held against their limits before anything is made of them."""
     medium, coder = divmod(cursor.take(1, "the header")[0], 16)
-    if medium not in MEDIA or coder not in (RAW, RANS):
+    if medium not in MEDIA or coder not in (RAW, RANS, CHOSEN):
         raise DamagedStream(f"the header names medium {medium} and coder {coder}, which do not exist; it is damaged")
     name = cursor.take(cursor.varint(MAX_NAME, "the length of the model name"), "the model name")
     try:
@@ -170,13 +203,14 @@ def _read_fields(cursor: Cursor) -> StreamHeader:
     except UnicodeDecodeError:
         raise DamagedStream(f"the model name {name!r} is not UTF-8; the header is damaged") from None
     fingerprint = cursor.take(FINGERPRINT, "the fingerprint of the model")
-    digest = cursor.take(DIGEST, "the digest of the tables") if coder == RANS else None
+    digest = cursor.take(DIGEST, "the digest of the tables") if coder != RAW else None
     extent = read_extent(cursor, MEDIA[medium])
     signals = cursor.varint(MAX_CHANNELS, "the number of signals")
     radices = _read_radices(cursor)
     grid = tuple(cursor.varint(MAX_COUNT, "a size of the grid") for _ in range(extent.axes))
     steps = cursor.varint(MAX_COUNT, "the steps of a chunk")
-    return StreamHeader(model, fingerprint, extent, radices, grid, steps, signals, digest)
+    setting = cursor.varint(MAX_SETTING, "the setting") if coder == CHOSEN else None
+    return StreamHeader(model, fingerprint, extent, radices, grid, steps, signals, digest, setting)
 
 
 def _read_radices(cursor: Cursor) -> Radices:

@@ -15,4 +15,6 @@ MAX_RATE = 2**31 - 1  # sample rate in Hz, or either part of a frame rate
 MAX_COUNT = 2**48  # samples, video frames, positions along a grid axis
 MAX_CHUNKS = 2**32 - 1  # the index of a chunk is hashed as 32 bits
 MAX_SYMBOLS = 2**20  # digits of one chunk: 8 MiB once they are int64 codes
-MAX_CODES_AT_ONCE = 2**26  # codes that `read` and `recover` return in one array (512 MiB); `Reader` has no such limit
+MAX_CHOSEN_SYMBOLS = 2**24  # the same where tables are chosen, and codes are kept in 16 bits: 32 MiB
+MAX_SETTING = 255  # of a model that chooses tables
+MAX_BYTES_AT_ONCE = 2**29  # of codes that `read` and `recover` return in one array; `Reader` has no such limit

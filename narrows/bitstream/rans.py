@@ -34,7 +34,7 @@ class RansCoder:
         self.radices = radices
         self.sizes = stream_sizes(radices)
         self.coded = sum(size > 1 for size in self.sizes)  # a symbol without alternative takes no bits
-        self.models = [_model(table) for table in tables.frequencies[: len(self.sizes)]]
+        self.models = [exact_model(table) for table in tables.frequencies[: len(self.sizes)]]
 
     def compress(self, codes: NDArray[np.integer]) -> bytes:
         """The payload of these codes. Raises InputError for codes outside their codebooks."""
@@ -50,8 +50,7 @@ class RansCoder:
         coder.encode_reverse(last[:-1], model)
         for stream, model in reversed(coded):
             coder.encode_reverse(stream, model)
-        words: NDArray[np.uint32] = coder.get_compressed()
-        return words.astype("<u4").tobytes().rstrip(b"\0")
+        return packed(coder)
 
     def decompress(self, payload: bytes, shape: tuple[int, ...]) -> NDArray[np.int64]:
         """The codes of a payload, of the given shape (C, K, *grid).
@@ -61,11 +60,7 @@ class RansCoder:
         count = math.prod(shape) // len(self.radices)  # symbols of each stream
         if len(payload) > payload_limit(self.coded * count):
             raise DamagedStream(f"a payload of {len(payload)} bytes is more than {self.coded * count} symbols can take")
-        if payload.endswith(b"\0"):
-            raise DamagedStream("a payload ends in a zero byte, which no encoder writes; the stream is damaged")
-        words = np.frombuffer(payload + bytes(-len(payload) % WORD), "<u4").astype(np.uint32)
-        coder = constriction.stream.stack.AnsCoder(words)
-
+        coder = unpacked(payload)
         streams = []
         left = self.coded
         for model in self.models:
@@ -90,7 +85,21 @@ class RansCoder:
         streams[last][-1] = rest[0]
 
 
-def _model(frequencies: NDArray[np.int32]) -> "constriction.stream.model.Categorical | None":
+def packed(coder: "constriction.stream.stack.AnsCoder") -> bytes:
+    """The words of a coder as a payload."""
+    words: NDArray[np.uint32] = coder.get_compressed()
+    return words.astype("<u4").tobytes().rstrip(b"\0")
+
+
+def unpacked(payload: bytes) -> "constriction.stream.stack.AnsCoder":
+    """A coder that holds the words of a payload. Raises DamagedStream for bytes that no encoder writes."""
+    if payload.endswith(b"\0"):
+        raise DamagedStream("a payload ends in a zero byte, which no encoder writes; the stream is damaged")
+    words = np.frombuffer(payload + bytes(-len(payload) % WORD), "<u4").astype(np.uint32)
+    return constriction.stream.stack.AnsCoder(words)
+
+
+def exact_model(frequencies: NDArray[np.int32]) -> "constriction.stream.model.Categorical | None":
     """The exact model of integer frequencies; None for an alphabet of one symbol."""
     if frequencies.size == 1:
         return None

@@ -3,26 +3,32 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from narrows.bitstream.chosen import ChosenCoder, Prior
 from narrows.bitstream.coder import make_coder
 from narrows.bitstream.framing import Framing
 from narrows.bitstream.header import Bytes, StreamHeader, read_header
-from narrows.bitstream.limits import MAX_CODES_AT_ONCE
+from narrows.bitstream.limits import MAX_BYTES_AT_ONCE
 from narrows.bitstream.tables import Tables
 from narrows.errors import InputError
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Codes (C, K, stop - start, *rest of the grid), int64: the positions start .. stop-1 of the first grid axis."""
+    """Codes (C, K, stop - start, *rest of the grid): the positions start .. stop-1 of the first grid axis.
+
+    int64, or int16 where tables are chosen. made: what the model that chose them made of the codes on the way.
+    """
 
     index: int
     start: int
     stop: int
-    codes: NDArray[np.int64]
+    codes: NDArray[np.integer]
+    made: Any = None
 
 
 class Reader:
@@ -36,7 +42,7 @@ class Reader:
     do not end where the file does. Tables given for a raw stream are not looked at.
     """
 
-    def __init__(self, data: Bytes, tables: Tables | None = None) -> None:
+    def __init__(self, data: Bytes, tables: Tables | Prior | None = None) -> None:
         self.header = read_header(data)
         self._view = memoryview(data).cast("B")
         self._framing = Framing(self.header)
@@ -57,7 +63,10 @@ class Reader:
         """
         payload = self._payload(index)
         start, stop = self.header.span(index)
-        return Chunk(index, start, stop, self._coder.decompress(payload, self.header.chunk_shape(index)))
+        shape = self.header.chunk_shape(index)
+        if isinstance(self._coder, ChosenCoder):
+            return Chunk(index, start, stop, *self._coder.decompress_with(payload, shape))
+        return Chunk(index, start, stop, self._coder.decompress(payload, shape))
 
     def verify(self) -> None:
         """Compares all checksums, without decoding. Raises DamagedStream that names the first damaged chunk."""
@@ -71,16 +80,16 @@ class Reader:
         return self._framing.payload(self._view, frame, index)
 
 
-def read(data: Bytes, tables: Tables | None = None) -> NDArray[np.int64]:
+def read(data: Bytes, tables: Tables | Prior | None = None) -> NDArray[np.integer]:
     """All codes of an undamaged stream, (C, K, *grid).
 
-    Raises what `Reader` raises; nothing is allocated before all checksums are right. More than 2^26 codes are an
-    InputError, as a small file may hold very many: take them chunk by chunk.
+    Raises what `Reader` raises; nothing is allocated before all checksums are right. More than 2^29 bytes of
+    codes are an InputError, as a small file may hold very many: take them chunk by chunk.
     """
     reader = Reader(data, tables)
     check_size(reader.header)
     reader.verify()
-    codes = np.empty(reader.header.shape, np.int64)
+    codes = np.empty(reader.header.shape, reader.header.dtype)
     for chunk in reader:
         codes[:, :, chunk.start : chunk.stop] = chunk.codes
     return codes
@@ -89,5 +98,6 @@ def read(data: Bytes, tables: Tables | None = None) -> NDArray[np.int64]:
 def check_size(header: StreamHeader) -> None:
     """Raises InputError for more codes than one array should hold."""
     codes = math.prod(header.shape)
-    if codes > MAX_CODES_AT_ONCE:
-        raise InputError(f"the stream holds {codes} codes, at most {MAX_CODES_AT_ONCE} are read at once; use Reader")
+    if codes * header.dtype.itemsize > MAX_BYTES_AT_ONCE:
+        most = MAX_BYTES_AT_ONCE // header.dtype.itemsize
+        raise InputError(f"the stream holds {codes} codes, at most {most} are read at once; use Reader")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from narrows.bitstream.chosen import Prior
 from narrows.bitstream.coder import make_coder
 from narrows.bitstream.framing import Frame, Framing
 from narrows.bitstream.header import Bytes, StreamHeader, read_header
@@ -44,7 +45,7 @@ class Recovered:
     """
 
     header: StreamHeader
-    codes: NDArray[np.int64]
+    codes: NDArray[np.integer]
     damaged: tuple[Damage, ...]
 
 
@@ -83,7 +84,7 @@ def inspect(data: Bytes) -> Inspection:
     return Inspection(header, _damages(header, intact), framing.size, framed, payload, rest)
 
 
-def recover(data: Bytes, tables: Tables | None = None, keep: bool = False) -> Recovered:
+def recover(data: Bytes, tables: Tables | Prior | None = None, keep: bool = False) -> Recovered:
     """All codes that a damaged stream still holds, and where the others are.
 
     `keep` returns the damaged chunks of a raw stream as they arrived (a code outside its codebook is -1), for those who
@@ -98,11 +99,11 @@ def recover(data: Bytes, tables: Tables | None = None, keep: bool = False) -> Re
     check_size(header)
     view = memoryview(data).cast("B")
     framing = Framing(header)
-    codes: NDArray[np.int64] | None = None  # allocated once there is something to put into it
+    codes: NDArray[np.integer] | None = None  # allocated once there is something to put into it
     intact: list[int] = []
     for chunk, frame in _raw_frames(framing, view) if keep else search(framing, view):
         if codes is None:
-            codes = np.full(header.shape, UNKNOWN, np.int64)
+            codes = np.full(header.shape, UNKNOWN, header.dtype)
         start, stop = header.span(chunk)
         payload, shape = bytes(view[frame.payload : frame.stop]), header.chunk_shape(chunk)
         try:

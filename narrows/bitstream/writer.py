@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from narrows.bitstream.chosen import Prior
 from narrows.bitstream.coder import make_coder
 from narrows.bitstream.framing import Framing
 from narrows.bitstream.header import StreamHeader
@@ -22,7 +23,7 @@ class Writer:
     Raises InputError where the tables are not those that the header names.
     """
 
-    def __init__(self, header: StreamHeader, tables: Tables | None = None) -> None:
+    def __init__(self, header: StreamHeader, tables: Tables | Prior | None = None) -> None:
         if header.tables_digest is None and tables is not None:
             raise InputError("tables were given for a raw stream; put tables_digest=tables.digest[:4] into its header")
         try:
@@ -31,7 +32,7 @@ class Writer:
             raise InputError(str(error)) from None
         self.header = header
         self._framing = Framing(header)
-        self._buffer = np.empty(header.chunk_shape(0), np.int64)
+        self._buffer = np.empty(header.chunk_shape(0), header.dtype)
         self._pushed = 0  # steps
 
     def push(self, codes: NDArray[np.integer]) -> bytes:
@@ -65,7 +66,7 @@ class Writer:
             raise InputError(f"{self._pushed} of {self.header.grid[0]} grid steps were pushed; push the rest")
 
 
-def write(header: StreamHeader, codes: NDArray[np.integer], tables: Tables | None = None) -> bytes:
+def write(header: StreamHeader, codes: NDArray[np.integer], tables: Tables | Prior | None = None) -> bytes:
     """Codes (C, K, *grid) to a whole stream. Raises InputError as `Writer` and its `push` do."""
     if codes.shape != header.shape:
         raise InputError(f"codes are of shape {codes.shape}, the header says {header.shape}")

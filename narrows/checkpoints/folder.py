@@ -1,6 +1,6 @@
 """A checkpoint on disk: a folder that holds all that a tokenizer needs, and nothing that runs.
 
-config.json           format, name, medium, sample rate, and the codec as nested parts
+config.json           format, name, medium, sample rate, lambdas (optional), and the codec as nested parts
 model.safetensors     the weights, half precision
 tables.safetensors    frequency tables for entropy coding (optional)
 README.md             the card: what it was trained on, for how long, how it scores, its licence
@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from narrows import codecs  # registers every part that a config may name  # noqa: F401
-from narrows.bitstream import Tables, stream_sizes
+from narrows.bitstream import Tables
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, ModelError, NarrowsError
 from narrows.media.atomic import write_bytes
@@ -33,12 +34,17 @@ from narrows.parts import build, spec
 
 FORMAT = 1
 LARGEST_CONFIG = 1 << 20
+LARGEST_LAMBDA = 1e6
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A codec as loaded from a folder. fingerprint: 16 hexadecimal digits over config and weights."""
+    """A codec as loaded from a folder. fingerprint: 16 hexadecimal digits over config and weights.
+
+    sample_rate: in Hz, of audio; 0 for other media. lambdas: weights of the squared error that it was trained for, from
+    the lowest quality to the highest; none where it does not say.
+    """
 
     name: str
     medium: str
@@ -46,18 +52,30 @@ class Checkpoint:
     codec: Codec
     tables: Tables | None
     fingerprint: str
+    lambdas: tuple[float, ...]
 
 
-def save(folder: str | Path, codec: Codec, name: str, sample_rate: int, tables: Tables | None = None) -> None:
-    """Write a codec as a checkpoint folder for audio at `sample_rate` Hz; weights are stored in half precision.
+def save(
+    folder: str | Path,
+    codec: Codec,
+    name: str,
+    sample_rate: int = 0,
+    tables: Tables | None = None,
+    lambdas: Sequence[float] = (),
+) -> None:
+    """Write a codec as a checkpoint folder, for audio at `sample_rate` Hz or, without one, for images.
+
+    Weights are stored in half precision. lambdas: as in Checkpoint.
 
     Raises InputError for a name or rate that `read` would refuse, and for weights too large for half precision.
     """
     check_name(name)
-    if fault := rate_fault(sample_rate):
+    if sample_rate and (fault := rate_fault(sample_rate)):
         raise InputError(f"the codec has {fault}")
-    folder = Path(folder)
-    config = {"format": FORMAT, "name": name, "medium": "audio", "sample_rate": sample_rate, "codec": spec(codec)}
+    folder, medium = Path(folder), "audio" if sample_rate else "image"
+    config = {"format": FORMAT, "name": name, "medium": medium, "sample_rate": sample_rate, "codec": spec(codec)}
+    if lambdas:
+        config["lambdas"] = list(lambdas)
     weights = {key: _half(key, tensor) for key, tensor in codec.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tables.safetensors").unlink(missing_ok=True)  # those of other weights
@@ -80,6 +98,9 @@ def read(folder: str | Path) -> Checkpoint:
             given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
             _compare(given, _wanted(config, len(given)), folder)
             weights = {key: file.get_tensor(key) for key in given}
+        for key, tensor in weights.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ModelError(f"{folder / 'model.safetensors'} holds NaN or infinity in {key}; fetch it again")
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and not kept
             codec = _codec(config)
     except ModelError:
@@ -102,6 +123,7 @@ def read(folder: str | Path) -> Checkpoint:
         codec=codec.eval().requires_grad_(False),
         tables=_tables(folder / "tables.safetensors", codec),
         fingerprint=fingerprint(folder),
+        lambdas=tuple(map(float, config.get("lambdas", ()))),
     )
 
 
@@ -142,8 +164,13 @@ def _config(path: Path) -> dict[str, Any]:
         check_name(config["name"])
     except InputError as error:
         raise ModelError(f"{path}: {error}") from error
-    if fault := rate_fault(config["sample_rate"]):
+    if config["medium"] == "audio" and (fault := rate_fault(config["sample_rate"])):
         raise ModelError(f"{path} has {fault}")
+    lambdas = config.get("lambdas", [])
+    if not isinstance(lambdas, list) or any(
+        type(each) not in (int, float) or not 0 < each < LARGEST_LAMBDA for each in lambdas
+    ):
+        raise ModelError(f"{path} has lambdas {str(lambdas)[:60]}, numbers above 0 and below a million wanted")
     if config["format"] > FORMAT:
         raise ModelError(f"{path} has format {config['format']}, this version reads up to {FORMAT}; upgrade narrows")
     return config
@@ -192,7 +219,7 @@ def _tables(path: Path, codec: Codec) -> Tables | None:
         tables = Tables.from_arrays(load_arrays(path))
     except (SafetensorError, OSError, NarrowsError) as error:
         raise ModelError(f"{path} cannot be read: {error}; fetch the checkpoint again") from error
-    wanted = stream_sizes(codec.bottleneck.radices)
+    wanted = codec.bottleneck.table_sizes
     if tables.sizes != wanted:
         raise ModelError(
             f"{path} has alphabets of {tables.sizes}, the codec makes {wanted}; fetch the checkpoint again"

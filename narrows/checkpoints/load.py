@@ -10,9 +10,10 @@ from narrows.checkpoints import folder as folders
 from narrows.checkpoints.index import HERE, entries
 from narrows.errors import InputError, ModelError
 from narrows.tokenizers.audio import AudioTokenizer
+from narrows.tokenizers.image import ImageTokenizer
 
 
-def load(model: str | Path, device: str | torch.device = "cpu") -> AudioTokenizer:
+def load(model: str | Path, device: str | torch.device = "cpu") -> AudioTokenizer | ImageTokenizer:
     """A tokenizer by name ("speech"), folder ("runs/mine") or hub repository ("owner/name", "owner/name@revision").
 
     Raises ModelError for an unknown name (with the nearest known one), a folder that is no checkpoint, and weights that
@@ -33,12 +34,15 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> AudioTokenize
         close = difflib.get_close_matches(str(model), known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ModelError(f"no model or folder {str(model)!r}; {hint}`codec models` lists the models")
-    if checkpoint.medium != "audio":
-        raise ModelError(f"{model} is a model for {checkpoint.medium}; this version codes audio")
-    tokenizer = AudioTokenizer(
-        checkpoint.codec, checkpoint.sample_rate, checkpoint.name, checkpoint.fingerprint, tables=checkpoint.tables
-    )
-    return tokenizer.to(device)
+    c = checkpoint
+    try:
+        if c.medium == "audio":
+            return AudioTokenizer(c.codec, c.sample_rate, c.name, c.fingerprint, tables=c.tables).to(device)
+        if c.medium == "image":
+            return ImageTokenizer(c.codec, c.name, c.fingerprint, c.tables, lambdas=c.lambdas).to(device)
+    except InputError as error:
+        raise ModelError(f"{model} does not fit its medium: {error}; use the config.json that it came with") from error
+    raise ModelError(f"{model} is a model for {c.medium}; this version codes audio and images")
 
 
 def _check_device(device: str | torch.device) -> None:

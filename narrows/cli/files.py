@@ -8,33 +8,41 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from narrows.errors import InputError, MediaError, NarrowsError
 from narrows.media.files import open_input, shown
+
+if TYPE_CHECKING:
+    from narrows.bitstream import StreamHeader
 
 Job = tuple[Path, Path]  # from, to
 LONGEST_HEADER = 1 << 16  # bytes of an .nrw file, and more than a header can have
 
 
-def plan(inputs: Sequence[str], out: Path | None, wanted: Collection[str], suffix: str) -> list[Job]:
+def plan(
+    inputs: Sequence[str], out: Path | None, wanted: Collection[str], suffix: str | Callable[[Path], str]
+) -> list[Job]:
     """Input files (files, folders, globs) with the place of each result.
 
-    wanted: suffixes looked for in folders. suffix: of the results. out: a file for a single input, else a folder;
-    results of a folder keep their places below it. Without `out` a result lies beside its input.
+    wanted: suffixes looked for in folders. suffix: of the results, or what tells it of an input. out: a file for a
+    single input, else a folder; results of a folder keep their places below it. Without `out` a result lies beside its
+    input.
     Raises InputError where there is no input, for two inputs with one result and for a result in place of an input.
     """
     found = [pair for given in inputs for pair in _expand(given, wanted)]
     if not found:
         raise InputError(f"no file to work on in {', '.join(inputs)}; wanted are {', '.join(sorted(wanted))}")
+    suffix_of = suffix if callable(suffix) else lambda _: suffix
     single = len(found) == 1 and not os.path.isdir(inputs[0])
     file = out if out is not None and out.suffix and not os.path.isdir(out) else None
-    if file is not None and not single and file.suffix == suffix:
+    if file is not None and not single and file.suffix == suffix_of(found[0][0]):
         raise InputError(f"-o {file} names a file, and several files or a folder were given; name a folder")
     real = {os.path.realpath(path) for path, _ in found}
     jobs: dict[str, Job] = {}  # by the real place of the result
     for path, root in found:
         folder = path.parent if out is None else out / path.parent.relative_to(root)
-        target = file if file is not None and single else folder / f"{path.stem}{suffix}"
+        target = file if file is not None and single else folder / f"{path.stem}{suffix_of(path)}"
         place = os.path.realpath(target)
         if place in real:
             raise InputError(f"the result of {path} would replace the input {target}; choose another place with -o")
@@ -89,6 +97,14 @@ def contents(path: Path) -> bytes:
         return start + file.read()
 
 
+def header_of(path: Path) -> "StreamHeader":
+    """The header of an .nrw file."""
+    from narrows.bitstream import read_header
+
+    with open_input(path) as file:
+        return read_header(file.read(LONGEST_HEADER))
+
+
 class Stopwatch:
     """Seconds since it was made, and how many seconds of media that is a second."""
 
@@ -97,7 +113,12 @@ class Stopwatch:
 
     def speed(self, seconds: float) -> str:
         """`seconds` of media, done by now, as a multiple of real time."""
-        return f"{seconds / max(time.perf_counter() - self._start, 1e-9):.0f} × real time"
+        return f"{seconds / max(self.seconds, 1e-9):.0f} × real time"
+
+    @property
+    def seconds(self) -> float:
+        """Since it was made."""
+        return time.perf_counter() - self._start
 
 
 def _expand(given: str, wanted: Collection[str]) -> list[tuple[Path, Path]]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-RECIPES = ("speech",)
+RECIPES = ("speech", "image", "image-tokenizer")
 
 
 def train(
@@ -38,7 +38,8 @@ def train(
 
     from narrows.recipes.run import run
 
-    function = getattr(import_module(f"narrows.recipes.{recipe}"), recipe)
+    name = recipe.replace("-", "_")
+    function = getattr(import_module(f"narrows.recipes.{name}"), name)
     try:
         made = auto_cli(function, args=context.args, prog=f"codec train {recipe}", exit_on_error=False)
     except ArgumentError as error:

@@ -8,12 +8,15 @@ from narrows.codecs.bottlenecks.ard import ARD
 from narrows.codecs.bottlenecks.attention_projection import AttentionProjection
 from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.codebooks import Codebook, EMACodebook, LearnedCodebook, SimCodebook
+from narrows.codecs.bottlenecks.context_groups import ContextGroups
 from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
 from narrows.codecs.bottlenecks.dithered_fsq import DitheredFSQ
 from narrows.codecs.bottlenecks.estimators import Estimator, RotationTrick, StraightThrough
+from narrows.codecs.bottlenecks.factorized import FactorizedPrior
 from narrows.codecs.bottlenecks.fsq import FSQ
 from narrows.codecs.bottlenecks.gaussian import Gaussian
 from narrows.codecs.bottlenecks.grouped import Grouped, GroupedResidualVQ, MultiCodebook
+from narrows.codecs.bottlenecks.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 from narrows.codecs.bottlenecks.ibq import IBQ
 from narrows.codecs.bottlenecks.lookup_free import BSQ, LFQ
 from narrows.codecs.bottlenecks.multi_rate import AtRate, MultiRateVQ
@@ -26,6 +29,11 @@ from narrows.codecs.bottlenecks.rounding import Rounding
 from narrows.codecs.bottlenecks.split import SplitResidualVQ
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec, Reconstruction
+from narrows.codecs.image.convolutional import ConvDecoder, ConvEncoder
+from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
+from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
+from narrows.codecs.image.shallow import LinearSynthesis, ShallowDecoder
+from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 
 __all__ = [
     "ARD",
@@ -39,15 +47,25 @@ __all__ = [
     "Bottleneck",
     "Codebook",
     "Codec",
+    "ContextGroups",
+    "ConvDecoder",
+    "ConvEncoder",
     "DitheredFSQ",
     "EMACodebook",
     "Estimator",
+    "FactorizedPrior",
     "FrameDecoder",
     "FrameEncoder",
     "Gaussian",
     "Grouped",
     "GroupedResidualVQ",
+    "LDMDecoder",
+    "LDMEncoder",
+    "LappedDecoder",
+    "LappedEncoder",
     "LearnedCodebook",
+    "LinearSynthesis",
+    "MeanScaleHyperprior",
     "MultiCodebook",
     "MultiRateVQ",
     "Nested",
@@ -60,9 +78,13 @@ __all__ = [
     "ResidualVQ",
     "RotationTrick",
     "Rounding",
+    "ScaleHyperprior",
+    "ShallowDecoder",
     "SimCodebook",
     "SoftNorm",
     "SplitResidualVQ",
     "StraightThrough",
     "Tanh",
+    "ViTDecoder",
+    "ViTEncoder",
 ]

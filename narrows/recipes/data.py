@@ -10,49 +10,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from narrows.errors import InputError
 from narrows.media import audio as media
+from narrows.recipes.media_files import MediaFiles
 
-KEPT_BYTES = 4 << 30  # decoded recordings held in memory; what is beyond is read anew each time
 LOUDEST = 0.98  # full scale is left to the last step
 
 
-class Recordings(Dataset[NDArray[np.float32]]):
+class Recordings(MediaFiles):
     """The sound files below a folder, as mono float32 at `sample_rate` Hz, decoded on first use.
 
     Raises InputError for a folder without sound files.
     """
 
     def __init__(self, folder: str | Path, sample_rate: int) -> None:
+        super().__init__(folder, media.SUFFIXES, "sound files")
         self.sample_rate = sample_rate
-        self.paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in media.SUFFIXES)
-        if not self.paths:
-            raise InputError(f"no sound files below {folder}; give a folder with {', '.join(sorted(media.SUFFIXES))}")
         self.seconds = [media.probe(path).seconds for path in self.paths]
-        self._kept: dict[int, NDArray[np.int16]] = {}
-        self._bytes = 0
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def shuffled(self) -> list[int]:
-        """All indices in an order that is the same each time: any few of the first are from all over the folder."""
-        order: list[int] = np.random.default_rng(0).permutation(len(self)).tolist()
-        return order
-
-    def __getitem__(self, index: int) -> NDArray[np.float32]:
-        """Samples (T,) of one file."""
-        if index in self._kept:
-            return self._kept[index] * np.float32(1 / 32768)
-        audio = media.read(self.paths[index])
+    def read(self, path: Path) -> NDArray[np.int16]:
+        """Samples (T,) of one file, 16 bits."""
+        audio = media.read(path)
         mono = audio.samples.mean(0, dtype=np.float32)
         if audio.sample_rate != self.sample_rate:
             mono = soxr.resample(mono, audio.sample_rate, self.sample_rate)
-        rounded = np.clip(np.round(mono * 32768), -32768, 32767).astype(np.int16)
-        if self._bytes + rounded.nbytes <= KEPT_BYTES:
-            self._kept[index] = rounded
-            self._bytes += rounded.nbytes
-        return rounded * np.float32(1 / 32768)
+        rounded: NDArray[np.int16] = np.clip(np.round(mono * 32768), -32768, 32767).astype(np.int16)
+        return rounded
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        """Samples (T,) of one file."""
+        samples: NDArray[np.float32] = super().__getitem__(index) * np.float32(1 / 32768)
+        return samples
 
 
 class Crops(Dataset[Tensor]):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -11,6 +12,10 @@ from narrows.checkpoints.folder import check_name
 from narrows.codecs.checks import check_share
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
+from narrows.recipes.made_up import made_up_vowels
+
+if TYPE_CHECKING:
+    from narrows.recipes.descent import Descent
 
 WEIGHTS = {  # of the losses of bottlenecks, to start from
     "commitment": 0.25,
@@ -141,6 +146,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_name(self.name)
+
+    def training(self) -> "Descent":
+        """The run as a Lightning module."""
+        from narrows.recipes.training import Training
+
+        return Training(self)
+
+    def on_made_up_data(self, folder: Path) -> "Recipe":
+        """The same run on made-up vowels that are written to `folder`."""
+        made_up_vowels(folder, self.sample_rate)
+        return replace(self, data=replace(self.data, train=folder, valid=folder))
 
     def smoke(self) -> "Recipe":
         """The same run cut down to seconds: every part of it is passed through once, nothing is learned."""

@@ -3,8 +3,6 @@
 any rate, C channels ─ resample ─ C × (1, T) ─ windows ─ codec ─▶ Tokens ─▶ the same in reverse
 """
 
-import hashlib
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -15,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from narrows.bitstream import AudioExtent, Tables, read_header, recover, split, stream_sizes
+from narrows.bitstream import AudioExtent, Tables, read_header, recover, stream_sizes
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError, WrongModel
+from narrows.errors import InputError
 from narrows.media import audio as media
 from narrows.media.sound_limits import channels_fault, finite_fault, rate_fault
-from narrows.parts import spec
 from narrows.tokenizers.resampling import Block, resampled
+from narrows.tokenizers.tokenizer import Tokenizer
 from narrows.tokenizers.tokens import Tokens
 from narrows.tokenizers.windows import Window, cut
 
@@ -29,12 +27,12 @@ LOUDEST = 1e6  # full scale is 1; what is louder is clipped, so that no square o
 Signal = Tensor | NDArray[np.floating]
 
 
-class AudioTokenizer:
+class AudioTokenizer(Tokenizer):
     """A codec for mono audio at `sample_rate` Hz, made to take recordings of any rate, channel count and length.
 
     Channels are coded one by one. Long recordings are cut into windows of `window_seconds` whose results are the same
     as those of the whole, so memory does not grow with length; `batch` windows run at once. A codec with attention
-    in its bottleneck sees all of a recording, and takes it whole. tables: for entropy coding.
+    sees all of a recording, and takes it whole. tables: for entropy coding.
     fingerprint: 16 hexadecimal digits that tell these weights from others; of the weights unless given.
     """
 
@@ -49,33 +47,16 @@ class AudioTokenizer:
         batch: int = 1,
     ) -> None:
         _check_rate(sample_rate)
-        self.codec, self.sample_rate, self.name = codec.eval(), sample_rate, name
-        self.fingerprint = fingerprint or _fingerprint(codec)
-        reach = max(codec.encoder.reach, codec.decoder.reach)
-        self.window = max(round(window_seconds * self.frame_rate), 4 * reach)
-        if codec.bottleneck.reach is None:
-            self.window = sys.maxsize  # frames: recordings are coded whole
-        self.tables, self.batch = tables, batch
+        codec.check_axes(1)
+        super().__init__(codec, name, fingerprint, tables)
+        self.sample_rate, self.batch = sample_rate, batch
+        reach, window = codec.reach, round(window_seconds * self.frame_rate)
+        self.window = sys.maxsize if reach is None else max(window, 4 * reach)  # frames
 
     @property
     def frame_rate(self) -> float:
         """Frames a second."""
         return self.sample_rate / self.codec.stride
-
-    @property
-    def codebooks(self) -> int:
-        """K, all codebooks."""
-        return len(self.codec.bottleneck.codebook_sizes)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the codec's weights are, and where it computes."""
-        return next(self.codec.parameters()).device
-
-    def to(self, device: torch.device | str) -> "AudioTokenizer":
-        """Move the codec, and with it all computation, to another device."""
-        self.codec.to(device)
-        return self
 
     def bitrate(self, codebooks: int | None = None) -> float:
         """Bits a second of one channel with the first `codebooks`.
@@ -126,7 +107,7 @@ class AudioTokenizer:
         Raises InputError for blocks of other shapes or types, samples that are not finite, and fewer or more of them.
         """
         frames = self._frames(samples, sample_rate)
-        books, bottleneck, stride = self._check_books(codebooks), self.codec.bottleneck, self.codec.stride
+        books, bottleneck, stride = self.check_codebooks(codebooks), self.codec.bottleneck, self.codec.stride
         signal = resampled(_checked(blocks, samples), sample_rate, self.sample_rate, frames * stride)
         windows = cut(frames, self.window, self.codec.encoder.reach)
         pieces = []
@@ -151,8 +132,8 @@ class AudioTokenizer:
     def decode_blocks(self, tokens: Tokens) -> Iterator[Block]:
         """Tokens to blocks (C, n) of the recording, one after another, in bounded memory."""
         self.check_model(tokens.model, tokens.fingerprint)
-        extent, frames = tokens.extent, tokens.codes.shape[2]
-        self._check_books(tokens.codes.shape[1])
+        extent, frames = self.extent(tokens), tokens.codes.shape[2]
+        self.check_codebooks(tokens.codes.shape[1])
         if frames != self._frames(extent.samples, extent.sample_rate):
             raise InputError(
                 f"{frames} frames given for {extent.samples} samples at {extent.sample_rate} Hz, which they do not fit"
@@ -178,6 +159,12 @@ class AudioTokenizer:
         ours = -(-samples * self.sample_rate // sample_rate)  # samples at the codec's rate, rounded up
         return -(-ours // self.codec.stride)
 
+    def extent(self, tokens: Tokens) -> AudioExtent:
+        """How long the recording is. Raises InputError for tokens of another medium."""
+        if not isinstance(tokens.extent, AudioExtent):
+            raise InputError(f"tokens of {tokens.extent.medium} given, those of audio wanted")
+        return tokens.extent
+
     def lost(self, sample_rate: int, channels: int) -> str | None:
         """What this model cannot keep of a recording of that rate and channel count, in words; None when nothing."""
         said = []
@@ -186,17 +173,6 @@ class AudioTokenizer:
         if channels > 1:
             said.append(f"its {channels} channels are coded one by one, so their phases to each other may shift")
         return "; ".join(said) or None
-
-    def compress(self, tokens: Tokens) -> bytes:
-        """Tokens to an .nrw stream, entropy-coded where the model has tables. Raises WrongModel for foreign tokens."""
-        self.check_model(tokens.model, tokens.fingerprint)
-        return tokens.compress(self.tables)
-
-    def decompress(self, data: bytes) -> Tokens:
-        """An .nrw stream to Tokens. Raises WrongModel, and what `Tokens.decompress` raises."""
-        header = read_header(data)
-        self.check_model(header.model, header.fingerprint.hex())
-        return Tokens.decompress(data, self.tables)
 
     def recover(self, data: bytes) -> tuple[Tokens, list[tuple[float, float]]]:
         """What a damaged .nrw stream still holds, silence where chunks are lost, and from when to when in seconds.
@@ -210,32 +186,13 @@ class AudioTokenizer:
         if not isinstance(extent, AudioExtent):
             raise InputError(f"a stream of {extent.medium} given, one of audio wanted")
         codes = torch.from_numpy(found.codes)
-        frames = 2 * self.codec.encoder.reach + 1
+        frames = 2 * (self.codec.encoder.reach or 0) + 1
         silence = self.encode(torch.zeros(frames * self.codec.stride), self.sample_rate).codes[0, :, frames // 2]
         spans = []
         for lost in found.damaged:
             codes[:, :, lost.start : lost.stop] = silence[: codes.shape[1], None]
             spans.append((lost.start / self.frame_rate, min(lost.stop / self.frame_rate, extent.seconds)))
         return Tokens(codes, header.radices, extent, header.model, header.fingerprint.hex()), spans
-
-    def check_model(self, model: str, fingerprint: str) -> None:
-        """Raise WrongModel unless this is the model, and these are the weights."""
-        if (model, fingerprint) != (self.name, self.fingerprint):
-            given, wanted = f"model {model} ({fingerprint})", f"{self.name} ({self.fingerprint})"
-            raise WrongModel(f"made with {given}, this is {wanted}; load the model that it was made with")
-
-    def tables_for(self, codes: Tensor) -> Tables:
-        """Frequency tables for entropy coding, fitted on codes (C, K, F) of training data."""
-        radices = self.codec.bottleneck.radices
-        return Tables.fit(split(codes.cpu().numpy(), radices), stream_sizes(radices))
-
-    def _check_books(self, codebooks: int | None) -> int:
-        books = self.codebooks if codebooks is None else codebooks
-        if books not in self.codec.bottleneck.prefixes:
-            raise InputError(
-                f"{books} codebooks asked for; {self.name} offers {', '.join(map(str, self.codec.bottleneck.prefixes))}"
-            )
-        return books
 
 
 def _batched(
@@ -286,11 +243,3 @@ def _checked(blocks: Iterable[Block], samples: int) -> Iterator[Block]:
         yield block.clip(-LOUDEST, LOUDEST)
     if position != samples:
         raise InputError(f"blocks of {position} samples in all given, {samples} were announced")
-
-
-def _fingerprint(codec: Codec) -> str:
-    """16 hexadecimal digits of the SHA-256 over a codec's description and weights."""
-    digest = hashlib.sha256(json.dumps(spec(codec), sort_keys=True).encode())
-    for name, tensor in sorted(codec.state_dict().items()):
-        digest.update(name.encode() + tensor.contiguous().cpu().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]

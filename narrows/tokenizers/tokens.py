@@ -1,5 +1,6 @@
 """Tokens: what a tokenizer returns, with all that is needed to get the medium back."""
 
+import math
 from dataclasses import dataclass, replace
 from math import log2
 from typing import Any
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from narrows.bitstream import (
     AudioExtent,
+    Extent,
+    Prior,
     Radices,
     Reader,
     StreamHeader,
@@ -19,35 +22,37 @@ from narrows.bitstream import (
     stream_sizes,
     write,
 )
-from narrows.bitstream.limits import MAX_CODES_AT_ONCE, MAX_SYMBOLS
+from narrows.bitstream.limits import MAX_BYTES_AT_ONCE, MAX_CHOSEN_SYMBOLS, MAX_SYMBOLS
 from narrows.errors import InputError
 
+BAND = 64  # rows of positions that are quantized and coded together where a model chooses tables; z takes 4 at a time
 CHUNK_SECONDS = 20  # of an .nrw chunk: the framing costs 5 bit/s, damage costs what is shorter than a sentence or two
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Codes (C, K, F) int64 of one recording: C channels, K codebooks, F frames.
+    """Codes (C, K, *grid) of one recording or picture: C signals, K codebooks, a grid (F,) or (H, W).
 
     radices: for each codebook the digits that its indices split into; their product is its size.
-    extent: the recording's own rate, samples and channels. model, fingerprint: name of the model, 16 hexadecimal digits
-    of the hash of its weights.
+    extent: the medium's own size: rate, samples and channels, or height, width and channels. model, fingerprint: of the
+    model, its name and 16 hexadecimal digits of the hash of its weights. setting: the quality, where it has several.
     """
 
     codes: Tensor
     radices: Radices
-    extent: AudioExtent
+    extent: Extent
     model: str
     fingerprint: str
+    setting: int | None = None
 
     def __post_init__(self) -> None:
-        codes = self.codes
-        if codes.ndim != 3 or codes.is_floating_point() or 0 in codes.shape:
-            raise InputError(
-                f"codes of shape {tuple(codes.shape)} and type {codes.dtype} given, integers (C, K, F) wanted"
-            )
-        if codes.shape[:2] != (self.extent.channels, len(self.radices)):
-            wanted = f"{self.extent.channels} channels and {len(self.radices)} codebooks"
+        codes, axes = self.codes, self.extent.axes
+        if codes.ndim != 2 + axes or codes.is_floating_point() or 0 in codes.shape:
+            wanted = "integers (C, K, F)" if axes == 1 else "integers (C, K, H, W)"
+            raise InputError(f"codes of shape {tuple(codes.shape)} and type {codes.dtype} given, {wanted} wanted")
+        signals = self.extent.channels if isinstance(self.extent, AudioExtent) else 1
+        if codes.shape[:2] != (signals, len(self.radices)):
+            wanted = f"{signals} signals and {len(self.radices)} codebooks"
             raise InputError(f"codes of shape {tuple(codes.shape)} given for {wanted}")
 
     def __getitem__(self, index: Any) -> "Tokens":
@@ -61,8 +66,9 @@ class Tokens:
             raise InputError(
                 f"tokens[{index}] given; write tokens[channels, :codebooks], two slices, codebooks from the first"
             )
-        codes = self.codes[channels, books]
-        extent = replace(self.extent, channels=max(1, codes.shape[0]))
+        codes, extent = self.codes[channels, books], self.extent
+        if isinstance(extent, AudioExtent):
+            extent = replace(extent, channels=max(1, codes.shape[0]))
         return replace(self, codes=codes, radices=self.radices[books], extent=extent)
 
     def __eq__(self, other: object) -> bool:
@@ -70,7 +76,7 @@ class Tokens:
         if not isinstance(other, Tokens):
             return NotImplemented
         ours, theirs = replace(self, codes=self.codes.cpu()), replace(other, codes=other.codes.cpu())
-        facts = [(t.radices, t.extent, t.model, t.fingerprint) for t in (ours, theirs)]
+        facts = [(t.radices, t.extent, t.model, t.fingerprint, t.setting) for t in (ours, theirs)]
         return facts[0] == facts[1] and torch.equal(ours.codes, theirs.codes)
 
     def __hash__(self) -> int:
@@ -86,40 +92,51 @@ class Tokens:
         return codebook_sizes(self.radices)
 
     @property
+    def steps(self) -> int:
+        """Positions along the first grid axis in one chunk of a stream."""
+        shape = self.codes.shape
+        row = shape[0] * len(stream_sizes(self.radices)) * math.prod(shape[3:])
+        if self.setting is not None:
+            return max(4, min(BAND, MAX_CHOSEN_SYMBOLS // row // 4 * 4))
+        most = max(1, MAX_SYMBOLS // row)
+        if not isinstance(self.extent, AudioExtent):
+            return min(shape[2], most)
+        return max(1, min(shape[2], most, round(shape[2] / self.extent.seconds * CHUNK_SECONDS)))
+
+    @property
     def nominal_bits(self) -> float:
         """Bits of all codes when each takes log2 of its codebook's size."""
-        return sum(map(log2, self.codebook_sizes)) * self.codes.shape[0] * self.codes.shape[2]
+        return sum(map(log2, self.codebook_sizes)) * (self.codes.numel() // len(self.radices))
 
-    def compress(self, tables: Tables | None = None) -> bytes:
-        """The tokens as an .nrw stream: entropy-coded with `tables`, or raw, each code in a fixed number of bits.
+    def compress(self, prior: Tables | Prior | None = None) -> bytes:
+        """The tokens as an .nrw stream: entropy-coded with the tables of `prior`, or raw, in a fixed number of bits.
 
         Raises InputError for more codes than a reader takes at once.
         """
-        if self.codes.numel() > MAX_CODES_AT_ONCE:
-            raise InputError(f"{self.codes.numel()} codes given, at most {MAX_CODES_AT_ONCE} wanted; cut the recording")
-        frames, seconds = self.codes.shape[2], self.extent.samples / self.extent.sample_rate
-        steps = min(frames, round(frames / seconds * CHUNK_SECONDS))
-        largest = MAX_SYMBOLS // (self.codes.shape[0] * len(stream_sizes(self.radices)))
+        most = MAX_BYTES_AT_ONCE // (8 if self.setting is None else 2)
+        if self.codes.numel() > most:
+            raise InputError(f"{self.codes.numel()} codes given, at most {most} wanted; cut the medium into parts")
+        tables = prior.tables if isinstance(prior, Prior) else prior
         header = StreamHeader(
             model=self.model,
             fingerprint=bytes.fromhex(self.fingerprint),
             extent=self.extent,
             radices=self.radices,
-            grid=(frames,),
-            steps=max(1, min(steps, largest)),
+            grid=tuple(self.codes.shape[2:]),
+            steps=self.steps,
             signals=self.codes.shape[0],
             tables_digest=None if tables is None else tables.digest[:4],
+            setting=self.setting,
         )
-        return write(header, self.codes.cpu().numpy(), tables)
+        return write(header, self.codes.cpu().numpy(), prior)
 
     @classmethod
-    def decompress(cls, data: bytes, tables: Tables | None = None) -> "Tokens":
-        """The tokens of an .nrw stream of audio, whole. `tables`: those it was made with; raw streams need none.
+    def decompress(cls, data: bytes, prior: Tables | Prior | None = None) -> "Tokens":
+        """The tokens of an .nrw stream, whole. `prior`: the tables it was made with; raw streams need none.
 
         Raises StreamError, DamagedStream, NewerStream or WrongModel, InputError where tables are needed.
         """
-        header = Reader(data, tables).header
-        if not isinstance(header.extent, AudioExtent):
-            raise InputError(f"a stream of {header.extent.medium} given, one of audio wanted")
-        codes = torch.from_numpy(np.ascontiguousarray(read(data, tables)))
-        return cls(codes, header.radices, header.extent, header.model, header.fingerprint.hex())
+        header = Reader(data, prior).header
+        codes = torch.from_numpy(np.ascontiguousarray(read(data, prior)))
+        fingerprint = header.fingerprint.hex()
+        return cls(codes, header.radices, header.extent, header.model, fingerprint, header.setting)

@@ -31,13 +31,17 @@ class Window:
         return slice(self.first - self.start, self.last - self.start)
 
 
-def cut(length: int, size: int, reach: int) -> list[Window]:
+def cut(length: int, size: int, reach: int | None) -> list[Window]:
     """Windows of `size` positions over `length` of them; one window of all when the signal is not longer than that.
+
+    One window of all, too, for what has no reach (None) because it sees the whole signal.
 
     Raises InputError when a window has no middle left beside twice the reach.
     """
     if length < 1:
         raise InputError(f"a signal of {length} positions given, at least 1 wanted")
+    if reach is None:
+        return [Window(0, length, 0, length)]
     if size <= 2 * reach:
         raise InputError(f"windows of {size} positions given, more than twice the reach of {reach} wanted")
     if length <= size:

@@ -103,6 +103,10 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
         (edit_config(sample_rate=0), "has a sample rate of 0 Hz"),
         (edit_config(sample_rate=True), "has no int under 'sample_rate'"),
         (edit_config(name="-o"), "the name '-o' given"),
+        (edit_config(lambdas=0.01), "has lambdas 0.01, numbers"),
+        (edit_config(lambdas=[0.01, "1"]), "has lambdas"),
+        (edit_config(lambdas=[0]), "has lambdas"),
+        (edit_config(lambdas=[float("nan")]), "has lambdas"),
         (deep, "describes far more than the 36 tensors"),
         (huge, "encoder.blocks.0.mix.bias of shape .16,., .60000,. wanted"),
         (lambda path: (path / "model.safetensors").unlink(), "model.safetensors cannot be read"),
@@ -138,6 +142,14 @@ def test_every_listed_model_is_there_and_is_what_is_listed() -> None:
         assert (Path(folder.__file__).parent / entry.name / "README.md").exists()
 
 
+def test_lambdas_are_kept_and_change_no_fingerprint(saved: Path, tmp_path: Path) -> None:
+    plain = folder.read(saved)
+    folder.save(tmp_path / "other", plain.codec, plain.name, plain.sample_rate, lambdas=(0.01, 1))
+    other = folder.read(tmp_path / "other")
+    assert (plain.lambdas, other.lambdas) == ((), (0.01, 1.0))
+    assert other.fingerprint == plain.fingerprint
+
+
 def test_tables_of_other_weights_do_not_stay(saved: Path) -> None:
     checkpoint = folder.read(saved)
     assert checkpoint.tables is not None
@@ -159,3 +171,12 @@ def test_weights_that_do_not_fit_half_precision_are_not_saved(saved: Path, tmp_p
     with pytest.raises(InputError, match=r"encoder.out.bias holds numbers that are not finite"):
         folder.save(tmp_path / "new", codec, "tiny", 16_000)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_refused(saved: Path, value: float) -> None:
+    weights = load_file(saved / "model.safetensors")
+    weights["encoder.out.bias"][0] = value
+    save_file(weights, saved / "model.safetensors")
+    with pytest.raises(ModelError, match=r"NaN or infinity in encoder\.out\.bias"):
+        narrows.load(saved)

@@ -4,10 +4,14 @@ from narrows.checkpoints.index import Entry
 
 
 def test_models_are_listed(codec, monkeypatch):
-    known = [Entry("speech", "audio", "voices", "Apache-2.0", "0123456789abcdef", {"pesq": 3.0})]
+    known = [
+        Entry("image", "image", "photographs", "Apache-2.0", "fedcba9876543210", {}),
+        Entry("speech", "audio", "voices", "Apache-2.0", "0123456789abcdef", {"pesq": 3.0}),
+    ]
     monkeypatch.setattr("narrows.checkpoints.index.entries", lambda: known)
-    assert codec("models").out == "speech       audio  voices  [Apache-2.0]\n"
-    assert json.loads(codec("models", "--json").out)[0]["fingerprint"] == "0123456789abcdef"
+    lines = ["image        image  photographs  [Apache-2.0]", "speech       audio  voices  [Apache-2.0]"]
+    assert codec("models").out.splitlines() == lines
+    assert json.loads(codec("models", "--json").out)[1]["fingerprint"] == "0123456789abcdef"
 
 
 def test_the_index_of_the_package_is_json(codec):

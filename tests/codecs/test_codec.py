@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder, ResidualVQ
+from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder, LinearSynthesis, ResidualVQ
 from narrows.errors import InputError
 
 
@@ -49,3 +49,11 @@ def test_parts_that_do_not_fit_are_refused() -> None:
 def test_audio_of_a_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"wanted"):
         codec().encode(torch.zeros(shape))
+
+
+def test_parts_for_other_media_are_refused() -> None:
+    encoder = FrameEncoder(8, 16, 1, hop=16, fold=1)
+    with pytest.raises(InputError, match="an encoder of audio and a decoder of images"):
+        Codec(encoder, FSQ(8, (5, 4), 3), LinearSynthesis(8))
+    with pytest.raises(InputError, match="one for images wanted"):
+        codec().check_axes(2)

@@ -96,7 +96,7 @@ class FrameEncoder(nn.Module):
     def __init__(self, dim: int = 64, width: int = 384, depth: int = 4, hop: int = 160, fold: int = 2) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim, width=width, depth=depth, hop=hop, fold=fold)
-        self.dim, self.stride, self.fold = dim, hop * fold, fold
+        self.axes, self.dim, self.stride, self.fold = 1, dim, hop * fold, fold
         self.spectra = Spectra(hop)
         self.embed = nn.Linear(3 * fold * (2 * hop + 1), width)
         self.blocks = nn.Sequential(*(ConvNeXt(width) for _ in range(depth)))
@@ -141,7 +141,7 @@ class FrameDecoder(nn.Module):
         super().__init__()
         check_whole(1, MOST, dim=dim, width=width, depth=depth, hop=hop, fold=fold)
         check_whole(0, MOST, rounds=rounds)
-        self.dim, self.stride, self.fold, self.rounds = dim, hop * fold, fold, rounds
+        self.axes, self.dim, self.stride, self.fold, self.rounds = 1, dim, hop * fold, fold, rounds
         self.embed = nn.Linear(dim, width)
         self.blocks = nn.Sequential(*(ConvNeXt(width) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)

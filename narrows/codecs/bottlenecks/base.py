@@ -19,14 +19,14 @@ class Quantized:
     """What a bottleneck returns.
 
     latents: (B, D, *grid), what the decoder reads.
-    codes:   (B, K, *grid) int64, or None where a continuous bottleneck has none.
+    codes:   (B, K, *grid) int64, or None where a continuous bottleneck has none or training adds noise instead.
     losses:  unweighted scalars for training; in eval mode those that cost much are left out.
-    bits:    (B,) float32, the nominal rate of each item.
+    bits:    (B,) float32, the rate of each item: nominal for codebooks, estimated for entropy models.
     metrics: detached scalars worth logging.
     """
 
     latents: Tensor
-    codes: Tensor | None
+    codes: Tensor | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
     bits: Tensor = field(default_factory=lambda: torch.zeros(0))
     metrics: dict[str, Tensor] = field(default_factory=dict)
@@ -65,6 +65,11 @@ class Bottleneck(nn.Module, ABC):
     def reach(self) -> int | None:
         """Positions to each side on which a position depends: none, or all of them (None) where attention is inside."""
         return None if any(getattr(module, "sees_all", False) for module in self.modules()) else 0
+
+    @property
+    def table_sizes(self) -> tuple[int, ...]:
+        """Entries of each frequency table that entropy coding needs: one for each digit, where nothing else is said."""
+        return tuple(radix for digits in self.radices for radix in digits)
 
     @property
     def bits_per_position(self) -> float:

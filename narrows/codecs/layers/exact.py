@@ -1,0 +1,104 @@
+"""Convolutions whose results are the same numbers on every machine, for networks that choose how bytes are read.
+
+In eval mode all numbers are whole multiples of a power of two, carried in float64: weights of 2^-16, inputs of 2^-8.
+Every product and every sum of them stays below 2^53 of its unit, where float64 is exact. So the order of the additions,
+the number of threads, the batch and the device cannot matter. In training the same layers compute in float32.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from narrows.errors import InputError
+
+STEP = 2.0**-8  # unit of an activation
+LARGEST = 2.0**10  # of an activation: 2^18 units
+WEIGHT_STEP = 2.0**-16  # unit of a weight and a bias
+LARGEST_WEIGHT = 2.0**3  # 2^19 units
+MOST_TERMS = 2**15  # products in one output: 2^(18 + 19 + 15) < 2^53
+
+
+def snap(x: Tensor) -> Tensor:
+    """Numbers to the nearest multiples of 2^-8 within ±1024, float64."""
+    return (x.double().clamp(-LARGEST, LARGEST) / STEP).round() * STEP
+
+
+def compressed(x: Tensor) -> Tensor:
+    """sign(x) (sqrt(1 + |x|) - 1): numbers over several decades as numbers of a few units.
+
+    Of multiples of 2^-8 up to ±2^12, which is what the models have, the result is at least 2^-25 from every border
+    between two multiples of 2^-8. So a square root that is wrong in its last bit, as some libraries' are, is the same
+    once it is snapped.
+    """
+    return x.sign() * ((1 + x.abs()).sqrt() - 1)
+
+
+class ExactConv2d(nn.Conv2d):
+    """(B, C, H, W) to (B, C', H, W): an odd kernel, zeros beyond the edges. In eval mode float64, and exact."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1) -> None:
+        _check_terms(inputs * kernel**2)
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2)
+        self._snapped = Snapped()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C', H, W)."""
+        if self.training:
+            return super().forward(x.clamp(-LARGEST, LARGEST))
+        with _plainly(x.device):
+            return nn.functional.conv2d(snap(x), *self._snapped(self), padding=self.padding)
+
+
+class ExactUpsample2d(nn.ConvTranspose2d):
+    """(B, C, H, W) to (B, C', 2 H, 2 W): a transposed 5 × 5 convolution. In eval mode float64, and exact."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        _check_terms(inputs * 9)
+        super().__init__(inputs, outputs, 5, stride=2, padding=2, output_padding=1)
+        self._snapped = Snapped()
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, C, H, W) to (B, C', 2 H, 2 W)."""
+        if self.training:
+            return super().forward(x.clamp(-LARGEST, LARGEST))
+        with _plainly(x.device):
+            return nn.functional.conv_transpose2d(snap(x), *self._snapped(self), stride=2, padding=2, output_padding=1)
+
+
+@contextmanager
+def _plainly(device: torch.device) -> Iterator[None]:
+    """Sums of products as they stand: without autocast, and without the Fourier transforms that cuDNN may choose."""
+    with torch.autocast(device.type, enabled=False), torch.backends.cudnn.flags(enabled=False):
+        yield
+
+
+class Snapped:
+    """Weight and bias of a layer to the nearest multiples of 2^-16 within ±8, float64; kept until they change."""
+
+    def __init__(self) -> None:
+        self._of: object = None
+        self._kept: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, layer: nn.Conv2d | nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
+        """Weight and bias."""
+        assert layer.bias is not None
+        both = layer.weight, layer.bias
+        of = [(each.data_ptr(), each._version, each.device) for each in both]
+        if self._kept is None or of != self._of:
+            with torch.inference_mode(False), torch.no_grad():  # what is kept serves any mode
+                self._of, self._kept = of, (_to_grid(layer.weight), _to_grid(layer.bias))
+        return self._kept
+
+    def __deepcopy__(self, memo: object) -> "Snapped":
+        return Snapped()
+
+
+def _to_grid(x: Tensor) -> Tensor:
+    return (x.double().clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT) / WEIGHT_STEP).round() * WEIGHT_STEP
+
+
+def _check_terms(terms: int) -> None:
+    if terms > MOST_TERMS:
+        raise InputError(f"{terms} products in one output given, at most {MOST_TERMS} are exact; take fewer channels")

@@ -1,0 +1,29 @@
+"""Generalized divisive normalization (Ballé et al., arXiv 1511.06281): each channel over a norm of all."""
+
+import torch
+from torch import Tensor, nn
+
+from narrows.codecs.layers.density import at_least
+
+OFFSET = 2.0**-18  # keeps the gradient of a square root finite at zero
+LEAST = 1e-6  # of the constant part of the norm
+
+
+class GDN(nn.Module):
+    """y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j²), at each position of (B, C, H, W); its rough inverse multiplies.
+
+    beta and gamma are kept as roots, so that steps of training leave them positive.
+    """
+
+    def __init__(self, channels: int, inverse: bool = False) -> None:
+        super().__init__()
+        self.inverse = inverse
+        self.root_beta = nn.Parameter((torch.ones(channels) + OFFSET**2).sqrt())
+        self.root_gamma = nn.Parameter((0.1 * torch.eye(channels) + OFFSET**2).sqrt())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        beta = at_least(self.root_beta, (LEAST + OFFSET**2) ** 0.5).square() - OFFSET**2
+        gamma = at_least(self.root_gamma, OFFSET).square() - OFFSET**2
+        norm = nn.functional.conv2d(x.square(), gamma[:, :, None, None], beta)
+        return x * (norm.sqrt() if self.inverse else norm.rsqrt())

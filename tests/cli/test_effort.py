@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+import torch
+
+from narrows.checkpoints import folder
+from narrows.codecs import Codec, ContextGroups, LappedDecoder, LappedEncoder
+from narrows.media import image
+from narrows.recipes.made_up import made_up_pictures
+from narrows.recipes.pictures import Pictures
+from narrows.recipes.tables import fit_chosen
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder with a checkpoint "model" and the picture photo.png."""
+    place = tmp_path_factory.mktemp("effort")
+    made_up_pictures(place / "data")
+    torch.manual_seed(0)
+    codec = Codec(LappedEncoder(8, 6, 2, 1), ContextGroups((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)).eval()
+    tables = fit_chosen(codec, Pictures(place / "data"), 2)
+    folder.save(place / "model", codec, "small", tables=tables, lambdas=(0.01,))
+    folder.save(place / "old", codec, "small", tables=tables)
+    image.write(place / "photo.png", np.tile(np.arange(48, dtype=np.uint8)[:, None, None], (1, 40, 3)))
+    return place
+
+
+def test_effort_makes_a_stream_that_decodes_as_any(codec, place, pictures):
+    made = codec("encode", pictures / "photo.png", "-m", pictures / "model", "--effort", 1, "-o", place / "p.nrw")
+    assert made.code == 0, made
+    decoded = codec("decode", place / "p.nrw", "-m", pictures / "model")
+    assert decoded.code == 0, decoded
+    assert image.read(place / "p.png").shape == (48, 40, 3)
+
+
+def test_effort_is_refused_where_there_is_none_to_make(refused, pictures, wav, model):
+    photo, small, out = pictures / "photo.png", pictures / "model", ("-o", "p.nrw")
+    assert "0 (none) to 9" in refused("encode", photo, "-m", small, "--effort", 10, *out, advice=False)
+    assert "no lambdas" in refused("encode", photo, "-m", pictures / "old", "--effort", 1, *out, advice=False)
+    assert "one of the two" in refused("encode", photo, "-m", small, "--effort", 1, "--raw", *out)
+    assert "for pictures" in refused("encode", wav(), "-m", model, "--effort", 1)

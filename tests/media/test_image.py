@@ -1,0 +1,258 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from narrows.errors import InputError, MediaError
+from narrows.media import image
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (9, 14, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "bmp", "tiff"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lossless_kinds_keep_every_pixel(tmp_path: Path, pixels: np.ndarray, suffix: str, channels: int) -> None:
+    path = tmp_path / f"a.{suffix}"
+    image.write(path, pixels[..., :channels])
+    found = image.read(path)
+    assert np.array_equal(found[..., :channels], pixels[..., :channels])
+    info = image.probe(path)
+    assert (info.height, info.width, info.pixels) == (9, 14, 126)
+
+
+def test_an_orientation_is_applied(tmp_path: Path, pixels: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    assert image.read(tmp_path / "a.png").shape == (14, 9, 3)
+    assert (image.probe(tmp_path / "a.png").height, image.probe(tmp_path / "a.png").width) == (14, 9)
+
+
+def test_16_bits_cmyk_palettes_and_animations(tmp_path: Path, pixels: np.ndarray) -> None:
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert np.array_equal(image.read(tmp_path / "deep.png")[..., 0], pixels[..., 0])
+    Image.fromarray(pixels).convert("CMYK").save(tmp_path / "four.jpg")
+    assert image.read(tmp_path / "four.jpg").shape == (9, 14, 3)
+    first, second = Image.new("P", (5, 4), 1), Image.new("P", (5, 4), 2)
+    for frame in (first, second):
+        frame.putpalette([0, 0, 0, 10, 20, 30, 200, 210, 220])
+    first.save(tmp_path / "two.gif", save_all=True, append_images=[second])
+    assert image.read(tmp_path / "two.gif")[0, 0].tolist() == [10, 20, 30]
+
+
+def test_only_what_is_transparent_is_refused(tmp_path: Path, pixels: np.ndarray) -> None:
+    alpha = np.full((9, 14, 1), 255, np.uint8)
+    Image.fromarray(np.concatenate((pixels, alpha), 2)).save(tmp_path / "opaque.png")
+    assert np.array_equal(image.read(tmp_path / "opaque.png"), pixels)
+    alpha[3, 3] = 254
+    Image.fromarray(np.concatenate((pixels, alpha), 2)).save(tmp_path / "glass.png")
+    with pytest.raises(MediaError, match="transparent"):
+        image.read(tmp_path / "glass.png")
+
+
+def test_what_is_no_picture_is_refused_in_one_line(tmp_path: Path, pixels: np.ndarray) -> None:
+    image.write(tmp_path / "a.png", pixels)
+    image.write(tmp_path / "a.jpg", pixels)
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("not a picture\n" * 20)
+    for name in ("a.png", "a.jpg"):
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / f"cut-{name}").write_bytes(data[: len(data) // 2])
+    for name in ("empty.png", "text.png", "cut-a.png", "cut-a.jpg", "missing.png"):
+        with pytest.raises(MediaError) as caught:
+            image.read(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_claim_of_very_many_pixels_is_refused_before_any_is_made(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT")
+    with pytest.raises(MediaError, match="at most"):
+        image.probe(tmp_path / "bomb.png")
+
+
+def test_other_pixels_and_suffixes_are_refused(tmp_path: Path, pixels: np.ndarray) -> None:
+    with pytest.raises(InputError, match="uint8"):
+        image.write(tmp_path / "a.png", pixels.astype(np.float32))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"\.png"):
+        image.write(tmp_path / "a.xyz", pixels)
+
+
+def profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """An ICC profile of a display, version 2.1."""
+    table, data = struct.pack(">I", len(tags)), b""
+    for name, body in tags.items():
+        table += struct.pack(">4sII", name, 132 + 12 * len(tags) + len(data), len(body))
+        data += body
+    head = struct.pack(">4s4sI4s4s4s", bytes(4), bytes(4), 0x02100000, b"mntr", space, b"XYZ ")
+    head += bytes(12) + b"acsp" + bytes(28) + WHITE[8:] + bytes(48)
+    whole = head + table + data
+    return struct.pack(">I", len(whole)) + whole[4:]
+
+
+def xyz(*values: float) -> bytes:
+    return b"XYZ \0\0\0\0" + struct.pack(">iii", *(round(65536 * value) for value in values))
+
+
+WHITE = xyz(0.9642, 1, 0.8249)
+LINEAR = b"curv" + bytes(8)
+GREY = profile(b"GRAY", {b"wtpt": WHITE, b"kTRC": LINEAR})
+SWAPPED = profile(  # sRGB with red and green exchanged, and linear
+    b"RGB ",
+    {
+        b"wtpt": WHITE,
+        b"rXYZ": xyz(0.3851, 0.7169, 0.0971),
+        b"gXYZ": xyz(0.4361, 0.2225, 0.0139),
+        b"bXYZ": xyz(0.1431, 0.0606, 0.7141),
+        b"rTRC": LINEAR,
+        b"gTRC": LINEAR,
+        b"bTRC": LINEAR,
+    },
+)
+
+
+def test_colours_are_converted_to_srgb(tmp_path: Path) -> None:
+    red = Image.new("RGB", (4, 4), (255, 0, 0))
+    for mode in ("RGB", "P"):
+        red.convert(mode).save(tmp_path / "red.png", icc_profile=SWAPPED)
+        assert abs(image.read(tmp_path / "red.png")[0, 0].astype(int) - [0, 255, 0]).max() <= 2
+    for value in (np.uint8(100), np.uint16(25700)):
+        Image.fromarray(np.full((4, 4), value)).save(tmp_path / "grey.png", icc_profile=GREY)
+        # 100/255 of the light is 1.055 (100/255)^(1/2.4) - 0.055 of the scale (IEC 61966-2-1)
+        assert abs(int(image.read(tmp_path / "grey.png")[0, 0, 0]) - 168) <= 1
+
+
+@pytest.mark.parametrize("icc", [b"no profile at all", GREY, SWAPPED[:200]])
+def test_a_profile_that_cannot_be_used_is_left_out(tmp_path: Path, pixels: np.ndarray, icc: bytes) -> None:
+    Image.fromarray(pixels).save(tmp_path / "a.png", icc_profile=icc)
+    assert np.array_equal(image.read(tmp_path / "a.png"), pixels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg", "tif"])
+def test_every_orientation_is_applied(tmp_path: Path, suffix: str, orientation: int) -> None:
+    """The upper left quarter is white once it is upright (EXIF 2.3, 4.6.4 A, orientation)."""
+    upright = np.zeros((32, 64, 3), np.uint8)
+    upright[:16, :32] = 255
+    stored = [upright, upright[:, ::-1], upright[::-1, ::-1], upright[::-1]]
+    turned = upright.transpose(1, 0, 2)
+    stored += [turned, turned[::-1], turned[::-1, ::-1], turned[:, ::-1]]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.ascontiguousarray(stored[orientation - 1])).save(path, exif=exif)
+    found = image.read(path)
+    assert found.shape == upright.shape
+    assert abs(found.astype(int) - upright).mean() < 2
+    assert (image.probe(path).height, image.probe(path).width) == (32, 64)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "avif"])
+def test_lossy_kinds_come_close(tmp_path: Path, suffix: str) -> None:
+    y, x = np.mgrid[:64, :96]
+    smooth = np.stack((2 * x, 4 * y, 255 - 2 * x), 2).clip(0, 255).astype(np.uint8)
+    image.write(tmp_path / f"a.{suffix}", smooth)
+    assert abs(image.read(tmp_path / f"a.{suffix}").astype(int) - smooth).mean() < 2
+
+
+def test_several_pictures_in_a_file_are_told(tmp_path: Path, pixels: np.ndarray) -> None:
+    first, second = Image.fromarray(pixels), Image.fromarray(255 - pixels)
+    for name in ("a.tiff", "a.webp", "a.png"):
+        options = {"lossless": True} if name == "a.webp" else {}
+        first.save(tmp_path / name, save_all=True, append_images=[second], **options)
+        assert image.probe(tmp_path / name).several
+        assert np.array_equal(image.read(tmp_path / name), pixels)
+    first.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[second])  # as cameras write them
+    assert image.probe(tmp_path / "a.jpg").several
+    assert image.read(tmp_path / "a.jpg").shape == pixels.shape
+    image.write(tmp_path / "one.png", pixels)
+    assert not image.probe(tmp_path / "one.png").several
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.float32([[0, 0.5, 1]]), [0, 128, 255]),
+        (np.float32([[0, 100, 255]]), [0, 100, 255]),
+        (np.int32([[-5, 257, 70_000]]), [0, 1, 255]),
+        (np.array([[False, True, True]]), [0, 255, 255]),
+    ],
+)
+def test_other_numbers_become_8_bits(tmp_path: Path, values: np.ndarray, expected: list[int]) -> None:
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    assert image.read(tmp_path / "a.tiff").ravel().tolist() == expected
+
+
+def test_pixels_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.float32([[0, np.nan]])).save(tmp_path / "a.tiff")
+    with pytest.raises(MediaError, match="NaN"):
+        image.read(tmp_path / "a.tiff")
+
+
+def test_a_key_colour_and_grey_with_alpha_are_seen_as_transparent(tmp_path: Path, pixels: np.ndarray) -> None:
+    Image.fromarray(pixels).save(tmp_path / "a.png", transparency=tuple(int(v) for v in pixels[0, 0]))
+    Image.new("LA", (4, 4), (7, 100)).save(tmp_path / "b.png")
+    for name in ("a.png", "b.png"):
+        with pytest.raises(MediaError, match="transparent"):
+            image.read(tmp_path / name)
+    Image.new("LA", (4, 4), (7, 255)).save(tmp_path / "c.png")
+    assert image.read(tmp_path / "c.png").tolist() == [[[7]] * 4] * 4
+
+
+def test_flipped_bytes_never_raise_anything_else(tmp_path: Path, pixels: np.ndarray) -> None:
+    draw, refusals = np.random.default_rng(0), []
+    for suffix in sorted(image.SUFFIXES):
+        encoded = io.BytesIO()
+        Image.fromarray(pixels).save(encoded, Image.registered_extensions()[suffix])
+        path = tmp_path / f"a{suffix}"
+        for _ in range(30):
+            data = bytearray(encoded.getvalue())
+            for place in draw.integers(0, min(300, len(data)), 3):
+                data[place] = draw.integers(0, 256)
+            path.write_bytes(data)
+            try:
+                image.probe(path)
+                assert image.read(path).ndim == 3
+            except MediaError as error:
+                refusals.append(str(error))
+    assert refusals
+    assert not any("\n" in line for line in refusals)
+
+
+def test_a_kind_that_cannot_hold_the_size_says_so(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=r"write a \.png"):
+        image.write(tmp_path / "a.webp", np.zeros((1, 16_384, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_replaced_unasked(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = tmp_path / "a.png"
+    path.write_text("mine")
+    with pytest.raises(MediaError, match="exists already"):
+        image.write(path, pixels)
+    assert path.read_text() == "mine"
+    image.write(path, pixels, overwrite=True)
+    assert np.array_equal(image.read(path), pixels)
+
+
+def test_grey_of_16_bits_with_a_key_keeps_its_levels(tmp_path: Path) -> None:
+    levels = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(levels).save(tmp_path / "a.png", transparency=5)  # which no pixel has
+    np.testing.assert_array_equal(image.read(tmp_path / "a.png")[..., 0], levels // 257)
+    Image.fromarray(levels).save(tmp_path / "b.png", transparency=514)
+    with pytest.raises(MediaError, match="transparent"):
+        image.read(tmp_path / "b.png")
+
+
+def test_sides_that_a_kind_cannot_hold_are_told(tmp_path: Path) -> None:
+    for suffix in ("jpg", "webp", "avif"):
+        with pytest.raises(MediaError, match=r"write a \.png instead"):
+            image.write(tmp_path / f"a.{suffix}", np.zeros((1, 65_600, 3), np.uint8))
