@@ -96,7 +96,8 @@ def _tiles_against_whole(model: str, path: Path, side: int) -> dict[str, str | f
         bands = codec.encoder(x[None]).split(tokens.steps, 2)  # each of them is coded on its own
         codes = torch.cat([entropy_model.encode(band, tokens.setting) for band in bands], 2)
         bands = [entropy_model.decode(band.long(), tokens.setting) for band in tokens.codes.split(tokens.steps, 2)]
-        whole = ((codec.decoder(torch.cat(bands, 2))[0].clamp(-1, 1) + 1) * 127.5).round().int().numpy()
+        whole = codec.synthesize(torch.cat(bands, 2), tokens.setting)[0].clamp(-1, 1)
+        whole = ((whole + 1) * 127.5).round().int().numpy()
     return {
         "check": "tiles against whole",
         "side": side,

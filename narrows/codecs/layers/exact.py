@@ -22,7 +22,7 @@ MOST_TERMS = 2**15  # products in one output: 2^(18 + 19 + 15) < 2^53
 
 def snap(x: Tensor) -> Tensor:
     """Numbers to the nearest multiples of 2^-8 within ±1024, float64."""
-    return (x.double().clamp(-LARGEST, LARGEST) / STEP).round() * STEP
+    return x.double().clamp(-LARGEST, LARGEST).mul_(1 / STEP).round_().mul_(STEP)
 
 
 def compressed(x: Tensor) -> Tensor:
