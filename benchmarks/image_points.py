@@ -13,7 +13,7 @@ from PIL import Image
 import narrows
 from narrows.bitstream import Prior
 from narrows.bitstream.chosen import ChosenCoder
-from narrows.codecs.bottlenecks.entropy_model import ZERO
+from narrows.codecs.bottlenecks.entropy_model import ZERO, Stage, driven
 
 if TYPE_CHECKING:
     from narrows import ImageTokenizer, Tokens
@@ -111,16 +111,15 @@ def bits_by_tables(tokenizer: "ImageTokenizer", tokens: "Tokens") -> float:
 @torch.inference_mode()
 def bits_by_densities(tokenizer: "ImageTokenizer", tokens: "Tokens") -> float:
     """Bits of all codes by the densities that the entropy model was trained with, without tables and bytes."""
-    model, total = tokenizer.model, 0.0
+    model, totals = tokenizer.model, list[float]()
     assert model is not None
     assert tokens.setting is not None
     for band in tokens.codes.long().split(tokens.steps, 2):
-        stages = model.stages((1, *band.shape[2:]), tokens.setting)
-        stage = next(stages)
-        for index, symbols in enumerate(model.unfold((band - ZERO).double())):
-            total += float(model.bits_of(symbols.float(), stage, index))
-            try:
-                stage = stages.send(symbols)
-            except StopIteration:
-                break
-    return total
+        parts = model.unfold((band - ZERO).double())
+
+        def counted(index: int, stage: Stage, parts: list[torch.Tensor] = parts) -> torch.Tensor:
+            totals.append(float(model.bits_of(parts[index].float(), stage, index)))
+            return parts[index]
+
+        driven(model.stages((1, *band.shape[2:]), tokens.setting), counted)
+    return sum(totals)

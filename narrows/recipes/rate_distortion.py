@@ -88,6 +88,7 @@ class RateDistortion(Descent):
         lambdas = _interpolated(self.lambdas, place)
         quality = share * (self.model.qualities - 1)
         learning = step < self.recipe.linear  # the entropy model alone
+        self.model.root_gain.requires_grad_(not learning)  # bits alone would shrink it
         with torch.set_grad_enabled(not learning):
             z = self.codec.encoder(x)
         quantized = self.model(z, quality)
@@ -100,12 +101,7 @@ class RateDistortion(Descent):
             self.log("error", error.detach().mean(), prog_bar=True)
         loss = (loss * (lambdas / self.lambdas.mean()) ** -EVEN).mean()
         optimizer: Any = self.optimizers()
-        frozen = [self.model.root_gain] if learning else []  # bits alone would shrink the gains
-        for parameter in frozen:
-            parameter.requires_grad_(False)
         self.descend(optimizer, loss, self.schedule.rate(step), self.codec)
-        for parameter in frozen:
-            parameter.requires_grad_(True)
         self.follow(step)
         self.step += 1
         self.log_dict({"loss": loss.detach(), "bits": quantized.bits.detach().mean() / pixels}, prog_bar=True)

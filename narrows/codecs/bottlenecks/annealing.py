@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from narrows.codecs.bottlenecks.entropy_model import ZERO, EntropyModel
+from narrows.codecs.bottlenecks.entropy_model import ZERO, EntropyModel, Stage, driven
 
 HOTTEST, COLDEST = 0.8, 0.3  # temperatures at the first and the last step
 PACE = 0.03  # learning rate, in rounding steps
@@ -31,9 +31,7 @@ def descended(
     distortion: what latents (1, D, h, w) cost beside their bits, in bits, with a gradient. Chance has a fixed seed.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        softened = (
-            copy.deepcopy(model).train().requires_grad_(False)
-        )  # its exact layers have gradients in training only
+        softened = copy.deepcopy(model).train().requires_grad_(False)  # exact layers have gradients in training only
         share = torch.full((len(y),), float(quality), device=y.device)
         parts = [part.requires_grad_() for part in _begun(model, y, quality, share)]
         adam = torch.optim.Adam(parts, PACE, betas=BETAS)
@@ -46,7 +44,7 @@ def descended(
             for part, slope in zip(parts, slopes, strict=True):
                 part.grad = slope
             adam.step()
-    return _coded(model, parts, (len(y), y.shape[2], y.shape[3]), quality)
+    return _coded(model, parts, quality)
 
 
 class Annealing:
@@ -72,28 +70,26 @@ class Annealing:
 @torch.no_grad()
 def _begun(model: EntropyModel, y: Tensor, quality: int, share: Tensor) -> list[Tensor]:
     """What the stages code, moved to where plain encoding rounds it, however near the border."""
-    stages, parts = model.stages((len(y), y.shape[2], y.shape[3]), quality), list[Tensor]()
-    stage = next(stages)
-    for target in model.targets(y.clone(), share):
-        error = target.double() - stage.mean
+    targets, parts = model.targets(y.clone(), share), list[Tensor]()
+
+    def moved(index: int, stage: Stage) -> Tensor:
+        error = targets[index].double() - stage.mean
         symbols = model.rounded(error, stage)
         parts.append((stage.mean + symbols + (error - symbols).clamp(-INSIDE, INSIDE)).float())
-        try:
-            stage = stages.send(symbols)
-        except StopIteration:
-            break
+        return symbols
+
+    driven(model.stages((len(y), y.shape[2], y.shape[3]), quality), moved)
     return parts
 
 
 @torch.no_grad()
-def _coded(model: EntropyModel, parts: Sequence[Tensor], shape: tuple[int, int, int], quality: int) -> Tensor:
+def _coded(model: EntropyModel, parts: Sequence[Tensor], quality: int) -> Tensor:
     """Codes (B, K, h, w) of what the stages code, rounded to the nearest."""
-    stages = model.stages(shape, quality)
-    stage, symbols = next(stages), list[Tensor]()
-    for part in parts:
-        symbols.append((part.double() - stage.mean).round().clamp(1 - ZERO, ZERO - 1))
-        try:
-            stage = stages.send(symbols[-1])
-        except StopIteration:
-            break
+    symbols, (batch, _, height, width) = list[Tensor](), model.fold(parts).shape
+
+    def nearest(index: int, stage: Stage) -> Tensor:
+        symbols.append((parts[index].double() - stage.mean).round().clamp(1 - ZERO, ZERO - 1))
+        return symbols[-1]
+
+    driven(model.stages((batch, height, width), quality), nearest)
     return model.fold(symbols).long() + ZERO

@@ -9,9 +9,10 @@ yields is computed exactly (layers/exact.py), so all of them see the same number
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from math import ceil
 from typing import Any
 
@@ -114,9 +115,8 @@ class EntropyModel(Bottleneck):
         self._check_codes(codes)
         if codes.shape[1] != len(self.codebook_sizes) or codes.ndim != 4:
             raise InputError(f"codes of shape {tuple(codes.shape)} given, all {len(self.codebook_sizes)} wanted")
-        stages = self.stages(_shape(codes), self._number(quality))
-        next(stages)
-        return _sent(stages, self.unfold((codes - ZERO).double()))
+        parts = self.unfold((codes - ZERO).double())
+        return driven(self.stages(_shape(codes), self._number(quality)), lambda index, stage: parts[index])
 
     def choose(self, shape: tuple[int, int, int], quality: int) -> Choices:
         """`stages` for the entropy coder: yields places and the tables there, is sent the codes, returns latents."""
@@ -136,17 +136,18 @@ class EntropyModel(Bottleneck):
         quality = self._number(quality)
         if y.shape[2] % self.multiple or y.shape[3] % self.multiple:
             raise InputError(f"latents of shape {tuple(y.shape)} given, sides of multiples of {self.multiple} wanted")
-        stages = self.stages(_shape(y), quality)
-        stage, parts, bits = next(stages), [], torch.zeros(len(y), device=y.device)
-        for index, target in enumerate(self.targets(y, self._quality(quality, y))):
-            symbols = self.rounded(target.double() - stage.mean, stage).clamp(1 - ZERO, ZERO - 1)
-            parts.append(symbols)
-            bits += self.bits_of(symbols.float(), stage, index)
-            try:
-                stage = stages.send(symbols)
-            except StopIteration as end:
-                return parts, end.value, bits
-        raise AssertionError("a stage was not coded")
+        targets, parts, bits = (
+            self.targets(y, self._quality(quality, y)),
+            list[Tensor](),
+            torch.zeros(len(y)).to(y.device),
+        )
+
+        def coded(index: int, stage: Stage) -> Tensor:
+            parts.append(self.rounded(targets[index].double() - stage.mean, stage).clamp(1 - ZERO, ZERO - 1))
+            bits.add_(self.bits_of(parts[-1].float(), stage, index))
+            return parts[-1]
+
+        return parts, driven(self.stages(_shape(y), quality), coded), bits
 
     def _number(self, quality: int) -> int:
         if type(quality) is not int or not 0 <= quality < self.qualities:
@@ -157,6 +158,17 @@ class EntropyModel(Bottleneck):
         if isinstance(quality, Tensor):
             return quality.to(y.device).expand(len(y))
         return torch.full((len(y),), float(quality), device=y.device)
+
+
+def driven(stages: Stages, symbols_of: Callable[[int, Stage], Tensor]) -> Tensor:
+    """Latents that stages return, when each is sent its symbols: those of its number and of what it tells."""
+    stage = next(stages)
+    try:
+        for index in count():
+            stage = stages.send(symbols_of(index, stage))
+    except StopIteration as end:
+        latents: Tensor = end.value
+    return latents
 
 
 @cache
@@ -197,15 +209,6 @@ def noisy(x: Tensor) -> Tensor:
 def noisy_and_rounded(x: Tensor) -> tuple[Tensor, Tensor]:
     """Noise for the rate, rounding with a straight-through gradient for all else (arXiv 2007.08739)."""
     return noisy(x), rounded(x)
-
-
-def _sent(stages: Stages, parts: Iterable[Tensor]) -> Tensor:
-    try:
-        for symbols in parts:
-            stages.send(symbols)
-    except StopIteration as end:
-        return end.value
-    raise AssertionError("a stage was not coded")
 
 
 def _shape(x: Tensor) -> tuple[int, int, int]:

@@ -41,14 +41,13 @@ class ExactConv2d(nn.Conv2d):
     def __init__(self, inputs: int, outputs: int, kernel: int = 1) -> None:
         _check_terms(inputs * kernel**2)
         super().__init__(inputs, outputs, kernel, padding=kernel // 2)
-        self._snapped = Snapped()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', H, W)."""
         if self.training:
             return super().forward(x.clamp(-LARGEST, LARGEST))
         with _plainly(x.device):
-            return nn.functional.conv2d(snap(x), *self._snapped(self), padding=self.padding)
+            return nn.functional.conv2d(snap(x), _to_grid(self.weight), _to_grid(self.bias), padding=self.padding)
 
 
 class ExactUpsample2d(nn.ConvTranspose2d):
@@ -57,14 +56,14 @@ class ExactUpsample2d(nn.ConvTranspose2d):
     def __init__(self, inputs: int, outputs: int) -> None:
         _check_terms(inputs * 9)
         super().__init__(inputs, outputs, 5, stride=2, padding=2, output_padding=1)
-        self._snapped = Snapped()
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(B, C, H, W) to (B, C', 2 H, 2 W)."""
         if self.training:
             return super().forward(x.clamp(-LARGEST, LARGEST))
         with _plainly(x.device):
-            return nn.functional.conv_transpose2d(snap(x), *self._snapped(self), stride=2, padding=2, output_padding=1)
+            weight, bias = _to_grid(self.weight), _to_grid(self.bias)
+            return nn.functional.conv_transpose2d(snap(x), weight, bias, stride=2, padding=2, output_padding=1)
 
 
 @contextmanager
@@ -74,29 +73,11 @@ def _plainly(device: torch.device) -> Iterator[None]:
         yield
 
 
-class Snapped:
-    """Weight and bias of a layer to the nearest multiples of 2^-16 within ±8, float64; kept until they change."""
-
-    def __init__(self) -> None:
-        self._of: object = None
-        self._kept: tuple[Tensor, Tensor] | None = None
-
-    def __call__(self, layer: nn.Conv2d | nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
-        """Weight and bias."""
-        assert layer.bias is not None
-        both = layer.weight, layer.bias
-        of = [(each.data_ptr(), each._version, each.device) for each in both]
-        if self._kept is None or of != self._of:
-            with torch.inference_mode(False), torch.no_grad():  # what is kept serves any mode
-                self._of, self._kept = of, (_to_grid(layer.weight), _to_grid(layer.bias))
-        return self._kept
-
-    def __deepcopy__(self, memo: object) -> "Snapped":
-        return Snapped()
-
-
-def _to_grid(x: Tensor) -> Tensor:
-    return (x.double().clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT) / WEIGHT_STEP).round() * WEIGHT_STEP
+def _to_grid(weight: Tensor | None) -> Tensor:
+    """Weights to the nearest multiples of 2^-16 within ±8, float64."""
+    assert weight is not None
+    within = weight.detach().double().clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)
+    return within.mul_(1 / WEIGHT_STEP).round_().mul_(WEIGHT_STEP)
 
 
 def _check_terms(terms: int) -> None:
