@@ -85,6 +85,7 @@ def save(
         write_bytes(folder / "tables.safetensors", save_arrays(tables.to_arrays()), overwrite=True)
 
 
+@torch.inference_mode(False)  # weights of that mode could never have gradients pass through them
 def read(folder: str | Path) -> Checkpoint:
     """Load a checkpoint folder; nothing is unpickled and no code of the folder runs.
 

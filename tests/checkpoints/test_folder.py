@@ -180,3 +180,11 @@ def test_weights_that_are_not_finite_are_refused(saved: Path, value: float) -> N
     save_file(weights, saved / "model.safetensors")
     with pytest.raises(ModelError, match=r"NaN or infinity in encoder\.out\.bias"):
         narrows.load(saved)
+
+
+def test_weights_loaded_in_inference_mode_serve_gradients_too(image_checkpoint):
+    with torch.inference_mode():
+        codec = folder.read(image_checkpoint).codec
+    x = torch.zeros(1, 3, 32, 32, requires_grad=True)
+    codec.decoder(codec.encoder(x), 8).sum().backward()
+    assert x.grad.abs().sum() > 0
