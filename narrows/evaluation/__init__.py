@@ -1,0 +1,1 @@
+"""Rate and distortion with real bytes: operating points, metrics, curves and reports."""
