@@ -1,12 +1,10 @@
 """Results: one row for each item at each operating point, and what is told of all items at one point."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from narrows.evaluation.base import Json
-from narrows.evaluation.statistics import Interval, interval
+from narrows.evaluation.statistics import Interval
 
 
 @dataclass(frozen=True)

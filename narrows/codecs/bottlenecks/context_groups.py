@@ -192,7 +192,7 @@ class ContextGroups(EntropyModel):
             if known:
                 before = self.before[index - 1](seen(known))
             else:
-                before = torch.zeros(batch, self.widths[0], height, width, dtype=dtype, device=quality.device)
+                before = torch.zeros(1, dtype=dtype, device=quality.device).expand(batch, self.widths[0], height, width)
             inside = list[Tensor]()
             for predictor, (rows, columns) in zip(self._predictors(index), phases, strict=True):
                 mean, log_scale = predictor(before[..., rows, columns], inside, quality)

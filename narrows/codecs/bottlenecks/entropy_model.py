@@ -123,10 +123,12 @@ class EntropyModel(Bottleneck):
         stages = self.stages(shape, self._number(quality))
         stage = next(stages)
         while True:
-            codes = yield stage.place, nn.functional.pixel_shuffle(stage.tables, stage.side).cpu().numpy()
-            symbols = torch.from_numpy(np.ascontiguousarray(codes)).to(stage.tables.device).double() - ZERO
+            side = stage.side
+            tables = stage.tables if side == 1 else nn.functional.pixel_shuffle(stage.tables, side)
+            codes = yield stage.place, tables.cpu().numpy()
+            symbols = torch.from_numpy(np.ascontiguousarray(codes)).to(tables.device).double() - ZERO
             try:
-                stage = stages.send(nn.functional.pixel_unshuffle(symbols, stage.side))
+                stage = stages.send(symbols if side == 1 else nn.functional.pixel_unshuffle(symbols, side))
             except StopIteration as end:
                 return end.value
 
