@@ -19,6 +19,7 @@ from narrows.errors import InputError
 
 PRECISION = 16
 TOTAL = 1 << PRECISION
+ESCAPED_BITS = 12  # of a code that no symbol stands for
 
 
 def quantize(weights: ArrayLike) -> NDArray[np.int32]:
@@ -145,6 +146,19 @@ class Tables:
     def entropies(self) -> tuple[float, ...]:
         """Bits a symbol of each stream, where symbols are as frequent as the tables say."""
         return tuple(float((t / TOTAL * (PRECISION - np.log2(t))).sum()) for t in self.frequencies)
+
+    @cached_property
+    def prices(self) -> NDArray[np.float32]:
+        """Bits (tables, r + 1) of symbols 0 .. r away from the middle, for tables of -c .. c and an escape.
+
+        Beyond c: of the escape and a code of 12 bits. The mean of both sides.
+        """
+        prices = np.empty((len(self.frequencies), max(self.sizes) // 2), np.float32)
+        for row, table in zip(prices, self.frequencies, strict=True):
+            bits, c = PRECISION - np.log2(table), len(table) // 2 - 1
+            row[: c + 1] = (bits[c : 2 * c + 1] + bits[c::-1]) / 2
+            row[c + 1 :] = bits[-1] + ESCAPED_BITS
+        return prices
 
     def estimated_bits(self, symbols: Sequence[NDArray[np.integer]]) -> float:
         """The cross-entropy of symbol streams under the tables, in bits: what an ideal coder would spend.

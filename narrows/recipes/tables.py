@@ -20,15 +20,23 @@ ESCAPE = 1e-5  # share of the escape in the assumed density
 
 
 def fit_chosen(codec: Codec, pictures: Pictures, count: int) -> Tables:
-    """Tables for the symbols of an entropy model's codec, of `count` pictures at qualities all over its range."""
+    """Tables for the symbols of an entropy model's codec, of `count` pictures at qualities all over its range.
+
+    Encoding may round by the tables, so a quarter of the pictures are counted first, for tables to round by.
+    """
     model = codec.bottleneck
     if not isinstance(model, EntropyModel):
         raise InputError(f"a codec with {type(model).__name__} given, one with an entropy model wanted")
+    first = _counted(ImageTokenizer(codec), model, pictures, -(-count // 4))
+    return _counted(ImageTokenizer(codec, tables=first), model, pictures, count)
+
+
+def _counted(tokenizer: ImageTokenizer, model: EntropyModel, pictures: Pictures, count: int) -> Tables:
+    """Tables for the symbols of `count` pictures, as the tokenizer encodes them."""
     has_scales = not isinstance(model, FactorizedPrior)
     assumed = [_assumed(index, size, has_scales) for index, size in enumerate(model.table_sizes)]
     seen = [PRIOR_COUNT * table for table in assumed]
     uniform = Tables(tuple(quantize(table) for table in assumed))
-    tokenizer = ImageTokenizer(codec)
     for place, index in enumerate(pictures.shuffled()[:count]):
         setting = place * (model.qualities - 1) // max(1, count - 1)
         tokens = tokenizer.encode_at(pictures[index].transpose(2, 0, 1), setting)

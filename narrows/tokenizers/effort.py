@@ -44,12 +44,13 @@ def improved(
     latents: Tensor,
     weight: float,
     steps: int,
+    prices: Tensor | None,
 ) -> Tokens:
     """Tokens of a picture after descent from those that were encoded.
 
     pixels: rows of the picture, from and to, as (1, 3, rows, width) in [-1, 1]. bands: the encoder's latents
     (D, rows, W), one band of the tokens after another. latents (D, H, W): of the tokens. weight: of a pixel's squared
-    error, the mean of its channels, against one bit.
+    error, the mean of its channels, against one bit. prices: see `EntropyModel.encode`.
     """
     model, stride, extent = codec.bottleneck, codec.stride, tokens.extent
     assert isinstance(model, EntropyModel)
@@ -71,7 +72,7 @@ def improved(
             extent.channels == 1,
             weight,
         )
-        codes.append(descended(model, band[None], tokens.setting, distortion, steps))
+        codes.append(descended(model, band[None], tokens.setting, distortion, steps, prices))
         latents[:, :, first:last] = model.decode(codes[-1], tokens.setting)
         first = last
     return replace(tokens, codes=torch.cat(codes, 2).to(tokens.codes))

@@ -232,7 +232,7 @@ class ImageTokenizer(Tokenizer):
 
         bands = (band[0].to(self.device) for band in self._bands(x[None], height, width))
         latents = self._latents(tokens.codes, tokens)[0].to(self.device)
-        better = improved(self.codec, tokens, pixels, bands, latents, weight * TOP**2, STEPS[effort])
+        better = improved(self.codec, tokens, pixels, bands, latents, weight * TOP**2, STEPS[effort], self.prices)
         return min(tokens, better, key=lambda each: self._cost(x, each, weight))
 
     def _weight(self, setting: int) -> float:
@@ -259,7 +259,7 @@ class ImageTokenizer(Tokenizer):
             if model is None:
                 codes = self.codec.bottleneck.encode(torch.cat(list(latents), 2).to(self.device)).cpu()
             else:
-                pieces = [model.encode(band.to(self.device), setting).short().cpu() for band in latents]
+                pieces = [model.encode(band.to(self.device), setting, self.prices).short().cpu() for band in latents]
                 codes = torch.cat(pieces, 2)
         radices, number = self.codec.bottleneck.radices, setting if model else None
         return [Tokens(each, radices, extent, self.name, self.fingerprint, number) for each in codes.split(1)]
@@ -276,6 +276,11 @@ class ImageTokenizer(Tokenizer):
                 return self.codec.bottleneck.decode(codes).cpu()
             assert of.setting is not None
             return torch.cat([model.decode(band.long(), of.setting).cpu() for band in codes.split(of.steps, 2)], 2)
+
+    @property
+    def prices(self) -> Tensor | None:
+        """Bits of symbols, for models that round by rate."""
+        return None if self.tables is None else torch.from_numpy(self.tables.prices).to(self.device)
 
     @property
     def _most(self) -> int:

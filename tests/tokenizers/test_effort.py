@@ -80,11 +80,14 @@ def test_what_a_band_gains_the_picture_gains(
     given = torch.from_numpy(x.astype(np.float32) / 127.5 - 1)
     codec, seen = tokenizer.codec, []
 
-    def record(model: EntropyModel, y: Tensor, quality: int, distortion: Callable[[Tensor], Tensor], _: int) -> Tensor:
-        latents = model.decode(model.encode(y, quality), quality)
+    def record(
+        model: EntropyModel, y: Tensor, quality: int, distortion: Callable[[Tensor], Tensor], *_: object
+    ) -> Tensor:
+        latents = model.decode(codes := model.encode(y, quality, prices), quality)
         seen.append(float(distortion(latents + 5) - distortion(latents)))
-        return model.encode(y, quality)
+        return codes
 
+    prices = torch.from_numpy(tokenizer.tables.prices)
     monkeypatch.setattr(effort, "descended", record)
     tokenizer.encode_at(x, 0, 1)
     latents = torch.cat([codec.bottleneck.decode(band.long(), 0) for band in tokens.codes.split(4, 2)], 2)

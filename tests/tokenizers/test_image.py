@@ -84,7 +84,7 @@ def test_tiles_give_the_codes_and_pixels_of_the_whole(tokenizer: ImageTokenizer)
     assert tokens.steps < tokens.codes.shape[2]
     with torch.inference_mode():
         bands = codec.encoder(torch.from_numpy(x[None]).float() / 127.5 - 1).split(tokens.steps, 2)
-        codes = torch.cat([model.encode(band, tokens.setting) for band in bands], 2)
+        codes = torch.cat([model.encode(band, tokens.setting, tokenizer.prices) for band in bands], 2)
         bands = [model.decode(band.long(), tokens.setting) for band in tokens.codes.split(tokens.steps, 2)]
         whole = codec.synthesize(torch.cat(bands, 2), tokens.setting)[0].clamp(-1, 1)
     assert (codes != tokens.codes).sum() <= 1e-4 * codes.numel()  # ties of rounding

@@ -24,16 +24,22 @@ EDGE = 1e-4  # least chance, and least distance to a whole number: keeps logarit
 
 
 def descended(
-    model: EntropyModel, y: Tensor, quality: int, distortion: Callable[[Tensor], Tensor], steps: int
+    model: EntropyModel,
+    y: Tensor,
+    quality: int,
+    distortion: Callable[[Tensor], Tensor],
+    steps: int,
+    prices: Tensor | None = None,
 ) -> Tensor:
     """Codes (1, K, h, w) after `steps` of descent from latents y (1, D, h, w).
 
-    distortion: what latents (1, D, h, w) cost beside their bits, in bits, with a gradient. Chance has a fixed seed.
+    distortion: what latents (1, D, h, w) cost beside their bits, in bits, with a gradient. prices: see
+    `EntropyModel.encode`. Chance has a fixed seed.
     """
     with torch.inference_mode(False), torch.enable_grad():
         softened = copy.deepcopy(model).train().requires_grad_(False)  # exact layers have gradients in training only
         share = torch.full((len(y),), float(quality), device=y.device)
-        parts = [part.requires_grad_() for part in _begun(model, y, quality, share)]
+        parts = [part.requires_grad_() for part in _begun(model, y, quality, share, prices)]
         adam = torch.optim.Adam(parts, PACE, betas=BETAS)
         annealing = Annealing(y.device)
         for step in range(steps):
@@ -68,13 +74,13 @@ class Annealing:
 
 
 @torch.no_grad()
-def _begun(model: EntropyModel, y: Tensor, quality: int, share: Tensor) -> list[Tensor]:
+def _begun(model: EntropyModel, y: Tensor, quality: int, share: Tensor, prices: Tensor | None) -> list[Tensor]:
     """What the stages code, moved to where plain encoding rounds it, however near the border."""
     targets, parts = model.targets(y.clone(), share), list[Tensor]()
 
     def moved(index: int, stage: Stage) -> Tensor:
         error = targets[index].double() - stage.mean
-        symbols = model.rounded(error, stage)
+        symbols = model.rounded(error, stage, prices)
         parts.append((stage.mean + symbols + (error - symbols).clamp(-INSIDE, INSIDE)).float())
         return symbols
 

@@ -86,8 +86,11 @@ class EntropyModel(Bottleneck):
     def bits_of(self, symbols: Tensor, stage: Stage, index: int) -> Tensor:
         """Estimated bits (B,) of the symbols of stage number `index`."""
 
-    def rounded(self, error: Tensor, stage: Stage) -> Tensor:
-        """Symbols for what is left of latents when the mean is subtracted: the nearest integers."""
+    def rounded(self, error: Tensor, stage: Stage, prices: Tensor | None = None) -> Tensor:
+        """Symbols for what is left of latents when the mean is subtracted: the nearest integers.
+
+        prices: see `encode`.
+        """
         return error.round()
 
     @property
@@ -105,10 +108,14 @@ class EntropyModel(Bottleneck):
         parts, latents, bits = self._walk(z, number)
         return Quantized(latents, self.fold(parts).long() + ZERO, bits=bits)
 
-    def encode(self, z: Tensor, quality: int = 0) -> Tensor:
-        """Latents (B, D, h, w) to codes (B, K, h, w) int64."""
+    def encode(self, z: Tensor, quality: int = 0, prices: Tensor | None = None) -> Tensor:
+        """Latents (B, D, h, w) to codes (B, K, h, w) int64.
+
+        prices (tables, r + 1): bits that each table takes for symbols 0 .. r away from zero, for models that round by
+        rate. Without them densities tell.
+        """
         self._check_latents(z)
-        return self.fold(self._walk(z, quality)[0]).long() + ZERO
+        return self.fold(self._walk(z, quality, prices)[0]).long() + ZERO
 
     def decode(self, codes: Tensor, quality: int = 0) -> Tensor:
         """Codes (B, K, h, w) to latents (B, D, h, w)."""
@@ -133,7 +140,7 @@ class EntropyModel(Bottleneck):
                 return end.value
 
     @torch.no_grad()
-    def _walk(self, y: Tensor, quality: int) -> tuple[list[Tensor], Tensor, Tensor]:
+    def _walk(self, y: Tensor, quality: int, prices: Tensor | None = None) -> tuple[list[Tensor], Tensor, Tensor]:
         """Symbols of all stages, latents and estimated bits (B,) of latents y."""
         quality = self._number(quality)
         if y.shape[2] % self.multiple or y.shape[3] % self.multiple:
@@ -145,7 +152,8 @@ class EntropyModel(Bottleneck):
         )
 
         def coded(index: int, stage: Stage) -> Tensor:
-            parts.append(self.rounded(targets[index].double() - stage.mean, stage).clamp(1 - ZERO, ZERO - 1))
+            error = targets[index].double() - stage.mean
+            parts.append(self.rounded(error, stage, prices).clamp(1 - ZERO, ZERO - 1))
             bits.add_(self.bits_of(parts[-1].float(), stage, index))
             return parts[-1]
 

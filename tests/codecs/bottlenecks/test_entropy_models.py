@@ -120,6 +120,17 @@ def test_estimated_bits_are_those_of_tables_of_normal_densities() -> None:
     assert abs(8 * len(payload) / bits - 1) < 0.01
 
 
+def test_symbols_that_cost_much_are_rounded_towards_zero() -> None:
+    model = ContextGroups((4,), 0, (8,)).eval()
+    y = 3 * torch.randn(1, 4, 16, 16)
+    free = model.encode(y, 0, torch.zeros(64, 9)) - 2048
+    assert torch.equal(free, model.targets(y, torch.zeros(1))[0].round().long())
+    bits = 2.0 * torch.arange(9).expand(64, 9)  # 2 for each step away from zero: 0.2 squared steps
+    dear = model.encode(y, 0, bits) - 2048
+    distance = (y - free).abs() * (y.abs() < free.abs())  # of what was rounded away from zero
+    assert torch.equal(dear.abs(), free.abs() - ((distance > 0.4) & (free.abs() <= 8)).long())  # d² + 0.2 > (1 - d)²
+
+
 @pytest.mark.parametrize("off", [1 - 1e-12, 1 + 1e-12])
 def test_constants_that_are_a_little_off_choose_the_same_tables(off: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Powers and logarithms differ in their last bits from library to library."""
