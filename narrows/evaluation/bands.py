@@ -77,7 +77,7 @@ def distortion_by_band(reference: Signal, decoded: Signal) -> Bands:
         frequencies = np.fft.fftfreq(TILE)
         radius = np.hypot(frequencies[:, None], frequencies).ravel()
         pairs = zip(_tiles(x), _tiles(y), strict=True)
-        return _summed(pairs, "cycles/pixel", RADII, radius, PICTURE_FLOOR, 1.0, (TILE // 2) ** 2)
+        return _summed(pairs, "cycles/pixel", RADII, radius, PICTURE_FLOOR, 1 / 4, (TILE // 2) ** 2)
     channels, others, rate = sounds(reference, decoded)
     size = 1 << (int(SOUND_WINDOW * rate) - 1).bit_length()
     window = _normalized(hann(size))

@@ -1,5 +1,6 @@
 """rFID: how far the distribution of decoded pictures is from that of their references."""
 
+import io
 from functools import cache
 from typing import Any
 
@@ -68,9 +69,13 @@ def _moments(x: Features) -> tuple[Features, Features]:
 
 @cache
 def _network() -> Any:
+    import torch
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    return FeatureExtractorInceptionV3("inception", ["2048"], str(needs.weights(INCEPTION, DIGEST, "rfid")))
+    file = io.BytesIO()  # torch-fidelity unpickles the file that it is given: this one holds tensors alone
+    torch.save(torch.load(needs.weights(INCEPTION, DIGEST, "rfid"), map_location="cpu", weights_only=True), file)
+    file.seek(0)
+    return FeatureExtractorInceptionV3("inception", ["2048"], file)
 
 
 RFID = SetMetric(

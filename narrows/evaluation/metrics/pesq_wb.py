@@ -24,9 +24,9 @@ def _of_channel(x: Channel, y: Channel, rate: int) -> float:
     pairs = zip(np.array_split(x, pieces), np.array_split(y, pieces), strict=True)
     try:
         return float(np.mean([pesq(rate, a, b, "wb") for a, b in pairs]))
-    except PesqError as error:
+    except (PesqError, ValueError) as error:  # the latter where its result is NaN, as for silence
         reason = error.args[0]
-        raise NotMeasurable(reason.decode() if isinstance(reason, bytes) else str(reason)) from error
+        raise NotMeasurable(f"PESQ: {reason.decode() if isinstance(reason, bytes) else reason}") from error
 
 
 PESQ_WB = Metric(

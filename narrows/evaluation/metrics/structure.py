@@ -25,7 +25,7 @@ def ssim(reference: Signal, decoded: Signal) -> float:
 
 def ms_ssim(reference: Signal, decoded: Signal) -> float:
     """Structural similarity at five scales (Wang, Simoncelli and Bovik, Asilomar 2003), 0 to 1."""
-    least = 2 * MARGIN * 2 ** (len(EXPONENTS) - 1) + 1
+    least = WINDOW * 2 ** (len(EXPONENTS) - 1)  # the window fits into the smallest scale
     x: Samples
     y: Samples
     x, y = pictures(reference, decoded, least)
@@ -50,7 +50,7 @@ def _similarity(x: Samples, y: Samples) -> tuple[float, float]:
     At the borders, pictures are continued by reflection.
     """
     height, width, channels = x.shape
-    x, y = (np.pad(z, ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), mode="reflect") for z in (x, y))
+    x, y = _continued(x), _continued(y)
     whole = without_means = 0.0
     for top in range(0, height, STRIP):
         rows = slice(top, top + STRIP + 2 * MARGIN)
@@ -65,6 +65,11 @@ def _similarity(x: Samples, y: Samples) -> tuple[float, float]:
             without_means += float(contrast[inner].sum())
     fitting = (height - 2 * MARGIN) * (width - 2 * MARGIN) * channels
     return whole / (height * width * channels), without_means / fitting
+
+
+def _continued(x: Samples) -> Samples:
+    continued: Samples = np.pad(x, ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), mode="reflect")  # type: ignore
+    return continued
 
 
 def _blurred(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,7 +98,7 @@ SSIM = Metric(
     "",
     "higher",
     "Structural similarity (Wang et al., 2004), up to 1: Gaussian window of 11 pixels, sigma 1.5, K 0.01 and 0.03, "
-    "mean over red, green and blue, 8 bits, borders reflected, as torchmetrics computes it. Sides of 11 pixels at least.",
+    "mean over red, green and blue, 8 bits, borders reflected, as torchmetrics computes it.",
     ssim,
 )
 MS_SSIM = Metric(
@@ -102,7 +107,7 @@ MS_SSIM = Metric(
     "",
     "higher",
     "Structural similarity at five scales (Wang, Simoncelli and Bovik, 2003), 0 to 1: settings of ssim, each scale's "
-    "mean over red, green and blue, as torchmetrics computes it. Sides of 161 pixels at least.",
+    "mean over red, green and blue, as torchmetrics computes it. Sides of 176 pixels at least.",
     ms_ssim,
 )
 MS_SSIM_DB = Metric(
