@@ -83,12 +83,17 @@ class OperatingPoint(ABC):
         """Writes a signal to a file in `folder`, reads it back and decodes it. Raises NarrowsError where it cannot."""
 
 
+def nothing_needed() -> None:
+    """The check of a metric that needs no more than the library itself."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """A number that compares a decoded signal with its reference.
 
-    measure: (reference, decoded) to the number; both of one shape and rate, aligned. Raises NotMeasurable with the
-    reason where there is none, such as PESQ of silence. about: what it is, with its settings and source.
+    measure: (reference, decoded) to the number, which is finite; both of one shape and rate, aligned. Raises
+    NotMeasurable with the reason where there is none, such as PESQ of silence. about: what it is, with its settings and
+    source. check: raises InputError where a package or weights are missing; called before any work starts.
     """
 
     name: str
@@ -97,6 +102,25 @@ class Metric:
     better: Literal["higher", "lower"]
     about: str
     measure: Callable[[Signal, Signal], float]
+    check: Callable[[], None] = nothing_needed
+
+
+@dataclass(frozen=True)
+class SetMetric:
+    """A number that compares all decoded signals with all their references, such as a distance of distributions.
+
+    features: of one signal, (N, D). distance: (features of all references, features of all decoded signals), each
+    (N, D) of all signals together, to the number. Both raise NotMeasurable; the other fields are those of Metric.
+    """
+
+    name: str
+    medium: str
+    unit: str
+    better: Literal["higher", "lower"]
+    about: str
+    features: Callable[[Signal], NDArray[np.float64]]
+    distance: Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+    check: Callable[[], None] = nothing_needed
 
 
 class NotMeasurable(Exception):

@@ -1,0 +1,25 @@
+"""PSNR of pictures."""
+
+import numpy as np
+
+from narrows.evaluation.base import Metric, NotMeasurable, Signal
+from narrows.evaluation.metrics.pairs import pictures
+
+
+def psnr(reference: Signal, decoded: Signal) -> float:
+    """Peak signal-to-noise ratio in dB, of all samples of all channels together, peak 255."""
+    x, y = pictures(reference, decoded)
+    error = sum(float(np.square(a.astype(np.float64) - b).sum()) for a, b in zip(x, y, strict=True)) / x.size
+    if error == 0:
+        raise NotMeasurable("identical")
+    return 10 * float(np.log10(255**2 / error))
+
+
+PSNR = Metric(
+    "psnr",
+    "image",
+    "dB",
+    "higher",
+    "Peak signal-to-noise ratio of all samples of red, green and blue together, 8 bits. Not of identical pictures.",
+    psnr,
+)

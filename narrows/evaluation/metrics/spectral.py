@@ -1,0 +1,113 @@
+"""Distances between magnitudes of short-time spectra, which do not ask for phases."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from narrows.evaluation.base import Metric, NotMeasurable, Signal
+from narrows.evaluation.metrics.pairs import Channel, mean_of_channels
+from narrows.evaluation.spectra import Padding, hann, mel_bank, short_time
+
+MELS = {32: 5, 64: 10, 128: 20, 256: 40, 512: 80, 1024: 160, 2048: 320}  # bands by window, of descript-audio-codec
+MEL_FLOOR = 1e-5
+RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # size, hop, window: Yamamoto et al., table 1
+POWER_FLOOR = 1e-8  # of auraloss
+LEVEL_RATE, LEVEL_WINDOW, LEVEL_HOP, LEVEL_MELS = 16_000, 1024, 256, 80
+LEVEL_FLOOR = 1e-4  # magnitude of white noise 80 dB below full scale: what is quieter counts as equal
+
+Magnitudes = NDArray[np.float64]  # (frames, bins)
+
+
+def mel_distance(reference: Signal, decoded: Signal) -> float:
+    """Sum over seven resolutions of mean |log10 of mel magnitudes| differences (arXiv 2306.06546, section 3.5)."""
+    return mean_of_channels(reference, decoded, _mel_distance)
+
+
+def stft_distance(reference: Signal, decoded: Signal) -> float:
+    """Mean over three resolutions of spectral convergence and log magnitude (arXiv 1910.11480, eqs. 4 to 6)."""
+    return mean_of_channels(reference, decoded, _stft_distance)
+
+
+def mel_levels(reference: Signal, decoded: Signal) -> float:
+    """Mean difference in dB of 80 mel bands at 16 kHz."""
+    return mean_of_channels(reference, decoded, _mel_levels, LEVEL_RATE)
+
+
+def _mel_distance(x: Channel, y: Channel, rate: int) -> float:
+    _check_length(x, max(MELS))
+    total = 0.0
+    for window, mels in MELS.items():
+        bank, sums = mel_bank(rate, window, mels).T, np.zeros(2)
+        for a, b in _magnitudes(x, y, hann(window), window, window // 4):
+            difference = np.log10((a @ bank).clip(min=MEL_FLOOR)) - np.log10((b @ bank).clip(min=MEL_FLOOR))
+            sums += np.abs(difference).sum(), difference.size
+        total += sums[0] / sums[1]
+    return total
+
+
+def _stft_distance(x: Channel, y: Channel, rate: int) -> float:
+    _check_length(x, max(size for size, _, _ in RESOLUTIONS))
+    total = 0.0
+    for size, hop, window in RESOLUTIONS:
+        sums = np.zeros(4)
+        for a, b in _magnitudes(x, y, hann(window), size, hop):
+            a, b = a.clip(min=POWER_FLOOR**0.5), b.clip(min=POWER_FLOOR**0.5)
+            sums += np.square(a - b).sum(), np.square(a).sum(), np.abs(np.log(a / b)).sum(), a.size
+        total += (sums[0] / sums[1]) ** 0.5 + sums[2] / sums[3]
+    return total / len(RESOLUTIONS)
+
+
+def _mel_levels(x: Channel, y: Channel, rate: int) -> float:
+    bank = mel_bank(rate, LEVEL_WINDOW, LEVEL_MELS).T
+    bank = bank / bank.sum(0)  # each band is a mean of its bins
+    window = hann(LEVEL_WINDOW)
+    window = window / np.sqrt(window @ window)  # white noise of deviation s has magnitude s
+    sums = np.zeros(2)
+    for a, b in _magnitudes(x, y, window, LEVEL_WINDOW, LEVEL_HOP, "constant"):
+        difference = np.log10((a @ bank).clip(min=LEVEL_FLOOR)) - np.log10((b @ bank).clip(min=LEVEL_FLOOR))
+        sums += 20 * np.abs(difference).sum(), difference.size
+    return float(sums[0] / sums[1])
+
+
+def _magnitudes(
+    x: Channel, y: Channel, window: NDArray[np.float64], size: int, hop: int, padding: Padding = "reflect"
+) -> Iterator[tuple[Magnitudes, Magnitudes]]:
+    pairs = zip(*(short_time(signal, window, size, hop, padding) for signal in (x, y)), strict=True)
+    return ((np.abs(a), np.abs(b)) for a, b in pairs)
+
+
+def _check_length(x: Channel, window: int) -> None:
+    if len(x) <= window // 2:
+        raise NotMeasurable(f"shorter than {window // 2 + 1} samples")
+
+
+MEL_DISTANCE = Metric(
+    "mel-distance",
+    "audio",
+    "",
+    "lower",
+    "Multi-resolution mel distance of descript-audio-codec (arXiv 2306.06546): mean |difference| of log10 of mel "
+    "magnitudes (floor 1e-5), summed over Hann windows of 32, 64, ... 2048 samples (hop a quarter) with 5, 10, ... 320 "
+    "bands. At the sound's own rate: compare at one rate only.",
+    mel_distance,
+)
+STFT_DISTANCE = Metric(
+    "stft-distance",
+    "audio",
+    "",
+    "lower",
+    "Multi-resolution STFT distance (Yamamoto et al., arXiv 1910.11480, as in auraloss): spectral convergence plus "
+    "mean |difference| of the natural logarithm of magnitudes, mean over FFTs of 1024, 2048, 512 (Hann windows of 600, "
+    "1200, 240; hops of 120, 240, 50; floor 1e-4). At the sound's own rate: compare at one rate only.",
+    stft_distance,
+)
+MEL_LEVELS = Metric(
+    "mel-levels",
+    "audio",
+    "dB",
+    "lower",
+    "Mean |difference| of the levels of 80 mel bands at 16 kHz (other rates resampled; Hann window of 1024, hop of "
+    "256), with a floor 80 dB below full scale.",
+    mel_levels,
+)

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+import soxr
+
+from narrows.evaluation.base import NotMeasurable, Sound
+from narrows.evaluation.metrics import METRICS
+
+pesq = pytest.importorskip("pesq", reason="the extra `speech` is not installed").pesq
+MEASURE = METRICS["pesq-wb"].measure
+
+
+def test_agrees_with_the_package(voice, worse):
+    x = voice(3)
+    y = worse(x)
+    expected = pesq(16_000, x.samples[0], y.samples[0], "wb")
+    assert MEASURE(x, y) == pytest.approx(expected, abs=1e-6)
+    pair = [Sound(np.concatenate([s.samples, y.samples]), 16_000) for s in (x, y)]
+    assert MEASURE(*pair) == pytest.approx((expected + pesq(16_000, *[y.samples[0]] * 2, "wb")) / 2, abs=1e-6)
+
+
+def test_other_rates_are_resampled(voice, worse):
+    x = voice(3, 44_100)
+    y = worse(x)
+    expected = pesq(16_000, *(soxr.resample(s.samples[0], 44_100, 16_000, "VHQ") for s in (x, y)), "wb")
+    assert MEASURE(x, y) == pytest.approx(expected, abs=1e-6)
+
+
+def test_long_sounds_are_measured_in_pieces(voice, worse):
+    x = voice(20.5)  # of which 50 utterances and more crash the reference code
+    y = worse(x)
+    half = 164_000
+    pieces = [(x.samples[0, part], y.samples[0, part]) for part in (slice(half), slice(half, None))]
+    assert MEASURE(x, y) == pytest.approx(np.mean([pesq(16_000, *pair, "wb") for pair in pieces]), abs=1e-6)
+
+
+def test_what_the_package_cannot_measure_has_no_number(voice):
+    x = voice()
+    with pytest.raises(NotMeasurable, match="PESQ: cannot convert float NaN"):
+        MEASURE(x, Sound(0 * x.samples, x.rate))
+    short = voice(0.2)
+    with pytest.raises(NotMeasurable, match="PESQ: Buffer needs to be at least 1/4 of a second long"):
+        MEASURE(short, short)

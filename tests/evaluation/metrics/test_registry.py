@@ -1,0 +1,77 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from narrows.errors import InputError
+from narrows.evaluation.base import Metric, NotMeasurable, Picture, Sound
+from narrows.evaluation.metrics import DEFAULTS, METRICS, metric, metrics_of
+
+EXTRAS = {"visqol-audio", "lpips"}  # need packages or weights that not everyone has
+PLAIN = [one for one in METRICS.values() if isinstance(one, Metric) and one.name not in EXTRAS]
+
+
+def test_metrics_are_found_by_name():
+    assert metric("ms-ssim") is METRICS["ms-ssim"]
+    with pytest.raises(InputError, match="no metric 'pesq_wb'; did you mean 'pesq-wb'"):
+        metric("pesq_wb")
+    with pytest.raises(InputError, match="there are pesq-wb, stoi"):
+        metric("xyz")
+
+
+def test_every_metric_has_one_medium_and_says_what_it_is():
+    assert {*metrics_of("audio"), *metrics_of("image")} == set(METRICS.values())
+    assert all(METRICS[name] in metrics_of(medium) for medium, names in DEFAULTS.items() for name in names)
+    for name, one in METRICS.items():
+        assert one.about.endswith(".")
+        assert pickle.loads(pickle.dumps(one)).name == name
+
+
+@pytest.mark.parametrize("one", PLAIN, ids=lambda one: one.name)
+def test_the_better_signal_scores_better_and_the_number_is_plain(one, voice, photo, worse):
+    _checked(one)
+    reference = voice() if one.medium == "audio" else photo()
+    good, bad = (one.measure(reference, worse(reference, amount)) for amount in (0.002, 0.1))
+    assert good > bad if one.better == "higher" else good < bad
+    assert type(good) is float
+    json.dumps(good, allow_nan=False)
+
+
+@pytest.mark.parametrize("one", PLAIN, ids=lambda one: one.name)
+@pytest.mark.parametrize("length", [1, 2, 40])
+def test_tiny_signals_give_a_finite_number_or_a_reason(one, length, worse):
+    _checked(one)
+    rng = np.random.default_rng(0)
+    sound = Sound(0.1 * rng.standard_normal((1, length), np.float32), 16_000)
+    picture = Picture(rng.integers(0, 256, (length, length, 3), np.uint8))
+    reference = sound if one.medium == "audio" else picture
+    assert _number_or_reason(one, reference, worse(reference))
+
+
+@pytest.mark.parametrize("one", [one for one in PLAIN if one.medium == "audio"], ids=lambda one: one.name)
+def test_sounds_without_a_number_say_why(one, voice):
+    _checked(one)
+    x = voice()
+    silence, broken = Sound(0 * x.samples, x.rate), Sound(x.samples * np.nan, x.rate)
+    with pytest.raises(NotMeasurable, match=r"^silence$"):
+        one.measure(silence, x)
+    with pytest.raises(NotMeasurable, match="samples are not finite"):
+        one.measure(x, broken)
+    with pytest.raises(NotMeasurable, match="no samples"):
+        one.measure(*[Sound(x.samples[:, :0], x.rate)] * 2)
+    assert _number_or_reason(one, x, silence)
+
+
+def _number_or_reason(one, reference, decoded):
+    try:
+        return np.isfinite(one.measure(reference, decoded))
+    except NotMeasurable as reason:
+        return str(reason)
+
+
+def _checked(one):
+    try:
+        one.check()
+    except InputError as error:
+        pytest.skip(str(error))

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+import torchaudio
+
+from narrows.evaluation.base import NotMeasurable, Sound
+from narrows.evaluation.metrics import METRICS
+
+
+@pytest.fixture(scope="module")
+def pair(voice, worse):
+    x = voice(0.5, channels=2)
+    return x, worse(x)
+
+
+def direct(sound, size, hop, window):
+    """Magnitudes (C, frames, bins) of a sound by a matrix of the Fourier transform."""
+    hann = np.zeros(size)
+    start = (size - window) // 2
+    hann[start : start + window] = np.sin(np.pi * np.arange(window) / window) ** 2
+    padded = np.pad(sound.samples.astype(np.float64), ((0, 0), (size // 2, size // 2)), mode="reflect")
+    frames = np.stack([padded[:, i : i + size] * hann for i in range(0, padded.shape[1] - size + 1, hop)], 1)
+    transform = np.exp(-2j * np.pi * np.outer(np.arange(size), np.arange(size // 2 + 1)) / size)
+    return np.abs(frames @ transform)
+
+
+def test_stft_distance_is_that_of_its_definition(pair):
+    expected = 0.0
+    for size, hop, window in ((512, 50, 240), (1024, 120, 600), (2048, 240, 1200)):
+        x, y = (direct(sound, size, hop, window).clip(min=1e-4) for sound in pair)
+        convergence = np.linalg.norm(x - y, axis=(1, 2)) / np.linalg.norm(x, axis=(1, 2))
+        expected += (convergence + np.abs(np.log(x) - np.log(y)).mean((1, 2))).mean() / 3
+    assert METRICS["stft-distance"].measure(*pair) == pytest.approx(expected, abs=1e-6)
+
+
+def test_stft_distance_agrees_with_auraloss(pair):
+    auraloss = pytest.importorskip("auraloss")
+    x, y = (torch.from_numpy(sound.samples[:1].astype(np.float64))[None] for sound in pair)
+    expected = float(auraloss.freq.MultiResolutionSTFTLoss()(y, x))
+    first = [Sound(sound.samples[:1], sound.rate) for sound in pair]
+    assert METRICS["stft-distance"].measure(*first) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filterbank")  # the narrowest bands lie between the bins
+def test_mel_distance_is_that_of_its_definition(pair):
+    expected = 0.0
+    for scale in range(7):
+        window, mels = 32 << scale, 5 << scale
+        bank = torchaudio.functional.melscale_fbanks(
+            window // 2 + 1, 0.0, 8000.0, mels, 16_000, norm="slaney", mel_scale="slaney"
+        ).double()
+        x, y = (torch.from_numpy(direct(sound, window, window // 4, window)) @ bank for sound in pair)
+        expected += float((x.clamp(1e-5).log10() - y.clamp(1e-5).log10()).abs().mean())
+    assert METRICS["mel-distance"].measure(*pair) == pytest.approx(expected, abs=1e-5)  # float32 in the other bank
+
+
+def test_mel_levels_are_a_ratio_in_decibels(voice):
+    x = voice(1)
+    assert METRICS["mel-levels"].measure(x, x) == 0
+    louder = Sound(x.samples * np.float32(10**0.05), x.rate)
+    assert METRICS["mel-levels"].measure(x, louder) == pytest.approx(1, abs=1e-3)
+    faint = [Sound(x.samples * np.float32(scale), x.rate) for scale in (1e-6, 1e-7)]  # both below the floor
+    assert METRICS["mel-levels"].measure(*faint) == 0
+
+
+@pytest.mark.parametrize("name", ["mel-distance", "stft-distance"])
+def test_too_short_sounds_have_no_number(name, voice):
+    x = voice(1024 / 16_000)
+    with pytest.raises(NotMeasurable, match="shorter than 1025 samples"):
+        METRICS[name].measure(x, x)
+    x = voice(1025 / 16_000)
+    assert METRICS[name].measure(x, x) == 0
+
+
+def test_long_sounds_are_measured_block_by_block_alike(voice, worse, monkeypatch):
+    x = voice(1)
+    names = ("mel-distance", "stft-distance", "mel-levels")
+    whole = [METRICS[name].measure(x, worse(x)) for name in names]
+    monkeypatch.setattr("narrows.evaluation.spectra.BLOCK", 1 << 12)
+    assert [METRICS[name].measure(x, worse(x)) for name in names] == pytest.approx(whole)

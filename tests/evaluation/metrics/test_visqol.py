@@ -1,0 +1,23 @@
+import pytest
+
+from narrows.evaluation.base import NotMeasurable
+from narrows.evaluation.metrics import METRICS
+
+visqol = pytest.importorskip("visqol", reason="the extra `visqol` is not installed")
+MEASURE = METRICS["visqol-audio"].measure
+
+
+def test_agrees_with_the_package(voice, worse):
+    x = voice(1, 48_000)
+    y = worse(x, 0.003)
+    judge = visqol.VisqolApi()
+    judge.create(mode="audio")
+    expected = judge.measure_from_arrays(x.samples[0], y.samples[0], 48_000).moslqo
+    assert MEASURE(x, y) == pytest.approx(expected, abs=1e-6)
+    assert 1 < expected < 4.73
+
+
+def test_too_short_sounds_have_no_number(voice):
+    x = voice(0.5)
+    with pytest.raises(NotMeasurable, match="too short"):
+        MEASURE(x, x)
