@@ -53,7 +53,7 @@ def _kbps(low: float, high: float, usual: float) -> Scale:
 
 
 def _modes(only: tuple[float, ...]) -> Scale:
-    return Scale("kbit/s", only[0], only[-1], only[-1], only=only)
+    return Scale("kbit/s", only[0], only[-1], only[-1], whole=False, only=only)
 
 
 CODERS = {

@@ -70,7 +70,7 @@ class OperatingPoint(ABC):
     """A codec at one setting, such as `opus@12`: 12 kbit/s.
 
     family: the codec, whose points make a curve. setting: what stands behind the @, None where there is no choice.
-    Points can be pickled; what is large is loaded where it is used. All of them work in one thread of their own.
+    Points can be pickled; what is large is loaded where it is used.
     """
 
     medium: ClassVar[str]

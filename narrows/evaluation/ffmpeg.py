@@ -105,7 +105,7 @@ def engine(encoder: str) -> Engine:
 
     if pyav_has(encoder):
         return PYAV
-    if encoder in _program_encoders():
+    if encoder in program_encoders():
         return PROGRAM
     raise Unavailable(f"neither PyAV {av.__version__} nor a program ffmpeg has the encoder {encoder}")
 
@@ -119,6 +119,15 @@ def pyav_has(encoder: str) -> bool:
     except ValueError:  # no encoder of that name
         return False
     return True
+
+
+@cache
+def program_encoders() -> frozenset[str]:
+    """The encoders of the program; none where there is no program."""
+    if shutil.which("ffmpeg") is None:
+        return frozenset()
+    lines = _run("-encoders").decode("utf-8", "replace").splitlines()
+    return frozenset(words[1] for words in map(str.split, lines) if len(words) > 1)
 
 
 def pyav_versions() -> str:
@@ -135,15 +144,6 @@ def payload(path: Path) -> int:
 
     with av.open(str(path)) as file:
         return sum(packet.size for packet in file.demux())
-
-
-@cache
-def _program_encoders() -> frozenset[str]:
-    """What the program has; nothing where there is no program."""
-    if shutil.which("ffmpeg") is None:
-        return frozenset()
-    lines = _run("-encoders").decode("utf-8", "replace").splitlines()
-    return frozenset(words[1] for words in map(str.split, lines) if len(words) > 1)
 
 
 def _run(*arguments: str, fed: bytes = b"") -> bytes:

@@ -43,7 +43,7 @@ def model_points(model: str, settings: Sequence[float] | Literal["all"] = ()) ->
             raise InputError(f"{model} given with a setting; it has no choice of them, type {model}")
         return [kind(model)]
     for setting in () if settings == "all" else settings:
-        check(setting)
+        check(int(setting) if float(setting).is_integer() else setting)
     return [kind(model, float(setting)) for setting in (offered if settings == "all" else settings or (usual,))]
 
 

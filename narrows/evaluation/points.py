@@ -45,8 +45,9 @@ def points(texts: Sequence[str]) -> list[OperatingPoint]:
 
 def _points(text: str) -> list[OperatingPoint]:
     name, at, behind = text.rpartition("@")
+    settings: tuple[float, ...] | Literal["all"] = ()
     if not at or os.path.isdir(text):  # a folder may have an @ in its name
-        name, settings = text, _settings(text, "")
+        name = text
     else:
         settings = _settings(text, behind)
     if name in PEERS:
@@ -66,6 +67,6 @@ def _settings(text: str, behind: str) -> tuple[float, ...] | Literal["all"]:
     if behind == "all":
         return "all"
     try:
-        return tuple(float(part) for part in behind.split(",")) if behind else ()
+        return tuple(float(part) for part in behind.split(","))
     except ValueError:
         raise InputError(f"{text} given; behind the @ numbers are wanted, such as 4 or 4,7, or the word all") from None

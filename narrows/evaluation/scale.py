@@ -7,9 +7,9 @@ from narrows.errors import InputError
 
 @dataclass(frozen=True)
 class Scale:
-    """Numbers from low to high, whole ones where `whole`; or just those of `only`.
+    """Numbers from low to high, whole ones where `whole`; just those of `only` where there are some.
 
-    unit: of what, such as "kbit/s", or "quality". usual: one to name as an example.
+    unit: what they count, such as "kbit/s" or "quality". usual: one to name as an example.
     """
 
     unit: str
@@ -20,16 +20,15 @@ class Scale:
     only: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        """Such as "6 to 510 kbit/s"."""
-        if self.only:
-            return f"{', '.join(f'{each:g}' for each in self.only)} {self.unit}"
-        return f"{'whole numbers ' if self.whole else ''}{self.low:g} to {self.high:g} {self.unit}"
+        """Such as "6 to 510 (kbit/s)"."""
+        numbers = ", ".join(f"{each:g}" for each in self.only) or f"{self.low:g} to {self.high:g}"
+        return f"{'whole numbers ' if self.whole else ''}{numbers} ({self.unit})"
 
     def check(self, family: str, setting: float | None) -> None:
         """Raises InputError unless `setting` is one."""
         hint = f"{family}@{self.usual:g}"
         if setting is None:
-            raise InputError(f"{family} given without a setting; type {hint}, of {self}")
+            raise InputError(f"{family} given without a setting; type {hint}, it takes {self}")
         taken = setting in self.only if self.only else self.low <= setting <= self.high
-        if not taken or (self.whole and not self.only and not setting.is_integer()):
+        if not taken or (self.whole and not float(setting).is_integer()):
             raise InputError(f"{family}@{setting:g} given; {family} takes {self}, such as {hint}")

@@ -106,10 +106,10 @@ def _peak_mib() -> float:
 
     Linux counts in ru_maxrss what a parent held when it started the process, but not in VmHWM.
     """
-    status = Path("/proc/self/status")
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * PEAK_UNIT
-    if status.exists():
-        own = next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    status, usage = Path("/proc/self/status"), resource.getrusage(resource.RUSAGE_SELF)
+    lines = status.read_text().splitlines() if status.exists() else []
+    told = (int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    own = next(told, usage.ru_maxrss * PEAK_UNIT)
     return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * PEAK_UNIT) / MIB
 
 
