@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from narrows.errors import InputError, MediaError
 from narrows.evaluation import ffmpeg, image_peers
@@ -97,6 +98,14 @@ def test_colours_are_kept(tmp_path):
     for family in ("x264", "x265", "vp9", "jpeg-444", "avif-444"):
         decoded = here(family, BEST[family]).code(picture, tmp_path).signal.pixels.astype(int)
         assert np.abs(decoded - picture.pixels)[:, 8::16].max() <= 3
+
+
+def test_jpeg_2000_decorrelates_colours(picture, tmp_path):
+    """Pillow does not unless told: then a grey picture takes three times the bytes."""
+    grey = picture.pixels[..., :1]
+    size = here("jpeg2000", 35).code(Picture(np.repeat(grey, 3, 2)), tmp_path).file_bytes
+    Image.fromarray(grey[..., 0]).save(tmp_path / "grey.jp2", quality_mode="dB", quality_layers=[35], irreversible=True)
+    assert size < 1.3 * (tmp_path / "grey.jp2").stat().st_size
 
 
 @pytest.mark.parametrize(("family", "setting"), [("jpeg", 0), ("jpeg", 101), ("x265", 52), ("webp", 2.5)])

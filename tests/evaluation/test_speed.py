@@ -71,12 +71,12 @@ def test_memory_is_its_own(picture):
     """And not what the process that measures has in use, which a system may count."""
     held = np.ones(2**29, np.uint8)
     speed = measure_speed(ImagePeer("jpeg", 50), [picture], 1)
-    assert 10 < speed.peak_mib < held.nbytes / 2**20
+    assert 10 < speed.peak_mib < held.nbytes / 2**21  # nor torch, which only models need
     assert (speed.parameters, speed.flops) == (None, None)
 
 
-def test_medians_of_what_is_timed(faults, picture):
-    speed = measure_speed(faults.Slow("jpeg", 50), [picture, picture], 2)
+def test_encoding_and_decoding_are_timed_apart_after_a_first_time(faults, picture):
+    speed = measure_speed(faults.Slow("jpeg", 50), [picture], 1)
     assert 0.05 < speed.encode <= 0.02 / 0.04  # megapixel/s
     assert 0.05 < speed.decode <= 0.02 / 0.08
 
