@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -26,6 +27,13 @@ class Sound:
     def amount(self) -> float:
         """Seconds."""
         return self.samples.shape[1] / self.rate
+
+    def at(self, rate: int) -> "Sound":
+        """The same at another rate in Hz, resampled by soxr (VHQ)."""
+        if rate == self.rate:
+            return self
+        resampled = soxr.resample(self.samples.T, self.rate, rate, quality="VHQ")
+        return Sound(np.ascontiguousarray(resampled.T, np.float32), rate)
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class Coded:
 
     signal: decoded, of the reference's kind, rate and number of channels; of its length or size but for what a codec
     adds. file_bytes: all bytes on disk. payload_bytes: those that hold the signal, without container and header, where
-    they can be told apart. codes (K, ...): of tokenizers with codebooks.
+    they can be told apart. codes (K, n): of tokenizers with codebooks.
     """
 
     signal: Signal
@@ -62,6 +70,7 @@ class OperatingPoint(ABC):
     """A codec at one setting, such as `opus@12`: 12 kbit/s.
 
     family: the codec, whose points make a curve. setting: what stands behind the @, None where there is no choice.
+    Points can be pickled; what is large is loaded where it is used.
     """
 
     medium: ClassVar[str]
@@ -79,8 +88,42 @@ class OperatingPoint(ABC):
         """All that its results depend on but the item: fingerprints of weights, options, versions of libraries."""
 
     @abstractmethod
+    def check(self) -> None:
+        """Raises Unavailable where it cannot be run here: what it needs is not installed."""
+
+    @abstractmethod
+    def encode(self, signal: Signal, folder: Path) -> Path:
+        """Writes a signal to a file in `folder`. Raises NarrowsError where it cannot."""
+
+    @abstractmethod
+    def decode(self, path: Path) -> Signal:
+        """What a file that `encode` wrote holds; sound at the rate that its decoder gives, with its delay."""
+
+    @property
+    def parameters(self) -> int | None:
+        """Of a network."""
+        return None
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """V of each of the K codebooks; none where there are no codebooks."""
+        return ()
+
+    def codes(self, path: Path) -> NDArray[np.int64] | None:
+        """Codes (K, n) in a file that `encode` wrote; None where there are no codebooks."""
+        return None
+
+    def payload(self, path: Path) -> int | None:
+        """Bytes of a file that hold the signal, without container and header, where they can be told apart."""
+        return None
+
     def code(self, signal: Signal, folder: Path) -> Coded:
         """Writes a signal to a file in `folder`, reads it back and decodes it. Raises NarrowsError where it cannot."""
+        path = self.encode(signal, folder)
+        decoded = self.decode(path)
+        if isinstance(signal, Sound) and isinstance(decoded, Sound):
+            decoded = decoded.at(signal.rate)
+        return Coded(decoded, path.stat().st_size, self.payload(path), self.codes(path))
 
 
 def nothing_needed() -> None:
@@ -125,3 +168,7 @@ class SetMetric:
 
 class NotMeasurable(Exception):
     """A metric has no number for an item: the reason, in a few words."""
+
+
+class Unavailable(Exception):
+    """An operating point cannot be run here: the reason, in a few words. It is left out, and the report says so."""

@@ -1,0 +1,106 @@
+import sys
+
+import numpy as np
+import pytest
+
+from narrows.errors import InputError, NarrowsError
+from narrows.evaluation.image_peers import ImagePeer
+from narrows.evaluation.ours import NarrowsAudio
+from narrows.evaluation.speed import measure_speed
+from narrows.media import audio, image
+
+FAULTS = """
+import os, signal, time
+from narrows.evaluation.base import Picture
+from narrows.evaluation.image_peers import ImagePeer
+
+class Killed(ImagePeer):
+    def encode(self, item, folder):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Gone(ImagePeer):
+    def decode(self, path):
+        os._exit(3)
+
+class Faulty(ImagePeer):
+    def decode(self, path):
+        raise ValueError("first line\\nsecond")
+
+class Slow(ImagePeer):
+    calls = 0
+    def encode(self, item, folder):
+        time.sleep(0.04)
+        return super().encode(item, folder)
+    def decode(self, path):
+        Slow.calls += 1
+        time.sleep(1 if Slow.calls == 1 else 0.08)  # the first is not timed
+        return super().decode(path)
+"""
+
+
+@pytest.fixture
+def picture(tmp_path):
+    image.write(tmp_path / "grey.png", np.full((100, 200, 1), 99, np.uint8))
+    return tmp_path / "grey.png"
+
+
+@pytest.fixture
+def faults(tmp_path, monkeypatch):
+    """Points that go wrong, in a module that a new process can import as well."""
+    (tmp_path / "faults.py").write_text(FAULTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "faults", raising=False)
+    import faults
+
+    return faults
+
+
+def test_a_model(tiny_checkpoint, tmp_path):
+    place = tiny_checkpoint("timed")
+    audio.write(tmp_path / "noise.wav", 0.1 * np.random.default_rng(0).standard_normal((1, 16_000)), 16_000)
+    point = NarrowsAudio(str(place), 2.0)
+    speed = measure_speed(point, [tmp_path / "noise.wav"], 2)
+    assert speed.encode > 1
+    assert speed.decode > 1
+    assert 200 < speed.peak_mib < 2000  # torch among it
+    assert speed.parameters == point.parameters
+    assert speed.flops > 50 * 2 * speed.parameters / 2  # 50 frames a second, weights in use once each
+
+
+def test_memory_is_its_own(picture):
+    """And not what the process that measures has in use, which a system may count."""
+    held = np.ones(2**29, np.uint8)
+    speed = measure_speed(ImagePeer("jpeg", 50), [picture], 1)
+    assert 10 < speed.peak_mib < held.nbytes / 2**21  # nor torch, which only models need
+    assert (speed.parameters, speed.flops) == (None, None)
+
+
+def test_encoding_and_decoding_are_timed_apart_after_a_first_time(faults, picture):
+    speed = measure_speed(faults.Slow("jpeg", 50), [picture], 1)
+    assert 0.05 < speed.encode <= 0.02 / 0.04  # megapixel/s
+    assert 0.05 < speed.decode <= 0.02 / 0.08
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("Killed", r"speed of jpeg@50 cannot be measured: .* SIGKILL, perhaps since memory ran out$"),
+        ("Gone", "its process ended with exit code 3$"),
+        ("Faulty", "measured: first line second$"),
+    ],
+)
+def test_a_process_that_fails_is_no_hang(faults, picture, kind, told):
+    with pytest.raises(NarrowsError, match=told):
+        measure_speed(getattr(faults, kind)("jpeg", 50), [picture], 1)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(NarrowsError, match="measured: there is no file"):
+        measure_speed(ImagePeer("jpeg", 50), [tmp_path / "gone.png"], 1)
+
+
+def test_nothing_to_measure(picture):
+    with pytest.raises(InputError, match="0 files and 3 rounds"):
+        measure_speed(ImagePeer("jpeg", 50), [])
+    with pytest.raises(InputError, match="1 files and 0 rounds"):
+        measure_speed(ImagePeer("jpeg", 50), [picture], 0)
