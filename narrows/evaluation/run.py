@@ -1,0 +1,201 @@
+"""A whole evaluation: every item at every operating point, in processes, each once however often it is begun.
+
+points × items ─▶ trials, kept in a folder ─▶ results, and what a report shows beside them
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+import numpy as np
+
+from narrows.errors import InputError, MediaError, NarrowsError
+from narrows.evaluation.bands import Bands
+from narrows.evaluation.base import Metric, NotMeasurable, OperatingPoint, SetMetric, Unavailable
+from narrows.evaluation.flipped import Flipped
+from narrows.evaluation.media import MEDIA, Item
+from narrows.evaluation.metrics import metric
+from narrows.evaluation.metrics.codebooks import CodebookUse, codebook_use
+from narrows.evaluation.records import parsed, record
+from narrows.evaluation.report.inputs import Sample
+from narrows.evaluation.results import Measure, Point, Results, Row, Speed
+from narrows.evaluation.speed import measure_speed
+from narrows.evaluation.trials import Kept, Trial, attempt, key_of
+from narrows.media.atomic import write_bytes
+from narrows.media.files import shown
+
+SPEED_ITEMS = 3
+Progress = Callable[[int, int], None]  # trials that are done, and all of them
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for. samples: how many of the items are kept as they were decoded. flips: shares of the bits of
+    codes that are flipped, each a point more for every codec with codebooks. speed: measure it too."""
+
+    points: Sequence[OperatingPoint]
+    items: Sequence[Item]
+    metrics: Sequence[str]
+    samples: int = 0
+    flips: Sequence[float] = ()
+    speed: bool = True
+    setup: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run found: the results, and what a report shows beside them, by the names of points."""
+
+    results: Results
+    flipped: Mapping[str, Results]  # by the name of the point without flips
+    samples: Sequence[Sample]
+    bands: Mapping[str, Bands]
+    codebooks: Mapping[str, Sequence[CodebookUse]]
+
+
+def run(plan: Plan, folder: Path, jobs: int, progress: Progress = lambda done, total: None) -> Measured:
+    """Do what is not done yet of a plan, and put together all of it.
+
+    folder: where trials are kept; another run finds them there by the bytes of the item and what the point depends on.
+    jobs: processes, of one thread each. Points that cannot be run here and items that cannot be read are left out, and
+    the results say why. Raises InputError for metrics of another medium or without what they need and for plans without
+    points or items that can be had, NarrowsError where a process was killed, MediaError where nothing can be written.
+    """
+    medium = MEDIA[plan.points[0].medium]
+    metrics = [_checked(name, medium.name) for name in plan.metrics]
+    points, left_out = _available(plan.points)
+    damaged = [Flipped(point, share) for point in points for share in plan.flips if point.codebook_sizes]
+    if plan.flips and not damaged:
+        raise InputError("flips of bits were asked for, and no point has codebooks; leave --flips out")
+    kept = Kept(folder / "trials")
+    sampled = {item.name for item in plan.items[: plan.samples]}
+    work = [
+        (item, point, item.name in sampled and not isinstance(point, Flipped))
+        for item in plan.items
+        for point in (*points, *damaged)
+    ]
+    unread = _carried_out(work, plan.metrics, kept, jobs, progress)
+    items = [item for item in plan.items if item.name not in unread]
+    if not items:
+        raise InputError(f"no item can be read; the first: {next(iter(unread.values()))}")
+    found = {point.name: [_there(kept, item, point) for item in items] for point in (*points, *damaged)}
+    speeds = {point.name: _speed(point, items, folder) for point in points} if plan.speed else {}
+    measures = [Measure.of(one) for one in metrics]
+
+    def results(some: Iterable[OperatingPoint]) -> Results:
+        told = [Point(p.name, p.family, p.setting, dict(p.key), speeds.get(p.name)) for p in some]
+        rows = [trial.row for point in told for trial in found[point.name]]
+        sets = {
+            point.name: {one.name: _of_set(one, found[point.name]) for one in metrics if isinstance(one, SetMetric)}
+            for point in told
+        }
+        return Results(medium.name, told, rows, measures, left_out, dict(plan.setup), unread, sets)
+
+    return Measured(
+        results(points),
+        {
+            point.name: results(each for each in damaged if each.inner == point)
+            for point in points
+            if point.codebook_sizes and plan.flips
+        },
+        [_sample(item, points, kept) for item in items if item.name in sampled],
+        {point.name: total for point in points if (total := _bands(found[point.name])) is not None},
+        {point.name: use for point in points if (use := _use(point, found[point.name]))},
+    )
+
+
+def _checked(name: str, medium: str) -> Metric | SetMetric:
+    one = metric(name)
+    if one.medium != medium:
+        raise InputError(f"the metric {name} is of {one.medium}, the points are of {medium}; leave it out")
+    one.check()
+    return one
+
+
+def _available(asked: Sequence[OperatingPoint]) -> tuple[list[OperatingPoint], dict[str, str]]:
+    points, left_out = list[OperatingPoint](), dict[str, str]()
+    for point in asked:
+        try:
+            point.check()
+            points.append(point)
+        except Unavailable as reason:
+            left_out[point.name] = str(reason)
+    if not points:
+        name, reason = next(iter(left_out.items()))
+        raise InputError(f"no operating point can be run here; {name}: {reason}")
+    return points, left_out
+
+
+Work = tuple[Item, OperatingPoint, bool]
+
+
+def _carried_out(
+    work: Sequence[Work], metrics: Sequence[str], kept: Kept, jobs: int, progress: Progress
+) -> dict[str, str]:
+    """Do the trials that are not kept yet; the items that cannot be read, with reasons."""
+    todo = [each for each in work if not _complete(kept.find(*each[:2]), metrics, each[2])]
+    progress(len(work) - len(todo), len(work))
+    unread = dict[str, str]()
+    if not todo:
+        return unread
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(todo)), context, _prepare, (os.getpid(),)) as pool:
+        waiting = {pool.submit(_do, *each, metrics, kept) for each in todo}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    name, reason = future.result()
+                    unread |= {name: reason} if reason else {}
+                progress(len(work) - len(waiting), len(work))
+        except BrokenProcessPool as error:
+            raise NarrowsError(
+                "a process was killed, perhaps since memory ran out; what is done is kept: run the same command "
+                "again, with fewer --jobs"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return unread
+
+
+def _prepare(parent: int) -> None:
+    """One thread a process; Ctrl-C is for the parent, which lets what was begun come to its end."""
+    import torch
+
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _do(item: Item, point: OperatingPoint, keep: bool, metrics: Sequence[str], kept: Kept) -> tuple[str, str]:
+    """The name of the item, and why it cannot be read, if so."""
+    earlier = kept.find(item, point)
+    if not _complete(earlier, metrics, keep):
+        try:
+            kept.keep(item, point, attempt(item, point, metrics, keep, earlier))
+        except MediaError as error:
+            if not shown(item.path) in str(error):
+                raise
+            return item.name, str(error)
+    return item.name, ""
+
+
+def _complete(trial: Trial | None, metrics: Sequence[str], keep: bool) -> bool:
+    if trial is None:
+        return False
+    if any(trial.asked.get(name) != metric(name).about for name in metrics):
+        return False
+    return not keep or not trial.row.coded or "decoded" in trial.arrays
+
+
+def _there(kept: Kept, item: Item, point: OperatingPoint) -> Trial:
+    trial = kept.find(item, point)
+    if trial is None:
+        raise NarrowsError(f"what was measured of {item.name} at {point.name} is gone; run the same command again")
+    return trial
