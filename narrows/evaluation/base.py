@@ -1,6 +1,6 @@
 """What is measured: items of one medium, operating points that code them, metrics that compare.
 
-    item ─▶ operating point ─▶ bytes on disk, decoded signal ─▶ metrics ─▶ one row of the results
+item ─▶ operating point ─▶ bytes on disk, decoded signal ─▶ metrics ─▶ one row of the results
 """
 
 from abc import ABC, abstractmethod
