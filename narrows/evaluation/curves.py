@@ -55,7 +55,7 @@ class Curve:
         rates, qualities = self.rates.mean(0), self.qualities.mean(0)
         as_cheap, as_good = rates[:, None] <= rates, qualities[:, None] >= qualities
         other = (rates[:, None] < rates) | (qualities[:, None] > qualities)
-        return ~(as_cheap & as_good & other).any(0)
+        return np.invert((as_cheap & as_good & other).any(0))
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def pareto(rate: ArrayLike, quality: ArrayLike, speed: ArrayLike) -> NDArray[np.
         raise InputError("rates, qualities and speeds must be finite; leave out the points without")
     as_good = (goods[:, None] >= goods).all(2)
     better = (goods[:, None] > goods).any(2)
-    return ~(as_good & better).any(0)
+    return np.invert((as_good & better).any(0))
 
 
 class _Stack(NamedTuple):
@@ -183,11 +183,11 @@ def _interval(change: float, anchor: Curve, test: Curve, method: Method, along_r
     items = max(anchor.items, test.items)
     if items == 1:
         return None
-    stacks = []
-    for curve in (anchor, test):
-        weights = _weights(curve.items)
-        stacks.append(_stack(weights @ curve.rates, weights @ curve.qualities, along_rate))
-    changes = _change(*stacks, method, along_rate)
+    a, b = (
+        _stack(_weights(curve.items) @ curve.rates, _weights(curve.items) @ curve.qualities, along_rate)
+        for curve in (anchor, test)
+    )
+    changes = _change(a, b, method, along_rate)
     known = changes[~np.isnan(changes)]
     if len(known) < 0.95 * len(changes):
         return None
