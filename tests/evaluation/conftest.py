@@ -12,7 +12,7 @@ def quick_disk(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def results():
     """results(gain) -> two codecs with four points each over six recordings; the first codec better by a gain in dB."""
 

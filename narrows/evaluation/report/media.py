@@ -1,6 +1,6 @@
 """Media inside a page, as data: URIs, within a budget of bytes.
 
-samples ─▶ at the first fidelity at which all fit; at the last one, as many items as fit
+samples ─▶ at the first fidelity at which all fit; at the last one, the first items as far as they fit
 """
 
 import base64
@@ -22,7 +22,6 @@ from narrows.evaluation.report.inputs import Sample
 BUDGET = 7_000_000  # bytes of data: URIs; leaves a million of the page's eight for all else
 REFERENCE = "reference"
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)  # Hz
-OPUS_BITS = 64_000  # bit/s and channel
 MOST_CHANNELS = 2
 
 Encoder = Callable[[Any], tuple[str, bytes]]  # of a signal: media type, bytes
@@ -49,25 +48,33 @@ class Embedded:
 def embed(samples: Sequence[Sample], budget: int = BUDGET) -> Embedded:
     """The samples as data: URIs of at most `budget` bytes together.
 
-    Sound is FLAC of 16 bits where all of it fits, else Opus at 64 kbit/s a channel. Pictures are lossless WebP: whole
-    where all fit, else crops of their middle of 512, 384 or 256 pixels a side. Raises InputError for sounds and
-    pictures in one report, and for a decoded signal of another kind than its reference.
+    Sound is FLAC of 16 bits where all of it fits, else Opus at 64 or 40 kbit/s a channel. Pictures are lossless WebP:
+    whole where all fit, else crops of their middle of 512, 384 or 256 pixels a side. Raises InputError for sounds and
+    pictures in one report.
     """
     kinds = {type(signal) for sample in samples for signal in (sample.reference, *sample.decoded.values())}
     if len(kinds) > 1:
         raise InputError("samples of sound and of pictures were given; give a report those of one medium")
     fidelities = SOUND if kinds == {Sound} else PICTURES
-    items: list[Item] = []
-    form = ""
+    embedded = Embedded((), "", ())
     for form, encoder in fidelities:
-        items = [_item(sample, encoder) for sample in samples]
-        if sum(map(_size, items)) <= budget:
-            return Embedded(items, form, ())
-    fitting: list[Item] = []
-    for item in items:
-        if sum(map(_size, fitting)) + _size(item) <= budget:
-            fitting.append(item)
-    return Embedded(fitting, form, [item.name for item in items if item not in fitting])
+        items = _fitting(samples, encoder, budget)
+        embedded = Embedded(items, form, [sample.item for sample in samples[len(items) :]])
+        if not embedded.left_out:
+            break
+    return embedded
+
+
+def _fitting(samples: Sequence[Sample], encoder: Encoder, budget: int) -> list[Item]:
+    """The first samples, up to the one that would exceed the budget."""
+    items: list[Item] = []
+    for sample in samples:
+        item = _item(sample, encoder)
+        budget -= sum(len(uri) for _, uri in item.versions)
+        if budget < 0:
+            break
+        items.append(item)
+    return items
 
 
 def _item(sample: Sample, encoder: Encoder) -> Item:
@@ -90,10 +97,6 @@ def _uri(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _size(item: Item) -> int:
-    return sum(len(uri) for _, uri in item.versions)
-
-
 def flac(sound: Sound) -> tuple[str, bytes]:
     """16 bits."""
     sink = io.BytesIO()
@@ -101,23 +104,30 @@ def flac(sound: Sound) -> tuple[str, bytes]:
     return "audio/flac", sink.getvalue()
 
 
-def opus(sound: Sound) -> tuple[str, bytes]:
-    """In WebM, which browsers have played for longer than Ogg; at the next rate that Opus takes, 48 kHz at most."""
-    samples = sound.samples[:MOST_CHANNELS]
-    rate = next((rate for rate in OPUS_RATES if rate >= sound.rate), OPUS_RATES[-1])
-    if rate != sound.rate:
-        samples = soxr.resample(samples.T, sound.rate, rate).T
-    layout = "mono" if len(samples) == 1 else "stereo"
-    sink = io.BytesIO()
-    with av.open(sink, "w", format="webm", options={"fflags": "+bitexact"}) as file:
-        stream = file.add_stream("libopus", rate=rate, layout=layout, options={"compression_level": "5"})
-        stream.bit_rate = OPUS_BITS * len(samples)
-        packed = _integers(samples).T.reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(packed), format="s16", layout=layout)
-        frame.sample_rate = rate
-        for packet in (*stream.encode(frame), *stream.encode(None)):
-            file.mux(packet)
-    return "audio/webm", sink.getvalue()
+def opus(bits: int) -> Encoder:
+    """In WebM, which browsers have played for longer than Ogg, at `bits` a second and channel.
+
+    The sample rate is the next one that Opus takes, 48 kHz at most.
+    """
+
+    def encoded(sound: Sound) -> tuple[str, bytes]:
+        samples = sound.samples[:MOST_CHANNELS]
+        rate = next((rate for rate in OPUS_RATES if rate >= sound.rate), OPUS_RATES[-1])
+        if rate != sound.rate:
+            samples = soxr.resample(samples.T, sound.rate, rate).T
+        layout = "mono" if len(samples) == 1 else "stereo"
+        sink = io.BytesIO()
+        with av.open(sink, "w", format="webm", options={"fflags": "+bitexact"}) as file:
+            stream = file.add_stream("libopus", rate=rate, layout=layout, options={"compression_level": "5"})
+            stream.bit_rate = bits * len(samples)
+            packed = _integers(samples).T.reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(packed), format="s16", layout=layout)
+            frame.sample_rate = rate
+            for packet in (*stream.encode(frame), *stream.encode(None)):
+                file.mux(packet)
+        return "audio/webm", sink.getvalue()
+
+    return encoded
 
 
 def _integers(samples: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.int16]]:
@@ -139,9 +149,11 @@ def cropped(side: int | None) -> Encoder:
     return encoded
 
 
+_TWICE = "so that the page stays small: a second codec after the one that is judged"
 SOUND: Sequence[tuple[str, Encoder]] = (
     ("FLAC, 16 bits: what you hear is exactly what was decoded", flac),
-    ("Opus at 64 kbit/s a channel, so that the page stays small: a second codec after the one that is judged", opus),
+    (f"Opus at 64 kbit/s a channel, {_TWICE}", opus(64_000)),
+    (f"Opus at 40 kbit/s a channel, {_TWICE}", opus(40_000)),
 )
 PICTURES: Sequence[tuple[str, Encoder]] = (
     ("whole, as lossless WebP", cropped(None)),

@@ -114,9 +114,9 @@ def _figures(plots: Sequence[Plot], with_legends: bool = False) -> Html:
 def _bd_rates(results: Results) -> list[Html]:
     about = h(
         "p",
-        "How much more of the rate a codec (line) takes than an anchor (column) for the same value of the metric; less ",
-        "where negative. Below it the 95 % interval over items, the same items for both. Overlap is the share of the ",
-        "two curves' qualities that both reach; it is told below 75 %.",
+        "How much more of the rate a codec (line) takes than an anchor (column) for the same value of the metric, ",
+        "less where negative. Below it the 95 % interval over items, the same items for both. Overlap is the share of ",
+        "the two curves' qualities that both reach; it is told below 75 %.",
     )
     blocks = [
         h("details", h("summary", f"by {measure.name}"), tables.bd_rates(results, measure), open=index == 0)
@@ -146,10 +146,12 @@ def _left_out(results: Results) -> list[Html]:
 
 
 def _keys(results: Results) -> dict[str, str]:
-    return {
-        point.name: ", ".join(f"{name} {value}" for name, value in sorted(point.key.items()))
-        for point in results.points
-    }
+    """What the results depend on, of the points that have it in common."""
+    names: dict[str, list[str]] = {}
+    for point in results.points:
+        told = ", ".join(f"{name} {value}" for name, value in sorted(point.key.items()))
+        names.setdefault(told, []).append(point.name)
+    return {", ".join(same): told for told, same in names.items()}
 
 
 def _pairs(pairs: Mapping[str, str], class_: str | None = None) -> Html:

@@ -35,7 +35,7 @@ for (const plot of document.querySelectorAll(".plot")) {
     if (nearest) point(nearest); else unmark();
   });
   plot.addEventListener("pointerdown", (event) => plot.dispatchEvent(new PointerEvent("pointermove", event)));
-  plot.addEventListener("pointerleave", unmark);
+  plot.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") unmark(); });
   plot.addEventListener("blur", unmark);
   plot.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];

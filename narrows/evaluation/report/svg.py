@@ -8,7 +8,7 @@ from narrows.evaluation.report.markup import Html, h, join
 from narrows.evaluation.report.plots import Mark, Plot, Series
 
 WIDTH, HEIGHT = 400, 300
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 40
+LEFT, RIGHT, TOP, BOTTOM = 36, 10, 10, 42
 COLOURS = 8  # that the style sheet has
 SHAPES = (  # around 0, about 5 to each side
     "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z",
@@ -61,7 +61,7 @@ def log_axis(values: Sequence[float], start: float, end: float) -> Axis:
     if high - low < 0.3:
         low, high = low - 0.15, high + 0.15
     decades = range(floor(low), ceil(high) + 1)
-    steps = (1,) if high - low > 3 else (1, 2, 5) if high - low > 0.7 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+    steps = (1,) if high - low > 2.5 else (1, 2, 5) if high - low > 0.7 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
     ticks = [step * 10.0**decade for decade in decades for step in steps if low <= log10(step) + decade <= high]
     return Axis(ticks, lambda value: start + (log10(value) - low) / (high - low) * (end - start))
 
@@ -82,7 +82,7 @@ def axis(values: Sequence[float], start: float, end: float) -> Axis:
 
 
 def _grid(plot: Plot, x: Axis, y: Axis) -> Html:
-    floor_y, middle = HEIGHT - BOTTOM, (TOP + HEIGHT - BOTTOM) / 2
+    floor_y = HEIGHT - BOTTOM
     parts = []
     for tick in y.ticks:
         at = y.place(tick)
@@ -95,15 +95,16 @@ def _grid(plot: Plot, x: Axis, y: Axis) -> Html:
     parts.append(h("path", d=f"M{LEFT},{floor_y}H{WIDTH - RIGHT}", class_="axis"))
     centre = (LEFT + WIDTH - RIGHT) / 2
     parts.append(h("text", plot.x_label, x=centre, y=HEIGHT - 6, text_anchor="middle", class_="name"))
-    turned = f"translate(11,{middle:.0f})rotate(-90)"
-    parts.append(h("text", plot.y_label, transform=turned, text_anchor="middle", class_="name"))
     return join(*parts)
 
 
 def tick_label(value: float) -> str:
-    """Short: 0.05, 20, 2k."""
+    """Short: 1e−5, 0.05, 20, 2k."""
     if abs(value) >= 1000:
-        return f"{value / 1000:g}k"
+        return f"{value / 1000:g}k".replace("-", "−")
+    if 0 < abs(value) < 1e-3:
+        digits, _, power = f"{value:e}".partition("e")
+        return f"{float(digits):.4g}e{int(power)}".replace("-", "−")
     return f"{round(value, 10):.4g}".replace("-", "−")
 
 

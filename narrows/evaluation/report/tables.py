@@ -43,16 +43,16 @@ def _costs(results: Results, summaries: Sequence[Summary]) -> list[Column]:
     unit = "× real time" if sound else "megapixel/s"
     known = {told.point.name: asdict(told.point.speed) for told in summaries if told.point.speed}
 
-    def cells(what: str, shown: Callable[[float], str] = number) -> list[Html]:
-        return [_plain(known.get(told.point.name, {}).get(what), shown) for told in summaries]
+    def cells(what: str) -> list[Html]:
+        return [_plain(known.get(told.point.name, {}).get(what), large) for told in summaries]
 
     return [
         ("payload", results.rate_unit, [_plain(told.payload, number) for told in summaries]),
         ("encode", unit, cells("encode")),
         ("decode", unit, cells("decode")),
         ("peak", "MiB", cells("peak_mib")),
-        ("parameters", "", cells("parameters", large)),
-        ("FLOPs", "a second" if sound else "a pixel", cells("flops", large)),
+        ("parameters", "", cells("parameters")),
+        ("FLOPs", "a second" if sound else "a pixel", cells("flops")),
     ]
 
 
