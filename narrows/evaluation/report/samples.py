@@ -55,7 +55,7 @@ def _slider(item: Item, results: Results) -> Html:
     label = "Share of the left picture, percent"
     slider = h("input", type="range", min=0, max=100, value=50, aria_label=label)
     sides = h("div", _choice("left", names, facts, 0), _choice("right", names, facts, last), class_="sides")
-    return h("div", stage, slider, sides, class_="compare")
+    return h("div", h("div", stage, slider, class_="view"), sides, class_="compare")
 
 
 def _choice(side: str, names: list[str], facts: list[str], chosen: int) -> Html:

@@ -9,7 +9,7 @@ from narrows.evaluation.report.page import page
 from narrows.evaluation.report.plots import by_band, by_flips, rate_quality
 from narrows.evaluation.report.png import picture
 from narrows.evaluation.results import Results
-from narrows.media.atomic import write_bytes
+from narrows.media.atomic import write_bytes, written_beside
 
 
 def write_report(
@@ -31,12 +31,12 @@ def write_report(
     Raises MediaError where a file cannot be written, or exists without `overwrite`, and InputError for samples of two
     media.
     """
-    summaries = results.summary()
-    curves = rate_quality(results, summaries)
-    more = ([by_flips(robustness)] if robustness else []) + ([by_band(bands)] if bands else [])
-    text = page(results, summaries, curves, more, embed(samples), codebooks or {})
     (folder / "plots").mkdir(parents=True, exist_ok=True)
-    for plot in (*curves, *more):
-        write_bytes(folder / "plots" / f"{plot.name}.png", picture(plot), overwrite=overwrite)
-        write_bytes(folder / "plots" / f"{plot.name}.csv", plot.as_csv(), overwrite=overwrite)
-    write_bytes(folder / "index.html", text.encode(), overwrite=overwrite)
+    with written_beside(folder / "index.html", overwrite=overwrite) as file:
+        summaries = results.summary()
+        curves = rate_quality(results, summaries)
+        more = ([by_flips(robustness)] if robustness else []) + ([by_band(bands)] if bands else [])
+        for plot in (*curves, *more):
+            write_bytes(folder / "plots" / f"{plot.name}.png", picture(plot), overwrite=overwrite)
+            write_bytes(folder / "plots" / f"{plot.name}.csv", plot.as_csv(), overwrite=overwrite)
+        file.write(page(results, summaries, curves, more, embed(samples), codebooks or {}).encode())

@@ -28,7 +28,8 @@ def opened(browser):
 
     def made(folder, width=1280):
         nonlocal context
-        context = browser.new_context(viewport={"width": width, "height": 800}, has_touch=width < 500)
+        size = {"width": width, "height": 800}
+        context = browser.new_context(viewport=size, has_touch=width < 500, reduced_motion="reduce")
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
