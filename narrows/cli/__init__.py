@@ -7,6 +7,7 @@ import typer
 
 from narrows.cli.decode import decode
 from narrows.cli.encode import encode
+from narrows.cli.evaluate import evaluate
 from narrows.cli.files import complain
 from narrows.cli.info import info
 from narrows.cli.models import models
@@ -25,6 +26,7 @@ app.command()(encode)
 app.command()(decode)
 app.command()(info)
 app.command()(models)
+app.command()(evaluate)
 _passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 app.command(context_settings=_passed_on)(train)  # a recipe's own settings, its --help among them
 

@@ -3,12 +3,14 @@
 points × items ─▶ trials, kept in a folder ─▶ results, and what a report shows beside them
 """
 
+import json
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import reduce
 from operator import add
@@ -18,14 +20,15 @@ import numpy as np
 
 from narrows.errors import InputError, MediaError, NarrowsError
 from narrows.evaluation.bands import Bands
-from narrows.evaluation.base import Metric, NotMeasurable, OperatingPoint, SetMetric, Unavailable
+from narrows.evaluation.base import Json, Metric, NotMeasurable, OperatingPoint, SetMetric, Unavailable
 from narrows.evaluation.flipped import Flipped
 from narrows.evaluation.media import MEDIA, Item
 from narrows.evaluation.metrics import metric
 from narrows.evaluation.metrics.codebooks import CodebookUse, codebook_use
+from narrows.evaluation.ours import NarrowsAudio, NarrowsImage
 from narrows.evaluation.records import parsed, record
 from narrows.evaluation.report.inputs import Sample
-from narrows.evaluation.results import Measure, Point, Results, Row, Speed
+from narrows.evaluation.results import Measure, Point, Results, Speed
 from narrows.evaluation.speed import measure_speed
 from narrows.evaluation.trials import Kept, Trial, attempt, key_of
 from narrows.media.atomic import write_bytes
@@ -71,7 +74,8 @@ def run(plan: Plan, folder: Path, jobs: int, progress: Progress = lambda done, t
     medium = MEDIA[plan.points[0].medium]
     metrics = [_checked(name, medium.name) for name in plan.metrics]
     points, left_out = _available(plan.points)
-    damaged = [Flipped(point, share) for point in points for share in plan.flips if point.codebook_sizes]
+    with_codes = [p for p in points if isinstance(p, NarrowsAudio | NarrowsImage) and p.codebook_sizes]
+    damaged = [Flipped(point, share) for point in with_codes for share in plan.flips]
     if plan.flips and not damaged:
         raise InputError("flips of bits were asked for, and no point has codebooks; leave --flips out")
     kept = Kept(folder / "trials")
@@ -92,19 +96,12 @@ def run(plan: Plan, folder: Path, jobs: int, progress: Progress = lambda done, t
     def results(some: Iterable[OperatingPoint]) -> Results:
         told = [Point(p.name, p.family, p.setting, dict(p.key), speeds.get(p.name)) for p in some]
         rows = [trial.row for point in told for trial in found[point.name]]
-        sets = {
-            point.name: {one.name: _of_set(one, found[point.name]) for one in metrics if isinstance(one, SetMetric)}
-            for point in told
-        }
+        sets = {point.name: _of_sets(metrics, found[point.name]) for point in told}
         return Results(medium.name, told, rows, measures, left_out, dict(plan.setup), unread, sets)
 
     return Measured(
         results(points),
-        {
-            point.name: results(each for each in damaged if each.inner == point)
-            for point in points
-            if point.codebook_sizes and plan.flips
-        },
+        {point.name: results(each for each in damaged if each.inner == point) for point in with_codes if plan.flips},
         [_sample(item, points, kept) for item in items if item.name in sampled],
         {point.name: total for point in points if (total := _bands(found[point.name])) is not None},
         {point.name: use for point in points if (use := _use(point, found[point.name]))},
@@ -125,8 +122,8 @@ def _available(asked: Sequence[OperatingPoint]) -> tuple[list[OperatingPoint], d
         try:
             point.check()
             points.append(point)
-        except Unavailable as reason:
-            left_out[point.name] = str(reason)
+        except Unavailable as error:
+            left_out[point.name] = str(error)
     if not points:
         name, reason = next(iter(left_out.items()))
         raise InputError(f"no operating point can be run here; {name}: {reason}")
@@ -180,7 +177,7 @@ def _do(item: Item, point: OperatingPoint, keep: bool, metrics: Sequence[str], k
         try:
             kept.keep(item, point, attempt(item, point, metrics, keep, earlier))
         except MediaError as error:
-            if not shown(item.path) in str(error):
+            if shown(item.path) not in str(error):
                 raise
             return item.name, str(error)
     return item.name, ""
@@ -199,3 +196,49 @@ def _there(kept: Kept, item: Item, point: OperatingPoint) -> Trial:
     if trial is None:
         raise NarrowsError(f"what was measured of {item.name} at {point.name} is gone; run the same command again")
     return trial
+
+
+def _of_sets(metrics: Iterable[Metric | SetMetric], trials: Sequence[Trial]) -> dict[str, float]:
+    """The numbers of all items together that there are, by the names of metrics."""
+    found = dict[str, float]()
+    for one in metrics:
+        pairs = [pair for trial in trials if (pair := trial.features(one.name)) is not None]
+        if isinstance(one, SetMetric) and pairs:
+            references, decoded = (np.concatenate([pair[side] for pair in pairs]).astype(np.float64) for side in (0, 1))
+            with suppress(NotMeasurable):
+                found[one.name] = one.distance(references, decoded)
+    return found
+
+
+def _bands(trials: Sequence[Trial]) -> Bands | None:
+    known = [trial.bands for trial in trials if trial.bands is not None]
+    return reduce(add, known) if known else None
+
+
+def _use(point: OperatingPoint, trials: Sequence[Trial]) -> list[CodebookUse]:
+    codes = [codes.astype(np.int64) for trial in trials if (codes := trial.codes) is not None]
+    return codebook_use(codes, point.codebook_sizes) if codes else []
+
+
+def _sample(item: Item, points: Sequence[OperatingPoint], kept: Kept) -> Sample:
+    reference = MEDIA[points[0].medium].read(item.path)
+    decoded = {point.name: _there(kept, item, point).decoded(reference) for point in points}
+    return Sample(item.name, reference, {name: signal for name, signal in decoded.items() if signal is not None})
+
+
+def _speed(point: OperatingPoint, items: Sequence[Item], folder: Path) -> Speed | None:
+    """Measured once for a point and the first items, with nothing else running; None where it cannot be."""
+    chosen = items[:SPEED_ITEMS]
+    facts: dict[str, Json] = {"speed": 1, "items": [item.digest for item in chosen], "point": dict(point.key)}
+    path = folder / "speed" / f"{key_of(facts)}.json"
+    try:
+        return record(Speed, parsed(path.read_bytes()))
+    except (OSError, InputError):
+        pass
+    try:
+        speed = measure_speed(point, [item.path for item in chosen])
+    except NarrowsError:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, json.dumps(asdict(speed)).encode(), overwrite=True)
+    return speed

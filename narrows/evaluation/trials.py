@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,11 +120,12 @@ class Kept:
         path = self._path(item, point)
         try:
             facts = parsed(path.read_bytes())
-            assert isinstance(facts, dict)
-            holds = facts.pop("arrays")
+            if not isinstance(facts, dict):
+                return None
+            holds = facts.get("arrays", ())
             trial = record(Trial, facts | {"arrays": {}})
             arrays = _unpacked(path.with_suffix(".npz").read_bytes()) if holds else {}
-        except (OSError, InputError, AssertionError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        except (OSError, InputError, ValueError, EOFError, zipfile.BadZipFile):
             return None
         row = Row(**(asdict(trial.row) | {"item": item.name, "point": point.name}))
         return Trial(row, trial.asked, trial.bands, arrays) if set(holds) == set(arrays) else None
@@ -134,7 +136,7 @@ class Kept:
         path.parent.mkdir(parents=True, exist_ok=True)
         if trial.arrays:
             packed = io.BytesIO()
-            np.savez_compressed(packed, **{name.replace("/", "|"): array for name, array in trial.arrays.items()})
+            np.savez_compressed(packed, **_named(trial.arrays))
             write_bytes(path.with_suffix(".npz"), packed.getvalue(), overwrite=True)
         facts = {name: value for name, value in asdict(trial).items() if name != "arrays"}
         text = json.dumps(facts | {"arrays": sorted(trial.arrays)}, sort_keys=True, ensure_ascii=False)
@@ -148,6 +150,10 @@ class Kept:
 def key_of(facts: Json) -> str:
     """32 hexadecimal digits that tell these facts from others."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _named(arrays: Arrays) -> dict[str, Any]:
+    return {name.replace("/", "|"): array for name, array in arrays.items()}
 
 
 def _unpacked(data: bytes) -> dict[str, NDArray[np.generic]]:

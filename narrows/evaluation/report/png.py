@@ -1,0 +1,52 @@
+"""A plot as PNG, for documents; drawn by matplotlib."""
+
+import io
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from narrows.evaluation.report.plots import Plot
+from narrows.evaluation.report.svg import log_axis, tick_label
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#b5548c", "#b87a00", "#3a9bd9", "#882255", "#5f6670")
+MARKERS = "os^DvPp"
+
+
+def picture(plot: Plot) -> bytes:
+    """1024 x 704 pixels on white."""
+    figure = Figure(figsize=(6.4, 4.4), dpi=160, layout="constrained")
+    axes = figure.add_subplot()
+    for series in plot.series:
+        colour = PALETTE[series.slot % len(PALETTE)]
+        for mark in series.marks:
+            if mark.low is not None and mark.high is not None:
+                axes.vlines(mark.x, mark.low, mark.high, colour, lw=1)
+        axes.plot(
+            [mark.x for mark in series.marks],
+            [mark.y for mark in series.marks],
+            color=colour,
+            marker=MARKERS[series.slot % len(MARKERS)],
+            ls="--" if series.slot >= len(PALETTE) else "-",
+            ms=5,
+            lw=1.5,
+            label=_plain(series.name),
+        )
+    axes.set_xscale("log")
+    ticks = log_axis([mark.x for series in plot.series for mark in series.marks], 0, 1).ticks
+    axes.set_xticks(ticks)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_label(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(which="minor", bottom=False)
+    axes.set(xlabel=_plain(plot.x_label), ylabel=_plain(plot.y_label))
+    axes.set_title(_plain(plot.title), loc="left", fontsize=11)
+    axes.grid(axis="y", color="#dddddd", lw=0.7)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
+    sink = io.BytesIO()
+    figure.savefig(sink, format="png", metadata={"Software": None})
+    return sink.getvalue()
+
+
+def _plain(text: str) -> str:
+    """A dollar sign would start a formula, a leading underscore would hide a name from the legend."""
+    return text.replace("$", r"\$").lstrip("_")

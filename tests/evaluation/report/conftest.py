@@ -1,0 +1,95 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from narrows.evaluation.bands import Bands
+from narrows.evaluation.base import Picture, Sound
+from narrows.evaluation.metrics.codebooks import CodebookUse
+from narrows.evaluation.report import Sample, write_report
+from narrows.evaluation.results import Measure, Point, Results, Row
+
+EVIL = '<script>alert("x")</script>&.wav'
+
+
+@pytest.fixture(scope="session")
+def evil():
+    """The name of an item that is markup."""
+    return EVIL
+
+
+@pytest.fixture(scope="session")
+def sounds():
+    """sounds(seconds) -> three samples: a tone and two noisier versions of it, at 16 kHz."""
+
+    def made(seconds=2.0):
+        samples = []
+        for index, name in enumerate((EVIL, "1.wav", "2.wav")):
+            time = np.arange(round(16_000 * seconds)) / 16_000
+            tone = np.float32(0.3 * np.sin(2 * np.pi * 220 * (index + 1) * time))[None]
+            noise = np.random.default_rng(index).standard_normal(tone.shape).astype(np.float32)
+            decoded = {f"ours@{k}": Sound(tone + noise / (10 * k), 16_000) for k in (6, 12)}
+            samples.append(Sample(name, Sound(tone, 16_000), decoded))
+        return samples
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """pictures(side) -> two samples of noise on a ramp, that no codec makes small; decoded, grey comes out."""
+
+    def made(side=64):
+        samples = []
+        for index in range(2):
+            noise = np.random.default_rng(index).integers(0, 100, (side, side + 20, 3))
+            pixels = np.uint8(noise + np.linspace(0, 150, side + 20)[:, None])
+            grey = np.broadcast_to(pixels.mean(2, keepdims=True), pixels.shape).astype(np.uint8)
+            decoded = {"jpeg@10": Picture(grey), "jpeg@50": Picture(pixels)}
+            samples.append(Sample(f"{index}.png", Picture(pixels), decoded))
+        return samples
+
+    return made
+
+
+def bands(name):
+    return Bands(
+        "Hz", (0.0, 100.0, 1000.0, 8000.0), (1.0, 1.0, 0.0), (0.1, 0.2, 0.0), (1.0, 4.0, len(name)), (1.0,) * 3
+    )
+
+
+def flipped():
+    points = [Point(f"ours@6+flips@{share:g}", "ours@6+flips", share, {}) for share in (1e-4, 1e-3)]
+    rows = [Row(f"{i}.wav", p.name, 8.0, 100, metrics={"sdr": 1e-3 / p.setting + i}) for p in points for i in range(3)]
+    return Results("audio", points, rows, [Measure("sdr", "dB", "higher", "Signal to distortion.")])
+
+
+@pytest.fixture(scope="session")
+def sound_report(results, sounds, tmp_path_factory):
+    """A folder with a report that shows all that there is."""
+    folder, there = tmp_path_factory.mktemp("sound"), results()
+    there = replace(there, rows=[replace(row, item=EVIL) if row.item == "0.wav" else row for row in there.rows])
+    write_report(
+        there,
+        folder,
+        sounds(),
+        bands={name: bands(name) for name in ("ours@6", "opus@6")},
+        flipped={"ours@6": flipped()},
+        codebooks={"ours@6": [CodebookUse(16, 1000, 0.75, 3.2, 9.2)]},
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def picture_report(pictures, tmp_path_factory):
+    """A folder with a report of pictures, of one codec."""
+    points = [Point(f"jpeg@{quality}", "jpeg", quality, {}) for quality in (10, 50)]
+    rows = [
+        Row(f"{item}.png", point.name, 5376, 100 * (item + 1) * round(point.setting), metrics={"psnr": point.setting})
+        for point in points
+        for item in range(2)
+    ]
+    results = Results("image", points, rows, [Measure("psnr", "dB", "higher", "Peak signal to noise ratio.")])
+    folder = tmp_path_factory.mktemp("pictures")
+    write_report(results, folder, pictures())
+    return folder

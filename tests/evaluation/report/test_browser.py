@@ -1,0 +1,166 @@
+"""The page in a real browser: what it shows, that it works without a mouse, and that it asks nothing of the network."""
+
+from pathlib import Path
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")
+ARGUMENTS = (
+    "--no-sandbox --headless --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --autoplay-policy=no-user-gesture-required"
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """opened(folder, width) -> its page; at the end of the test no error was told and nothing else was asked for."""
+    context, complaints = None, []
+
+    def made(folder, width=1280):
+        nonlocal context
+        size = {"width": width, "height": 800}
+        context = browser.new_context(viewport=size, has_touch=width < 500, reduced_motion="reduce")
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        address = (folder / "index.html").as_uri()
+        page.on("request", lambda asked: asked.url.startswith((address, "data:")) or complaints.append(asked.url))
+        page.goto(address)
+        return page
+
+    yield made
+    context.close()
+    assert complaints == []
+
+
+def time_of(page, index):
+    return page.evaluate(f"document.querySelectorAll('audio')[{index}].currentTime")
+
+
+def paused(page):
+    return page.evaluate("[...document.querySelectorAll('audio')].slice(0, 3).map((player) => player.paused)")
+
+
+def plays(page, index):
+    """Waits until a player has moved on; the page's policy forbids waiting inside it."""
+    before, tries = time_of(page, index), 200
+    while time_of(page, index) <= before + 0.05:
+        page.wait_for_timeout(25)
+        tries -= 1
+        assert tries, f"player {index} does not play"
+
+
+def test_keys_play_and_switch_at_the_same_position(opened, sound_report):
+    page = opened(sound_report)
+    page.keyboard.press(" ")
+    plays(page, 0)
+    before = time_of(page, 0)
+    page.keyboard.press("2")
+    plays(page, 2)
+    assert paused(page) == [True, True, False]
+    assert time_of(page, 2) > before
+    assert page.locator(".versions button[aria-pressed=true]").first.inner_text() == "2"
+    page.keyboard.press(" ")
+    assert paused(page) == [True] * 3
+    there = time_of(page, 2)
+    page.keyboard.press("0")
+    page.keyboard.press("7")  # no such version
+    assert paused(page) == [True] * 3
+    assert time_of(page, 0) == pytest.approx(there, abs=0.01)
+
+
+def test_one_player_sounds_at_a_time(opened, sound_report):
+    page = opened(sound_report)
+    page.evaluate("document.querySelectorAll('audio')[0].play()")
+    plays(page, 0)
+    page.evaluate("document.querySelectorAll('audio')[4].play()")
+    plays(page, 4)
+    assert paused(page) == [True] * 3
+    page.keyboard.press("0")  # now of the second item
+    plays(page, 3)
+
+
+def test_a_click_switches_as_a_key_does(opened, sound_report):
+    page = opened(sound_report)
+    page.evaluate("document.querySelectorAll('audio')[0].currentTime = 0.5")
+    page.locator(".versions button").nth(1).click()
+    assert time_of(page, 1) == pytest.approx(0.5, abs=0.01)
+
+
+def test_tables_sort(opened, sound_report):
+    page = opened(sound_report)
+    rates = "[...document.querySelectorAll('.sorts tbody tr')].map((row) => Number(row.cells[1].dataset.value))"
+    head = page.locator(".sorts thead th").nth(1)
+    head.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    rising = page.evaluate(rates)
+    assert rising == sorted(rising)
+    assert head.get_attribute("aria-sort") == "ascending"
+    page.keyboard.press("Enter")
+    assert page.evaluate(rates) == rising[::-1]
+    speeds = page.locator(".sorts thead th", has_text="encode")
+    speeds.get_by_role("button").click()
+    names = page.locator(".sorts tbody th").all_inner_texts()
+    assert [name.split("@")[0] for name in names] == ["ours"] * 4 + ["opus"] * 4  # without a speed: last
+    assert head.get_attribute("aria-sort") == "none"
+
+
+def test_plots_tell_of_their_points(opened, sound_report):
+    page = opened(sound_report)
+    page.locator(".plot").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#tip").inner_text().startswith("opus@6: ")
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("#tip").inner_text().startswith("ours@16: ")
+    box = page.locator(".plot .mark").nth(1).bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2)
+    assert page.locator("#tip").inner_text().startswith("opus@8: ")
+    page.mouse.move(1, 1)
+    assert page.locator("#tip").is_hidden()
+
+
+def test_the_legend_hides_a_codec_in_all_plots_that_share_it(opened, sound_report):
+    page = opened(sound_report)
+    page.locator("#curves ~ .legend").get_by_role("button", name="opus").click()
+    shown = page.locator("#curves ~ .plots .series:visible").evaluate_all("all => all.map((one) => one.dataset.series)")
+    assert shown == ["ours", "ours"]
+    assert page.locator("#more ~ .plots .series[data-series]:visible").count() == 5
+
+
+def test_the_slider_moves(opened, picture_report):
+    page = opened(picture_report)
+    left = page.locator(".stage img").first
+    slider = page.get_by_role("slider").first
+    assert "50%" in left.evaluate("image => image.style.clipPath")
+    slider.focus()
+    page.keyboard.press("End")
+    assert left.evaluate("image => image.style.clipPath") == "inset(0px 0% 0px 0px)"
+    box = page.locator(".stage").first.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 4, box["y"] + 20)
+    assert float(slider.input_value()) == pytest.approx(25, abs=2)
+    page.locator("select.left").first.select_option("jpeg@10")
+    assert page.locator(".stage").first.locator("img:not(.off)").evaluate_all("all => all.map((one) => one.alt)") == [
+        "0.png, jpeg@10",
+        "0.png, jpeg@50",
+    ]
+    assert "psnr 10.00 dB" in page.locator(".sides .facts").first.inner_text()
+
+
+@pytest.mark.parametrize("report", ["sound_report", "picture_report"])
+def test_it_fits_a_phone(opened, request, report):
+    page = opened(request.getfixturevalue(report), width=360)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.locator(".plot .mark").last.tap()
+    assert page.locator("#tip").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360

@@ -1,0 +1,150 @@
+import base64
+import hashlib
+import os
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from narrows.errors import MediaError
+from narrows.evaluation.report import write_report
+
+VOID = {"img", "input", "link", "meta"}
+
+
+class Page(HTMLParser):
+    """Elements by tag, and the text; refuses elements that are not closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.text, self.open = [], "", []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text += data + "\n"
+
+    def all(self, tag, **wanted):
+        return [had for name, had in self.elements if name == tag and wanted.items() <= had.items()]
+
+
+@pytest.fixture
+def text(sound_report):
+    return (sound_report / "index.html").read_text()
+
+
+@pytest.fixture
+def page(text):
+    return Page(text)
+
+
+def test_all_sections_are_there_and_linked(page):
+    anchors = [had["id"] for had in page.all("h2")]
+    wanted = ["curves", "bd-rate", "points", "media", "more", "codebooks", "metrics", "left-out", "setup"]
+    assert anchors == wanted
+    assert [had["href"] for had in page.all("a") if had["href"].startswith("#")] == [f"#{name}" for name in wanted]
+    for told in ("six recordings", "2026-01-02", "Mean difference of 80 mel bands.", "FFmpeg without libmp3lame"):
+        assert told in page.text
+    assert "mel: no sound" in page.text
+    assert "75%" in page.text
+
+
+def test_empty_sections_are_not(picture_report):
+    page = Page((picture_report / "index.html").read_text())
+    assert [had["id"] for had in page.all("h2")] == ["curves", "points", "media", "metrics", "setup"]
+
+
+def test_every_plot_has_its_files(page, sound_report):
+    names = {"rate-1-sdr", "rate-2-mel", "bit-flips-1-sdr", "level-distance", "noise-to-signal"}
+    assert {had["href"] for had in page.all("a") if had["href"].startswith("plots/")} == {
+        f"plots/{name}.{kind}" for name in names for kind in ("png", "csv")
+    }
+    assert set(os.listdir(sound_report / "plots")) == {f"{name}.{kind}" for name in names for kind in ("png", "csv")}
+    assert len(page.all("svg", **{"class": "plot"})) == 5
+
+
+def test_operating_points(page, results):
+    values = [had["data-value"] for had in page.all("td") if "data-value" in had]
+    told = results().summary()[0]
+    wanted = [told.rate.mean, told.metrics["sdr"].mean, told.metrics["mel"].mean]
+    assert list(map(float, values[:3])) == pytest.approx(wanted)
+    assert "1 failed" in page.text
+    assert "6 items" in page.text
+    assert len(page.all("span", **{"class": "member", "title": "Pareto member"})) == 8
+
+
+def test_bd_rates_of_each_against_each(page):
+    assert len(page.all("td", **{"class": "better"})) == 2
+    assert len(page.all("td", **{"class": "worse"})) == 2
+
+
+def test_names_are_texts(page, text, evil):
+    assert evil in page.text
+    assert evil not in text
+    assert len(page.all("script")) == 1
+    assert not any(name.startswith("on") for _, had in page.elements for name in had)
+
+
+def test_nothing_is_asked_of_the_network(page, text):
+    for _, had in page.elements:
+        for name in ("src", "href"):
+            assert re.match(r"data:|#|plots/", had.get(name, "#"))
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_the_policy_allows_this_style_and_this_script_alone(page, text):
+    (policy,) = (had["content"] for had in page.all("meta") if "http-equiv" in had)
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for kind in ("style", "script"):
+        (inside,) = re.findall(f"<{kind}>(.*?)</{kind}>", text, re.DOTALL)
+        assert base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode() in policy
+    assert not any("style" in had for _, had in page.elements)
+
+
+def test_players_and_what_is_said_of_them(page):
+    players = page.all("audio")
+    assert len(players) == 9
+    assert all("controls" in had and had["aria-label"] for had in players)
+    assert "FLAC, 16 bits" in page.text
+    assert "switch at the same position" in page.text
+
+
+def test_pictures_have_a_slider(picture_report):
+    page = Page((picture_report / "index.html").read_text())
+    assert len(page.all("input", type="range")) == 2
+    assert len(page.all("img")) == 6
+    assert len(page.all("select")) == 4
+    assert "bits/pixel · psnr" in " ".join(had.get("data-facts") or "" for had in page.all("option"))
+
+
+def test_accessible_names(page):
+    for had in page.all("svg", **{"class": "plot"}) + page.all("div", **{"class": "scroll"}):
+        assert had["aria-label"]
+        assert had["role"]
+    assert page.all("html", lang="en")
+    assert len(page.all("h1")) == 1
+
+
+def test_a_page_with_much_sound_stays_small(results, sounds, tmp_path):
+    write_report(results(), tmp_path, 3 * sounds(8))
+    assert 5_000_000 < (tmp_path / "index.html").stat().st_size < 8_000_000
+
+
+def test_the_same_again_only_when_asked(results, tmp_path):
+    write_report(results(), tmp_path)
+    first = (tmp_path / "index.html").read_bytes()
+    with pytest.raises(MediaError, match="exists already"):
+        write_report(results(), tmp_path)
+    write_report(results(), tmp_path, overwrite=True)
+    assert (tmp_path / "index.html").read_bytes() == first
