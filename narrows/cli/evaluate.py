@@ -55,9 +55,7 @@ def evaluate(
             raise InputError("--compare and other work given; do one at a time")
         return _compare(*compare, out)
     if not points or not data or out is None:
-        raise InputError(
-            "-m, --data and -o are wanted, such as: codec evaluate -m speech -m opus@6,12 --data DIR -o report"
-        )
+        raise InputError("-m, --data or -o is missing; type codec evaluate -m speech -m opus@6,12 --data DIR -o report")
     from narrows.evaluation.evaluate import evaluate as measure
 
     shares = _numbers("--flips", flips)

@@ -166,6 +166,15 @@ class SetMetric:
     check: Callable[[], None] = nothing_needed
 
 
+@dataclass(frozen=True)
+class Sample:
+    """An item itself: as it was, and as each point decoded it, by the names of points."""
+
+    item: str
+    reference: Signal
+    decoded: Mapping[str, Signal]
+
+
 class NotMeasurable(Exception):
     """A metric has no number for an item: the reason, in a few words."""
 

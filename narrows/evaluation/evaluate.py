@@ -7,7 +7,6 @@ from datetime import date
 from pathlib import Path
 
 import narrows
-from narrows.errors import MediaError
 from narrows.evaluation.media import MEDIA, items
 from narrows.evaluation.metrics import DEFAULTS
 from narrows.evaluation.points import points
@@ -45,10 +44,6 @@ def evaluate(
         "processor": f"{_processor()}, {os.cpu_count()} threads; speed on one of them",
     }
     plan = Plan(asked, chosen, metrics or DEFAULTS[medium.name], samples, flips, speed, setup)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediaError(f"the folder {out} cannot be made: {error.strerror}; choose another with -o") from error
     measured = run(plan, out / "kept", jobs, progress)
     measured.results.write(out, overwrite=True)
     for name, results in measured.flipped.items():

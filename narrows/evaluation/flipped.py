@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from narrows.errors import InputError
 from narrows.evaluation.base import Json, OperatingPoint, Picture, Signal, Sound
@@ -68,6 +67,8 @@ class Flipped(OperatingPoint):
 
     def decode(self, path: Path) -> Signal:
         """What is left of the signal."""
+        import torch
+
         data, tokenizer = path.read_bytes(), self.inner.tokenizer
         tokens = tokenizer.decompress(data)
         rng = np.random.default_rng(list(hashlib.sha256(data).digest()))

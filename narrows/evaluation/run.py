@@ -20,14 +20,13 @@ import numpy as np
 
 from narrows.errors import InputError, MediaError, NarrowsError
 from narrows.evaluation.bands import Bands
-from narrows.evaluation.base import Json, Metric, NotMeasurable, OperatingPoint, SetMetric, Unavailable
+from narrows.evaluation.base import Json, Metric, NotMeasurable, OperatingPoint, Sample, SetMetric, Unavailable
 from narrows.evaluation.flipped import Flipped
 from narrows.evaluation.media import MEDIA, Item
 from narrows.evaluation.metrics import metric
 from narrows.evaluation.metrics.codebooks import CodebookUse, codebook_use
 from narrows.evaluation.ours import NarrowsAudio, NarrowsImage
 from narrows.evaluation.records import parsed, record
-from narrows.evaluation.report.inputs import Sample
 from narrows.evaluation.results import Measure, Point, Results, Speed
 from narrows.evaluation.speed import measure_speed
 from narrows.evaluation.trials import Kept, Trial, attempt, key_of
@@ -143,7 +142,7 @@ def _carried_out(
     if not todo:
         return unread
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(todo)), context, _prepare, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(min(jobs, len(todo)), context, _prepare) as pool:
         waiting = {pool.submit(_do, *each, metrics, kept) for each in todo}
         try:
             while waiting:
@@ -162,11 +161,9 @@ def _carried_out(
     return unread
 
 
-def _prepare(parent: int) -> None:
+def _prepare() -> None:
     """One thread a process; Ctrl-C is for the parent, which lets what was begun come to its end."""
-    import torch
-
-    torch.set_num_threads(1)
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # for torch, where it is imported at all
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -16,8 +16,7 @@ import soxr
 from PIL import Image
 
 from narrows.errors import InputError
-from narrows.evaluation.base import Picture, Signal, Sound
-from narrows.evaluation.report.inputs import Sample
+from narrows.evaluation.base import Picture, Sample, Signal, Sound
 
 BUDGET = 7_000_000  # bytes of data: URIs; leaves a million of the page's eight for all else
 REFERENCE = "reference"

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from narrows.evaluation.bands import Bands
+from narrows.evaluation.base import Sample
 from narrows.evaluation.metrics.codebooks import CodebookUse
-from narrows.evaluation.report.inputs import Sample
 from narrows.evaluation.report.media import embed
 from narrows.evaluation.report.page import page
 from narrows.evaluation.report.plots import by_band, by_flips, rate_quality

@@ -1,0 +1,66 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(2):
+        smooth = np.cumsum(rng.normal(0, 6, (48, 64, 3)), 1) + 128
+        Image.fromarray(smooth.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
+    (folder / "broken.png").write_bytes(b"nothing")
+    return folder
+
+
+COMMON = ("--no-speed", "--metrics", "psnr,ssim", "--jobs", "1")
+
+
+def test_a_report_and_two_runs_side_by_side(codec, place, data):
+    first = codec("evaluate", "-m", "jpeg@20,40,60,80", "-m", "webp@30", "--data", data, "-o", "a", *COMMON)
+    assert first.code == 0, first
+    lines = first.out.splitlines()
+    assert [line.split()[0] for line in lines] == ["jpeg@20", "jpeg@40", "jpeg@60", "jpeg@80", "webp@30", "→"]
+    assert all("bits/pixel  psnr " in line for line in lines[:-1])
+    assert "left out broken.png" in first.err
+    assert {path.name for path in (place / "a").iterdir()} == {
+        "index.html", "kept", "plots", "results.json", "rows.csv", "rows.parquet", "summary.csv",
+    }  # fmt: skip
+    again = codec("evaluate", "-m", "jpeg@20,40,60,80", "-m", "webp@30", "--data", data, "-o", "a", *COMMON)
+    assert again.out == first.out
+    assert "10 of 15 measurements are kept from before" in again.err  # what cannot be read is tried again
+    side = codec("evaluate", "--compare", "a/results.json", "a/results.json", "-o", "same.json")
+    assert side.code == 0
+    assert "jpeg@20" in side.out
+    told = json.loads((place / "same.json").read_text())
+    assert {one["change"]["mean"] for one in told["differences"]} == {0}
+
+
+def test_the_metrics_are_listed(codec):
+    told = codec("evaluate", "--metrics", "?")
+    assert told.code == 0
+    assert any(line.startswith("* image  psnr") for line in told.out.splitlines())
+    assert any(line.startswith("  audio  visqol-audio") for line in told.out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "-m, --data or -o is missing"),
+        (("-m", "jpg@3", "--data", "DATA", "-o", "a"), "did you mean 'jpeg'"),
+        (("-m", "jpeg@3", "-m", "opus@6", "--data", "DATA", "-o", "a"), "one medium wanted"),
+        (("-m", "jpeg@3", "--data", "nowhere", "-o", "a"), "there is no file or folder 'nowhere'"),
+        (("-m", "jpeg@3", "--data", "DATA", "-o", "a", "--metrics", "pnsr"), "did you mean 'psnr'"),
+        (("-m", "jpeg@3", "--data", "DATA", "-o", "a", "--metrics", "estoi"), "of audio"),
+        (("-m", "jpeg@3", "--data", "DATA", "-o", "a", "--flips", "x"), "--flips x given"),
+        (("--compare", "no.json", "no.json"), "no.json"),
+        (("--compare", "a", "b", "-m", "jpeg@3"), "do one at a time"),
+    ],
+)
+def test_requests_that_make_no_sense(refused, data, arguments, told):
+    line = refused("evaluate", *(str(data) if part == "DATA" else part for part in arguments), out=None)
+    assert told in line

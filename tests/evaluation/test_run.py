@@ -1,0 +1,265 @@
+"""Runs over small files with classical codecs and one small model: what is done once stays done."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from narrows.errors import InputError, NarrowsError
+from narrows.evaluation import run as runs
+from narrows.evaluation.base import Coded, Metric, NotMeasurable, OperatingPoint, Picture, SetMetric, Signal
+from narrows.evaluation.image_peers import ImagePeer
+from narrows.evaluation.media import MEDIA, items
+from narrows.evaluation.metrics import METRICS
+from narrows.evaluation.points import points
+from narrows.evaluation.run import Plan, run
+from narrows.evaluation.trials import Kept, attempt
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        smooth = np.cumsum(rng.normal(0, 6, (40, 56 + 8 * index, 3)), 1) + 128
+        Image.fromarray(smooth.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
+    return folder
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work is done in this process, at once."""
+
+    class Future:
+        def __init__(self, value: object) -> None:
+            self.value = value
+
+        def result(self) -> object:
+            return self.value
+
+    class Pool:
+        def __init__(self, *_: object) -> None: ...
+        def __enter__(self) -> "Pool":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+        def shutdown(self, **_: object) -> None: ...
+        def submit(self, act: Callable[..., object], *given: object) -> Future:
+            return Future(act(*given))
+
+    monkeypatch.setattr(runs, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(runs, "wait", lambda waiting, **_: (waiting, set()))
+
+
+def plan(folder: Path, *names: str, **more: object) -> Plan:
+    asked = points(names or ["jpeg@20,80", "webp@50"])
+    given: dict[str, object] = {"metrics": ("psnr", "ssim"), "speed": False, **more}
+    return Plan(asked, items([folder], MEDIA[asked[0].medium]), **given)
+
+
+def test_processes_measure_what_this_one_does(pictures: Path, tmp_path: Path) -> None:
+    asked, seen = plan(pictures, samples=1), []
+    measured = run(asked, tmp_path, 2, lambda done, total: seen.append((done, total)))
+    assert seen[0] == (0, 9)
+    assert seen[-1] == (9, 9)
+    rows = {(row.item, row.point): row for row in measured.results.rows}
+    assert len(rows) == 9
+    for item in asked.items:
+        for point in asked.points:
+            trial = attempt(item, point, asked.metrics, False, None)
+            assert rows[item.name, point.name] == trial.row
+            assert set(trial.row.metrics) == {"psnr", "ssim"}
+            assert 0 < trial.row.file_bytes < 40 * 72 * 3
+    assert [sample.item for sample in measured.samples] == ["0.png"]
+    assert set(measured.samples[0].decoded) == {"jpeg@20", "jpeg@80", "webp@50"}
+    assert set(measured.bands) == set(measured.samples[0].decoded)
+
+
+def test_nothing_is_measured_twice(pictures: Path, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    coded: list[str] = []
+    code = ImagePeer.code
+    monkeypatch.setattr(ImagePeer, "code", lambda self, *given: (coded.append(self.name), code(self, *given))[1])
+    first = run(plan(pictures), tmp_path, 1)
+    assert len(coded) == 9
+    assert run(plan(pictures), tmp_path, 1).results == first.results
+    assert len(coded) == 9
+    wider = run(plan(pictures, "jpeg@20,50,80", "webp@50"), tmp_path, 1)  # one point more
+    assert coded[9:] == ["jpeg@50"] * 3
+    assert all(row in wider.results.rows for row in first.results.rows)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (moved / "other.png").write_bytes((pictures / "1.png").read_bytes())
+    renamed = run(plan(moved), tmp_path, 1)  # the same bytes under another name
+    assert len(coded) == 12
+    assert {row.item for row in renamed.results.rows} == {"other.png"}
+    more = run(plan(pictures, metrics=("psnr", "ssim", "ms-ssim")), tmp_path, 1)  # coded again, for what is new
+    assert len(coded) == 21
+    assert [row.metrics["psnr"] for row in more.results.rows] == [row.metrics["psnr"] for row in first.results.rows]
+    assert {reason for row in more.results.rows for reason in row.failures} == {"ms-ssim"}  # too small for it
+
+
+def test_what_is_damaged_is_measured_again(pictures: Path, tmp_path: Path, here: None) -> None:
+    asked = plan(pictures, samples=3)
+    first = run(asked, tmp_path, 1)
+    for path in sorted(tmp_path.rglob("*.*"))[::2]:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    again = run(asked, tmp_path, 1)
+    assert again.results == first.results
+    for sample in again.samples:
+        assert len(sample.decoded) == 3
+
+
+def test_an_interrupted_run_goes_on(pictures: Path, tmp_path: Path) -> None:
+    """Killed, with its processes, at some moment; the second run makes the same tables."""
+    command = [
+        sys.executable,
+        "-c",
+        "from narrows.cli import main; main()",
+        "evaluate",
+        "-m",
+        "jpeg@20,50,80",
+        "-m",
+        "avif@50",
+        "--no-speed",
+    ]
+    command += ["--data", str(pictures), "--metrics", "psnr", "--jobs", "2", "-o"]
+    process = subprocess.Popen([*command, str(tmp_path / "a")], start_new_session=True, stderr=subprocess.DEVNULL)
+    kept, waited = tmp_path / "a" / "kept", time.monotonic()
+    while len(list(kept.rglob("*.json"))) < 2 and time.monotonic() < waited + 60 and process.poll() is None:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = {path: path.stat().st_mtime_ns for path in kept.rglob("*.json")}
+    assert done
+    subprocess.run([*command, str(tmp_path / "a")], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert all(path.stat().st_mtime_ns == when for path, when in done.items())
+    subprocess.run([*command, str(tmp_path / "b")], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for name in ("results.json", "rows.csv", "rows.parquet", "summary.csv", "index.html"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_what_fails_is_counted_and_told(
+    pictures: Path, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(reference: Signal, decoded: Signal) -> float:
+        if reference.amount > 40 * 60:
+            raise NotMeasurable("too large")
+        raise RuntimeError("a fault\nof two lines")
+
+    monkeypatch.setitem(METRICS, "odd", Metric("odd", "image", "", "higher", "fails", measure))
+
+    def code(self: OperatingPoint, signal: Signal, folder: Path) -> Coded:
+        if self.setting == 80:
+            raise NarrowsError("not this one")
+        return Coded(signal, 7)
+
+    monkeypatch.setattr(ImagePeer, "code", code)
+    (pictures / "x.png").write_bytes(b"no picture")
+    try:
+        results = run(plan(pictures, metrics=("psnr", "odd")), tmp_path, 1).results
+    finally:
+        (pictures / "x.png").unlink()
+    assert list(results.unread) == ["x.png"]
+    told = {summary.point.name: summary for summary in results.summary()}
+    assert told["jpeg@80"].failed == {"coding": 3, "psnr": 3, "odd": 3}
+    assert told["jpeg@20"].failed == {"coding": 0, "psnr": 3, "odd": 3}
+    row = next(row for row in results.rows if (row.item, row.point) == ("2.png", "jpeg@20"))
+    assert row.failures == {"psnr": "identical", "odd": "too large"}
+    row = next(row for row in results.rows if (row.item, row.point) == ("0.png", "jpeg@20"))
+    assert row.failures["odd"] == "RuntimeError: a fault of two lines"
+    row = next(row for row in results.rows if row.point == "jpeg@80")
+    assert row.failures["coding"] == "not this one"
+
+
+def test_metrics_of_sets(pictures: Path, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def features(signal: Signal) -> np.ndarray:
+        assert isinstance(signal, Picture)
+        return signal.pixels.mean((0, 1))[None].astype(np.float64)
+
+    def distance(x: np.ndarray, y: np.ndarray) -> float:
+        assert x.shape == y.shape == (3, 3)
+        return float(np.abs(x.mean(0) - y.mean(0)).sum())
+
+    monkeypatch.setitem(METRICS, "means", SetMetric("means", "image", "", "lower", "of means", features, distance))
+    for _ in range(2):
+        results = run(plan(pictures, metrics=("psnr", "means")), tmp_path, 1).results
+        assert all(set(row.metrics) == {"psnr"} for row in results.rows)
+        assert results.sets.keys() == {"jpeg@20", "jpeg@80", "webp@50"}
+        summary = results.summary()[0]
+        assert summary.metrics["means"].mean == results.sets["jpeg@20"]["means"] > 0
+        assert summary.failed["means"] == 0
+
+
+def test_what_cannot_be_run_here_is_left_out(
+    pictures: Path, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from narrows.evaluation.base import Unavailable
+
+    def check(self: ImagePeer) -> None:
+        if self.family == "webp":
+            raise Unavailable("this Pillow has no WebP")
+
+    monkeypatch.setattr(ImagePeer, "check", check)
+    results = run(plan(pictures), tmp_path, 1).results
+    assert results.left_out == {"webp@50": "this Pillow has no WebP"}
+    assert results.families == ["jpeg"]
+    with pytest.raises(InputError, match="no operating point can be run here; webp@50: this Pillow"):
+        run(plan(pictures, "webp@50"), tmp_path, 1)
+
+
+def test_requests_that_make_no_sense(pictures: Path, tmp_path: Path, here: None) -> None:
+    with pytest.raises(InputError, match="the metric estoi is of audio, the points are of image"):
+        run(plan(pictures, metrics=("estoi",)), tmp_path, 1)
+    with pytest.raises(InputError, match="no point has codebooks"):
+        run(plan(pictures, flips=(0.1,)), tmp_path, 1)
+    (tmp_path / "bad.png").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"no item can be read; the first: .*bad\.png"):
+        run(plan(tmp_path), tmp_path / "kept", 1)
+
+
+def test_keys_tell_all_points_apart() -> None:
+    known = points(
+        ["jpeg@10,20", "jpeg-444@10", "webp@10", "avif@10", "avif-444@10", "jpeg2000@30", "x264@10", "x265@10"]
+    )
+    known += points(["opus@6,12", "opus-voip@6", "aac@16", "mp3@16", "flac"])
+    keys = {json.dumps(dict(point.key), sort_keys=True) for point in known}
+    assert len(keys) == len(known)
+
+
+def test_sounds_of_mixed_rates_and_silence(tmp_path: Path, here: None) -> None:
+    pytest.importorskip("pystoi")
+    rng, data = np.random.default_rng(0), tmp_path / "data"
+    data.mkdir()
+    for rate in (8000, 44100):
+        soundfile.write(data / f"{rate}.wav", 0.1 * rng.normal(size=rate), rate)
+    soundfile.write(data / "silence.wav", np.zeros(16000), 16000)
+    soundfile.write(data / "short.wav", 0.1 * rng.normal(size=3), 16000)
+    results = run(plan(data, "opus@24", metrics=("estoi", "si-sdr", "mel-distance")), tmp_path, 1).results
+    rows = {row.item: row for row in results.rows}
+    assert set(rows["44100.wav"].metrics) == {"estoi", "si-sdr", "mel-distance"}
+    assert "si-sdr" in rows["silence.wav"].failures
+    assert "estoi" in rows["short.wav"].failures
+    assert results.summary()[0].failed["estoi"] >= 2
+
+
+def test_trials_are_found_by_what_they_depend_on(pictures: Path, tmp_path: Path) -> None:
+    asked = plan(pictures)
+    item, point, kept = asked.items[0], asked.points[0], Kept(tmp_path)
+    trial = attempt(item, point, ["psnr"], True, None)
+    kept.keep(item, point, trial)
+    found = kept.find(item, point)
+    assert found is not None
+    assert (found.row, found.asked, found.bands) == (trial.row, trial.asked, trial.bands)
+    assert np.array_equal(found.arrays["decoded"], trial.arrays["decoded"])
+    assert kept.find(replace(item, digest="0" * 64), point) is None
+    assert kept.find(item, asked.points[1]) is None
