@@ -17,10 +17,12 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 from common import emit, fail, run, show
-from speech_metrics import aligned, extended_intelligibility, mel_distance, pesq_wb
 from torch import Tensor
 
 from narrows.codecs import FSQ, Bottleneck, Codec, FrameDecoder, FrameEncoder, ResidualVQ
+from narrows.evaluation.alignment import aligned
+from narrows.evaluation.base import Metric, Sound
+from narrows.evaluation.metrics import metric
 from narrows.recipes.data import Crops, Recordings
 from narrows.recipes.losses.frames import FrameMagnitudes
 from narrows.recipes.losses.spectral import ComplexDistance, SpectralDistance
@@ -30,7 +32,7 @@ RATE = 16_000  # Hz
 DIM, WIDTH, CODEBOOKS, BITS = 24, 128, 6, 8
 LEVELS = (4,) * (BITS // 2)
 FLIPS = (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-METRICS = {"mel_db": mel_distance, "estoi": extended_intelligibility, "pesq_wb": pesq_wb}
+NAMES = ("mel-levels", "estoi", "pesq-wb")
 SIGNAL_SHARE = 0.25  # of the steps, the last ones: on the decoded signal too, for its phases
 
 
@@ -99,12 +101,15 @@ def flipped(codes: Tensor, p: float, generator: torch.Generator) -> Tensor:
 def scores(codec: Codec, recordings: list[Tensor], p: float, seed: int) -> Mapping[str, float]:
     """Mean of each metric over recordings (T,)."""
     generator = torch.Generator().manual_seed(seed)
-    found: dict[str, list[float]] = {name: [] for name in METRICS}
+    found: dict[str, list[float]] = {name: [] for name in NAMES}
     for x in recordings:
         y = codec.decode(flipped(codec.encode(x.view(1, 1, -1)), p, generator))[0, 0].numpy()
-        y, _ = aligned(np.nan_to_num(y), x.numpy())
-        for name, metric in METRICS.items():
-            found[name].append(metric(x.numpy(), y))
+        reference = Sound(x.numpy()[None], RATE)
+        decoded, _ = aligned(Sound(np.nan_to_num(y)[None], RATE), reference)
+        for name in NAMES:
+            one = metric(name)
+            assert isinstance(one, Metric)
+            found[name].append(one.measure(reference, decoded))
     return {name: mean(values) for name, values in found.items()}
 
 
@@ -130,12 +135,12 @@ def measure(data: Path, steps: int, seeds: int, files: int) -> None:
     rows = []
     for (name, p), runs in results.items():
         row: dict[str, object] = {"bottleneck": name, "p": p, "seeds": seeds, "files": len(recordings)}
-        for metric in METRICS:
-            values = [one[metric] for one in runs]
-            row[metric] = {"mean": mean(values), "deviation": stdev(values) if seeds > 1 else None}
+        for score in NAMES:
+            values = [one[score] for one in runs]
+            row[score] = {"mean": mean(values), "deviation": stdev(values) if seeds > 1 else None}
         emit(row)
         rows.append(row)
-    show(rows, ("bottleneck", "p", *METRICS))
+    show(rows, ("bottleneck", "p", *NAMES))
 
 
 def main() -> None:
