@@ -2,8 +2,8 @@
 
     codec evaluate -m image@all --data KODAK -o report && python benchmarks/image_published.py report/results.json
 
-Prints one JSON object for each pair. The curves are those in CompressAI's repository: bits that its models and others take
-for the pictures; those of its models count no headers.
+Prints one JSON object for each pair. The curves are those in CompressAI's repository: bits that its models and others
+take for the pictures; those of its models count no headers.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python benchmarks/image_rates.py --model image --data DIR
 
-Prints one JSON object for each picture and quality, and one for each quality. Rate and quality, beside other codecs, are
+Prints one JSON object for each picture and quality, and one for each quality. Rate and quality beside other codecs are
 what `codec evaluate` measures.
 """
 
