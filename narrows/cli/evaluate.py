@@ -60,19 +60,23 @@ def evaluate(
 
     shares = _numbers("--flips", flips)
     names = metrics.split(",") if metrics else None
-    with _Progress() as progress:
-        results = measure(
-            points,
-            data,
-            out,
-            metrics=names,
-            jobs=jobs or os.cpu_count() or 1,
-            limit=limit,
-            samples=samples,
-            flips=shares,
-            speed=speed,
-            progress=progress,
-        )
+    try:
+        with _Progress() as progress:
+            results = measure(
+                points,
+                data,
+                out,
+                metrics=names,
+                jobs=jobs or os.cpu_count() or 1,
+                limit=limit,
+                samples=samples,
+                flips=shares,
+                speed=speed,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        complain("interrupted; what is done is kept, and the same command goes on from there")
+        raise
     _show(results)
     print(f"→ {out / 'index.html'}")
 

@@ -74,10 +74,11 @@ def distortion_by_band(reference: Signal, decoded: Signal) -> Bands:
     """
     if isinstance(reference, Picture):
         x, y = pictures(reference, decoded)
-        frequencies = np.fft.fftfreq(TILE)
-        radius = np.hypot(frequencies[:, None], frequencies).ravel()
+        radius = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)).ravel()
+        twice = np.full((TILE, TILE // 2 + 1), 2.0)  # each stands for its conjugate too, but the first and the last
+        twice[:, [0, -1]] = 1
         pairs = zip(_tiles(x), _tiles(y), strict=True)
-        return _summed(pairs, "cycles/pixel", RADII, radius, PICTURE_FLOOR, 1 / 4, (TILE // 2) ** 2)
+        return _summed(pairs, "cycles/pixel", RADII, radius, twice.ravel(), PICTURE_FLOOR, 1 / 4, (TILE // 2) ** 2)
     channels, others, rate = sounds(reference, decoded)
     size = 1 << (int(SOUND_WINDOW * rate) - 1).bit_length()
     window = _normalized(hann(size))
@@ -87,7 +88,14 @@ def distortion_by_band(reference: Signal, decoded: Signal) -> Bands:
         for pair in zip(*(short_time(s, window, size, size // 2) for s in (channel, other)), strict=True)
     )
     return _summed(
-        spectra, "Hz", THIRD_OCTAVES, np.fft.rfftfreq(size, 1 / rate), SOUND_FLOOR, 1 / rate, size / 2 / rate
+        spectra,
+        "Hz",
+        THIRD_OCTAVES,
+        frequencies := np.fft.rfftfreq(size, 1 / rate),
+        np.ones(len(frequencies)),
+        SOUND_FLOOR,
+        1 / rate,
+        size / 2 / rate,
     )
 
 
@@ -96,17 +104,18 @@ def _summed(
     unit: str,
     edges: tuple[float, ...],
     frequencies: NDArray[np.floating],
+    weights: NDArray[np.floating],
     floor: float,
     energy: float,
     amount: float,
 ) -> Bands:
-    """Sums over pairs of blocks (n, bins) of spectra; energy and amount: of a squared magnitude, of a window."""
+    """Sums over pairs of blocks (n, bins) of spectra. weights (bins,): how many bins each stands for; energy and amount: of a squared magnitude, of a window."""
     places = np.searchsorted(edges, frequencies, side="right") - 1  # the last edge itself belongs to no band
-    members = (places[:, None] == np.arange(len(edges) - 1)).astype(np.float64)  # (bins, N)
+    members = (places[:, None] == np.arange(len(edges) - 1)) * weights[:, None]  # (bins, N)
     bins = members.sum(0)
     sums = np.zeros((4, len(bins)))
     for x, y in pairs:
-        powers = [np.square(np.abs(z)) @ members for z in (x, x - y, y)]
+        powers = [(np.square(z.real) + np.square(z.imag)) @ members.astype(z.real.dtype) for z in (x, x - y, y)]
         levels = [10 * np.log10(power / bins.clip(min=1) + floor) for power in powers]
         squares = np.square(levels[0] - levels[2])
         sums += powers[0].sum(0), powers[1].sum(0), squares.sum(0), len(x) * (bins > 0)
@@ -115,12 +124,12 @@ def _summed(
 
 
 def _tiles(pixels: Pixels) -> Iterator[Spectra]:
-    """Spectra (n, TILE²) of half-overlapping tiles of all channels, a row of tiles at a time."""
+    """Half spectra (n, TILE × (TILE / 2 + 1)) of half-overlapping tiles of all channels, a row of tiles at a time."""
     margin = TILE // 2
     padded = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
-    window = _normalized(np.outer(hann(TILE), hann(TILE)))
+    window = (_normalized(np.outer(hann(TILE), hann(TILE))) / 255).astype(np.float32)
     for row in sliding_window_view(padded, (TILE, TILE), (0, 1))[::margin, ::margin]:  # (n, 3, TILE, TILE)
-        yield np.fft.fft2(row / 255 * window).reshape(-1, TILE**2)
+        yield np.fft.rfft2(row.astype(np.float32) * window).reshape(len(row) * row.shape[1], -1)
 
 
 def _normalized(window: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -163,7 +163,7 @@ def _carried_out(
 
 def _prepare() -> None:
     """One thread a process; Ctrl-C is for the parent, which lets what was begun come to its end."""
-    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # for torch, where it is imported at all
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
