@@ -109,7 +109,10 @@ def _summed(
     energy: float,
     amount: float,
 ) -> Bands:
-    """Sums over pairs of blocks (n, bins) of spectra. weights (bins,): how many bins each stands for; energy and amount: of a squared magnitude, of a window."""
+    """Sums over pairs of blocks (n, bins) of spectra.
+
+    weights (bins,): how many bins each stands for. energy and amount: of a squared magnitude, of a window.
+    """
     places = np.searchsorted(edges, frequencies, side="right") - 1  # the last edge itself belongs to no band
     members = (places[:, None] == np.arange(len(edges) - 1)) * weights[:, None]  # (bins, N)
     bins = members.sum(0)
