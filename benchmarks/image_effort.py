@@ -17,7 +17,7 @@ from common import emit, fail, run, show
 import narrows
 from narrows import ImageTokenizer
 from narrows.media import image
-from narrows.tokenizers.effort import STEPS
+from narrows.tokenizers.effort import ROUNDS
 
 Point = tuple[float, float]  # bits a pixel, PSNR in dB
 EVERY = 4  # settings from one point of the curve without effort to the next
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of pictures")
     parser.add_argument("--pictures", type=int, help="only the first so many, sorted by name")
     parser.add_argument("--quality", type=float, nargs="+", default=[2, 4, 6], help="1 to 8 (default: 2 4 6)")
-    parser.add_argument("--effort", type=int, nargs="+", default=[1, 2], help="1 to 9 (default: 1 2)")
+    parser.add_argument("--effort", type=int, nargs="+", default=[1, 2], help="1 to 5 (default: 1 2)")
     arguments = parser.parse_args()
     tokenizer = narrows.load(arguments.model)
     if not isinstance(tokenizer, ImageTokenizer):
@@ -56,7 +56,7 @@ def main() -> None:
                     "pictures": len(pictures),
                     "quality": quality,
                     "effort": effort,
-                    "steps": STEPS[effort],
+                    "rounds": ROUNDS[effort],
                     "bits_per_pixel": mean(point[0] for point, _ in coded),
                     "psnr_db": mean(point[1] for point, _ in coded),
                     "gain_db": mean(gains),
@@ -65,7 +65,7 @@ def main() -> None:
                 }
             )
             emit(records[-1])
-    show(records, ["quality", "effort", "steps", "bits_per_pixel", "psnr_db", "gain_db", "encode_median_s"])
+    show(records, ["quality", "effort", "rounds", "bits_per_pixel", "psnr_db", "gain_db", "encode_median_s"])
 
 
 def _coded(tokenizer: ImageTokenizer, x: image.Pixels, setting: int, effort: int) -> tuple[Point, float]:

@@ -26,12 +26,12 @@ def encode(
     ] = None,
     bpp: Annotated[float | None, typer.Option(help="Pictures: the best in so many bits a pixel.")] = None,
     effort: Annotated[
-        int,
+        int | None,
         typer.Option(
-            help="Pictures: 0 to 9. Better files for the same decoder, by search: 1 takes half a minute a megapixel, "
-            "each more twice as long."
+            help="Pictures: 0 to 5. Better files for the same decoder, by search: 1 takes a few seconds a megapixel, "
+            "each more twice as long. [1 up to four megapixels, else 0]"
         ),
-    ] = 0,
+    ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="No entropy coding: every code in a fixed number of bits.")
     ] = False,

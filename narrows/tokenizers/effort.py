@@ -1,9 +1,9 @@
-"""Iterative encoding of pictures: codes by descent (bottlenecks/annealing.py), band by band.
+"""Iterative encoding of pictures: codes by closed loop (bottlenecks/refining.py), band by band.
 
     rows of positions   ┌──────────────┐
                         │ final        │ ▲ reach of the decoder: pixels here depend on the band, and are counted
     band                ├──────────────┤
-                        │ in descent   │
+                        │ refined      │
                         ├──────────────┤
                         │ as encoded   │ ▼ the same
                         └──────────────┘
@@ -19,19 +19,21 @@ import torch
 from torch import Tensor
 
 from narrows.bitstream import ImageExtent
-from narrows.codecs.bottlenecks.annealing import descended
 from narrows.codecs.bottlenecks.entropy_model import EntropyModel
+from narrows.codecs.bottlenecks.refining import refined
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.tokenizers.tokens import Tokens
 
-STEPS = (0, *(20 * 2**n for n in range(9)))  # of descent, by effort
+ROUNDS = (0, 3, 6, 12, 24, 48)  # by effort
+USUAL = 1  # effort
+USUAL_PIXELS = 1 << 22  # of the largest picture that it is made for without being asked
 
 
 def check_effort(effort: int) -> None:
     """Raise InputError unless there is such an effort."""
-    if type(effort) is not int or not 0 <= effort < len(STEPS):
-        raise InputError(f"effort {effort!r} given, 0 (none) to {len(STEPS) - 1} wanted")
+    if type(effort) is not int or not 0 <= effort < len(ROUNDS):
+        raise InputError(f"effort {effort!r} given, 0 (none) to {len(ROUNDS) - 1} wanted")
 
 
 @torch.inference_mode(False)
@@ -43,10 +45,10 @@ def improved(
     bands: Iterable[Tensor],
     latents: Tensor,
     weight: float,
-    steps: int,
-    prices: Tensor | None,
+    rounds: int,
+    prices: Tensor,
 ) -> Tokens:
-    """Tokens of a picture after descent from those that were encoded.
+    """Tokens of a picture after so many rounds from what was encoded.
 
     pixels: rows of the picture, from and to, as (1, 3, rows, width) in [-1, 1]. bands: the encoder's latents
     (D, rows, W), one band of the tokens after another. latents (D, H, W): of the tokens. weight: of a pixel's squared
@@ -72,7 +74,7 @@ def improved(
             extent.channels == 1,
             weight,
         )
-        codes.append(descended(model, band[None], tokens.setting, distortion, steps, prices))
+        codes.append(refined(model, band[None], tokens.setting, distortion, rounds, prices))
         latents[:, :, first:last] = model.decode(codes[-1], tokens.setting)
         first = last
     return replace(tokens, codes=torch.cat(codes, 2).to(tokens.codes))

@@ -20,7 +20,7 @@ from narrows.codecs.bottlenecks.entropy_model import EntropyModel
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media import image as media
-from narrows.tokenizers.effort import STEPS, check_effort, improved
+from narrows.tokenizers.effort import ROUNDS, USUAL, USUAL_PIXELS, check_effort, improved
 from narrows.tokenizers.tiles import TOP, Tiles
 from narrows.tokenizers.tokenizer import Tokenizer
 from narrows.tokenizers.tokens import Tokens
@@ -74,22 +74,26 @@ class ImageTokenizer(Tokenizer):
             raise InputError(f"quality {quality:g} given, 1 to 8 wanted; 1 is the smallest file, 8 the best picture")
         return round((quality - 1) * SETTINGS_A_QUALITY)
 
-    def encode(self, x: Image, quality: float | None = None, codebooks: int | None = None, effort: int = 0) -> Tokens:
+    def encode(
+        self, x: Image, quality: float | None = None, codebooks: int | None = None, effort: int | None = None
+    ) -> Tokens:
         """An image (C, H, W), C 1 or 3, to Tokens: floats in [-1, 1], or uint8.
 
         quality: 1 to 8 where the model has several, 4 unless given. codebooks: how many of the K to keep; all of them
-        unless given. effort: 0, none, to 9: codes are improved by descent, 20 steps at effort 1 and twice as many with
-        each more; a step takes about as long as two decodings. The result is never worse in lambda × squared error +
-        bits. Raises InputError for other shapes and types, for what is not finite, for another quality, number of
+        unless given. effort: 0, none, to 5: codes are improved in closed loop with the decoder, in 3 rounds at effort 1
+        and twice as many with each more; a round takes about as long as two decodings. The result is never worse in
+        lambda × squared error + bits. Unless given 1 for pictures of at most 2^22 pixels where the model can, else 0.
+        Raises InputError for other shapes and types, for what is not finite, for another quality, number of
         codebooks or effort, and for an effort where the model has no lambdas, no tables or no entropy model.
         """
-        tokens = self.encode_at(_as_array(x), self._chosen(quality), effort)
+        array = _as_array(x)
+        tokens = self.encode_at(array, self._chosen(quality), self._effort(effort, array))
         return tokens if codebooks is None else tokens[:, : self.check_codebooks(codebooks)]
 
     def encode_batch(
         self, images: Sequence[Image], quality: float | None = None, codebooks: int | None = None
     ) -> list[Tokens]:
-        """Each of several images to its Tokens, as `encode` gives them up to ties of rounding.
+        """Each of several images to its Tokens, as `encode` with effort 0 gives them up to ties of rounding.
 
         Those of one size go through the networks together.
         """
@@ -102,7 +106,7 @@ class ImageTokenizer(Tokenizer):
         return each if codebooks is None else [tokens[:, : self.check_codebooks(codebooks)] for tokens in each]
 
     def encode_file(
-        self, path: str | Path, quality: float | None = None, codebooks: int | None = None, effort: int = 0
+        self, path: str | Path, quality: float | None = None, codebooks: int | None = None, effort: int | None = None
     ) -> Tokens:
         """A file of a picture to Tokens. Raises MediaError when it cannot be read, and what `encode` raises."""
         return self.encode(media.read(path).transpose(2, 0, 1), quality, codebooks, effort)
@@ -127,13 +131,14 @@ class ImageTokenizer(Tokenizer):
             raise InputError(f"numbers of shape {tuple(y.shape)} given for {height} × {width} pixels, {wanted} wanted")
         return self.tiles.decoded(bottleneck.widen(y[None].to(self.device)).cpu(), extent, None, torch.float32)[0]
 
-    def encode_below(self, x: Image, bits_per_pixel: float, effort: int = 0) -> Tokens:
+    def encode_below(self, x: Image, bits_per_pixel: float, effort: int | None = None) -> Tokens:
         """The best Tokens of an image, as `encode` takes it, whose stream takes at most so many bits a pixel.
 
         effort: as in `encode`, for the setting that is best without, and then for better ones while they fit.
         Raises InputError as `encode` does, and where even the smallest takes more without any effort.
         """
         array = _as_array(x)
+        effort = self._effort(effort, array)
         low, high, best = 0, self.qualities - 1, None
         while low <= high:
             middle = (low + high) // 2
@@ -232,14 +237,25 @@ class ImageTokenizer(Tokenizer):
 
         bands = (band[0].to(self.device) for band in self._bands(x[None], height, width))
         latents = self._latents(tokens.codes, tokens)[0].to(self.device)
-        better = improved(self.codec, tokens, pixels, bands, latents, weight * TOP**2, STEPS[effort], self.prices)
+        assert self.prices is not None
+        better = improved(self.codec, tokens, pixels, bands, latents, weight * TOP**2, ROUNDS[effort], self.prices)
         return min(tokens, better, key=lambda each: self._cost(x, each, weight))
+
+    @property
+    def _lacking(self) -> str | None:
+        """What an effort would be measured by, and is not there."""
+        known = {"entropy model": self.model, "tables": self.tables, "lambdas": self.lambdas or None}
+        return next((name for name, what in known.items() if what is None), None)
+
+    def _effort(self, effort: int | None, x: NDArray[np.generic]) -> int:
+        if effort is not None:
+            return effort
+        return USUAL if self._lacking is None and x.shape[1] * x.shape[2] <= USUAL_PIXELS else 0
 
     def _weight(self, setting: int) -> float:
         """Lambda of a setting. Raises InputError where an effort cannot be made."""
-        if self.model is None or self.tables is None or not self.lambdas:
-            lacking = "entropy model" if self.model is None else "tables" if self.tables is None else "lambdas"
-            raise InputError(f"an effort was given; {self.name} has no {lacking} to measure it by, leave it out")
+        if self._lacking:
+            raise InputError(f"an effort was given; {self.name} has no {self._lacking} to measure it by, leave it out")
         place = setting / max(1, self.qualities - 1) * (len(self.lambdas) - 1)
         return exp(np.interp(place, range(len(self.lambdas)), [log(each) for each in self.lambdas]))
 

@@ -34,7 +34,7 @@ def test_effort_makes_a_stream_that_decodes_as_any(codec, place, pictures):
 
 def test_effort_is_refused_where_there_is_none_to_make(refused, pictures, wav, model):
     photo, small, out = pictures / "photo.png", pictures / "model", ("-o", "p.nrw")
-    assert "0 (none) to 9" in refused("encode", photo, "-m", small, "--effort", 10, *out, advice=False)
+    assert "0 (none) to 5" in refused("encode", photo, "-m", small, "--effort", 10, *out, advice=False)
     assert "no lambdas" in refused("encode", photo, "-m", pictures / "old", "--effort", 1, *out, advice=False)
     assert "one of the two" in refused("encode", photo, "-m", small, "--effort", 1, "--raw", *out)
     assert "for pictures" in refused("encode", wav(), "-m", model, "--effort", 1)

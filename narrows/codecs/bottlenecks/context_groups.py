@@ -11,8 +11,7 @@ Groups of channels: Minnen and Singh, arXiv 2007.08739; uneven ones, and phases 
 where latents begin as the components of a linear transform, the first channels say what it would.
 """
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from functools import partial
+from collections.abc import Generator, Iterable, Sequence
 from itertools import accumulate
 from math import log2
 
@@ -25,13 +24,13 @@ from narrows.codecs.bottlenecks.entropy_model import (
     LEVELS,
     LOWEST,
     EntropyModel,
-    Soften,
     Stage,
     Stages,
     noisy,
     normal_bits,
     scale_of,
     scale_table_sizes,
+    thrifty,
 )
 from narrows.codecs.checks import MOST, check_several, check_whole
 from narrows.codecs.layers.density import at_least
@@ -125,21 +124,17 @@ class ContextGroups(EntropyModel):
         """Tables of the scales."""
         return scale_table_sizes()
 
-    def learn(self, parts: Sequence[Tensor], quality: Tensor, soften: Soften | None = None) -> Quantized:
-        """Group by group, phase by phase. Unless told otherwise, what follows a symbol sees it rounded thriftily."""
+    def learn(self, parts: Sequence[Tensor], quality: Tensor) -> Quantized:
+        """Group by group, phase by phase; what follows a symbol sees it rounded thriftily."""
         walk, bits = self._groups(quality, self.fold(parts).shape), torch.zeros(len(quality), device=quality.device)
         mean, log_scale, _ = next(walk)
         try:
             for part in parts:
                 error = part - mean
                 scale = at_least(torch.exp2(log_scale.clamp(max=log2(HIGHEST) + 2)), LOWEST)
-                if soften is None:
-                    symbols = thrifty(error.detach(), partial(normal_bits, scale=scale.detach()))
-                    counted, symbols = noisy(error), error + (symbols - error).detach()
-                else:
-                    counted, symbols = soften(error)
-                bits = bits + normal_bits(counted, scale).flatten(1).sum(1)
-                mean, log_scale, _ = walk.send(mean + symbols)
+                symbols = _by_density(error.detach(), scale.detach())
+                bits = bits + normal_bits(noisy(error), scale).flatten(1).sum(1)
+                mean, log_scale, _ = walk.send(mean + error + (symbols - error).detach())
         except StopIteration as end:
             return Quantized(end.value.to(parts[0].dtype), bits=bits)
         raise AssertionError("a stage was not coded")
@@ -181,9 +176,14 @@ class ContextGroups(EntropyModel):
     def rounded(self, error: Tensor, stage: Stage, prices: Tensor | None = None) -> Tensor:
         """Symbols for errors: see `thrifty`. By normal densities of the tables' scales where there are no prices."""
         if prices is None:
-            return thrifty(error.float(), partial(normal_bits, scale=scale_of(stage))).double()
-        known, most = prices.to(error.device), prices.shape[1] - 1
+            return _by_density(error.float(), scale_of(stage)).double()
+        known, most = PRICE * prices.to(error.device), prices.shape[1] - 1
         return thrifty(error.float(), lambda away: known[stage.tables, away.clamp(max=most).long()]).double()
+
+    def latents(self, values: Sequence[Tensor], quality: Tensor) -> Tensor:
+        """Values, put together and brought to the encoder's scale."""
+        folded = self.fold(values)
+        return folded * at_quality(self.inverse, quality).to(folded.dtype)
 
     def _groups(self, quality: Tensor, shape: Sequence[int]) -> Walk:
         """Means, logarithms of scales to base 2, and where; is sent the values there, all in symbols; latents."""
@@ -218,18 +218,9 @@ def seen(values: Sequence[Tensor]) -> Tensor:
     return torch.cat((x, x.abs()), 1)
 
 
-def thrifty(error: Tensor, bits: Callable[[Tensor], Tensor]) -> Tensor:
-    """Integers of least squared error + PRICE × bits: the nearest to each error, or one nearer to zero.
-
-    bits: of symbols that are so far from zero. Rate-distortion optimised quantization, as encoders of video have it
-    (Sullivan and Wiegand, IEEE SPM 15(6), 1998).
-    """
-    distance = error.abs()
-    near = distance.round()
-    less = (near - 1).clamp(min=0)
-    price = (distance - near).square() + PRICE * bits(near)
-    other = (distance - less).square() + PRICE * bits(less)
-    return torch.where(other < price, less, near) * error.sign()
+def _by_density(error: Tensor, scale: Tensor) -> Tensor:
+    """`thrifty` symbols by the bits of normal densities."""
+    return thrifty(error, lambda away: PRICE * normal_bits(away, scale))
 
 
 def _table(log_scale: Tensor) -> Tensor:

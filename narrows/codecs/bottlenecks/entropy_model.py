@@ -45,7 +45,6 @@ class Stage:
 
 
 Stages = Generator[Stage, Tensor, Tensor]  # yields stages, is sent their symbols, returns latents
-Soften = Callable[[Tensor], tuple[Tensor, Tensor]]  # what is to be rounded, as its rate sees it, and as all else does
 Choices = Generator[tuple[tuple[slice, ...], NDArray[np.int64]], NDArray[Any], Tensor]
 
 
@@ -76,11 +75,12 @@ class EntropyModel(Bottleneck):
         """The inverse of `fold`."""
 
     @abstractmethod
-    def learn(self, parts: Sequence[Tensor], quality: Tensor, soften: Soften = ...) -> Quantized:
-        """What the stages code, from `targets`, to Quantized: estimated bits with gradients, no codes.
+    def latents(self, values: Sequence[Tensor], quality: Tensor) -> Tensor:
+        """The latents that `stages` returns where means and symbols add up to these values."""
 
-        soften: what stands for rounding; without it, what training takes.
-        """
+    @abstractmethod
+    def learn(self, parts: Sequence[Tensor], quality: Tensor) -> Quantized:
+        """What the stages code, from `targets`, to Quantized: estimated bits with gradients, no codes."""
 
     @abstractmethod
     def bits_of(self, symbols: Tensor, stage: Stage, index: int) -> Tensor:
@@ -204,6 +204,19 @@ def normal_bits(error: Tensor, scale: Tensor) -> Tensor:
     distance, root = error.abs(), 0.5**0.5 / scale
     p = 0.5 * (torch.erfc((distance - 0.5) * root) - torch.erfc((distance + 0.5) * root))
     return -at_least(p, LEAST).log2()
+
+
+def thrifty(error: Tensor, price: Callable[[Tensor], Tensor]) -> Tensor:
+    """Integers of least squared error + price: the nearest to each error, or one nearer to zero.
+
+    price: of symbols that are so far from zero, in squared rounding steps. Rate-distortion optimised quantization, as
+    encoders of video have it (Sullivan and Wiegand, IEEE SPM 15(6), 1998).
+    """
+    distance = error.abs()
+    near = distance.round()
+    less = (near - 1).clamp(min=0)
+    dearer = (distance - near).square() + price(near) > (distance - less).square() + price(less)
+    return torch.where(dearer, less, near) * error.sign()
 
 
 def rounded(x: Tensor) -> Tensor:

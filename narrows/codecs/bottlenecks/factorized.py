@@ -6,16 +6,10 @@ import torch
 from torch import Tensor
 
 from narrows.codecs.bottlenecks.base import LARGEST_DIGIT, Quantized
-from narrows.codecs.bottlenecks.entropy_model import FREE_REACH, EntropyModel, Soften, Stage, Stages, noisy
+from narrows.codecs.bottlenecks.entropy_model import FREE_REACH, EntropyModel, Stage, Stages, noisy
 from narrows.codecs.checks import MOST, check_whole
 from narrows.codecs.layers.density import Density
 from narrows.parts import part
-
-
-def noisy_throughout(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The same noise instead of rounding, for the rate and for the decoder."""
-    x = noisy(x)
-    return x, x
 
 
 @part("factorized-prior")
@@ -34,10 +28,14 @@ class FactorizedPrior(EntropyModel):
         """One table for each channel."""
         return (2 * FREE_REACH + 2,) * self.dim
 
-    def learn(self, parts: Sequence[Tensor], quality: Tensor, soften: Soften = noisy_throughout) -> Quantized:
-        """The single stage."""
-        counted, latents = soften(parts[0].float())
-        return Quantized(latents.to(parts[0].dtype), bits=-self.density(counted).log2().flatten(1).sum(1))
+    def latents(self, values: Sequence[Tensor], quality: Tensor) -> Tensor:
+        """Those of the single stage."""
+        return values[0]
+
+    def learn(self, parts: Sequence[Tensor], quality: Tensor) -> Quantized:
+        """The single stage: the same noise instead of rounding for the rate and for the decoder."""
+        noised = noisy(parts[0].float())
+        return Quantized(noised.to(parts[0].dtype), bits=-self.density(noised).log2().flatten(1).sum(1))
 
     def stages(self, shape: tuple[int, int, int], quality: int) -> Stages:
         """A single one."""

@@ -19,7 +19,6 @@ from narrows.codecs.bottlenecks.entropy_model import (
     LEVELS,
     LOWEST,
     EntropyModel,
-    Soften,
     Stage,
     Stages,
     noisy_and_rounded,
@@ -69,12 +68,16 @@ class Hyperprior(EntropyModel):
         """Tables of the scales, then one for each channel of z."""
         return scale_table_sizes() + (2 * FREE_REACH + 2,) * self.hyper_dim
 
-    def learn(self, parts: Sequence[Tensor], quality: Tensor, soften: Soften = noisy_and_rounded) -> Quantized:
+    def latents(self, values: Sequence[Tensor], quality: Tensor) -> Tensor:
+        """Those of y."""
+        return values[1]
+
+    def learn(self, parts: Sequence[Tensor], quality: Tensor) -> Quantized:
         """z, then y."""
-        counted, z = soften(parts[0])
+        counted, z = noisy_and_rounded(parts[0])
         bits_z = -self.density(counted).log2().flatten(1).sum(1)
         mean, scale = self.predict(z)
-        counted, error = soften(parts[1] - mean)
+        counted, error = noisy_and_rounded(parts[1] - mean)
         bits_y = normal_bits(counted, at_least(scale, LOWEST)).flatten(1).sum(1)
         return Quantized(mean + error, bits=bits_y + bits_z)
 
