@@ -104,10 +104,10 @@ def _curvatures(
     moved = [(x + PROBE * sign).detach().requires_grad_() for x, sign in zip(leaves, signs, strict=True)]
     beyond = torch.autograd.grad(distortion(model.latents(moved, share)), moved, allow_unused=True)
     found = [
-        None if slope is None or after is None else ((after - slope) / PROBE * sign).mean((0, 2, 3), keepdim=True)
+        None if slope is None or after is None else ((after - slope) / PROBE * sign).mean((0, 2, 3), keepdim=True).abs()
         for slope, after, sign in zip(slopes, beyond, signs, strict=True)
     ]
     middle = torch.cat([each.flatten() for each in found if each is not None]).median()
-    if middle <= 0:  # nothing that a change of the values could spoil or mend
+    if not middle:  # nothing that a change of the values could spoil or mend
         return [None] * len(found)
     return [None if each is None else each.clamp(middle / APART, middle * APART) for each in found]
