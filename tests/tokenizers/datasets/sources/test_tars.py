@@ -155,6 +155,12 @@ def test_names_without_end_are_refused(listed, refusal, kind, size):
     assert "damaged at byte 0" in refusal(listed, header(b"n", b"\x80" + size.to_bytes(11), kind))
 
 
+def test_files_with_holes_are_refused(listed, refusal):
+    record = b"22 GNU.sparse.major=1\n"
+    for data in (header(b"a.wav", octal(5), b"S"), header(b"x", octal(len(record)), b"x") + padded(record)):
+        assert "--sparse" in refusal(listed, data)
+
+
 def test_a_cut_tar_loses_its_last_item_only(listed, refusal, content):
     whole = tar([("a.wav", b"A" * 600), ("b.wav", b"B" * 600)])
     good, cut = listed(whole[: 512 + 1024 + 512 + 100])
