@@ -36,10 +36,11 @@ class Member:
 
 
 def tar_entries(files: Sequence[File], medium: str) -> Iterator[Entry]:
-    """One of each member of the medium. Several of one sample keep the rest of their names in their keys.
+    """One of each member of the medium; members of one sample stand together, as WebDataset has them. Several media of
+    one sample keep the rest of their names in their keys.
 
     json: its object is the meta, else text under "json". txt and cls: text under these names, cls a number if it is.
-    Raises InputError for what is no tar, and members of one sample that are apart.
+    Raises InputError for what is no tar.
     """
     for file in files:
         try:
