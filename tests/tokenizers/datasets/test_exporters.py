@@ -12,7 +12,7 @@ import yaml
 from narrows.errors import InputError, MediaError
 from narrows.tokenizers.datasets import load
 from narrows.tokenizers.datasets.exporters import EXPORTERS, export
-from narrows.tokenizers.datasets.shards import read_shard
+from narrows.tokenizers.datasets.shards import read_shard, write_shard
 from narrows.tokenizers.ids import Vocabulary
 
 
@@ -106,11 +106,8 @@ def test_hf(tokenized, place, samples) -> None:
     out, rows = tokenized(2, 1, odd=None)
     first = out / "00000-of-00002.parquet"
     first.unlink()
-    from narrows.tokenizers.datasets.shards import write_shard
-
-    write_shard(
-        first, [samples.sound(row.key, meta={"number": 0.5, "more": "x", "a b": 1}) for row in rows[:2]], samples.SOUND
-    )
+    others = [samples.sound(row.key, meta={"number": 0.5, "more": "x", "a b": 1}) for row in rows[:2]]
+    write_shard(first, others, samples.SOUND)
     export(load(out), "hf", place)
     schemas = {str(pyarrow.parquet.read_schema(path).remove_metadata()) for path in (place / "data").iterdir()}
     assert len(schemas) == 1

@@ -7,17 +7,19 @@ megatron    one .bin of ids and one .idx, for Megatron-LM and what came of it
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from narrows.errors import InputError, MediaError
 from narrows.media.files import StrPath, shown
-from narrows.tokenizers.datasets.base import Row
 from narrows.tokenizers.datasets.exporters.arrays import npy, webdataset
 from narrows.tokenizers.datasets.exporters.hf import hf
 from narrows.tokenizers.datasets.exporters.megatron import megatron
 from narrows.tokenizers.datasets.reader import TokenData
+from narrows.tokenizers.ids import Pattern
 
-EXPORTERS: Mapping[str, Callable[[TokenData[Row], Path, bool], None]] = {
+EXPORTERS: Mapping[str, Callable[[TokenData[Any], Path, bool], None]] = {
     "hf": hf,
     "npy": npy,
     "webdataset": webdataset,
@@ -25,14 +27,20 @@ EXPORTERS: Mapping[str, Callable[[TokenData[Row], Path, bool], None]] = {
 }
 
 
-def export(data: TokenData[Row], kind: str, folder: StrPath, *, overwrite: bool = False) -> None:
+def export(
+    data: TokenData[Any], kind: str, folder: StrPath, *, pattern: Pattern | None = None, overwrite: bool = False
+) -> None:
     """Write all items into a folder, which is made, in one of the formats of `EXPORTERS`.
 
-    Every file appears when all of it is on the disk. Raises InputError for another format, MediaError where the folder
-    has something in it (with `overwrite`, files of the same names are replaced) or cannot be written.
+    pattern: of ids, which only megatron has; interleaved unless given. Every file appears when all of it is on the disk.
+
+    Raises InputError for another format, MediaError where the folder has something in it (with `overwrite`, files of
+    the same names are replaced) or cannot be written.
     """
     if kind not in EXPORTERS:
         raise InputError(f"format {kind!r} given, {', '.join(EXPORTERS)} wanted")
+    if pattern is not None and kind != "megatron":
+        raise InputError(f"a pattern of ids given; {kind} keeps codes as they are, leave it out")
     place = Path(folder)
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -41,4 +49,5 @@ def export(data: TokenData[Row], kind: str, folder: StrPath, *, overwrite: bool 
         raise MediaError(f"the folder {shown(folder)} cannot be made: {error.strerror}; choose another") from error
     if full and not overwrite:
         raise MediaError(f"{shown(folder)} is not empty; pass --force (overwrite=True in Python) or choose another")
-    EXPORTERS[kind](data, place, overwrite)
+    act = EXPORTERS[kind] if pattern is None else partial(megatron, pattern=pattern)
+    act(data, place, overwrite)

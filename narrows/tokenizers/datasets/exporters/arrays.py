@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from narrows.tokenizers.datasets.base import Row
 from narrows.tokenizers.datasets.reader import TokenData
 
 
-def npy(data: TokenData[Row], folder: Path, overwrite: bool) -> None:
+def npy(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
     """NNNNN-of-MMMMM/NUMBER.npy, and index.jsonl with a line an item: file, key, extent, meta."""
     lines = []
     for file in data.files:
@@ -28,7 +29,7 @@ def npy(data: TokenData[Row], folder: Path, overwrite: bool) -> None:
     write_made(data, folder, overwrite)
 
 
-def webdataset(data: TokenData[Row], folder: Path, overwrite: bool) -> None:
+def webdataset(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
     """NNNNN-of-MMMMM.tar with NUMBER.npy and NUMBER.json (key, extent, meta) an item; equal items give equal bytes.
 
     A name in a tar is a number and not the key: readers cut names at dots and slashes.
@@ -46,7 +47,7 @@ def webdataset(data: TokenData[Row], folder: Path, overwrite: bool) -> None:
     write_made(data, folder, overwrite)
 
 
-def write_made(data: TokenData[Row], folder: Path, overwrite: bool) -> None:
+def write_made(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
     """made.json: model, codebooks and whatever else all items share."""
     text = json.dumps(asdict(data.made), indent=1) + "\n"
     write_bytes(folder / "made.json", text.encode(), overwrite=overwrite)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from narrows.bitstream import codebook_sizes
 from narrows.media.atomic import write_bytes
-from narrows.tokenizers.datasets.base import Made, Row
+from narrows.tokenizers.datasets.base import Made
 from narrows.tokenizers.datasets.columns import Kinds, merged, schema
 from narrows.tokenizers.datasets.reader import TokenData
 from narrows.tokenizers.datasets.shards import write_shard
@@ -32,7 +32,7 @@ tags:
 | | |
 |---|---|
 | `key` | of the item |
-| `{kind}` | (C, {books}, *grid) as one list: the {books} numbers of a position, position by position, then the next signal |
+| `{kind}` | one list: {books} numbers a position, position by position, one signal (channel of sound) after another |
 | {grid} | the grid of positions, {stride} {unit} each |
 | {extent} | of the item itself |
 
@@ -44,7 +44,7 @@ data = load_dataset("PATH OF THIS FOLDER")["train"]
 """
 
 
-def hf(data: TokenData[Row], folder: Path, overwrite: bool) -> None:
+def hf(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
     """data/NNNNN-of-MMMMM.parquet and README.md. Fields of meta that differ in type from file to file get one type."""
     (folder / "data").mkdir(exist_ok=True)
     kinds: Kinds = reduce(merged, (file.about.kinds for file in data.files), {})

@@ -2,20 +2,22 @@
 
 .idx   "MMIDIDX" and two zeros, u64 version 1, u8 type of an id (8 uint16, 4 int32, 5 int64), u64 sequences,
        u64 documents + 1; int32 lengths of sequences, int64 places of them in bytes, int64 index of the first
-       sequence of each document, and the number of sequences. Little-endian (Megatron-LM, core/datasets/indexed_dataset.py)
+       sequence of each document, and the number of sequences. Little-endian.
+
+Source: Megatron-LM, megatron/core/datasets/indexed_dataset.py.
 """
 
 import json
 import struct
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from narrows.errors import InputError
 from narrows.media.atomic import write_bytes, written_beside
-from narrows.tokenizers.datasets.base import Row
 from narrows.tokenizers.datasets.exporters.arrays import write_made
 from narrows.tokenizers.datasets.reader import TokenData, vocabulary_of
 from narrows.tokenizers.ids import Pattern, flattened
@@ -23,7 +25,7 @@ from narrows.tokenizers.ids import Pattern, flattened
 TYPES = ((1 << 16, np.uint16, 8), (1 << 31, np.int32, 4), (1 << 63, np.int64, 5))
 
 
-def megatron(data: TokenData[Row], folder: Path, overwrite: bool, pattern: Pattern = "interleaved") -> None:
+def megatron(data: TokenData[Any], folder: Path, overwrite: bool, pattern: Pattern = "interleaved") -> None:
     """tokens.bin, tokens.idx and vocabulary.json: a document of one sequence an item, with begin and end around it.
 
     Patterns of K rows are written column by column, begin and end K times. Raises InputError for latents.
