@@ -103,6 +103,12 @@ def test_it_travels_to_processes(tokenized) -> None:
     sent = pickle.dumps(data)
     assert len(sent) < 4000
     assert pickle.loads(sent)[5] == data[5]
+
+
+@pytest.mark.slow
+def test_workers_that_start_anew_read_it(tokenized) -> None:
+    out, _ = tokenized(3, 3)
+    data = load(out)
     loader = DataLoader(load(out, ids="interleaved"), batch_size=None, num_workers=1, multiprocessing_context="spawn")
     assert [len(ids) for ids in loader] == [data[i].codes.numel() for i in range(6)]
 

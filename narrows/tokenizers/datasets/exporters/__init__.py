@@ -32,7 +32,7 @@ def export(
 ) -> None:
     """Write all items into a folder, which is made, in one of the formats of `EXPORTERS`.
 
-    pattern: of ids, which only megatron has; interleaved unless given. Every file appears when all of it is on the disk.
+    pattern: of ids, which only megatron has; interleaved unless given. A file appears when all of it is on the disk.
 
     Raises InputError for another format, MediaError where the folder has something in it (with `overwrite`, files of
     the same names are replaced) or cannot be written.
