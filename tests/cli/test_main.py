@@ -27,7 +27,7 @@ def test_words_need_no_torch(arguments):
     assert done.stdout.splitlines()[-1] == ""
 
 
-@pytest.mark.parametrize("verb", ["encode", "decode", "info", "models", "train"])
+@pytest.mark.parametrize("verb", ["encode", "decode", "info", "models", "train", "detokenize", "export-tokens"])
 def test_every_verb_helps(codec, verb):
     result = codec(verb, "--help")
     assert (result.code, result.err) == (0, "")
