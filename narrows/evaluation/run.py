@@ -26,11 +26,6 @@ from narrows.evaluation.media import MEDIA, Item
 from narrows.evaluation.metrics import metric
 from narrows.evaluation.metrics.codebooks import CodebookUse, codebook_use
 from narrows.evaluation.ours import NarrowsAudio, NarrowsImage
-<<<<<<< HEAD
-from narrows.records import parsed, record
-=======
-from narrows.evaluation.report.inputs import Sample
->>>>>>> d2
 from narrows.evaluation.results import Measure, Point, Results, Speed
 from narrows.evaluation.speed import measure_speed
 from narrows.evaluation.trials import Kept, Trial, attempt, key_of
