@@ -48,6 +48,8 @@ def refined(
             cost = distortion(model.latents(leaves, share))
             if bits + cost.item() < least:
                 best, least = symbols, bits + cost.item()
+            if step == rounds:
+                break
             slopes = torch.autograd.grad(cost, leaves, allow_unused=True)
             if not curvatures:
                 curvatures = _curvatures(model, leaves, slopes, share, distortion)
