@@ -11,6 +11,7 @@ from narrows.cli.evaluate import evaluate
 from narrows.cli.files import complain
 from narrows.cli.info import info
 from narrows.cli.models import models
+from narrows.cli.tokenize import tokenize
 from narrows.cli.train import train
 from narrows.errors import NarrowsError
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(encode)
 app.command()(decode)
 app.command()(info)
+app.command()(tokenize)
 app.command()(models)
 app.command()(evaluate)
 _passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
