@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from narrows.errors import InputError
 from narrows.media.audio_reader import AudioReader
 from narrows.media.audio_writer import AudioWriter
-from narrows.media.files import StrPath
+from narrows.media.files import Source, StrPath
 
 __all__ = ["SUFFIXES", "Audio", "AudioInfo", "AudioReader", "AudioWriter", "blocks", "probe", "read", "write"]
 
@@ -57,7 +57,7 @@ class Audio:
     sample_rate: int
 
 
-def probe(path: StrPath) -> AudioInfo:
+def probe(path: Source) -> AudioInfo:
     """What a file of sound holds.
 
     The number of samples is the header's where that is exact (WAV, FLAC, AIFF, Ogg, Opus, MP3 with a Xing header), else
@@ -70,7 +70,7 @@ def probe(path: StrPath) -> AudioInfo:
         return AudioInfo(reader.sample_rate, reader.channels, samples, reader.format, reader.codec)
 
 
-def read(path: StrPath) -> Audio:
+def read(path: Source) -> Audio:
     """All samples of a file. Integers of b bits are divided by 2^(b - 1); floats are as they are, over 1 as well.
 
     Raises MediaError as AudioReader does, and for NaN, infinity, damage or a missing end.
@@ -87,7 +87,7 @@ def read(path: StrPath) -> Audio:
         return Audio(samples, reader.sample_rate)
 
 
-def blocks(path: StrPath, samples: int = _BLOCK) -> Iterator[NDArray[np.float32]]:
+def blocks(path: Source, samples: int = _BLOCK) -> Iterator[NDArray[np.float32]]:
     """A file in blocks (C, `samples`) in order, the last one shorter; no more than one is held.
 
     The file is opened at the first step. AudioReader does the same and also tells the rate. Raises what `read` raises.

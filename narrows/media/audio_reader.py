@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from narrows.errors import InputError, MediaError
 from narrows.media.extent import mpeg_format, ogg_streams, stated_end
-from narrows.media.files import StrPath, open_input, shown
+from narrows.media.files import Source, open_input, shown
 from narrows.media.pyav_source import BrokenSoundError, NoSoundError, PyavSource
 from narrows.media.sound_limits import channels_fault, finite_fault, rate_fault
 from narrows.media.soundfile_source import SoundfileSource
@@ -50,12 +50,12 @@ class AudioReader:
     fault: then everything up to the end of the file is read.
     """
 
-    def __init__(self, path: StrPath) -> None:
+    def __init__(self, path: Source) -> None:
         self._name = shown(path)
         self._position = 0  # samples read
         self._file = open_input(path)
         try:
-            self._size = os.fstat(self._file.fileno()).st_size
+            self._size = _size(self._file)
             self._source = _source(self._file, path)
         except BaseException:
             self._file.close()
@@ -115,7 +115,7 @@ class AudioReader:
 
     def _check_end(self) -> None:
         """Decoders end quietly where the bytes end; whether the sound did as well is asked here."""
-        if os.fstat(self._file.fileno()).st_size < self._size:
+        if _size(self._file) < self._size:
             raise self._refusal(f"was cut while it was read, {self._place()}; wait until it is written")
         if self.samples is not None and self._position < self.samples:
             raise self._refusal(f"is cut {self._place()} of {self.samples}; {_AGAIN}")
@@ -131,9 +131,9 @@ class AudioReader:
         return f"after {self._position} samples ({self._position / self.sample_rate:.2f} s)"
 
 
-def _source(file: BinaryIO, path: StrPath) -> _Source:
+def _source(file: BinaryIO, path: Source) -> _Source:
     """The decoder that reads the file. Raises MediaError when none does, or the file is shorter than it says."""
-    name, size = shown(path), os.fstat(file.fileno()).st_size
+    name, size = shown(path), _size(file)
     end = stated_end(file, size)
     if end is not None and end > size:
         raise MediaError(f"{name} is cut: it tells of {end} bytes and {size} are there; {_AGAIN}")
@@ -168,6 +168,14 @@ def _source(file: BinaryIO, path: StrPath) -> _Source:
             f"{name} is no sound that can be decoded ({', '.join(refusals)}); "
             "wanted is WAV, FLAC, Ogg, Opus, MP3, AIFF, M4A, or a film with a sound track"
         ) from error
+
+
+def _size(file: BinaryIO) -> int:
+    """In bytes; the position stays."""
+    at = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(at)
+    return size
 
 
 def _because(reason: str) -> str:

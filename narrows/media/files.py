@@ -1,7 +1,9 @@
 """Opening a file for reading, with every refusal as one line."""
 
+import io
 import os
 import stat
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,17 +12,35 @@ from narrows.errors import MediaError
 StrPath = str | os.PathLike[str]
 
 
-def shown(path: StrPath) -> str:
+@dataclass(frozen=True)
+class MemoryFile:
+    """The bytes of a file that is no file by itself, a member of an archive for example; `name` is for messages.
+
+    Bytes and not a file object of Python's: the C libraries that decode would lose its errors, and Ctrl-C in it.
+    """
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+Source = StrPath | MemoryFile
+
+
+def shown(path: Source) -> str:
     """The path in quotes, line breaks and unprintable characters escaped, so that a message stays one line."""
-    return repr(os.fspath(path))
+    return repr(path.name if isinstance(path, MemoryFile) else os.fspath(path))
 
 
-def open_input(path: StrPath) -> BinaryIO:
-    """Open a regular, non-empty file, unbuffered and at its first byte.
+def open_input(path: Source) -> BinaryIO:
+    """Open a regular, non-empty file, unbuffered and at its first byte; or bytes in memory, without a copy.
 
     Raises MediaError for whatever else the path may be: missing, a folder, a pipe, empty, not permitted.
     """
     name = shown(path)
+    if isinstance(path, MemoryFile):
+        if not path.data:
+            raise MediaError(f"{name} is empty (0 bytes); make or download it again")
+        return io.BytesIO(path.data)
     try:
         # Asked before opening: to open a pipe is to wait for whoever writes to it.
         mode = os.stat(path).st_mode

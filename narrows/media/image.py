@@ -25,7 +25,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import written_beside
-from narrows.media.files import StrPath, open_input, shown
+from narrows.media.files import Source, StrPath, open_input, shown
 
 __all__ = ["SUFFIXES", "ImageInfo", "kind", "probe", "read", "write"]
 
@@ -63,7 +63,7 @@ class ImageInfo:
         return self.height * self.width
 
 
-def probe(path: StrPath) -> ImageInfo:
+def probe(path: Source) -> ImageInfo:
     """What a file of a picture holds; pixels are not decoded. Raises MediaError for what is no picture or too large."""
     with _opened(path) as picture:
         width, height = picture.size
@@ -74,7 +74,7 @@ def probe(path: StrPath) -> ImageInfo:
         return ImageInfo(height, width, 1 if _is_grey(picture) else 3, (picture.format or "").lower(), several)
 
 
-def read(path: StrPath) -> Pixels:
+def read(path: Source) -> Pixels:
     """Pixels (H, W, C) uint8, C 1 for grey or 3 for RGB.
 
     Raises MediaError for what is no picture, damaged, cut short, too large, or in part transparent.
@@ -123,7 +123,7 @@ def write(path: StrPath, pixels: Pixels, *, overwrite: bool = False) -> None:
 
 
 @contextmanager
-def _opened(path: StrPath) -> Iterator[Image.Image]:
+def _opened(path: Source) -> Iterator[Image.Image]:
     name = shown(path)
     with open_input(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata and on size, which is checked here
@@ -148,7 +148,7 @@ def _is_grey(picture: Image.Image) -> bool:
     return picture.mode in ("1", "L", "LA", "La") or picture.mode.startswith(("I", "F"))
 
 
-def _opaque(picture: Image.Image, path: StrPath) -> Image.Image:
+def _opaque(picture: Image.Image, path: Source) -> Image.Image:
     """The picture without its alpha channel. Raises MediaError where anything is transparent."""
     if picture.mode.startswith("I"):  # grey of 16 bits, one of which stands for nothing; Pillow would cut it to 8
         opaque, seen = picture, bool((np.asarray(picture) == picture.info["transparency"]).any())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.media.files import StrPath
+from narrows.media.files import MemoryFile, Source, open_input
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -41,7 +41,7 @@ class PyavSource:
     Raises av.FFmpegError for what FFmpeg cannot open, NoSoundError and BrokenSoundError.
     """
 
-    def __init__(self, path: StrPath, *, format: str | None, counted: bool) -> None:
+    def __init__(self, path: Source, *, format: str | None, counted: bool) -> None:
         self._container, edit_end = _open_edited(path, format)
         self._first_time = self._last_time = 0  # of the packets, in the stream's time base
         try:
@@ -155,13 +155,13 @@ def _scaled(raw: NDArray[np.generic]) -> NDArray[np.float32]:
     return np.ascontiguousarray((raw.astype(np.float64) - middle) / half, np.float32)
 
 
-def _open(path: StrPath, format: str | None, **options: str) -> "InputContainer":
+def _open(path: Source, format: str | None, **options: str) -> "InputContainer":
     import av  # here: FFmpeg takes a tenth of a second to load, and most files do not need it
 
     # By path, since errors and Ctrl-C inside Python's reading of a file would be printed and lost; with the protocol
     # in front, since FFmpeg takes "http://…" or "concat:a|b" for one. Tags in other encodings than UTF-8 are common.
     return av.open(
-        "file:" + os.path.abspath(path),
+        open_input(path) if isinstance(path, MemoryFile) else "file:" + os.path.abspath(path),
         "r",
         format=format,
         options={"format_whitelist": _DEMUXERS, "protocol_whitelist": "file", **options},
@@ -169,7 +169,7 @@ def _open(path: StrPath, format: str | None, **options: str) -> "InputContainer"
     )
 
 
-def _open_edited(path: StrPath, format: str | None) -> tuple["InputContainer", int | None]:
+def _open_edited(path: Source, format: str | None) -> tuple["InputContainer", int | None]:
     """The container, and where an MP4's edit list ends the sound, in the stream's time base.
 
     An edit list counts in ticks of the whole film, often milliseconds. FFmpeg drops the last packet when that rounding

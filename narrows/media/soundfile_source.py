@@ -1,5 +1,6 @@
 """Sound by libsndfile: WAV, FLAC, AIFF, Ogg, Opus, CAF and its other formats."""
 
+import io
 from typing import BinaryIO
 
 import numpy as np
@@ -27,7 +28,7 @@ class SoundfileSource:
     def __init__(self, file: BinaryIO) -> None:
         # By descriptor: with a path, libsndfile and soundfile would look at its suffix too.
         file.seek(0)
-        self._file = _Forward(file.fileno(), closefd=False)
+        self._file = _Forward(file if isinstance(file, io.BytesIO) else file.fileno(), closefd=False)
         self.sample_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.samples: int | None = None if self._file.frames == _UNKNOWN else self._file.frames

@@ -15,9 +15,13 @@ from narrows.bitstream import Extent, Radices
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
-    """Where the bytes of an item are: a file, `size` bytes from `start` of it, or a row of a column of a table."""
+    """Where the bytes of an item are: a file, `size` bytes from `start` of it, or a row of a column of a table.
+
+    path: absolute. size: in bytes; None where nobody knows, a missing file for example. Of a row of Parquet it is the
+    mean over its row group, of a member of a tar what the tar claims.
+    """
 
     path: str
     start: int | None = None
@@ -26,10 +30,10 @@ class Place:
     column: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """An item of a data set. key: tells it from all others of the data set, the same in every run. meta: what else the
-    source says of it, which travels along."""
+    """An item of a data set. key: tells it from all others of the data set, the same in every run; any text, so no
+    path to write to. meta: what else the source says of it, which travels along."""
 
     key: str
     place: Place
