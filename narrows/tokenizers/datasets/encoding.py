@@ -57,9 +57,10 @@ class Sounds:
         return self._batches.seconds
 
     def read(self, entry: Entry) -> Iterator[Cut]:
-        info = audio.probe(opened(entry))
+        source = opened(entry)
+        info = audio.probe(source)
         extent = AudioExtent(info.sample_rate, info.samples, info.channels)
-        blocks = audio.blocks(opened(entry))
+        blocks = audio.blocks(source)
         for window, x in self._tokenizer.cut(blocks, info.samples, info.sample_rate, self._window):
             yield extent, window, x
 

@@ -45,11 +45,8 @@ class Task:
     batch: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.minutes < float("inf"):
-            raise InputError(f"shards of {self.minutes:g} minutes asked for, more than 0 wanted")
-        for what, number in (("a limit", self.limit), ("a batch", self.batch)):
-            if number is not None and number < 1:
-                raise InputError(f"{what} of {number} given, at least 1 wanted")
+        if self.batch is not None and self.batch < 1:
+            raise InputError(f"a batch of {self.batch} given, at least 1 wanted")
 
 
 @dataclass(frozen=True)
@@ -101,9 +98,7 @@ def tokenize(
     made = made_by(tokenizer, task.codebooks, task.quality)
     batch = task.batch or (1 if tokenizer.device.type == "cpu" else BATCH)
     job = Job(task.model, made, task.out, task.device, batch, task.codebooks, task.quality)
-    found = entries(task.source, made.medium)[: task.limit]
-    if not found:
-        raise InputError(f"there is no {made.medium} in {shown(task.source)}; check the source")
+    found = entries(task.source, made.medium, task.limit)
     planned = shards(found, task.minutes, made.medium)
     facts = {"format": FORMAT, "inputs": fingerprint(found), "items": len(found)}
     options = {"minutes": task.minutes, "shards": len(planned), "batch": batch, "device": tokenizer.device.type}

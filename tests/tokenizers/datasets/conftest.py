@@ -47,9 +47,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def picture_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Folders of tokenizers of pictures: one with codes, one with real numbers."""
     place, made = tmp_path_factory.mktemp("picture-models"), dict[str, str]()
-    for name, bottleneck in {"codes": BSQ(6, 8), "latents": SoftNorm(6, 4)}.items():
+    for name, bottleneck in {"codes": BSQ(6, 8, 2), "latents": SoftNorm(6, 4)}.items():
         torch.manual_seed(0)
-        codec = Codec(ConvEncoder(6, (8, 8)), bottleneck, ConvDecoder(6, (8, 8)))
+        codec = Codec(ConvEncoder(6, 8), bottleneck, ConvDecoder(6, 8))
         folder.save(place / name, codec, name)
         made[name] = str(place / name)
     return made
