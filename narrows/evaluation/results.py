@@ -15,10 +15,10 @@ from typing import Any, Literal, Self
 
 from narrows.errors import InputError
 from narrows.evaluation.base import Metric, SetMetric
-from narrows.evaluation.records import parsed, record
 from narrows.evaluation.statistics import Interval, interval
 from narrows.media.atomic import write_bytes
 from narrows.media.files import StrPath, open_input, shown
+from narrows.records import parsed, record
 
 FORMAT, VERSION = "narrows results", 1
 CODING = "coding"  # in `Row.failures`: the point could not code the item

@@ -26,13 +26,13 @@ from narrows.evaluation.media import MEDIA, Item
 from narrows.evaluation.metrics import metric
 from narrows.evaluation.metrics.codebooks import CodebookUse, codebook_use
 from narrows.evaluation.ours import NarrowsAudio, NarrowsImage
-from narrows.evaluation.records import parsed, record
 from narrows.evaluation.report.inputs import Sample
 from narrows.evaluation.results import Measure, Point, Results, Speed
 from narrows.evaluation.speed import measure_speed
 from narrows.evaluation.trials import Kept, Trial, attempt, key_of
 from narrows.media.atomic import write_bytes
 from narrows.media.files import shown
+from narrows.records import parsed, record
 
 SPEED_ITEMS = 3
 Progress = Callable[[int, int], None]  # trials that are done, and all of them

@@ -26,9 +26,9 @@ from narrows.evaluation.bands import Bands, distortion_by_band
 from narrows.evaluation.base import Json, NotMeasurable, OperatingPoint, Picture, SetMetric, Signal, Sound
 from narrows.evaluation.media import MEDIA, Item
 from narrows.evaluation.metrics import metric
-from narrows.evaluation.records import parsed, record
 from narrows.evaluation.results import CODING, Row
 from narrows.media.atomic import write_bytes
+from narrows.records import parsed, record
 
 VERSION = 1  # of what is kept; raised when trials come out otherwise
 Arrays = Mapping[str, NDArray[np.generic]]

@@ -24,6 +24,7 @@ from narrows.bitstream import (
 )
 from narrows.bitstream.limits import MAX_BYTES_AT_ONCE, MAX_CHOSEN_SYMBOLS, MAX_SYMBOLS
 from narrows.errors import InputError
+from narrows.tokenizers.ids import Pattern, Vocabulary, flattened, unflattened
 
 BAND = 64  # rows of positions that are quantized and coded together where a model chooses tables; z takes 4 at a time
 CHUNK_SECONDS = 20  # of an .nrw chunk: the framing costs 5 bit/s, damage costs what is shorter than a sentence or two
@@ -107,6 +108,26 @@ class Tokens:
     def nominal_bits(self) -> float:
         """Bits of all codes when each takes log2 of its codebook's size."""
         return sum(map(log2, self.codebook_sizes)) * (self.codes.numel() // len(self.radices))
+
+    def flatten(self, pattern: Pattern, vocabulary: Vocabulary | None = None) -> Tensor:
+        """Ids for a language model, int64 (S,) or (K, S), as ids.py draws the patterns.
+
+        vocabulary: of these codebooks unless given. Raises InputError for codes outside of their codebooks.
+        """
+        return flattened(self.codes, pattern, vocabulary or Vocabulary(self.codebook_sizes))
+
+    def unflatten(self, ids: Tensor, pattern: Pattern, vocabulary: Vocabulary | None = None) -> "Tokens":
+        """Tokens of the same extent, codebooks and model from ids as `flatten` gives them; its exact inverse.
+
+        Raises InputError for ids that no such tokens give; it says where.
+        """
+        signals, books, *grid = self.codes.shape
+        width = grid[1] if len(grid) == 2 else None
+        known = vocabulary or Vocabulary(self.codebook_sizes)
+        codes = unflattened(ids, pattern, known, books, signals, width)
+        if codes.shape[2:] != self.codes.shape[2:]:
+            raise InputError(f"ids of a grid {tuple(codes.shape[2:])} given, {tuple(grid)} wanted")
+        return replace(self, codes=codes.to(self.codes.dtype))
 
     def compress(self, prior: Tables | Prior | None = None) -> bytes:
         """The tokens as an .nrw stream: entropy-coded with the tables of `prior`, or raw, in a fixed number of bits.

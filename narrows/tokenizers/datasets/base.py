@@ -76,7 +76,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Row:
-    """One tokenized item: codes (C, K, *grid) integers, or latents (C, D, *grid) float16, C signals, with its extent."""
+    """One tokenized item of C signals: codes (C, K, *grid), integers, or latents (C, D, *grid), float16; its extent."""
 
     key: str
     values: NDArray[np.generic]

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from narrows.checkpoints.load import load
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import write_bytes
 from narrows.media.files import shown
+from narrows.tokenizers.datasets.columns import Kinds, joined
 from narrows.tokenizers.datasets.plan import fingerprint, shards
 from narrows.tokenizers.datasets.schedule import Engine
 from narrows.tokenizers.datasets.sources import entries
@@ -97,8 +99,9 @@ def tokenize(
     tokenizer = load(task.model, task.device)
     made = made_by(tokenizer, task.codebooks, task.quality)
     batch = task.batch or (1 if tokenizer.device.type == "cpu" else BATCH)
-    job = Job(task.model, made, task.out, task.device, batch, task.codebooks, task.quality)
     found = entries(task.source, made.medium, task.limit)
+    kinds: Kinds = reduce(joined, (entry.meta for entry in found if entry.meta), {})
+    job = Job(task.model, made, task.out, task.device, batch, task.codebooks, task.quality, kinds)
     planned = shards(found, task.minutes, made.medium)
     facts = {"format": FORMAT, "inputs": fingerprint(found), "items": len(found)}
     options = {"minutes": task.minutes, "shards": len(planned), "batch": batch, "device": tokenizer.device.type}

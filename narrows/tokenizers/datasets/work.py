@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from narrows.media.atomic import write_bytes
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.datasets.ahead import Unread, ahead
 from narrows.tokenizers.datasets.base import Failure, Made, Row, Shard
+from narrows.tokenizers.datasets.columns import Kinds
 from narrows.tokenizers.datasets.encoding import Coded, Encoding, Pictures, Sounds
 from narrows.tokenizers.datasets.shards import write_shard
 from narrows.tokenizers.image import ImageTokenizer
@@ -38,8 +39,9 @@ READERS = 8  # threads that read for a GPU; for a processor one does
 class Job:
     """What all shards of a run have in common.
 
-    model: name or folder. made: what it makes. out: folder of the shards. codebooks, quality: as tokenizers take them.
-    batch: windows or pictures that go through the network together; with 1, codes are those of `codec encode`.
+    model: name or folder. made: what it makes. out: folder of shards. batch: windows or pictures that go through the
+    network together; with 1, codes are those of `codec encode`. codebooks, quality: as tokenizers take them. kinds: of
+    all metas of the data set, so that every shard has the same columns.
     """
 
     model: str
@@ -49,6 +51,7 @@ class Job:
     batch: int = 1
     codebooks: int | None = None
     quality: float | None = None
+    kinds: Kinds = field(default_factory=dict)
 
     def parquet(self, shard: Shard) -> Path:
         """The file of its rows, which is there when the shard is done."""
@@ -113,7 +116,7 @@ class Worker:
         begin, encoding = time.perf_counter(), self._encoding()
         rows, failures = tokenized(shard, encoding, 1 if self.tokenizer.device.type == "cpu" else READERS)
         _write_failures(self.job.errors(shard), failures)
-        write_shard(self.job.parquet(shard), rows, self.job.made)
+        write_shard(self.job.parquet(shard), rows, self.job.made, kinds=self.job.kinds, overwrite=True)
         amount = sum(_amount(row.extent) for row in rows)
         wall = time.perf_counter() - begin
         return Done(shard.index, len(rows), len(failures), amount, wall, encoding.seconds)

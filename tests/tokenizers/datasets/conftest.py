@@ -1,28 +1,84 @@
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from narrows.bitstream import AudioExtent, ImageExtent
 from narrows.checkpoints import folder
 from narrows.codecs import BSQ, Codec, ConvDecoder, ConvEncoder, SoftNorm
 from narrows.media import image
+from narrows.tokenizers.datasets.base import Made, Row
+from narrows.tokenizers.datasets.shards import write_shard
 
 RATE = 16_000
+SOUND = Made("audio", "codes", "m", "00" * 8, ((8,), (8,), (5, 4)), 3, 320, 16_000)
+PICTURES = Made("image", "codes", "m", "11" * 8, ((64, 2048),), 1, 16)
+LATENTS = Made("image", "latents", "m", "22" * 8, (), 4, 16)
+
+
+def sound(key="a", samples=1000, channels=1, rate=16_000, meta=(), seed=0):
+    """A row of SOUND."""
+    numbers, frames = np.random.default_rng(seed), -(-samples * 16_000 // rate // 320)
+    codes = np.stack([numbers.integers(size, size=(channels, frames)) for size in (8, 8, 20)], 1)
+    return Row(key, codes, AudioExtent(rate, samples, channels), dict(meta))
+
+
+def picture(key="a", height=30, width=50, made=PICTURES, meta=(), seed=0):
+    """A row of PICTURES or LATENTS."""
+    numbers, grid = np.random.default_rng(seed), (1, made.books, -(-height // 16), -(-width // 16))
+    codes = numbers.integers(1 << 17, size=grid) if made.kind == "codes" else numbers.normal(size=grid).astype("f2")
+    return Row(key, codes, ImageExtent(height, width, 3), dict(meta))
+
+
+@pytest.fixture
+def tokenized(tmp_path):
+    """tokenized(counts, made) -> a folder of shards with so many rows each, and all rows."""
+
+    def folder(*counts, made=SOUND, name="out", **meta):
+        out, rows = tmp_path / name, []
+        out.mkdir()
+        for index, count in enumerate(counts):
+            first = len(rows)
+            for place in range(first, first + count):
+                own = {"number": place, **meta}
+                key = f"k/{place:04d}"
+                made_by = sound if made.medium == "audio" else picture
+                sizes = {"samples": 300 + 40 * (place % 7)} if made.medium == "audio" else {"made": made}
+                rows.append(made_by(key, meta=own, seed=place, **sizes))
+            write_shard(out / f"{index:05d}-of-{len(counts):05d}.parquet", rows[first:], made)
+        return out, rows
+
+    return folder
+
+
+def same(first, second):
+    """Whether two rows are equal in everything."""
+    return (
+        np.array_equal(first.values, second.values)
+        and first.values.shape == second.values.shape
+        and (first.key, first.extent, dict(first.meta)) == (second.key, second.extent, dict(second.meta))
+    )
+
+
+@pytest.fixture
+def samples():
+    """Constants and rows for tests, and what compares two rows."""
+    names = {"SOUND": SOUND, "PICTURES": PICTURES, "LATENTS": LATENTS}
+    return SimpleNamespace(**names, sound=sound, picture=picture, same=same)
 
 
 @pytest.fixture(scope="session")
-def model(tiny_checkpoint: Callable[[], Path]) -> str:
+def model(tiny_checkpoint):
     return str(tiny_checkpoint())
 
 
 @pytest.fixture(scope="session")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recordings(tmp_path_factory):
     """A folder of nine recordings of many rates, lengths and channels."""
     place, random = tmp_path_factory.mktemp("recordings"), np.random.default_rng(0)
     kinds = [(1, RATE, 1), (700, 8000, 1), (20_000, 44_100, 2), (30_000, 22_050, 1), (170_001, RATE, 1)]
@@ -35,7 +91,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pictures(tmp_path_factory):
     """A folder of five pictures, three of one size, one grey."""
     place, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
     for number, shape in enumerate([(24, 40, 3), (33, 17, 3), (24, 40, 3), (20, 20, 1), (24, 40, 3)]):
@@ -44,9 +100,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def picture_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def picture_models(tmp_path_factory):
     """Folders of tokenizers of pictures: one with codes, one with real numbers."""
-    place, made = tmp_path_factory.mktemp("picture-models"), dict[str, str]()
+    place, made = tmp_path_factory.mktemp("picture-models"), {}
     for name, bottleneck in {"codes": BSQ(6, 8, 2), "latents": SoftNorm(6, 4)}.items():
         torch.manual_seed(0)
         codec = Codec(ConvEncoder(6, 8), bottleneck, ConvDecoder(6, 8))
@@ -56,11 +112,11 @@ def picture_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture
-def bomb() -> bytes:
+def bomb():
     """A PNG of a few hundred bytes that says it has 30 000 × 30 000 pixels."""
     head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
+    def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     body = chunk(b"IDAT", zlib.compress(bytes(100_000)))
@@ -68,10 +124,10 @@ def bomb() -> bytes:
 
 
 @pytest.fixture
-def digests() -> Callable[[Path], dict[str, str]]:
+def digests():
     """digests(folder) -> SHA-256 of each of its files."""
 
-    def of(place: Path) -> dict[str, str]:
+    def of(place):
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(place.iterdir())}
 
     return of

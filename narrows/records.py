@@ -23,7 +23,8 @@ def parsed(text: str | bytes) -> object:
 def record(kind: type[T], value: object, where: str = "it") -> T:
     """A dataclass from an object of JSON, and so on through its fields; `where` names the object in errors.
 
-    Known annotations: dataclasses, Mapping[str, ...], Sequence[...], tuple[T, ...], unions, Literal, str, int, float, bool, None, Any.
+    Known annotations: dataclasses, Mapping[str, ...], Sequence[...], tuple[T, ...], unions, Literal, str, int, float,
+    bool, None, Any.
     Raises InputError for a missing or unknown key and for a value of another kind.
     """
     if not isinstance(value, dict):

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from narrows.errors import InputError
-from narrows.evaluation.records import parsed, record
+from narrows.records import parsed, record
 
 
 @dataclass(frozen=True)
