@@ -56,7 +56,8 @@ class Summary:
     """What is in the folder, of all shards of this engine's share, and what this run did of it.
 
     items, failures, shards: done by now. skipped: shards that were done before. amount: seconds of sound or megapixels
-    of this run; wall: its seconds, with planning and starting; busy: share of the workers' time that the network took.
+    of this run; wall: its seconds, with planning and starting; working: those of all workers, added up; busy: the share
+    of them that the network took.
     """
 
     medium: str
@@ -66,6 +67,7 @@ class Summary:
     skipped: int
     amount: float
     wall: float
+    working: float
     busy: float
 
     @property
@@ -125,7 +127,7 @@ def tokenize(
         engine.run(todo, job, report)
     failures = sum(_failures(job.errors(shard)) for shard in mine)
     items = sum(len(shard.entries) for shard in mine) - failures
-    worked = sum(done.wall for done in reports)
+    working = sum(done.wall for done in reports)
     return Summary(
         made.medium,
         items,
@@ -134,7 +136,8 @@ def tokenize(
         len(mine) - len(todo),
         sum(done.amount for done in reports),
         time.perf_counter() - begin,
-        sum(done.busy for done in reports) / worked if worked else 0.0,
+        working,
+        sum(done.busy for done in reports) / working if working else 0.0,
     )
 
 
