@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow
-from pyarrow import ipc, parquet, types
+from pyarrow import compute, ipc, parquet, types
 
 from narrows.errors import InputError
 from narrows.media.files import shown
@@ -159,7 +159,7 @@ def _bytes_of(group: Any, column: str) -> int:
 
 def _lengths(column: Any) -> list[int | None]:
     held = column.field("bytes") if types.is_struct(column.type) else column
-    return pyarrow.compute.binary_length(held).to_pylist()
+    return compute.binary_length(held).to_pylist()
 
 
 @contextmanager

@@ -36,10 +36,11 @@ class Member:
 
 
 def tar_entries(files: Sequence[File], medium: str) -> Iterator[Entry]:
-    """One of each member of the medium. Several of one sample keep the rest of their names in their keys.
+    """One of each member of the medium; members of one sample stand together, as WebDataset has them. Several media of
+    one sample keep the rest of their names in their keys.
 
     json: its object is the meta, else text under "json". txt and cls: text under these names, cls a number if it is.
-    Raises InputError for what is no tar, and members of one sample that are apart.
+    Raises InputError for what is no tar.
     """
     for file in files:
         try:
@@ -106,6 +107,9 @@ def members(tar: BinaryIO, path: str, size: int) -> Iterator[Member]:
             length, kind = _number(header[124:136]), header[156:157]
             if kind in b"xL" and length > LONGEST_TEXT:
                 raise ValueError(f"a name of {length} bytes")
+            records = _pax(tar.read(length)) if kind == b"x" else {}
+            if kind == b"S" or any(keyword.startswith(b"GNU.sparse.") for keyword in records):
+                raise ValueError("a file with holes, as tar --sparse writes it")
         except ValueError as error:
             raise InputError(
                 f"{shown(path)} is no tar, or damaged at byte {at} ({error}); wanted is a tar that is not compressed"
@@ -114,7 +118,6 @@ def members(tar: BinaryIO, path: str, size: int) -> Iterator[Member]:
         if kind == b"L":
             name = tar.read(length).rstrip(b"\0")
         elif kind == b"x":
-            records = _pax(tar.read(length))
             name, longer = records.get(b"path", name), records.get(b"size", longer)
         elif kind not in b"gK":
             length = int(longer) if longer is not None and longer.isdigit() and len(longer) < 20 else length
