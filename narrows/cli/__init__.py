@@ -6,8 +6,10 @@ from io import StringIO, TextIOWrapper
 import typer
 
 from narrows.cli.decode import decode
+from narrows.cli.detokenize import detokenize
 from narrows.cli.encode import encode
 from narrows.cli.evaluate import evaluate
+from narrows.cli.export_tokens import export_tokens
 from narrows.cli.files import complain
 from narrows.cli.info import info
 from narrows.cli.models import models
@@ -28,6 +30,8 @@ app.command()(decode)
 app.command()(info)
 app.command()(tokenize)
 app.command()(models)
+app.command()(detokenize)
+app.command("export-tokens")(export_tokens)
 app.command()(evaluate)
 _passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 app.command(context_settings=_passed_on)(train)  # a recipe's own settings, its --help among them

@@ -29,7 +29,7 @@ def decode(
     """Decode .nrw files: file.nrw becomes file.wav, photo.nrw becomes photo.png."""
     from narrows.bitstream import read_header
     from narrows.checkpoints.load import load
-    from narrows.cli.files import Stopwatch, complain, contents, plan, work
+    from narrows.cli.files import Stopwatch, complain, contents, plan, shipped, work
     from narrows.errors import InputError
     from narrows.media import audio, image
     from narrows.tokenizers.image import ImageTokenizer
@@ -39,7 +39,7 @@ def decode(
 
     def act(source: Path, target: Path) -> str:
         data = contents(source)
-        name = model or _shipped(read_header(data).model)
+        name = model or shipped(read_header(data).model)
         if name not in loaded:
             loaded[name] = load(name, device)
         watch, tokenizer = Stopwatch(), loaded[name]
@@ -73,13 +73,3 @@ def _suffix(path: Path) -> str:
         return ".png" if isinstance(header_of(path).extent, ImageExtent) else ".wav"
     except (NarrowsError, OSError):
         return ".wav"
-
-
-def _shipped(name: str) -> str:
-    """The model that a file names, if it comes with the package: no file decides on a folder or a download."""
-    from narrows.checkpoints.index import entries
-    from narrows.errors import ModelError
-
-    if name not in (entry.name for entry in entries()):
-        raise ModelError(f"made with {name!r}, no model of this package; give its folder or hub repository with -m")
-    return name

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrows.errors import InputError, MediaError, NarrowsError
+from narrows.errors import InputError, MediaError, ModelError, NarrowsError
 from narrows.media.files import open_input, shown
 
 if TYPE_CHECKING:
@@ -103,6 +103,15 @@ def header_of(path: Path) -> "StreamHeader":
 
     with open_input(path) as file:
         return read_header(file.read(LONGEST_HEADER))
+
+
+def shipped(name: str) -> str:
+    """The model that a file names, if it comes with the package: no file decides on a folder or a download."""
+    from narrows.checkpoints.index import entries
+
+    if name not in (entry.name for entry in entries()):
+        raise ModelError(f"made with {name!r}, no model of this package; give its folder or hub repository with -m")
+    return name
 
 
 class Stopwatch:

@@ -64,6 +64,7 @@ def merged(first: Kinds, second: Kinds) -> Kinds:
 
 def schema(made: Made, kinds: Kinds) -> pa.Schema:
     """The columns of a file, with all that is constant in its metadata."""
+    _check_made(made)
     integer = [(name, pa.int32()) for name in GRIDS[made.medium]]
     extent = [(field.name, pa.int64()) for field in fields(EXTENTS[made.medium])]
     meta = [("meta", pa.struct([(name, _TYPES[kind]) for name, kind in kinds.items()]))] if kinds else []
@@ -79,11 +80,11 @@ def about(metadata: Mapping[bytes, bytes] | None) -> About:
         raise InputError("no tokens of this library are in it")
     if _signed(text) != {name: metadata.get(name) for name in (ABOUT, DIGEST)}:
         raise InputError("its metadata was changed")
-    found = record(About, parsed(text))
-    if found.format > FORMAT:
-        raise InputError(f"it has format {found.format}, this version reads up to {FORMAT}: upgrade narrows")
-    if found.made.kind == "codes":
-        check_radices(found.made.radices)
+    said = parsed(text)
+    if isinstance(said, dict) and isinstance(said.get("format"), int) and said["format"] > FORMAT:
+        raise InputError(f"it has format {said['format']}, this version reads up to {FORMAT}: upgrade narrows")
+    found = record(About, said)
+    _check_made(found.made)
     return found
 
 
@@ -170,6 +171,14 @@ def _flat(row: Row, made: Made) -> NDArray[np.generic]:
         if not _is_text(text):
             raise InputError(f"{text!r} is a key or a name in a meta, and no text in UTF-8; rename it")
     return np.moveaxis(row.values, 1, -1).reshape(-1)
+
+
+def _check_made(made: Made) -> None:
+    if made.kind == "codes":
+        check_radices(made.radices)
+    fits = made.books == len(made.radices) if made.kind == "codes" else made.books > 0 and not made.radices
+    if not fits or made.stride < 1 or (made.rate is None) != (made.medium == "image") or (made.rate or 1) < 1:
+        raise InputError(f"{made} given, whose numbers do not fit each other")
 
 
 def _signals(extent: Any) -> int:

@@ -2,6 +2,7 @@ import errno
 import json
 import math
 import os
+import resource
 from dataclasses import replace
 
 import numpy as np
@@ -169,6 +170,25 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch, samples) 
     with pytest.raises(MediaError, match="could not be written to its end"):
         write_shard(tmp_path / "s", [samples.sound()], samples.SOUND)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("limit", [0, 300, 6000])
+def test_a_limit_on_files_leaves_nothing(tmp_path, samples, limit) -> None:
+    rows = [samples.sound(str(seed), 100_000, seed=seed) for seed in range(10)]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+    try:
+        with pytest.raises(MediaError, match="could not be written to its end"):
+            write_shard(tmp_path / "s", rows, samples.SOUND)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("change", [{"books": 2}, {"radices": ()}, {"rate": None}, {"stride": 0}, {"kind": "latents"}])
+def test_constants_that_do_not_fit_are_refused(tmp_path, samples, change) -> None:
+    with pytest.raises(InputError):
+        write_shard(tmp_path / "s", [], replace(samples.SOUND, **change))
 
 
 def test_a_shard_that_is_there_is_kept(tmp_path, samples) -> None:

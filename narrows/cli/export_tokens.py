@@ -1,0 +1,26 @@
+"""`codec export-tokens`: token shards in the formats of other libraries."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def export_tokens(
+    shards: Annotated[Path, typer.Argument(help="Folder of token shards, as codec tokenize makes it.")],
+    to: Annotated[Literal["hf", "npy", "webdataset", "megatron"], typer.Option(help="Format.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results.")],
+    pattern: Annotated[
+        Literal["interleaved", "raster", "parallel", "delayed"] | None,
+        typer.Option(help="Order of ids, for megatron. [interleaved]"),
+    ] = None,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Take the shards that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")] = False,
+) -> None:
+    """Write tokenized items as files for other libraries: Parquet with a card, arrays, tars, or ids for Megatron-LM."""
+    from narrows.tokenizers.datasets.exporters import export
+    from narrows.tokenizers.datasets.reader import load
+
+    data = load(shards, allow_missing=allow_missing)
+    export(data, to, out, pattern=pattern, overwrite=force)
+    print(f"{shards} → {out}  {len(data)} items", flush=True)

@@ -1,0 +1,53 @@
+"""Token shards in the formats that trainers read. Each exporter is a function of the data and a folder.
+
+hf          Parquet with the same columns in all files, and a card: datasets.load_dataset(FOLDER)
+npy         a .npy an item, and index.jsonl
+webdataset  a tar a shard, with NUMBER.npy and NUMBER.json for an item
+megatron    one .bin of ids and one .idx, for Megatron-LM and what came of it
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from narrows.errors import InputError, MediaError
+from narrows.media.files import StrPath, shown
+from narrows.tokenizers.datasets.exporters.arrays import npy, webdataset
+from narrows.tokenizers.datasets.exporters.hf import hf
+from narrows.tokenizers.datasets.exporters.megatron import megatron
+from narrows.tokenizers.datasets.reader import TokenData
+from narrows.tokenizers.ids import Pattern
+
+EXPORTERS: Mapping[str, Callable[[TokenData[Any], Path, bool], None]] = {
+    "hf": hf,
+    "npy": npy,
+    "webdataset": webdataset,
+    "megatron": megatron,
+}
+
+
+def export(
+    data: TokenData[Any], kind: str, folder: StrPath, *, pattern: Pattern | None = None, overwrite: bool = False
+) -> None:
+    """Write all items into a folder, which is made, in one of the formats of `EXPORTERS`.
+
+    pattern: of ids, which only megatron has; interleaved unless given. A file appears when all of it is on the disk.
+
+    Raises InputError for another format, MediaError where the folder has something in it (with `overwrite`, files of
+    the same names are replaced) or cannot be written.
+    """
+    if kind not in EXPORTERS:
+        raise InputError(f"format {kind!r} given, {', '.join(EXPORTERS)} wanted")
+    if pattern is not None and kind != "megatron":
+        raise InputError(f"a pattern of ids given; {kind} keeps codes as they are, leave it out")
+    place = Path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        full = any(place.iterdir())
+    except OSError as error:
+        raise MediaError(f"the folder {shown(folder)} cannot be made: {error.strerror}; choose another") from error
+    if full and not overwrite:
+        raise MediaError(f"{shown(folder)} is not empty; pass --force (overwrite=True in Python) or choose another")
+    act = EXPORTERS[kind] if pattern is None else partial(megatron, pattern=pattern)
+    act(data, place, overwrite)

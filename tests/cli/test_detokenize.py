@@ -1,0 +1,107 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from narrows.bitstream import ImageExtent
+from narrows.checkpoints import folder
+from narrows.checkpoints.load import load
+from narrows.codecs import Codec, Gaussian, LappedDecoder, LappedEncoder
+from narrows.tokenizers.datasets.base import Made, Row
+from narrows.tokenizers.datasets.shards import write_shard
+
+
+def made_of(tokenizer, medium="audio", kind="codes", books=None, setting=None):
+    radices = tokenizer.codec.bottleneck.radices if kind == "codes" else ()
+    rate = tokenizer.sample_rate if medium == "audio" else None
+    stride, books = tokenizer.codec.stride, books or len(radices)
+    return Made(medium, kind, tokenizer.name, tokenizer.fingerprint, radices, books, stride, rate, setting)
+
+
+@pytest.fixture
+def sounds(model, place):
+    """A folder of two shards of sound, and its tokenizer."""
+    tokenizer, out = load(model), place / "out"
+    out.mkdir()
+    for index, key in enumerate(["a/b", "../c\nd e"]):
+        x = 0.1 * np.random.default_rng(index).standard_normal((2, 3000)).astype("f4")
+        tokens = tokenizer.encode(x, 22_050)
+        write_shard(
+            out / f"{index:05d}-of-00002.parquet",
+            [Row(key, tokens.codes.numpy(), tokens.extent, {"n": index})],
+            made_of(tokenizer),
+        )
+    return out, tokenizer
+
+
+def test_an_item_of_sound(codec, refused, sounds, model, place) -> None:
+    out, tokenizer = sounds
+    result = codec("detokenize", out, "--key", "a/b", "-m", model)
+    assert (result.code, result.out) == (0, "'a/b' → b.wav\n")
+    x, rate = soundfile.read(place / "b.wav", dtype="float32")
+    wave = 0.1 * np.random.default_rng(0).standard_normal((2, 3000)).astype("f4")
+    assert rate == 22_050
+    np.testing.assert_allclose(x.T, tokenizer.decode(tokenizer.encode(wave, 22_050)), atol=1e-4)
+    assert "exists already" in refused("detokenize", out, "--key", "a/b", "-m", model)
+    assert codec("detokenize", out, "--key", "../c\nd e", "-m", model).code == 0
+    assert (place / "c_d_e.wav").exists()
+    assert codec("detokenize", out, "--key", "a/b", "-m", model, "-o", "x.flac").code == 0
+    assert soundfile.info(place / "x.flac").frames == 3000
+
+
+def test_what_cannot_be_had_is_refused(refused, sounds, model, place, tiny_checkpoint) -> None:
+    out, _ = sounds
+    assert "no item has the key 'x'" in refused("detokenize", out, "--key", "x", "-m", model)
+    assert "made with 'tiny', no model of this package" in refused("detokenize", out, "--key", "a/b")
+    other = tiny_checkpoint("tiny", seed=1)
+    assert "made with model tiny" in refused("detokenize", out, "--key", "a/b", "-m", other)
+    assert "no folder" in refused("detokenize", "nowhere", "--key", "a/b")
+    assert "has no token shards" in refused("detokenize", ".", "--key", "a/b")
+    (out / "00000-of-00002.parquet").write_bytes(b"PAR1damagedPAR1")
+    assert "00000-of-00002.parquet' cannot be read" in refused("detokenize", out, "--key", "a/b", "-m", model)
+
+
+def test_pictures(codec, place, image_checkpoint) -> None:
+    tokenizer, out = load(image_checkpoint), place / "out"
+    out.mkdir()
+    pixels = np.random.default_rng(0).integers(256, size=(3, 20, 30), dtype=np.uint8)
+    tokens = tokenizer.encode(pixels, quality=3)
+    row = Row("p", tokens.codes.numpy(), tokens.extent)
+    write_shard(out / "00000-of-00001.parquet", [row], made_of(tokenizer, "image", setting=tokens.setting))
+    assert codec("detokenize", out, "--key", "p", "-m", image_checkpoint).code == 0
+    assert np.array_equal(np.asarray(Image.open("p.png")), tokenizer.pixels(tokens).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_latents_of_pictures(codec, place, channels) -> None:
+    torch.manual_seed(0)
+    network = Codec(LappedEncoder(8, 6, 2, 1), Gaussian(8, 3), LappedDecoder(8, 6, 2, 2, 1))
+    folder.save(place / "model", network, "small")
+    tokenizer, out = load(place / "model"), place / "out"
+    out.mkdir()
+    pixels = np.random.default_rng(0).integers(256, size=(channels, 20, 30), dtype=np.uint8)
+    row = Row("p", tokenizer.narrow(pixels)[None].numpy().astype("f2"), ImageExtent(20, 30, channels))
+    write_shard(out / "00000-of-00001.parquet", [row], made_of(tokenizer, "image", "latents", 3))
+    assert codec("detokenize", out, "--key", "p", "-m", "model").code == 0
+    wanted = tokenizer.widen(tokenizer.narrow(pixels), 20, 30)
+    wanted = wanted.mean(0) if channels == 1 else wanted.permute(1, 2, 0)
+    assert np.abs(np.asarray(Image.open("p.png")) - (wanted.numpy() + 1) * 127.5).max() < 2
+
+
+def test_exports(codec, refused, sounds, place) -> None:
+    out, _ = sounds
+    result = codec("export-tokens", out, "--to", "npy", "-o", "np")
+    assert (result.code, result.out) == (0, f"{out} → np  2 items\n")
+    keys = [json.loads(line)["key"] for line in (place / "np" / "index.jsonl").read_text().splitlines()]
+    assert keys == ["a/b", "../c\nd e"]
+    assert "'np' is not empty; pass --force" in refused("export-tokens", out, "--to", "npy", "-o", "np")
+    assert codec("export-tokens", out, "--to", "npy", "-o", "np", "--force").code == 0
+    assert codec("export-tokens", out, "--to", "megatron", "--pattern", "delayed", "-o", "ids").code == 0
+    assert json.loads((place / "ids" / "vocabulary.json").read_text())["pattern"] == "delayed"
+    assert "leave it out" in refused("export-tokens", out, "--to", "hf", "--pattern", "raster", "-o", "hf")
+    (out / "00000-of-00002.parquet").unlink()
+    assert "1 of 2 shards are missing" in refused("export-tokens", out, "--to", "hf", "-o", "hf")
+    assert codec("export-tokens", out, "--to", "hf", "-o", "hf", "--allow-missing").code == 0
