@@ -1,4 +1,4 @@
-"""Kill a tokenization at random moments, run it again, and see whether the files are those of an undisturbed run.
+"""Kill a tokenization at random moments of its work, run it again, and compare with an undisturbed run.
 
     python benchmarks/tokenize_faults.py --model speech --data DIR
 
@@ -22,6 +22,8 @@ from common import codec_script, emit, fail, run, show
 
 from narrows.tokenizers.datasets.shards import read_shard
 
+LATER = 0.3  # seconds after a shard, at most: about as long as one takes
+
 
 def main() -> None:
     """Run undisturbed, then one trial after another."""
@@ -38,18 +40,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [codec_script(), "tokenize", str(arguments.data), "-m", arguments.model]
         command += ["--workers", str(arguments.workers), "--shard-minutes", str(arguments.shard_minutes), "-o"]
-        begin = time.perf_counter()
         expected = _finished(command, Path(folder) / "expected")
-        length, chance, records = time.perf_counter() - begin, random.Random(0), []
+        count, chance, records = _shards(Path(folder) / "expected"), random.Random(0), []
         for number in range(arguments.trials):
             out, target = Path(folder) / str(number), ("worker", "run")[number % 2]
-            moment = chance.uniform(0, length)
-            done = _killed(command, out, target, moment)
+            done = _killed(command, out, target, chance.randrange(count), chance.uniform(0, LATER))
             same = _finished(command, out) == expected
-            record = {"benchmark": "tokenize_faults", "trial": number, "killed": target, "after_s": moment}
+            record = {"benchmark": "tokenize_faults", "trial": number, "killed": target}
             records.append(record | {"shards_then": done, "shards": _shards(out), "same": same, "double": _double(out)})
             emit(records[-1])
-        show(records, ["trial", "killed", "after_s", "shards_then", "shards", "same", "double"])
+        show(records, ["trial", "killed", "shards_then", "shards", "same", "double"])
     bad = [record for record in records if not record["same"] or record["double"]]
     if bad:
         fail(f"{len(bad)} of {len(records)} runs came out otherwise")
@@ -63,22 +63,21 @@ def _finished(command: list[str], out: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.glob("[!.]*")}
 
 
-def _killed(command: list[str], out: Path, target: str, moment: float) -> int:
-    """Begin a run and kill a worker, or all processes, after so many seconds; how many shards were done by then."""
+def _killed(command: list[str], out: Path, target: str, shards: int, later: float) -> int:
+    """Begin a run and kill a worker, or all processes, so many seconds after so many shards; how many then are done."""
     process = subprocess.Popen(
         [*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    try:
-        process.wait(moment)
-    except subprocess.TimeoutExpired:
-        done = _shards(out)
-        if target == "run":
-            os.killpg(process.pid, signal.SIGKILL)
-        elif workers := _workers(process.pid):
-            os.kill(workers[0], signal.SIGKILL)
-        process.wait()
-        return done
-    return _shards(out)
+    while process.poll() is None and (_shards(out) < shards or not _workers(process.pid)):
+        time.sleep(0.002)
+    time.sleep(later)
+    done = _shards(out)
+    if target == "run":
+        os.killpg(process.pid, signal.SIGKILL)
+    elif workers := _workers(process.pid):
+        os.kill(workers[0], signal.SIGKILL)
+    process.wait()
+    return done
 
 
 def _workers(parent: int) -> list[int]:

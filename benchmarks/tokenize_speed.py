@@ -82,11 +82,13 @@ def _make(folder: Path, data: Path, count: int) -> None:
     for number in range(count):
         wanted = chance.uniform(SHORTEST, LONGEST)
         with soundfile.SoundFile(folder / f"{number:04d}.flac", "w", *_form(next(sources)), "PCM_16") as file:
-            while file.frames < wanted * file.samplerate:
+            left = round(wanted * file.samplerate)
+            while left:
                 x, rate = soundfile.read(next(sources), dtype="float32", always_2d=True)
                 if len(x) == 0 or (rate, x.shape[1]) != (file.samplerate, file.channels):
                     fail(f"recordings of one rate and channel count wanted in {data}")
-                file.write(x[: round(wanted * rate) - file.frames])
+                file.write(x[:left])
+                left -= min(left, len(x))
 
 
 def _form(path: Path) -> tuple[int, int]:
