@@ -18,6 +18,7 @@ from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media import audio as media
 from narrows.media.sound_limits import channels_fault, finite_fault, rate_fault
+from narrows.tokenizers.batches import Batches
 from narrows.tokenizers.resampling import Block, resampled
 from narrows.tokenizers.tokenizer import Tokenizer
 from narrows.tokenizers.tokens import Tokens
@@ -90,15 +91,21 @@ class AudioTokenizer(Tokenizer):
         return self.encode_blocks([block], block.shape[1], sample_rate, codebooks)
 
     def encode_batch(self, signals: Sequence[Signal], sample_rate: int, codebooks: int | None = None) -> list[Tokens]:
-        """Each of several signals of different lengths to its Tokens, as `encode` gives them."""
-        return [self.encode(x, sample_rate, codebooks) for x in signals]
+        """Each of several signals of different lengths to its Tokens, as `encode` gives them up to float ties.
+
+        Windows of one shape, of whichever signals, go through the network `batch` at a time.
+        """
+        batches = self.batches()
+        blocks = [_as_block(x) for x in signals]
+        found = [self.feed(batches, self.cut([x], x.shape[1], sample_rate), codebooks) for x in blocks]
+        batches.finish()
+        return [self.joined(codes, x.shape[1], sample_rate) for codes, x in zip(found, blocks, strict=True)]
 
     def encode_file(self, path: str | Path, codebooks: int | None = None) -> Tokens:
         """A sound file to Tokens; the file is read block by block. Raises MediaError when it cannot be read."""
         info = media.probe(path)
         return self.encode_blocks(media.blocks(path), info.samples, info.sample_rate, codebooks)
 
-    @torch.inference_mode()
     def encode_blocks(
         self, blocks: Iterable[Block], samples: int, sample_rate: int, codebooks: int | None = None
     ) -> Tokens:
@@ -106,21 +113,55 @@ class AudioTokenizer(Tokenizer):
 
         Raises InputError for blocks of other shapes or types, samples that are not finite, and fewer or more of them.
         """
-        frames = self._frames(samples, sample_rate)
-        books, bottleneck, stride = self.check_codebooks(codebooks), self.codec.bottleneck, self.codec.stride
+        batches = self.batches()
+        codes = self.feed(batches, self.cut(blocks, samples, sample_rate), codebooks)
+        batches.finish()
+        return self.joined(codes, samples, sample_rate)
+
+    def cut(
+        self, blocks: Iterable[Block], samples: int, sample_rate: int, window: int | None = None
+    ) -> Iterator[tuple[Window, Block]]:
+        """Blocks, as `encode_blocks` takes and refuses them, to the windows that the network sees, with their samples.
+
+        window: frames, unless those of this tokenizer; more than twice the encoder's reach. No network is used: another
+        thread can cut while one encodes.
+        """
+        frames, stride = self._frames(samples, sample_rate), self.codec.stride
         signal = resampled(_checked(blocks, samples), sample_rate, self.sample_rate, frames * stride)
-        windows = cut(frames, self.window, self.codec.encoder.reach)
-        pieces = []
-        for group, x in _batched(windows, signal, stride, self.batch):  # x (n, C, samples of a window)
-            with torch.autocast(self.device.type, enabled=False):
-                codes = self.codec.encode(x.flatten(0, 1).unsqueeze(1).to(self.device)).cpu()
-            for window, piece in zip(group, codes.unflatten(0, x.shape[:2]), strict=True):
-                pieces.append(piece[:, :books, window.kept])
+        yield from _cut_out(cut(frames, window or self.window, self.codec.encoder.reach), signal, stride)
         for _ in signal:  # to the end, where the number of samples is checked
             pass
-        codes = torch.cat(pieces, 2)
-        extent = AudioExtent(int(sample_rate), samples, len(codes))
-        return Tokens(codes, bottleneck.radices[:books], extent, self.name, self.fingerprint)
+
+    def batches(self, size: int | None = None) -> Batches[Block, Tensor]:
+        """Takes windows (C, T) of any signals, and runs `size` of one shape at once, `batch` unless given."""
+        return Batches(self._encoded, size or self.batch)
+
+    def feed(
+        self, batches: Batches[Block, Tensor], windows: Iterable[tuple[Window, Block]], codebooks: int | None = None
+    ) -> list[Tensor]:
+        """Give the windows of a signal to batches. The list holds its codes (C, k, F), in pieces, once those finish."""
+        books, found = self.check_codebooks(codebooks), list[Tensor]()
+        for window, x in windows:  # all of one shape, so results come in their order
+
+            def take(codes: Tensor, kept: slice = window.kept) -> None:
+                found.append(codes[:, :books, kept])
+
+            batches.add(x.shape, x, take)
+        return found
+
+    def joined(self, pieces: Sequence[Tensor], samples: int, sample_rate: int) -> Tokens:
+        """Codes (C, k, F) of a recording in pieces, as `feed` finds them, to Tokens."""
+        codes = torch.cat(list(pieces), 2)
+        extent, radices = AudioExtent(int(sample_rate), samples, len(codes)), self.codec.bottleneck.radices
+        return Tokens(codes, radices[: codes.shape[1]], extent, self.name, self.fingerprint)
+
+    @torch.inference_mode()
+    def _encoded(self, windows: Sequence[Block]) -> list[Tensor]:
+        """Windows (C, T) of one shape to their codes (C, K, F)."""
+        x = torch.from_numpy(np.stack(windows))
+        with torch.autocast(self.device.type, enabled=False):
+            codes = self.codec.encode(x.flatten(0, 1).unsqueeze(1).to(self.device)).cpu()
+        return list(codes.unflatten(0, x.shape[:2]))
 
     def decode(self, tokens: Tokens) -> Tensor:
         """Tokens to audio (C, T) float32 at the rate and of the length that the recording had.
@@ -195,21 +236,17 @@ class AudioTokenizer(Tokenizer):
         return Tokens(codes, header.radices, extent, header.model, header.fingerprint.hex()), spans
 
 
-def _batched(
-    windows: list[Window], signal: Iterator[Block], stride: int, batch: int
-) -> Iterator[tuple[list[Window], Tensor]]:
-    """Groups of windows, all of one length, with their samples (n, C, T), cut from a signal that is read once."""
+def _cut_out(windows: list[Window], signal: Iterator[Block], stride: int) -> Iterator[tuple[Window, Block]]:
+    """Windows with their samples (C, T), cut from a signal that is read once."""
     held, offset = next(signal), 0  # samples [offset, offset + held.shape[1]) of the signal
-    remaining = iter(windows)
-    while group := list(islice(remaining, batch)):
-        begin, end = group[0].start * stride, group[-1].stop * stride
+    for window in windows:
+        begin, end = window.start * stride, window.stop * stride
         parts, have = [held[:, begin - offset :]], held.shape[1] + offset
         while have < end:
             parts.append(next(signal))
             have += parts[-1].shape[1]
         held, offset = parts[0] if len(parts) == 1 else np.concatenate(parts, 1), begin
-        cuts = [held[:, w.start * stride - offset : w.stop * stride - offset] for w in group]
-        yield group, torch.from_numpy(np.stack(cuts))
+        yield window, held[:, : end - begin]
 
 
 def _check_rate(sample_rate: int) -> None:

@@ -87,7 +87,7 @@ class ImageTokenizer(Tokenizer):
         codebooks or effort, and for an effort where the model has no lambdas, no tables or no entropy model.
         """
         array = _as_array(x)
-        tokens = self.encode_at(array, self._chosen(quality), self._effort(effort, array))
+        tokens = self.encode_at(array, self.chosen(quality), self._effort(effort, array))
         return tokens if codebooks is None else tokens[:, : self.check_codebooks(codebooks)]
 
     def encode_batch(
@@ -97,7 +97,7 @@ class ImageTokenizer(Tokenizer):
 
         Those of one size go through the networks together.
         """
-        setting = self._chosen(quality)
+        setting = self.chosen(quality)
         arrays, found = [_as_array(x) for x in images], dict[int, Tokens]()
         areas = [x.shape[1] * x.shape[2] for x in arrays]
         for alike in _alike([(x.shape, x.dtype) for x in arrays], areas, self._most):
@@ -118,7 +118,7 @@ class ImageTokenizer(Tokenizer):
         Nothing is rounded. Raises InputError for another bottleneck, and as `encode`.
         """
         array = _as_array(x)
-        grid = self._grid(ImageExtent(array.shape[1], array.shape[2], array.shape[0]))
+        grid = self.grid(ImageExtent(array.shape[1], array.shape[2], array.shape[0]))
         z = torch.cat(list(self.tiles.encoded(array[None], *grid)), 2)
         return self._continuous.narrow(z.to(self.device))[0].cpu()
 
@@ -126,7 +126,7 @@ class ImageTokenizer(Tokenizer):
     def widen(self, y: Tensor, height: int, width: int) -> Tensor:
         """Real numbers (channels, h, w), as `narrow` gives them, to an image (3, height, width) in [-1, 1]."""
         bottleneck, extent = self._continuous, ImageExtent(height, width, 3)
-        wanted = (bottleneck.channels, *self._grid(extent))
+        wanted = (bottleneck.channels, *self.grid(extent))
         if tuple(y.shape) != wanted:
             raise InputError(f"numbers of shape {tuple(y.shape)} given for {height} × {width} pixels, {wanted} wanted")
         return self.tiles.decoded(bottleneck.widen(y[None].to(self.device)).cpu(), extent, None, torch.float32)[0]
@@ -270,7 +270,7 @@ class ImageTokenizer(Tokenizer):
     def _quantized(self, x: NDArray[np.generic], setting: int) -> list[Tokens]:
         """Images (N, C, H, W) of one size to Tokens."""
         extent = ImageExtent(x.shape[2], x.shape[3], x.shape[1])
-        latents, model = self._bands(x, *self._grid(extent)), self.model
+        latents, model = self._bands(x, *self.grid(extent)), self.model
         with torch.autocast(self.device.type, enabled=False):
             if model is None:
                 codes = self.codec.bottleneck.encode(torch.cat(list(latents), 2).to(self.device)).cpu()
@@ -303,13 +303,13 @@ class ImageTokenizer(Tokenizer):
         """Pixels that go through the networks together, of several images."""
         return (self.tiles.side * self.codec.stride) ** 2
 
-    def _chosen(self, quality: float | None) -> int:
+    def chosen(self, quality: float | None) -> int:
         """The setting of a quality, 4 unless given."""
         if quality is None and self.qualities == 1:
             return 0
         return self.setting(4 if quality is None else quality)
 
-    def _grid(self, extent: ImageExtent) -> tuple[int, int]:
+    def grid(self, extent: ImageExtent) -> tuple[int, int]:
         """Positions that an image takes: whole blocks. Raises InputError for more than the networks take at once."""
         if self.codec.reach is None and extent.height * extent.width > self.largest:
             size = f"{extent.width} × {extent.height} pixels"
@@ -350,7 +350,7 @@ class ImageTokenizer(Tokenizer):
         extent, bottleneck = of.extent, self.codec.bottleneck
         if not isinstance(extent, ImageExtent):
             raise InputError(f"tokens of {extent.medium} given, those of an image wanted")
-        if extent.channels not in (1, 3) or tuple(grid) != self._grid(extent):
+        if extent.channels not in (1, 3) or tuple(grid) != self.grid(extent):
             size = f"{extent.height} × {extent.width} pixels and {extent.channels} channels"
             raise InputError(f"a grid {tuple(grid)} given for {size}, which it does not fit")
         books = self.check_codebooks(len(of.radices))

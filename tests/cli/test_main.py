@@ -14,7 +14,8 @@ from narrows.checkpoints.load import load
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["encode", "--help"], ["models", "--json"], ["decode"], ["nonsense"]]
+    "arguments",
+    [["--help"], ["encode", "--help"], ["tokenize", "--help"], ["models", "--json"], ["decode"], ["nonsense"]],
 )
 def test_words_need_no_torch(arguments):
     program = (
@@ -27,7 +28,10 @@ def test_words_need_no_torch(arguments):
     assert done.stdout.splitlines()[-1] == ""
 
 
-@pytest.mark.parametrize("verb", ["encode", "decode", "info", "models", "train", "detokenize", "export-tokens"])
+VERBS = ["encode", "decode", "info", "models", "tokenize", "train", "detokenize", "export-tokens"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_helps(codec, verb):
     result = codec(verb, "--help")
     assert (result.code, result.err) == (0, "")

@@ -1,0 +1,137 @@
+"""`codec tokenize`: a data set to shards of tokens."""
+
+import json
+import os
+import signal
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from narrows.cli.files import complain
+from narrows.errors import InputError
+
+if TYPE_CHECKING:
+    from narrows.tokenizers.datasets.schedule import Engine
+    from narrows.tokenizers.datasets.tokenize import Progress, Summary
+
+
+def tokenize(
+    source: Annotated[str, typer.Argument(help="Folder, glob, manifest, tars or Parquet files of sound or pictures.")],
+    model: Annotated[str, typer.Option("-m", "--model", help="Model name, checkpoint folder or hub repository.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the shards; an interrupted run in it goes on.")],
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="local: processes of this machine. ray: actors of a cluster.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many. [one for each processor, or for each GPU with --device cuda]")
+    ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(min=0, help="Instead of an engine: this process is number so many, from 0, of --world."),
+    ] = None,
+    world: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the data set, as Slurm starts them.")
+    ] = None,
+    shard_minutes: Annotated[float, typer.Option(help="Media in a shard, about.")] = 10,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many items, the first by key.")] = None,
+    codebooks: Annotated[int | None, typer.Option(min=1, help="How many of the model's to keep. [all]")] = None,
+    quality: Annotated[
+        float | None, typer.Option("-q", "--quality", help="Pictures, where the model has several.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Windows or pictures at once. [1 on a processor, 32 on a GPU]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda (all GPUs), cuda:1.")] = "cpu",
+    retry: Annotated[bool, typer.Option("--retry", help="Make shards with failed items again.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
+) -> None:
+    """Tokenize a data set: codec tokenize recordings/ -m speech -o tokens/
+
+    What is done is kept: the same command goes on after an interruption. Items that cannot be read are named in
+    OUT/*.errors.jsonl, and make the exit code 2.
+    """
+    from narrows.tokenizers.datasets.tokenize import Task, tokenize
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end by exception, which removes what is half-written
+    task = Task(source, model, out, shard_minutes, limit, codebooks, quality, device, batch)
+    chosen = _engine(engine, workers, rank, world, device)
+    try:
+        with _Bar() if sys.stderr.isatty() else nullcontext(lambda _: None) as progress:
+            summary = tokenize(task, chosen, retry, progress)
+    except KeyboardInterrupt:
+        complain("interrupted; nothing half-written is left, and the same command goes on")
+        raise
+    if as_json:
+        print(json.dumps(asdict(summary) | {"speed": summary.speed}), flush=True)
+    else:
+        print(_told(summary, out), flush=True)
+    if summary.failures:
+        all_items = summary.items + summary.failures
+        complain(f"{summary.failures} of {all_items} items failed, see {out}/*.errors.jsonl; --retry tries them again")
+        sys.exit(2)
+
+
+def _engine(name: str, workers: int | None, rank: int | None, world: int | None, device: str) -> "Engine":
+    from narrows.tokenizers.datasets.actors import Actors
+    from narrows.tokenizers.datasets.processes import Processes
+    from narrows.tokenizers.datasets.schedule import Rank
+
+    if (rank is None) != (world is None):
+        raise InputError("one of --rank and --world given; both wanted, or none")
+    if rank is not None and world is not None:
+        if workers is not None or name != "local":
+            raise InputError("--rank given with --workers or --engine; a rank is one process, leave the others out")
+        return Rank(rank, world)
+    return (Actors if name == "ray" else Processes)(workers or _everywhere(device))
+
+
+def _everywhere(device: str) -> int:
+    """As many workers as there are processors or GPUs to work with."""
+    if device.startswith("cuda"):
+        import torch
+
+        return max(1, torch.cuda.device_count()) if device == "cuda" else 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _told(summary: "Summary", out: Path) -> str:
+    amount, speed = f"{summary.amount / 3600:.2f} h of sound", f"{summary.speed:.0f} × real time"
+    if summary.medium == "image":
+        amount, speed = f"{summary.amount:.1f} megapixels", f"{summary.speed:.2f} megapixels/s"
+    done = f"{summary.items} items in {summary.shards} shards, {summary.skipped} of them from before"
+    return f"{out}: {done}; {amount} in {summary.wall:.1f} s, {speed}, networks busy {summary.busy:.0%}"
+
+
+class _Bar:
+    """Items that are done, how fast, how long it still takes, and how many failed."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Columns
+
+        self._bar = Columns(
+            *(TextColumn("items"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}")),
+            *(TimeRemainingColumn(), TextColumn("{task.fields[errors]}")),
+            console=Console(stderr=True),
+            redirect_stdout=sys.stdout.isatty(),
+        )
+        self._task = self._bar.add_task("items", total=None, speed="", errors="")
+
+    def __enter__(self) -> "_Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, now: "Progress") -> None:
+        speed = now.amount / now.seconds
+        told = f"{speed / 3600:.3f} h/s" if now.medium == "audio" else f"{speed:.1f} megapixels/s"
+        errors = f"{now.failures} failed" if now.failures else ""
+        done = now.items + now.failures
+        self._bar.update(self._task, completed=done, total=now.total, speed=told, errors=errors)

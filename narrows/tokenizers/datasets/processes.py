@@ -1,0 +1,98 @@
+"""Shards in processes of this machine, one thread of a processor or one GPU each."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache, partial
+from multiprocessing.connection import Connection, wait
+
+from narrows.errors import NarrowsError
+from narrows.tokenizers.datasets.base import Shard
+from narrows.tokenizers.datasets.schedule import Lost, Report, schedule
+from narrows.tokenizers.datasets.work import Done, Job, Worker, attempt
+
+PATIENCE = 10  # seconds in which a process may end by itself
+
+
+class Processes:
+    """`workers` processes; where the device is cuda, they take turns at the GPUs."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def share(self, shards: Sequence[Shard]) -> Sequence[Shard]:
+        return shards
+
+    def run(self, shards: Sequence[Shard], job: Job, report: Report) -> None:
+        schedule(shards, self.workers, partial(_Process, job), _ready, report)
+
+
+class _Process:
+    """A process at the other end of a pipe, which closes however the process ends."""
+
+    def __init__(self, job: Job, number: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, _placed(job, number)), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def begin(self, shard: Shard) -> None:
+        with suppress(OSError):  # killed while it had nothing to do: the pipe tells it once more
+            self.connection.send(shard)
+
+    def result(self) -> Done:
+        try:
+            found = self.connection.recv()
+        except (EOFError, OSError):
+            raise Lost from None
+        if not isinstance(found, Done):
+            raise found
+        return found
+
+    def end(self) -> None:
+        self._process.terminate()
+        self._process.join(PATIENCE)
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
+def _ready(hands: Mapping[int, _Process]) -> list[int]:
+    ready = wait([hand.connection for hand in hands.values()])
+    return [number for number, hand in hands.items() if hand.connection in ready]
+
+
+def _placed(job: Job, number: int) -> Job:
+    if job.device != "cuda":
+        return job
+    import torch
+
+    return replace(job, device=f"cuda:{number % max(1, torch.cuda.device_count())}")
+
+
+def _serve(connection: "Connection[Done | NarrowsError, Shard]", job: Job) -> None:
+    """Does shards until the pipe closes. Ctrl-C is for the parent; its SIGTERM removes what is half-written."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    worker = cache(partial(Worker, job))
+    with suppress(EOFError, OSError):
+        while True:
+            shard = connection.recv()
+            try:
+                connection.send(attempt(worker, shard))
+            except NarrowsError as error:
+                connection.send(error)
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,180 @@
+"""The work of one shard: entries to rows and failures, and those to files.
+
+entries ─ threads read, resample, cut ─▶ windows ─ batches through the network ─▶ rows
+                        │                                                           │
+                        └─ failures ─▶ NAME.errors.jsonl, first ─▶ NAME.parquet ◀───┘ its name marks the shard done
+
+A pure function of the shard and the job: whoever does it, wherever and however often, the files are the same bit for
+bit, on one kind of processor.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from narrows.bitstream import AudioExtent, Extent, ImageExtent
+from narrows.checkpoints.load import load
+from narrows.codecs.bottlenecks.continuous import Continuous
+from narrows.errors import InputError, NarrowsError
+from narrows.media.atomic import write_bytes
+from narrows.tokenizers.audio import AudioTokenizer
+from narrows.tokenizers.datasets.ahead import Unread, ahead
+from narrows.tokenizers.datasets.base import Failure, Made, Row, Shard
+from narrows.tokenizers.datasets.columns import Kinds
+from narrows.tokenizers.datasets.encoding import Coded, Encoding, Pictures, Sounds
+from narrows.tokenizers.datasets.shards import write_shard
+from narrows.tokenizers.image import ImageTokenizer
+
+READERS = 8  # threads that read for a GPU; for a processor one does
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all shards of a run have in common.
+
+    model: name or folder. made: what it makes. out: folder of shards. batch: windows or pictures that go through the
+    network together; with 1, codes are those of `codec encode`. codebooks, quality: as tokenizers take them. kinds: of
+    all metas of the data set, so that every shard has the same columns.
+    """
+
+    model: str
+    made: Made
+    out: Path
+    device: str = "cpu"
+    batch: int = 1
+    codebooks: int | None = None
+    quality: float | None = None
+    kinds: Kinds = field(default_factory=dict)
+
+    def parquet(self, shard: Shard) -> Path:
+        """The file of its rows, which is there when the shard is done."""
+        return self.out / f"{shard.name}.parquet"
+
+    def errors(self, shard: Shard) -> Path:
+        """The file of its failures, which is there when it has some."""
+        return self.out / f"{shard.name}.errors.jsonl"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a shard.
+
+    amount: seconds of sound or megapixels that were tokenized. wall, busy: seconds that it took, and those that the
+    network worked of them.
+    """
+
+    shard: int
+    items: int
+    failures: int
+    amount: float
+    wall: float
+    busy: float
+
+
+def made_by(tokenizer: AudioTokenizer | ImageTokenizer, codebooks: int | None, quality: float | None) -> Made:
+    """What a tokenizer makes of a data set.
+
+    Raises InputError for a number of codebooks or a quality that it does not have, and for sound without codes.
+    """
+    bottleneck, stride = tokenizer.codec.bottleneck, tokenizer.codec.stride
+    name, fingerprint = tokenizer.name, tokenizer.fingerprint
+    if isinstance(tokenizer, ImageTokenizer) and isinstance(bottleneck, Continuous):
+        if codebooks is not None or quality is not None:
+            raise InputError(f"codebooks or a quality given; {name} gives real numbers, leave them out")
+        return Made("image", "latents", name, fingerprint, (), bottleneck.channels, stride)
+    if not bottleneck.codebook_sizes:
+        raise InputError(f"{name} gives real numbers of sound, and no codes; choose a model that has codebooks")
+    books = tokenizer.check_codebooks(codebooks)
+    radices = bottleneck.radices[:books]
+    if isinstance(tokenizer, AudioTokenizer):
+        if quality is not None:
+            raise InputError(f"a quality was given; {name} codes sound, choose its rate by the number of codebooks")
+        return Made("audio", "codes", name, fingerprint, radices, books, stride, tokenizer.sample_rate)
+    setting = None
+    if quality is not None or tokenizer.model is not None:
+        setting = tokenizer.chosen(quality)
+    return Made("image", "codes", name, fingerprint, radices, books, stride, setting=setting)
+
+
+class Worker:
+    """Does shards of a job, one after another, with a model that is loaded once, on one thread of a processor."""
+
+    def __init__(self, job: Job) -> None:
+        torch.set_num_threads(1)
+        self.job, self.tokenizer = job, load(job.model, job.device)
+        self.tokenizer.check_model(job.made.model, job.made.fingerprint)
+
+    def __call__(self, shard: Shard) -> Done:
+        """Tokenize a shard and write its files. Raises MediaError where they cannot be written."""
+        begin, encoding = time.perf_counter(), self._encoding()
+        rows, failures = tokenized(shard, encoding, 1 if self.tokenizer.device.type == "cpu" else READERS)
+        _write_failures(self.job.errors(shard), failures)
+        write_shard(self.job.parquet(shard), rows, self.job.made, kinds=self.job.kinds, overwrite=True)
+        amount = sum(_amount(row.extent) for row in rows)
+        wall = time.perf_counter() - begin
+        return Done(shard.index, len(rows), len(failures), amount, wall, encoding.seconds)
+
+    def _encoding(self) -> Encoding[Any]:
+        job = self.job
+        if isinstance(self.tokenizer, AudioTokenizer):
+            return Sounds(self.tokenizer, job.batch, job.codebooks)
+        return Pictures(self.tokenizer, job.batch, job.codebooks, job.quality, job.made.kind == "latents")
+
+
+def attempt(worker: Callable[[], Worker], shard: Shard) -> Done:
+    """What came of a shard. Raises NarrowsError, whatever it is that stops the run."""
+    try:
+        return worker()(shard)
+    except NarrowsError:
+        raise
+    except Exception as error:  # no item's fault: no memory, a device that fails, a bug
+        raise NarrowsError(
+            f"{reason(error)}; shard {shard.name} is not done, the others are kept: run the same command again"
+        ) from error
+
+
+def tokenized(shard: Shard, encoding: Encoding[Any], threads: int) -> tuple[list[Row], list[Failure]]:
+    """Rows and failures of a shard, each in its order. A fault of an item is its own; the others are kept."""
+    begun, failures = list[tuple[int, Callable[[], Coded]]](), list[Failure]()
+    readers = [partial(encoding.read, entry) for entry in shard.entries]
+    with closing(ahead(readers, threads)) as items:
+        for place, things in enumerate(items):
+            try:
+                begun.append((place, encoding.take(things)))
+            except Unread as error:
+                failures.append(Failure(shard.entries[place].key, reason(error.__cause__)))
+    encoding.finish()
+    rows = list[Row]()
+    for place, coded in begun:
+        entry, (values, extent) = shard.entries[place], coded()
+        rows.append(Row(entry.key, values, extent, entry.meta))
+    return rows, failures
+
+
+def reason(error: BaseException | None) -> str:
+    """In one line; with the kind of error where it is none of ours."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, NarrowsError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    lines = [json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures]
+    write_bytes(path, "".join(lines).encode("utf-8", "surrogateescape"), overwrite=True)
+
+
+def _amount(extent: Extent) -> float:
+    """Seconds, or megapixels."""
+    if isinstance(extent, AudioExtent):
+        return extent.seconds
+    assert isinstance(extent, ImageExtent)
+    return extent.height * extent.width / 1e6

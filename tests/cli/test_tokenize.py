@@ -1,0 +1,148 @@
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from narrows.bitstream import read
+from narrows.tokenizers.datasets.shards import read_shard
+
+RANK = ("--rank", 0, "--world", 1)  # in this process
+MINUTES = ("--shard-minutes", 0.05)
+
+
+@pytest.fixture
+def source(wav):
+    """A folder of twelve recordings."""
+    for number in range(12):
+        wav(f"source/{number}.wav", samples=20_000 + 1000 * number)
+    return "source"
+
+
+def digests(folder):
+    """SHA-256 of the files of a run that count."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(folder).glob("[!.]*")}
+
+
+def keys(folder):
+    return sorted(row.key for path in Path(folder).glob("*.parquet") for row in read_shard(path))
+
+
+def test_the_codes_are_those_of_encode(codec, model, source):
+    assert codec("tokenize", source, "-m", model, "-o", "out", *RANK, *MINUTES).code == 0
+    assert codec("encode", source, "-m", model, "-o", "streams", "--raw").code == 0
+    rows = {row.key: row for path in Path("out").glob("*.parquet") for row in read_shard(path)}
+    assert len(rows) == 12
+    for key, row in rows.items():
+        assert np.array_equal(row.values, read(Path("streams", f"{key}.nrw").read_bytes()))
+
+
+def test_a_summary_is_printed(codec, model, source):
+    result = codec("tokenize", source, "-m", model, "-o", "out", *RANK, *MINUTES, "--json")
+    told = json.loads(result.out)
+    assert (result.code, result.err) == (0, "")
+    assert (told["items"], told["failures"], told["skipped"], told["medium"]) == (12, 0, 0, "audio")
+    assert told["amount"] == pytest.approx(sum(20_000 + 1000 * n for n in range(12)) / 16_000)
+    assert told["speed"] == pytest.approx(told["amount"] / told["wall"])
+    assert 0 < told["busy"] < 1
+    again = codec("tokenize", source, "-m", model, "-o", "out", *RANK, *MINUTES)
+    assert f"12 items in {told['shards']} shards, {told['shards']} of them from before" in again.out
+
+
+def test_failed_items_make_the_code_2_and_nothing_else(codec, model, source, place):
+    (place / "source" / "3.wav").write_bytes(b"none")
+    result = codec("tokenize", source, "-m", model, "-o", "out", *RANK)
+    assert result.code == 2
+    assert result.err == "codec: 1 of 12 items failed, see out/*.errors.jsonl; --retry tries them again\n"
+    assert keys("out") == sorted(str(number) for number in range(12) if number != 3)
+
+
+def test_a_data_set_of_nothing_good_is_tokenized_too(codec, model, place):
+    (place / "source").mkdir()
+    (place / "source" / "a.wav").write_bytes(b"none")
+    assert codec("tokenize", "source", "-m", model, "-o", "out", *RANK).code == 2
+    assert keys("out") == []
+
+
+def test_retry_and_limit(codec, model, source, place, wav):
+    good = (place / "source" / "3.wav").read_bytes()
+    (place / "source" / "3.wav").write_bytes(bytes(len(good)))
+    options = ("tokenize", source, "-m", model, "-o", "out", *RANK, *MINUTES, "--limit", 8)
+    assert codec(*options).code == 2
+    assert len(keys("out")) == 7
+    (place / "source" / "3.wav").write_bytes(good)
+    assert codec(*options).code == 2
+    assert codec(*options, "--retry").code == 0
+    assert len(keys("out")) == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--rank", 0], "both wanted"),
+        (["--rank", 2, "--world", 2], "count ranks from 0"),
+        ([*RANK, "--workers", 2], "leave the others out"),
+        ([*RANK, "--shard-minutes", 0], "more than 0"),
+        ([*RANK, "--shard-minutes", "nan"], "more than 0"),
+        ([*RANK, "-q", 4], "codes sound"),
+        ([*RANK, "--codebooks", 7], "offers 1, 2, 3"),
+        ([*RANK, "--device", "nonsense"], "nonsense"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(refused, model, source, options, said):
+    assert said in refused("tokenize", source, "-m", model, "-o", "out", *options, advice=False)
+
+
+def test_a_source_that_is_none_is_refused(refused, model, place):
+    assert "nowhere" in refused("tokenize", "nowhere", "-m", model, "-o", "out", *RANK)
+
+
+def test_other_options_in_the_same_folder_are_refused(codec, refused, model, source):
+    codec("tokenize", source, "-m", model, "-o", "out", *RANK)
+    line = refused("tokenize", source, "-m", model, "-o", "out", *RANK, "--codebooks", 1)
+    assert "'out' holds another run: " in line
+
+
+def test_ray_without_its_package_is_refused(refused, model, source, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "pip install 'narrows[ray]'" in refused("tokenize", source, "-m", model, "-o", "out", "--engine", "ray")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_goes_on(codec, start, model, source, number):
+    for part in range(8):  # long enough to be ended before its end
+        for file in list(Path(source).glob("?.wav")):
+            shutil.copy(file, Path(source, f"{part}-{file.name}"))
+    assert codec("tokenize", source, "-m", model, "-o", "expected", *RANK, *MINUTES).code == 0
+    arguments = ("tokenize", source, "-m", model, "-o", "out", *MINUTES, "--workers", 1)
+    process = start(*arguments)
+    deadline = time.monotonic() + 300
+    while not list(Path("out").glob("*.parquet")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
+    assert err.count("\n") == (number == signal.SIGINT)
+    assert "Traceback" not in err
+    if number != signal.SIGKILL:
+        assert not list(Path("out").glob(".narrows-*"))
+    before = {name: one for name, one in digests("out").items() if name.endswith("parquet")}
+    assert 0 < len(before) < len(list(Path("expected").glob("*.parquet")))
+    assert before.items() <= digests("expected").items()
+    assert codec("tokenize", source, "-m", model, "-o", "out", *MINUTES, *RANK).code == 0
+    assert digests("out") == digests("expected")
+    assert len(keys("out")) == len(list(Path(source).iterdir()))
+
+
+def test_a_name_that_is_no_text_costs_only_its_item(codec, model, source):
+    os.rename(b"source/3.wav", b"source/\xff.wav")
+    result = codec("tokenize", source, "-m", model, "-o", "out", *RANK)
+    assert len(keys("out")) >= 11, result

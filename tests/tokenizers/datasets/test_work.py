@@ -1,0 +1,198 @@
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from narrows.bitstream import ImageExtent
+from narrows.checkpoints.load import load
+from narrows.errors import InputError, MediaError, WrongModel
+from narrows.media import image
+from narrows.tokenizers.audio import AudioTokenizer
+from narrows.tokenizers.datasets.base import Entry, Failure, Place, Row, Shard
+from narrows.tokenizers.datasets.encoding import Pictures, Sounds
+from narrows.tokenizers.datasets.sources import entries
+from narrows.tokenizers.datasets.work import Job, Worker, made_by, tokenized
+from narrows.tokenizers.image import ImageTokenizer
+
+
+def sound(model: str) -> AudioTokenizer:
+    tokenizer = load(model)
+    assert isinstance(tokenizer, AudioTokenizer)
+    return tokenizer
+
+
+def picture(model: str) -> ImageTokenizer:
+    tokenizer = load(model)
+    assert isinstance(tokenizer, ImageTokenizer)
+    return tokenizer
+
+
+def job(model: str, out: Path) -> Job:
+    return Job(model, made_by(load(model), None, None), out)
+
+
+def whole(source: Path, medium: str) -> Shard:
+    return Shard(0, 1, entries(str(source), medium))
+
+
+@pytest.mark.parametrize("codebooks", [None, 2])
+def test_sounds_have_the_codes_of_their_files(model: str, recordings: Path, codebooks: int | None) -> None:
+    tokenizer, shard = sound(model), whole(recordings, "audio")
+    rows, failures = tokenized(shard, Sounds(tokenizer, 1, codebooks), 2)
+    assert [row.key for row in rows] == [entry.key for entry in shard.entries]
+    assert not failures
+    for row, entry in zip(rows, shard.entries, strict=True):
+        tokens = tokenizer.encode_file(entry.place.path, codebooks)
+        assert np.array_equal(row.values, tokens.codes.numpy())
+        assert row.extent == tokens.extent
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+def test_batches_change_no_more_than_ties(model: str, recordings: Path, batch: int) -> None:
+    tokenizer, shard = sound(model), whole(recordings, "audio")
+    encoding = Sounds(tokenizer, batch, None)
+    shapes = set[tuple[int, ...]]()
+    encode = tokenizer.codec.encode
+    tokenizer.codec.encode = lambda x: (shapes.add(tuple(x.shape)), encode(x))[1]  # type: ignore[method-assign]
+    rows, _ = tokenized(shard, encoding, 2)
+    assert (batch, 1, 8 * tokenizer.codec.encoder.reach * tokenizer.codec.stride) in shapes  # type: ignore[operator]
+    assert encoding.seconds > 0
+    tokenizer.codec.encode = encode  # type: ignore[method-assign]
+    of_files = [tokenizer.encode_file(entry.place.path).codes.numpy() for entry in shard.entries]
+    different = sum(int((row.values != codes).sum()) for row, codes in zip(rows, of_files, strict=True))
+    assert different <= sum(codes.size for codes in of_files) // 1000
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_pictures_have_the_codes_of_their_files(picture_models: dict[str, str], pictures: Path, batch: int) -> None:
+    tokenizer, shard = picture(picture_models["codes"]), whole(pictures, "image")
+    rows, failures = tokenized(shard, Pictures(tokenizer, batch, None, None, False), 2)
+    assert (len(rows), failures) == (5, [])
+    for row, entry in zip(rows, shard.entries, strict=True):
+        tokens = tokenizer.encode_file(entry.place.path)
+        assert row.extent == tokens.extent
+        assert (row.values != tokens.codes.numpy()).sum() <= (batch - 1) * row.values.size // 100
+
+
+def test_a_continuous_tokenizer_gives_real_numbers(picture_models: dict[str, str], pictures: Path) -> None:
+    tokenizer, shard = picture(picture_models["latents"]), whole(pictures, "image")
+    made = made_by(tokenizer, None, None)
+    assert (made.kind, made.radices, made.books) == ("latents", (), 4)
+    rows, _ = tokenized(shard, Pictures(tokenizer, 2, None, None, True), 1)
+    for row, entry in zip(rows, shard.entries, strict=True):
+        y = tokenizer.narrow(image.read(entry.place.path).transpose(2, 0, 1))
+        assert row.values.dtype == np.float16
+        assert np.array_equal(row.values, y[None].numpy().astype(np.float16))
+        height, width = image.read(entry.place.path).shape[:2]
+        assert (row.extent.height, row.extent.width) == (height, width)  # type: ignore[union-attr]
+
+
+def test_items_that_cannot_be_read_are_told_and_their_neighbours_kept(
+    model: str, recordings: Path, tmp_path: Path, digests: Callable[[Path], dict[str, str]]
+) -> None:
+    source = shutil.copytree(recordings, tmp_path / "source")
+    (source / "d0" / "r0.wav").write_bytes(b"no sound" * 50)
+    (source / "d0" / "r4.wav").write_bytes((source / "d0" / "r4.wav").read_bytes()[:200_000])
+    soundfile.write(source / "d1" / "r1.wav", [0.1, np.nan, 0.1], 16_000, "FLOAT")
+    soundfile.write(source / "d1" / "r3.wav", np.zeros((5, 65)), 16_000)
+    x = 0.1 * np.ones(300_000, np.float32)
+    x[290_000] = np.inf
+    soundfile.write(source / "late.wav", x, 16_000, "FLOAT")  # found when a window is coded already
+    shard = whole(source, "audio")
+    task = job(model, tmp_path)
+    done = Worker(task)(shard)
+    assert (done.items, done.failures) == (5, 5)
+    told = [json.loads(line) for line in task.errors(shard).read_text().splitlines()]
+    reasons = {failure["key"]: failure["reason"] for failure in told}
+    assert [failure["key"] for failure in told] == sorted(reasons)
+    for key, said in {
+        "d0/r0": "is no sound that can be decoded",
+        "d0/r4": "is cut",
+        "d1/r1": "has NaN at sample 1",
+        "d1/r3": "has 65 channels",
+        "late": "has infinity at sample 290000",
+    }.items():
+        assert said in reasons[key]
+        assert "\n" not in reasons[key]
+    rows, failures = tokenized(shard, Sounds(sound(model), 1, None), 1)
+    assert [failure.key for failure in failures] == [entry.key for entry in shard.entries if entry.key in reasons]
+    for row in rows:
+        assert np.array_equal(row.values, sound(model).encode_file(source / f"{row.key}.wav").codes.numpy())
+
+
+def test_a_bomb_and_a_picture_too_large_are_failures(
+    picture_models: dict[str, str], pictures: Path, tmp_path: Path, bomb: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = shutil.copytree(pictures, tmp_path / "source")
+    (source / "p0.png").write_bytes(bomb)
+    tokenizer = picture(picture_models["codes"])
+
+    def refuse(extent: ImageExtent) -> tuple[int, int]:
+        if extent.width == 17:
+            raise InputError("too large")
+        return grid(extent)
+
+    grid = tokenizer.grid
+    monkeypatch.setattr(tokenizer, "grid", refuse)
+    shard = whole(source, "image")
+    rows, failures = tokenized(shard, Pictures(tokenizer, 1, None, None, False), 2)
+    assert [row.key for row in rows] == ["p2", "p3", "p4"]
+    assert failures[1] == Failure("p1", "too large")
+    assert "too large" in failures[0].reason or "pixels" in failures[0].reason
+
+
+def test_a_full_disk_is_no_fault_of_an_item(
+    model: str, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    worker = Worker(job(model, tmp_path))
+    monkeypatch.setattr("narrows.media.atomic.os.fsync", full)
+    with pytest.raises(MediaError, match=r"no space left on device.*free some space"):
+        worker(whole(recordings, "audio"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_metadata_travels(model: str, recordings: Path) -> None:
+    path = str(recordings / "d0" / "r0.wav")
+    shard = Shard(0, 1, [Entry("x", Place(path), {"speaker": "a", "age": 3})])
+    rows: list[Row] = tokenized(shard, Sounds(sound(model), 1, None), 1)[0]
+    assert rows[0].meta == {"speaker": "a", "age": 3}
+
+
+def test_a_shard_without_failures_has_no_file_of_them(model: str, recordings: Path, tmp_path: Path) -> None:
+    task, shard = job(model, tmp_path), whole(recordings, "audio")
+    task.errors(shard).write_text("old")
+    Worker(task)(shard)
+    assert [path.name for path in tmp_path.iterdir()] == ["00000-of-00001.parquet"]
+
+
+def test_other_weights_than_planned_are_refused(
+    model: str, tiny_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    made = made_by(load(tiny_checkpoint("tiny", 1)), None, None)
+    with pytest.raises(WrongModel):
+        Worker(Job(model, made, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "codebooks", "quality", "said"),
+    [
+        ("sound", None, 4.0, "codes sound"),
+        ("sound", 9, None, "9 codebooks asked for"),
+        ("codes", None, 4.0, "has only one"),
+        ("latents", 1, None, "leave them out"),
+    ],
+)
+def test_options_that_a_model_lacks_are_refused(
+    model: str, picture_models: dict[str, str], name: str, codebooks: int | None, quality: float | None, said: str
+) -> None:
+    tokenizer = load(picture_models.get(name, model))
+    with pytest.raises(InputError, match=said):
+        made_by(tokenizer, codebooks, quality)
