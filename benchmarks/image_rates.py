@@ -1,4 +1,4 @@
-"""Bytes of pictures against what the tables of a model and the densities that it was trained with say of them.
+"""Bytes of pictures, encoded without effort, against what the tables of a model and the densities that it was trained with say of them.
 
     python benchmarks/image_rates.py --model image --data DIR
 
@@ -40,17 +40,21 @@ def main() -> None:
     for quality in arguments.quality:
         rows = []
         for item in items([arguments.data], MEDIA["image"], arguments.limit):
-            tokens = tokenizer.encode(image.read(item.path).transpose(2, 0, 1), quality)
+            pixels = image.read(item.path).transpose(2, 0, 1)
+            tokens = tokenizer.encode(pixels, quality, effort=0)
+            error = float(np.square(pixels.astype(np.float64) - tokenizer.pixels(tokens)).mean())
             bits = 8 * len(tokenizer.compress(tokens))
             expected = bits_by_tables(tokenizer, tokens), bits_by_densities(tokenizer, tokens)
             ratios = {name: bits / each for name, each in zip(RATIOS, expected, strict=True)}
-            rows.append({"file": item.name, "quality": quality, "file_bits": bits, **ratios})
-            emit({"benchmark": "image_rates"} | rows[-1])
+            row = {"file": item.name, "quality": quality, "file_bits": bits, **ratios}
+            row |= {"bits_per_pixel": bits / pixels[0].size, "psnr_db": 10 * np.log10(255**2 / max(error, 1e-9))}
+            rows.append(row)
+            emit({"benchmark": "image_rates"} | row)
         record = {"benchmark": "image_rates", "quality": quality, "files": len(rows)}
-        record |= {name: mean(row[name] for row in rows) for name in RATIOS}
+        record |= {name: mean(row[name] for row in rows) for name in ("bits_per_pixel", "psnr_db", *RATIOS)}
         records.append(record | {"most_over_tables": max(row["file_over_tables"] for row in rows)})
         emit(records[-1])
-    show(records, ["quality", *RATIOS, "most_over_tables"])
+    show(records, ["quality", "bits_per_pixel", "psnr_db", *RATIOS, "most_over_tables"])
 
 
 @torch.inference_mode()

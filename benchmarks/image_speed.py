@@ -89,7 +89,7 @@ def _narrows(tokenizer: ImageTokenizer, x: image.Pixels, quality: float) -> Call
     """One round of narrows: to bytes and back; and how long the entropy coder alone takes for what it decodes."""
 
     def one_round() -> Round:
-        data, encoding = _timed(lambda: tokenizer.compress(tokenizer.encode(x, quality)))
+        data, encoding = _timed(lambda: tokenizer.compress(tokenizer.encode(x, quality, effort=0)))
         (tokens, _), decoding = _timed(lambda: tokenizer.open(data))
         recorded = list(_stages(tokenizer, tokens))
         _, coding = _timed(lambda: _coder_alone(tokenizer, tokens, data, recorded))
@@ -148,7 +148,7 @@ def _mbt2018_mean(x: image.Pixels, quality: float) -> Callable[[], Round]:
 
 def _flops(tokenizer: ImageTokenizer, x: image.Pixels, quality: float) -> dict[str, float]:
     """FLOPs a pixel of decoding, of convolutions and matrix products."""
-    tokens = tokenizer.encode(x, quality)
+    tokens = tokenizer.encode(x, quality, effort=0)
     data, pixels = tokenizer.compress(tokens), HEIGHT * WIDTH
     with FlopCounterMode(display=False) as chosen:
         tokenizer.decompress(data)

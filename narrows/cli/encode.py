@@ -28,8 +28,8 @@ def encode(
     effort: Annotated[
         int | None,
         typer.Option(
-            help="Pictures: 0 to 5. Better files for the same decoder, by search: 1 takes a few seconds a megapixel, "
-            "each more twice as long. [1 up to four megapixels, else 0]"
+            help="Pictures: 0 to 5. Better files for the same decoder, by search: 1 takes ten to twenty seconds a "
+            "megapixel, each more twice as long. [1 up to a megapixel, else 0]"
         ),
     ] = None,
     raw: Annotated[

@@ -27,7 +27,7 @@ from narrows.tokenizers.tokens import Tokens
 
 ROUNDS = (0, 3, 6, 12, 24, 48)  # by effort
 USUAL = 1  # effort
-USUAL_PIXELS = 1 << 22  # of the largest picture that it is made for without being asked
+USUAL_PIXELS = 1 << 20  # of the largest picture that it is made for without being asked
 
 
 def check_effort(effort: int) -> None:

@@ -82,7 +82,7 @@ class ImageTokenizer(Tokenizer):
         quality: 1 to 8 where the model has several, 4 unless given. codebooks: how many of the K to keep; all of them
         unless given. effort: 0, none, to 5: codes are improved in closed loop with the decoder, in 3 rounds at effort 1
         and twice as many with each more; a round takes about as long as two decodings. The result is never worse in
-        lambda × squared error + bits. Unless given 1 for pictures of at most 2^22 pixels where the model can, else 0.
+        lambda × squared error + bits. Unless given 1 for pictures of at most 2^20 pixels where the model can, else 0.
         Raises InputError for other shapes and types, for what is not finite, for another quality, number of
         codebooks or effort, and for an effort where the model has no lambdas, no tables or no entropy model.
         """
