@@ -1,4 +1,4 @@
-"""Bytes of pictures, encoded without effort, against what the tables of a model and the densities that it was trained with say of them.
+"""Bytes of pictures, encoded without effort, against what the tables and the densities of a model say of them.
 
     python benchmarks/image_rates.py --model image --data DIR
 

@@ -7,10 +7,10 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import reduce
 from operator import add
@@ -142,7 +142,7 @@ def _carried_out(
     if not todo:
         return unread
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(todo)), context, _prepare) as pool:
+    with _single_threads(), ProcessPoolExecutor(min(jobs, len(todo)), context, _prepare) as pool:
         waiting = {pool.submit(_do, *each, metrics, kept) for each in todo}
         try:
             while waiting:
@@ -161,9 +161,24 @@ def _carried_out(
     return unread
 
 
+@contextmanager
+def _single_threads() -> Iterator[None]:
+    """Processes that begin within compute on one thread each: libraries read this when they are first imported."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _prepare() -> None:
-    """One thread a process; Ctrl-C is for the parent, which lets what was begun come to its end."""
-    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    """Ctrl-C is for the parent, which lets what was begun come to its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
