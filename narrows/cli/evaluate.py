@@ -1,6 +1,8 @@
 """`codec evaluate`: how good at how many bits, against what, how fast."""
 
 import os
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,6 +60,8 @@ def evaluate(
         raise InputError("-m, --data or -o is missing; type codec evaluate -m speech -m opus@6,12 --data DIR -o report")
     from narrows.evaluation.evaluate import evaluate as measure
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end by exception, which ends the workers
+
     shares = _numbers("--flips", flips)
     names = metrics.split(",") if metrics else None
     try:
@@ -77,12 +81,12 @@ def evaluate(
     except KeyboardInterrupt:
         complain("interrupted; what is done is kept, and the same command goes on from there")
         raise
-    _show(results)
     print(f"→ {out / 'index.html'}")
+    _show(results)
 
 
 class _Progress:
-    """How many trials are done: a bar on a terminal, else a line at the beginning and the end."""
+    """How many trials are done: a bar on a terminal; at the beginning a line, where some are kept."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -132,7 +136,7 @@ def _compare(before: Path, after: Path, out: Path | None) -> None:
 
     comparison = compare(Results.read(before), Results.read(after))
     if out is not None:
-        write_bytes(out, comparison.to_json().encode())
+        write_bytes(out, comparison.to_json().encode(), overwrite=True)
     Console().print(comparison.table())
 
 
@@ -148,3 +152,5 @@ def _show(results: "Results") -> None:
         print(f"{told.point.name:16} {told.rate.mean:8.3f} {results.rate_unit}  {numbers}{lacking}")
     for name, reason in (*results.left_out.items(), *results.unread.items()):
         complain(f"left out {name}: {reason}")
+    if results.unread or any(told.rate is None for told in results.summary()):
+        sys.exit(2)

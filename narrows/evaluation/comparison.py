@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 from narrows.errors import InputError
@@ -35,7 +36,8 @@ class Comparison:
     """What changed from one run to another.
 
     differences: of the rate and of each metric of each point that both have. bd_rates: by family and metric, the delta
-    of the second run against the first, or the reason why there is none. missing: points that only one run has.
+    of the second run against the first, or the reason why there is none. missing: points, metrics (by their settings)
+    and items that only one run has or could code.
     """
 
     differences: Sequence[Difference]
@@ -55,12 +57,12 @@ class Comparison:
             interval = f"{one.change.low:+.4g} to {one.change.high:+.4g}"
             name = f"{one.what} ({one.unit})" if one.unit else one.what
             cells = (f"{one.before:.4g}", f"{one.after:.4g}", f"{one.change.mean:+.4g}", interval)
-            points.add_row(one.point, name, *cells, style=style)
+            points.add_row(escape(one.point), escape(name), *cells, style=style)
         curves = Table("codec", "metric", "BD-rate", "95 % interval", "overlap", title="Curves")
         for family, deltas in self.bd_rates.items():
             for metric, delta in deltas.items():
-                curves.add_row(family, metric, *_cells(delta))
-        told = [f"Only in one of the two: {', '.join(self.missing)}"] if self.missing else []
+                curves.add_row(escape(family), escape(metric), *_cells(delta))
+        told = [escape(f"Not in both: {', '.join(self.missing)}")] if self.missing else []
         return Group(points, curves, *told)
 
 
@@ -82,13 +84,28 @@ def compare(before: Results, after: Results) -> Comparison:
     common = [name for name in names[0] if name in names[1]]
     if not common:
         raise InputError("the two results have no operating point in common; measure one codec at one setting in both")
+    if not set(before.items) & set(after.items):
+        raise InputError("the two results have no item in common; measure the same files in both")
     measures = [measure for measure in before.metrics if measure in after.metrics]
     families = [family for family in before.families if family in after.families]
     return Comparison(
         [one for name in common for one in _differences(before, after, name, measures)],
         {f: {m.name: family_delta(m, (before, f), (after, f)) for m in measures} for f in families},
-        sorted(set(names[0]) ^ set(names[1])),
+        _missing(before, after, common),
     )
+
+
+def _missing(before: Results, after: Results, common: Sequence[str]) -> list[str]:
+    """What only one of two runs has: points, metrics, items, and those of common points that only one could code."""
+    points, metrics, items, coded = (set[str]() for _ in range(4))
+    for results in (before, after):
+        points ^= {f"point {point.name}" for point in results.points}
+        metrics ^= {f"metric {measure.name} ({measure.about})" for measure in results.metrics}
+        items ^= {f"item {item}" for item in results.items}
+        coded ^= {f"{item} at {name}" for name in common for item, row in results.by_point[name].items() if row.coded}
+    both = set(before.items) & set(after.items)
+    coded = {one for one in coded if one.rpartition(" at ")[0] in both}
+    return [one for names in (points, metrics, items, coded) for one in sorted(names)]
 
 
 def _differences(before: Results, after: Results, point: str, measures: Sequence[Measure]) -> list[Difference]:

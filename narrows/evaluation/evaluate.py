@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import narrows
+from narrows.errors import InputError
 from narrows.evaluation.media import MEDIA, items
 from narrows.evaluation.metrics import DEFAULTS
 from narrows.evaluation.points import points
@@ -36,7 +37,9 @@ def evaluate(
     """
     asked = points(models)
     medium = MEDIA[asked[0].medium]
-    chosen = items(data, medium, limit)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"-o {out} is a file, a folder is wanted; choose another name")
+    chosen = items(data, medium, limit, apart=out)
     setup = {
         "data": f"{len(chosen)} files of {', '.join(path.name or str(path) for path in data)}",
         "date": date.today().isoformat(),

@@ -1,6 +1,7 @@
 """Operating points of classical image codecs, by Pillow and its plug-ins: pixels ─▶ file ─▶ pixels."""
 
 import importlib
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -107,12 +108,13 @@ class ImagePeer(OperatingPoint):
         """Writes the file. Raises MediaError for what the format refuses, such as too many pixels a side."""
         assert isinstance(signal, Picture)
         self.check()
-        path = folder / f"coded{self.format.suffix}"
+        path, coded = folder / f"coded{self.format.suffix}", io.BytesIO()
         try:
-            Image.fromarray(signal.pixels).save(path, self.format.name, **self.format.options(self.setting))
+            Image.fromarray(signal.pixels).save(coded, self.format.name, **self.format.options(self.setting))
         except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise MediaError(f"{self.family} cannot code this picture ({reason}); leave one of the two out") from error
+        path.write_bytes(coded.getvalue())
         return path
 
     def decode(self, path: Path) -> Picture:

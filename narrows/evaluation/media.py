@@ -1,6 +1,7 @@
 """The media that are measured, and the items of a data set: files of one medium."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +48,13 @@ class Item:
     digest: str
 
 
-def items(paths: Sequence[StrPath], medium: Medium, limit: int | None = None) -> list[Item]:
+def items(
+    paths: Sequence[StrPath], medium: Medium, limit: int | None = None, apart: StrPath | None = None
+) -> list[Item]:
     """The files of a medium in folders, searched to their depth, and files given by themselves, sorted by name.
 
-    limit: only so many, the first by name. Whether a file can be decoded is not looked at.
+    limit: only so many, the first by name. apart: a folder that is passed over, such as that of results. Whether a file
+    can be decoded is not looked at.
     Raises InputError where there are none, for a path that is neither, for two items of one name and a limit below 1;
     MediaError for a file that may not be read.
     """
@@ -58,6 +62,9 @@ def items(paths: Sequence[StrPath], medium: Medium, limit: int | None = None) ->
         raise InputError(f"a limit of {limit} items given, at least 1 wanted")
     found: dict[str, Path] = {}
     for name, path in (pair for given in paths for pair in _files(Path(given), medium.suffixes)):
+        if apart is not None and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(apart)):
+            continue
+        name = os.fsencode(name).decode(errors="backslashreplace")  # names of files may be no text
         if found.setdefault(name, path) != path:
             raise InputError(
                 f"{shown(found[name])} and {shown(path)} are both called {name}; give the folder above both"

@@ -7,11 +7,12 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -26,7 +27,7 @@ from narrows.evaluation.media import MEDIA, Item
 from narrows.evaluation.metrics import metric
 from narrows.evaluation.metrics.codebooks import CodebookUse, codebook_use
 from narrows.evaluation.ours import NarrowsAudio, NarrowsImage
-from narrows.evaluation.results import Measure, Point, Results, Speed
+from narrows.evaluation.results import CODING, Measure, Point, Results, Row, Speed
 from narrows.evaluation.speed import measure_speed
 from narrows.evaluation.trials import Kept, Trial, attempt, key_of
 from narrows.media.atomic import write_bytes
@@ -71,6 +72,7 @@ def run(plan: Plan, folder: Path, jobs: int, progress: Progress = lambda done, t
     points or items that can be had, NarrowsError where a process was killed, MediaError where nothing can be written.
     """
     medium = MEDIA[plan.points[0].medium]
+    plan = replace(plan, metrics=list(dict.fromkeys(plan.metrics)), flips=sorted(set(plan.flips)))
     metrics = [_checked(name, medium.name) for name in plan.metrics]
     points, left_out = _available(plan.points)
     with_codes = [p for p in points if isinstance(p, NarrowsAudio | NarrowsImage) and p.codebook_sizes]
@@ -94,7 +96,7 @@ def run(plan: Plan, folder: Path, jobs: int, progress: Progress = lambda done, t
 
     def results(some: Iterable[OperatingPoint]) -> Results:
         told = [Point(p.name, p.family, p.setting, dict(p.key), speeds.get(p.name)) for p in some]
-        rows = [trial.row for point in told for trial in found[point.name]]
+        rows = [_asked_for(trial.row, plan.metrics) for point in told for trial in found[point.name]]
         sets = {point.name: _of_sets(metrics, found[point.name]) for point in told}
         return Results(medium.name, told, rows, measures, left_out, dict(plan.setup), unread, sets)
 
@@ -178,8 +180,16 @@ def _single_threads() -> Iterator[None]:
 
 
 def _prepare() -> None:
-    """Ctrl-C is for the parent, which lets what was begun come to its end."""
+    """Ctrl-C is for the parent, which lets what was begun come to its end; if that is killed, this process ends too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _do(item: Item, point: OperatingPoint, keep: bool, metrics: Sequence[str], kept: Kept) -> tuple[str, str]:
@@ -201,6 +211,13 @@ def _complete(trial: Trial | None, metrics: Sequence[str], keep: bool) -> bool:
     if any(trial.asked.get(name) != metric(name).about for name in metrics):
         return False
     return not keep or not trial.row.coded or "decoded" in trial.arrays
+
+
+def _asked_for(row: Row, metrics: Sequence[str]) -> Row:
+    """Without what an earlier run measured beside."""
+    values = {name: value for name, value in row.metrics.items() if name in metrics}
+    failures = {name: reason for name, reason in row.failures.items() if name in (*metrics, CODING)}
+    return replace(row, metrics=values, failures=failures)
 
 
 def _there(kept: Kept, item: Item, point: OperatingPoint) -> Trial:

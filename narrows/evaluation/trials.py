@@ -7,11 +7,11 @@ The key is a digest of the item's bytes and of all that the point's results depe
 file appears complete or not at all, so a trial is either kept or not done.
 """
 
+import errno
 import hashlib
 import io
 import json
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ from narrows.media.atomic import write_bytes
 from narrows.records import parsed, record
 
 VERSION = 1  # of what is kept; raised when trials come out otherwise
+PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO})  # of errors of the machine
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -64,42 +65,43 @@ class Trial:
 
 
 def attempt(item: Item, point: OperatingPoint, metrics: Sequence[str], keep: bool, earlier: Trial | None) -> Trial:
-    """Code an item and compare: every metric that was not measured `earlier`. keep: the decoded signal too.
+    """Code an item and compare: every metric that was not measured `earlier`, which the result holds too.
 
-    What a point or a metric cannot do is in the row's failures, with the reason. Raises MediaError where the item
-    cannot be read, and OSError where files cannot be written.
+    keep: the decoded signal as well. What a point or a metric cannot do is in the row's failures, with the reason.
+    Raises MediaError where the item cannot be read, OSError and MemoryError where the machine lacks room: that is no
+    fault of the point.
     """
     reference = MEDIA[point.medium].read(item.path)
-    asked = {name: metric(name).about for name in metrics}
+    abouts = {name: metric(name).about for name in metrics}
+    kept = earlier if earlier is not None and earlier.row.coded else None
     try:
         with tempfile.TemporaryDirectory() as folder:
             coded = point.code(reference, Path(folder))
         decoded, _ = matched(coded.signal, reference)
-    except OSError:
-        raise
     except Exception as error:
+        _raise_if_passing(error)
         failures = {CODING: _reason(error)} | dict.fromkeys(metrics, "it was not coded")
-        return Trial(Row(item.name, point.name, reference.amount, 0, failures=failures), asked)
-    arrays: dict[str, NDArray[np.generic]] = {}
+        return Trial(Row(item.name, point.name, reference.amount, 0, failures=failures), abouts)
+    arrays = dict(kept.arrays) if kept else {}
+    values, failures = (dict(kept.row.metrics), dict(kept.row.failures)) if kept else ({}, {})
+    asked = dict(kept.asked) if kept else {}
     if coded.codes is not None:
         arrays["codes"] = coded.codes.astype(np.int32)
     if keep:
         arrays["decoded"] = decoded.samples if isinstance(decoded, Sound) else decoded.pixels
-    known = earlier.row if earlier is not None and earlier.row.coded else None
-    values, failures = dict[str, float](), dict[str, str]()
     for name in metrics:
-        if known is not None and earlier is not None and earlier.asked.get(name) == asked[name]:
-            values |= {name: known.metrics[name]} if name in known.metrics else {}
-            failures |= {name: known.failures[name]} if name in known.failures else {}
-            arrays |= {key: array for key, array in earlier.arrays.items() if key.startswith(f"{name}/")}
+        if asked.get(name) == abouts[name]:
             continue
-        one = metric(name)
+        asked[name], one = abouts[name], metric(name)
+        values.pop(name, None)
+        failures.pop(name, None)
         try:
             if isinstance(one, SetMetric):
                 arrays |= {f"{name}/reference": one.features(reference), f"{name}/decoded": one.features(decoded)}
             else:
                 values[name] = one.measure(reference, decoded)
         except Exception as error:
+            _raise_if_passing(error)
             failures[name] = _reason(error)
     try:
         bands = distortion_by_band(reference, decoded)
@@ -122,25 +124,29 @@ class Kept:
             facts = parsed(path.read_bytes())
             if not isinstance(facts, dict):
                 return None
-            holds = facts.get("arrays", ())
-            trial = record(Trial, facts | {"arrays": {}})
-            arrays = _unpacked(path.with_suffix(".npz").read_bytes()) if holds else {}
-        except (OSError, InputError, ValueError, EOFError, zipfile.BadZipFile):
+            holds, digest = facts.pop("arrays"), facts.pop("digest")
+            packed = path.with_suffix(".npz").read_bytes() if holds else b""
+            if digest != _digest(facts, holds, packed):
+                return None
+            trial, arrays = record(Trial, facts), _unpacked(packed) if holds else {}
+        except (OSError, InputError, LookupError):
             return None
         row = Row(**(asdict(trial.row) | {"item": item.name, "point": point.name}))
-        return Trial(row, trial.asked, trial.bands, arrays) if set(holds) == set(arrays) else None
+        return Trial(row, trial.asked, trial.bands, arrays)
 
     def keep(self, item: Item, point: OperatingPoint, trial: Trial) -> None:
         """Write a trial; one that is there is replaced. Raises MediaError where it cannot be written."""
         path = self._path(item, point)
         path.parent.mkdir(parents=True, exist_ok=True)
+        packed = io.BytesIO()
         if trial.arrays:
-            packed = io.BytesIO()
             np.savez_compressed(packed, **_named(trial.arrays))
             write_bytes(path.with_suffix(".npz"), packed.getvalue(), overwrite=True)
         facts = {name: value for name, value in asdict(trial).items() if name != "arrays"}
-        text = json.dumps(facts | {"arrays": sorted(trial.arrays)}, sort_keys=True, ensure_ascii=False)
-        write_bytes(path, text.encode(), overwrite=True)
+        facts = json.loads(json.dumps(facts))
+        holds: list[Json] = [*sorted(trial.arrays)]
+        told = facts | {"arrays": holds, "digest": _digest(facts, holds, packed.getvalue())}
+        write_bytes(path, json.dumps(told, sort_keys=True).encode(), overwrite=True)
 
     def _path(self, item: Item, point: OperatingPoint) -> Path:
         digest = key_of({"trial": VERSION, "item": item.digest, "point": dict(point.key)})
@@ -152,6 +158,12 @@ def key_of(facts: Json) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def _digest(facts: Json, holds: Json, packed: bytes) -> str:
+    """Of all that is kept of a trial, so that what is damaged is known."""
+    told = json.dumps([facts, holds], sort_keys=True).encode()
+    return hashlib.sha256(told + packed).hexdigest()
+
+
 def _named(arrays: Arrays) -> dict[str, Any]:
     return {name.replace("/", "|"): array for name, array in arrays.items()}
 
@@ -159,6 +171,16 @@ def _named(arrays: Arrays) -> dict[str, Any]:
 def _unpacked(data: bytes) -> dict[str, NDArray[np.generic]]:
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return {name.replace("|", "/"): arrays[name] for name in arrays.files}
+
+
+def _raise_if_passing(error: BaseException | None) -> None:
+    """Raise what may be otherwise the next time: a lack of room, wherever in the chain of errors it is told."""
+    seen = list[BaseException]()
+    while error is not None and error not in seen:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in PASSING):
+            raise error
+        seen.append(error)
+        error = error.__cause__ or error.__context__
 
 
 def _reason(error: Exception) -> str:

@@ -22,10 +22,10 @@ COMMON = ("--no-speed", "--metrics", "psnr,ssim", "--jobs", "1")
 
 def test_a_report_and_two_runs_side_by_side(codec, place, data):
     first = codec("evaluate", "-m", "jpeg@20,40,60,80", "-m", "webp@30", "--data", data, "-o", "a", *COMMON)
-    assert first.code == 0, first
+    assert first.code == 2, first  # one file could not be read
     lines = first.out.splitlines()
-    assert [line.split()[0] for line in lines] == ["jpeg@20", "jpeg@40", "jpeg@60", "jpeg@80", "webp@30", "→"]
-    assert all("bits/pixel  psnr " in line for line in lines[:-1])
+    assert [line.split()[0] for line in lines] == ["→", "jpeg@20", "jpeg@40", "jpeg@60", "jpeg@80", "webp@30"]
+    assert all("bits/pixel  psnr " in line for line in lines[1:])
     assert "left out broken.png" in first.err
     assert {path.name for path in (place / "a").iterdir()} == {
         "index.html", "kept", "plots", "results.json", "rows.csv", "rows.parquet", "summary.csv",
@@ -64,3 +64,28 @@ def test_the_metrics_are_listed(codec):
 def test_requests_that_make_no_sense(refused, data, arguments, told):
     line = refused("evaluate", *(str(data) if part == "DATA" else part for part in arguments), out=None)
     assert told in line
+
+
+def test_results_are_no_data(codec, place, data):
+    for name in ("0.png", "1.png"):
+        (place / name).write_bytes((data / name).read_bytes())
+    for metrics in ("psnr,ssim", "psnr"):  # the second time fewer metrics, and pictures in report/
+        made = codec(
+            "evaluate",
+            "-m",
+            "jpeg@20,40",
+            "--data",
+            ".",
+            "-o",
+            "report",
+            "--no-speed",
+            "--metrics",
+            metrics,
+            "--jobs",
+            1,
+        )
+        assert made.code == 0, made
+        told = json.loads((place / "report" / "results.json").read_text())
+        assert {row["item"] for row in told["rows"]} == {"0.png", "1.png"}
+        assert {one["name"] for one in told["metrics"]} == set(metrics.split(","))
+    assert not list((place / "report" / "plots").glob("*ssim*"))

@@ -60,7 +60,7 @@ def test_as_json_and_as_a_table(results):
     )
     found = compare(results(), smaller)
     facts = json.loads(found.to_json())
-    assert facts["missing"] == ["ours@16"]
+    assert facts["missing"][0] == "point ours@16"
     assert facts["differences"][0]["point"] == "opus@6"
     assert facts["bd_rates"]["ours"]["sdr"] == "3 useful points, 4 are wanted"
     console = Console(width=120, record=True, file=io.StringIO())
@@ -68,7 +68,7 @@ def test_as_json_and_as_a_table(results):
     text = console.export_text()
     assert "opus@6" in text
     assert "95 % interval" in text
-    assert "Only in one of the two: ours@16" in text
+    assert "Not in both: point ours@16" in text
 
 
 def test_what_cannot_be_compared(results):

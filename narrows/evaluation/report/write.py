@@ -39,6 +39,10 @@ def write_report(
         summaries = results.summary()
         curves = rate_quality(results, summaries)
         more = (by_band(bands) if bands else []) + (by_flips(flipped) if flipped else [])
+        names = {plot.name for plot in (*curves, *more)}
+        for old in (folder / "plots").iterdir():  # of an earlier report, of other metrics
+            if old.suffix in (".png", ".csv") and old.stem not in names and overwrite:
+                old.unlink()
         for plot in (*curves, *more):
             write_bytes(folder / "plots" / f"{plot.name}.png", picture(plot), overwrite=overwrite)
             write_bytes(folder / "plots" / f"{plot.name}.csv", plot.as_csv(), overwrite=overwrite)
