@@ -13,6 +13,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
+
 from narrows.errors import InputError
 from narrows.evaluation.base import Metric, SetMetric
 from narrows.evaluation.statistics import Interval, interval
@@ -125,7 +127,8 @@ class Summary:
 
     rate: mean over items of file bits by seconds / 1000 (kbit/s), or by pixels. total: all bits by all amounts. Both
     are None where no item could be coded. payload: as total, of the payload bytes; None where one is not known.
-    metrics: mean and interval over the items that have a number; failed: how many have none, by metric and "coding".
+    metrics: mean and interval over the items that have a number; rates: mean rate of these items, by metric, which is
+    what a curve pairs; failed: how many have none, by metric and "coding".
     """
 
     point: Point
@@ -134,6 +137,7 @@ class Summary:
     total: float | None
     payload: float | None
     metrics: Mapping[str, Interval]
+    rates: Mapping[str, float]
     failed: Mapping[str, int]
 
 
@@ -219,6 +223,10 @@ class Results:
         whole = {
             name: Interval(value, value, value, len(coded)) for name, value in self.sets.get(point.name, {}).items()
         }
+
+        def having(name: str) -> list[Row]:
+            return [row for row in coded if name in row.metrics or (name in whole and name not in row.failures)]
+
         lacking = {name: len(rows) - len(values) for name, values in found.items()}
         lacking |= {name: sum(name in row.failures for row in rows) for name in whole}
         return Summary(
@@ -228,6 +236,11 @@ class Results:
             sum(self.rate(row) * row.amount for row in coded) / amount if coded else None,
             sum(self.rate(row, payload=True) * row.amount for row in coded) / amount if payload_known else None,
             {name: told for name, values in found.items() if (told := interval(values))} | whole,
+            {
+                name: float(np.mean(rates))
+                for name in self._names
+                if (rates := [self.rate(row) for row in having(name)])
+            },
             {CODING: len(rows) - len(coded)} | lacking,
         )
 

@@ -60,7 +60,7 @@ def rate_quality(results: Results, summaries: Sequence[Summary]) -> list[Plot]:
         members = front(summaries, measure)
         series = []
         for slot, family in enumerate(results.families):
-            own = [s for s in summaries if s.point.family == family and measure.name in s.metrics and s.rate]
+            own = [s for s in summaries if s.point.family == family and measure.name in s.metrics]
             marks = [_mark(told, measure, results.rate_unit, told.point.name in members) for told in own]
             if marks:
                 series.append(Series(family, slot, sorted(marks, key=lambda mark: mark.x)))
@@ -73,10 +73,9 @@ def rate_quality(results: Results, summaries: Sequence[Summary]) -> list[Plot]:
 
 
 def _mark(told: Summary, measure: Measure, unit: str, member: bool) -> Mark:
-    assert told.rate is not None
-    value = told.metrics[measure.name]
-    label = f"{told.point.name}: {number(told.rate.mean)} {unit}, {measure.name} {number(value.mean)} ({spread(value)})"
-    return Mark(told.rate.mean, value.mean, label, value.low, value.high, member)
+    value, rate = told.metrics[measure.name], told.rates[measure.name]
+    label = f"{told.point.name}: {number(rate)} {unit}, {measure.name} {number(value.mean)} ({spread(value)})"
+    return Mark(rate, value.mean, label, value.low, value.high, member)
 
 
 def front(summaries: Sequence[Summary], measure: Measure) -> frozenset[str]:
@@ -84,10 +83,10 @@ def front(summaries: Sequence[Summary], measure: Measure) -> frozenset[str]:
 
     A speed that was not measured counts as 0.
     """
-    known = [told for told in summaries if told.rate and measure.name in told.metrics]
+    known = [told for told in summaries if measure.name in told.metrics]
     if not known:
         return frozenset()
-    rates = [told.rate.mean for told in known if told.rate]
+    rates = [told.rates[measure.name] for told in known]
     qualities = [measure.sign * told.metrics[measure.name].mean for told in known]
     speeds = [told.point.speed.both if told.point.speed else 0.0 for told in known]
     members = pareto(rates, qualities, speeds)
