@@ -80,6 +80,7 @@ def _serve(connection: "Connection[Done | NarrowsError, Shard]", job: Job) -> No
     """Does shards until the pipe closes. Ctrl-C is for the parent; its SIGTERM removes what is half-written."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.unraisablehook = _end_all_the_same
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     worker = cache(partial(Worker, job))
     with suppress(EOFError, OSError):
@@ -96,3 +97,11 @@ def _leave_with_parent() -> None:
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_all_the_same(told: "sys.UnraisableHookArgs") -> None:
+    """Where SIGTERM came while an object was taken down, which swallows the end, it comes again."""
+    if isinstance(told.exc_value, SystemExit):
+        os.kill(os.getpid(), signal.SIGTERM)
+    else:
+        sys.__unraisablehook__(told)
