@@ -23,6 +23,7 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from narrows import codecs  # registers every part that a config may name  # noqa: F401
 from narrows.bitstream import Tables
@@ -196,10 +197,21 @@ def _wanted(config: dict[str, Any], tensors: int) -> dict[str, tuple[int, ...]]:
 
     hook = register_module_parameter_registration_hook(count)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Constants():
             return {key: tuple(tensor.shape) for key, tensor in _codec(config).state_dict().items()}
     finally:
         hook.remove()
+
+
+class _Constants(TorchFunctionMode):
+    """Makes constants for real, and leaves weights without storage unfilled: arithmetic on what has no storage works as
+    well, but is a part of torch that takes longer to import than all else here."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, Tensor.clamp_):  # the last two: truncated normals
+            return args[0]
+        real = {"device": "cpu"} if func in (torch.tensor, torch.arange, torch.linspace, torch.hann_window) else {}
+        return func(*args, **(real | (kwargs or {})))
 
 
 def _compare(given: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]], folder: Path) -> None:

@@ -54,11 +54,12 @@ def tokenize(
     What is done is kept: the same command goes on after an interruption. Items that cannot be read are named in
     OUT/*.errors.jsonl, and make the exit code 2.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end by exception, which removes what is half-written
+    chosen = _engine(engine, workers, rank, world, device)  # first: its workers import while this process does
+
     from narrows.tokenizers.datasets.tokenize import Task, tokenize
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end by exception, which removes what is half-written
     task = Task(source, model, out, shard_minutes, limit, codebooks, quality, device, batch)
-    chosen = _engine(engine, workers, rank, world, device)
     try:
         with _Bar() if sys.stderr.isatty() else nullcontext(lambda _: None) as progress:
             summary = tokenize(task, chosen, retry, progress)
@@ -76,17 +77,21 @@ def tokenize(
 
 
 def _engine(name: str, workers: int | None, rank: int | None, world: int | None, device: str) -> "Engine":
-    from narrows.tokenizers.datasets.actors import Actors
-    from narrows.tokenizers.datasets.processes import Processes
-    from narrows.tokenizers.datasets.schedule import Rank
-
     if (rank is None) != (world is None):
         raise InputError("one of --rank and --world given; both wanted, or none")
     if rank is not None and world is not None:
         if workers is not None or name != "local":
             raise InputError("--rank given with --workers or --engine; a rank is one process, leave the others out")
+        from narrows.tokenizers.datasets.ranks import Rank
+
         return Rank(rank, world)
-    return (Actors if name == "ray" else Processes)(workers or _everywhere(device))
+    if name == "ray":
+        from narrows.tokenizers.datasets.actors import Actors
+
+        return Actors(workers or _everywhere(device))
+    from narrows.tokenizers.datasets.processes import Processes
+
+    return Processes(workers or _everywhere(device))
 
 
 def _everywhere(device: str) -> int:

@@ -31,8 +31,8 @@ Signal = Tensor | NDArray[np.floating]
 class AudioTokenizer(Tokenizer):
     """A codec for mono audio at `sample_rate` Hz, made to take recordings of any rate, channel count and length.
 
-    Channels are coded one by one. Long recordings are cut into windows of `window_seconds` whose results are the same
-    as those of the whole, so memory does not grow with length; `batch` windows run at once. A codec with attention
+    Channels are coded one by one. Long recordings are cut into windows of `window_seconds` at most, whose results are
+    those of the whole, so memory does not grow with length; `batch` windows run at once. A codec with attention
     sees all of a recording, and takes it whole. tables: for entropy coding.
     fingerprint: 16 hexadecimal digits that tell these weights from others; of the weights unless given.
     """
@@ -95,9 +95,9 @@ class AudioTokenizer(Tokenizer):
 
         Windows of one shape, of whichever signals, go through the network `batch` at a time.
         """
-        batches = self.batches()
+        batches, window = self.batches(), self.window if self.batch > 1 else None
         blocks = [_as_block(x) for x in signals]
-        found = [self.feed(batches, self.cut([x], x.shape[1], sample_rate), codebooks) for x in blocks]
+        found = [self.feed(batches, self.cut([x], x.shape[1], sample_rate, window), codebooks) for x in blocks]
         batches.finish()
         return [self.joined(codes, x.shape[1], sample_rate) for codes, x in zip(found, blocks, strict=True)]
 
@@ -123,12 +123,13 @@ class AudioTokenizer(Tokenizer):
     ) -> Iterator[tuple[Window, Block]]:
         """Blocks, as `encode_blocks` takes and refuses them, to the windows that the network sees, with their samples.
 
-        window: frames, unless those of this tokenizer; more than twice the encoder's reach. No network is used: another
-        thread can cut while one encodes.
+        window: of just so many frames, more than twice the encoder's reach, unless as equal as they can be and of at
+        most `window_seconds`. No network is used: another thread can cut while one encodes.
         """
         frames, stride = self._frames(samples, sample_rate), self.codec.stride
         signal = resampled(_checked(blocks, samples), sample_rate, self.sample_rate, frames * stride)
-        yield from _cut_out(cut(frames, window or self.window, self.codec.encoder.reach), signal, stride)
+        windows = cut(frames, window or self.window, self.codec.encoder.reach, fixed=window is not None)
+        yield from _cut_out(windows, signal, stride)
         for _ in signal:  # to the end, where the number of samples is checked
             pass
 

@@ -1,10 +1,9 @@
-"""Windows: a signal of any length as fixed-size pieces whose middles make up the whole result.
+"""Windows: a signal of any length as equal pieces whose middles make up the whole result.
 
-    length    ├──────────────────────────────────────────────┤
-    window 0  ├══════════════──┤                                  ═ kept   ─ within `reach` of a cut: computed, dropped
-    window 1             ├──══════════──┤
-    window 2                        ├──══════════──┤
-    window 3                             ├───────────────════┤    the last one is aligned to the end of the signal
+    length    ├───────────────────────────────────────┤
+    window 0  ├═════════════──┤                            ═ kept   ─ within `reach` of a cut: computed, dropped
+    window 1            ├──═══════════──┤
+    window 2                       ├──════════════════┤    the last one is aligned to the end of the signal
 
 A network in which an output position depends on at most `reach` positions to each side gives, in the kept middles, what
 it gives on the whole signal. Beginning and end of the signal stay beginning and end of a window, so padding falls where
@@ -12,6 +11,7 @@ it would have fallen.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from narrows.errors import InputError
 
@@ -31,10 +31,12 @@ class Window:
         return slice(self.first - self.start, self.last - self.start)
 
 
-def cut(length: int, size: int, reach: int | None) -> list[Window]:
-    """Windows of `size` positions over `length` of them; one window of all when the signal is not longer than that.
+def cut(length: int, size: int, reach: int | None, fixed: bool = False) -> list[Window]:
+    """As few windows as cover `length` positions, all of one size: the least that does, at most `size`.
 
-    One window of all, too, for what has no reach (None) because it sees the whole signal.
+    fixed: of just `size` positions, whatever the length, so that windows of many signals have one shape; what the last
+    two share is computed twice. One window of all when the signal is not longer than `size`, and for what has no reach
+    (None) because it sees the whole signal.
 
     Raises InputError when a window has no middle left beside twice the reach.
     """
@@ -46,9 +48,9 @@ def cut(length: int, size: int, reach: int | None) -> list[Window]:
         raise InputError(f"windows of {size} positions given, more than twice the reach of {reach} wanted")
     if length <= size:
         return [Window(0, length, 0, length)]
-    windows = [Window(0, size, 0, size - reach)]
-    while (done := windows[-1].last) < length:
-        start = min(done - reach, length - size)
-        last = length if start == length - size else start + size - reach
-        windows.append(Window(start, start + size, done, last))
-    return windows
+    count = -(-(length - 2 * reach) // (size - 2 * reach))
+    if not fixed:
+        size = -(-(length + 2 * reach * (count - 1)) // count)
+    starts = [min(number * (size - 2 * reach), length - size) for number in range(count)]
+    cuts = [0, *(start + size - reach for start in starts[:-1]), length]
+    return [Window(start, start + size, *kept) for start, kept in zip(starts, pairwise(cuts), strict=True)]

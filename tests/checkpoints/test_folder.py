@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,3 +190,10 @@ def test_weights_loaded_in_inference_mode_serve_gradients_too(image_checkpoint):
     x = torch.zeros(1, 3, 32, 32, requires_grad=True)
     codec.decoder(codec.encoder(x), 8).sum().backward()
     assert x.grad.abs().sum() > 0
+
+
+def test_loading_imports_no_compiler() -> None:
+    """Parts of torch that take longer to import than all else: `torch.device("meta")` would call for them."""
+    script = "import sys, narrows; narrows.load('speech'); narrows.load('image'); print('torch._dynamo' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "False"

@@ -59,7 +59,7 @@ class Predictor(nn.Module):
     def __init__(self, inside: int, width: int, size: int) -> None:
         super().__init__()
         self.inside = ExactConv2d(2 * inside, width, 3) if inside else None
-        self.quality = nn.Parameter(0.1 * torch.randn(ANCHORS, width))
+        self.quality = nn.Parameter(torch.empty(ANCHORS, width).normal_(std=0.1))
         self.hidden = nn.ModuleList(ExactConv2d(width, width) for _ in range(DEPTH))
         self.out = ExactConv2d(width, 2 * size)
         assert self.out.bias is not None

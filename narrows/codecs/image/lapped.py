@@ -88,11 +88,11 @@ class LappedDecoder(nn.Module):
         self.sideways = nn.Parameter(torch.ones(dim, 1, 1))
         self.upright = nn.Parameter(torch.ones(dim, 1, 1))
         self.embed = nn.Conv2d(dim, width, 1)
-        self.quality = nn.Parameter(0.1 * torch.randn(ANCHORS, width))
+        self.quality = nn.Parameter(torch.empty(ANCHORS, width).normal_(std=0.1))
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(depth)))
         self.unfold = nn.Conv2d(width, sight * (STRIDE // HALF) ** 2, 1)
         self.first = nn.Conv2d(3 * HALF**2 + sight, fine, 3, padding=1)
-        self.fine_quality = nn.Parameter(0.1 * torch.randn(ANCHORS, fine))
+        self.fine_quality = nn.Parameter(torch.empty(ANCHORS, fine).normal_(std=0.1))
         self.second = nn.Conv2d(fine, fine, 3, padding=1)
         self.last = nn.Conv2d(fine, 3 * HALF**2, 3, padding=1)
 

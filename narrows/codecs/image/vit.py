@@ -29,7 +29,7 @@ class _Transformer(nn.Module):
         check_whole(1, 256, grid=grid)
         if width % heads:
             raise InputError(f"width={width} and heads={heads} given, heads that divide the width wanted")
-        self.positions = nn.Parameter(torch.randn(1, width, grid, grid) * DEVIATION)
+        self.positions = nn.Parameter(torch.empty(1, width, grid, grid).normal_(std=DEVIATION))
         self.blocks = nn.Sequential(*(Block(width, heads, qkv_bias=True) for _ in range(depth)))
         self.norm = nn.LayerNorm(width, 1e-6)
         for module in self.modules():

@@ -9,34 +9,41 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any
 
 from narrows.errors import NarrowsError
 from narrows.tokenizers.datasets.base import Shard
 from narrows.tokenizers.datasets.schedule import Lost, Report, schedule
-from narrows.tokenizers.datasets.work import Done, Job, Worker, attempt
+
+if TYPE_CHECKING:
+    from narrows.tokenizers.datasets.work import Done, Job
 
 PATIENCE = 10  # seconds in which a process may end by itself
 
 
 class Processes:
-    """`workers` processes; where the device is cuda, they take turns at the GPUs."""
+    """`workers` processes; where the device is cuda, they take turns at the GPUs.
+
+    What they have in common is imported once, where the system can fork, and from the making of this engine on.
+    """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        self._context = _context()
 
     def share(self, shards: Sequence[Shard]) -> Sequence[Shard]:
         return shards
 
-    def run(self, shards: Sequence[Shard], job: Job, report: Report) -> None:
-        schedule(shards, self.workers, partial(_Process, job), _ready, report)
+    def run(self, shards: Sequence[Shard], job: "Job", report: Report) -> None:
+        schedule(shards, self.workers, partial(_Process, self._context, job), _ready, report)
 
 
 class _Process:
     """A process at the other end of a pipe, which closes however the process ends."""
 
-    def __init__(self, job: Job, number: int) -> None:
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, context: Any, job: "Job", number: int) -> None:
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, _placed(job, number)), daemon=True)
         self._process.start()
@@ -46,12 +53,12 @@ class _Process:
         with suppress(OSError):  # killed while it had nothing to do: the pipe tells it once more
             self.connection.send(shard)
 
-    def result(self) -> Done:
+    def result(self) -> "Done":
         try:
-            found = self.connection.recv()
+            found: Done | NarrowsError = self.connection.recv()
         except (EOFError, OSError):
             raise Lost from None
-        if not isinstance(found, Done):
+        if isinstance(found, NarrowsError):
             raise found
         return found
 
@@ -68,7 +75,17 @@ def _ready(hands: Mapping[int, _Process]) -> list[int]:
     return [number for number, hand in hands.items() if hand.connection in ready]
 
 
-def _placed(job: Job, number: int) -> Job:
+def _context() -> Any:
+    """Processes that are forked from one without threads, so never copies of this one."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["narrows.tokenizers.datasets.work"])
+    forkserver.ensure_running()
+    return context
+
+
+def _placed(job: "Job", number: int) -> "Job":
     if job.device != "cuda":
         return job
     import torch
@@ -76,12 +93,15 @@ def _placed(job: Job, number: int) -> Job:
     return replace(job, device=f"cuda:{number % max(1, torch.cuda.device_count())}")
 
 
-def _serve(connection: "Connection[Done | NarrowsError, Shard]", job: Job) -> None:
+def _serve(connection: "Connection[Done | NarrowsError, Shard]", job: "Job") -> None:
     """Does shards until the pipe closes. Ctrl-C is for the parent; its SIGTERM removes what is half-written."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.unraisablehook = _end_all_the_same
     threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+    from narrows.tokenizers.datasets.work import Worker, attempt
+
     worker = cache(partial(Worker, job))
     with suppress(EOFError, OSError):
         while True:

@@ -6,15 +6,16 @@ waiting ─▶ hand 0 ─▶ Done ─▶ report
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from narrows.errors import InputError, NarrowsError
+from narrows.errors import NarrowsError
 from narrows.tokenizers.datasets.base import Shard
-from narrows.tokenizers.datasets.work import Done, Job, Worker, attempt
+
+if TYPE_CHECKING:
+    from narrows.tokenizers.datasets.work import Done, Job
 
 TRIES = 3
-Report = Callable[[Done], None]
+Report = Callable[["Done"], None]
 
 
 class Lost(Exception):
@@ -27,7 +28,7 @@ class Hand(Protocol):
     def begin(self, shard: Shard) -> None:
         """Give it a shard; whether it is still there shows later."""
 
-    def result(self) -> Done:
+    def result(self) -> "Done":
         """What came of that. Raises Lost when it was killed, and what stopped the shard."""
 
     def end(self) -> None:
@@ -43,25 +44,8 @@ class Engine(Protocol):
     def share(self, shards: Sequence[Shard]) -> Sequence[Shard]:
         """Those of all shards that are this engine's to do."""
 
-    def run(self, shards: Sequence[Shard], job: Job, report: Report) -> None:
+    def run(self, shards: Sequence[Shard], job: "Job", report: Report) -> None:
         """Do them. Raises NarrowsError for what stops the run; what is done by then is kept."""
-
-
-class Rank:
-    """This process alone, number `rank` of `world` that share a data set without a word to each other."""
-
-    def __init__(self, rank: int, world: int) -> None:
-        if not 0 <= rank < world:
-            raise InputError(f"rank {rank} of a world of {world} given, 0 to {world - 1} wanted; count ranks from 0")
-        self.rank, self.world = rank, world
-
-    def share(self, shards: Sequence[Shard]) -> Sequence[Shard]:
-        return shards[self.rank :: self.world]
-
-    def run(self, shards: Sequence[Shard], job: Job, report: Report) -> None:
-        worker = cache(partial(Worker, job))
-        for shard in shards:
-            report(attempt(worker, shard))
 
 
 def schedule(

@@ -12,7 +12,7 @@ import pytest
 
 from narrows.errors import NarrowsError
 from narrows.tokenizers.datasets.processes import Processes
-from narrows.tokenizers.datasets.schedule import Rank
+from narrows.tokenizers.datasets.ranks import Rank
 from narrows.tokenizers.datasets.tokenize import Progress, Task, tokenize
 
 Digests = Callable[[Path], dict[str, str]]

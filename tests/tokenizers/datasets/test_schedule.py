@@ -1,11 +1,10 @@
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
-from narrows.errors import InputError, MediaError, NarrowsError
+from narrows.errors import MediaError, NarrowsError
 from narrows.tokenizers.datasets.base import Entry, Place, Shard
-from narrows.tokenizers.datasets.schedule import Lost, Rank, schedule
+from narrows.tokenizers.datasets.schedule import Lost, schedule
 from narrows.tokenizers.datasets.work import Done
 
 SHARDS = [Shard(index, 7, [Entry(f"k{index}", Place("p"))]) for index in range(7)]
@@ -68,24 +67,3 @@ def test_what_stops_a_shard_stops_the_run_and_all_hands_go() -> None:
     with pytest.raises(MediaError, match="full"):
         schedule(SHARDS, 2, crew.hire, last, lambda _: None)
     assert crew.ended == 2
-
-
-def test_ranks_share_without_overlap() -> None:
-    shares = [Rank(rank, 3).share(SHARDS) for rank in range(3)]
-    assert sorted(shard.index for share in shares for shard in share) == list(range(7))
-
-
-@pytest.mark.parametrize(("rank", "world"), [(3, 3), (-1, 2), (0, 0)])
-def test_a_rank_outside_of_its_world_is_refused(rank: int, world: int) -> None:
-    with pytest.raises(InputError, match="count ranks from 0"):
-        Rank(rank, world)
-
-
-def test_a_fault_of_the_machine_becomes_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def broken(job: object) -> None:
-        raise RuntimeError("CUDA error:\nout of memory")
-
-    monkeypatch.setattr("narrows.tokenizers.datasets.schedule.Worker", broken)
-    with pytest.raises(NarrowsError, match="out of memory; shard 00000-of-00007 is not done") as error:
-        Rank(0, 1).run(SHARDS, None, lambda _: None)  # type: ignore[arg-type]
-    assert "\n" not in str(error.value)

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from narrows.errors import InputError, MediaError
-from narrows.tokenizers.datasets.schedule import Rank
+from narrows.tokenizers.datasets.ranks import Rank
 from narrows.tokenizers.datasets.tokenize import Task, tokenize
 
 ALONE = Rank(0, 1)
