@@ -81,11 +81,24 @@ def _killed(command: list[str], out: Path, target: str, shards: int, later: floa
 
 
 def _workers(parent: int) -> list[int]:
-    """Processes below a process that run a worker."""
+    """Processes below a process that run a worker: those that its server of forks has forked."""
     if sys.platform != "linux":
         fail("which processes are workers is only known on Linux")
-    below = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(pid) for pid in below if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for server in _below(parent) if b"forkserver" in _command(server) for pid in _below(server)]
+
+
+def _below(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # it has ended
+        return []
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _shards(out: Path) -> int:
