@@ -12,6 +12,7 @@ from narrows.errors import InputError, MediaError
 from narrows.evaluation.base import Picture, Signal, Sound
 from narrows.media import audio, image
 from narrows.media.files import StrPath, shown
+from narrows.media.folders import File, size, suffix, text, walk
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Item:
 def items(
     paths: Sequence[StrPath], medium: Medium, limit: int | None = None, apart: StrPath | None = None
 ) -> list[Item]:
-    """The files of a medium in folders, searched to their depth, and files given by themselves, sorted by name.
+    """The files of a medium in folders, searched as `walk` does, and files given by themselves, sorted by name.
 
     limit: only so many, the first by name. apart: a folder that is passed over, such as that of results. Whether a file
     can be decoded is not looked at.
@@ -61,13 +62,13 @@ def items(
     if limit is not None and limit < 1:
         raise InputError(f"a limit of {limit} items given, at least 1 wanted")
     found: dict[str, Path] = {}
-    for name, path in (pair for given in paths for pair in _files(Path(given), medium.suffixes)):
+    for file in (file for given in paths for file in _files(given, medium.suffixes)):
+        path = Path(file.path)
         if apart is not None and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(apart)):
             continue
-        name = os.fsencode(name).decode(errors="backslashreplace")  # names of files may be no text
-        if found.setdefault(name, path) != path:
+        if found.setdefault(file.name, path) != path:
             raise InputError(
-                f"{shown(found[name])} and {shown(path)} are both called {name}; give the folder above both"
+                f"{shown(found[file.name])} and {shown(path)} are both called {file.name}; give the folder above both"
             )
     if not found:
         places, kinds = ", ".join(map(shown, paths)) or "nothing", ", ".join(sorted(medium.suffixes))
@@ -75,13 +76,12 @@ def items(
     return [Item(name, found[name], _digest(found[name])) for name in sorted(found)[:limit]]
 
 
-def _files(given: Path, suffixes: frozenset[str]) -> Iterator[tuple[str, Path]]:
-    if given.is_dir():
-        for path in given.rglob("*"):
-            if path.suffix.lower() in suffixes and path.is_file():
-                yield path.relative_to(given).as_posix(), path
-    elif given.is_file():
-        yield given.name, given
+def _files(given: StrPath, suffixes: frozenset[str]) -> Iterator[File]:
+    path = os.fspath(given)
+    if os.path.isdir(path):
+        yield from (file for file in walk(path) if suffix(file.path) in suffixes)
+    elif os.path.isfile(path):
+        yield File(path, text(os.path.basename(path)), size(path))
     else:
         raise InputError(f"there is no file or folder {shown(given)}; check the path")
 

@@ -27,6 +27,21 @@ def test_items_are_named_below_their_folder_and_sorted(folder):
     assert [item.name for item in items([folder / "sub", folder / "b.wav"], MEDIA["audio"])] == ["b.wav", "c.wav"]
 
 
+def test_folders_behind_links_are_searched_and_what_is_hidden_is_not(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    (other / "d.wav").write_bytes(b"d")
+    (folder / "link").symlink_to(other)
+    (folder / "up").symlink_to(folder)
+    (folder / "._a.flac").write_bytes(b"x")
+    names = [item.name for item in items([folder], MEDIA["audio"])]
+    assert names == ["a.flac", "b.wav", "empty.wav", "link/d.wav", "sub/c.wav"]
+
+
+def test_a_file_that_is_given_may_have_any_suffix(folder):
+    (folder / "a.raw").write_bytes(b"a")
+    assert [item.name for item in items([folder / "a.raw"], MEDIA["audio"])] == ["a.raw"]
+
+
 def test_a_file_that_is_no_medium_is_found_out_when_it_is_read(folder):
     with pytest.raises(MediaError, match="is empty"):
         MEDIA["audio"].read(items([folder / "empty.wav"], MEDIA["audio"])[0].path)

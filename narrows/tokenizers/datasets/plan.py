@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from narrows.errors import InputError, MediaError
 from narrows.media import audio, image
 from narrows.media.files import Source
+from narrows.media.folders import suffix
 from narrows.tokenizers.datasets.base import Entry, Shard
 from narrows.tokenizers.datasets.sources import opened
-from narrows.tokenizers.datasets.sources.folders import suffix
 
 SAMPLE = 32  # items of a suffix that are probed
 PIXELS_A_MINUTE = 1 << 26  # 1024 pictures of 256 × 256; what a minute of sound is to sound

@@ -10,8 +10,9 @@ from itertools import pairwise
 from narrows.errors import InputError
 from narrows.media import audio, image
 from narrows.media.files import shown
+from narrows.media.folders import File, size, suffix, text, walk
 from narrows.tokenizers.datasets.base import Entry, Place
-from narrows.tokenizers.datasets.sources.folders import File, media_entries, size, suffix, text, walk
+from narrows.tokenizers.datasets.sources.folders import media_entries
 from narrows.tokenizers.datasets.sources.manifests import MANIFESTS, manifest_entries
 from narrows.tokenizers.datasets.sources.tables import table_entries
 from narrows.tokenizers.datasets.sources.tars import tar_entries

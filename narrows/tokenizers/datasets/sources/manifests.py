@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from narrows.errors import InputError
 from narrows.media.files import shown
+from narrows.media.folders import File, size, suffix
 from narrows.tokenizers.datasets.base import Entry, Json, Place
-from narrows.tokenizers.datasets.sources.folders import File, keys, size, suffix
+from narrows.tokenizers.datasets.sources.folders import keys
 
 COLUMNS = {"audio": ("audio", "audio_filepath", "path", "file"), "image": ("image", "path", "file")}  # first come first
 KEYS = ("key", "id")

@@ -16,8 +16,8 @@ from pyarrow import compute, ipc, parquet, types
 
 from narrows.errors import InputError
 from narrows.media.files import shown
+from narrows.media.folders import File, size, suffix
 from narrows.tokenizers.datasets.base import Entry, Json, Place
-from narrows.tokenizers.datasets.sources.folders import File, size, suffix
 from narrows.tokenizers.datasets.sources.manifests import COLUMNS, KEYS
 
 _BATCH_ROWS, _BATCH_BYTES = 1024, 32 << 20  # that are read at once, of columns of media

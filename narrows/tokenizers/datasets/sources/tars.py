@@ -16,8 +16,8 @@ from typing import BinaryIO
 from narrows.errors import InputError
 from narrows.media import audio, image
 from narrows.media.files import shown
+from narrows.media.folders import File, suffix
 from narrows.tokenizers.datasets.base import Entry, Json, Place
-from narrows.tokenizers.datasets.sources.folders import File, suffix
 from narrows.tokenizers.datasets.sources.manifests import decoded
 
 BLOCK = 512  # bytes

@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from narrows.tokenizers.datasets.sources import entries, folders
+from narrows.media import folders
+from narrows.tokenizers.datasets.sources import entries
 from narrows.tokenizers.datasets.sources.folders import keys
 
 ODD = ["über/ß 漢字.wav", "with spaces/a b.flac", "a,b.wav", "new\nline.wav", "quo\"te's.wav", "[x]*?.wav", "UP.WAV"]
