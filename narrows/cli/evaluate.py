@@ -27,9 +27,9 @@ def evaluate(
         ),
     ] = None,
     data: Annotated[
-        list[Path] | None, typer.Option(help="Folder of recordings or pictures, or a file; again for more.")
+        list[str] | None, typer.Option(help="Folder of recordings or pictures, or a file; again for more.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of results and report.")] = None,
+    out: Annotated[str | None, typer.Option("-o", "--out", help="Folder of results and report.")] = None,
     metrics: Annotated[
         str | None, typer.Option(help="Names, with commas between them; the first is the main one. ?: list them.")
     ] = None,
@@ -55,8 +55,8 @@ def evaluate(
     if compare is not None:
         if points or data:
             raise InputError("--compare and other work given; do one at a time")
-        return _compare(*compare, out)
-    if not points or not data or out is None:
+        return _compare(*compare, Path(out) if out else None)
+    if not points or not data or not all(data) or not out:
         raise InputError("-m, --data or -o is missing; type codec evaluate -m speech -m opus@6,12 --data DIR -o report")
     from narrows.evaluation.evaluate import evaluate as measure
 
@@ -68,8 +68,8 @@ def evaluate(
         with _Progress() as progress:
             results = measure(
                 points,
-                data,
-                out,
+                [Path(each) for each in data],
+                Path(out),
                 metrics=names,
                 jobs=jobs or os.cpu_count() or 1,
                 limit=limit,
@@ -81,7 +81,7 @@ def evaluate(
     except KeyboardInterrupt:
         complain("interrupted; what is done is kept, and the same command goes on from there")
         raise
-    print(f"→ {out / 'index.html'}")
+    print(f"→ {Path(out) / 'index.html'}")
     _show(results)
 
 

@@ -4,8 +4,9 @@ item ─▶ operating point ─▶ bytes on disk, decoded signal ─▶ metrics 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -80,7 +81,7 @@ class OperatingPoint(ABC):
     @property
     def name(self) -> str:
         """family@setting, as it is asked for."""
-        return self.family if self.setting is None else f"{self.family}@{self.setting:g}"
+        return self.family if self.setting is None else f"{self.family}@{self.setting:.10g}"
 
     @property
     @abstractmethod
@@ -136,7 +137,8 @@ class Metric:
 
     measure: (reference, decoded) to the number, which is finite; both of one shape and rate, aligned. Raises
     NotMeasurable with the reason where there is none, such as PESQ of silence. about: what it is, with its settings and
-    source. check: raises InputError where a package or weights are missing; called before any work starts.
+    source. check: raises InputError where a package or weights are missing; called before any work starts. packages:
+    those whose versions may change the number.
     """
 
     name: str
@@ -146,6 +148,7 @@ class Metric:
     about: str
     measure: Callable[[Signal, Signal], float]
     check: Callable[[], None] = nothing_needed
+    packages: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,12 @@ class SetMetric:
     features: Callable[[Signal], NDArray[np.float64]]
     distance: Callable[[NDArray[np.float64], NDArray[np.float64]], float]
     check: Callable[[], None] = nothing_needed
+    packages: Sequence[str] = ()
+
+
+def identity(one: Metric | SetMetric) -> str:
+    """All that a number depends on but the signals: what it is, and versions of packages. Same text, same number."""
+    return " ".join((one.about, *(f"{name} {version(name)}." for name in one.packages)))
 
 
 @dataclass(frozen=True)

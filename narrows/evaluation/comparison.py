@@ -53,7 +53,8 @@ class Comparison:
         points = Table("point", "what", "before", "after", "change", "95 % interval", title="Points")
         for one in self.differences:
             low, high = one.change.low * one.better, one.change.high * one.better
-            style = "red" if max(low, high) < 0 else "green" if min(low, high) > 0 else None
+            sure = one.change.low < one.change.high  # of a single item there is no interval
+            style = "red" if sure and max(low, high) < 0 else "green" if sure and min(low, high) > 0 else None
             interval = f"{one.change.low:+.4g} to {one.change.high:+.4g}"
             name = f"{one.what} ({one.unit})" if one.unit else one.what
             cells = (f"{one.before:.4g}", f"{one.after:.4g}", f"{one.change.mean:+.4g}", interval)
@@ -152,7 +153,8 @@ def family_delta(measure: Measure, anchor: tuple[Results, str], test: tuple[Resu
         curves.append(Curve(rates, [[measure.sign * row.metrics[measure.name] for row in of_item] for of_item in own]))
     counts = [int(curve.kept.sum()) for curve in curves]
     if min(counts) < LEAST_POINTS:
-        return f"{min(counts)} useful points, {LEAST_POINTS} are wanted"
+        few = min(counts)
+        return f"{few} useful point{'s' * (few != 1)}, {LEAST_POINTS} are wanted"
     return bd_rate(curves[0], curves[1]) or "no quality in common"
 
 

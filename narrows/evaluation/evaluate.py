@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -32,8 +33,8 @@ def evaluate(
     """Measure codecs at their settings over files, and write tables and a report into the folder `out`.
 
     models: as in `narrows.evaluation.points`. data: folders and files. metrics: names, those that are usual for the
-    medium unless given. What was measured before is found again in out/kept. flipped.NAME.json: results with flipped
-    bits of each point. Raises what `points`, `items`, `run` and `write_report` raise.
+    medium unless given. What was measured before is found again in out/kept; results with flipped bits of the point
+    NAME are in out/flips/NAME. Raises what `points`, `items`, `run` and `write_report` raise.
     """
     asked = points(models)
     medium = MEDIA[asked[0].medium]
@@ -50,7 +51,7 @@ def evaluate(
     measured = run(plan, out / "kept", jobs, progress)
     measured.results.write(out, overwrite=True)
     for name, results in measured.flipped.items():
-        results.write(out / "flips" / name.replace(os.sep, "_"), overwrite=True)
+        results.write(out / "flips" / _file_name(name), overwrite=True)
     write_report(
         measured.results,
         out,
@@ -61,6 +62,11 @@ def evaluate(
         overwrite=True,
     )
     return measured.results
+
+
+def _file_name(name: str) -> str:
+    """The name of a point as that of a folder."""
+    return re.sub(r"[^\w@.+-]", "_", name).lstrip(".") or "_"
 
 
 def _processor() -> str:

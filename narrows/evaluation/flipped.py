@@ -78,8 +78,8 @@ class Flipped(OperatingPoint):
             flips = rng.random((*codes[:, book].shape, width)) < self.share
             codes[:, book] = (codes[:, book] ^ (flips << np.arange(width)).sum(-1)) % size
         damaged = replace(tokens, codes=torch.from_numpy(codes))
-        x = tokenizer.decode(damaged)
         if isinstance(self.inner, NarrowsAudio):
-            return Sound(x.numpy(), self.inner.tokenizer.extent(tokens).sample_rate)
-        pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
+            tokenizer = self.inner.tokenizer
+            return Sound(tokenizer.decode(damaged).numpy(), tokenizer.extent(tokens).sample_rate)
+        pixels = self.inner.tokenizer.pixels(damaged)
         return Picture(np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)))

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from narrows.errors import InputError
-from narrows.evaluation.base import Metric, SetMetric
+from narrows.evaluation.base import Metric, SetMetric, identity
 from narrows.evaluation.statistics import Interval, interval
 from narrows.media.atomic import write_bytes
 from narrows.media.files import StrPath, open_input, shown
@@ -113,7 +113,7 @@ class Measure:
     @classmethod
     def of(cls, metric: Metric | SetMetric) -> Self:
         """Of a metric that was measured."""
-        return cls(metric.name, metric.unit, metric.better, metric.about)
+        return cls(metric.name, metric.unit, metric.better, identity(metric))
 
     @property
     def sign(self) -> int:

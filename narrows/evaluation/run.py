@@ -21,7 +21,16 @@ import numpy as np
 
 from narrows.errors import InputError, MediaError, NarrowsError
 from narrows.evaluation.bands import Bands
-from narrows.evaluation.base import Json, Metric, NotMeasurable, OperatingPoint, Sample, SetMetric, Unavailable
+from narrows.evaluation.base import (
+    Json,
+    Metric,
+    NotMeasurable,
+    OperatingPoint,
+    Sample,
+    SetMetric,
+    Unavailable,
+    identity,
+)
 from narrows.evaluation.flipped import Flipped
 from narrows.evaluation.media import MEDIA, Item
 from narrows.evaluation.metrics import metric
@@ -80,9 +89,9 @@ def run(plan: Plan, folder: Path, jobs: int, progress: Progress = lambda done, t
     if plan.flips and not damaged:
         raise InputError("flips of bits were asked for, and no point has codebooks; leave --flips out")
     kept = Kept(folder / "trials")
-    sampled = {item.name for item in plan.items[: plan.samples]}
+    sampled = {item.digest for item in plan.items[: plan.samples]}  # where two are equal, what is kept is of both
     work = [
-        (item, point, item.name in sampled and not isinstance(point, Flipped))
+        (item, point, item.digest in sampled and not isinstance(point, Flipped))
         for item in plan.items
         for point in (*points, *damaged)
     ]
@@ -91,7 +100,12 @@ def run(plan: Plan, folder: Path, jobs: int, progress: Progress = lambda done, t
     if not items:
         raise InputError(f"no item can be read; the first: {next(iter(unread.values()))}")
     found = {point.name: [_there(kept, item, point) for item in items] for point in (*points, *damaged)}
-    speeds = {point.name: _speed(point, items, folder) for point in points} if plan.speed else {}
+    speeds = dict[str, Speed]()
+    for point in points if plan.speed else ():
+        try:
+            speeds[point.name] = _speed(point, items, folder, plan.setup.get("processor", ""))
+        except NarrowsError as error:
+            left_out[f"speed of {point.name}"] = str(error)
     measures = [Measure.of(one) for one in metrics]
 
     def results(some: Iterable[OperatingPoint]) -> Results:
@@ -103,7 +117,7 @@ def run(plan: Plan, folder: Path, jobs: int, progress: Progress = lambda done, t
     return Measured(
         results(points),
         {point.name: results(each for each in damaged if each.inner == point) for point in with_codes if plan.flips},
-        [_sample(item, points, kept) for item in items if item.name in sampled],
+        [_sample(item, points, kept) for item in plan.items[: plan.samples] if item.name not in unread],
         {point.name: total for point in points if (total := _bands(found[point.name])) is not None},
         {point.name: use for point in points if (use := _use(point, found[point.name]))},
     )
@@ -208,7 +222,7 @@ def _do(item: Item, point: OperatingPoint, keep: bool, metrics: Sequence[str], k
 def _complete(trial: Trial | None, metrics: Sequence[str], keep: bool) -> bool:
     if trial is None:
         return False
-    if any(trial.asked.get(name) != metric(name).about for name in metrics):
+    if any(trial.asked.get(name) != identity(metric(name)) for name in metrics):
         return False
     return not keep or not trial.row.coded or "decoded" in trial.arrays
 
@@ -255,19 +269,20 @@ def _sample(item: Item, points: Sequence[OperatingPoint], kept: Kept) -> Sample:
     return Sample(item.name, reference, {name: signal for name, signal in decoded.items() if signal is not None})
 
 
-def _speed(point: OperatingPoint, items: Sequence[Item], folder: Path) -> Speed | None:
-    """Measured once for a point and the first items, with nothing else running; None where it cannot be."""
+def _speed(point: OperatingPoint, items: Sequence[Item], folder: Path, processor: str) -> Speed:
+    """Measured once for a point, the first items and a processor, with nothing else running.
+
+    Raises NarrowsError with the reason where it cannot be.
+    """
     chosen = items[:SPEED_ITEMS]
-    facts: dict[str, Json] = {"speed": 1, "items": [item.digest for item in chosen], "point": dict(point.key)}
+    facts: dict[str, Json] = {"speed": 1, "processor": processor, "point": dict(point.key)}
+    facts["items"] = [item.digest for item in chosen]
     path = folder / "speed" / f"{key_of(facts)}.json"
     try:
         return record(Speed, parsed(path.read_bytes()))
     except (OSError, InputError):
         pass
-    try:
-        speed = measure_speed(point, [item.path for item in chosen])
-    except NarrowsError:
-        return None
+    speed = measure_speed(point, [item.path for item in chosen])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, json.dumps(asdict(speed)).encode(), overwrite=True)
     return speed

@@ -14,6 +14,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from narrows.errors import InputError, NarrowsError
 from narrows.evaluation.alignment import matched
 from narrows.evaluation.bands import Bands, distortion_by_band
-from narrows.evaluation.base import Json, NotMeasurable, OperatingPoint, Picture, SetMetric, Signal, Sound
+from narrows.evaluation.base import Json, NotMeasurable, OperatingPoint, Picture, SetMetric, Signal, Sound, identity
 from narrows.evaluation.media import MEDIA, Item
 from narrows.evaluation.metrics import metric
 from narrows.evaluation.results import CODING, Row
@@ -37,7 +38,7 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of an item at an operating point. asked: the metrics that were, by name, each with its `about`."""
+    """What came of an item at an operating point. asked: the metrics that were, by name, each with its identity."""
 
     row: Row
     asked: Mapping[str, str]
@@ -72,7 +73,7 @@ def attempt(item: Item, point: OperatingPoint, metrics: Sequence[str], keep: boo
     fault of the point.
     """
     reference = MEDIA[point.medium].read(item.path)
-    abouts = {name: metric(name).about for name in metrics}
+    identities = {name: identity(metric(name)) for name in metrics}
     kept = earlier if earlier is not None and earlier.row.coded else None
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +82,7 @@ def attempt(item: Item, point: OperatingPoint, metrics: Sequence[str], keep: boo
     except Exception as error:
         _raise_if_passing(error)
         failures = {CODING: _reason(error)} | dict.fromkeys(metrics, "it was not coded")
-        return Trial(Row(item.name, point.name, reference.amount, 0, failures=failures), abouts)
+        return Trial(Row(item.name, point.name, reference.amount, 0, failures=failures), identities)
     arrays = dict(kept.arrays) if kept else {}
     values, failures = (dict(kept.row.metrics), dict(kept.row.failures)) if kept else ({}, {})
     asked = dict(kept.asked) if kept else {}
@@ -90,9 +91,9 @@ def attempt(item: Item, point: OperatingPoint, metrics: Sequence[str], keep: boo
     if keep:
         arrays["decoded"] = decoded.samples if isinstance(decoded, Sound) else decoded.pixels
     for name in metrics:
-        if asked.get(name) == abouts[name]:
+        if asked.get(name) == identities[name]:
             continue
-        asked[name], one = abouts[name], metric(name)
+        asked[name], one = identities[name], metric(name)
         values.pop(name, None)
         failures.pop(name, None)
         try:
@@ -149,7 +150,7 @@ class Kept:
         write_bytes(path, json.dumps(told, sort_keys=True).encode(), overwrite=True)
 
     def _path(self, item: Item, point: OperatingPoint) -> Path:
-        digest = key_of({"trial": VERSION, "item": item.digest, "point": dict(point.key)})
+        digest = key_of({"trial": VERSION, "soxr": version("soxr"), "item": item.digest, "point": dict(point.key)})
         return self.folder / digest[:2] / f"{digest}.json"
 
 

@@ -51,6 +51,8 @@ def test_the_metrics_are_listed(codec):
     ("arguments", "told"),
     [
         ((), "-m, --data or -o is missing"),
+        (("-m", "jpeg@3", "--data", "", "-o", "a"), "-m, --data or -o is missing"),
+        (("-m", "jpeg@3", "--data", "DATA", "-o", ""), "-m, --data or -o is missing"),
         (("-m", "jpg@3", "--data", "DATA", "-o", "a"), "did you mean 'jpeg'"),
         (("-m", "jpeg@3", "-m", "opus@6", "--data", "DATA", "-o", "a"), "one medium wanted"),
         (("-m", "jpeg@3", "--data", "nowhere", "-o", "a"), "there is no file or folder 'nowhere'"),

@@ -263,3 +263,23 @@ def test_trials_are_found_by_what_they_depend_on(pictures: Path, tmp_path: Path)
     assert np.array_equal(found.arrays["decoded"], trial.arrays["decoded"])
     assert kept.find(replace(item, digest="0" * 64), point) is None
     assert kept.find(item, asked.points[1]) is None
+
+
+def test_items_of_the_same_bytes_are_both_samples_or_none(pictures: Path, tmp_path: Path, here: None) -> None:
+    (tmp_path / "twice").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "twice" / name).write_bytes((pictures / "0.png").read_bytes())
+    measured = run(plan(tmp_path / "twice", "jpeg@20", samples=1), tmp_path / "kept", 1)
+    assert [(sample.item, [*sample.decoded]) for sample in measured.samples] == [("a.png", ["jpeg@20"])]
+
+
+def test_speed_that_cannot_be_measured_is_told(
+    pictures: Path, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise NarrowsError("its process ended")
+
+    monkeypatch.setattr(runs, "measure_speed", broken)
+    results = run(plan(pictures, "jpeg@20", speed=True), tmp_path, 1).results
+    assert results.points[0].speed is None
+    assert results.left_out == {"speed of jpeg@20": "its process ended"}

@@ -89,4 +89,5 @@ RFID = SetMetric(
     features,
     distance,
     check,
+    ("torch-fidelity",),
 )

@@ -41,6 +41,7 @@ STOI = Metric(
     "Short-time objective intelligibility of speech (Taal et al., 2011), up to 1, at 10 kHz as pystoi resamples.",
     short_time,
     partial(needs.package, "pystoi", "stoi", "speech"),
+    ("pystoi",),
 )
 ESTOI = Metric(
     "estoi",
@@ -51,4 +52,5 @@ ESTOI = Metric(
     "resamples.",
     extended_short_time,
     partial(needs.package, "pystoi", "estoi", "speech"),
+    ("pystoi",),
 )

@@ -59,4 +59,5 @@ LPIPS_ALEX = Metric(
     "weights of torchvision.",
     lpips,
     check,
+    ("lpips", "torchvision"),
 )

@@ -38,4 +38,5 @@ PESQ_WB = Metric(
     "What is longer than 20 seconds is cut into equal pieces, whose mean counts. Package pesq.",
     pesq_wb,
     partial(needs.package, "pesq", "pesq-wb", "speech"),
+    ("pesq", "soxr"),
 )

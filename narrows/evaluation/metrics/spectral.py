@@ -110,4 +110,5 @@ MEL_LEVELS = Metric(
     "Mean |difference| of the levels of 80 mel bands at 16 kHz (other rates resampled; Hann window of 1024, hop of "
     "256), with a floor 80 dB below full scale.",
     mel_levels,
+    packages=("soxr",),
 )

@@ -43,4 +43,5 @@ VISQOL_AUDIO = Metric(
     "rates resampled). Package visqol-python. Slow.",
     visqol_audio,
     partial(needs.package, "visqol", "visqol-audio", "visqol"),
+    ("visqol-python", "soxr"),
 )

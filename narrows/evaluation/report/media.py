@@ -21,7 +21,7 @@ from narrows.evaluation.base import Picture, Sample, Signal, Sound
 BUDGET = 7_000_000  # bytes of data: URIs; leaves a million of the page's eight for all else
 REFERENCE = "reference"
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)  # Hz
-MOST_CHANNELS = 2
+OPUS_CHANNELS, FLAC_CHANNELS = 2, 8
 WEBP_MOST = 16_383  # pixels a side
 
 Encoder = Callable[[Any], tuple[str, bytes]]  # of a signal: media type, bytes
@@ -98,9 +98,9 @@ def _uri(kind: str, data: bytes) -> str:
 
 
 def flac(sound: Sound) -> tuple[str, bytes]:
-    """16 bits."""
+    """16 bits; of the first eight channels, more it cannot hold."""
     sink = io.BytesIO()
-    soundfile.write(sink, _integers(sound.samples).T, sound.rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(sink, _integers(sound.samples[:FLAC_CHANNELS]).T, sound.rate, format="FLAC", subtype="PCM_16")
     return "audio/flac", sink.getvalue()
 
 
@@ -111,7 +111,7 @@ def opus(bits: int) -> Encoder:
     """
 
     def encoded(sound: Sound) -> tuple[str, bytes]:
-        samples = sound.samples[:MOST_CHANNELS]
+        samples = sound.samples[:OPUS_CHANNELS]
         rate = next((rate for rate in OPUS_RATES if rate >= sound.rate), OPUS_RATES[-1])
         if rate != sound.rate:
             samples = soxr.resample(samples.T, sound.rate, rate).T

@@ -1,6 +1,7 @@
 """A plot as PNG, for documents; drawn by matplotlib."""
 
 import io
+import warnings
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -43,7 +44,9 @@ def picture(plot: Plot) -> bytes:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9)
     sink = io.BytesIO()
-    figure.savefig(sink, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of a script that the font lacks: a box stands in its place
+        figure.savefig(sink, format="png", metadata={"Software": None})
     return sink.getvalue()
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from narrows.errors import InputError
-from narrows.evaluation.base import Metric, NotMeasurable, Picture, Sound
+from narrows.evaluation import base
+from narrows.evaluation.base import Metric, NotMeasurable, Picture, Sound, identity
 from narrows.evaluation.metrics import DEFAULTS, METRICS, metric, metrics_of
 
 EXTRAS = {"visqol-audio", "lpips"}  # need packages or weights that not everyone has
@@ -75,3 +76,11 @@ def _checked(one):
         one.check()
     except InputError as error:
         pytest.skip(str(error))
+
+
+def test_another_version_of_a_package_is_another_number(monkeypatch):
+    told = identity(METRICS["psnr"]), identity(METRICS["mel-levels"])
+    assert told[0] == METRICS["psnr"].about
+    monkeypatch.setattr(base, "version", lambda name: "0.0.7")
+    assert identity(METRICS["psnr"]) == told[0]
+    assert identity(METRICS["mel-levels"]) == f"{METRICS['mel-levels'].about} soxr 0.0.7." != told[1]

@@ -87,3 +87,10 @@ def test_one_medium_a_report(sounds, pictures):
     with pytest.raises(InputError, match="one medium"):
         embed([*sounds(), *pictures()])
     assert embed([]).items == []
+
+
+def test_sound_of_many_channels_is_cut_to_what_the_page_can_hold():
+    many = Sound(np.random.default_rng(0).uniform(-0.5, 0.5, (10, 800)).astype(np.float32), 8000)
+    embedded = embed([Sample("many", many, {"ours": many})])
+    _, flac = data(embedded.items[0].versions[1][1])
+    assert soundfile.info(io.BytesIO(flac)).channels == 8
