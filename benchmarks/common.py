@@ -46,6 +46,30 @@ def measured(command: Sequence[str]) -> tuple[Cost, str]:
     return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * PEAK_UNIT / MIB), printed
 
 
+def forked(pid: int) -> list[int]:
+    """Worker processes of a tokenization: what the server of forks below it has forked. Exits where nobody knows."""
+    if sys.platform != "linux":
+        fail("which processes are workers is only known on Linux")
+    return [worker for server in _below(pid) if b"forkserver" in _proc(server, "cmdline") for worker in _below(server)]
+
+
+def resident_mib(pid: int) -> float:
+    """Memory of a process that is resident, on Linux; 0 when it has ended."""
+    pages = _proc(pid, "statm").split()
+    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") / MIB if pages else 0.0
+
+
+def _below(pid: int) -> list[int]:
+    return [int(child) for child in _proc(pid, f"task/{pid}/children").split()]
+
+
+def _proc(pid: int, what: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{what}").read_bytes()
+    except OSError:  # it has ended
+        return b""
+
+
 def codec_script() -> str:
     """Path of the command `codec` that belongs to this Python."""
     path = shutil.which("codec", path=str(Path(sys.executable).parent)) or shutil.which("codec")

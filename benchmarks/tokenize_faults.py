@@ -12,13 +12,12 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-from common import codec_script, emit, fail, run, show
+from common import codec_script, emit, fail, forked, run, show
 
 from narrows.tokenizers.datasets.shards import read_shard
 
@@ -68,37 +67,16 @@ def _killed(command: list[str], out: Path, target: str, shards: int, later: floa
     process = subprocess.Popen(
         [*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    while process.poll() is None and (_shards(out) < shards or not _workers(process.pid)):
+    while process.poll() is None and (_shards(out) < shards or not forked(process.pid)):
         time.sleep(0.002)
     time.sleep(later)
     done = _shards(out)
     if target == "run":
         os.killpg(process.pid, signal.SIGKILL)
-    elif workers := _workers(process.pid):
+    elif workers := forked(process.pid):
         os.kill(workers[0], signal.SIGKILL)
     process.wait()
     return done
-
-
-def _workers(parent: int) -> list[int]:
-    """Processes below a process that run a worker: those that its server of forks has forked."""
-    if sys.platform != "linux":
-        fail("which processes are workers is only known on Linux")
-    return [pid for server in _below(parent) if b"forkserver" in _command(server) for pid in _below(server)]
-
-
-def _below(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:  # it has ended
-        return []
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def _shards(out: Path) -> int:
