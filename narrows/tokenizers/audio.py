@@ -4,7 +4,8 @@ any rate, C channels ─ resample ─ C × (1, T) ─ windows ─ codec ─▶ T
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -95,11 +96,12 @@ class AudioTokenizer(Tokenizer):
 
         Windows of one shape, of whichever signals, go through the network `batch` at a time.
         """
-        batches, window = self.batches(), self.window if self.batch > 1 else None
+        books, batches = self.check_codebooks(codebooks), self.batches()
+        window = self.window if self.batch > 1 else None
         blocks = [_as_block(x) for x in signals]
-        found = [self.feed(batches, self.cut([x], x.shape[1], sample_rate, window), codebooks) for x in blocks]
+        found = [self.feed(batches, self.cut([x], x.shape[1], sample_rate, window)) for x in blocks]
         batches.finish()
-        return [self.joined(codes, x.shape[1], sample_rate) for codes, x in zip(found, blocks, strict=True)]
+        return [self.joined(codes, x.shape[1], sample_rate, books) for codes, x in zip(found, blocks, strict=True)]
 
     def encode_file(self, path: str | Path, codebooks: int | None = None) -> Tokens:
         """A sound file to Tokens; the file is read block by block. Raises MediaError when it cannot be read."""
@@ -113,10 +115,21 @@ class AudioTokenizer(Tokenizer):
 
         Raises InputError for blocks of other shapes or types, samples that are not finite, and fewer or more of them.
         """
-        batches = self.batches()
-        codes = self.feed(batches, self.cut(blocks, samples, sample_rate), codebooks)
+        books, batches = self.check_codebooks(codebooks), self.batches()
+        codes = self.feed(batches, self.cut(blocks, samples, sample_rate))
         batches.finish()
-        return self.joined(codes, samples, sample_rate)
+        return self.joined(codes, samples, sample_rate, books)
+
+    def narrow(self, x: Signal, sample_rate: int) -> Tensor:
+        """Audio, as `encode` takes it, to real numbers (C, channels, F) of a continuous bottleneck: what a diffusion
+        model learns.
+
+        Nothing is rounded. Raises InputError for another bottleneck, and as `encode`.
+        """
+        block, batches = _as_block(x), self.batches(real=True)
+        pieces = self.feed(batches, self.cut([block], block.shape[1], sample_rate))
+        batches.finish()
+        return torch.cat(pieces, 2)
 
     def cut(
         self, blocks: Iterable[Block], samples: int, sample_rate: int, window: int | None = None
@@ -133,36 +146,38 @@ class AudioTokenizer(Tokenizer):
         for _ in signal:  # to the end, where the number of samples is checked
             pass
 
-    def batches(self, size: int | None = None) -> Batches[Block, Tensor]:
-        """Takes windows (C, T) of any signals, and runs `size` of one shape at once, `batch` unless given."""
-        return Batches(self._encoded, size or self.batch)
+    def batches(self, size: int | None = None, real: bool = False) -> Batches[Block, Tensor]:
+        """Takes windows (C, T) of any signals, and runs `size` of one shape at once, `batch` unless given.
 
-    def feed(
-        self, batches: Batches[Block, Tensor], windows: Iterable[tuple[Window, Block]], codebooks: int | None = None
-    ) -> list[Tensor]:
-        """Give the windows of a signal to batches. The list holds its codes (C, k, F), in pieces, once those finish."""
-        books, found = self.check_codebooks(codebooks), list[Tensor]()
+        Results are codes (C, K, F), or the real numbers (C, channels, F) of a continuous bottleneck.
+        """
+        encoder, last = self.codec.encoder, self.continuous.narrow if real else self.codec.bottleneck.encode
+        return Batches(partial(self._encoded, lambda x: last(encoder(x))), size or self.batch)
+
+    def feed(self, batches: Batches[Block, Tensor], windows: Iterable[tuple[Window, Block]]) -> list[Tensor]:
+        """Give the windows of a signal to batches. The list holds their results, in pieces, once those finish."""
+        found = list[Tensor]()
         for window, x in windows:  # all of one shape, so results come in their order
 
-            def take(codes: Tensor, kept: slice = window.kept) -> None:
-                found.append(codes[:, :books, kept])
+            def take(values: Tensor, kept: slice = window.kept) -> None:
+                found.append(values[:, :, kept])
 
             batches.add(x.shape, x, take)
         return found
 
-    def joined(self, pieces: Sequence[Tensor], samples: int, sample_rate: int) -> Tokens:
-        """Codes (C, k, F) of a recording in pieces, as `feed` finds them, to Tokens."""
-        codes = torch.cat(list(pieces), 2)
+    def joined(self, pieces: Sequence[Tensor], samples: int, sample_rate: int, books: int) -> Tokens:
+        """Codes (C, K, F) of a recording in pieces, as `feed` finds them, to Tokens of the first `books`."""
+        codes = torch.cat([piece[:, :books] for piece in pieces], 2)
         extent, radices = AudioExtent(int(sample_rate), samples, len(codes)), self.codec.bottleneck.radices
         return Tokens(codes, radices[: codes.shape[1]], extent, self.name, self.fingerprint)
 
     @torch.inference_mode()
-    def _encoded(self, windows: Sequence[Block]) -> list[Tensor]:
-        """Windows (C, T) of one shape to their codes (C, K, F)."""
+    def _encoded(self, network: Callable[[Tensor], Tensor], windows: Sequence[Block]) -> list[Tensor]:
+        """Windows (C, T) of one shape to what the network makes of each channel (1, 1, T): (C, K, F)."""
         x = torch.from_numpy(np.stack(windows))
         with torch.autocast(self.device.type, enabled=False):
-            codes = self.codec.encode(x.flatten(0, 1).unsqueeze(1).to(self.device)).cpu()
-        return list(codes.unflatten(0, x.shape[:2]))
+            values = network(x.flatten(0, 1).unsqueeze(1).to(self.device)).cpu()
+        return list(values.unflatten(0, x.shape[:2]))
 
     def decode(self, tokens: Tokens) -> Tensor:
         """Tokens to audio (C, T) float32 at the rate and of the length that the recording had.
@@ -180,16 +195,34 @@ class AudioTokenizer(Tokenizer):
             raise InputError(
                 f"{frames} frames given for {extent.samples} samples at {extent.sample_rate} Hz, which they do not fit"
             )
-        signal = self._decoded(tokens.codes)
-        return resampled(signal, self.sample_rate, extent.sample_rate, extent.samples)
+        return resampled(
+            self._decoded(self.codec.decode, tokens.codes), self.sample_rate, extent.sample_rate, extent.samples
+        )
+
+    def widen(self, y: Tensor, samples: int, sample_rate: int) -> Tensor:
+        """Real numbers (C, channels, F), as `narrow` gives them, to audio (C, samples) at `sample_rate` Hz."""
+        return torch.from_numpy(np.concatenate(list(self.widen_blocks(y, samples, sample_rate)), 1))
+
+    def widen_blocks(self, y: Tensor, samples: int, sample_rate: int) -> Iterator[Block]:
+        """As `widen`, to blocks (C, n) of the recording, one after another."""
+        bottleneck, decoder = self.continuous, self.codec.decoder
+        wanted = (bottleneck.channels, self._frames(samples, sample_rate))
+        if y.ndim != 3 or tuple(y.shape[1:]) != wanted or channels_fault(len(y)):
+            raise InputError(
+                f"numbers of shape {tuple(y.shape)} given for {samples} samples at {sample_rate} Hz, "
+                f"(channels of the recording, {wanted[0]}, {wanted[1]}) wanted"
+            )
+        signal = self._decoded(lambda piece: decoder(bottleneck.widen(piece)), y)
+        return resampled(signal, self.sample_rate, sample_rate, samples)
 
     @torch.inference_mode()
-    def _decoded(self, codes: Tensor) -> Iterator[Block]:
-        windows, stride = iter(cut(codes.shape[2], self.window, self.codec.decoder.reach)), self.codec.stride
+    def _decoded(self, network: Callable[[Tensor], Tensor], values: Tensor) -> Iterator[Block]:
+        """What the network makes of values (C, k, F), window by window."""
+        windows, stride = iter(cut(values.shape[2], self.window, self.codec.decoder.reach)), self.codec.stride
         while group := list(islice(windows, self.batch)):
-            pieces = torch.cat([codes[:, :, window.start : window.stop] for window in group])  # (n C, k, frames)
+            pieces = torch.cat([values[:, :, window.start : window.stop] for window in group])  # (n C, k, frames)
             with torch.autocast(self.device.type, enabled=False):
-                x = self.codec.decode(pieces.to(self.device)).float().cpu().numpy()  # (n C, 1, samples of a window)
+                x = network(pieces.to(self.device)).float().cpu().numpy()  # (n C, 1, samples of a window)
             for window, piece in zip(group, np.split(x[:, 0], len(group)), strict=True):
                 yield piece[:, window.kept.start * stride : window.kept.stop * stride]
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from narrows.bitstream import ImageExtent, Reader, StreamHeader, Tables, read_header
 from narrows.bitstream.header import SETTINGS_A_QUALITY
 from narrows.bitstream.reader import check_size
-from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.codecs.bottlenecks.entropy_model import EntropyModel
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
@@ -120,12 +119,12 @@ class ImageTokenizer(Tokenizer):
         array = _as_array(x)
         grid = self.grid(ImageExtent(array.shape[1], array.shape[2], array.shape[0]))
         z = torch.cat(list(self.tiles.encoded(array[None], *grid)), 2)
-        return self._continuous.narrow(z.to(self.device))[0].cpu()
+        return self.continuous.narrow(z.to(self.device))[0].cpu()
 
     @torch.inference_mode()
     def widen(self, y: Tensor, height: int, width: int) -> Tensor:
         """Real numbers (channels, h, w), as `narrow` gives them, to an image (3, height, width) in [-1, 1]."""
-        bottleneck, extent = self._continuous, ImageExtent(height, width, 3)
+        bottleneck, extent = self.continuous, ImageExtent(height, width, 3)
         wanted = (bottleneck.channels, *self.grid(extent))
         if tuple(y.shape) != wanted:
             raise InputError(f"numbers of shape {tuple(y.shape)} given for {height} × {width} pixels, {wanted} wanted")
@@ -323,15 +322,6 @@ class ImageTokenizer(Tokenizer):
         extent = ImageExtent(1, 1, 1)
         radices = self.codec.bottleneck.radices
         return Tokens(torch.zeros((), dtype=torch.int16).expand(shape), radices, extent, "", "", 0).steps
-
-    @property
-    def _continuous(self) -> Continuous:
-        bottleneck = self.codec.bottleneck
-        if not isinstance(bottleneck, Continuous):
-            raise InputError(
-                f"{self.name} has codes, no real numbers ({type(bottleneck).__name__}); use encode, decode"
-            )
-        return bottleneck
 
     def _header(self, data: bytes) -> StreamHeader:
         """The header of a stream, once nothing in it can lead astray: nothing is allocated before."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from narrows.bitstream import Prior, Tables, read_header, split, stream_sizes
+from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.codecs.bottlenecks.entropy_model import EntropyModel
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, WrongModel
@@ -40,6 +41,16 @@ class Tokenizer:
     def device(self) -> torch.device:
         """Where the codec's weights are, and where it computes."""
         return next(self.codec.parameters()).device
+
+    @property
+    def continuous(self) -> Continuous:
+        """The bottleneck, where it gives real numbers. Raises InputError for another."""
+        bottleneck = self.codec.bottleneck
+        if not isinstance(bottleneck, Continuous):
+            raise InputError(
+                f"{self.name} has codes, no real numbers ({type(bottleneck).__name__}); use encode, decode"
+            )
+        return bottleneck
 
     @property
     def prior(self) -> Tables | Prior | None:

@@ -9,7 +9,7 @@ from PIL import Image
 from narrows.bitstream import ImageExtent
 from narrows.checkpoints import folder
 from narrows.checkpoints.load import load
-from narrows.codecs import Codec, Gaussian, LappedDecoder, LappedEncoder
+from narrows.codecs import Codec, FrameDecoder, FrameEncoder, Gaussian, LappedDecoder, LappedEncoder, Tanh
 from narrows.tokenizers.datasets.base import Made, Row
 from narrows.tokenizers.datasets.shards import write_shard
 
@@ -89,6 +89,22 @@ def test_latents_of_pictures(codec, place, channels) -> None:
     wanted = tokenizer.widen(tokenizer.narrow(pixels), 20, 30)
     wanted = wanted.mean(0) if channels == 1 else wanted.permute(1, 2, 0)
     assert np.abs(np.asarray(Image.open("p.png")) - (wanted.numpy() + 1) * 127.5).max() < 2
+
+
+def test_latents_of_sound(codec, place) -> None:
+    torch.manual_seed(0)
+    network = Codec(FrameEncoder(8, 16, 1), Tanh(8, 3), FrameDecoder(8, 16, 1, rounds=1))
+    folder.save(place / "model", network, "small", 16_000)
+    (place / "source").mkdir()
+    x = 0.1 * np.random.default_rng(0).standard_normal((2, 5000)).astype("f4")
+    soundfile.write(place / "source" / "a.wav", x.T, 22_050, "FLOAT")
+    assert codec("tokenize", "source", "-m", "model", "-o", "out", "--rank", 0, "--world", 1).code == 0
+    assert codec("detokenize", "out", "--key", "a", "-m", "model").code == 0
+    tokenizer = load(place / "model")
+    wanted = tokenizer.widen(tokenizer.narrow(x, 22_050).half().float(), 5000, 22_050)
+    decoded, rate = soundfile.read(place / "a.wav", dtype="float32")
+    assert rate == 22_050
+    np.testing.assert_allclose(decoded.T, wanted, atol=1e-4)
 
 
 def test_exports(codec, refused, sounds, place) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from narrows.bitstream import AudioExtent
-from narrows.codecs import FSQ, AttentionProjection, Codec, FrameDecoder, FrameEncoder, MultiCodebook
+from narrows.codecs import FSQ, AttentionProjection, Codec, FrameDecoder, FrameEncoder, MultiCodebook, Tanh
 from narrows.errors import DamagedStream, InputError, WrongModel
 from narrows.media import audio as media
 from narrows.tokenizers.audio import AudioTokenizer
@@ -47,6 +47,34 @@ def test_a_codec_that_sees_all_takes_recordings_whole() -> None:
     with torch.inference_mode():
         whole = codec.eval().encode(x[None])
     assert torch.equal(AudioTokenizer(codec, RATE, window_seconds=1.0).encode(x, RATE).codes, whole)
+
+
+@pytest.fixture(scope="module")
+def continuous() -> AudioTokenizer:
+    torch.manual_seed(0)
+    codec = Codec(FrameEncoder(8, 16, 2), Tanh(8, 3), FrameDecoder(8, 16, 2, rounds=1))
+    return AudioTokenizer(codec, RATE, window_seconds=1.0)
+
+
+def test_real_numbers_and_back_are_the_codec_itself(continuous: AudioTokenizer) -> None:
+    x = torch.from_numpy(noise(320 * 170, 2))
+    y = continuous.narrow(x, RATE)
+    assert y.shape == (2, 3, 170)
+    with torch.inference_mode():
+        whole = continuous.codec(x.unsqueeze(1)).x[:, 0]
+    torch.testing.assert_close(continuous.widen(y, x.shape[1], RATE), whole, atol=1e-5, rtol=0)
+    assert continuous.widen(continuous.narrow(x, 44_100), x.shape[1], 44_100).shape == x.shape
+
+
+def test_real_numbers_are_of_their_tokenizer_and_length(tokenizer: AudioTokenizer, continuous: AudioTokenizer) -> None:
+    with pytest.raises(InputError, match=r"custom has codes, no real numbers \(FSQ\)"):
+        tokenizer.narrow(noise(1000), RATE)
+    with pytest.raises(InputError, match="0 codebooks asked for"):
+        continuous.encode(noise(1000), RATE)
+    y = continuous.narrow(noise(1000), RATE)
+    for wrong, samples in ((y, 2000), (y[:, :2], 1000), (y[:0], 1000), (y[0], 1000)):
+        with pytest.raises(InputError, match=r"numbers of shape .* wanted"):
+            continuous.widen(wrong, samples, RATE)
 
 
 @pytest.mark.parametrize("rate", [1000, 8000, 11127, 16_000, 44_100, 384_000])

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Protocol, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -44,10 +45,14 @@ class Encoding(Protocol[Thing]):
 
 
 class Sounds:
-    """Recordings to codes. In batches windows are short, so that those of most recordings have one shape."""
+    """Recordings to codes, or to real numbers.
 
-    def __init__(self, tokenizer: AudioTokenizer, batch: int, codebooks: int | None) -> None:
-        self._tokenizer, self._codebooks, self._batches = tokenizer, codebooks, tokenizer.batches(batch)
+    In batches windows are short, so that those of most recordings have one shape.
+    """
+
+    def __init__(self, tokenizer: AudioTokenizer, batch: int, codebooks: int | None, latents: bool) -> None:
+        self._tokenizer, self._batches = tokenizer, tokenizer.batches(batch, latents)
+        self._books = None if latents else tokenizer.check_codebooks(codebooks)
         reach = tokenizer.codec.encoder.reach
         self._window = None if batch == 1 or reach is None else WINDOW * max(1, reach)
         self.finish = self._batches.finish
@@ -67,10 +72,12 @@ class Sounds:
     def take(self, things: Iterator[Cut]) -> Callable[[], Coded]:
         first = next(things)
         windows = ((window, x) for _, window, x in chain([first], things))
-        return partial(self._coded, first[0], self._tokenizer.feed(self._batches, windows, self._codebooks))
+        return partial(self._coded, first[0], self._tokenizer.feed(self._batches, windows))
 
     def _coded(self, extent: AudioExtent, pieces: Sequence[Tensor]) -> Coded:
-        return self._tokenizer.joined(pieces, extent.samples, extent.sample_rate).codes.numpy(), extent
+        if self._books is None:
+            return torch.cat(list(pieces), 2).numpy().astype(np.float16), extent
+        return self._tokenizer.joined(pieces, extent.samples, extent.sample_rate, self._books).codes.numpy(), extent
 
 
 class Pictures:

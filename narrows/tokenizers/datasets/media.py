@@ -1,7 +1,6 @@
 """One tokenized item back to a file of sound or a picture."""
 
-from narrows.bitstream import ImageExtent
-from narrows.errors import InputError
+from narrows.bitstream import AudioExtent, ImageExtent
 from narrows.media import audio, image
 from narrows.media.files import StrPath
 from narrows.tokenizers.audio import AudioTokenizer
@@ -20,10 +19,13 @@ def write_media(
     """
     tokenizer.check_model(item.model, item.fingerprint)
     if isinstance(tokenizer, AudioTokenizer):
+        assert isinstance(item.extent, AudioExtent)
+        rate = item.extent.sample_rate
         if isinstance(item, Latents):
-            raise InputError("latents of sound given; only those of pictures can be decoded")
-        blocks = tokenizer.decode_blocks(item)
-        audio.write(path, blocks, tokenizer.extent(item).sample_rate, overwrite=overwrite)
+            blocks = tokenizer.widen_blocks(item.values.float(), item.extent.samples, rate)
+        else:
+            blocks = tokenizer.decode_blocks(item)
+        audio.write(path, blocks, rate, overwrite=overwrite)
         return
     image.kind(path)  # first: what cannot be written is told before a picture is decoded
     if isinstance(item, Latents):

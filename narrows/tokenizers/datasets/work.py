@@ -21,7 +21,6 @@ import torch
 
 from narrows.bitstream import AudioExtent, Extent, ImageExtent
 from narrows.checkpoints.load import load
-from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.errors import InputError, NarrowsError
 from narrows.media.atomic import write_bytes
 from narrows.tokenizers.audio import AudioTokenizer
@@ -81,16 +80,18 @@ class Done:
 def made_by(tokenizer: AudioTokenizer | ImageTokenizer, codebooks: int | None, quality: float | None) -> Made:
     """What a tokenizer makes of a data set.
 
-    Raises InputError for a number of codebooks or a quality that it does not have, and for sound without codes.
+    Codes where it has codebooks, real numbers else. Raises InputError for a number of codebooks or a quality that it
+    does not have.
     """
     bottleneck, stride = tokenizer.codec.bottleneck, tokenizer.codec.stride
     name, fingerprint = tokenizer.name, tokenizer.fingerprint
-    if isinstance(tokenizer, ImageTokenizer) and isinstance(bottleneck, Continuous):
+    if not bottleneck.codebook_sizes:
         if codebooks is not None or quality is not None:
             raise InputError(f"codebooks or a quality given; {name} gives real numbers, leave them out")
-        return Made("image", "latents", name, fingerprint, (), bottleneck.channels, stride)
-    if not bottleneck.codebook_sizes:
-        raise InputError(f"{name} gives real numbers of sound, and no codes; choose a model that has codebooks")
+        channels = tokenizer.continuous.channels
+        if isinstance(tokenizer, AudioTokenizer):
+            return Made("audio", "latents", name, fingerprint, (), channels, stride, tokenizer.sample_rate)
+        return Made("image", "latents", name, fingerprint, (), channels, stride)
     books = tokenizer.check_codebooks(codebooks)
     radices = bottleneck.radices[:books]
     if isinstance(tokenizer, AudioTokenizer):
@@ -123,9 +124,10 @@ class Worker:
 
     def _encoding(self) -> Encoding[Any]:
         job = self.job
+        latents = job.made.kind == "latents"
         if isinstance(self.tokenizer, AudioTokenizer):
-            return Sounds(self.tokenizer, job.batch, job.codebooks)
-        return Pictures(self.tokenizer, job.batch, job.codebooks, job.quality, job.made.kind == "latents")
+            return Sounds(self.tokenizer, job.batch, job.codebooks, latents)
+        return Pictures(self.tokenizer, job.batch, job.codebooks, job.quality, latents)
 
 
 def attempt(worker: Callable[[], Worker], shard: Shard) -> Done:

@@ -10,8 +10,9 @@ import torch
 
 from narrows.bitstream import AudioExtent, ImageExtent
 from narrows.checkpoints import folder
-from narrows.codecs import BSQ, Codec, ConvDecoder, ConvEncoder, SoftNorm
+from narrows.codecs import BSQ, Codec, ConvDecoder, ConvEncoder, FrameDecoder, FrameEncoder, SoftNorm, Tanh
 from narrows.media import image
+from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.datasets.base import Made, Row
 from narrows.tokenizers.datasets.shards import write_shard
 
@@ -109,6 +110,14 @@ def picture_models(tmp_path_factory):
         folder.save(place / name, codec, name)
         made[name] = str(place / name)
     return made
+
+
+@pytest.fixture(scope="session")
+def continuous():
+    """A tokenizer of sound that gives real numbers."""
+    torch.manual_seed(0)
+    codec = Codec(FrameEncoder(8, 16, 1), Tanh(8, 4), FrameDecoder(8, 16, 1, rounds=1))
+    return AudioTokenizer(codec, RATE, "real")
 
 
 @pytest.fixture
