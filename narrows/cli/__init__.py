@@ -45,6 +45,8 @@ def main() -> None:
         app()
     except NarrowsError as error:
         complain(error)
+    except MemoryError:
+        complain("there is not enough memory; nothing more was done")
     except OSError as error:
         complain(f"{error.filename or 'standard output'}: {error.strerror or error}; nothing more was done")
         sys.stdout = StringIO()  # what still waits to be printed would fail a second time

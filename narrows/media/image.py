@@ -139,6 +139,8 @@ def _opened(path: Source) -> Iterator[Image.Image]:
             raise MediaError(f"{name} claims too many pixels, at most {MOST_PIXELS} are read; cut it") from error
         except MediaError:
             raise
+        except MemoryError as error:
+            raise MediaError(f"{name} needs more memory than there is; cut it, or use a machine with more") from error
         except Exception as error:  # of any kind: readers of some formats check little before they compute
             reason = " ".join(str(error).split()) or type(error).__name__
             raise MediaError(f"{name} is damaged or cut short ({reason}); get another copy") from error

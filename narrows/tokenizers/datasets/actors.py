@@ -44,7 +44,7 @@ class Actors:
             options: dict[str, Any] = {} if cluster else {"num_cpus": self.workers, "include_dashboard": False}
             ray.init(address=cluster, log_to_driver=False, logging_level=logging.ERROR, **options)
         try:
-            schedule(shards, self.workers, partial(_Actor, job), _ready, report)
+            schedule(shards, self.workers, partial(_Actor, job), _ready, report, job.noted)
         finally:
             if ours:
                 ray.shutdown()

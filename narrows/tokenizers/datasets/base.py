@@ -42,11 +42,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Shard:
-    """Entries that are tokenized together, number `index` of `count`."""
+    """Entries that are tokenized together, number `index` of `count`.
+
+    careful: one by one, each noted before, so that one which kills its worker is known. without: entries that are not
+    tried, by their places, and why.
+    """
 
     index: int
     count: int
     entries: Sequence[Entry]
+    careful: bool = False
+    without: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -7,9 +7,11 @@ import hashlib
 import heapq
 import json
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from narrows.errors import InputError, MediaError
 from narrows.media import audio, image
@@ -39,8 +41,10 @@ _MEASURES = {
 }
 
 
-def shards(entries: Iterable[Entry], minutes: float, medium: str) -> list[Shard]:
+def shards(entries: Iterable[Entry], minutes: float, medium: str, sizes: Sequence[int] | None = None) -> list[Shard]:
     """Shards of about `minutes` of media each, of pictures that many times 2^26 pixels; equal for equal entries.
+
+    sizes: how many entries each shard has, where an earlier plan of them says so; then files may have changed since.
 
     Entries are in the order of their places, so that a file of many is read from front to back and is in few shards. An
     item longer than a shard has one to itself.
@@ -52,28 +56,39 @@ def shards(entries: Iterable[Entry], minutes: float, medium: str) -> list[Shard]
     """
     if not 0 < minutes < math.inf:
         raise InputError(f"shards of {minutes} minutes asked for, more than 0 are wanted")
-    measure = _MEASURES[medium]
     ordered = sorted(entries, key=_place)
+    sizes = _sizes(ordered, minutes, _MEASURES[medium]) if sizes is None else sizes
+    ends = [*accumulate(sizes)]
+    parts = [ordered[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    return [Shard(index, len(parts), part) for index, part in enumerate(parts)]
+
+
+def _sizes(ordered: Sequence[Entry], minutes: float, measure: _Measure) -> list[int]:
     ratios = _ratios(ordered, measure)
-    parts: list[list[Entry]] = []
+    sizes = list[int]()
     filled = budget = minutes * measure.minute
     for entry in ordered:
         amount = max(measure.least, (entry.place.size or 0) * ratios[suffix(entry.place.path)])
         if filled + amount > budget:
-            parts.append([])
+            sizes.append(0)
             filled = 0
-        parts[-1].append(entry)
+        sizes[-1] += 1
         filled += amount
-    return [Shard(index, len(parts), part) for index, part in enumerate(parts)]
+    return sizes
 
 
-def fingerprint(entries: Iterable[Entry]) -> str:
-    """SHA-256 of keys, places, sizes and metas. Times of files are left out: copies of a data set have others."""
+def fingerprint(entries: Sequence[Entry]) -> str:
+    """SHA-256 of keys, metas, and places below the folder that holds all of them.
+
+    Sizes and times of files are left out: what could not be read may be mended, and copies are of other times.
+    """
+    paths = [entry.place.path for entry in entries]
+    root = os.path.commonpath([os.path.dirname(path) for path in (min(paths), max(paths))]) if paths else ""
     encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256()
     for entry in entries:
         place = entry.place
-        facts = [entry.key, place.path, place.start, place.size, place.row, place.column, dict(entry.meta)]
+        facts = [entry.key, place.path[len(root) :], place.start, place.row, place.column, dict(entry.meta)]
         digest.update(encoder.encode(facts).encode() + b"\n")
     return digest.hexdigest()
 

@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
 from multiprocessing import forkserver
@@ -37,7 +37,7 @@ class Processes:
         return shards
 
     def run(self, shards: Sequence[Shard], job: "Job", report: Report) -> None:
-        schedule(shards, self.workers, partial(_Process, self._context, job), _ready, report)
+        schedule(shards, self.workers, partial(_Process, self._context, job), _ready, report, job.noted)
 
 
 class _Process:
@@ -81,8 +81,22 @@ def _context() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["narrows.tokenizers.datasets.work"])
-    forkserver.ensure_running()
+    with _deaf():
+        forkserver.ensure_running()
     return context
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started within ignores Ctrl-C, from its first moment on; this process misses none that comes later."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _placed(job: "Job", number: int) -> "Job":

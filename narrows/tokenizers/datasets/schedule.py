@@ -1,11 +1,14 @@
 """Shards to hands that do them, whatever the hands are. Who does which is decided here, never what comes of it.
 
 waiting ─▶ hand 0 ─▶ Done ─▶ report
-        ─▶ hand 1 ─▶ Lost: the shard waits again, three times at most
+        ─▶ hand 1 ─▶ Lost: the shard waits again, to be done item by item
+                     Lost at the same item twice: without it
+                     Lost three times at none: not done; the others go on, until three shards are lost so
 """
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from narrows.errors import NarrowsError
@@ -14,7 +17,9 @@ from narrows.tokenizers.datasets.base import Shard
 if TYPE_CHECKING:
     from narrows.tokenizers.datasets.work import Done, Job
 
-TRIES = 3
+TRIES = 3  # of a shard whose workers are killed before any item
+TRIES_OF_ITEM = 2
+KILLER = f"its worker was killed {TRIES_OF_ITEM} times over it, perhaps for want of memory"
 Report = Callable[["Done"], None]
 
 
@@ -54,14 +59,17 @@ def schedule(
     hire: Callable[[int], H],
     wait: Callable[[Mapping[int, H]], Sequence[int]],
     report: Report,
+    noted: Callable[[Shard], int | None],
 ) -> None:
     """Have all shards done by so many hands. hire: the hand number n. wait: the numbers of those that have a result.
+    noted: the place of the item at which the worker of a careful shard was.
 
-    Raises NarrowsError for a shard whose workers were killed three times, and for what stopped another.
+    Raises NarrowsError for what stopped a shard, and in the end for shards whose workers were always killed.
     """
-    waiting, lost, crew, busy = deque(shards), Counter[int](), dict[int, H](), dict[int, Shard]()
+    waiting, crew, busy = deque(shards), dict[int, H](), dict[int, Shard]()
+    lost, undone = Counter[tuple[int, int | None]](), list[Shard]()
     try:
-        while waiting or busy:
+        while (waiting or busy) and len(undone) < TRIES:
             for number in range(hands):
                 if waiting and number not in busy:
                     if number not in crew:
@@ -74,18 +82,21 @@ def schedule(
                     report(crew[number].result())
                 except Lost:
                     crew.pop(number).end()
-                    lost[shard.index] += 1
-                    if lost[shard.index] == TRIES:
-                        raise NarrowsError(_told(shard)) from None
-                    waiting.appendleft(shard)
+                    place = noted(shard) if shard.careful else None
+                    lost[shard.index, place] += 1
+                    if place is None and lost[shard.index, None] == TRIES:
+                        undone.append(shard)
+                        continue
+                    if place is not None and lost[shard.index, place] == TRIES_OF_ITEM:
+                        shard = replace(shard, without={**shard.without, place: KILLER})
+                    waiting.appendleft(replace(shard, careful=True))
     finally:
         for hand in crew.values():
             hand.end()
-
-
-def _told(shard: Shard) -> str:
-    first, last = shard.entries[0].key, shard.entries[-1].key
-    return (
-        f"shard {shard.name}, {first!r} to {last!r}: its worker was killed {TRIES} times, perhaps for want of memory; "
-        "the other shards are kept: run the same command again, with fewer workers or shorter shards"
-    )
+    if undone:
+        first, last = undone[0].entries[0].key, undone[0].entries[-1].key
+        raise NarrowsError(
+            f"{len(undone) + len(waiting) + len(busy)} of {len(shards)} shards are not done; workers of "
+            f"{undone[0].name}, {first!r} to {last!r}, were killed {TRIES} times, perhaps for want of memory: run the "
+            "same command again, which keeps what is done, with fewer workers"
+        )

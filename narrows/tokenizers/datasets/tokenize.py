@@ -1,14 +1,14 @@
 """A whole data set: entries, shards, a manifest that says what they are, and an engine for those not done yet.
 
-OUT/manifest.json               inputs, model, plan and options: another run in the same folder must be the same
+OUT/manifest.json               model, options, inputs and plan: another run in the same folder must be the same
 OUT/00007-of-00128.parquet      a shard that is done
 OUT/00007-of-00128.errors.jsonl its items that failed, {"key": ..., "reason": ...}, where there are some
 """
 
-import hashlib
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
@@ -18,13 +18,14 @@ from narrows.checkpoints.load import load
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import write_bytes
 from narrows.media.files import shown
+from narrows.tokenizers.datasets.base import Shard
 from narrows.tokenizers.datasets.columns import Kinds, joined
 from narrows.tokenizers.datasets.plan import fingerprint, shards
 from narrows.tokenizers.datasets.schedule import Engine
 from narrows.tokenizers.datasets.sources import entries
 from narrows.tokenizers.datasets.work import Done, Job, made_by
 
-FORMAT = 1
+FORMAT = 2
 BATCH = 32  # windows or pictures at once on a GPU; on a processor one is the fastest
 
 
@@ -98,18 +99,25 @@ def tokenize(
     for a shard whose workers were killed again and again; what is done is kept, and the same call goes on.
     """
     begin = time.perf_counter()
+    if os.path.isdir(task.source) and Path(os.path.realpath(task.out)).is_relative_to(os.path.realpath(task.source)):
+        raise InputError(
+            f"{shown(task.out)} lies in {shown(task.source)}, which is read; choose a folder outside with -o"
+        )
     tokenizer = load(task.model, task.device)
     made = made_by(tokenizer, task.codebooks, task.quality)
     batch = task.batch or (1 if tokenizer.device.type == "cpu" else BATCH)
     found = entries(task.source, made.medium, task.limit)
     kinds: Kinds = reduce(joined, (entry.meta for entry in found if entry.meta), {})
     job = Job(task.model, made, task.out, task.device, batch, task.codebooks, task.quality, kinds)
-    planned = shards(found, task.minutes, made.medium)
-    facts = {"format": FORMAT, "inputs": fingerprint(found), "items": len(found)}
-    options = {"minutes": task.minutes, "shards": len(planned), "batch": batch, "device": tokenizer.device.type}
-    _claim(task.out, facts | asdict(made) | {"weights": made.fingerprint} | options)
+    options = {"minutes": task.minutes, "batch": batch, "device": tokenizer.device.type}
+    facts = {"format": FORMAT, **asdict(made), **options, "items": len(found), "inputs": fingerprint(found)}
     del tokenizer
-    mine = engine.share(planned)
+
+    def planned(sizes: Sequence[int] | None = None) -> list[Shard]:
+        return shards(found, task.minutes, made.medium, sizes)
+
+    every = planned(_claim(task.out, facts, lambda: [len(shard.entries) for shard in planned()]))
+    mine = engine.share(every)
     if retry:
         for shard in mine:
             if job.errors(shard).exists():
@@ -141,36 +149,45 @@ def tokenize(
     )
 
 
-def _claim(out: Path, facts: dict[str, Any]) -> None:
-    """Write the manifest, or find the same one. Raises InputError for a folder of another run."""
+def _claim(out: Path, facts: Mapping[str, Any], plan: Callable[[], list[int]]) -> list[int]:
+    """How many entries each shard has: as the manifest says that is there, if it is of these facts, else as planned,
+    and written into one. Raises InputError for a folder of another run."""
     path = out / "manifest.json"
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    text = json.dumps(facts | {"fingerprint": digest}, indent=1) + "\n"
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        there = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if any(out.glob("*.parquet")):
-            raise InputError(f"{shown(out)} has shards and no manifest.json; choose another folder with -o") from None
-        write_bytes(path, text.encode(), overwrite=True)
-        return
-    except (OSError, ValueError) as error:
+        while not path.is_file():
+            if any(out.glob("*.parquet")):
+                raise InputError(f"{shown(out)} has shards and no manifest.json; choose another folder with -o")
+            text = json.dumps({**facts, "shards": plan()}, indent=1) + "\n"
+            out.mkdir(parents=True, exist_ok=True)
+            try:
+                write_bytes(path, text.encode())
+            except MediaError:  # another run was quicker: what it wrote counts
+                if not path.is_file():
+                    raise
+        return _kept(path.read_text(encoding="utf-8"), facts, out)
+    except (OSError, UnicodeDecodeError) as error:
         raise MediaError(f"{shown(path)} cannot be read or made ({error}); choose another folder with -o") from error
-    if there != text:
-        what = _difference(there, json.loads(text))
-        raise InputError(f"{shown(out)} holds another run: {what}; choose another folder with -o, or the same options")
 
 
-def _difference(there: str, wanted: dict[str, Any]) -> str:
-    """The first fact that differs, in words."""
+def _kept(text: str, facts: Mapping[str, Any], out: Path) -> list[int]:
+    """The sizes of shards in a manifest of these facts."""
     try:
-        given = json.loads(there)
-        for key, value in wanted.items():
-            if given.get(key) != value:
-                return f"{key} {json.dumps(given.get(key))}, not {json.dumps(value)}"
-    except (ValueError, AttributeError, RecursionError):
-        pass
-    return "its manifest.json is none of this version"
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        given = None
+    known = isinstance(given, dict) and given.get("format") == FORMAT
+    what, wanted = "its manifest.json is none of this version", json.loads(json.dumps(facts))
+    other = next((name for name in wanted if given.get(name) != wanted[name]), None) if known else None
+    if other is not None:
+        what = f"{other} {json.dumps(given.get(other))}, not {json.dumps(wanted[other])}"
+    elif known and _are_sizes(given.get("shards"), wanted["items"]):
+        sizes: list[int] = given["shards"]
+        return sizes
+    raise InputError(f"{shown(out)} holds another run: {what}; choose another folder with -o, or the same options")
+
+
+def _are_sizes(sizes: object, items: int) -> bool:
+    return isinstance(sizes, list) and all(type(size) is int and size > 0 for size in sizes) and sum(sizes) == items
 
 
 def _failures(path: Path) -> int:

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from narrows.tokenizers.datasets.shards import write_shard
 from narrows.tokenizers.image import ImageTokenizer
 
 READERS = 8  # threads that read for a GPU; for a processor one does
+Found = tuple[list[Row], list[Failure], float]  # and the seconds of the network
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,19 @@ class Job:
     def parquet(self, shard: Shard) -> Path:
         """The file of its rows, which is there when the shard is done."""
         return self.out / f"{shard.name}.parquet"
+
+    def note(self, shard: Shard) -> Path:
+        """The file in which a worker notes the place of the item that it is at, while it is careful."""
+        return self.out / f".narrows-{shard.name}.at"
+
+    def noted(self, shard: Shard) -> int | None:
+        """The place that was noted, of a shard whose worker was killed; None before any. The note is removed."""
+        try:
+            place = int(self.note(shard).read_text())
+            self.note(shard).unlink()
+        except (OSError, ValueError):
+            return None
+        return place
 
     def errors(self, shard: Shard) -> Path:
         """The file of its failures, which is there when it has some."""
@@ -114,13 +128,44 @@ class Worker:
 
     def __call__(self, shard: Shard) -> Done:
         """Tokenize a shard and write its files. Raises MediaError where they cannot be written."""
-        begin, encoding = time.perf_counter(), self._encoding()
-        rows, failures = tokenized(shard, encoding, 1 if self.tokenizer.device.type == "cpu" else READERS)
+        begin = time.perf_counter()
+        rows, failures, busy = self._careful(shard) if shard.careful else self._together(shard)
         _write_failures(self.job.errors(shard), failures)
         write_shard(self.job.parquet(shard), rows, self.job.made, kinds=self.job.kinds, overwrite=True)
         amount = sum(_amount(row.extent) for row in rows)
         wall = time.perf_counter() - begin
-        return Done(shard.index, len(rows), len(failures), amount, wall, encoding.seconds)
+        return Done(shard.index, len(rows), len(failures), amount, wall, busy)
+
+    def _together(self, shard: Shard) -> Found:
+        encoding = self._encoding()
+        try:
+            rows, failures = tokenized(shard, encoding, 1 if self.tokenizer.device.type == "cpu" else READERS)
+        except Exception as error:
+            if not _is_want_of_memory(error):
+                raise
+            return self._careful(shard)
+        return rows, failures, encoding.seconds
+
+    def _careful(self, shard: Shard) -> Found:
+        """Item by item, each noted before it is begun. One for which there is no memory is a failure."""
+        rows, failures, busy, note = list[Row](), list[Failure](), 0.0, self.job.note(shard)
+        for place, entry in enumerate(shard.entries):
+            if place in shard.without:
+                failures.append(Failure(entry.key, shard.without[place]))
+                continue
+            note.write_text(str(place))
+            encoding = self._encoding()
+            try:
+                found = tokenized(replace(shard, entries=[entry]), encoding, 1)
+            except Exception as error:
+                if not _is_want_of_memory(error):
+                    raise
+                found = [], [Failure(entry.key, f"there is no memory for it ({reason(error)})")]
+            rows += found[0]
+            failures += found[1]
+            busy += encoding.seconds
+        note.unlink(missing_ok=True)
+        return rows, failures, busy
 
     def _encoding(self) -> Encoding[Any]:
         job = self.job
@@ -164,6 +209,12 @@ def reason(error: BaseException | None) -> str:
     """In one line; with the kind of error where it is none of ours."""
     text = " ".join(str(error).split())
     return text if isinstance(error, NarrowsError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def _is_want_of_memory(error: Exception) -> bool:
+    """torch tells it of a processor by text alone."""
+    told = isinstance(error, RuntimeError) and ("allocate memory" in str(error) or "not enough memory" in str(error))
+    return told or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def _write_failures(path: Path, failures: Sequence[Failure]) -> None:

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from narrows.errors import InputError, MediaError
+from narrows.tokenizers.datasets import tokenize as module
 from narrows.tokenizers.datasets.ranks import Rank
 from narrows.tokenizers.datasets.tokenize import Task, tokenize
 
@@ -36,7 +37,8 @@ def test_what_is_done_is_not_done_again(task: Task, digests: Digests) -> None:
 def test_the_manifest_says_what_the_folder_is(task: Task, model: str) -> None:
     summary = tokenize(task, ALONE)
     told = json.loads((task.out / "manifest.json").read_text())
-    facts = {"items": 9, "shards": summary.shards, "medium": "audio", "model": "tiny", "books": 3, "batch": 1}
+    assert (len(told["shards"]), sum(told["shards"])) == (summary.shards, 9)
+    facts = {"items": 9, "medium": "audio", "model": "tiny", "books": 3, "batch": 1}
     assert facts.items() <= told.items()
 
 
@@ -56,7 +58,25 @@ def test_another_model_and_another_source_are_refused(task: Task, tiny_checkpoin
     with pytest.raises(InputError, match="another run: fingerprint"):
         tokenize(replace(task, model=str(tiny_checkpoint("tiny", 1))), ALONE)
     next(Path(task.source).rglob("*.wav")).unlink()
-    with pytest.raises(InputError, match="another run: inputs"):
+    with pytest.raises(InputError, match="another run: items 9, not 8"):
+        tokenize(task, ALONE)
+
+
+def test_a_source_with_its_shards_inside_is_refused(task: Task) -> None:
+    for out in (Path(task.source) / "tokens", Path(task.source)):
+        with pytest.raises(InputError, match="which is read; choose a folder outside"):
+            tokenize(replace(task, out=out), ALONE)
+
+
+def test_of_two_runs_at_once_one_is_refused(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: object) -> object:
+        monkeypatch.setattr(module, "shards", shards)
+        tokenize(replace(task, codebooks=1), ALONE)  # begins later and is quicker
+        return shards(*arguments)  # type: ignore[arg-type]
+
+    shards = module.shards
+    monkeypatch.setattr(module, "shards", slow)
+    with pytest.raises(InputError, match=r"another run: radices .*, not "):
         tokenize(task, ALONE)
 
 
@@ -95,7 +115,7 @@ def test_retry_makes_shards_with_failures_again(task: Task, digests: Digests) ->
     tokenize(replace(task, out=task.out.with_name("expected")), ALONE)
     expected = {name: one for name, one in digests(task.out.with_name("expected")).items() if "parquet" in name}
 
-    bad.write_bytes(b"RIFF" + bytes(len(good) - 4))
+    bad.write_bytes(b"RIFF" + bytes(400))  # of another size
     first = tokenize(replace(task, limit=None), ALONE)
     assert (first.items, first.failures) == (8, 1)
     assert len(list(task.out.glob("*.errors.jsonl"))) == 1

@@ -2,11 +2,13 @@ import errno
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from narrows.bitstream import AudioExtent, ImageExtent
 from narrows.checkpoints.load import load
@@ -15,6 +17,7 @@ from narrows.media import image
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.datasets.base import Entry, Failure, Place, Row, Shard
 from narrows.tokenizers.datasets.encoding import Pictures, Sounds
+from narrows.tokenizers.datasets.shards import read_shard
 from narrows.tokenizers.datasets.sources import entries
 from narrows.tokenizers.datasets.work import Job, Worker, made_by, tokenized
 from narrows.tokenizers.image import ImageTokenizer
@@ -185,6 +188,59 @@ def test_a_shard_without_failures_has_no_file_of_them(model: str, recordings: Pa
     task.errors(shard).write_text("old")
     Worker(task)(shard)
     assert [path.name for path in tmp_path.iterdir()] == ["00000-of-00001.parquet"]
+
+
+def test_a_careful_worker_makes_the_same_files(
+    model: str, recordings: Path, tmp_path: Path, digests: Callable[[Path], dict[str, str]]
+) -> None:
+    shard = whole(recordings, "audio")
+    careful = replace(shard, careful=True)
+    for name, given in {"a": shard, "b": careful, "c": replace(careful, without={1: "why"})}.items():
+        (tmp_path / name).mkdir()
+        Worker(job(model, tmp_path / name))(given)
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+    assert (len(read_shard(tmp_path / "c" / "00000-of-00001.parquet")), len(shard.entries)) == (8, 9)
+    (line,) = (tmp_path / "c" / "00000-of-00001.errors.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"key": shard.entries[1].key, "reason": "why"}
+    assert not list((tmp_path / "c").glob(".narrows-*"))
+
+
+def test_the_item_that_a_careful_worker_is_at_is_noted(
+    model: str, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard, work = replace(whole(recordings, "audio"), careful=True), job(model, tmp_path)
+    assert work.noted(shard) is None
+
+    class Killed(BaseException):
+        pass
+
+    def take(self: Sounds, things: object) -> object:
+        taken.append(things)
+        if len(taken) == 5:
+            raise Killed
+        return honest(self, things)  # type: ignore[arg-type]
+
+    honest, taken = Sounds.take, list[object]()
+    monkeypatch.setattr(Sounds, "take", take)
+    with pytest.raises(Killed):
+        Worker(work)(shard)
+    assert work.noted(shard) == 4
+    assert work.noted(shard) is None
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_an_item_without_memory_is_told_and_its_neighbours_kept(
+    model: str, recordings: Path, tmp_path: Path, error: Exception
+) -> None:
+    def narrow(_: object, given: tuple[torch.Tensor, ...]) -> None:
+        if given[0].shape[0] == 3:  # channels of one recording
+            raise error
+
+    worker, shard = Worker(job(model, tmp_path)), whole(recordings, "audio")
+    worker.tokenizer.codec.encoder.register_forward_pre_hook(narrow)  # type: ignore[attr-defined]
+    assert (worker(shard).items, worker(shard).failures) == (8, 1)
+    (line,) = (tmp_path / "00000-of-00001.errors.jsonl").read_text().splitlines()
+    assert "there is no memory for it" in line
 
 
 def test_other_weights_than_planned_are_refused(
