@@ -55,12 +55,12 @@ def tokenize(
     OUT/*.errors.jsonl, and make the exit code 2.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end by exception, which removes what is half-written
-    chosen = _engine(engine, workers, rank, world, device)  # first: its workers import while this process does
-
-    from narrows.tokenizers.datasets.tokenize import Task, tokenize
-
-    task = Task(source, model, out, shard_minutes, limit, codebooks, quality, device, batch)
     try:
+        chosen = _engine(engine, workers, rank, world, device)  # first: its workers import while this process does
+
+        from narrows.tokenizers.datasets.tokenize import Task, tokenize
+
+        task = Task(source, model, out, shard_minutes, limit, codebooks, quality, device, batch)
         with _Bar() if sys.stderr.isatty() else nullcontext(lambda _: None) as progress:
             summary = tokenize(task, chosen, retry, progress)
     except KeyboardInterrupt:

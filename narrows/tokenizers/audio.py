@@ -270,7 +270,7 @@ class AudioTokenizer(Tokenizer):
         return Tokens(codes, header.radices, extent, header.model, header.fingerprint.hex()), spans
 
 
-def _cut_out(windows: list[Window], signal: Iterator[Block], stride: int) -> Iterator[tuple[Window, Block]]:
+def _cut_out(windows: Iterable[Window], signal: Iterator[Block], stride: int) -> Iterator[tuple[Window, Block]]:
     """Windows with their samples (C, T), cut from a signal that is read once."""
     held, offset = next(signal), 0  # samples [offset, offset + held.shape[1]) of the signal
     for window in windows:

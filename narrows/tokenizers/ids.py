@@ -73,7 +73,8 @@ class Vocabulary:
 
     def framed(self, ids: Tensor) -> Tensor:
         """Ids (..., S) with begin and end around them, (..., S + 2)."""
-        return torch.nn.functional.pad(torch.nn.functional.pad(ids, (1, 0), value=self.begin), (0, 1), value=self.end)
+        side = ids.new_empty(*ids.shape[:-1], 1)
+        return torch.cat([torch.full_like(side, self.begin), ids, torch.full_like(side, self.end)], -1)
 
     def unframed(self, ids: Tensor) -> Tensor:
         """Ids (..., S) between begin, if that is the first, and the first end; those after the end are no matter."""
@@ -88,6 +89,9 @@ def flattened(codes: Tensor, pattern: Pattern, vocabulary: Vocabulary) -> Tensor
 
     K may be less than the vocabulary has. Raises InputError for codes outside of their codebooks, and other patterns.
     """
+    if codes.ndim < 3 or codes.is_floating_point():
+        given = f"codes of shape {tuple(codes.shape)} and type {codes.dtype}"
+        raise InputError(f"{given} given, integers (C, K, *grid) wanted")
     books = codes.shape[1]
     offsets = _offsets(vocabulary, books, codes.device)
     wrong = (codes < 0) | (codes >= _column(vocabulary.sizes[:books], codes.device).view(-1, *[1] * (codes.ndim - 2)))

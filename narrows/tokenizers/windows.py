@@ -10,8 +10,8 @@ it gives on the whole signal. Beginning and end of the signal stay beginning and
 it would have fallen.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 from narrows.errors import InputError
 
@@ -31,7 +31,7 @@ class Window:
         return slice(self.first - self.start, self.last - self.start)
 
 
-def cut(length: int, size: int, reach: int | None, fixed: bool = False) -> list[Window]:
+def cut(length: int, size: int, reach: int | None, fixed: bool = False) -> Iterable[Window]:
     """As few windows as cover `length` positions, all of one size: the least that does, at most `size`.
 
     fixed: of just `size` positions, whatever the length, so that windows of many signals have one shape; what the last
@@ -43,14 +43,22 @@ def cut(length: int, size: int, reach: int | None, fixed: bool = False) -> list[
     if length < 1:
         raise InputError(f"a signal of {length} positions given, at least 1 wanted")
     if reach is None:
-        return [Window(0, length, 0, length)]
+        return (Window(0, length, 0, length),)
     if size <= 2 * reach:
         raise InputError(f"windows of {size} positions given, more than twice the reach of {reach} wanted")
     if length <= size:
-        return [Window(0, length, 0, length)]
+        return (Window(0, length, 0, length),)
     count = -(-(length - 2 * reach) // (size - 2 * reach))
     if not fixed:
         size = -(-(length + 2 * reach * (count - 1)) // count)
-    starts = [min(number * (size - 2 * reach), length - size) for number in range(count)]
-    cuts = [0, *(start + size - reach for start in starts[:-1]), length]
-    return [Window(start, start + size, *kept) for start, kept in zip(starts, pairwise(cuts), strict=True)]
+    return _overlapping(length, size, reach, count)
+
+
+def _overlapping(length: int, size: int, reach: int, count: int) -> Iterator[Window]:
+    """One after another: however many a file claims, none takes memory before its turn."""
+    done = 0
+    for number in range(count):
+        start = min(number * (size - 2 * reach), length - size)
+        last = length if number == count - 1 else start + size - reach
+        yield Window(start, start + size, done, last)
+        done = last

@@ -84,6 +84,14 @@ def test_frames_around_ids() -> None:
         assert torch.equal(known.unframed(framed[..., :-1]), ids)
         assert torch.equal(known.unframed(ids), ids)
     assert known.unframed(torch.zeros(0).long()).shape == (0,)
+    far = Vocabulary((4,), first=2**53 + 1)
+    assert far.framed(torch.tensor([2**53 + 4])).tolist() == [2**53 + 2, 2**53 + 4, 2**53 + 3]
+
+
+@pytest.mark.parametrize("codes", [torch.zeros(3).long(), torch.zeros(1, 2, 3), torch.zeros(1, 2).long()])
+def test_codes_that_are_none_are_refused(codes) -> None:
+    with pytest.raises(InputError, match=r"integers \(C, K, \*grid\) wanted"):
+        flattened(codes, "parallel", KNOWN)
 
 
 KNOWN = Vocabulary((4, 2))  # 3 4 5 6, 7 8

@@ -76,6 +76,8 @@ def load(
                 "shards of one folder belong to one data set: move the others away"
             )
     if ids is None:
+        if vocabulary is not None:
+            raise InputError("a vocabulary given without ids; give a pattern such as ids='delayed' too")
         return TokenData(files, partial(item, made))
     if made.kind == "latents":
         raise InputError(f"ids were asked for, and {shown(folder)} holds real numbers; leave ids out")
@@ -161,6 +163,10 @@ class TokenData(Dataset[T_co], Generic[T_co]):
         Raises InputError for ids that no tokens of this data set give; it says where.
         """
         made = self.made
+        if made.rate is None and width is None:
+            raise InputError(
+                "ids of a picture given without a width; give the positions in a row, width=16 for example"
+            )
         codes = unflattened(ids, pattern, vocabulary or vocabulary_of(made), made.books, signals, width)
         size = [made.stride * each for each in codes.shape[2:]]
         extent = AudioExtent(made.rate, size[0], signals) if made.rate is not None else ImageExtent(size[0], size[1], 3)
@@ -182,42 +188,60 @@ class TokenStream(IterableDataset[T_co], Generic[T_co]):
     """
 
     def __init__(self, data: TokenData[T_co], seed: int = 0, rank: int = 0, world: int = 1, window: int = 4096) -> None:
-        if not 0 <= rank < world or window < 1 or seed < 0:
-            raise InputError(f"rank {rank} of {world}, window {window}, seed {seed} given; 0 <= rank < world wanted")
+        numbers = (seed, rank, world, window)
+        if any(type(each) is not int for each in numbers) or not 0 <= rank < world or window < 1 or seed < 0:
+            raise InputError(
+                f"rank {rank} of {world}, window {window}, seed {seed} given; whole numbers wanted: rank below world, "
+                "window from 1, seed from 0"
+            )
         self.data, self.seed, self.rank, self.world, self.window = data, seed, rank, world, window
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that go on see it change
-        self._taken = self._parts = 0  # _parts: of the iteration that was counted; 0 before any
+        self._taken = self._parts = 0  # of the latest iteration; no parts before any
+        self._resumed: Mapping[str, int] = {}
 
     def set_epoch(self, epoch: int) -> None:
-        """The next iteration is of this epoch, from its beginning."""
+        """The next iteration is of this epoch, from its beginning. Raises InputError for a number below 0."""
+        if type(epoch) is not int or epoch < 0:
+            raise InputError(f"epoch {epoch} given, a whole number from 0 wanted")
         self._epoch.fill_(epoch)
-        self._taken = 0
+        self._taken, self._resumed = 0, {}
 
     def state_dict(self) -> dict[str, int]:
-        """What `load_state_dict` takes to go on after the last item that was given."""
-        return {"seed": self.seed, "epoch": int(self._epoch), "parts": self._parts, "taken": self._taken}
+        """What `load_state_dict` takes to go on after the last item that the latest iteration gave."""
+        told = {"seed": self.seed, "window": self.window, "items": len(self.data)}
+        return told | {"epoch": int(self._epoch), "parts": self._parts, "taken": self._taken}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """The next iteration goes on where the state was taken. Raises InputError for one of another seed."""
-        if state["seed"] != self.seed:
-            raise InputError(f"a state of seed {state['seed']} given, the stream has {self.seed}")
+        """The next iteration goes on where the state was taken, those after it begin at the beginning.
+
+        Raises InputError for a state of another seed, window or number of items, and for what is none.
+        """
+        for name, value in self.state_dict().items():
+            if type(state.get(name)) is not int or (name in ("seed", "window", "items") and state[name] != value):
+                raise InputError(f"a state with {name} {state.get(name)} given, the stream has {value}")
         self.set_epoch(state["epoch"])
-        self._taken, self._parts = state["taken"], state["parts"]
+        self._taken, self._parts, self._resumed = state["taken"], state["parts"], dict(state)
 
     def __iter__(self) -> Iterator[T_co]:
         worker = get_worker_info()
         workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
         part, parts, epoch = self.rank * workers + number, self.world * workers, int(self._epoch)
-        if self._taken and self._parts != parts:
-            raise InputError(f"a state of {self._parts} parts given, there are {parts}; use as many ranks and workers")
-        self._parts, count = parts, len(self.data)
+        state, self._resumed = self._resumed, {}
+        taken = state.get("taken", 0)
+        if taken and state["parts"] != parts:
+            raise InputError(
+                f"a state of {state['parts']} parts given, there are {parts}; use as many ranks and workers"
+            )
+        count = len(self.data)
         first, last = count * part // parts, count * (part + 1) // parts
-        for begin in range(first + self._taken // self.window * self.window, last, self.window):
+        self._parts, self._taken = parts, taken
+        for begin in range(first + taken // self.window * self.window, last, self.window):
             places = self._places(epoch, begin, min(begin + self.window, last))
             items = [self.data[place] for place in places]
             order = np.random.default_rng((self.seed, epoch, begin)).permutation(len(items))
-            for each in order[self._taken - (begin - first) :]:
-                self._taken += 1
+            for each in order[taken - (begin - first) :]:
+                taken += 1
+                self._taken = taken
                 yield items[each]
         self._taken = 0
 
@@ -260,7 +284,7 @@ def _finished(folder: StrPath, allow_missing: bool) -> list[str]:
     if len(numbers) < count and not allow_missing:
         raise InputError(
             f"{count - len(numbers)} of {count} shards are missing in {shown(folder)}; run the same codec tokenize "
-            "again, which goes on, or take what is there with allow_missing=True"
+            "again, which goes on, or take what is there with --allow-missing (in Python allow_missing=True)"
         )
     return [os.path.join(folder, numbers[number]) for number in sorted(numbers)]
 

@@ -131,3 +131,13 @@ def test_hugging_face_reads_it(tokenized, place) -> None:
     read = datasets.load_dataset(str(place), cache_dir=str(place.parent / "cache"))["train"]
     assert read["key"] == [row.key for row in rows]
     assert read[2]["codes"] == np.moveaxis(rows[2].values, 1, -1).reshape(-1).tolist()
+
+
+@pytest.mark.parametrize("kind", ["hf", "npy", "webdataset"])
+def test_what_replaces_an_export_of_more_shards_leaves_none_of_it(tokenized, tmp_path, kind) -> None:
+    (three, _), (one, _) = tokenized(3, 2, name="three"), tokenized(1, 2, name="one")
+    export(load(one), kind, tmp_path / "fresh")
+    export(load(three), kind, tmp_path / "to")
+    (tmp_path / "to" / "mine-of-all.txt").write_text("kept")
+    export(load(one), kind, tmp_path / "to", overwrite=True)
+    assert tree(tmp_path / "to") == tree(tmp_path / "fresh") | {"mine-of-all.txt": b"kept"}

@@ -57,6 +57,8 @@ def test_pictures_and_latents(tokenized, samples) -> None:
 def test_ids_and_back(tokenized) -> None:
     out, _ = tokenized(4)
     tokens, vocabulary = load(out), Vocabulary((8, 8, 20), first=100)
+    with pytest.raises(InputError, match="a vocabulary given without ids"):
+        load(out, vocabulary=vocabulary)  # type: ignore[call-overload]
     for known in (None, vocabulary):
         data = load(out, ids="delayed", vocabulary=known)
         assert torch.equal(data[2], tokens[2].flatten("delayed", known or vocabulary_of(tokens.made)))
@@ -68,6 +70,8 @@ def test_ids_and_back(tokenized) -> None:
 def test_new_pictures(tokenized, samples) -> None:
     out, _ = tokenized(1, made=samples.PICTURES)
     data = load(out, ids="raster")
+    with pytest.raises(InputError, match="without a width"):
+        data.unflatten(data[0], "raster")
     tokens = data.unflatten(data[0], "raster", width=4)
     assert (tokens.extent.height, tokens.extent.width, tokens.codes.shape) == (32, 64, (1, 1, 2, 4))
 
@@ -177,8 +181,18 @@ def test_it_goes_on_where_it_was(rows_of, monkeypatch, taken) -> None:
 
 
 def test_states_that_do_not_fit(rows_of, monkeypatch) -> None:
-    state = {"seed": 0, "epoch": 0, "parts": 2, "taken": 3}
-    with pytest.raises(InputError, match="a state of seed 0 given, the stream has 1"):
+    state = {"seed": 0, "window": 4096, "items": len(rows_of), "epoch": 0, "parts": 2, "taken": 3}
+    with pytest.raises(InputError, match="a state with window 4096 given, the stream has 9"):
+        TokenStream(rows_of, window=9).load_state_dict(state)
+    with pytest.raises(InputError, match="a state with items 1 given, the stream has"):
+        TokenStream(rows_of).load_state_dict(state | {"items": 1})
+    with pytest.raises(InputError, match="a state with seed None given"):
+        TokenStream(rows_of).load_state_dict({})
+    with pytest.raises(InputError, match="epoch -1 given"):
+        TokenStream(rows_of).set_epoch(-1)
+    with pytest.raises(InputError, match="whole numbers wanted"):
+        TokenStream(rows_of, seed=1.5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="a state with seed 0 given, the stream has 1"):
         TokenStream(rows_of, 1).load_state_dict(state)
     stream = TokenStream(rows_of)
     stream.load_state_dict(state)
@@ -200,3 +214,16 @@ def test_the_public_names(tmp_path) -> None:
     assert all(getattr(datasets, name) for name in datasets.__all__)
     with pytest.raises(AttributeError, match="it has Latents"):
         datasets.lod  # noqa: B018
+
+
+def test_an_iteration_that_was_broken_off_costs_the_next_nothing(rows_of) -> None:
+    stream = TokenStream(rows_of)
+    whole = [row.key for row in stream]
+    begun = iter(stream)
+    for _ in range(3):
+        next(begun)
+    state = stream.state_dict()
+    assert [row.key for row in stream] == whole
+    stream.load_state_dict(state)
+    assert [row.key for row in stream] == whole[3:]
+    assert [row.key for row in stream] == whole

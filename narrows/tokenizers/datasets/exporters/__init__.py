@@ -6,6 +6,8 @@ webdataset  a tar a shard, with NUMBER.npy and NUMBER.json for an item
 megatron    one .bin of ids and one .idx, for Megatron-LM and what came of it
 """
 
+import re
+import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ from narrows.tokenizers.datasets.exporters.megatron import megatron
 from narrows.tokenizers.datasets.reader import TokenData
 from narrows.tokenizers.ids import Pattern
 
+SHARD = re.compile(r"\d{5,}-of-\d{5,}(\.parquet|\.tar)?")
 EXPORTERS: Mapping[str, Callable[[TokenData[Any], Path, bool], None]] = {
     "hf": hf,
     "npy": npy,
@@ -34,8 +37,8 @@ def export(
 
     pattern: of ids, which only megatron has; interleaved unless given. A file appears when all of it is on the disk.
 
-    Raises InputError for another format, MediaError where the folder has something in it (with `overwrite`, files of
-    the same names are replaced) or cannot be written.
+    Raises InputError for another format, MediaError where the folder has something in it (with `overwrite`, shards in
+    it are removed, and files of the same names replaced) or cannot be written.
     """
     if kind not in EXPORTERS:
         raise InputError(f"format {kind!r} given, {', '.join(EXPORTERS)} wanted")
@@ -49,5 +52,16 @@ def export(
         raise MediaError(f"the folder {shown(folder)} cannot be made: {error.strerror}; choose another") from error
     if full and not overwrite:
         raise MediaError(f"{shown(folder)} is not empty; pass --force (overwrite=True in Python) or choose another")
+    try:
+        _remove_shards(place)
+    except OSError as error:
+        raise MediaError(f"the folder {shown(folder)} cannot be cleared: {error.strerror}; choose another") from error
     act = EXPORTERS[kind] if pattern is None else partial(megatron, pattern=pattern)
     act(data, place, overwrite)
+
+
+def _remove_shards(folder: Path) -> None:
+    """What an earlier export left, which readers would take for a part of this one."""
+    for path in [*folder.glob("*-of-*"), *folder.glob("data/*-of-*")]:
+        if SHARD.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -24,7 +24,7 @@ def npy(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
         for number, row in enumerate(file):
             path = place / f"{number:06d}.npy"
             write_bytes(path, _array(row), overwrite=overwrite)
-            lines.append(json.dumps({"file": f"{place.name}/{path.name}"} | _facts(row)) + "\n")
+            lines.append(json.dumps({"file": f"{place.name}/{path.name}"} | _facts(row), allow_nan=False) + "\n")
     write_bytes(folder / "index.jsonl", "".join(lines).encode(), overwrite=overwrite)
     write_made(data, folder, overwrite)
 
@@ -56,7 +56,7 @@ def write_made(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
 def _members(rows: Iterable[Row]) -> Iterator[tuple[str, bytes]]:
     for number, row in enumerate(rows):
         yield f"{number:06d}.npy", _array(row)
-        yield f"{number:06d}.json", json.dumps(_facts(row)).encode()
+        yield f"{number:06d}.json", json.dumps(_facts(row), allow_nan=False).encode()
 
 
 def _facts(row: Row) -> dict[str, object]:

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import pairwise
 
 from narrows.errors import InputError
@@ -59,7 +60,7 @@ def entries(source: str, medium: str, limit: int | None = None) -> list[Entry]:
         if one.key == other.key:
             raise InputError(
                 f"{_told(one.place)} and {_told(other.place)} are both called {shown(one.key)}; "
-                "rename one, or tokenize them as two data sets"
+                "rename one, give them ids of their own, or tokenize them as two data sets"
             )
     if not found:
         raise InputError(f"{shown(source)} holds no item of {medium}; give another source")
@@ -92,10 +93,28 @@ def _files(source: str) -> Iterable[File]:
     if os.path.exists(source):
         return [_file(source, os.path.dirname(source))]
     root = os.path.dirname(re.split(r"[*?[]", source)[0])
-    found = [_file(path, root) for path in glob.iglob(source, recursive=True) if not os.path.isdir(path)]
+    found = [_file(path, root) for path in _globbed(source, root) if not os.path.isdir(path)]
     if not found:
         raise InputError(f"there is no file or folder {shown(source)}; check the path")
     return found
+
+
+def _globbed(source: str, root: str) -> Iterable[str]:
+    """Paths that a glob means; `**` as `walk` goes, since glob follows links in circles."""
+    pattern = os.path.relpath(source, root or ".").split(os.sep)
+    if "**" not in pattern:
+        return glob.iglob(source)
+    top = os.path.abspath(root or ".")
+    paths = (file.path for file in walk(top)) if os.path.isdir(top) else ()
+    return (path for path in paths if _fits(os.path.relpath(path, top).split(os.sep), pattern))
+
+
+def _fits(name: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern or not name:
+        return not pattern and not name
+    if pattern[0] == "**":
+        return any(_fits(name[passed:], pattern[1:]) for passed in range(len(name)))
+    return fnmatchcase(name[0], pattern[0]) and _fits(name[1:], pattern[1:])
 
 
 def _file(path: str, root: str) -> File:

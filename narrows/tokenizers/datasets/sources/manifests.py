@@ -6,6 +6,7 @@
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -18,6 +19,7 @@ from narrows.tokenizers.datasets.sources.folders import keys
 COLUMNS = {"audio": ("audio", "audio_filepath", "path", "file"), "image": ("image", "path", "file")}  # first come first
 KEYS = ("key", "id")
 LONGEST_LINE = 16 << 20  # bytes
+DEEPEST = 64  # lists and objects in one another
 Rows = Iterator[tuple[str, Mapping[str, Json]]]  # each with its place, for messages
 
 
@@ -35,6 +37,8 @@ def manifest_entries(files: Sequence[File], medium: str) -> Iterator[Entry]:
             path = row[column] if column else None
             if not isinstance(path, str):
                 raise InputError(f"{where} has no path of a file; wanted is a text under {' or '.join(columns)}")
+            if row.get("offset") not in (None, "", 0, "0", 0.0, "0.0"):
+                raise InputError(f"{where} has an offset, and only whole files are read; cut them first")
             of_key = next((name for name in KEYS if row.get(name) not in (None, "")), None)
             key = row[of_key] if of_key else None
             if not isinstance(key, str | int | None):
@@ -65,9 +69,14 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
 
 
 def decoded(text: str) -> Json:
-    """A value of JSON that any file can hold: no NaN, no halves of characters. Raises ValueError for what is none."""
+    """A value of JSON that any file can hold: finite numbers, whole characters, not nested deeper than DEEPEST.
+
+    Raises ValueError for what is none.
+    """
     try:
         value: Json = _decoder.decode(text)
+        if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
+            raise RecursionError
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
@@ -75,11 +84,18 @@ def decoded(text: str) -> Json:
     return value
 
 
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is not a number")
+def _depth(value: Json) -> int:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inside), default=0)
 
 
-_decoder = json.JSONDecoder(parse_constant=_no_number)
+def _number(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is not a finite number")
+    return number
+
+
+_decoder = json.JSONDecoder(parse_constant=_number, parse_float=_number)
 
 
 def _json_rows(path: str) -> Rows:
@@ -115,7 +131,7 @@ def _table_rows(path: str, delimiter: str) -> Rows:
 def _scp_rows(path: str) -> Rows:
     for number, line in _lines(path):
         where = f"line {number} of {shown(path)}"
-        key, _, file = line.strip().partition(" ")
+        key, file = [*line.split(None, 1), "", ""][:2]
         if file.rstrip().endswith("|"):
             raise InputError(f"{where} is a command ({shown(key)}), which is not run; write its sound to a file first")
         if key:

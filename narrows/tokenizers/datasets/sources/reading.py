@@ -14,6 +14,7 @@ from narrows.tokenizers.datasets.base import Entry, Place
 from narrows.tokenizers.datasets.sources.tables import Cells, cells
 
 _AGAIN = "get another copy"
+KEPT = 16  # batches, mostly rows
 
 
 def opened(entry: Entry) -> Source:
@@ -60,13 +61,13 @@ def _cell(place: Place, name: str) -> bytes | str:
 
 
 class _Rows:
-    """A column of a table, read from front to back; the batch before the last one is kept too, since threads are not
-    quite in order."""
+    """A column of a table, read from front to back; some batches before the last are kept, since threads are not quite
+    in order."""
 
     def __init__(self, path: str, column: str, changed: int) -> None:
         self._source = (path, column)
         self._cells: Cells = iter(())
-        self._kept: deque[tuple[int, Any]] = deque(maxlen=2)
+        self._kept: deque[tuple[int, Any]] = deque(maxlen=KEPT)
 
     def cell(self, row: int) -> Any:
         """The value of a row. Raises LookupError beyond the last one."""

@@ -6,6 +6,7 @@
 Bytes of media are left where they are; only the other columns are read to list a table.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,15 +21,16 @@ from narrows.media.folders import File, size, suffix
 from narrows.tokenizers.datasets.base import Entry, Json, Place
 from narrows.tokenizers.datasets.sources.manifests import COLUMNS, KEYS
 
-_BATCH_ROWS, _BATCH_BYTES = 1024, 32 << 20  # that are read at once, of columns of media
+LONGEST_TEXT = 1 << 20  # bytes of a text that travels as meta
+_BATCH_ROWS, _BATCH_BYTES = 1024, 32 << 20  # that are read at once, of all columns but those of media
 Cells = Iterator[tuple[int, Any]]  # batches of rows of a column, each with the number of its first row
 
 
 def table_entries(files: Sequence[File], medium: str) -> Iterator[Entry]:
     """One of each row. The key is that of a column key or id, else made of the table's name and the row.
 
-    Columns of texts, numbers and truth values are the meta, and the `path` beside bytes is too.
-    Raises InputError for what is no such table or has no column of media.
+    Columns of texts, numbers, truth values, and lists and structs of them are the meta; the `path` beside bytes is too.
+    Raises InputError for what is no such table, has no column of media, a column twice or a text beyond LONGEST_TEXT.
     """
     for file in files:
         with _told(file.path):
@@ -45,8 +47,8 @@ def cells(path: str, column: str, row: int) -> Cells:
                 if first + group.num_rows <= row:
                     first += group.num_rows
                     continue
-                rows = min(_BATCH_ROWS, max(1, _BATCH_BYTES * group.num_rows // max(1, group.total_byte_size)))
-                for batch in table.iter_batches(rows, row_groups=[index], columns=[column], use_threads=False):
+                # Row by row: what rows take in memory is nowhere told, since many may share one value of a dictionary.
+                for batch in table.iter_batches(1, row_groups=[index], columns=[column], use_threads=False):
                     yield first, batch.column(0)
                     first += len(batch)
     else:
@@ -61,6 +63,8 @@ def _parquet_entries(file: File, medium: str) -> Iterator[Entry]:
     with parquet.ParquetFile(file.path) as table:
         column = _media_column(table.schema_arrow, file, medium)
         leaves = [name for name in _plain(table.schema_arrow) if name != column]
+        texts = [name for name in leaves if _is_text(table.schema_arrow.field(name).type)]
+    with parquet.ParquetFile(file.path, read_dictionary=texts) as table:
         of_path = [f"{column}.path"] if types.is_struct(table.schema_arrow.field(column).type) else []
         held = not types.is_string(table.schema_arrow.field(column).type)
         row = 0
@@ -68,7 +72,9 @@ def _parquet_entries(file: File, medium: str) -> Iterator[Entry]:
             group = table.metadata.row_group(index)
             mean = _bytes_of(group, column) // max(1, group.num_rows)
             wanted = leaves + (of_path if held else [column])
-            for batch in table.iter_batches(_BATCH_ROWS, row_groups=[index], columns=wanted, use_threads=False):
+            total = sum(_bytes_of(group, name) for name in leaves)
+            rows = min(_BATCH_ROWS, max(1, _BATCH_BYTES * group.num_rows // max(1, total)))
+            for batch in table.iter_batches(rows, row_groups=[index], columns=wanted, use_threads=False):
                 yield from _of_batch(batch, [mean] * len(batch), column, file, row)
                 row += len(batch)
 
@@ -112,12 +118,14 @@ def _of_batch(batch: Any, sizes: Sequence[int | None], column: str, file: File, 
 
 
 def _media_column(schema: Any, file: File, medium: str) -> str:
-    """One that is called as columns of the medium are, else the only one with bytes."""
-    fits = {field.name: field.type for field in schema if _holds_bytes(field.type) or _is_text(field.type)}
-    found = [name for name in COLUMNS[medium] if name in fits]
-    found = found or [name for name, kind in fits.items() if _holds_bytes(kind)]
-    if len(found) == 1 or (found and found[0] in COLUMNS[medium]):
-        return found[0]
+    """One of bytes, called as columns of the medium are or `bytes`; else one of paths; else the only one of bytes."""
+    if len(set(schema.names)) < len(schema.names):
+        raise InputError(f"{shown(file.path)} has two columns of one name; rename one")
+    held = [field.name for field in schema if _holds_bytes(field.type)]
+    named = [name for name in (*COLUMNS[medium], "bytes") if name in held]
+    named += [name for name in COLUMNS[medium] if name in schema.names and _is_text(schema.field(name).type)]
+    if named or len(held) == 1:
+        return (named or held)[0]
     columns = ", ".join(f"{field.name}: {_kind(field.type)}" for field in schema)
     raise InputError(
         f"{shown(file.path)} has the columns {columns or 'none'}; wanted is {' or '.join(COLUMNS[medium])}, "
@@ -143,18 +151,40 @@ def _kind(kind: Any) -> str:
 
 def _plain(schema: Any) -> list[str]:
     """Columns whose values are JSON."""
-    plain = (_is_text, types.is_integer, types.is_floating, types.is_boolean)
-    return [field.name for field in schema if any(of_kind(field.type) for of_kind in plain)]
+    return [field.name for field in schema if _is_plain(field.type)]
+
+
+def _is_plain(kind: Any) -> bool:
+    if types.is_dictionary(kind) or types.is_list(kind) or types.is_large_list(kind):
+        return _is_plain(kind.value_type)
+    if types.is_struct(kind):
+        return all(_is_plain(field.type) for field in kind)
+    return any(of_kind(kind) for of_kind in (_is_text, types.is_integer, types.is_floating, types.is_boolean))
 
 
 def _json(column: Any) -> list[Json]:
-    values = column.to_pylist()
-    return [None if value != value else value for value in values] if types.is_floating(column.type) else values
+    texts = column.dictionary if types.is_dictionary(column.type) else column
+    if _is_text(texts.type) and (compute.max(compute.binary_length(texts)).as_py() or 0) > LONGEST_TEXT:
+        raise pyarrow.ArrowInvalid(f"a text of more than {LONGEST_TEXT} bytes, which does not travel along")
+    return [_finite(value) for value in column.to_pylist()]
+
+
+def _finite(value: Any) -> Json:
+    """Without numbers that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return {name: _finite(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def _bytes_of(group: Any, column: str) -> int:
+    """As the file claims, of a column or of the bytes in it."""
     chunks = (group.column(index) for index in range(group.num_columns))
-    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in (column, f"{column}.bytes"))
+    of_column = {chunk.path_in_schema: chunk.total_uncompressed_size for chunk in chunks}
+    return of_column.get(f"{column}.bytes") or sum(
+        size for path, size in of_column.items() if path.split(".")[0] == column
+    )
 
 
 def _lengths(column: Any) -> list[int | None]:

@@ -91,9 +91,9 @@ def _meta(rest: str, content: str) -> dict[str, Json]:
 
 
 def members(tar: BinaryIO, path: str, size: int) -> Iterator[Member]:
-    """The regular files of a tar of `size` bytes, in order; the last one may claim more than is there.
+    """The regular files of a tar of `size` bytes, in order.
 
-    Raises InputError for a header that is none.
+    Raises InputError for a header that is none, for links, and for a tar that ends before its mark of the end.
     """
     at, name, longer = 0, None, None
     while at + BLOCK <= size:
@@ -108,6 +108,8 @@ def members(tar: BinaryIO, path: str, size: int) -> Iterator[Member]:
             if kind in b"xL" and length > LONGEST_TEXT:
                 raise ValueError(f"a name of {length} bytes")
             records = _pax(tar.read(length)) if kind == b"x" else {}
+            if kind in b"12":
+                raise ValueError("a link, and bytes are wanted: pack with tar --dereference --hard-dereference")
             if kind == b"S" or any(keyword.startswith(b"GNU.sparse.") for keyword in records):
                 raise ValueError("a file with holes, as tar --sparse writes it")
         except ValueError as error:
@@ -122,10 +124,11 @@ def members(tar: BinaryIO, path: str, size: int) -> Iterator[Member]:
         elif kind not in b"gK":
             length = int(longer) if longer is not None and longer.isdigit() and len(longer) < 20 else length
             told = _name(header) if name is None else name
-            if kind in b"0\x007":
+            if kind in b"0\x007" and start + length <= size:
                 yield Member(told.decode("utf-8", "backslashreplace"), start, length)
             name = longer = None
         at = start + -(-length // BLOCK) * BLOCK
+    raise InputError(f"{shown(path)} is cut: it ends without its mark of the end; get another copy, or leave it out")
 
 
 def _number(field: bytes) -> int:

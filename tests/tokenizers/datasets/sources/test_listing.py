@@ -87,3 +87,11 @@ def test_equal_keys_name_both_places(folder, refusal):
     assert "a.wav" in message
     assert "b.wav" in message
     assert "'k'" in message
+
+
+def test_globs_do_not_go_round_in_circles(folder):
+    source = folder({"a/x.wav": b"x", "b/y.wav": b"y"})
+    (source / "a" / "up").symlink_to(source)
+    (source / "a" / "self").symlink_to(source / "a")
+    (source / "c").symlink_to(source / "b")
+    assert keys_of(entries(f"{source}/**/*.wav", "audio")) == ["a/x", "b/y", "c/y"]

@@ -40,7 +40,7 @@ def test_tables_of_text(listed, content, name, comma, mark):
 
 
 def test_kaldi(listed, content):
-    found = listed("wav.scp", "u2 d/b c.wav\nu1   a.wav \n\n")
+    found = listed("wav.scp", "u2 d/b c.wav\nu1 \t  a.wav \n\n")
     assert [(entry.key, content(entry)) for entry in found] == [("u1", b"A"), ("u2", b"B")]
 
 
@@ -123,3 +123,18 @@ def test_tables_that_are_none_are_refused(listed, refusal, text, told):
 @pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "wav.scp"])
 def test_an_empty_manifest_is_refused(listed, refusal, name):
     assert "holds no item" in refusal(listed, name, "")
+
+
+@pytest.mark.parametrize("value", ["1e999", "[-1e999]", "[" * 70 + "]" * 70], ids=range(3))
+def test_numbers_that_are_not_finite_and_deep_nests_are_refused(listed, refusal, value):
+    message = refusal(listed, "m.jsonl", f'{{"path": "a.wav", "x": 1e9}}\n{{"path": "d/b c.wav", "x": {value}}}\n')
+    assert "line 2" in message
+    assert "is not a finite number" in message or "nested too deep" in message
+
+
+def test_segments_of_files_are_refused(listed, refusal):
+    row = '{"audio_filepath": "a.wav", "offset": %s, "duration": 1.5}\n'
+    assert "line 1 of" in refusal(listed, "m.jsonl", row % "0.5")
+    assert "cut them first" in refusal(listed, "m.jsonl", row % "0.5")
+    (entry,) = listed("m.jsonl", row % "0.0")
+    assert entry.meta == {"offset": 0.0, "duration": 1.5}

@@ -121,6 +121,7 @@ def test_rows_are_read_from_front_to_back_once(tmp_path, content, suffix, monkey
     path = write(tmp_path / f"a{suffix}", {"audio": pyarrow.array(BYTES)}, rows=2)
     found = entries(str(path), "audio")
     begun = []
+    monkeypatch.setattr(reading, "KEPT", 2)
     monkeypatch.setattr(reading, "cells", lambda *place: begun.append(place[2]) or tables.cells(*place))
     order = [1, 0, 3, 2, 5, 4, 8, 7]  # as threads take them
     assert [content(found[row]) for row in order] == [BYTES[row] for row in order]
@@ -148,3 +149,52 @@ def test_offsets_that_lie_are_refused(tmp_path, refusal):
     assert data.count(offsets) == 1
     path.write_bytes(data.replace(offsets, offsets[:8] + (1 << 30).to_bytes(4, "little")))
     assert "cannot be read as a table" in refusal(entries, str(path), "audio")
+
+
+def test_categories_lists_and_structs_travel_and_what_is_not_finite_does_not(tmp_path, suffix):
+    columns = {
+        "audio": pyarrow.array(BYTES[:2]),
+        "speaker": pyarrow.array(["a", "b"]).dictionary_encode(),
+        "words": pyarrow.array([["so", "it"], []]),
+        "box": pyarrow.array([{"x": 1, "y": [0.5, float("inf")]}, None]),
+        "gain": pyarrow.array([float("-inf"), 2.0]),
+        "when": pyarrow.array([0, 1], pyarrow.timestamp("s")),
+    }
+    one, two = entries(str(write(tmp_path / f"a{suffix}", columns)), "audio")
+    assert one.meta == {"speaker": "a", "words": ["so", "it"], "box": {"x": 1, "y": [0.5, None]}, "gain": None}
+    assert two.meta == {"speaker": "b", "words": [], "box": None, "gain": 2.0}
+
+
+def test_bytes_beside_a_path_are_taken(tmp_path, content, suffix):
+    columns = {"path": pyarrow.array(["x.wav", "y.wav"]), "bytes": pyarrow.array(BYTES[:2])}
+    found = entries(str(write(tmp_path / f"a{suffix}", columns)), "audio")
+    assert [content(entry) for entry in found] == BYTES[:2]
+    assert [entry.meta for entry in found] == [{"path": "x.wav"}, {"path": "y.wav"}]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path, refusal, suffix):
+    table = pyarrow.table(
+        [pyarrow.array(BYTES), pyarrow.array(range(10)), pyarrow.array(range(10))], ["audio", "n", "n"]
+    )
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".parquet":
+        parquet.write_table(table, path)
+    else:
+        with ipc.new_stream(path, table.schema) as stream:
+            stream.write_table(table)
+    assert "two columns of one name; rename one" in refusal(entries, str(path), "audio")
+
+
+def test_a_value_that_many_rows_share_takes_memory_once(tmp_path, content, refusal):
+    def shared(value):
+        return pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 1000, pyarrow.int32()), pyarrow.array([value]))
+
+    options = {"compression": "zstd", "dictionary_pagesize_limit": 1 << 30, "store_schema": False}
+    parquet.write_table(pyarrow.table({"audio": shared(bytes(8 << 20))}), tmp_path / "a.parquet", **options)
+    before = pyarrow.total_allocated_bytes()
+    found = entries(str(tmp_path / "a.parquet"), "audio")
+    assert len(content(found[3])) == 8 << 20
+    assert pyarrow.total_allocated_bytes() - before < 200 << 20  # of 8000 MiB
+    texts = {"audio": pyarrow.array([b"x"] * 1000), "text": shared("x" * (20 << 20))}
+    parquet.write_table(pyarrow.table(texts), tmp_path / "b.parquet", **options)
+    assert "a text of more than 1048576 bytes" in refusal(entries, str(tmp_path / "b.parquet"), "audio")
