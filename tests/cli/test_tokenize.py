@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -146,3 +147,14 @@ def test_a_name_that_is_no_text_costs_only_its_item(codec, model, source):
     os.rename(b"source/3.wav", b"source/\xff.wav")
     result = codec("tokenize", source, "-m", model, "-o", "out", *RANK)
     assert len(keys("out")) >= 11, result
+
+
+def test_workers_import_nothing_from_the_current_folder(model, source, place):
+    command = Path(sys.executable).with_name("codec")
+    for name in ("narrows", "soundfile"):
+        (place / f"{name}.py").write_text(f"open('imported-{name}', 'w')")
+    told = subprocess.run(
+        [command, "tokenize", source, "-m", model, "-o", "out", "--workers", "1"], capture_output=True, text=True
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert not list(place.glob("imported-*"))

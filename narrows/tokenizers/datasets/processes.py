@@ -81,22 +81,26 @@ def _context() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["narrows.tokenizers.datasets.work"])
-    with _deaf():
+    with _apart():
         forkserver.ensure_running()
     return context
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """What is started within ignores Ctrl-C, from its first moment on; this process misses none that comes later."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _apart() -> Iterator[None]:
+    """What is started within ignores Ctrl-C from its first moment on, and imports nothing from the current folder."""
+    safe, ours = os.environ.get("PYTHONSAFEPATH"), threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ours else None
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if ours:
+            signal.signal(signal.SIGINT, before)
+        if safe is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = safe
 
 
 def _placed(job: "Job", number: int) -> "Job":
