@@ -123,7 +123,7 @@ def _windows_against_whole(model: str, path: Path) -> dict[str, str | float | in
     with torch.inference_mode():
         whole = tokenizer.codec.encode(signal[None, None])  # (1, K, F)
     codes = tokenizer.encode_file(path).codes
-    windows = len(cut(codes.shape[2], tokenizer.window, tokenizer.codec.encoder.reach))
+    windows = len(list(cut(codes.shape[2], tokenizer.window, tokenizer.codec.encoder.reach)))
     record: dict[str, str | float | int] = {
         "check": "windows against whole",
         "seconds": len(x) / RATE,

@@ -4,7 +4,7 @@
 
 200 files of 1 to 20 seconds are cut from a folder of recordings. Each way runs in a fresh process; the ways take turns
 (A B C A B C ...). Two times are told: process_s of the whole process, with its imports; and wall_s without them, of
-ours from the call of `tokenize` on, with the start of its workers, of the loops from after the loading of the model on.
+`codec tokenize` with the start of its workers, of the loops from after the loading of the model on.
 Ours is told a third time without the start: working, the same work at the rate of its workers while they work.
 EnCodec 24 kHz of transformers has its published shape and random weights, on which its speed does not depend; it takes
 the first few files, and is compared by seconds of sound a second of wall_s.
@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 import soundfile
-from common import emit, fail, measured, run, show, sound_files
+from common import codec_script, emit, fail, measured, run, show, sound_files
 
 SEED = 0
 SHORTEST, LONGEST = 1.0, 20.0  # seconds
@@ -40,11 +40,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns (default: 3)")
     parser.add_argument("--workers", type=int, default=2, help="of ours, and threads of the loops (default: 2)")
     parser.add_argument("--shard-minutes", type=float, default=2, help="of ours (default: 2)")
-    parser.add_argument("--way", choices=_WAYS, help=argparse.SUPPRESS)  # in a fresh process
+    parser.add_argument("--way", choices=_LOOPS, help=argparse.SUPPRESS)  # in a fresh process
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
-        print(json.dumps(_WAYS[arguments.way](arguments)))
+        print(json.dumps(_LOOPS[arguments.way](arguments)))
         return
     if min(arguments.files, arguments.encodec_files, arguments.rounds, arguments.workers) < 1:
         parser.error("--files, --encodec-files, --rounds and --workers must be at least 1")
@@ -55,7 +55,7 @@ def main() -> None:
         files, total = Path(folder) / "files", arguments.files
         _make(files, arguments.data, total)
         for number in range(arguments.rounds):
-            for way in _WAYS:
+            for way in ("ours", *_LOOPS):
                 out = Path(folder) / f"{way}-{number}"
                 told = _run(way, arguments, files, out)
                 records.append(setting | {"way": way, "round": number} | told)
@@ -64,19 +64,32 @@ def main() -> None:
         records,
         ["way", "round", "sound_s", "process_s", "wall_s", "x_realtime", "working_x_realtime", "busy", "peak_mib"],
     )
-    ratios = [setting | {"ratio": f"ours / {way}"} | _ratios(records, way) for way in _WAYS if way != "ours"]
+    ratios = [setting | {"ratio": f"ours / {way}"} | _ratios(records, way) for way in _LOOPS]
     for ratio in ratios:
         emit(ratio)
     show(ratios, ["ratio", "median", "min", "max", "working_median", "process_median"])
 
 
 def _run(way: str, arguments: argparse.Namespace, files: Path, out: Path) -> dict[str, Any]:
-    threads = 1 if way == "ours" else arguments.workers
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if way == "ours":
+        return _ours(arguments, files, out)
+    os.environ["OMP_NUM_THREADS"] = str(arguments.workers)
     given = [f"--model={arguments.model}", f"--data={files}", f"--out={out}", f"--workers={arguments.workers}"]
-    given += [f"--encodec-files={arguments.encodec_files}", f"--shard-minutes={arguments.shard_minutes}"]
+    given += [f"--encodec-files={arguments.encodec_files}"]
     cost, printed = measured([sys.executable, __file__, f"--way={way}", *given])
     return json.loads(printed.splitlines()[-1]) | {"peak_mib": cost.peak_mib, "process_s": cost.wall_seconds}
+
+
+def _ours(arguments: argparse.Namespace, files: Path, out: Path) -> dict[str, Any]:
+    """The command itself."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    command = [codec_script(), "tokenize", str(files), "-m", arguments.model, "-o", str(out), "--json"]
+    command += ["--workers", str(arguments.workers), "--shard-minutes", str(arguments.shard_minutes)]
+    cost, printed = measured(command)
+    told = json.loads(printed)
+    working = arguments.workers * told["amount"] / told["working"]
+    speeds = {"working_x_realtime": working, "busy": told["busy"]}
+    return _told(told["amount"], told["wall"]) | speeds | {"peak_mib": cost.peak_mib, "process_s": cost.wall_seconds}
 
 
 def _make(folder: Path, data: Path, count: int) -> None:
@@ -98,18 +111,6 @@ def _make(folder: Path, data: Path, count: int) -> None:
 def _form(path: Path) -> tuple[int, int]:
     info = soundfile.info(path)
     return info.samplerate, info.channels
-
-
-def _ours(arguments: argparse.Namespace) -> dict[str, float]:
-    from narrows.tokenizers.datasets.processes import Processes
-    from narrows.tokenizers.datasets.tokenize import Task, tokenize
-
-    task = Task(str(arguments.data), arguments.model, arguments.out, arguments.shard_minutes)
-    summary = tokenize(task, Processes(arguments.workers))
-    if summary.failures:
-        fail(f"{summary.failures} files failed")
-    working = arguments.workers * summary.amount / summary.working
-    return _told(summary.amount, summary.wall) | {"working_x_realtime": working, "busy": summary.busy}
 
 
 def _loop(arguments: argparse.Namespace) -> dict[str, float]:
@@ -156,7 +157,7 @@ def _encodec(arguments: argparse.Namespace) -> dict[str, float]:
     return _told(seconds, time.perf_counter() - begin)
 
 
-_WAYS = {"ours": _ours, "loop": _loop, "encodec": _encodec}
+_LOOPS = {"loop": _loop, "encodec": _encodec}
 
 
 def _told(seconds: float, wall: float) -> dict[str, float]:

@@ -179,7 +179,7 @@ def _kept(text: str, facts: Mapping[str, Any], out: Path) -> list[int]:
     what, wanted = "its manifest.json is none of this version", json.loads(json.dumps(facts))
     other = next((name for name in wanted if given.get(name) != wanted[name]), None) if known else None
     if other is not None:
-        what = f"{other} {json.dumps(given.get(other))}, not {json.dumps(wanted[other])}"
+        what = f"{other} {json.dumps(given.get(other))[:60]}, not {json.dumps(wanted[other])[:60]}"
     elif known and _are_sizes(given.get("shards"), wanted["items"]):
         sizes: list[int] = given["shards"]
         return sizes
