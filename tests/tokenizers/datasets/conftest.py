@@ -134,9 +134,9 @@ def bomb():
 
 @pytest.fixture
 def digests():
-    """digests(folder) -> SHA-256 of each of its files."""
+    """digests(folder) -> SHA-256 of each of its files, but those that only a killed process leaves behind."""
 
     def of(place):
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(place.iterdir())}
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(place.glob("[!.]*"))}
 
     return of
