@@ -57,6 +57,12 @@ class _Process:
         try:
             found: Done | NarrowsError = self.connection.recv()
         except (EOFError, OSError):
+            self._process.join(PATIENCE)
+            if self._process.exitcode == 1:  # an error at its start
+                raise NarrowsError(
+                    "a worker could not start, for the reason above; a script must call tokenize under "
+                    'if __name__ == "__main__":'
+                ) from None
             raise Lost from None
         if isinstance(found, NarrowsError):
             raise found

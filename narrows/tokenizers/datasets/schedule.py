@@ -62,7 +62,7 @@ def schedule(
     noted: Callable[[Shard], int | None],
 ) -> None:
     """Have all shards done by so many hands. hire: the hand number n. wait: the numbers of those that have a result.
-    noted: the place of the item at which the worker of a careful shard was.
+    noted: the place of the item at which a careful worker of a shard was.
 
     Raises NarrowsError for what stopped a shard, and in the end for shards whose workers were always killed.
     """
@@ -82,7 +82,7 @@ def schedule(
                     report(crew[number].result())
                 except Lost:
                     crew.pop(number).end()
-                    place = noted(shard) if shard.careful else None
+                    place = noted(shard)
                     lost[shard.index, place] += 1
                     if place is None and lost[shard.index, None] == TRIES:
                         undone.append(shard)

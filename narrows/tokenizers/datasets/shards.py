@@ -117,7 +117,7 @@ class ShardFile:
     @contextmanager
     def _opened(self) -> Iterator[pq.ParquetFile]:
         with open_input(self.path) as file, self._refused():
-            yield pq.ParquetFile(file, page_checksum_verification=True)
+            yield pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)  # whose threads outlive it
 
     @contextmanager
     def _refused(self) -> Iterator[None]:

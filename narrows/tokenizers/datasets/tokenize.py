@@ -131,6 +131,8 @@ def tokenize(
         amount, total = sum(each.amount for each in reports), sum(len(shard.entries) for shard in todo)
         progress(Progress(made.medium, items, total, failures, amount, time.perf_counter() - begin))
 
+    for shard in todo:
+        job.note(shard).unlink(missing_ok=True)  # of a run that was killed
     if todo:
         engine.run(todo, job, report)
     failures = sum(_failures(job.errors(shard)) for shard in mine)

@@ -149,22 +149,24 @@ class Worker:
     def _careful(self, shard: Shard) -> Found:
         """Item by item, each noted before it is begun. One for which there is no memory is a failure."""
         rows, failures, busy, note = list[Row](), list[Failure](), 0.0, self.job.note(shard)
-        for place, entry in enumerate(shard.entries):
-            if place in shard.without:
-                failures.append(Failure(entry.key, shard.without[place]))
-                continue
-            note.write_text(str(place))
-            encoding = self._encoding()
-            try:
-                found = tokenized(replace(shard, entries=[entry]), encoding, 1)
-            except Exception as error:
-                if not _is_want_of_memory(error):
-                    raise
-                found = [], [Failure(entry.key, f"there is no memory for it ({reason(error)})")]
-            rows += found[0]
-            failures += found[1]
-            busy += encoding.seconds
-        note.unlink(missing_ok=True)
+        try:
+            for place, entry in enumerate(shard.entries):
+                if place in shard.without:
+                    failures.append(Failure(entry.key, shard.without[place]))
+                    continue
+                note.write_text(str(place))
+                encoding = self._encoding()
+                try:
+                    found = tokenized(replace(shard, entries=[entry]), encoding, 1)
+                except Exception as error:
+                    if not _is_want_of_memory(error):
+                        raise
+                    found = [], [Failure(entry.key, f"there is no memory for it ({reason(error)})")]
+                rows += found[0]
+                failures += found[1]
+                busy += encoding.seconds
+        finally:
+            note.unlink(missing_ok=True)
         return rows, failures, busy
 
     def _encoding(self) -> Encoding[Any]:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -109,3 +111,16 @@ def test_workers_that_are_always_killed_stop_the_run_by_name(
     assert len(killed) == 9
     tokenize(task, Rank(0, 1))
     assert digests(tmp_path / "out") == digests(expected)
+
+
+def test_a_script_without_a_guard_is_told_so(model: str, recordings: Path, tmp_path: Path) -> None:
+    script = f"""
+from pathlib import Path
+from narrows.tokenizers.datasets.processes import Processes
+from narrows.tokenizers.datasets.tokenize import Task, tokenize
+tokenize(Task({str(recordings)!r}, {model!r}, Path({str(tmp_path / "out")!r})), Processes(1))
+"""
+    (tmp_path / "script.py").write_text(script)
+    told = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True)
+    assert told.returncode == 1
+    assert 'must call tokenize under if __name__ == "__main__":' in told.stderr.splitlines()[-1]

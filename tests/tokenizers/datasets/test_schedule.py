@@ -84,7 +84,7 @@ def test_an_item_that_kills_its_workers_is_left_out() -> None:
     shards = [Shard(index, 7, [Entry(f"k{index}{place}", Place("p")) for place in range(3)]) for index in range(7)]
     crew, done, seen = Crew(), list[int](), list[Shard]()
     hire = lambda number: (crew.hire(number), Fragile(crew))[1]  # noqa: E731
-    schedule(shards, 2, hire, last, lambda each: done.append(each.shard), lambda shard: 1)
+    schedule(shards, 2, hire, last, lambda each: done.append(each.shard), lambda shard: 1 if shard.careful else None)
     assert sorted(done) == list(range(7))
     tried = [shard for shard in seen if shard.index == 3]
     assert [(shard.careful, [*shard.without]) for shard in tried] == [(False, []), (True, []), (True, []), (True, [1])]

@@ -110,6 +110,8 @@ def _globbed(source: str, root: str) -> Iterable[str]:
 
 
 def _fits(name: Sequence[str], pattern: Sequence[str]) -> bool:
+    if pattern == ["**"]:
+        return True
     if not pattern or not name:
         return not pattern and not name
     if pattern[0] == "**":

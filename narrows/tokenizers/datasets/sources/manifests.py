@@ -37,7 +37,7 @@ def manifest_entries(files: Sequence[File], medium: str) -> Iterator[Entry]:
             path = row[column] if column else None
             if not isinstance(path, str):
                 raise InputError(f"{where} has no path of a file; wanted is a text under {' or '.join(columns)}")
-            if row.get("offset") not in (None, "", 0, "0", 0.0, "0.0"):
+            if not _is_nothing(row.get("offset")):
                 raise InputError(f"{where} has an offset, and only whole files are read; cut them first")
             of_key = next((name for name in KEYS if row.get(name) not in (None, "")), None)
             key = row[of_key] if of_key else None
@@ -50,6 +50,13 @@ def manifest_entries(files: Sequence[File], medium: str) -> Iterator[Entry]:
     made = keys([path for _, path, _, _ in named])
     for (key, _, place, meta), of_path in zip(named, made, strict=True):
         yield Entry(of_path if key is None else key, place, meta)
+
+
+def _is_nothing(value: Json) -> bool:
+    try:
+        return value in (None, "") or float(str(value)) == 0
+    except ValueError:
+        return False
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:

@@ -51,7 +51,7 @@ def _cell(place: Place, name: str) -> bytes | str:
     try:
         with _lock:
             value = _rows(place.path, place.column, os.stat(place.path).st_mtime_ns).cell(place.row)
-    except (ArrowException, OSError, LookupError) as error:
+    except (ArrowException, OSError, LookupError, UnicodeDecodeError) as error:
         raise MediaError(f"{shown(name)} cannot be read ({' '.join(str(error).split())}); {_AGAIN}") from error
     if isinstance(value, dict):
         path, value = value.get("path"), value.get("bytes")

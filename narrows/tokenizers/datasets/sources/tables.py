@@ -60,13 +60,13 @@ def cells(path: str, column: str, row: int) -> Cells:
 
 
 def _parquet_entries(file: File, medium: str) -> Iterator[Entry]:
-    with parquet.ParquetFile(file.path) as table:
+    with parquet.ParquetFile(file.path, pre_buffer=False) as table:
         column = _media_column(table.schema_arrow, file, medium)
         leaves = [name for name in _plain(table.schema_arrow) if name != column]
         texts = [name for name in leaves if _is_text(table.schema_arrow.field(name).type)]
-    with parquet.ParquetFile(file.path, read_dictionary=texts) as table:
+    with parquet.ParquetFile(file.path, read_dictionary=texts, pre_buffer=False) as table:
         of_path = [f"{column}.path"] if types.is_struct(table.schema_arrow.field(column).type) else []
-        held = not types.is_string(table.schema_arrow.field(column).type)
+        held = not _is_text(table.schema_arrow.field(column).type)
         row = 0
         for index in range(table.metadata.num_row_groups):
             group = table.metadata.row_group(index)
@@ -75,6 +75,7 @@ def _parquet_entries(file: File, medium: str) -> Iterator[Entry]:
             total = sum(_bytes_of(group, name) for name in leaves)
             rows = min(_BATCH_ROWS, max(1, _BATCH_BYTES * group.num_rows // max(1, total)))
             for batch in table.iter_batches(rows, row_groups=[index], columns=wanted, use_threads=False):
+                batch.validate(full=True)
                 yield from _of_batch(batch, [mean] * len(batch), column, file, row)
                 row += len(batch)
 
@@ -196,6 +197,6 @@ def _lengths(column: Any) -> list[int | None]:
 def _told(path: str) -> Iterator[None]:
     try:
         yield
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{shown(path)} cannot be read as a table ({reason}); get another copy") from error

@@ -66,7 +66,7 @@ def _of_one(tar: BinaryIO, path: str, size: int, suffixes: frozenset[str]) -> It
             media.append((rest, member))
         elif suffix("_." + rest) in _TEXTS and member.size <= LONGEST_TEXT:
             tar.seek(member.start)
-            meta |= _meta(rest, tar.read(member.size).decode("utf-8", "replace"))
+            meta |= _meta(rest.lower(), tar.read(member.size).decode("utf-8", "replace"))
     yield from _sample(path, key, media, meta)
 
 

@@ -95,3 +95,4 @@ def test_globs_do_not_go_round_in_circles(folder):
     (source / "a" / "self").symlink_to(source / "a")
     (source / "c").symlink_to(source / "b")
     assert keys_of(entries(f"{source}/**/*.wav", "audio")) == ["a/x", "b/y", "c/y"]
+    assert keys_of(entries(f"{source}/**", "audio")) == ["a/x", "b/y", "c/y"]

@@ -138,3 +138,5 @@ def test_segments_of_files_are_refused(listed, refusal):
     assert "cut them first" in refusal(listed, "m.jsonl", row % "0.5")
     (entry,) = listed("m.jsonl", row % "0.0")
     assert entry.meta == {"offset": 0.0, "duration": 1.5}
+    (entry,) = listed("m.csv", "path,offset\na.wav,0.00\n")
+    assert entry.meta == {"offset": "0.00"}

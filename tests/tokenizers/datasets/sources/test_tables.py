@@ -198,3 +198,20 @@ def test_a_value_that_many_rows_share_takes_memory_once(tmp_path, content, refus
     texts = {"audio": pyarrow.array([b"x"] * 1000), "text": shared("x" * (20 << 20))}
     parquet.write_table(pyarrow.table(texts), tmp_path / "b.parquet", **options)
     assert "a text of more than 1048576 bytes" in refusal(entries, str(tmp_path / "b.parquet"), "audio")
+
+
+@pytest.mark.parametrize("kind", [pyarrow.string(), pyarrow.large_string()])
+def test_paths_of_either_type_are_relative_to_the_table(tmp_path, content, suffix, kind):
+    (tmp_path / "x.wav").write_bytes(b"X")
+    (entry,) = entries(str(write(tmp_path / f"a{suffix}", {"audio": pyarrow.array(["x.wav"], kind)})), "audio")
+    assert entry.place.path == str(tmp_path / "x.wav")
+    assert content(entry) == b"X"
+
+
+@pytest.mark.parametrize("column", ["audio", "text"])
+def test_texts_that_are_none_are_refused(tmp_path, refusal, suffix, column):
+    text = pyarrow.Array.from_buffers(
+        pyarrow.string(), 1, [None, pyarrow.py_buffer(bytes([0, 0, 0, 0, 2, 0, 0, 0])), pyarrow.py_buffer(b"\xff\xfe")]
+    )
+    columns = {"audio": pyarrow.array([b"A"]), "text": pyarrow.array(["a"])} | {column: text}
+    assert "cannot be read as a table" in refusal(entries, str(write(tmp_path / f"a{suffix}", columns)), "audio")
