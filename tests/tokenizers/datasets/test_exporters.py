@@ -141,3 +141,15 @@ def test_what_replaces_an_export_of_more_shards_leaves_none_of_it(tokenized, tmp
     (tmp_path / "to" / "mine-of-all.txt").write_text("kept")
     export(load(one), kind, tmp_path / "to", overwrite=True)
     assert tree(tmp_path / "to") == tree(tmp_path / "fresh") | {"mine-of-all.txt": b"kept"}
+
+
+@pytest.mark.parametrize("kind", EXPORTERS)
+def test_the_data_itself_is_never_overwritten(tokenized, tmp_path, kind) -> None:
+    (ours, _), (other, _) = tokenized(2, name="data"), tokenized(1, 1, name="other")
+    before = tree(tmp_path)
+    for place in (ours, tmp_path):
+        with pytest.raises(InputError, match="holds the shards that are to be exported"):
+            export(load(ours), kind, place, overwrite=True)
+    assert tree(tmp_path) == before
+    export(load(ours), kind, other, overwrite=True)  # a folder of another data set keeps its shards
+    assert before.items() <= tree(tmp_path).items()

@@ -6,6 +6,7 @@ webdataset  a tar a shard, with NUMBER.npy and NUMBER.json for an item
 megatron    one .bin of ids and one .idx, for Megatron-LM and what came of it
 """
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -21,12 +22,17 @@ from narrows.tokenizers.datasets.exporters.megatron import megatron
 from narrows.tokenizers.datasets.reader import TokenData
 from narrows.tokenizers.ids import Pattern
 
-SHARD = re.compile(r"\d{5,}-of-\d{5,}(\.parquet|\.tar)?")
 EXPORTERS: Mapping[str, Callable[[TokenData[Any], Path, bool], None]] = {
     "hf": hf,
     "npy": npy,
     "webdataset": webdataset,
     "megatron": megatron,
+}
+_SHARDS = {  # of exports: where they lie, and their names
+    "hf": ("data/*", re.compile(r"\d{5,}-of-\d{5,}\.parquet")),
+    "npy": ("*", re.compile(r"\d{5,}-of-\d{5,}")),
+    "webdataset": ("*", re.compile(r"\d{5,}-of-\d{5,}\.tar")),
+    "megatron": ("*", re.compile(r"(?!)")),  # none
 }
 
 
@@ -37,14 +43,17 @@ def export(
 
     pattern: of ids, which only megatron has; interleaved unless given. A file appears when all of it is on the disk.
 
-    Raises InputError for another format, MediaError where the folder has something in it (with `overwrite`, shards in
-    it are removed, and files of the same names replaced) or cannot be written.
+    Raises InputError for another format and a folder that holds the data itself, MediaError where the folder has
+    something in it (with `overwrite`, shards of an earlier export of this kind are removed, and files of the same names
+    replaced) or cannot be written.
     """
     if kind not in EXPORTERS:
         raise InputError(f"format {kind!r} given, {', '.join(EXPORTERS)} wanted")
     if pattern is not None and kind != "megatron":
         raise InputError(f"a pattern of ids given; {kind} keeps codes as they are, leave it out")
     place = Path(folder)
+    if any(os.path.realpath(file.path).startswith(os.path.realpath(place) + os.sep) for file in data.files):
+        raise InputError(f"{shown(folder)} holds the shards that are to be exported; choose a folder apart from them")
     try:
         place.mkdir(parents=True, exist_ok=True)
         full = any(place.iterdir())
@@ -53,15 +62,16 @@ def export(
     if full and not overwrite:
         raise MediaError(f"{shown(folder)} is not empty; pass --force (overwrite=True in Python) or choose another")
     try:
-        _remove_shards(place)
+        _remove_shards(place, kind)
     except OSError as error:
         raise MediaError(f"the folder {shown(folder)} cannot be cleared: {error.strerror}; choose another") from error
     act = EXPORTERS[kind] if pattern is None else partial(megatron, pattern=pattern)
     act(data, place, overwrite)
 
 
-def _remove_shards(folder: Path) -> None:
-    """What an earlier export left, which readers would take for a part of this one."""
-    for path in [*folder.glob("*-of-*"), *folder.glob("data/*-of-*")]:
-        if SHARD.fullmatch(path.name):
+def _remove_shards(folder: Path, kind: str) -> None:
+    """What an earlier export of this kind left, which readers would take for a part of this one."""
+    places, wanted = _SHARDS[kind]
+    for path in folder.glob(places):
+        if wanted.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
