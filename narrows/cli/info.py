@@ -103,7 +103,7 @@ def _measured(folder: Path) -> dict[str, float] | None:
     path = folder / "evaluation.json"
     try:
         points = json.loads(path.read_text(encoding="utf-8"))["points"]
-        return {f"{p['quality']:g}": float(p["bits_per_pixel"]) for p in points if "quality" in p}
+        return {f"{p['quality']:g}": round(float(p["bits_per_pixel"]), 4) for p in points if "quality" in p}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

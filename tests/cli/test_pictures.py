@@ -3,11 +3,13 @@ import shutil
 import struct
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from narrows import checkpoints
 from narrows.bitstream import AudioExtent, ImageExtent, read_header, write
 from narrows.checkpoints.load import load
 from narrows.media import image
@@ -281,6 +283,13 @@ def test_info_tells_size_quality_and_bits_a_pixel(codec, coded):
     assert "quality          2.5\n" in codec("info", "s.nrw").out
     path.write_bytes(path.read_bytes()[:-1])
     assert codec("info", "s.nrw").err.count("\n") == 1
+
+
+def test_info_tells_the_rates_of_the_shipped_model(codec):
+    folder = Path(checkpoints.__file__).parent / "image"
+    rates = json.loads(codec("info", folder, "--json").out)["bits_per_pixel"]
+    assert [*rates] == [str(quality) for quality in range(1, 9)]
+    assert sorted(rates.values()) == [*rates.values()]
 
 
 def test_info_on_a_checkpoint(codec, refused, model, tiny_checkpoint, place):
