@@ -87,16 +87,9 @@ def distortion_by_band(reference: Signal, decoded: Signal) -> Bands:
         for channel, other in zip(channels, others, strict=True)
         for pair in zip(*(short_time(s, window, size, size // 2) for s in (channel, other)), strict=True)
     )
-    return _summed(
-        spectra,
-        "Hz",
-        THIRD_OCTAVES,
-        frequencies := np.fft.rfftfreq(size, 1 / rate),
-        np.ones(len(frequencies)),
-        SOUND_FLOOR,
-        1 / rate,
-        size / 2 / rate,
-    )
+    frequencies = np.fft.rfftfreq(size, 1 / rate)
+    once = np.ones(len(frequencies))
+    return _summed(spectra, "Hz", THIRD_OCTAVES, frequencies, once, SOUND_FLOOR, 1 / rate, size / 2 / rate)
 
 
 def _summed(
