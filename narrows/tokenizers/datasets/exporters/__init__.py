@@ -28,12 +28,7 @@ EXPORTERS: Mapping[str, Callable[[TokenData[Any], Path, bool], None]] = {
     "webdataset": webdataset,
     "megatron": megatron,
 }
-_SHARDS = {  # of exports: where they lie, and their names
-    "hf": ("data/*", re.compile(r"\d{5,}-of-\d{5,}\.parquet")),
-    "npy": ("*", re.compile(r"\d{5,}-of-\d{5,}")),
-    "webdataset": ("*", re.compile(r"\d{5,}-of-\d{5,}\.tar")),
-    "megatron": ("*", re.compile(r"(?!)")),  # none
-}
+_SHARDS = {"hf": ("data/*", ".parquet"), "npy": ("*", ""), "webdataset": ("*", ".tar")}  # places and suffixes
 
 
 def export(
@@ -71,7 +66,9 @@ def export(
 
 def _remove_shards(folder: Path, kind: str) -> None:
     """What an earlier export of this kind left, which readers would take for a part of this one."""
-    places, wanted = _SHARDS[kind]
+    if kind not in _SHARDS:
+        return
+    places, suffix = _SHARDS[kind]
     for path in folder.glob(places):
-        if wanted.fullmatch(path.name):
+        if re.fullmatch(rf"\d{{5,}}-of-\d{{5,}}{re.escape(suffix)}", path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
