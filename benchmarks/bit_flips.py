@@ -23,10 +23,10 @@ from narrows.codecs import FSQ, Bottleneck, Codec, FrameDecoder, FrameEncoder, R
 from narrows.evaluation.alignment import aligned
 from narrows.evaluation.base import Metric, Sound
 from narrows.evaluation.metrics import metric
-from narrows.recipes.data import Crops, Recordings
+from narrows.recipes.data.audio import Crops, Recordings
+from narrows.recipes.initialization.pca import start_linear
 from narrows.recipes.losses.frames import FrameMagnitudes
 from narrows.recipes.losses.spectral import ComplexDistance, SpectralDistance
-from narrows.recipes.start import start_linear
 
 RATE = 16_000  # Hz
 DIM, WIDTH, CODEBOOKS, BITS = 24, 128, 6, 8

@@ -17,7 +17,7 @@ from common import emit, fail, run, show
 import narrows
 from narrows import ImageTokenizer
 from narrows.media import image
-from narrows.tokenizers.effort import ROUNDS
+from narrows.tokenizers.search import ROUNDS
 
 Point = tuple[float, float]  # bits a pixel, PSNR in dB
 EVERY = 4  # settings from one point of the curve without effort to the next

@@ -18,7 +18,7 @@ import narrows
 from narrows import ImageTokenizer, Tokens
 from narrows.bitstream import Prior
 from narrows.bitstream.chosen import ChosenCoder
-from narrows.codecs.bottlenecks.entropy_model import ZERO, Stage, driven
+from narrows.codecs.bottlenecks.entropy.base import ZERO, Stage, driven
 from narrows.evaluation.media import MEDIA, items
 from narrows.media import image
 

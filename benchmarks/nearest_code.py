@@ -61,7 +61,7 @@ def _one(method: str, entries: int, vectors: int, arguments: argparse.Namespace)
     """Measure one method in this process and print what it took."""
     import torch
 
-    from narrows.codecs.bottlenecks.search import nearest
+    from narrows.codecs.quantization.search import nearest
 
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)

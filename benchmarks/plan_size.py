@@ -52,8 +52,8 @@ def main() -> None:
 
 
 def _listed(source: str) -> dict[str, object]:
-    from narrows.tokenizers.datasets import plan
-    from narrows.tokenizers.datasets.sources import entries
+    from narrows.datasets import plan
+    from narrows.datasets.sources import entries
 
     before = _peak_mib()
     found, list_s = _timed(lambda: entries(source, "audio"))

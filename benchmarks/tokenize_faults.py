@@ -19,7 +19,7 @@ from pathlib import Path
 
 from common import codec_script, emit, fail, forked, run, show
 
-from narrows.tokenizers.datasets.shards import read_shard
+from narrows.datasets.shards import read_shard
 
 LATER = 0.3  # seconds after a shard, at most: about as long as one takes
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import narrows
-from narrows.tokenizers.datasets import TokenData, TokenStream, load
-from narrows.tokenizers.datasets.media import write_media
-from narrows.tokenizers.datasets.reader import vocabulary_of
+from narrows.datasets import TokenData, TokenStream, load
+from narrows.datasets.media import write_media
+from narrows.datasets.reader import vocabulary_of
 
 
 class GPT(nn.Module):

@@ -35,9 +35,9 @@ def image_checkpoint(tmp_path_factory):
 
     from narrows.checkpoints import folder
     from narrows.codecs import Codec, ContextGroups, LappedDecoder, LappedEncoder
-    from narrows.recipes.made_up import made_up_pictures
-    from narrows.recipes.pictures import Pictures
-    from narrows.recipes.tables import fit_chosen
+    from narrows.recipes.data.images import Pictures
+    from narrows.recipes.data.synthetic import made_up_pictures
+    from narrows.recipes.training.tables import fit_chosen
 
     place = tmp_path_factory.mktemp("images")
     made_up_pictures(place / "data")

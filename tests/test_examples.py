@@ -6,8 +6,8 @@ import numpy as np
 import soundfile
 
 import narrows
-from narrows.tokenizers.datasets.base import Made, Row
-from narrows.tokenizers.datasets.shards import write_shard
+from narrows.datasets.base import Made, Row
+from narrows.datasets.shards import write_shard
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

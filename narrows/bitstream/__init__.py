@@ -8,13 +8,13 @@ of a codebook. This package knows neither networks nor files of media.
 """
 
 from narrows.bitstream.chosen import Prior
-from narrows.bitstream.extents import AudioExtent, Extent, ImageExtent, VideoExtent
 from narrows.bitstream.header import StreamHeader, read_header
 from narrows.bitstream.radices import Radices, codebook_sizes, join, split, stream_sizes
 from narrows.bitstream.reader import Chunk, Reader, read
 from narrows.bitstream.recovery import Damage, Inspection, Recovered, inspect, recover
 from narrows.bitstream.tables import Tables, quantize
 from narrows.bitstream.writer import Writer, write
+from narrows.media.extents import AudioExtent, Extent, ImageExtent, VideoExtent
 
 __all__ = [
     "AudioExtent",

@@ -11,7 +11,6 @@ from mmap import mmap
 
 import numpy as np
 
-from narrows.bitstream.extents import MEDIA, Extent, check_integer, read_extent
 from narrows.bitstream.limits import (
     MAX_ALPHABET,
     MAX_CHANNELS,
@@ -27,6 +26,7 @@ from narrows.bitstream.limits import (
 from narrows.bitstream.radices import Radices, check_radices, codebook_sizes, stream_sizes
 from narrows.bitstream.varint import Cursor, to_varint
 from narrows.errors import DamagedStream, InputError, NewerStream, StreamError
+from narrows.media.extents import MEDIA, Extent, check_integer, read_extent
 
 MAGIC = b"\x8eNRW"  # the high bit shows a transfer that kept only seven
 VERSION = 1

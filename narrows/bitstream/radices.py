@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.bitstream.extents import check_integer
 from narrows.bitstream.limits import MAX_ALPHABET, MAX_CODEBOOK, MAX_CODEBOOKS, MAX_DIGITS
 from narrows.errors import InputError
+from narrows.media.extents import check_integer
 
 Radices = tuple[tuple[int, ...], ...]  # for each codebook the alphabets of its digits, the least significant first
 

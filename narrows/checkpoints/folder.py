@@ -30,7 +30,7 @@ from narrows.bitstream import Tables
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, ModelError, NarrowsError
 from narrows.media.atomic import write_bytes
-from narrows.media.sound_limits import rate_fault
+from narrows.media.audio_limits import rate_fault
 from narrows.parts import build, spec
 
 FORMAT = 1

@@ -22,8 +22,8 @@ def detokenize(
     """Decode one item of a tokenized data set: what a model trained on it can at best give back."""
     from narrows.checkpoints.load import load as load_model
     from narrows.cli.files import shipped
-    from narrows.tokenizers.datasets.media import write_media
-    from narrows.tokenizers.datasets.reader import load
+    from narrows.datasets.media import write_media
+    from narrows.datasets.reader import load
 
     data = load(shards, allow_missing=True)
     item = data.by_key(key)

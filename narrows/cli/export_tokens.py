@@ -18,8 +18,8 @@ def export_tokens(
     force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")] = False,
 ) -> None:
     """Write tokenized items as files for other libraries: Parquet with a card, arrays, tars, or ids for Megatron-LM."""
-    from narrows.tokenizers.datasets.exporters import export
-    from narrows.tokenizers.datasets.reader import load
+    from narrows.datasets.exporters import export
+    from narrows.datasets.reader import load
 
     data = load(shards, allow_missing=allow_missing)
     export(data, to, out, pattern=pattern, overwrite=force)

@@ -15,8 +15,8 @@ from narrows.cli.files import complain
 from narrows.errors import InputError
 
 if TYPE_CHECKING:
-    from narrows.tokenizers.datasets.schedule import Engine
-    from narrows.tokenizers.datasets.tokenize import Progress, Summary
+    from narrows.datasets.engines.schedule import Engine
+    from narrows.datasets.tokenize import Progress, Summary
 
 
 def tokenize(
@@ -58,7 +58,7 @@ def tokenize(
     try:
         chosen = _engine(engine, workers, rank, world, device)  # first: its workers import while this process does
 
-        from narrows.tokenizers.datasets.tokenize import Task, tokenize
+        from narrows.datasets.tokenize import Task, tokenize
 
         task = Task(source, model, out, shard_minutes, limit, codebooks, quality, device, batch)
         with _Bar() if sys.stderr.isatty() else nullcontext(lambda _: None) as progress:
@@ -82,14 +82,14 @@ def _engine(name: str, workers: int | None, rank: int | None, world: int | None,
     if rank is not None and world is not None:
         if workers is not None or name != "local":
             raise InputError("--rank given with --workers or --engine; a rank is one process, leave the others out")
-        from narrows.tokenizers.datasets.ranks import Rank
+        from narrows.datasets.engines.ranks import Rank
 
         return Rank(rank, world)
     if name == "ray":
-        from narrows.tokenizers.datasets.actors import Actors
+        from narrows.datasets.engines.ray import Actors
 
         return Actors(workers or _everywhere(device))
-    from narrows.tokenizers.datasets.processes import Processes
+    from narrows.datasets.engines.processes import Processes
 
     return Processes(workers or _everywhere(device))
 

@@ -36,7 +36,7 @@ def train(
 
     from jsonargparse import auto_cli
 
-    from narrows.recipes.run import run
+    from narrows.recipes.training.run import run
 
     name = recipe.replace("-", "_")
     function = getattr(import_module(f"narrows.recipes.{name}"), name)

@@ -4,28 +4,23 @@ Axes: B batch, C channels, T samples, F frames, D latent dim, K codebooks, V cod
 """
 
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
+from narrows.codecs.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.ard import ARD
-from narrows.codecs.bottlenecks.attention_projection import AttentionProjection
-from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.codebooks import Codebook, EMACodebook, LearnedCodebook, SimCodebook
-from narrows.codecs.bottlenecks.context_groups import ContextGroups
 from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
 from narrows.codecs.bottlenecks.dithered_fsq import DitheredFSQ
-from narrows.codecs.bottlenecks.estimators import Estimator, RotationTrick, StraightThrough
-from narrows.codecs.bottlenecks.factorized import FactorizedPrior
+from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
+from narrows.codecs.bottlenecks.entropy.hyperprior import MeanScaleHyperprior, ScaleHyperprior
+from narrows.codecs.bottlenecks.entropy.space_channel import ContextGroups
 from narrows.codecs.bottlenecks.fsq import FSQ
 from narrows.codecs.bottlenecks.gaussian import Gaussian
 from narrows.codecs.bottlenecks.grouped import Grouped, GroupedResidualVQ, MultiCodebook
-from narrows.codecs.bottlenecks.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 from narrows.codecs.bottlenecks.ibq import IBQ
 from narrows.codecs.bottlenecks.lookup_free import BSQ, LFQ
 from narrows.codecs.bottlenecks.multi_rate import AtRate, MultiRateVQ
 from narrows.codecs.bottlenecks.nested import Nested
 from narrows.codecs.bottlenecks.ordered import Ordered
-from narrows.codecs.bottlenecks.projection import Projection
 from narrows.codecs.bottlenecks.residual import Residual, ResidualVQ
 from narrows.codecs.bottlenecks.residual_fsq import ResidualFSQ
-from narrows.codecs.bottlenecks.rounding import Rounding
 from narrows.codecs.bottlenecks.split import SplitResidualVQ
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec, Reconstruction
@@ -34,6 +29,11 @@ from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
 from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
 from narrows.codecs.image.shallow import LinearSynthesis, ShallowDecoder
 from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
+from narrows.codecs.quantization.attention_projection import AttentionProjection
+from narrows.codecs.quantization.codebooks import Codebook, EMACodebook, LearnedCodebook, SimCodebook
+from narrows.codecs.quantization.estimators import Estimator, RotationTrick, StraightThrough
+from narrows.codecs.quantization.projection import Projection
+from narrows.codecs.quantization.rounding import Rounding
 
 __all__ = [
     "ARD",

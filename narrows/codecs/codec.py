@@ -11,8 +11,8 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.entropy_model import EntropyModel
+from narrows.codecs.base import Bottleneck, Quantized
+from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 from narrows.errors import InputError
 from narrows.parts import part
 

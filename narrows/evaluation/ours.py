@@ -84,7 +84,7 @@ class _Model(OperatingPoint):
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Those of the codebooks that the setting keeps; none of an entropy model, whose integers are no entries."""
-        from narrows.codecs.bottlenecks.entropy_model import EntropyModel
+        from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 
         bottleneck = self.tokenizer.codec.bottleneck
         return () if isinstance(bottleneck, EntropyModel) else bottleneck.codebook_sizes[: self._codebooks]

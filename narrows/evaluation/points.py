@@ -14,10 +14,10 @@ from typing import Literal
 
 from narrows.checkpoints.index import entries
 from narrows.errors import InputError
-from narrows.evaluation.audio_peers import CODERS, AudioPeer
 from narrows.evaluation.base import OperatingPoint
-from narrows.evaluation.image_peers import FORMATS, ImagePeer
-from narrows.evaluation.intra_peers import ENCODERS, IntraPeer
+from narrows.evaluation.baselines.audio import CODERS, AudioPeer
+from narrows.evaluation.baselines.image import FORMATS, ImagePeer
+from narrows.evaluation.baselines.intra import ENCODERS, IntraPeer
 from narrows.evaluation.ours import model_points
 
 PEERS: dict[str, Callable[..., OperatingPoint]] = {

@@ -13,11 +13,11 @@ import soundfile
 from numpy.typing import NDArray
 
 from narrows.errors import InputError, MediaError
-from narrows.media.extent import mpeg_format, ogg_streams, stated_end
+from narrows.media.audio_limits import channels_fault, finite_fault, rate_fault
 from narrows.media.files import Source, open_input, shown
 from narrows.media.pyav_source import BrokenSoundError, NoSoundError, PyavSource
-from narrows.media.sound_limits import channels_fault, finite_fault, rate_fault
 from narrows.media.soundfile_source import SoundfileSource
+from narrows.media.stated_end import mpeg_format, ogg_streams, stated_end
 
 _NO_SAMPLES = "holds no samples; give a file of one sample or more"
 _AGAIN = "get the whole file again, or keep what is there with: ffmpeg -i FILE OTHER.wav"

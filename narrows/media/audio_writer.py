@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import unfinished, written_beside
-from narrows.media.extent import stated_end
+from narrows.media.audio_limits import MOST_CHANNELS, channels_fault, finite_fault, rate_fault
 from narrows.media.files import StrPath, open_input, shown
-from narrows.media.sound_limits import MOST_CHANNELS, channels_fault, finite_fault, rate_fault
 from narrows.media.soundfile_source import SoundfileSource
+from narrows.media.stated_end import stated_end
 
 _PIECE = 65_536  # samples given to libsndfile at once; its Vorbis encoder overflows the stack with a million
 _WAV_BYTES = 2**32 - 2**16  # lengths in a WAV are 32 bits; some room for the header

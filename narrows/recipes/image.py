@@ -2,11 +2,11 @@
 
 import torch
 
-from narrows.codecs.bottlenecks.context_groups import ContextGroups
+from narrows.codecs.bottlenecks.entropy.space_channel import ContextGroups
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
-from narrows.recipes.image_recipe import ImageRecipe, Photos
-from narrows.recipes.recipe import AdamW, Schedule
+from narrows.recipes.settings import AdamW, Schedule
+from narrows.recipes.training.image_recipe import ImageRecipe, Photos
 
 LAMBDAS = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800)  # as in the published models of the field
 

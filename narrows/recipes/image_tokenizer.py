@@ -14,27 +14,27 @@ from typing import Literal
 
 import torch
 
-from narrows.codecs.bottlenecks.attention_projection import AttentionProjection
-from narrows.codecs.bottlenecks.base import Bottleneck
-from narrows.codecs.bottlenecks.codebooks import LearnedCodebook
+from narrows.codecs.base import Bottleneck
 from narrows.codecs.bottlenecks.fsq import FSQ
 from narrows.codecs.bottlenecks.gaussian import Gaussian
 from narrows.codecs.bottlenecks.grouped import MultiCodebook
 from narrows.codecs.bottlenecks.ibq import IBQ
 from narrows.codecs.bottlenecks.lookup_free import BSQ, LFQ
 from narrows.codecs.bottlenecks.residual import ResidualVQ
-from narrows.codecs.bottlenecks.rounding import Rounding
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
 from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
-from narrows.recipes.backbone import Backbone
+from narrows.codecs.quantization.attention_projection import AttentionProjection
+from narrows.codecs.quantization.codebooks import LearnedCodebook
+from narrows.codecs.quantization.rounding import Rounding
 from narrows.recipes.discriminators.patches import PatchDiscriminator
-from narrows.recipes.image_recipe import Photos
+from narrows.recipes.losses.backbone import Backbone
 from narrows.recipes.losses.features import FeatureDistance, SemanticContrast
-from narrows.recipes.losses.pictures import PixelDistance, PyramidDistance
-from narrows.recipes.recipe import AdamW, Adversary, Schedule, _check_least
-from narrows.recipes.tokenizer_recipe import TokenizerRecipe
+from narrows.recipes.losses.images import PixelDistance, PyramidDistance
+from narrows.recipes.settings import AdamW, Adversary, Schedule, _check_least
+from narrows.recipes.training.image_recipe import Photos
+from narrows.recipes.training.tokenizer_recipe import TokenizerRecipe
 
 CONV_DIM, VIT_DIM = 256, 768  # channels between the networks and the bottleneck
 

@@ -9,7 +9,7 @@ from narrows.recipes.discriminators.periods import MultiPeriodDiscriminator
 from narrows.recipes.discriminators.spectra import MultiSpectrumDiscriminator
 from narrows.recipes.losses.frames import FrameMagnitudes
 from narrows.recipes.losses.spectral import ComplexDistance, SpectralDistance
-from narrows.recipes.recipe import AdamW, Adversary, Recipe, Schedule, Sound
+from narrows.recipes.settings import AdamW, Adversary, Recipe, Schedule, Sound
 
 SAMPLE_RATE = 16_000
 RESOLUTIONS = ((128, 0), (256, 32), (512, 64), (1024, 96), (2048, 128))  # samples of the window, mel bands

@@ -18,7 +18,7 @@ from narrows.bitstream import AudioExtent, Tables, read_header, recover, stream_
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media import audio as media
-from narrows.media.sound_limits import channels_fault, finite_fault, rate_fault
+from narrows.media.audio_limits import channels_fault, finite_fault, rate_fault
 from narrows.tokenizers.batches import Batches
 from narrows.tokenizers.resampling import Block, resampled
 from narrows.tokenizers.tokenizer import Tokenizer

@@ -15,11 +15,11 @@ from torch import Tensor
 from narrows.bitstream import ImageExtent, Reader, StreamHeader, Tables, read_header
 from narrows.bitstream.header import SETTINGS_A_QUALITY
 from narrows.bitstream.reader import check_size
-from narrows.codecs.bottlenecks.entropy_model import EntropyModel
+from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media import image as media
-from narrows.tokenizers.effort import ROUNDS, USUAL, USUAL_PIXELS, check_effort, improved
+from narrows.tokenizers.search import ROUNDS, USUAL, USUAL_PIXELS, check_effort, improved
 from narrows.tokenizers.tiles import TOP, Tiles
 from narrows.tokenizers.tokenizer import Tokenizer
 from narrows.tokenizers.tokens import Tokens

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from narrows.bitstream import Prior, Tables, read_header, split, stream_sizes
 from narrows.codecs.bottlenecks.continuous import Continuous
-from narrows.codecs.bottlenecks.entropy_model import EntropyModel
+from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, WrongModel
 from narrows.parts import spec

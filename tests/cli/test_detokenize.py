@@ -10,8 +10,8 @@ from narrows.bitstream import ImageExtent
 from narrows.checkpoints import folder
 from narrows.checkpoints.load import load
 from narrows.codecs import Codec, FrameDecoder, FrameEncoder, Gaussian, LappedDecoder, LappedEncoder, Tanh
-from narrows.tokenizers.datasets.base import Made, Row
-from narrows.tokenizers.datasets.shards import write_shard
+from narrows.datasets.base import Made, Row
+from narrows.datasets.shards import write_shard
 
 
 def made_of(tokenizer, medium="audio", kind="codes", books=None, setting=None):

@@ -5,9 +5,9 @@ import torch
 from narrows.checkpoints import folder
 from narrows.codecs import Codec, ContextGroups, LappedDecoder, LappedEncoder
 from narrows.media import image
-from narrows.recipes.made_up import made_up_pictures
-from narrows.recipes.pictures import Pictures
-from narrows.recipes.tables import fit_chosen
+from narrows.recipes.data.images import Pictures
+from narrows.recipes.data.synthetic import made_up_pictures
+from narrows.recipes.training.tables import fit_chosen
 
 
 @pytest.fixture(scope="module")

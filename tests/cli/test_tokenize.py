@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from narrows.bitstream import read
-from narrows.tokenizers.datasets.shards import read_shard
+from narrows.datasets.shards import read_shard
 
 RANK = ("--rank", 0, "--world", 1)  # in this process
 MINUTES = ("--shard-minutes", 0.05)

@@ -18,7 +18,7 @@ from PIL import Image
 from narrows.errors import InputError, NarrowsError
 from narrows.evaluation import run as runs
 from narrows.evaluation.base import Coded, Metric, NotMeasurable, OperatingPoint, Picture, SetMetric, Signal
-from narrows.evaluation.image_peers import ImagePeer
+from narrows.evaluation.baselines.image import ImagePeer
 from narrows.evaluation.media import MEDIA, items
 from narrows.evaluation.metrics import METRICS
 from narrows.evaluation.points import points

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from narrows.errors import InputError, NarrowsError
-from narrows.evaluation.image_peers import ImagePeer
+from narrows.evaluation.baselines.image import ImagePeer
 from narrows.evaluation.ours import NarrowsAudio
 from narrows.evaluation.speed import measure_speed
 from narrows.media import audio, image
@@ -12,7 +12,7 @@ from narrows.media import audio, image
 FAULTS = """
 import os, signal, time
 from narrows.evaluation.base import Picture
-from narrows.evaluation.image_peers import ImagePeer
+from narrows.evaluation.baselines.image import ImagePeer
 
 class Killed(ImagePeer):
     def encode(self, item, folder):

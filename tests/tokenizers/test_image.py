@@ -39,9 +39,9 @@ from narrows.codecs import (
     Tanh,
 )
 from narrows.errors import DamagedStream, InputError, StreamError, WrongModel
-from narrows.recipes.made_up import made_up_pictures
-from narrows.recipes.pictures import Pictures
-from narrows.recipes.tables import fit_chosen
+from narrows.recipes.data.images import Pictures
+from narrows.recipes.data.synthetic import made_up_pictures
+from narrows.recipes.training.tables import fit_chosen
 from narrows.tokenizers.image import ImageTokenizer
 
 

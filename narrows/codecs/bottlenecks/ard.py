@@ -7,10 +7,10 @@ samples. A channel that carries nothing then costs nothing, so channels empty th
 import torch
 from torch import Tensor
 
-from narrows.codecs.bottlenecks import ranks
 from narrows.codecs.bottlenecks.gaussian import Gaussian
-from narrows.codecs.bottlenecks.rounding import Rounding
 from narrows.codecs.checks import check_share
+from narrows.codecs.quantization import distributed as ranks
+from narrows.codecs.quantization.rounding import Rounding
 from narrows.errors import InputError
 from narrows.parts import part
 

@@ -13,11 +13,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.projection import narrowed, widened
-from narrows.codecs.bottlenecks.rounding import Rounding
-from narrows.codecs.bottlenecks.usage import usage
+from narrows.codecs.base import Bottleneck, Quantized
 from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.quantization.projection import narrowed, widened
+from narrows.codecs.quantization.rounding import Rounding
+from narrows.codecs.quantization.usage import usage
 from narrows.errors import InputError
 from narrows.parts import part
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from narrows.codecs.bottlenecks.continuous import Continuous
-from narrows.codecs.bottlenecks.rounding import Rounding
+from narrows.codecs.quantization.rounding import Rounding
 from narrows.parts import part
 
 LEAST, MOST = -30.0, 20.0  # log variances that float32 can work with

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.bottlenecks.attention_projection import AttentionProjection
-from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.codebooks import EMACodebook, LearnedCodebook
-from narrows.codecs.bottlenecks.estimators import StraightThrough
-from narrows.codecs.bottlenecks.members import averaged, check_members, cut, joined, listed, sizes
-from narrows.codecs.bottlenecks.projection import Projection
+from narrows.codecs.base import Bottleneck, Quantized
+from narrows.codecs.bottlenecks.composition import averaged, check_members, cut, joined, listed, sizes
 from narrows.codecs.bottlenecks.residual import Residual
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.quantization.attention_projection import AttentionProjection
+from narrows.codecs.quantization.codebooks import EMACodebook, LearnedCodebook
+from narrows.codecs.quantization.estimators import StraightThrough
+from narrows.codecs.quantization.projection import Projection
 from narrows.errors import InputError
 from narrows.parts import part
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.projection import Projection
-from narrows.codecs.bottlenecks.search import best
-from narrows.codecs.bottlenecks.usage import usage
+from narrows.codecs.base import Bottleneck, Quantized
 from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.quantization.projection import Projection
+from narrows.codecs.quantization.search import best
+from narrows.codecs.quantization.usage import usage
 from narrows.errors import InputError
 from narrows.parts import part
 

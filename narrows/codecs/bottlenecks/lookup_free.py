@@ -11,12 +11,12 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.binary_entropy import code_entropy, sample_entropy
-from narrows.codecs.bottlenecks.digits import Digits
-from narrows.codecs.bottlenecks.projection import narrowed, widened
-from narrows.codecs.bottlenecks.usage import usage
+from narrows.codecs.base import Bottleneck, Quantized
 from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.quantization.binary_entropy import code_entropy, sample_entropy
+from narrows.codecs.quantization.digits import Digits
+from narrows.codecs.quantization.projection import narrowed, widened
+from narrows.codecs.quantization.usage import usage
 from narrows.errors import InputError
 from narrows.parts import part
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.codebooks import EMACodebook
+from narrows.codecs.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.residual import Residual
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.checks import MOST, check_several, check_whole
+from narrows.codecs.quantization.codebooks import EMACodebook
 from narrows.errors import InputError
 from narrows.parts import part
 

@@ -9,7 +9,7 @@
 
 from torch import Tensor
 
-from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
+from narrows.codecs.base import Bottleneck, Quantized
 from narrows.errors import InputError
 from narrows.parts import part
 

@@ -11,10 +11,10 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.dropout import drawn
-from narrows.codecs.bottlenecks.members import averaged, check_members, cut, joined, listed, sizes
+from narrows.codecs.base import Bottleneck, Quantized
+from narrows.codecs.bottlenecks.composition import averaged, check_members, cut, joined, listed, sizes
 from narrows.codecs.checks import check_share, check_whole
+from narrows.codecs.quantization.dropout import drawn
 from narrows.parts import part
 
 

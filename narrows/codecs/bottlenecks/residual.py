@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.codebooks import EMACodebook
-from narrows.codecs.bottlenecks.dropout import drawn
-from narrows.codecs.bottlenecks.members import averaged, check_members, cut, joined, listed, sizes, summed
-from narrows.codecs.bottlenecks.projection import Projection
+from narrows.codecs.base import Bottleneck, Quantized
+from narrows.codecs.bottlenecks.composition import averaged, check_members, cut, joined, listed, sizes, summed
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.checks import MOST, check_share, check_whole
+from narrows.codecs.quantization.codebooks import EMACodebook
+from narrows.codecs.quantization.dropout import drawn
+from narrows.codecs.quantization.projection import Projection
 from narrows.parts import part
 
 

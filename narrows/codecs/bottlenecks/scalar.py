@@ -14,12 +14,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.bottlenecks.base import LARGEST_DIGIT, Bottleneck, Quantized
-from narrows.codecs.bottlenecks.digits import Digits
-from narrows.codecs.bottlenecks.dropout import drawn
-from narrows.codecs.bottlenecks.projection import narrowed, widened
-from narrows.codecs.bottlenecks.usage import usage
+from narrows.codecs.base import LARGEST_DIGIT, Bottleneck, Quantized
 from narrows.codecs.checks import MOST, check_several, check_share, check_whole
+from narrows.codecs.quantization.digits import Digits
+from narrows.codecs.quantization.dropout import drawn
+from narrows.codecs.quantization.projection import narrowed, widened
+from narrows.codecs.quantization.usage import usage
 
 
 class ScalarGroups(Bottleneck):

@@ -8,8 +8,8 @@ z ──┤                              + ──▶ latents
 import torch
 from torch import Tensor
 
-from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.members import check_members, joined, sizes
+from narrows.codecs.base import Bottleneck, Quantized
+from narrows.codecs.bottlenecks.composition import check_members, joined, sizes
 from narrows.codecs.bottlenecks.residual import ResidualVQ
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.parts import part

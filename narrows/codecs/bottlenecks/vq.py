@@ -7,13 +7,13 @@ z (B, D, *grid) ── projection ──▶ vectors ── nearest code ──�
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.bottlenecks.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.codebooks import Codebook, EMACodebook
-from narrows.codecs.bottlenecks.estimators import Estimator, RotationTrick
-from narrows.codecs.bottlenecks.projection import Projection
-from narrows.codecs.bottlenecks.search import nearest
-from narrows.codecs.bottlenecks.usage import usage
+from narrows.codecs.base import Bottleneck, Quantized
 from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.quantization.codebooks import Codebook, EMACodebook
+from narrows.codecs.quantization.estimators import Estimator, RotationTrick
+from narrows.codecs.quantization.projection import Projection
+from narrows.codecs.quantization.search import nearest
+from narrows.codecs.quantization.usage import usage
 from narrows.errors import InputError
 from narrows.parts import part
 

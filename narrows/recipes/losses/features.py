@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from narrows.recipes.backbone import Backbone
+from narrows.recipes.losses.backbone import Backbone
 
 TINY = 1e-10  # under the root of a norm, whose gradient at zero would be infinite
 SHARPEST = 100.0  # factor of the cosines

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs import Codec, ConvDecoder, ConvEncoder, FactorizedPrior, MeanScaleHyperprior, ScaleHyperprior
-from narrows.codecs.bottlenecks.entropy_model import normal_bits
-from narrows.codecs.bottlenecks.hyperprior import Hyperprior
+from narrows.codecs.bottlenecks.entropy.base import normal_bits
+from narrows.codecs.bottlenecks.entropy.hyperprior import Hyperprior
 from narrows.codecs.layers.density import Density
 from narrows.codecs.layers.gdn import GDN
 

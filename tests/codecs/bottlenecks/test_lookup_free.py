@@ -6,7 +6,7 @@ import torch
 import vector_quantize_pytorch as reference
 
 from narrows.codecs import BSQ, LFQ
-from narrows.codecs.bottlenecks.binary_entropy import code_entropy, sample_entropy
+from narrows.codecs.quantization.binary_entropy import code_entropy, sample_entropy
 from narrows.errors import InputError
 
 
@@ -36,7 +36,7 @@ def test_entropy_beyond_18_bits_is_an_upper_bound_reached_by_independent_blocks(
 def test_rows_computed_anew_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(300, 2, 6, dtype=torch.float64, requires_grad=True)
     (whole,) = torch.autograd.grad(code_entropy(logits), logits)
-    monkeypatch.setattr("narrows.codecs.bottlenecks.binary_entropy.PIECE", 64)
+    monkeypatch.setattr("narrows.codecs.quantization.binary_entropy.PIECE", 64)
     (pieces,) = torch.autograd.grad(code_entropy(logits), logits)
     torch.testing.assert_close(whole, pieces)
 

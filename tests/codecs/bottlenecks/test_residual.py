@@ -3,7 +3,7 @@ import torch
 import vector_quantize_pytorch as reference
 
 from narrows.codecs import FSQ, VQ, EMACodebook, GroupedResidualVQ, Residual, ResidualVQ, StraightThrough
-from narrows.codecs.bottlenecks.dropout import drawn
+from narrows.codecs.quantization.dropout import drawn
 from narrows.errors import InputError
 
 

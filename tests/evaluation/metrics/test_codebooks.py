@@ -15,7 +15,7 @@ def test_use_over_all_items_together():
 def test_agrees_with_what_training_reports():
     import torch
 
-    from narrows.codecs.bottlenecks.usage import usage
+    from narrows.codecs.quantization.usage import usage
 
     codes = np.random.default_rng(0).integers(0, 50, (3, 400)) ** 2 // 50
     found = codebook_use([codes[:, :100], codes[:, 100:]], (64, 64, 64))

@@ -1,0 +1,21 @@
+"""Whole data sets: items from folders, manifests, tars and tables to shards of tokens, on one machine or many.
+
+>>> from narrows import datasets
+>>> data = datasets.load("tokens/")
+>>> data[0], data.metadata(0), data.by_key("speaker1/take3")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from narrows.datasets.reader import Latents, TokenData, TokenStream, load
+
+__all__ = ["Latents", "TokenData", "TokenStream", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: lists of files need neither torch nor pyarrow."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"{__name__}.reader"), name)

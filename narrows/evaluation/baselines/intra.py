@@ -1,0 +1,154 @@
+"""Operating points of still pictures by video encoders: one intra frame, by PyAV.
+
+RGB ─ Y′CbCr 4:4:4, BT.601, full range ─▶ encoder ─▶ bare stream (VP9: IVF) ─▶ decoder ─▶ the same in reverse
+
+8 bits a sample. Rounding to them in Y′CbCr alone leaves a PSNR of about 53 dB, which no setting exceeds.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from narrows.errors import MediaError
+from narrows.evaluation.base import Json, OperatingPoint, Picture, Signal, Unavailable
+from narrows.evaluation.baselines import ffmpeg
+from narrows.evaluation.scale import Scale
+
+# ITU-R BT.601, with full range as in JFIF.
+TO_YCC = np.array(
+    [
+        [0.299, 0.587, 0.114],
+        [-0.299 / 1.772, -0.587 / 1.772, 0.886 / 1.772],
+        [0.701 / 1.402, -0.587 / 1.402, -0.114 / 1.402],
+    ],
+    np.float32,
+)
+MIDDLE = np.array([0, 128, 128], np.float32)
+FULL_RANGE, BT601 = 2, 5  # of FFmpeg
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder by FFmpeg's name, tuned for PSNR.
+
+    options: FFmpeg's, for a setting. filter: what takes the encoder's own banner out of the stream.
+    """
+
+    name: str
+    suffix: str
+    scale: Scale
+    options: Callable[[float], dict[str, str]]
+    filter: str | None = None
+
+
+def _x264(qp: float) -> dict[str, str]:
+    return {"preset": "veryslow", "tune": "psnr", "qp": f"{qp:g}"}
+
+
+def _x265(qp: float) -> dict[str, str]:
+    quiet = "info=0:log-level=none"
+    return {
+        "preset": "veryslow",
+        "tune": "psnr",
+        "x265-params": f"qp={qp:g}:keyint=1:pools=none:frame-threads=1:wpp=0:{quiet}",
+    }
+
+
+def _vp9(crf: float) -> dict[str, str]:
+    return {"crf": f"{crf:g}", "b": "0", "deadline": "good", "cpu-used": "0"}
+
+
+ENCODERS = {
+    "x264": Encoder("libx264", ".h264", Scale("QP", 1, 51, 30), _x264, "filter_units=remove_types=6"),
+    "x265": Encoder("libx265", ".hevc", Scale("QP", 0, 51, 30), _x265),
+    "vp9": Encoder("libvpx-vp9", ".ivf", Scale("CRF", 0, 63, 40), _vp9),
+}
+
+
+@dataclass(frozen=True)
+class IntraPeer(OperatingPoint):
+    """A video encoder of ENCODERS at one quantizer; more is worse. Raises InputError for a setting that it has not."""
+
+    medium: ClassVar[str] = "image"
+    family: str
+    setting: float
+
+    def __post_init__(self) -> None:
+        self.encoder.scale.check(self.family, self.setting)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder."""
+        return ENCODERS[self.family]
+
+    @property
+    def key(self) -> Mapping[str, Json]:
+        """Encoder, options and versions."""
+        options: dict[str, Json] = dict(self.encoder.options(self.setting))
+        return {"encoder": self.encoder.name, "options": options, "versions": ffmpeg.pyav_versions()}
+
+    def check(self) -> None:
+        """Raises Unavailable where PyAV lacks the encoder."""
+        if not ffmpeg.pyav_has(self.encoder.name):
+            raise Unavailable(f"this PyAV has no encoder {self.encoder.name}")
+
+    def encode(self, signal: Signal, folder: Path) -> Path:
+        """Writes the file. Raises MediaError for what the encoder refuses."""
+        import av
+        from av.bitstream import BitStreamFilterContext
+
+        assert isinstance(signal, Picture)
+        self.check()
+        path, encoder = folder / f"coded{self.encoder.suffix}", self.encoder
+        height, width = signal.pixels.shape[:2]
+        try:
+            frame = av.VideoFrame.from_ndarray(_to_ycc(signal.pixels), format="yuv444p")
+            frame.color_range, frame.colorspace = FULL_RANGE, BT601
+            with av.open(str(path), "w") as file:
+                stream = file.add_stream(encoder.name, rate=1, options=encoder.options(self.setting))
+                assert isinstance(stream, av.VideoStream)
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p"
+                context = stream.codec_context
+                context.color_range, context.colorspace, context.thread_count = FULL_RANGE, BT601, 1
+                packets = [*stream.encode(frame), *stream.encode(None)]
+                if encoder.filter:
+                    banner_free = BitStreamFilterContext(encoder.filter, stream)
+                    packets = [kept for packet in packets for kept in banner_free.filter(packet)]
+                for packet in packets:
+                    file.mux(packet)
+        except (av.FFmpegError, ValueError) as error:
+            reason = str(getattr(error, "strerror", None) or error)
+            raise MediaError(f"{self.family} cannot code this picture ({reason}); leave one of the two out") from error
+        return path
+
+    def decode(self, path: Path) -> Picture:
+        """The picture. Raises MediaError where it cannot be decoded."""
+        import av
+
+        try:
+            with av.open(str(path)) as file:
+                file.streams.video[0].codec_context.thread_count = 1
+                frame = next(file.decode(video=0))
+        except (av.FFmpegError, StopIteration) as error:
+            raise MediaError(f"{self.family} wrote a file that cannot be decoded; give another setting") from error
+        return Picture(_to_rgb(frame.to_ndarray().astype(np.uint8)))
+
+    def payload(self, path: Path) -> int:
+        """Bytes of the one packet."""
+        return ffmpeg.payload(path)
+
+
+def _to_ycc(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB (H, W, 3) to planes (3, H, W)."""
+    ycc = pixels.astype(np.float32) @ TO_YCC.T + MIDDLE
+    return np.ascontiguousarray(ycc.round().clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
+
+
+def _to_rgb(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Planes (3, H, W) to RGB (H, W, 3)."""
+    rgb = (planes.transpose(1, 2, 0).astype(np.float32) - MIDDLE) @ np.linalg.inv(TO_YCC).T
+    return rgb.round().clip(0, 255).astype(np.uint8)

@@ -1,0 +1,68 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from narrows.codecs import ContextGroups, FactorizedPrior, MeanScaleHyperprior, ScaleHyperprior
+from narrows.codecs.bottlenecks.entropy.base import ZERO, EntropyModel
+from narrows.codecs.bottlenecks.entropy.refinement import refined
+
+
+def models() -> list[EntropyModel]:
+    torch.manual_seed(0)
+    made = [ContextGroups((3, 5), 1, (8, 8)), MeanScaleHyperprior(8, 16), ScaleHyperprior(8, 16), FactorizedPrior(8)]
+    for parameter in made[0].parameters():
+        if not parameter.abs().sum():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return [model.eval().requires_grad_(False) for model in made]
+
+
+def prices_of(model: EntropyModel) -> Tensor:
+    """2 bits, and 1.5 more for each step away from zero."""
+    return (2 + 1.5 * torch.arange(40.0)).expand(len(model.table_sizes), 40)
+
+
+def cost_of(model: EntropyModel, codes: Tensor, distortion: Callable[[Tensor], Tensor]) -> float:
+    away = (codes - ZERO).abs().clamp(max=39)
+    return float((2 + 1.5 * away).sum() + distortion(model.decode(codes)))
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda model: type(model).__name__)
+def test_bits_and_distortion_together_get_less(model: EntropyModel) -> None:
+    y = 2 * torch.randn(1, 8, 8, 12, generator=torch.Generator().manual_seed(1))
+    mixed = torch.eye(8) + 0.3 * torch.randn(8, 8, generator=torch.Generator().manual_seed(2))
+
+    def distortion(z: Tensor) -> Tensor:
+        return (
+            8 * torch.einsum("ij,bjhw->bihw", mixed, z - y).square().sum()
+        )  # of channels together, as decoders have it
+
+    prices = prices_of(model)
+    plain = model.encode(y, 0, prices)
+    costs = [cost_of(model, plain, distortion)]
+    for rounds in (3, 12):
+        better = refined(model, y, 0, distortion, rounds, prices)
+        assert torch.equal(refined(model, y, 0, distortion, rounds, prices), better)
+        costs.append(cost_of(model, better, distortion))
+    assert costs[2] <= costs[1] < 0.98 * costs[0]
+
+
+def test_a_parabola_is_solved_in_one_round() -> None:
+    """Where values do not matter to each other, every symbol is the best of the two next to its target."""
+    model = FactorizedPrior(4).eval()
+    y = 3 * torch.randn(1, 4, 6, 6, generator=torch.Generator().manual_seed(1))
+    weights = torch.tensor([4.0, 5.0, 6.0, 7.0]).view(1, 4, 1, 1)
+    codes = refined(model, y, 0, lambda z: (weights * (z - y).square()).sum(), 1, prices_of(model)) - ZERO
+    near = y.round()
+    less = near - near.sign()
+    dearer = weights * (near - y).square() + 1.5 * near.abs() > weights * (less - y).square() + 1.5 * less.abs()
+    best = torch.where(dearer & (near != 0), less, near)
+    assert ((codes == best) | (codes == near)).all()
+    assert (codes == best).float().mean() > 0.9
+
+
+def test_what_does_not_matter_is_left() -> None:
+    model = ContextGroups((3, 5), 1, (8, 8)).eval()
+    y, prices = 2 * torch.randn(1, 8, 8, 8), prices_of(model)
+    assert torch.equal(refined(model, y, 0, lambda z: 0 * z.sum(), 3, prices), model.encode(y, 0, prices))

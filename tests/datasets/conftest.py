@@ -1,0 +1,142 @@
+import hashlib
+import struct
+import zlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from narrows.bitstream import AudioExtent, ImageExtent
+from narrows.checkpoints import folder
+from narrows.codecs import BSQ, Codec, ConvDecoder, ConvEncoder, FrameDecoder, FrameEncoder, SoftNorm, Tanh
+from narrows.datasets.base import Made, Row
+from narrows.datasets.shards import write_shard
+from narrows.media import image
+from narrows.tokenizers.audio import AudioTokenizer
+
+RATE = 16_000
+SOUND = Made("audio", "codes", "m", "00" * 8, ((8,), (8,), (5, 4)), 3, 320, 16_000)
+PICTURES = Made("image", "codes", "m", "11" * 8, ((64, 2048),), 1, 16)
+LATENTS = Made("image", "latents", "m", "22" * 8, (), 4, 16)
+
+
+def sound(key="a", samples=1000, channels=1, rate=16_000, meta=(), seed=0):
+    """A row of SOUND."""
+    numbers, frames = np.random.default_rng(seed), -(-samples * 16_000 // rate // 320)
+    codes = np.stack([numbers.integers(size, size=(channels, frames)) for size in (8, 8, 20)], 1)
+    return Row(key, codes, AudioExtent(rate, samples, channels), dict(meta))
+
+
+def picture(key="a", height=30, width=50, made=PICTURES, meta=(), seed=0):
+    """A row of PICTURES or LATENTS."""
+    numbers, grid = np.random.default_rng(seed), (1, made.books, -(-height // 16), -(-width // 16))
+    codes = numbers.integers(1 << 17, size=grid) if made.kind == "codes" else numbers.normal(size=grid).astype("f2")
+    return Row(key, codes, ImageExtent(height, width, 3), dict(meta))
+
+
+@pytest.fixture
+def tokenized(tmp_path):
+    """tokenized(counts, made) -> a folder of shards with so many rows each, and all rows."""
+
+    def folder(*counts, made=SOUND, name="out", **meta):
+        out, rows = tmp_path / name, []
+        out.mkdir()
+        for index, count in enumerate(counts):
+            first = len(rows)
+            for place in range(first, first + count):
+                own = {"number": place, **meta}
+                key = f"k/{place:04d}"
+                made_by = sound if made.medium == "audio" else picture
+                sizes = {"samples": 300 + 40 * (place % 7)} if made.medium == "audio" else {"made": made}
+                rows.append(made_by(key, meta=own, seed=place, **sizes))
+            write_shard(out / f"{index:05d}-of-{len(counts):05d}.parquet", rows[first:], made)
+        return out, rows
+
+    return folder
+
+
+def same(first, second):
+    """Whether two rows are equal in everything."""
+    return (
+        np.array_equal(first.values, second.values)
+        and first.values.shape == second.values.shape
+        and (first.key, first.extent, dict(first.meta)) == (second.key, second.extent, dict(second.meta))
+    )
+
+
+@pytest.fixture
+def samples():
+    """Constants and rows for tests, and what compares two rows."""
+    names = {"SOUND": SOUND, "PICTURES": PICTURES, "LATENTS": LATENTS}
+    return SimpleNamespace(**names, sound=sound, picture=picture, same=same)
+
+
+@pytest.fixture(scope="session")
+def model(tiny_checkpoint):
+    return str(tiny_checkpoint())
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory):
+    """A folder of nine recordings of many rates, lengths and channels."""
+    place, random = tmp_path_factory.mktemp("recordings"), np.random.default_rng(0)
+    kinds = [(1, RATE, 1), (700, 8000, 1), (20_000, 44_100, 2), (30_000, 22_050, 1), (170_001, RATE, 1)]
+    for number, (samples, rate, channels) in enumerate([*kinds, *([(9_000, RATE, 1)] * 3), (50_000, RATE, 3)]):
+        x = 0.1 * random.standard_normal((samples, channels))
+        path = place / f"d{number % 2}" / f"r{number}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, x, rate)
+    return place
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """A folder of five pictures, three of one size, one grey."""
+    place, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for number, shape in enumerate([(24, 40, 3), (33, 17, 3), (24, 40, 3), (20, 20, 1), (24, 40, 3)]):
+        image.write(place / f"p{number}.png", random.integers(0, 256, shape).astype(np.uint8))
+    return place
+
+
+@pytest.fixture(scope="session")
+def picture_models(tmp_path_factory):
+    """Folders of tokenizers of pictures: one with codes, one with real numbers."""
+    place, made = tmp_path_factory.mktemp("picture-models"), {}
+    for name, bottleneck in {"codes": BSQ(6, 8, 2), "latents": SoftNorm(6, 4)}.items():
+        torch.manual_seed(0)
+        codec = Codec(ConvEncoder(6, 8), bottleneck, ConvDecoder(6, 8))
+        folder.save(place / name, codec, name)
+        made[name] = str(place / name)
+    return made
+
+
+@pytest.fixture(scope="session")
+def continuous():
+    """A tokenizer of sound that gives real numbers."""
+    torch.manual_seed(0)
+    codec = Codec(FrameEncoder(8, 16, 1), Tanh(8, 4), FrameDecoder(8, 16, 1, rounds=1))
+    return AudioTokenizer(codec, RATE, "real")
+
+
+@pytest.fixture
+def bomb():
+    """A PNG of a few hundred bytes that says it has 30 000 × 30 000 pixels."""
+    head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    body = chunk(b"IDAT", zlib.compress(bytes(100_000)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + body + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def digests():
+    """digests(folder) -> SHA-256 of each of its files, but those that only a killed process leaves behind."""
+
+    def of(place):
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(place.glob("[!.]*"))}
+
+    return of

@@ -1,0 +1,55 @@
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from narrows.datasets.prefetch import DEPTH, Unread, ahead
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_items_come_in_order_whole_or_with_their_error(threads: int) -> None:
+    def read(number: int) -> Iterator[tuple[int, int]]:
+        time.sleep(0.002 * (number % 3))
+        yield from ((number, thing) for thing in range(number % 7))
+        if number == 5:
+            raise ValueError("five")
+
+    found, failed = list[list[tuple[int, int]]](), list[str]()
+    for things in ahead([partial(read, number) for number in range(20)], threads):
+        found.append([])
+        try:
+            found[-1].extend(things)
+        except Unread as error:
+            failed.append(str(error.__cause__))
+    assert found == [[(number, thing) for thing in range(number % 7)] for number in range(20)]
+    assert failed == ["five"]
+
+
+def test_reading_goes_on_meanwhile_and_not_too_far() -> None:
+    read = list[int]()
+
+    def endless(number: int) -> Iterator[int]:
+        for thing in range(100):
+            read.append(number)
+            yield thing
+
+    items = ahead([partial(endless, number) for number in range(9)], 2)
+    next(next(items))
+    deadline = time.monotonic() + 5
+    while len(read) < 2 * (DEPTH + 1) + 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert len(read) <= 2 * (DEPTH + 1) + 1  # in the queues, in the hand of each thread, and what was taken
+    assert set(read) == {0, 1}
+    items.close()
+
+
+def test_threads_end_when_nobody_takes_any_more() -> None:
+    before = threading.active_count()
+    items = ahead([lambda: iter(range(100))] * 5, 3)
+    next(next(items))
+    assert threading.active_count() == before + 3
+    items.close()
+    assert threading.active_count() == before

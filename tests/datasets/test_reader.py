@@ -1,0 +1,229 @@
+import pickle
+import shutil
+from collections import Counter
+from dataclasses import replace
+from itertools import chain, islice
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from narrows import datasets
+from narrows.datasets import Latents, TokenStream, load, shards
+from narrows.datasets.reader import vocabulary_of
+from narrows.datasets.shards import write_shard
+from narrows.errors import InputError, MediaError
+from narrows.tokenizers.ids import Vocabulary
+from narrows.tokenizers.tokens import Tokens
+
+
+@pytest.fixture(autouse=True)
+def small_groups(monkeypatch):
+    monkeypatch.setattr(shards, "ROWS", 3)
+
+
+def test_items_by_index_and_key(tokenized, samples) -> None:
+    out, rows = tokenized(5, 0, 7)
+    data = load(out)
+    assert len(data) == 12
+    assert data.keys == [row.key for row in rows]
+    for index in (0, 11, 4, 5, -1, -12, 3):
+        row = rows[index]
+        wanted = Tokens(torch.from_numpy(row.values), samples.SOUND.radices, row.extent, "m", "00" * 8)
+        assert data[index] == wanted
+        assert data.by_key(row.key) == wanted
+        assert data.metadata(index) == row.meta
+    assert len(data._held) <= 4
+    for index in (12, -13):
+        with pytest.raises(IndexError, match="there are 12"):
+            data[index]
+    with pytest.raises(InputError, match="no item has the key 'x'; the first of 12 is 'k/0000'"):
+        data.by_key("x")
+
+
+def test_pictures_and_latents(tokenized, samples) -> None:
+    out, rows = tokenized(2, made=replace(samples.PICTURES, setting=3), name="pictures")
+    assert torch.equal(load(out)[1].codes, torch.from_numpy(rows[1].values))
+    assert load(out)[1].setting == 3
+    out, rows = tokenized(2, made=samples.LATENTS, name="latents")
+    latents = load(out)[1]
+    assert isinstance(latents, Latents)
+    assert latents.extent == rows[1].extent
+    assert torch.equal(latents.values, torch.from_numpy(rows[1].values))
+    with pytest.raises(InputError, match="holds real numbers"):
+        load(out, ids="raster")
+
+
+def test_ids_and_back(tokenized) -> None:
+    out, _ = tokenized(4)
+    tokens, vocabulary = load(out), Vocabulary((8, 8, 20), first=100)
+    with pytest.raises(InputError, match="a vocabulary given without ids"):
+        load(out, vocabulary=vocabulary)  # type: ignore[call-overload]
+    for known in (None, vocabulary):
+        data = load(out, ids="delayed", vocabulary=known)
+        assert torch.equal(data[2], tokens[2].flatten("delayed", known or vocabulary_of(tokens.made)))
+        again = data.unflatten(data[2], "delayed", known)
+        assert torch.equal(again.codes, tokens[2].codes)
+        assert again.extent == replace(tokens[2].extent, samples=320 * again.codes.shape[2])
+
+
+def test_new_pictures(tokenized, samples) -> None:
+    out, _ = tokenized(1, made=samples.PICTURES)
+    data = load(out, ids="raster")
+    with pytest.raises(InputError, match="without a width"):
+        data.unflatten(data[0], "raster")
+    tokens = data.unflatten(data[0], "raster", width=4)
+    assert (tokens.extent.height, tokens.extent.width, tokens.codes.shape) == (32, 64, (1, 1, 2, 4))
+
+
+def test_folders_that_are_none(tokenized, tmp_path, samples) -> None:
+    def refused(said, out, error=InputError):
+        with pytest.raises(error, match=said) as caught:
+            load(out)
+        assert "\n" not in str(caught.value)
+
+    refused("no folder", tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    refused("has no token shards; make them with", tmp_path / "empty")
+    out, rows = tokenized(2, 2, 2)
+    (out / "00000-of-00003.parquet.part").write_text("no shard")
+    (out / "00001-of-00003.parquet").rename(tmp_path / "away")
+    refused("1 of 3 shards are missing in .*run the same codec tokenize again", out)
+    assert load(out, allow_missing=True).keys == [row.key for row in (*rows[:2], *rows[4:])]
+    write_shard(out / "00001-of-00003.parquet", rows[2:4], replace(samples.SOUND, fingerprint="33" * 8))
+    refused(r"00000-of-00003.parquet' was made by m \(0000.*, .*00001-of-00003.parquet' by m \(3333", out)
+    shutil.copy(tmp_path / "away", out / "00001-of-00003.parquet")
+    shutil.copy(tmp_path / "away", out / "00001-of-00004.parquet")
+    refused("00002-of-00003.parquet and 00001-of-00004.parquet, shards of different runs", out)
+    (out / "00001-of-00004.parquet").unlink()
+    (out / "00001-of-00003.parquet").write_bytes(b"PAR1")
+    refused("00001-of-00003.parquet' cannot be read", out, MediaError)
+
+
+def test_it_travels_to_processes(tokenized) -> None:
+    out, _ = tokenized(3, 3)
+    data = load(out)
+    data[0]
+    sent = pickle.dumps(data)
+    assert len(sent) < 4000
+    assert pickle.loads(sent)[5] == data[5]
+
+
+@pytest.mark.slow
+def test_workers_that_start_anew_read_it(tokenized) -> None:
+    out, _ = tokenized(3, 3)
+    data = load(out)
+    loader = DataLoader(load(out, ids="interleaved"), batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    assert [len(ids) for ids in loader] == [data[i].codes.numel() for i in range(6)]
+
+
+class Recorder:
+    """Stands for a worker of a DataLoader."""
+
+    def __init__(self, number, workers):
+        self.id, self.num_workers = number, workers
+
+
+def numbers(stream, monkeypatch, worker=0, workers=1):
+    monkeypatch.setattr("narrows.datasets.reader.get_worker_info", lambda: Recorder(worker, workers))
+    return [row.meta["number"] for row in stream]
+
+
+@pytest.fixture
+def rows_of(tokenized):
+    """Data whose items are the rows, numbered."""
+    data = load(tokenized(8, 0, 11, 4)[0])
+    data._act = lambda row: row
+    return data
+
+
+@pytest.mark.parametrize(("world", "workers"), [(1, 1), (2, 1), (2, 3), (5, 1), (1, 30)])
+@pytest.mark.parametrize("window", [1, 5, 100])
+def test_each_item_once_an_epoch(rows_of, monkeypatch, world, workers, window) -> None:
+    parts = [
+        numbers(TokenStream(rows_of, 1, rank, world, window), monkeypatch, worker, workers)
+        for rank in range(world)
+        for worker in range(workers)
+    ]
+    assert Counter(chain.from_iterable(parts)) == Counter(range(23))
+    lengths = [len(part) for part in parts]
+    assert max(lengths) - min(lengths) <= 1
+    ranks = [sum(lengths[rank * workers : (rank + 1) * workers]) for rank in range(world)]
+    assert max(ranks) - min(ranks) <= 1
+
+
+def test_the_order_is_that_of_seed_and_epoch(rows_of, monkeypatch) -> None:
+    def order(seed, epoch):
+        stream = TokenStream(rows_of, seed, window=6)
+        stream.set_epoch(epoch)
+        return tuple(numbers(stream, monkeypatch))
+
+    assert order(0, 0) == order(0, 0)
+    assert len({order(0, 0), order(0, 1), order(1, 0), tuple(range(23))}) == 4
+    mixed = [abs(a - b) for a, b in zip(order(3, 1), order(3, 1)[1:], strict=False)]
+    assert sum(mixed) > 60
+
+
+@pytest.mark.parametrize("taken", [0, 1, 6, 7, 22, 23])
+def test_it_goes_on_where_it_was(rows_of, monkeypatch, taken) -> None:
+    whole, begun = TokenStream(rows_of, 4, window=6), TokenStream(rows_of, 4, window=6)
+    for stream in (whole, begun):
+        stream.set_epoch(2)
+    wanted = numbers(whole, monkeypatch)
+    monkeypatch.setattr("narrows.datasets.reader.get_worker_info", lambda: None)
+    first = [row.meta["number"] for row in islice(begun, taken)]
+    state = begun.state_dict()
+    assert first == wanted[:taken]
+    again = TokenStream(rows_of, 4, window=6)
+    again.load_state_dict(pickle.loads(pickle.dumps(state)))
+    assert numbers(again, monkeypatch) == wanted[taken:]
+    assert numbers(again, monkeypatch) == wanted
+
+
+def test_states_that_do_not_fit(rows_of, monkeypatch) -> None:
+    state = {"seed": 0, "window": 4096, "items": len(rows_of), "epoch": 0, "parts": 2, "taken": 3}
+    with pytest.raises(InputError, match="a state with window 4096 given, the stream has 9"):
+        TokenStream(rows_of, window=9).load_state_dict(state)
+    with pytest.raises(InputError, match="a state with items 1 given, the stream has"):
+        TokenStream(rows_of).load_state_dict(state | {"items": 1})
+    with pytest.raises(InputError, match="a state with seed None given"):
+        TokenStream(rows_of).load_state_dict({})
+    with pytest.raises(InputError, match="epoch -1 given"):
+        TokenStream(rows_of).set_epoch(-1)
+    with pytest.raises(InputError, match="whole numbers wanted"):
+        TokenStream(rows_of, seed=1.5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="a state with seed 0 given, the stream has 1"):
+        TokenStream(rows_of, 1).load_state_dict(state)
+    stream = TokenStream(rows_of)
+    stream.load_state_dict(state)
+    with pytest.raises(InputError, match="a state of 2 parts given, there are 1"):
+        list(stream)
+    with pytest.raises(InputError, match="rank 2 of 2"):
+        TokenStream(rows_of, rank=2, world=2)
+
+
+def test_workers_split_the_stream(tokenized) -> None:
+    out, rows = tokenized(4, 5)
+    stream = TokenStream(load(out), window=2)
+    loader = DataLoader(stream, batch_size=None, num_workers=2)
+    given = Counter(hash((tokens.codes.numpy().tobytes(), tokens.extent)) for tokens in loader)
+    assert given == Counter(hash((row.values.tobytes(), row.extent)) for row in rows)
+
+
+def test_the_public_names(tmp_path) -> None:
+    assert all(getattr(datasets, name) for name in datasets.__all__)
+    with pytest.raises(AttributeError, match="it has Latents"):
+        datasets.lod  # noqa: B018
+
+
+def test_an_iteration_that_was_broken_off_costs_the_next_nothing(rows_of) -> None:
+    stream = TokenStream(rows_of)
+    whole = [row.key for row in stream]
+    begun = iter(stream)
+    for _ in range(3):
+        next(begun)
+    state = stream.state_dict()
+    assert [row.key for row in stream] == whole
+    stream.load_state_dict(state)
+    assert [row.key for row in stream] == whole[3:]
+    assert [row.key for row in stream] == whole

@@ -1,0 +1,129 @@
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from narrows.datasets import tokenize as module
+from narrows.datasets.engines.ranks import Rank
+from narrows.datasets.tokenize import Task, tokenize
+from narrows.errors import InputError, MediaError
+
+ALONE = Rank(0, 1)
+Digests = Callable[[Path], dict[str, str]]
+
+
+@pytest.fixture
+def task(model: str, recordings: Path, tmp_path: Path) -> Task:
+    source = shutil.copytree(recordings, tmp_path / "source")
+    return Task(str(source), model, tmp_path / "out", minutes=0.05)
+
+
+def test_what_is_done_is_not_done_again(task: Task, digests: Digests) -> None:
+    first = tokenize(task, ALONE)
+    before = digests(task.out)
+    lost = sorted(task.out.glob("*.parquet"))[1]
+    lost.unlink()
+    times = {path: path.stat().st_mtime_ns for path in task.out.iterdir()}
+    second = tokenize(task, ALONE)
+    assert digests(task.out) == before
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert (second.items, second.shards, second.skipped) == (first.items, first.shards, first.shards - 1)
+
+
+def test_the_manifest_says_what_the_folder_is(task: Task, model: str) -> None:
+    summary = tokenize(task, ALONE)
+    told = json.loads((task.out / "manifest.json").read_text())
+    assert (len(told["shards"]), sum(told["shards"])) == (summary.shards, 9)
+    facts = {"items": 9, "medium": "audio", "model": "tiny", "books": 3, "batch": 1}
+    assert facts.items() <= told.items()
+
+
+@pytest.mark.parametrize(
+    "change", [{"codebooks": 1}, {"minutes": 0.1}, {"limit": 8}, {"batch": 4}], ids=lambda change: next(iter(change))
+)
+def test_other_options_in_the_same_folder_are_refused(task: Task, digests: Digests, change: dict[str, int]) -> None:
+    tokenize(task, ALONE)
+    before = digests(task.out)
+    with pytest.raises(InputError, match=r"holds another run: \w+ .*, not .*; choose another folder"):
+        tokenize(replace(task, **change), ALONE)
+    assert digests(task.out) == before
+
+
+def test_another_model_and_another_source_are_refused(task: Task, tiny_checkpoint: Callable[..., Path]) -> None:
+    tokenize(task, ALONE)
+    with pytest.raises(InputError, match="another run: fingerprint"):
+        tokenize(replace(task, model=str(tiny_checkpoint("tiny", 1))), ALONE)
+    next(Path(task.source).rglob("*.wav")).unlink()
+    with pytest.raises(InputError, match="another run: items 9, not 8"):
+        tokenize(task, ALONE)
+
+
+def test_a_source_with_its_shards_inside_is_refused(task: Task) -> None:
+    for out in (Path(task.source) / "tokens", Path(task.source)):
+        with pytest.raises(InputError, match="which is read; choose a folder outside"):
+            tokenize(replace(task, out=out), ALONE)
+
+
+def test_of_two_runs_at_once_one_is_refused(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: object) -> object:
+        monkeypatch.setattr(module, "shards", shards)
+        tokenize(replace(task, codebooks=1), ALONE)  # begins later and is quicker
+        return shards(*arguments)  # type: ignore[arg-type]
+
+    shards = module.shards
+    monkeypatch.setattr(module, "shards", slow)
+    with pytest.raises(InputError, match=r"another run: radices .*, not "):
+        tokenize(task, ALONE)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 0}', "[" * 100_000])
+def test_a_manifest_of_something_else_is_refused(task: Task, text: str) -> None:
+    task.out.mkdir()
+    (task.out / "manifest.json").write_text(text)
+    with pytest.raises(InputError, match="holds another run"):
+        tokenize(task, ALONE)
+
+
+def test_shards_without_a_manifest_are_refused(task: Task) -> None:
+    tokenize(task, ALONE)
+    (task.out / "manifest.json").unlink()
+    with pytest.raises(InputError, match="has shards and no manifest"):
+        tokenize(task, ALONE)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(task: Task) -> None:
+    task.out.write_text("a file")
+    with pytest.raises(MediaError, match="choose another folder"):
+        tokenize(task, ALONE)
+
+
+def test_a_batch_of_nothing_is_refused(task: Task) -> None:
+    with pytest.raises(InputError, match="a batch of 0"):
+        replace(task, batch=0)
+
+
+def test_retry_makes_shards_with_failures_again(task: Task, digests: Digests) -> None:
+    bad = Path(task.source) / "d0" / "r6.wav"
+    good = bad.read_bytes()
+    samples, rate = soundfile.read(bad)
+    bad.write_bytes(good[: len(good) - 100] + bytes(100))
+    soundfile.write(bad, samples, rate)
+    tokenize(replace(task, out=task.out.with_name("expected")), ALONE)
+    expected = {name: one for name, one in digests(task.out.with_name("expected")).items() if "parquet" in name}
+
+    bad.write_bytes(b"RIFF" + bytes(400))  # of another size
+    first = tokenize(replace(task, limit=None), ALONE)
+    assert (first.items, first.failures) == (8, 1)
+    assert len(list(task.out.glob("*.errors.jsonl"))) == 1
+    assert tokenize(task, ALONE).failures == 1  # told again, and not tried
+    bad.write_bytes(good)
+    times = {path.name: path.stat().st_mtime_ns for path in task.out.glob("*.parquet")}
+    last = tokenize(task, ALONE, retry=True)
+    assert (last.items, last.failures, last.skipped) == (9, 0, last.shards - 1)
+    assert {name: one for name, one in digests(task.out).items() if "parquet" in name} == expected
+    assert not list(task.out.glob("*.errors.jsonl"))
+    assert sum(path.stat().st_mtime_ns != times[path.name] for path in task.out.glob("*.parquet")) == 1

@@ -1,0 +1,266 @@
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from narrows.bitstream import AudioExtent, ImageExtent
+from narrows.checkpoints.load import load
+from narrows.datasets.base import Entry, Failure, Place, Row, Shard
+from narrows.datasets.encoding import Pictures, Sounds
+from narrows.datasets.shards import read_shard
+from narrows.datasets.sources import entries
+from narrows.datasets.work import Job, Worker, made_by, tokenized
+from narrows.errors import InputError, MediaError, WrongModel
+from narrows.media import image
+from narrows.tokenizers.audio import AudioTokenizer
+from narrows.tokenizers.image import ImageTokenizer
+
+
+def sound(model: str) -> AudioTokenizer:
+    tokenizer = load(model)
+    assert isinstance(tokenizer, AudioTokenizer)
+    return tokenizer
+
+
+def picture(model: str) -> ImageTokenizer:
+    tokenizer = load(model)
+    assert isinstance(tokenizer, ImageTokenizer)
+    return tokenizer
+
+
+def job(model: str, out: Path) -> Job:
+    return Job(model, made_by(load(model), None, None), out)
+
+
+def whole(source: Path, medium: str) -> Shard:
+    return Shard(0, 1, entries(str(source), medium))
+
+
+@pytest.mark.parametrize("codebooks", [None, 2])
+def test_sounds_have_the_codes_of_their_files(model: str, recordings: Path, codebooks: int | None) -> None:
+    tokenizer, shard = sound(model), whole(recordings, "audio")
+    rows, failures = tokenized(shard, Sounds(tokenizer, 1, codebooks, False), 2)
+    assert [row.key for row in rows] == [entry.key for entry in shard.entries]
+    assert not failures
+    for row, entry in zip(rows, shard.entries, strict=True):
+        tokens = tokenizer.encode_file(entry.place.path, codebooks)
+        assert np.array_equal(row.values, tokens.codes.numpy())
+        assert row.extent == tokens.extent
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+def test_batches_change_no_more_than_ties(model: str, recordings: Path, batch: int) -> None:
+    tokenizer, shard = sound(model), whole(recordings, "audio")
+    encoding = Sounds(tokenizer, batch, None, False)
+    shapes = set[tuple[int, ...]]()
+    handle = tokenizer.codec.encoder.register_forward_pre_hook(  # type: ignore[attr-defined]
+        lambda _, given: shapes.add(tuple(given[0].shape))
+    )
+    rows, _ = tokenized(shard, encoding, 2)
+    handle.remove()
+    assert (batch, 1, 8 * tokenizer.codec.encoder.reach * tokenizer.codec.stride) in shapes  # type: ignore[operator]
+    assert encoding.seconds > 0
+    of_files = [tokenizer.encode_file(entry.place.path).codes.numpy() for entry in shard.entries]
+    different = sum(int((row.values != codes).sum()) for row, codes in zip(rows, of_files, strict=True))
+    assert different <= sum(codes.size for codes in of_files) // 1000
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_pictures_have_the_codes_of_their_files(picture_models: dict[str, str], pictures: Path, batch: int) -> None:
+    tokenizer, shard = picture(picture_models["codes"]), whole(pictures, "image")
+    rows, failures = tokenized(shard, Pictures(tokenizer, batch, None, None, False), 2)
+    assert (len(rows), failures) == (5, [])
+    for row, entry in zip(rows, shard.entries, strict=True):
+        tokens = tokenizer.encode_file(entry.place.path)
+        assert row.extent == tokens.extent
+        assert (row.values != tokens.codes.numpy()).sum() <= (batch - 1) * row.values.size // 100
+
+
+def test_a_continuous_tokenizer_gives_real_numbers(picture_models: dict[str, str], pictures: Path) -> None:
+    tokenizer, shard = picture(picture_models["latents"]), whole(pictures, "image")
+    made = made_by(tokenizer, None, None)
+    assert (made.kind, made.radices, made.books) == ("latents", (), 4)
+    rows, _ = tokenized(shard, Pictures(tokenizer, 2, None, None, True), 1)
+    for row, entry in zip(rows, shard.entries, strict=True):
+        y = tokenizer.narrow(image.read(entry.place.path).transpose(2, 0, 1))
+        assert row.values.dtype == np.float16
+        assert np.array_equal(row.values, y[None].numpy().astype(np.float16))
+        height, width = image.read(entry.place.path).shape[:2]
+        assert (row.extent.height, row.extent.width) == (height, width)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_continuous_tokenizer_of_sound(continuous: AudioTokenizer, recordings: Path, batch: int) -> None:
+    made, shard = made_by(continuous, None, None), whole(recordings, "audio")
+    assert (made.medium, made.kind, made.radices, made.books, made.rate) == ("audio", "latents", (), 4, 16_000)
+    rows, _ = tokenized(shard, Sounds(continuous, batch, None, True), 1)
+    for row, entry in zip(rows, shard.entries, strict=True):
+        x, rate = soundfile.read(entry.place.path, dtype="float32", always_2d=True)
+        y = continuous.narrow(x.T, rate).numpy()
+        assert row.values.dtype == np.float16
+        np.testing.assert_allclose(row.values, y.astype(np.float16), atol=0 if batch == 1 else 2e-3)
+        assert row.extent == AudioExtent(rate, len(x), x.shape[1])
+
+
+def test_items_that_cannot_be_read_are_told_and_their_neighbours_kept(
+    model: str, recordings: Path, tmp_path: Path, digests: Callable[[Path], dict[str, str]]
+) -> None:
+    source = shutil.copytree(recordings, tmp_path / "source")
+    (source / "d0" / "r0.wav").write_bytes(b"no sound" * 50)
+    (source / "d0" / "r4.wav").write_bytes((source / "d0" / "r4.wav").read_bytes()[:200_000])
+    soundfile.write(source / "d1" / "r1.wav", [0.1, np.nan, 0.1], 16_000, "FLOAT")
+    soundfile.write(source / "d1" / "r3.wav", np.zeros((5, 65)), 16_000)
+    x = 0.1 * np.ones(300_000, np.float32)
+    x[290_000] = np.inf
+    soundfile.write(source / "late.wav", x, 16_000, "FLOAT")  # found when a window is coded already
+    shard = whole(source, "audio")
+    task = job(model, tmp_path)
+    done = Worker(task)(shard)
+    assert (done.items, done.failures) == (5, 5)
+    told = [json.loads(line) for line in task.errors(shard).read_text().splitlines()]
+    reasons = {failure["key"]: failure["reason"] for failure in told}
+    assert [failure["key"] for failure in told] == sorted(reasons)
+    for key, said in {
+        "d0/r0": "is no sound that can be decoded",
+        "d0/r4": "is cut",
+        "d1/r1": "has NaN at sample 1",
+        "d1/r3": "has 65 channels",
+        "late": "has infinity at sample 290000",
+    }.items():
+        assert said in reasons[key]
+        assert "\n" not in reasons[key]
+    rows, failures = tokenized(shard, Sounds(sound(model), 1, None, False), 1)
+    assert [failure.key for failure in failures] == [entry.key for entry in shard.entries if entry.key in reasons]
+    for row in rows:
+        assert np.array_equal(row.values, sound(model).encode_file(source / f"{row.key}.wav").codes.numpy())
+
+
+def test_a_bomb_and_a_picture_too_large_are_failures(
+    picture_models: dict[str, str], pictures: Path, tmp_path: Path, bomb: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = shutil.copytree(pictures, tmp_path / "source")
+    (source / "p0.png").write_bytes(bomb)
+    tokenizer = picture(picture_models["codes"])
+
+    def refuse(extent: ImageExtent) -> tuple[int, int]:
+        if extent.width == 17:
+            raise InputError("too large")
+        return grid(extent)
+
+    grid = tokenizer.grid
+    monkeypatch.setattr(tokenizer, "grid", refuse)
+    shard = whole(source, "image")
+    rows, failures = tokenized(shard, Pictures(tokenizer, 1, None, None, False), 2)
+    assert [row.key for row in rows] == ["p2", "p3", "p4"]
+    assert failures[1] == Failure("p1", "too large")
+    assert "too large" in failures[0].reason or "pixels" in failures[0].reason
+
+
+def test_a_full_disk_is_no_fault_of_an_item(
+    model: str, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    worker = Worker(job(model, tmp_path))
+    monkeypatch.setattr("narrows.media.atomic.os.fsync", full)
+    with pytest.raises(MediaError, match=r"no space left on device.*free some space"):
+        worker(whole(recordings, "audio"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_metadata_travels(model: str, recordings: Path) -> None:
+    path = str(recordings / "d0" / "r0.wav")
+    shard = Shard(0, 1, [Entry("x", Place(path), {"speaker": "a", "age": 3})])
+    rows: list[Row] = tokenized(shard, Sounds(sound(model), 1, None, False), 1)[0]
+    assert rows[0].meta == {"speaker": "a", "age": 3}
+
+
+def test_a_shard_without_failures_has_no_file_of_them(model: str, recordings: Path, tmp_path: Path) -> None:
+    task, shard = job(model, tmp_path), whole(recordings, "audio")
+    task.errors(shard).write_text("old")
+    Worker(task)(shard)
+    assert [path.name for path in tmp_path.iterdir()] == ["00000-of-00001.parquet"]
+
+
+def test_a_careful_worker_makes_the_same_files(
+    model: str, recordings: Path, tmp_path: Path, digests: Callable[[Path], dict[str, str]]
+) -> None:
+    shard = whole(recordings, "audio")
+    careful = replace(shard, careful=True)
+    for name, given in {"a": shard, "b": careful, "c": replace(careful, without={1: "why"})}.items():
+        (tmp_path / name).mkdir()
+        Worker(job(model, tmp_path / name))(given)
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+    assert (len(read_shard(tmp_path / "c" / "00000-of-00001.parquet")), len(shard.entries)) == (8, 9)
+    (line,) = (tmp_path / "c" / "00000-of-00001.errors.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"key": shard.entries[1].key, "reason": "why"}
+    assert not list((tmp_path / "c").glob(".narrows-*"))
+
+
+def test_the_item_that_a_careful_worker_is_at_is_noted(
+    model: str, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard, work = replace(whole(recordings, "audio"), careful=True), job(model, tmp_path)
+    assert work.noted(shard) is None
+
+    def take(self: Sounds, things: object) -> object:
+        taken.append(things)
+        if len(taken) == 5:
+            noted.append(work.noted(shard))
+            raise SystemExit
+        return honest(self, things)  # type: ignore[arg-type]
+
+    honest, taken, noted = Sounds.take, list[object](), list[int | None]()
+    monkeypatch.setattr(Sounds, "take", take)
+    with pytest.raises(SystemExit):
+        Worker(work)(shard)
+    assert noted == [4]
+    assert work.noted(shard) is None
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_an_item_without_memory_is_told_and_its_neighbours_kept(
+    model: str, recordings: Path, tmp_path: Path, error: Exception
+) -> None:
+    def narrow(_: object, given: tuple[torch.Tensor, ...]) -> None:
+        if given[0].shape[0] == 3:  # channels of one recording
+            raise error
+
+    worker, shard = Worker(job(model, tmp_path)), whole(recordings, "audio")
+    worker.tokenizer.codec.encoder.register_forward_pre_hook(narrow)  # type: ignore[attr-defined]
+    assert (worker(shard).items, worker(shard).failures) == (8, 1)
+    (line,) = (tmp_path / "00000-of-00001.errors.jsonl").read_text().splitlines()
+    assert "there is no memory for it" in line
+
+
+def test_other_weights_than_planned_are_refused(
+    model: str, tiny_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    made = made_by(load(tiny_checkpoint("tiny", 1)), None, None)
+    with pytest.raises(WrongModel):
+        Worker(Job(model, made, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "codebooks", "quality", "said"),
+    [
+        ("sound", None, 4.0, "codes sound"),
+        ("sound", 9, None, "9 codebooks asked for"),
+        ("codes", None, 4.0, "has only one"),
+        ("latents", 1, None, "leave them out"),
+    ],
+)
+def test_options_that_a_model_lacks_are_refused(
+    model: str, picture_models: dict[str, str], name: str, codebooks: int | None, quality: float | None, said: str
+) -> None:
+    tokenizer = load(picture_models.get(name, model))
+    with pytest.raises(InputError, match=said):
+        made_by(tokenizer, codebooks, quality)
