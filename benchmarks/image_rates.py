@@ -17,7 +17,7 @@ from common import emit, fail, run, show
 import narrows
 from narrows import ImageTokenizer, Tokens
 from narrows.bitstream import Prior
-from narrows.bitstream.chosen import ChosenCoder
+from narrows.bitstream.indexed import ChosenCoder
 from narrows.codecs.bottlenecks.entropy.base import ZERO, Stage, driven
 from narrows.evaluation.media import MEDIA, items
 from narrows.media import image

@@ -107,9 +107,9 @@ def header_of(path: Path) -> "StreamHeader":
 
 def shipped(name: str) -> str:
     """The model that a file names, if it comes with the package: no file decides on a folder or a download."""
-    from narrows.checkpoints.index import entries
+    from narrows.checkpoints.index import models
 
-    if name not in (entry.name for entry in entries()):
+    if name not in (entry.name for entry in models()):
         raise ModelError(f"made with {name!r}, no model of this package; give its folder or hub repository with -m")
     return name
 

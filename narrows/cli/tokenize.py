@@ -104,9 +104,11 @@ def _everywhere(device: str) -> int:
 
 
 def _told(summary: "Summary", out: Path) -> str:
-    amount, speed = f"{summary.amount / 3600:.2f} h of sound", f"{summary.speed:.0f} × real time"
-    if summary.medium == "image":
-        amount, speed = f"{summary.amount:.1f} megapixels", f"{summary.speed:.2f} megapixels/s"
+    from narrows.media.table import MEDIA
+
+    medium = MEDIA[summary.medium]
+    amount = f"{summary.amount / medium.total_divisor:.4g} {medium.total_unit}"
+    speed = f"{medium.speed(summary.amount, summary.wall):.3g} {medium.speed_unit}"
     done = f"{summary.items} items in {summary.shards} shards, {summary.skipped} of them from before"
     return f"{out}: {done}; {amount} in {summary.wall:.1f} s, {speed}, networks busy {summary.busy:.0%}"
 
@@ -135,8 +137,10 @@ class _Bar:
         self._bar.stop()
 
     def __call__(self, now: "Progress") -> None:
-        speed = now.amount / now.seconds
-        told = f"{speed / 3600:.3f} h/s" if now.medium == "audio" else f"{speed:.1f} megapixels/s"
+        from narrows.media.table import MEDIA
+
+        medium = MEDIA[now.medium]
+        told = f"{medium.speed(now.amount, now.seconds):.3g} {medium.speed_unit}"
         errors = f"{now.failures} failed" if now.failures else ""
         done = now.items + now.failures
         self._bar.update(self._task, completed=done, total=now.total, speed=told, errors=errors)

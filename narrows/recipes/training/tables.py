@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 
 from narrows.bitstream import Prior, Tables
-from narrows.bitstream.chosen import ChosenCoder
-from narrows.bitstream.tables import quantize
+from narrows.bitstream.indexed import ChosenCoder
+from narrows.bitstream.frequency_tables import quantize
 from narrows.codecs.base import LARGEST_DIGIT
 from narrows.codecs.bottlenecks.entropy.base import LEVELS, EntropyModel, scales
 from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior

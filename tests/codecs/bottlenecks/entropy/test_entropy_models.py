@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from narrows.bitstream import Prior, Tables, quantize
-from narrows.bitstream.chosen import ChosenCoder
+from narrows.bitstream.indexed import ChosenCoder
 from narrows.codecs import ContextGroups, FactorizedPrior, MeanScaleHyperprior, ScaleHyperprior
 from narrows.codecs.bottlenecks.entropy import base as entropy_model
 from narrows.codecs.bottlenecks.entropy import hyperprior

@@ -1,4 +1,4 @@
-"""The prior that needs no network: for each symbol stream one table of integer frequencies that sum to 2^16.
+"""Static frequency tables: for each symbol stream one table of integer frequencies that sum to 2^16.
 
 Tables are made once, after training, in float64. From then on only the integers count: they are stored with the
 checkpoint and hashed into every file, so no float decides how a byte is read.
@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,7 +57,7 @@ def quantize(weights: ArrayLike) -> NDArray[np.int32]:
 
 
 @dataclass(frozen=True, eq=False)
-class Tables:
+class FrequencyTables:
     """One frequency array for each symbol stream, in the order of `stream_sizes`; two are equal if all integers are.
 
     Each is int32 (V,), every entry >= 1, the sum 65536 (an alphabet of one symbol has the frequency 65536, which is
@@ -83,8 +84,10 @@ class Tables:
         object.__setattr__(self, "frequencies", tuple(kept))
 
     @classmethod
-    def fit(cls, symbols: Sequence[NDArray[np.integer]], sizes: Sequence[int], smoothing: float = 0.5) -> "Tables":
-        """Tables for the symbols of each stream (any shape, values in 0 .. size-1); see `from_counts`.
+    def fit(
+        cls, symbols: Sequence[NDArray[np.integer]], sizes: Sequence[int], smoothing: float = 0.5
+    ) -> "FrequencyTables":
+        """FrequencyTables for the symbols of each stream (any shape, values in 0 .. size-1); see `from_counts`.
 
         Raises InputError for a symbol outside its alphabet.
         """
@@ -98,8 +101,8 @@ class Tables:
         return cls.from_counts(counts, smoothing)
 
     @classmethod
-    def from_counts(cls, counts: Sequence[NDArray[np.integer]], smoothing: float = 0.5) -> "Tables":
-        """Tables for how often each symbol of each stream was seen, (V,) each; `smoothing` is added to every count.
+    def from_counts(cls, counts: Sequence[NDArray[np.integer]], smoothing: float = 0.5) -> Self:
+        """Tables for the counts of each symbol of each stream, (V,) each; `smoothing` is added to every count.
 
         1/2 is the Krichevsky-Trofimov estimate. A stream with no counts gets a uniform table.
         """
@@ -108,7 +111,7 @@ class Tables:
         return cls(tuple(quantize(np.asarray(count, np.float64) + smoothing) for count in counts))
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.integer]]) -> "Tables":
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.integer]]) -> Self:
         """The tables that `to_arrays` gave. Raises InputError that says what is wrong with the arrays."""
         for name in ("sizes", "frequencies"):
             if name not in arrays:
@@ -148,17 +151,17 @@ class Tables:
         return tuple(float((t / TOTAL * (PRECISION - np.log2(t))).sum()) for t in self.frequencies)
 
     @cached_property
-    def prices(self) -> NDArray[np.float32]:
+    def bit_costs(self) -> NDArray[np.float32]:
         """Bits (tables, r + 1) of symbols 0 .. r away from the middle, for tables of -c .. c and an escape.
 
         Beyond c: of the escape and a code of 12 bits. The mean of both sides.
         """
-        prices = np.empty((len(self.frequencies), max(self.sizes) // 2), np.float32)
-        for row, table in zip(prices, self.frequencies, strict=True):
+        bit_costs = np.empty((len(self.frequencies), max(self.sizes) // 2), np.float32)
+        for row, table in zip(bit_costs, self.frequencies, strict=True):
             bits, c = PRECISION - np.log2(table), len(table) // 2 - 1
             row[: c + 1] = (bits[c : 2 * c + 1] + bits[c::-1]) / 2
             row[c + 1 :] = bits[-1] + ESCAPED_BITS
-        return prices
+        return bit_costs
 
     def estimated_bits(self, symbols: Sequence[NDArray[np.integer]]) -> float:
         """The cross-entropy of symbol streams under the tables, in bits: what an ideal coder would spend.
@@ -175,7 +178,7 @@ class Tables:
         return bits
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Tables) and self.digest == other.digest
+        return isinstance(other, FrequencyTables) and self.digest == other.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)

@@ -15,8 +15,8 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from narrows.bitstream.frequency_tables import FrequencyTables, quantize
 from narrows.bitstream.rans import exact_model, packed, unpacked
-from narrows.bitstream.tables import Tables, quantize
 from narrows.errors import DamagedStream, InputError
 
 Place = tuple[slice, ...]
@@ -26,12 +26,12 @@ Choose = Callable[[tuple[int, int, int], int], Choices]
 
 @dataclass(frozen=True)
 class Prior:
-    """Tables with what chooses among them: a generator that is given the shape (C, H, W) of the grid and the setting.
+    """FrequencyTables with what chooses among them: a generator that is given the shape (C, H, W) of the grid and the quality_index.
 
     It yields a place in the codes (C, K, H, W) and the index of each table there, and is sent the codes at that place.
     """
 
-    tables: Tables
+    tables: FrequencyTables
     choose: Choose
 
 
@@ -43,11 +43,11 @@ class Piece:
     symbols: NDArray[np.int32]
 
 
-class ChosenCoder:
+class IndexedCoder:
     """Codes (C, K, H, W) of one chunk to a payload and back."""
 
-    def __init__(self, prior: Prior, codebooks: int, size: int, setting: int) -> None:
-        self.prior, self.codebooks, self.size, self.setting = prior, codebooks, size, setting
+    def __init__(self, prior: Prior, codebooks: int, size: int, quality_index: int) -> None:
+        self.prior, self.codebooks, self.size, self.quality_index = prior, codebooks, size, quality_index
         frequencies = prior.tables.frequencies
         self._reach = np.array([len(table) // 2 - 1 for table in frequencies])  # c of each table
         self._models = [exact_model(table) for table in frequencies]
@@ -115,7 +115,7 @@ class ChosenCoder:
 
     def _choices(self, shape: tuple[int, ...]) -> Choices:
         signals, _, height, width = shape
-        return self.prior.choose((signals, height, width), self.setting)
+        return self.prior.choose((signals, height, width), self.quality_index)
 
 
 @cache

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from narrows.bitstream import Tables, quantize
+from narrows.bitstream import FrequencyTables, quantize
 from narrows.errors import InputError
 
 
@@ -69,24 +69,24 @@ def test_refused_weights(weights):
 
 
 def test_fit_counts_and_smooths():
-    tables = Tables.fit([np.array([[0, 0, 1], [0, 0, 0]]), np.array([], int)], [3, 4])
+    tables = FrequencyTables.fit([np.array([[0, 0, 1], [0, 0, 0]]), np.array([], int)], [3, 4])
     assert np.array_equal(tables.frequencies[0], quantize([5.5, 1.5, 0.5]))
     assert tables.frequencies[1].tolist() == [16384] * 4
     assert tables.sizes == (3, 4)
-    assert Tables.fit([np.array([0])], [2], smoothing=1).frequencies[0].tolist() == quantize([2, 1]).tolist()
+    assert FrequencyTables.fit([np.array([0])], [2], smoothing=1).frequencies[0].tolist() == quantize([2, 1]).tolist()
 
 
 def test_fit_refuses():
     with pytest.raises(InputError, match="stream 1 holds 2 to 3, want 0 to 2"):
-        Tables.fit([np.array([0]), np.array([3, 2])], [1, 3])
+        FrequencyTables.fit([np.array([0]), np.array([3, 2])], [1, 3])
     with pytest.raises(InputError, match="1 streams and 2 alphabet sizes"):
-        Tables.fit([np.array([0])], [1, 3])
+        FrequencyTables.fit([np.array([0])], [1, 3])
     with pytest.raises(InputError, match="smoothing"):
-        Tables.fit([np.array([0])], [2], smoothing=0)
+        FrequencyTables.fit([np.array([0])], [2], smoothing=0)
 
 
 def test_estimated_bits():
-    tables = Tables((np.array([32768, 16384, 16384]), np.array([65536])))
+    tables = FrequencyTables((np.array([32768, 16384, 16384]), np.array([65536])))
     assert tables.estimated_bits([np.array([0, 0, 1, 2]), np.array([0, 0, 0, 0])]) == 6
     assert tables.estimated_bits([np.array([[1]])]) == 2  # fewer streams than tables: a prefix of the codebooks
     with pytest.raises(InputError, match="stream 0"):
@@ -96,20 +96,20 @@ def test_estimated_bits():
 
 
 def test_arrays_round_trip_and_digest():
-    tables = Tables((quantize([1, 2, 3]), quantize([1]), quantize(np.ones(4096))))
+    tables = FrequencyTables((quantize([1, 2, 3]), quantize([1]), quantize(np.ones(4096))))
     arrays = tables.to_arrays()
     assert {name: array.dtype for name, array in arrays.items()} == {"sizes": np.int32, "frequencies": np.int32}
-    again = Tables.from_arrays(arrays)
+    again = FrequencyTables.from_arrays(arrays)
     assert again == tables
     assert hash(again) == hash(tables)
-    assert again != Tables((quantize([1, 2, 4]), quantize([1]), quantize(np.ones(4096))))
-    assert Tables((quantize([1, 1]),)).digest == hashlib.sha256(struct.pack("<4I", 1, 2, 32768, 32768)).digest()
+    assert again != FrequencyTables((quantize([1, 2, 4]), quantize([1]), quantize(np.ones(4096))))
+    assert FrequencyTables((quantize([1, 1]),)).digest == hashlib.sha256(struct.pack("<4I", 1, 2, 32768, 32768)).digest()
     assert len(tables.digest) == 32
 
 
 def test_tables_cannot_be_changed():
     given = quantize([1, 2])
-    tables = Tables((given,))
+    tables = FrequencyTables((given,))
     with pytest.raises(ValueError, match="read-only"):
         tables.frequencies[0][0] = 1
     given[0] = 7
@@ -133,19 +133,19 @@ def test_tables_cannot_be_changed():
 def test_refused_arrays(sizes, frequencies, message):
     kind = np.float64 if any(isinstance(value, float) for value in frequencies) else np.int32
     with pytest.raises(InputError, match=message):
-        Tables.from_arrays({"sizes": np.array(sizes, np.int32), "frequencies": np.array(frequencies, kind)})
+        FrequencyTables.from_arrays({"sizes": np.array(sizes, np.int32), "frequencies": np.array(frequencies, kind)})
 
 
 def test_missing_array():
     with pytest.raises(InputError, match="have no 'frequencies'"):
-        Tables.from_arrays({"sizes": np.array([1], np.int32)})
+        FrequencyTables.from_arrays({"sizes": np.array([1], np.int32)})
 
 
 def test_no_tables():
     with pytest.raises(InputError, match="no tables"):
-        Tables(())
+        FrequencyTables(())
 
 
 def test_prices_are_the_bits_of_symbols_by_their_distance_from_the_middle():
-    tables = Tables((quantize([1, 2, 8, 2, 1, 2]), quantize([3, 1])))  # -2 .. 2 and the escape, 0 and the escape
+    tables = FrequencyTables((quantize([1, 2, 8, 2, 1, 2]), quantize([3, 1])))  # -2 .. 2 and the escape, 0 and the escape
     assert tables.prices == pytest.approx(np.array([[1, 3, 4], [math.log2(4 / 3), 14, 14]]), abs=1e-3)
