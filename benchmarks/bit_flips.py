@@ -20,7 +20,7 @@ from common import emit, fail, run, show
 from torch import Tensor
 
 from narrows.codecs import FSQ, Bottleneck, Codec, FrameDecoder, FrameEncoder, ResidualVQ
-from narrows.evaluation.alignment import aligned
+from narrows.evaluation.alignment import align
 from narrows.evaluation.base import Metric, Sound
 from narrows.evaluation.metrics import metric
 from narrows.recipes.data.audio import Crops, Recordings
@@ -32,7 +32,7 @@ RATE = 16_000  # Hz
 DIM, WIDTH, CODEBOOKS, BITS = 24, 128, 6, 8
 LEVELS = (4,) * (BITS // 2)
 FLIPS = (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-NAMES = ("mel-levels", "estoi", "pesq-wb")
+NAMES = ("mel-level-difference", "estoi", "pesq-wb")
 SIGNAL_SHARE = 0.25  # of the steps, the last ones: on the decoded signal too, for its phases
 
 
@@ -105,7 +105,7 @@ def scores(codec: Codec, recordings: list[Tensor], p: float, seed: int) -> Mappi
     for x in recordings:
         y = codec.decode(flipped(codec.encode(x.view(1, 1, -1)), p, generator))[0, 0].numpy()
         reference = Sound(x.numpy()[None], RATE)
-        decoded, _ = aligned(Sound(np.nan_to_num(y)[None], RATE), reference)
+        decoded, _ = align(Sound(np.nan_to_num(y)[None], RATE), reference)
         for name in NAMES:
             one = metric(name)
             assert isinstance(one, Metric)

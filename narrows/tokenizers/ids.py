@@ -115,7 +115,7 @@ def unflattened(
     ids: Tensor,
     pattern: Pattern,
     vocabulary: Vocabulary,
-    codenum_codebooks: int | None = None,
+    num_codebooks: int | None = None,
     groups: int = 1,
     inner: tuple[int, ...] = (),
 ) -> Tensor:

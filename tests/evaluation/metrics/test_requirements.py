@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from narrows.errors import InputError
-from narrows.evaluation.metrics import METRICS, needs
+from narrows.evaluation.metrics import METRICS, requirements
 
 URL = "https://example.org/weights.pth"
 
@@ -18,21 +18,21 @@ def hub(tmp_path):
     torch.hub.set_dir(before)
 
 
-def test_a_missing_package_is_told_with_what_to_type():
-    needs.package("numpy", "one", "speech")
+def test_missing_package_message():
+    requirements.require_package("numpy", "one", "speech")
     with pytest.raises(InputError, match=r"one needs the package no_such .*pip install 'narrows\[speech\]'"):
-        needs.package("no_such", "one", "speech")
+        requirements.require_package("no_such", "one", "speech")
 
 
-def test_weights_that_cannot_be_had_are_told_with_where_to_put_them(hub, monkeypatch):
+def test_failed_download_message(hub, monkeypatch):
     def offline(*_, **__):
         raise URLError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(InputError) as caught:
-        needs.weights(URL, "00", "one")
+        requirements.pretrained_weights(URL, "00", "one")
     line = str(caught.value)
-    assert f"one needs {URL}, which cannot be had" in line
+    assert f"one needs {URL}, which cannot be downloaded" in line
     assert f"put it at {hub / 'checkpoints' / 'weights.pth'}" in line
     assert "\n" not in line
     for name in ("lpips", "rfid"):
@@ -40,7 +40,7 @@ def test_weights_that_cannot_be_had_are_told_with_where_to_put_them(hub, monkeyp
             METRICS[name].check()
 
 
-def test_weights_are_downloaded_once_and_another_file_is_refused(hub, monkeypatch):
+def test_weights_are_downloaded_once_and_verified(hub, monkeypatch):
     calls = []
 
     def download(url, path, progress):
@@ -50,7 +50,7 @@ def test_weights_are_downloaded_once_and_another_file_is_refused(hub, monkeypatc
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     digest = hashlib.sha256(b"weights").hexdigest()[:8]
-    assert [needs.weights(URL, digest, "one").read_bytes() for _ in range(2)] == [b"weights"] * 2
+    assert [requirements.pretrained_weights(URL, digest, "one").read_bytes() for _ in range(2)] == [b"weights"] * 2
     assert calls == [URL]
-    with pytest.raises(InputError, match=r"another file than https.*which one needs; remove it"):
-        needs.weights(URL, "00000000", "one")
+    with pytest.raises(InputError, match=r"one needs https.* has another SHA-256; remove that file"):
+        requirements.pretrained_weights(URL, "00000000", "one")

@@ -1,23 +1,23 @@
-"""Numbers as a reader wants them."""
+"""Numbers as text."""
 
 from narrows.evaluation.statistics import Interval
 
 
 def number(value: float) -> str:
-    """Four digits at most, three after the point: 0.908, 12.2, 1520, 2.1e+06."""
+    """At most four digits, at most three decimals: 0.908, 12.2, 1520, 2.1e+06."""
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.3g}"
     size = len(str(int(abs(value))))
     return f"{value:.{max(0, min(3, 4 - size))}f}"
 
 
-def spread(interval: Interval) -> str:
-    """The ends of an interval, with as many digits as a mean has."""
+def interval_text(interval: Interval) -> str:
+    """The ends of an interval, with as many digits as `number` gives."""
     return f"{number(interval.low)} to {number(interval.high)}"
 
 
 def large(value: float) -> str:
-    """With a letter for thousands: 71.5 M, 2.1 G."""
+    """With an SI prefix: 71.5 M, 2.1 G."""
     for factor, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= factor:
             return f"{value / factor:.3g}{letter}"

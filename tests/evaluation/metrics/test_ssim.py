@@ -11,10 +11,10 @@ SSIM, MS_SSIM, MS_SSIM_DB = (METRICS[name].measure for name in ("ssim", "ms-ssim
 
 
 @pytest.mark.parametrize(("size", "noise"), [((176, 200), 0.01), ((181, 333), 0.2)])
-def test_agrees_with_torchmetrics(size, noise, photo, worse):
+def test_matches_torchmetrics(size, noise, photo, noisy):
     image = pytest.importorskip("torchmetrics.functional.image")
     x = photo(*size)
-    y = worse(x, noise)
+    y = noisy(x, noise)
     a, b = (torch.from_numpy(p.pixels).permute(2, 0, 1)[None].double() for p in (x, y))
     ssim = float(image.structural_similarity_index_measure(b, a, data_range=255.0))
     ms_ssim = float(image.multiscale_structural_similarity_index_measure(b, a, data_range=255.0))
@@ -23,7 +23,7 @@ def test_agrees_with_torchmetrics(size, noise, photo, worse):
     assert MS_SSIM_DB(x, y) == pytest.approx(-10 * math.log10(1 - ms_ssim), abs=1e-5)
 
 
-def test_identical_pictures(photo):
+def test_identical_images(photo):
     x = photo()
     assert SSIM(x, x) == pytest.approx(1)
     assert MS_SSIM(x, x) == pytest.approx(1)
@@ -31,7 +31,7 @@ def test_identical_pictures(photo):
         MS_SSIM_DB(x, x)
 
 
-def test_small_pictures_have_no_number(photo):
+def test_small_images_are_undefined(photo):
     for measure, least in ((SSIM, 11), (MS_SSIM, 176)):
         assert measure(photo(least, least), photo(least, least)) == pytest.approx(1)
         for size in ((least - 1, 200), (200, least - 1)):
@@ -39,7 +39,7 @@ def test_small_pictures_have_no_number(photo):
                 measure(photo(*size), photo(*size))
 
 
-def test_pictures_with_opposite_structures_score_zero_at_most(photo):
+def test_negative_image_scores_at_most_zero(photo):
     x = photo()
     negative = Picture(255 - x.pixels)
     assert SSIM(x, negative) < 0

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from narrows.evaluation.base import NotMeasurable, Picture
-from narrows.evaluation.metrics import frechet
-from narrows.evaluation.metrics.frechet import distance, features
+from narrows.evaluation.metrics import rfid
+from narrows.evaluation.metrics.rfid import distance, features
 
 
 def test_distance_of_known_distributions():
@@ -18,7 +18,7 @@ def test_distance_of_known_distributions():
 
 
 @pytest.mark.parametrize(("n", "m"), [(300, 200), (20, 12)])  # more and fewer than the dimensions
-def test_distance_is_that_of_its_definition(n, m):
+def test_distance_matches_its_definition(n, m):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((n, 32)), rng.standard_normal((m, 32)) @ rng.standard_normal((32, 32)) + 0.3
     a, b = np.cov(x.T), np.cov(y.T)
@@ -27,7 +27,7 @@ def test_distance_is_that_of_its_definition(n, m):
     assert distance(x, y) == pytest.approx(expected, rel=1e-6)
 
 
-def test_too_few_features_have_no_distance():
+def test_too_few_features_are_undefined():
     one, two = np.zeros((1, 4)), np.zeros((2, 4))
     assert distance(two, two) == 0
     for pair in ((one, two), (two, one)):
@@ -37,14 +37,14 @@ def test_too_few_features_have_no_distance():
         distance(two, two * np.nan)
 
 
-def test_pictures_are_cut_into_tiles_from_the_middle(monkeypatch):
+def test_images_are_cut_into_centred_tiles(monkeypatch):
     seen = []
 
     def network(batch):
         seen.append(batch[0].permute(1, 2, 0).numpy())
         return (batch.float().mean((2, 3)),)
 
-    monkeypatch.setattr(frechet, "_network", lambda: network)
+    monkeypatch.setattr(rfid, "_network", lambda: network)
     pixels = np.random.default_rng(0).integers(0, 256, (515, 300, 3), np.uint8)
     found = features(Picture(pixels))
     assert found.shape == (2, 3)

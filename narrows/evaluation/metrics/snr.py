@@ -1,11 +1,11 @@
-"""Ratios of a signal to its error, sample by sample."""
+"""SNR and SI-SDR: ratios of the signal to the sample-by-sample error."""
 
 import numpy as np
 
 from narrows.evaluation.base import Metric, NotMeasurable, Signal
 from narrows.evaluation.metrics.pairs import Channel, mean_of_channels
 
-NOTHING = 1e-20  # of the energy: what rounding leaves where nothing should be
+NEGLIGIBLE = 1e-20  # relative energy of rounding errors
 
 
 def snr(reference: Signal, decoded: Signal) -> float:
@@ -28,18 +28,18 @@ def _si_sdr(x: Channel, y: Channel, rate: int) -> float:
     target, estimate = x.astype(np.float64), y.astype(np.float64)
     energies = target @ target, estimate @ estimate
     target, estimate = target - target.mean(), estimate - estimate.mean()
-    if target @ target <= NOTHING * energies[0] or estimate @ estimate <= NOTHING * energies[1]:
+    if target @ target <= NEGLIGIBLE * energies[0] or estimate @ estimate <= NEGLIGIBLE * energies[1]:
         raise NotMeasurable("constant")
     projected = target * ((target @ estimate) / (target @ target))
     distortion = estimate - projected
-    return _decibels(float(projected @ projected), float(distortion @ distortion), "identical but for its scale")
+    return _decibels(float(projected @ projected), float(distortion @ distortion), "identical up to scale")
 
 
-def _decibels(signal: float, error: float, without_error: str) -> float:
-    if error <= NOTHING * signal:
-        raise NotMeasurable(without_error)
-    if signal <= NOTHING * error:
-        raise NotMeasurable("nothing of the reference is in it")
+def _decibels(signal: float, error: float, reason_without_error: str) -> float:
+    if error <= NEGLIGIBLE * signal:
+        raise NotMeasurable(reason_without_error)
+    if signal <= NEGLIGIBLE * error:
+        raise NotMeasurable("uncorrelated with the reference")
     return 10 * float(np.log10(signal / error))
 
 
@@ -48,8 +48,8 @@ SNR = Metric(
     "audio",
     "dB",
     "higher",
-    "Signal-to-noise ratio of the samples. Decoders that make up phases score low whatever they sound like. Not of "
-    "identical sounds.",
+    "Signal-to-noise ratio of the samples. Low for decoders that do not preserve phases, whatever they sound like. "
+    "Undefined for identical audio.",
     snr,
 )
 SI_SDR = Metric(
@@ -57,7 +57,7 @@ SI_SDR = Metric(
     "audio",
     "dB",
     "higher",
-    "Scale-invariant signal-to-distortion ratio of the samples (Le Roux et al., arXiv 1811.02508), means removed. "
-    "Decoders that make up phases score low whatever they sound like. Not of sounds identical but for their scale.",
+    "Scale-invariant signal-to-distortion ratio of the samples (Le Roux et al., arXiv 1811.02508), means removed. Low "
+    "for decoders that do not preserve phases, whatever they sound like. Undefined for audio identical up to scale.",
     si_sdr,
 )

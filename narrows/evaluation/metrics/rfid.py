@@ -1,4 +1,4 @@
-"""rFID: how far the distribution of decoded pictures is from that of their references."""
+"""rFID: Fréchet distance between the feature distributions of decoded images and references."""
 
 import io
 from functools import cache
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrows.evaluation.base import NotMeasurable, SetMetric, Signal
-from narrows.evaluation.metrics import needs
-from narrows.evaluation.metrics.pairs import pictures
+from narrows.evaluation.metrics.pairs import image_pair
+from narrows.evaluation.metrics.requirements import pretrained_weights, require_package
 
 INCEPTION = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
@@ -21,13 +21,13 @@ Features = NDArray[np.float64]  # (N, D)
 
 
 def features(signal: Signal) -> Features:
-    """A picture to features (N, 2048) of Inception v3, of N tiles of 256 × 256 from its middle that do not overlap.
+    """Inception v3 features (N, 2048) of N non-overlapping centred tiles of 256 × 256 pixels of an image.
 
-    A side shorter than that is taken whole.
+    A side shorter than 256 pixels is used whole.
     """
     import torch
 
-    pixels, _ = pictures(signal, signal)
+    pixels, _ = image_pair(signal, signal)
     sides = [min(TILE, side) for side in pixels.shape[:2]]
     starts = [
         range(length % side // 2, length - side + 1, side) for length, side in zip(pixels.shape[:2], sides, strict=True)
@@ -39,10 +39,20 @@ def features(signal: Signal) -> Features:
 
 
 def distance(reference: Features, decoded: Features) -> float:
-    """Fréchet distance of the normal distributions that two sets of features (N, D) have (Heusel et al., 1706.08500).
+    """Fréchet distance between Gaussian fits of two feature sets (Heusel et al., arXiv 1706.08500).
 
     |m - n|² + tr(A + B - 2 (A B)^½) of the means m, n and the covariances A = RᵀR, B = SᵀS, where tr (A B)^½ is the sum
-    of the singular values of R Sᵀ. Raises NotMeasurable for sets of fewer than two.
+    of the singular values of R Sᵀ.
+
+    Args:
+        reference: (N, D), N at least 2.
+        decoded: (N, D).
+
+    Returns:
+        The distance, at least 0.
+
+    Raises:
+        NotMeasurable: Fewer than two features, or features that are not finite.
     """
     if min(len(reference), len(decoded)) < 2:
         raise NotMeasurable("fewer than two tiles")
@@ -55,9 +65,9 @@ def distance(reference: Features, decoded: Features) -> float:
 
 
 def check() -> None:
-    """Raises InputError where the package or the weights of Inception are missing."""
-    needs.package("torch_fidelity", "rfid", "perceptual")
-    needs.weights(INCEPTION, DIGEST, "rfid")
+    """Raises InputError if the package or the weights of Inception are missing."""
+    require_package("torch_fidelity", "rfid", "perceptual")
+    pretrained_weights(INCEPTION, DIGEST, "rfid")
 
 
 def _moments(x: Features) -> tuple[Features, Features]:
@@ -72,8 +82,8 @@ def _network() -> Any:
     import torch
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    file = io.BytesIO()  # torch-fidelity unpickles the file that it is given: this one holds tensors alone
-    torch.save(torch.load(needs.weights(INCEPTION, DIGEST, "rfid"), map_location="cpu", weights_only=True), file)
+    file = io.BytesIO()  # torch-fidelity unpickles its file: give it one that holds tensors only
+    torch.save(torch.load(pretrained_weights(INCEPTION, DIGEST, "rfid"), map_location="cpu", weights_only=True), file)
     file.seek(0)
     return FeatureExtractorInceptionV3("inception", ["2048"], file)
 
@@ -83,9 +93,9 @@ RFID = SetMetric(
     "image",
     "",
     "lower",
-    "Reconstruction FID: Fréchet distance of Inception v3 features (Heusel et al., arXiv 1706.08500; torch-fidelity's "
-    "network of 2015-12-05) of references and decoded pictures, of all tiles of 256 × 256 from the middle that do not "
-    "overlap. It falls with the number of tiles: compare over the same pictures only.",
+    "Reconstruction FID: Fréchet distance between Inception v3 features (Heusel et al., arXiv 1706.08500; network of "
+    "2015-12-05 in torch-fidelity) of references and decoded images, over all centred non-overlapping tiles of "
+    "256 × 256 pixels. It decreases with the number of tiles: compare over the same images only.",
     features,
     distance,
     check,

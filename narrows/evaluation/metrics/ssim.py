@@ -1,34 +1,34 @@
-"""SSIM and MS-SSIM: likeness of local means, contrasts and structures."""
+"""SSIM and MS-SSIM: similarity of local means, contrasts and structures."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from narrows.evaluation.base import Metric, NotMeasurable, Signal
-from narrows.evaluation.metrics.pairs import pictures
+from narrows.evaluation.metrics.pairs import image_pair
 
 WINDOW, SIGMA = 11, 1.5  # pixels
 MARGIN = WINDOW // 2
-MEANS, CONTRASTS = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # what keeps the ratios finite: C1 and C2
-EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales (Wang, Simoncelli, Bovik, 2003, section 3.2)
-STRIP = 64  # rows that are compared at once: their sums stay in the cache, and memory does not grow with the picture
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # stabilise the ratios
+EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # per scale (Wang, Simoncelli, Bovik, 2003, section 3.2)
+STRIP = 64  # rows compared at once; bounds the memory and keeps the data in the CPU cache
 
 Samples = NDArray[np.uint8] | NDArray[np.float64]  # (H, W, 3), 0 to 255
 
-_bell = np.exp(-np.square(np.arange(WINDOW) - MARGIN) / (2 * SIGMA**2))
-TAPS = _bell / _bell.sum()
+_gaussian = np.exp(-np.square(np.arange(WINDOW) - MARGIN) / (2 * SIGMA**2))
+TAPS = _gaussian / _gaussian.sum()
 
 
 def ssim(reference: Signal, decoded: Signal) -> float:
-    """Structural similarity (Wang et al., IEEE TIP 13(4), 2004), up to 1."""
-    return _similarity(*pictures(reference, decoded, WINDOW))[0]
+    """Structural similarity (Wang et al., IEEE TIP 13(4), 2004), at most 1."""
+    return _similarity(*image_pair(reference, decoded, WINDOW))[0]
 
 
 def ms_ssim(reference: Signal, decoded: Signal) -> float:
     """Structural similarity at five scales (Wang, Simoncelli and Bovik, Asilomar 2003), 0 to 1."""
-    least = WINDOW * 2 ** (len(EXPONENTS) - 1)  # the window fits into the smallest scale
+    min_side = WINDOW * 2 ** (len(EXPONENTS) - 1)  # the window fits into the smallest scale
     x: Samples
     y: Samples
-    x, y = pictures(reference, decoded, least)
+    x, y = image_pair(reference, decoded, min_side)
     product = 1.0
     for exponent in EXPONENTS[:-1]:
         product *= max(_similarity(x, y)[1], 0.0) ** exponent
@@ -37,7 +37,7 @@ def ms_ssim(reference: Signal, decoded: Signal) -> float:
 
 
 def ms_ssim_db(reference: Signal, decoded: Signal) -> float:
-    """-10 log10(1 - MS-SSIM) in dB: differences near 1 told apart."""
+    """-10 log10(1 - MS-SSIM) in dB, which spreads out values near 1."""
     missing = 1 - ms_ssim(reference, decoded)
     if missing <= 0:
         raise NotMeasurable("identical")
@@ -45,13 +45,13 @@ def ms_ssim_db(reference: Signal, decoded: Signal) -> float:
 
 
 def _similarity(x: Samples, y: Samples) -> tuple[float, float]:
-    """Mean of SSIM over channels and places, and of its part without the local means where the whole window fits.
+    """Mean SSIM, and mean contrast-structure term over the positions where the whole window fits.
 
-    At the borders, pictures are continued by reflection.
+    Means over channels and positions; borders are padded by reflection.
     """
     height, width, channels = x.shape
-    x, y = _continued(x), _continued(y)
-    whole = without_means = 0.0
+    x, y = _padded(x), _padded(y)
+    ssim_sum = contrast_sum = 0.0
     for top in range(0, height, STRIP):
         rows = slice(top, top + STRIP + 2 * MARGIN)
         inner = slice(max(MARGIN - top, 0), max(height - MARGIN - top, 0)), slice(MARGIN, -MARGIN)
@@ -60,21 +60,21 @@ def _similarity(x: Samples, y: Samples) -> tuple[float, float]:
             mean_a, mean_b = _blurred(a), _blurred(b)
             product, squares = mean_a * mean_b, mean_a**2 + mean_b**2
             covariance, variances = _blurred(a * b) - product, _blurred(a**2 + b**2) - squares
-            contrast = (2 * covariance + CONTRASTS) / (variances + CONTRASTS)
-            whole += float((contrast * (2 * product + MEANS) / (squares + MEANS)).sum())
-            without_means += float(contrast[inner].sum())
-    fitting = (height - 2 * MARGIN) * (width - 2 * MARGIN) * channels
-    return whole / (height * width * channels), without_means / fitting
+            contrast = (2 * covariance + C2) / (variances + C2)
+            ssim_sum += float((contrast * (2 * product + C1) / (squares + C1)).sum())
+            contrast_sum += float(contrast[inner].sum())
+    positions = (height - 2 * MARGIN) * (width - 2 * MARGIN) * channels
+    return ssim_sum / (height * width * channels), contrast_sum / positions
 
 
-def _continued(x: Samples) -> Samples:
-    continued: Samples = np.pad(x, ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), mode="reflect")  # type: ignore
-    return continued
+def _padded(x: Samples) -> Samples:
+    padded: Samples = np.pad(x, ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), mode="reflect")  # type: ignore
+    return padded
 
 
 def _blurred(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(H, W) to (H - 10, W - 10): the weighted means of the windows that fit."""
-    for _ in range(2):  # down the columns, then, turned over, along the rows
+    """Gaussian filter (H, W) to (H - 10, W - 10), without padding."""
+    for _ in range(2):  # along the columns, then, transposed, along the rows
         rows = len(x) - 2 * MARGIN
         total = TAPS[MARGIN] * x[MARGIN : MARGIN + rows]
         for i in range(MARGIN):
@@ -84,7 +84,7 @@ def _blurred(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _halved(x: Samples) -> NDArray[np.float64]:
-    """(H, W, 3) to (H / 2, W / 2, 3), means of 2 × 2; an odd row or column at the end is dropped."""
+    """2 × 2 average pooling (H, W, 3) to (H // 2, W // 2, 3)."""
     x = x[: len(x) // 2 * 2, : x.shape[1] // 2 * 2]
     total = np.zeros((len(x) // 2, x.shape[1] // 2, x.shape[2]))
     for part in (x[::2, ::2], x[::2, 1::2], x[1::2, ::2], x[1::2, 1::2]):
@@ -97,8 +97,8 @@ SSIM = Metric(
     "image",
     "",
     "higher",
-    "Structural similarity (Wang et al., 2004), up to 1: Gaussian window of 11 pixels, sigma 1.5, K 0.01 and 0.03, "
-    "mean over red, green and blue, 8 bits, borders reflected, as torchmetrics computes it.",
+    "Structural similarity (Wang et al., 2004), at most 1: Gaussian window of 11 pixels, sigma 1.5, K 0.01 and 0.03, "
+    "mean over red, green and blue, 8 bits, borders padded by reflection, as in torchmetrics.",
     ssim,
 )
 MS_SSIM = Metric(
@@ -106,8 +106,8 @@ MS_SSIM = Metric(
     "image",
     "",
     "higher",
-    "Structural similarity at five scales (Wang, Simoncelli and Bovik, 2003), 0 to 1: settings of ssim, each scale's "
-    "mean over red, green and blue, as torchmetrics computes it. Sides of 176 pixels at least.",
+    "Structural similarity at five scales (Wang, Simoncelli and Bovik, 2003), 0 to 1: parameters of ssim, each "
+    "scale's mean over red, green and blue, as in torchmetrics. Sides of at least 176 pixels.",
     ms_ssim,
 )
 MS_SSIM_DB = Metric(
@@ -115,6 +115,6 @@ MS_SSIM_DB = Metric(
     "image",
     "dB",
     "higher",
-    "-10 log10(1 - ms-ssim). Not of identical pictures.",
+    "-10 log10(1 - ms-ssim). Undefined for identical images.",
     ms_ssim_db,
 )

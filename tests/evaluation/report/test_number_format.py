@@ -1,6 +1,6 @@
 import pytest
 
-from narrows.evaluation.report.words import count, large, number
+from narrows.evaluation.report.number_format import count, large, number
 
 
 @pytest.mark.parametrize(
