@@ -23,10 +23,10 @@ from narrows.codecs import FSQ, Bottleneck, Codec, FrameDecoder, FrameEncoder, R
 from narrows.evaluation.alignment import aligned
 from narrows.evaluation.base import Metric, Sound
 from narrows.evaluation.metrics import metric
-from narrows.recipes.data.audio import Crops, Recordings
-from narrows.recipes.initialization.pca import start_linear
-from narrows.recipes.losses.frames import FrameMagnitudes
-from narrows.recipes.losses.spectral import ComplexDistance, SpectralDistance
+from narrows.recipes.data.audio import AudioCrops, AudioFiles
+from narrows.recipes.initialization.pca import initialize_pca
+from narrows.recipes.losses.frames import FrameMagnitudeLoss
+from narrows.recipes.losses.stft import ComplexSTFTLoss, MultiResolutionSTFTLoss
 
 RATE = 16_000  # Hz
 DIM, WIDTH, CODEBOOKS, BITS = 24, 128, 6, 8
@@ -44,7 +44,7 @@ def bottlenecks() -> dict[str, Bottleneck]:
     }
 
 
-def started(name: str, recordings: Recordings, seed: int) -> Codec:
+def started(name: str, recordings: AudioFiles, seed: int) -> Codec:
     """A codec with the bottleneck of that name. All start from the same linear codec of the recordings' spectra.
 
     Its scalars are of one deviation, so FSQ and residual VQ have to spread their bits over them alike.
@@ -53,22 +53,22 @@ def started(name: str, recordings: Recordings, seed: int) -> Codec:
     encoder = FrameEncoder(DIM, width=WIDTH, depth=2)
     decoder = FrameDecoder(DIM, width=WIDTH, depth=3, rounds=4)
     codec = Codec(encoder, FSQ(DIM, LEVELS, groups=CODEBOOKS), decoder)
-    start_linear(codec, recordings)
+    initialize_pca(codec, recordings)
     if name != "fsq":
         codec.bottleneck = bottlenecks()[name]
     return codec.train()
 
 
-def trained(name: str, recordings: Recordings, steps: int, seed: int) -> Codec:
+def trained(name: str, recordings: AudioFiles, steps: int, seed: int) -> Codec:
     """A codec with the bottleneck of that name; its start, crops and losses depend on the seed alone."""
     codec = started(name, recordings, seed)
     encoder = codec.encoder
-    frames, waves = FrameMagnitudes(), ComplexDistance(512)
-    spectral = SpectralDistance(RATE, ((512, 64), (1024, 96)))
+    frames, waves = FrameMagnitudeLoss(), ComplexSTFTLoss(512)
+    spectral = MultiResolutionSTFTLoss(RATE, ((512, 64), (1024, 96)))
     optimizer = torch.optim.AdamW(codec.parameters(), lr=1e-3, betas=(0.8, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.1)
     batch, length = 8, RATE
-    crops = Crops(recordings, length // encoder.stride * encoder.stride, steps * batch, (seed,))
+    crops = AudioCrops(recordings, length // encoder.stride * encoder.stride, steps * batch, (seed,))
     for step in range(steps):
         x = torch.stack([crops[step * batch + i] for i in range(batch)])
         quantized = codec.bottleneck(codec.encoder(x))
@@ -115,7 +115,7 @@ def scores(codec: Codec, recordings: list[Tensor], p: float, seed: int) -> Mappi
 
 def measure(data: Path, steps: int, seeds: int, files: int) -> None:
     """Print a record for each bottleneck, p and seed, then those of bottleneck and p: mean and deviation over seeds."""
-    train, valid = Recordings(data / "train", RATE), Recordings(data / "valid", RATE)
+    train, valid = AudioFiles(data / "train", RATE), AudioFiles(data / "valid", RATE)
     stride = FrameEncoder(DIM, width=WIDTH, depth=1).stride
     recordings = [torch.from_numpy(valid[i][: 4 * RATE // stride * stride]) for i in range(min(files, len(valid)))]
     recordings = [x[: len(x) // stride * stride] for x in recordings]
