@@ -1,4 +1,4 @@
-"""The recipe of the default image codec: photographs at 57 qualities, with a decoder of 45 thousand FLOPs a pixel."""
+"""The recipe of the default image codec: photographs at 57 qualities, with a decoder of 45 thousand FLOPs per pixel."""
 
 import torch
 

@@ -51,7 +51,7 @@ class Schedule:
         decay_fraction: Fraction of the steps, at the end of the run, over which the learning rate falls, 0 to 1.
         final_lr_fraction: Learning rate at the end as a fraction of the peak, 0 to 1.
         validate_every: Steps between validations; the run is saved after each validation.
-        ema_decay: Decay a step of the exponential moving average (EMA) of the weights, 0 to 1; the EMA weights are
+        ema_decay: Decay per step of the exponential moving average (EMA) of the weights, 0 to 1; the EMA weights are
             validated and exported.
     """
 
@@ -105,7 +105,7 @@ class AudioData:
         train: Folder of training files, searched with all its subfolders; any sample rate and number of channels.
         valid: Folder of validation files, which are used whole.
         seconds: Length of a crop in seconds.
-        batch_size: Crops a step.
+        batch_size: Crops per step.
         speeds: Playback speeds that a crop's speed is drawn from, each at least 0.1.
         workers: Processes that load data; 0 loads in the main process.
     """
@@ -135,7 +135,7 @@ class ImageData:
         train: Folder of training images, searched with all its subfolders; any size.
         valid: Folder of validation images.
         crop_size: Height and width of a crop in pixels, at least 32.
-        batch_size: Crops a step.
+        batch_size: Crops per step.
         workers: Processes that load data; 0 loads in the main process.
     """
 

@@ -1,4 +1,4 @@
-"""The recipe of the default speech model: 16 kHz mono, about 3 kbit/s, or 1.5 kbit/s with half of its codebooks."""
+"""The recipe of the default speech model: 16 kHz mono, about 3 kbit/s entropy-coded, half with half its codebooks."""
 
 import torch
 
@@ -25,7 +25,7 @@ def speech(
     waveform_weight: float = 0.5,
     seed: int = 0,
 ) -> AudioRecipe:
-    """Train a speech codec of 50 frames a second and 7 codebooks of 1200 codes on folders of recordings.
+    """Train a speech codec of 50 frames per second and 7 codebooks of 1200 codes on folders of recordings.
 
     Args:
         data: Training and validation data.

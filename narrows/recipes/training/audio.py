@@ -57,7 +57,7 @@ class AudioRecipe(AdversarialRecipe):
         return AudioTraining(self)
 
     def smoke(self) -> Self:
-        """This recipe with half a second of audio, two crops a step and six steps."""
+        """This recipe with half a second of audio, two crops per step and six steps."""
         return replace(
             self,
             data=replace(self.data, seconds=0.5, batch_size=2, workers=0),

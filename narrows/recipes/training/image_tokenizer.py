@@ -42,7 +42,7 @@ class ImageTokenizerRecipe(AdversarialRecipe):
         return ImageTokenizerTraining(self)
 
     def smoke(self) -> Self:
-        """This recipe with crops of 32 × 32, two a step, and two steps."""
+        """This recipe with crops of 32 × 32, two per step, and two steps."""
         return replace(
             self,
             data=replace(self.data, crop_size=32, batch_size=2, workers=0),

@@ -71,7 +71,7 @@ class RateDistortionRecipe(Recipe):
         return RateDistortionTraining(self)
 
     def smoke(self) -> Self:
-        """This recipe with crops of 64 × 64, two a step, and four steps."""
+        """This recipe with crops of 64 × 64, two per step, and four steps."""
         return replace(
             self,
             data=replace(self.data, crop_size=64, batch_size=2, workers=0),
