@@ -14,7 +14,7 @@ from narrows.evaluation.baselines import image as image_baselines
 from narrows.evaluation.baselines.image import IMAGE_FORMATS, ImageBaseline
 from narrows.evaluation.baselines.intra import INTRA_ENCODERS, IntraBaseline
 from narrows.evaluation.media import MEDIA
-from narrows.recipes.data.synthetic import made_up_pictures
+from narrows.recipes.data.synthetic import write_synthetic_images
 
 SETTINGS = {  # from worst to best
     "jpeg": (10, 50, 95),
@@ -34,7 +34,7 @@ BEST = {"x264": 1, "x265": 0, "vp9": 0, "jpeg2000": 50, "jpeg-444": 100, "avif-4
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory):
     place = tmp_path_factory.mktemp("pictures") / "made"
-    made_up_pictures(place)
+    write_synthetic_images(place)
     return MEDIA["image"].read(place / "waves-1.png")
 
 

@@ -8,33 +8,33 @@ from narrows.bitstream import inspect
 from narrows.codecs import Codec, LappedDecoder, LappedEncoder, MeanScaleHyperprior, ScaleHyperprior
 from narrows.codecs.bottlenecks.entropy.hyperprior import Hyperprior
 from narrows.media import image
-from narrows.recipes.data.images import Pictures
-from narrows.recipes.training.tables import fit_chosen
+from narrows.recipes.data.images import ImageFiles
+from narrows.recipes.training.fit_tables import fit_entropy_model_tables
 from narrows.tokenizers.image import ImageTokenizer
 
-SIDE, PICTURES, STEPS, DIM = 640, 4, 200, 8
+SIDE, IMAGES, STEPS, DIM = 640, 4, 200, 8
 
 
-def noise_of_many_strengths(folder: Path) -> Pictures:
-    """Pictures of noise, weak here and strong there: latents of known means whose scales are to be told."""
+def noise_images(folder: Path) -> ImageFiles:
+    """Images of noise whose standard deviation varies by block: latents of mean 0 with different scales."""
     folder.mkdir()
-    draw = np.random.default_rng(0)
-    for index in range(PICTURES):
-        strengths = 60 * draw.random((SIDE // 128, SIDE // 128)) ** 2
-        noise = draw.normal(size=(SIDE, SIDE, 3)) * np.kron(strengths, np.ones((128, 128)))[..., None]
+    rng = np.random.default_rng(0)
+    for index in range(IMAGES):
+        deviations = 60 * rng.random((SIDE // 128, SIDE // 128)) ** 2
+        noise = rng.normal(size=(SIDE, SIDE, 3)) * np.kron(deviations, np.ones((128, 128)))[..., None]
         image.write(folder / f"{index}.png", (128 + noise).clip(0, 255).astype(np.uint8))
-    return Pictures(folder)
+    return ImageFiles(folder)
 
 
 @pytest.mark.parametrize("part", [MeanScaleHyperprior, ScaleHyperprior])
-def test_a_hyperprior_learns_and_its_estimate_is_what_bytes_take(part: type[Hyperprior], tmp_path: Path) -> None:
-    pictures = noise_of_many_strengths(tmp_path / "data")
+def test_payload_of_a_trained_hyperprior_is_its_estimated_rate(part: type[Hyperprior], tmp_path: Path) -> None:
+    images = noise_images(tmp_path / "data")
     torch.manual_seed(0)
     codec = Codec(LappedEncoder(DIM, 6, 2, 0), part(DIM, 16), LappedDecoder(DIM, 6, 2, 2, 0)).eval()
     model = codec.bottleneck
     with torch.no_grad():
         codec.encoder.straight.weight.mul_(20)
-        x = np.stack([pictures[index].transpose(2, 0, 1) for index in range(PICTURES)])
+        x = np.stack([images[index] for index in range(IMAGES)])
         y = codec.encoder(torch.from_numpy(x).float() / 127.5 - 1)
         before = float(model(y).bits.sum())
     density = {"params": model.density.parameters(), "lr": 0.03}
@@ -50,8 +50,8 @@ def test_a_hyperprior_learns_and_its_estimate_is_what_bytes_take(part: type[Hype
         torch.nn.utils.clip_grad_norm_(model.parameters(), 100.0)
         adam.step()
     model.eval()
-    tokenizer = ImageTokenizer(codec, tables=fit_chosen(codec, pictures, PICTURES))
-    streams = [tokenizer.compress(tokenizer.encode_at(each, 0)) for each in x]
+    tokenizer = ImageTokenizer(codec, tables=fit_entropy_model_tables(codec, images, IMAGES))
+    streams = [tokenizer.compress(tokenizer.encode_at(pixels, 0)) for pixels in x]
     bits = 8 * sum(inspect(stream).payload_bytes for stream in streams)
     with torch.no_grad():
         estimated = float(model(y).bits.sum())
