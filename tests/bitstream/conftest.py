@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, StreamHeader, FrequencyTables, quantize, stream_sizes
+from narrows.bitstream import AudioExtent, FrequencyTables, StreamHeader, quantize, stream_sizes
 
 
 def encode(streams, tables):

@@ -103,7 +103,9 @@ def test_arrays_round_trip_and_digest():
     assert again == tables
     assert hash(again) == hash(tables)
     assert again != FrequencyTables((quantize([1, 2, 4]), quantize([1]), quantize(np.ones(4096))))
-    assert FrequencyTables((quantize([1, 1]),)).digest == hashlib.sha256(struct.pack("<4I", 1, 2, 32768, 32768)).digest()
+    assert (
+        FrequencyTables((quantize([1, 1]),)).digest == hashlib.sha256(struct.pack("<4I", 1, 2, 32768, 32768)).digest()
+    )
     assert len(tables.digest) == 32
 
 
@@ -147,5 +149,7 @@ def test_no_tables():
 
 
 def test_prices_are_the_bits_of_symbols_by_their_distance_from_the_middle():
-    tables = FrequencyTables((quantize([1, 2, 8, 2, 1, 2]), quantize([3, 1])))  # -2 .. 2 and the escape, 0 and the escape
-    assert tables.prices == pytest.approx(np.array([[1, 3, 4], [math.log2(4 / 3), 14, 14]]), abs=1e-3)
+    tables = FrequencyTables(
+        (quantize([1, 2, 8, 2, 1, 2]), quantize([3, 1]))
+    )  # -2 .. 2 and the escape, 0 and the escape
+    assert tables.bit_costs == pytest.approx(np.array([[1, 3, 4], [math.log2(4 / 3), 14, 14]]), abs=1e-3)

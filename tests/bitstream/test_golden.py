@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, StreamHeader, FrequencyTables, inspect, read, write
+from narrows.bitstream import AudioExtent, FrequencyTables, StreamHeader, inspect, read, write
 
 RANS = bytes.fromhex(
     "8e4e5257011106676f6c64656e0102030405060708052fb5ab807d8019010102010108010211110a06"

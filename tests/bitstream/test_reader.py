@@ -9,10 +9,10 @@ import pytest
 
 from narrows.bitstream import (
     AudioExtent,
+    FrequencyTables,
     ImageExtent,
     Reader,
     StreamHeader,
-    FrequencyTables,
     VideoExtent,
     codebook_sizes,
     quantize,

@@ -4,7 +4,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, Damage, StreamHeader, FrequencyTables, inspect, quantize, read, recover, write
+from narrows.bitstream import (
+    AudioExtent,
+    Damage,
+    FrequencyTables,
+    StreamHeader,
+    inspect,
+    quantize,
+    read,
+    recover,
+    write,
+)
 from narrows.bitstream.framing import Framing
 from narrows.errors import DamagedStream, InputError, StreamError, WrongModel
 

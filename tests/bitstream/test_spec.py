@@ -7,7 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, ImageExtent, StreamHeader, FrequencyTables, VideoExtent, quantize, read, write
+from narrows.bitstream import (
+    AudioExtent,
+    FrequencyTables,
+    ImageExtent,
+    StreamHeader,
+    VideoExtent,
+    quantize,
+    read,
+    write,
+)
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "stream.md").read_text()
 TABLES = [[32768, 16384, 8192, 4096, 2048, 1024, 512, 512], [3856] + [3855] * 16, [3856] + [3855] * 16]

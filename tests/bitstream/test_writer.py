@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, StreamHeader, FrequencyTables, Writer, quantize, read, write
+from narrows.bitstream import AudioExtent, FrequencyTables, StreamHeader, Writer, quantize, read, write
 from narrows.errors import InputError
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from narrows.errors import InputError, NarrowsError
 from narrows.evaluation.baselines.image import ImageBaseline
-from narrows.evaluation.ours import NarrowsAudio
+from narrows.evaluation.models import NarrowsAudio
 from narrows.evaluation.speed import measure_speed
 from narrows.media import audio, image
 
