@@ -44,7 +44,7 @@ def main() -> None:
     ]
     records = []
     for quality in arguments.quality:
-        setting = tokenizer.setting(quality)
+        setting = tokenizer.quality_index(quality)
         for effort in [0, *arguments.effort]:
             coded = [_coded(tokenizer, x, setting, effort) for x in pictures]
             gains = [_gain(curve, point) for curve, (point, _) in zip(curves, coded, strict=True)]

@@ -80,13 +80,13 @@ def test_tiles_give_the_codes_and_pixels_of_the_whole(tokenizer: ImageTokenizer)
     tiled = ImageTokenizer(codec, tables=tokenizer.tables, tile=16)
     assert tiled.tiles.side < 26
     tokens = tiled.encode(x)
-    assert tokens.setting is not None
+    assert tokens.quality_index is not None
     assert tokens.steps < tokens.codes.shape[2]
     with torch.inference_mode():
         bands = codec.encoder(torch.from_numpy(x[None]).float() / 127.5 - 1).split(tokens.steps, 2)
-        codes = torch.cat([model.encode(band, tokens.setting, tokenizer.prices) for band in bands], 2)
-        bands = [model.decode(band.long(), tokens.setting) for band in tokens.codes.split(tokens.steps, 2)]
-        whole = codec.synthesize(torch.cat(bands, 2), tokens.setting)[0].clamp(-1, 1)
+        codes = torch.cat([model.encode(band, tokens.quality_index, tokenizer.prices) for band in bands], 2)
+        bands = [model.decode(band.long(), tokens.quality_index) for band in tokens.codes.split(tokens.steps, 2)]
+        whole = codec.synthesize(torch.cat(bands, 2), tokens.quality_index)[0].clamp(-1, 1)
     assert (codes != tokens.codes).sum() <= 1e-4 * codes.numel()  # ties of rounding
     torch.testing.assert_close(tiled.decode(tokens), whole, atol=1e-5, rtol=0)
     assert (tiled.pixels(tokens) != ((whole + 1) * 127.5).round().numpy()).sum() <= 1e-4 * x.size
@@ -143,7 +143,7 @@ def test_networks_that_see_all_take_any_bottleneck(
     tokens = tokenizer.encode(x)
     assert tokens.codes.shape == (1, tokenizer.codebooks, -(-shape[1] // 4), -(-shape[2] // 4))
     assert tokenizer.open(tokenizer.compress(tokens))[0] == tokens
-    folder.save(tmp_path / "m", tokenizer.codec, "small", tables=tokenizer.tables_for(tokens.codes))
+    folder.save(tmp_path / "m", tokenizer.codec, "small", tables=tokenizer.fit_tables(tokens.codes))
     loaded = load(tmp_path / "m")
     assert isinstance(loaded, ImageTokenizer)
     ours = loaded.encode(x)
@@ -179,7 +179,7 @@ def test_bands_of_an_entropy_model_behind_networks_that_see_all() -> None:
     assert tokens.steps == 64
     with torch.inference_mode():
         z = codec.encoder(torch.from_numpy(np.pad(x, ((0, 0), (0, 2), (0, 2)), "edge")).float()[None] / 127.5 - 1)
-        assert torch.equal(tokens.codes[:, :, :64], codec.bottleneck.encode(z[:, :, :64], tokens.setting).short())
+        assert torch.equal(tokens.codes[:, :, :64], codec.bottleneck.encode(z[:, :, :64], tokens.quality_index).short())
 
 
 def test_a_prefix_of_the_codebooks_is_a_picture() -> None:
@@ -198,19 +198,19 @@ def test_a_prefix_of_the_codebooks_is_a_picture() -> None:
 def test_real_numbers_of_a_continuous_bottleneck_are_a_picture_too() -> None:
     tokenizer = whole(Gaussian(8, 3))
     x = np.random.default_rng(0).integers(0, 256, (3, 22, 41)).astype(np.uint8)
-    y = tokenizer.narrow(x)
+    y = tokenizer.encode_latents(x)
     assert y.shape == (3, 6, 11)
-    decoded = tokenizer.widen(y, 22, 41)
+    decoded = tokenizer.decode_latents(y, 22, 41)
     assert decoded.shape == x.shape
     padded = torch.from_numpy(np.pad(x, ((0, 0), (0, 2), (0, 3)), "edge")).float()[None] / 127.5 - 1
     with torch.inference_mode():
         torch.testing.assert_close(decoded, tokenizer.codec(padded).x[0, :, :22, :41].clamp(-1, 1))
     with pytest.raises(InputError, match=r"given for 22 × 45 pixels, \(3, 6, 12\) wanted"):
-        tokenizer.widen(y, 22, 45)
+        tokenizer.decode_latents(y, 22, 45)
     with pytest.raises(InputError, match="continuous and has no codes"):
         tokenizer.encode(x)
     with pytest.raises(InputError, match="custom has codes"):
-        whole(FSQ(8, (5, 5), 2)).narrow(x)
+        whole(FSQ(8, (5, 5), 2)).encode_latents(x)
 
 
 def test_a_codec_of_codebooks_codes_images_in_tiles_too() -> None:
@@ -233,7 +233,7 @@ def test_what_is_no_image_or_quality_is_refused(tokenizer: ImageTokenizer) -> No
     for quality in (0, 9):
         with pytest.raises(InputError, match="1 to 8"):
             tokenizer.encode(x, quality)
-    assert tokenizer.encode_below(x, 8.0).setting == 56
+    assert tokenizer.encode_below(x, 8.0).quality_index == 56
     with pytest.raises(InputError, match="bits a pixel"):
         tokenizer.encode_below(x, 0.001)
 
@@ -280,9 +280,9 @@ def test_a_stream_reads_the_same_everywhere(wider: Path, tmp_path: Path) -> None
     finally:
         torch.set_num_threads(threads)
     both = tokens.codes.long().repeat(2, 1, 1, 1)
-    assert tokens.setting is not None
-    latents = tokenizer.model.decode(both, tokens.setting)
-    assert torch.equal(latents[:1], tokenizer.model.decode(both[:1], tokens.setting))
+    assert tokens.quality_index is not None
+    latents = tokenizer.model.decode(both, tokens.quality_index)
+    assert torch.equal(latents[:1], tokenizer.model.decode(both[:1], tokens.quality_index))
     assert torch.equal(latents[:1], latents[1:])
 
 
@@ -324,7 +324,7 @@ def test_tokens_that_do_not_fit_are_refused(tokenizer: ImageTokenizer) -> None:
 def test_a_single_quality_is_not_chosen() -> None:
     tokenizer = ImageTokenizer(Codec(ConvEncoder(8, 6), FSQ(8, (5, 5), 2), ConvDecoder(8, 6)))
     x = np.zeros((1, 20, 40), np.uint8)
-    assert tokenizer.encode(x).setting is None
+    assert tokenizer.encode(x).quality_index is None
     with pytest.raises(InputError, match="only one"):
         tokenizer.encode(x, 4)
 

@@ -110,7 +110,7 @@ def test_a_size_is_kept_and_filled(tokenizer: ImageTokenizer, data: ImageFiles) 
     plain = tokenizer.encode_below(x, 3.0)
     better = tokenizer.encode_below(x, 3.0, effort=1)
     assert 8 * len(tokenizer.compress(better)) <= 3.0 * 32 * 64
-    assert better.setting >= plain.setting
+    assert better.quality_index >= plain.quality_index
 
 
 def test_lambdas_are_interpolated_between_qualities(tokenizer: ImageTokenizer) -> None:
