@@ -91,7 +91,7 @@ def _tiles_against_whole(model: str, path: Path, side: int) -> dict[str, str | f
         fail(f"this check needs an entropy model and sides of multiples of {tokenizer.block}")
     tokens = tokenizer.encode_file(path)
     tiled = tokenizer.pixels(tokens).astype(int)
-    x = torch.from_numpy(image.read(path).transpose(2, 0, 1).astype(np.float32)) / 127.5 - 1
+    x = torch.from_numpy(image.read(path).pixels.astype(np.float32)) / 127.5 - 1
     with torch.inference_mode():
         bands = codec.encoder(x[None]).split(tokens.steps, 2)  # each of them is coded on its own
         codes = torch.cat([entropy_model.encode(band, tokens.quality_index, tokenizer.prices) for band in bands], 2)

@@ -40,7 +40,7 @@ def main() -> None:
     for quality in arguments.quality:
         rows = []
         for item in find_items([arguments.data], MEDIA["image"], arguments.limit):
-            pixels = image.read(item.path).transpose(2, 0, 1)
+            pixels = image.read(item.path).pixels
             tokens = tokenizer.encode(pixels, quality, effort=0)
             error = float(np.square(pixels.astype(np.float64) - tokenizer.pixels(tokens)).mean())
             bits = 8 * len(tokenizer.compress(tokens))

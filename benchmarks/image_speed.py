@@ -44,7 +44,7 @@ def main() -> None:
     if arguments.rounds < 1 or arguments.threads < 1:
         parser.error("--rounds and --threads must be at least 1")
     torch.set_num_threads(arguments.threads)
-    x = image.read(arguments.picture).transpose(2, 0, 1)[:, :HEIGHT, :WIDTH]
+    x = image.read(arguments.picture).pixels[:, :HEIGHT, :WIDTH]
     if x.shape != (3, HEIGHT, WIDTH):
         fail(f"{arguments.picture} has {x.shape[0]} channels, {x.shape[2]} × {x.shape[1]} pixels; 3, 768 × 512 wanted")
     tokenizer = narrows.load(arguments.model)

@@ -40,7 +40,7 @@ class Slow(ImageBaseline):
 
 @pytest.fixture
 def picture(tmp_path):
-    image.write(tmp_path / "grey.png", np.full((100, 200, 1), 99, np.uint8))
+    image.write(tmp_path / "grey.png", np.full((1, 100, 200), 99, np.uint8))
     return tmp_path / "grey.png"
 
 
