@@ -4,7 +4,7 @@ Axes: B batch, C channels, T samples, F frames, D latent dim, K codebooks, V cod
 """
 
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
-from narrows.codecs.base import Bottleneck, Quantized
+from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, State
 from narrows.codecs.bottlenecks.ard import ARD
 from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
 from narrows.codecs.bottlenecks.dithered_fsq import DitheredFSQ
@@ -50,8 +50,10 @@ __all__ = [
     "ContextGroups",
     "ConvDecoder",
     "ConvEncoder",
+    "Decoder",
     "DitheredFSQ",
     "EMACodebook",
+    "Encoder",
     "Estimator",
     "FactorizedPrior",
     "FrameDecoder",
@@ -83,6 +85,7 @@ __all__ = [
     "SimCodebook",
     "SoftNorm",
     "SplitResidualVQ",
+    "State",
     "StraightThrough",
     "Tanh",
     "ViTDecoder",

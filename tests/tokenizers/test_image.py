@@ -360,7 +360,12 @@ def test_a_batch_is_coded_and_decoded_as_its_images_alone(tokenizer: ImageTokeni
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"quality_index": 99}, {"quality_index": None}, {"extent": ImageExtent(4000, 4000, 3)}, {"extent": ImageExtent(8, 8, 2)}],
+    [
+        {"quality_index": 99},
+        {"quality_index": None},
+        {"extent": ImageExtent(4000, 4000, 3)},
+        {"extent": ImageExtent(8, 8, 2)},
+    ],
 )
 def test_tokens_that_could_not_be_read_again_are_not_compressed(
     tokenizer: ImageTokenizer, wrong: dict[str, object]

@@ -46,7 +46,9 @@ def tokenizer(request: pytest.FixtureRequest, data: ImageFiles) -> ImageTokenize
 def cost(tokenizer: ImageTokenizer) -> Callable[[Pixels, int], float]:
     def cost(x: Pixels, effort: int) -> float:
         data = tokenizer.compress(tokenizer.encode_at(x, 0, effort))
-        return 8 * len(data) + LAMBDA * float(np.square(tokenizer.decode_stream(data).pixels - x.astype(float)).mean(0).sum())
+        return 8 * len(data) + LAMBDA * float(
+            np.square(tokenizer.decode_stream(data).pixels - x.astype(float)).mean(0).sum()
+        )
 
     return cost
 

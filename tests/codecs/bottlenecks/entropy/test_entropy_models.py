@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from narrows.bitstream import Prior, FrequencyTables, quantize
+from narrows.bitstream import FrequencyTables, Prior, quantize
 from narrows.bitstream.indexed import ChosenCoder
 from narrows.codecs import ContextGroups, FactorizedPrior, MeanScaleHyperprior, ScaleHyperprior
 from narrows.codecs.bottlenecks.entropy import base as entropy_model
