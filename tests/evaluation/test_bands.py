@@ -2,18 +2,20 @@ import numpy as np
 import pytest
 
 from narrows.evaluation.bands import RADII, THIRD_OCTAVES, distortion_by_band
-from narrows.evaluation.base import NotMeasurable, Picture, Sound
+from narrows.evaluation.base import NotMeasurable
+from narrows.media.audio import Audio
+from narrows.media.image import Image
 
 RNG = np.random.default_rng(0)
 
 
 def tone(frequency, level=0.1, rate=16_000, seconds=1.0):
     time = np.arange(round(rate * seconds)) / rate
-    return Sound((level * np.sin(2 * np.pi * frequency * time)).astype(np.float32)[None], rate)
+    return Audio((level * np.sin(2 * np.pi * frequency * time)).astype(np.float32)[None], rate)
 
 
 def noise(channels=1, samples=16_000, rate=16_000, level=0.1):
-    return Sound(level * RNG.standard_normal((channels, samples), np.float32), rate)
+    return Audio(level * RNG.standard_normal((channels, samples), np.float32), rate)
 
 
 def grating(period, amplitude=60, size=128):
@@ -22,12 +24,12 @@ def grating(period, amplitude=60, size=128):
 
 
 def image_of(values):
-    return Picture((128 + values).round().clip(0, 255).astype(np.uint8))
+    return Image((128 + values).round().clip(0, 255).astype(np.uint8))
 
 
 def test_error_is_in_its_band_of_audio():
     x = noise()
-    bands = distortion_by_band(x, Sound(x.samples + tone(3000, 0.05).samples, 16_000))
+    bands = distortion_by_band(x, Audio(x.samples + tone(3000, 0.05).samples, 16_000))
     assert bands.unit == "Hz"
     found = int(np.argmax(bands.error))
     assert THIRD_OCTAVES[found] < 3000 < THIRD_OCTAVES[found + 1]
@@ -37,7 +39,7 @@ def test_error_is_in_its_band_of_audio():
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_audio_energies_are_power_times_seconds(rate):
     x = tone(1000, 0.1, rate, 2.0)
-    y = Sound(x.samples * np.float32(0.9), rate)
+    y = Audio(x.samples * np.float32(0.9), rate)
     bands = distortion_by_band(x, y)
     assert sum(bands.signal) == pytest.approx(2 * 0.1**2 / 2, rel=0.03)
     assert bands.noise_to_signal[8] == pytest.approx(-20, abs=1e-3)
@@ -46,12 +48,12 @@ def test_audio_energies_are_power_times_seconds(rate):
 
 def test_ratios_of_white_noise_and_level_differences():
     x = noise(2, 64_000)
-    bands = distortion_by_band(x, Sound(x.samples + 0.1 * noise(2, 64_000).samples, 16_000))
+    bands = distortion_by_band(x, Audio(x.samples + 0.1 * noise(2, 64_000).samples, 16_000))
     ratios = [value for value in bands.noise_to_signal if value is not None]
     assert ratios == pytest.approx([-20.0] * len(ratios), abs=1.5)
-    quiet = distortion_by_band(x, Sound(0.5 * x.samples, 16_000))
+    quiet = distortion_by_band(x, Audio(0.5 * x.samples, 16_000))
     assert [v for v in quiet.log_spectral_distance if v is not None] == pytest.approx([6.02] * len(ratios), abs=0.01)
-    turned = distortion_by_band(x, Sound(-x.samples, 16_000))  # other phases, the same levels
+    turned = distortion_by_band(x, Audio(-x.samples, 16_000))  # other phases, the same levels
     assert turned.noise_to_signal[10] == pytest.approx(6.02, abs=0.01)
     assert turned.log_spectral_distance[10] == pytest.approx(0, abs=1e-9)
 
@@ -83,7 +85,7 @@ def test_items_of_different_sample_rates_add_up():
 @pytest.mark.parametrize("waves", [3, 9, 17, 31])  # in a tile, each in the middle of a ring
 def test_error_is_in_its_ring_of_an_image(waves):
     x = image_of(20 * RNG.standard_normal((128, 128, 3)))
-    bands = distortion_by_band(x, Picture((x.pixels + grating(64 / waves, 20)).round().clip(0, 255).astype(np.uint8)))
+    bands = distortion_by_band(x, Image((x.pixels + grating(64 / waves, 20)).round().clip(0, 255).astype(np.uint8)))
     assert bands.unit == "cycles/pixel"
     found = int(np.argmax(bands.error))
     assert RADII[found] < waves / 64 < RADII[found + 1]
@@ -100,7 +102,7 @@ def test_image_energies_are_power_times_pixels():
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 70, 3), (33, 64, 3)])
 def test_small_images(shape):
-    x, y = (Picture(RNG.integers(0, 256, shape, np.uint8)) for _ in range(2))
+    x, y = (Image(RNG.integers(0, 256, shape, np.uint8)) for _ in range(2))
     assert np.isfinite(distortion_by_band(x, y).noise_to_signal[0])
 
 
@@ -109,4 +111,4 @@ def test_short_and_non_finite_audio(length):
     x, y = noise(1, length), noise(1, length)
     assert np.isfinite(distortion_by_band(x, y).noise_to_signal[0])
     with pytest.raises(NotMeasurable, match="not finite"):
-        distortion_by_band(x, Sound(y.samples * np.nan, 16_000))
+        distortion_by_band(x, Audio(y.samples * np.nan, 16_000))

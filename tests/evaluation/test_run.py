@@ -17,14 +17,16 @@ from PIL import Image
 
 from narrows.errors import InputError, NarrowsError
 from narrows.evaluation import run as runs
-from narrows.evaluation.base import CodingResult, Metric, NotMeasurable, OperatingPoint, Picture, SetMetric
+from narrows.evaluation.base import CodingResult, Metric, NotMeasurable, OperatingPoint, SetMetric
 from narrows.evaluation.baselines.image import ImageBaseline
+from narrows.evaluation.items import find_items
 from narrows.evaluation.measurement import MeasurementCache, measure_item
-from narrows.evaluation.media import MEDIA, find_items
 from narrows.evaluation.metrics import METRICS
 from narrows.evaluation.points import operating_points
 from narrows.evaluation.run import Plan, run
+from narrows.media.image import Image
 from narrows.media.medium import Signal
+from narrows.media.table import MEDIA
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +192,7 @@ def test_failures_are_counted_with_reasons(
 
 def test_set_metrics(pictures: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def features(signal: Signal) -> np.ndarray:
-        assert isinstance(signal, Picture)
+        assert isinstance(signal, Image)
         return signal.pixels.mean((0, 1))[None].astype(np.float64)
 
     def distance(x: np.ndarray, y: np.ndarray) -> float:

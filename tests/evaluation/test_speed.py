@@ -11,7 +11,7 @@ from narrows.media import audio, image
 
 FAULTS = """
 import os, signal, time
-from narrows.evaluation.base import Picture
+from narrows.media.image import Image
 from narrows.evaluation.baselines.image import ImageBaseline
 
 class Killed(ImageBaseline):
@@ -40,7 +40,7 @@ class Slow(ImageBaseline):
 
 @pytest.fixture
 def image_path(tmp_path):
-    image.write(tmp_path / "grey.png", np.full((100, 200, 1), 99, np.uint8))
+    image.write(tmp_path / "grey.png", np.full((1, 100, 200), 99, np.uint8))
     return tmp_path / "grey.png"
 
 

@@ -8,9 +8,10 @@ import soundfile
 from PIL import Image
 
 from narrows.errors import InputError
-from narrows.evaluation.base import Picture, Sound
 from narrows.evaluation.report import MediaSample
 from narrows.evaluation.report.embedding import cropped, embed, opus
+from narrows.media.audio import Audio
+from narrows.media.image import Image
 
 
 def data(uri):
@@ -48,7 +49,7 @@ def test_encoding_depends_on_the_budget(audio_samples, budget, encoding, omitted
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (44_100, 2), (96_000, 3)])
 def test_opus(rate, channels):
     tone = np.float32(0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate))
-    kind, webm = opus(64_000)(Sound(np.tile(tone, (channels, 1)), rate))
+    kind, webm = opus(64_000)(Audio(np.tile(tone, (channels, 1)), rate))
     with av.open(io.BytesIO(webm)) as file:
         stream = file.streams.audio[0]
         decoded = np.concatenate([frame.to_ndarray() for frame in file.decode(stream)], axis=1)
@@ -59,11 +60,11 @@ def test_opus(rate, channels):
 
 def test_padding_of_a_codec_is_removed():
     ramp = np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)
-    embedded = embed([MediaSample("a", Picture(ramp[:16, :24]), {"b": Picture(ramp)})])
+    embedded = embed([MediaSample("a", Image(ramp[:, :16, :24]), {"b": Image(ramp)})])
     (_, reference), (_, decoded) = embedded.items[0].versions
     assert reference == decoded
     tone = np.zeros((1, 1000), np.float32)
-    embedded = embed([MediaSample("a", Sound(tone[:, :900], 8000), {"b": Sound(tone, 8000)})])
+    embedded = embed([MediaSample("a", Audio(tone[:, :900], 8000), {"b": Audio(tone, 8000)})])
     assert embedded.items[0].versions[0][1] == embedded.items[0].versions[1][1]
 
 
@@ -80,7 +81,7 @@ def test_images_are_lossless_and_cropped_to_the_budget(image_samples):
 
 def test_centre_crop():
     pixels = np.arange(10 * 12 * 3, dtype=np.uint8).reshape(10, 12, 3)
-    _, webp = cropped(4)(Picture(pixels))
+    _, webp = cropped(4)(Image(pixels))
     assert np.array_equal(np.array(Image.open(io.BytesIO(webp))), pixels[3:7, 4:8])
 
 
@@ -91,7 +92,7 @@ def test_several_media_are_rejected(audio_samples, image_samples):
 
 
 def test_surplus_channels_are_dropped():
-    many = Sound(np.random.default_rng(0).uniform(-0.5, 0.5, (10, 800)).astype(np.float32), 8000)
+    many = Audio(np.random.default_rng(0).uniform(-0.5, 0.5, (10, 800)).astype(np.float32), 8000)
     embedded = embed([MediaSample("many", many, {"ours": many})])
     _, flac = data(embedded.items[0].versions[1][1])
     assert soundfile.info(io.BytesIO(flac)).channels == 8
