@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from narrows.errors import InputError
 
 MOST = 65_536  # channels, layers, codebooks: beyond what any codec has
@@ -30,9 +28,3 @@ def check_share(**values: float) -> None:
     for name, value in values.items():
         if type(value) not in (int, float) or not 0 <= value <= 1:
             raise InputError(f"{name}={value!r} given, 0 to 1 wanted")
-
-
-def check_images(x: Tensor, stride: int) -> None:
-    """Raise InputError unless x is (B, 3, H, W) with sides of multiples of `stride`."""
-    if x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape or x.shape[2] % stride or x.shape[3] % stride:
-        raise InputError(f"images of shape {tuple(x.shape)} given, (B, 3, H, W) with multiples of {stride} wanted")

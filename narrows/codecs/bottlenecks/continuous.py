@@ -85,11 +85,11 @@ class Continuous(Bottleneck):
         values = nn.functional.pad(values, (0, self.channels - codes.shape[1]))
         return widened(values, self.project_out, torch.float32)
 
-    def narrow(self, z: Tensor) -> Tensor:
+    def encode_latents(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to channels (B, C, *grid) float32, what a generative model of real numbers learns."""
         return self._channels(self._heads(z)).movedim(-1, 1)
 
-    def widen(self, y: Tensor) -> Tensor:
+    def decode_latents(self, y: Tensor) -> Tensor:
         """Channels (B, C, *grid) to latents (B, D, *grid)."""
         return widened(y.float().movedim(1, -1), self.project_out, torch.float32)
 

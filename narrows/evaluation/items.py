@@ -1,0 +1,74 @@
+"""The items of an evaluation: files of one medium."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from narrows.errors import InputError, MediaError
+from narrows.media.files import StrPath, shown
+from narrows.media.folders import File, size, suffix, text, walk
+from narrows.media.medium import Medium
+
+
+@dataclass(frozen=True)
+class EvaluationItem:
+    """A file to evaluate on: path below the folder that was given, path, SHA-256 of its bytes."""
+
+    name: str
+    path: Path
+    digest: str
+
+
+def find_items(
+    paths: Sequence[StrPath], medium: Medium, limit: int | None = None, exclude: StrPath | None = None
+) -> list[EvaluationItem]:
+    """The files of a medium in folders and among single files, sorted by name. Files are not decoded.
+
+    Args:
+        paths: Folders, searched recursively as `walk` does, and files.
+        medium: The medium.
+        limit: Number of items to return, the first by name; None for all.
+        exclude: Folder whose files are ignored, such as the output folder.
+
+    Returns:
+        The items.
+
+    Raises:
+        InputError: No file, a path that does not exist, two items with one name, or a limit below 1.
+        MediaError: A file that cannot be read.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"expected a limit of at least 1 item, got {limit}")
+    found: dict[str, Path] = {}
+    for file in (file for path in paths for file in _files(path, medium.suffixes)):
+        path = Path(file.path)
+        if exclude is not None and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(exclude)):
+            continue
+        if found.setdefault(file.name, path) != path:
+            raise InputError(
+                f"{shown(found[file.name])} and {shown(path)} both have the name {file.name}; give a folder above both"
+            )
+    if not found:
+        places, kinds = ", ".join(map(shown, paths)) or "nothing", ", ".join(sorted(medium.suffixes))
+        raise InputError(f"no {medium.name} file in {places}; give folders or files with {kinds}")
+    return [EvaluationItem(name, found[name], _digest(found[name])) for name in sorted(found)[:limit]]
+
+
+def _files(path_or_folder: StrPath, suffixes: frozenset[str]) -> Iterator[File]:
+    path = os.fspath(path_or_folder)
+    if os.path.isdir(path):
+        yield from (file for file in walk(path) if suffix(file.path) in suffixes)
+    elif os.path.isfile(path):
+        yield File(path, text(os.path.basename(path)), size(path))
+    else:
+        raise InputError(f"there is no file or folder {shown(path_or_folder)}; check the path")
+
+
+def _digest(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MediaError(f"{shown(path)} cannot be read: {error.strerror}; check it or leave it out") from error

@@ -1,0 +1,102 @@
+import pickle
+
+import numpy as np
+import pytest
+
+import narrows
+from narrows.bitstream import inspect
+from narrows.checkpoints import folder
+from narrows.codecs import FSQ, Codec, ConvDecoder, ConvEncoder
+from narrows.errors import DamagedStream, InputError
+from narrows.evaluation.base import Picture, Sound
+from narrows.evaluation.points import operating_points
+
+
+@pytest.fixture(scope="module")
+def audio_model(tiny_checkpoint):
+    return str(tiny_checkpoint("small"))
+
+
+@pytest.fixture(scope="module")
+def image_model(image_checkpoint):
+    return str(image_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def codebook_model(tmp_path_factory):
+    """Of pictures with codebooks, 3 of 16, at 16 × 16 pixels a position."""
+    place = tmp_path_factory.mktemp("models") / "books"
+    folder.save(place, Codec(ConvEncoder(8, 8), FSQ(8, (4, 4), groups=3, dropout=0.2), ConvDecoder(8, 8)), "books")
+    return str(place)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return Picture(np.random.default_rng(0).integers(0, 256, (70, 33, 3)).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(1, 16_000), (2, 44_100)])
+def test_audio_model(audio_model, channels, rate, tmp_path):
+    sound = Sound(0.1 * np.random.default_rng(0).standard_normal((channels, rate)).astype(np.float32), rate)
+    coded = {books: NarrowsAudio(audio_model, books).round_trip(sound, tmp_path) for books in (1.0, 3.0)}
+    for books, result in coded.items():
+        assert result.signal.samples.shape == sound.samples.shape
+        assert (result.signal.rate, result.signal.samples.dtype) == (rate, np.float32)
+        assert result.codes.shape == (books, 50 * channels)  # 50 frames a second
+        assert result.codes.dtype == np.int64
+        assert result.codes.max() < 16
+    assert coded[1.0].file_bytes < coded[3.0].file_bytes
+    tokens = narrows.load(audio_model).encode(sound.samples, rate)
+    assert (coded[3.0].codes == np.concatenate(list(tokens.codes.numpy()), 1)).all()
+
+
+def test_byte_counts_match_the_file(audio_model, tmp_path):
+    point = NarrowsAudio(audio_model, 2.0)
+    sound = Sound(np.zeros((1, 8000), np.float32), 16_000)
+    coded, path = point.round_trip(sound, tmp_path), tmp_path / "coded.nrw"
+    seen = inspect(path.read_bytes())
+    assert coded.file_bytes == path.stat().st_size == seen.header_bytes + seen.framing_bytes + seen.payload_bytes
+    assert coded.payload_bytes == seen.payload_bytes < coded.file_bytes - 20
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(DamagedStream):  # what is decoded is the file
+        point.decode(path)
+
+
+def test_image_model_with_qualities(image_model, picture, tmp_path):
+    coded = [NarrowsImage(image_model, quality).round_trip(picture, tmp_path) for quality in (1.0, 4.5, 8.0)]
+    assert [result.signal.pixels.shape for result in coded] == [picture.pixels.shape] * 3
+    assert coded[0].file_bytes < coded[1].file_bytes < coded[2].file_bytes
+    assert all(result.codes is None and 0 < result.payload_bytes < result.file_bytes for result in coded)
+    assert NarrowsImage(image_model, 4.0).codebook_sizes == ()
+
+
+def test_image_model_with_codebooks(codebook_model, picture, tmp_path):
+    coded = [NarrowsImage(codebook_model, books).round_trip(picture, tmp_path) for books in (1.0, 3.0)]
+    assert [result.codes.shape for result in coded] == [(1, 5 * 3), (3, 5 * 3)]
+    assert (coded[1].codes[:1] == coded[0].codes).all()
+    assert coded[1].signal.pixels.shape == picture.pixels.shape
+    assert [point.name for point in operating_points([f"{codebook_model}@all"])] == [
+        f"{codebook_model}@{books}" for books in (1, 2, 3)
+    ]
+
+
+def test_properties(audio_model):
+    point, tokenizer = NarrowsAudio(audio_model, 2.0), narrows.load(audio_model)
+    assert point.key["model"] == "small"
+    assert point.key["fingerprint"] == tokenizer.fingerprint
+    assert point.key["tables"] == tokenizer.tables.digest.hex()
+    assert point.key["setting"] == 2
+    assert point.key["versions"].startswith(f"narrows {narrows.__version__}, torch 2.")
+    assert point.codebook_sizes == (16, 16)
+    assert point.parameters == sum(weights.numel() for weights in tokenizer.codec.parameters())
+    assert len(pickle.dumps(point)) < 1000  # the name alone
+    assert pickle.loads(pickle.dumps(point)) == point
+    point.check()
+
+
+def test_other_media(audio_model, image_model):
+    with pytest.raises(InputError, match="expected an image model"):
+        NarrowsImage(audio_model).parameters  # noqa: B018
+    with pytest.raises(InputError, match="expected an audio model"):
+        NarrowsAudio(image_model).parameters  # noqa: B018
