@@ -17,7 +17,7 @@ def test_every_network_has_its_rate_and_a_stride_of_16(trunk: str, bottleneck: s
     with torch.device("meta"):
         codec = Network(trunk, bottleneck).codec()  # type: ignore[arg-type]
     bits = {"vq": 14, "fsq": 15.966, "multi-codebook": 96, "residual-vq": 48, "ibq": 14, "lfq": 18, "bsq": 18}
-    assert codec.stride == 16
+    assert codec.stride == (16, 16)
     assert codec.bottleneck.bits_per_position == pytest.approx(bits.get(bottleneck, 16 * np.log2(33)), abs=1e-3)
     assert isinstance(codec.encoder, LDMEncoder if trunk == "ldm" else ViTEncoder)
 
