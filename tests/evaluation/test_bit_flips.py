@@ -8,11 +8,13 @@ from narrows.codecs import FSQ, Codec, ConvDecoder, ConvEncoder
 from narrows.errors import InputError
 from narrows.evaluation.bit_flips import BitFlips
 from narrows.evaluation.items import find_items
+from narrows.evaluation.models import ModelPoint
 from narrows.evaluation.points import operating_points
 from narrows.evaluation.run import Plan, run
 from narrows.media.audio import Audio
 from narrows.media.image import Image
 from narrows.media.table import MEDIA
+from narrows.tokenizers.image import ImageTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +49,8 @@ def test_fraction_of_flipped_bits(model, recording, tmp_path, monkeypatch):
 
 
 def test_image_codes(tmp_path, tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "books"
-    folder.save(path, Codec(ConvEncoder(8, 8), FSQ(8, (3, 5), groups=2), ConvDecoder(8, 8)), "books")
+    path = tmp_path_factory.mktemp("models") / "codebooks"
+    folder.save(path, ImageTokenizer(Codec(ConvEncoder(8, 8), FSQ(8, (3, 5), groups=2), ConvDecoder(8, 8))))
     image = Image(np.random.default_rng(0).integers(0, 256, (3, 40, 33)).astype(np.uint8))
     point = ModelPoint(str(path))
     coded = BitFlips(point, 0.4).round_trip(image, tmp_path)

@@ -7,10 +7,12 @@ import narrows
 from narrows.bitstream import inspect
 from narrows.checkpoints import folder
 from narrows.codecs import FSQ, Codec, ConvDecoder, ConvEncoder
-from narrows.errors import DamagedStream, InputError
+from narrows.errors import DamagedStream
+from narrows.evaluation.models import ModelPoint
 from narrows.evaluation.points import operating_points
 from narrows.media.audio import Audio
 from narrows.media.image import Image
+from narrows.tokenizers.image import ImageTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,8 @@ def image_model(image_checkpoint):
 def codebook_model(tmp_path_factory):
     """An image model with 3 codebooks of 16 entries, 16 × 16 pixels per position."""
     path = tmp_path_factory.mktemp("models") / "codebooks"
-    folder.save(path, Codec(ConvEncoder(8, 8), FSQ(8, (4, 4), groups=3, dropout=0.2), ConvDecoder(8, 8)), "codebooks")
+    codec = Codec(ConvEncoder(8, 8), FSQ(8, (4, 4), groups=3, dropout=0.2), ConvDecoder(8, 8))
+    folder.save(path, ImageTokenizer(codec))
     return str(path)
 
 
@@ -96,8 +99,5 @@ def test_properties(audio_model):
     point.check()
 
 
-def test_other_media(audio_model, image_model):
-    with pytest.raises(InputError, match="expected an image model"):
-        ModelPoint(audio_model).parameters  # noqa: B018
-    with pytest.raises(InputError, match="expected an audio model"):
-        ModelPoint(image_model).parameters  # noqa: B018
+def test_medium_is_that_of_the_model(audio_model, image_model):
+    assert [ModelPoint(model).medium for model in (audio_model, image_model)] == ["audio", "image"]

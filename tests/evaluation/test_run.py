@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from PIL import Image
+from PIL import Image as PILImage
 
 from narrows.errors import InputError, NarrowsError
 from narrows.evaluation import run as runs
@@ -35,7 +35,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     for index in range(3):
         smooth = np.cumsum(rng.normal(0, 6, (40, 56 + 8 * index, 3)), 1) + 128
-        Image.fromarray(smooth.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
+        PILImage.fromarray(smooth.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
     return folder
 
 

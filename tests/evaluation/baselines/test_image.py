@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image as PILImage
 
 from narrows.errors import InputError, MediaError
 from narrows.evaluation.base import Unavailable
@@ -110,7 +110,9 @@ def test_jpeg_2000_decorrelates_colours(image, tmp_path):
     """Pillow does so only with an option; else a greyscale image takes three times the bytes."""
     grey = image.pixels[..., :1]
     size = available("jpeg2000", 35).round_trip(Image(np.repeat(grey, 3, 2).transpose(2, 0, 1)), tmp_path).file_bytes
-    Image.fromarray(grey[..., 0]).save(tmp_path / "grey.jp2", quality_mode="dB", quality_layers=[35], irreversible=True)
+    PILImage.fromarray(grey[..., 0]).save(
+        tmp_path / "grey.jp2", quality_mode="dB", quality_layers=[35], irreversible=True
+    )
     assert size < 1.3 * (tmp_path / "grey.jp2").stat().st_size
 
 

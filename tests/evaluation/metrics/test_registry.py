@@ -7,7 +7,8 @@ import pytest
 from narrows.errors import InputError
 from narrows.evaluation import base
 from narrows.evaluation.base import Metric, NotMeasurable, metric_definition
-from narrows.evaluation.metrics import DEFAULTS, METRICS, metric
+from narrows.evaluation.by_medium import EVALUATIONS
+from narrows.evaluation.metrics import METRICS, metric
 from narrows.media.audio import Audio
 from narrows.media.image import Image
 
@@ -25,7 +26,8 @@ def test_metrics_are_found_by_name():
 
 def test_every_metric_has_a_medium_and_a_description():
     assert {metric.medium for metric in METRICS.values()} == {"audio", "image"}
-    assert all(METRICS[name].medium == medium for medium, names in DEFAULTS.items() for name in names)
+    for medium, evaluation in EVALUATIONS.items():
+        assert {METRICS[name].medium for name in evaluation.metrics} == {medium}
     for name, one in METRICS.items():
         assert one.description.endswith(".")
         assert pickle.loads(pickle.dumps(one)).name == name

@@ -43,9 +43,9 @@ def image_samples():
     def make(side=64):
         samples = []
         for index in range(2):
-            noise = np.random.default_rng(index).integers(0, 100, (side, side + 20, 3))
-            pixels = np.uint8(noise + np.linspace(0, 150, side + 20)[:, None])
-            grey = np.broadcast_to(pixels.mean(2, keepdims=True), pixels.shape).astype(np.uint8)
+            noise = np.random.default_rng(index).integers(0, 100, (3, side, side + 20))
+            pixels = np.uint8(noise + np.linspace(0, 150, side + 20))
+            grey = np.broadcast_to(pixels.mean(0, keepdims=True), pixels.shape).astype(np.uint8)
             decoded = {"jpeg@10": Image(grey), "jpeg@50": Image(pixels)}
             samples.append(MediaSample(f"{index}.png", Image(pixels), decoded))
         return samples
