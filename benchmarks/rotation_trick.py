@@ -44,7 +44,7 @@ def main() -> None:
                 for name, estimator in ESTIMATORS.items():
 
                     def make(book=book, revive=revive, estimator=estimator) -> VQ:  # type: ignore[no-untyped-def]
-                        return VQ(WIDTH, book(8, arguments.entries, 0.97, revive=revive), estimator())
+                        return VQ(WIDTH, book(8, arguments.entries, 0.97, dead_code_threshold=revive), estimator())
 
                     runs = [
                         scores(trained(data, make, seed, arguments.steps, arguments.batch), data)

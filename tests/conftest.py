@@ -34,7 +34,7 @@ def image_checkpoint(tmp_path_factory):
     import torch
 
     from narrows.checkpoints import folder
-    from narrows.codecs import Codec, ContextGroups, LappedDecoder, LappedEncoder
+    from narrows.codecs import Codec, LappedDecoder, LappedEncoder, SpaceChannelContext
     from narrows.recipes.data.images import Pictures
     from narrows.recipes.data.synthetic import made_up_pictures
     from narrows.recipes.training.tables import fit_chosen
@@ -43,7 +43,7 @@ def image_checkpoint(tmp_path_factory):
     made_up_pictures(place / "data")
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        model = ContextGroups((3, 5), 1, (8, 8))
+        model = SpaceChannelContext((3, 5), 1, (8, 8))
         model.root_gain.copy_(torch.linspace(1, 6, 8).unsqueeze(1).expand_as(model.root_gain))
         model.inverse.copy_(model.root_gain.square().reciprocal())
         codec = Codec(LappedEncoder(8, 6, 2, 1), model, LappedDecoder(8, 6, 2, 2, 1)).eval()

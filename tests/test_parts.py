@@ -34,11 +34,11 @@ def test_a_codec_survives_json() -> None:
 WHOLE = {"codec", "nested", "ordered"}  # made of other parts, without defaults
 PARTS = [
     "ard",
-    "at-rate",
+    "strided",
     "attention-projection",
     "bsq",
     "codec",
-    "context-groups",
+    "space-channel-context",
     "conv-decoder",
     "conv-encoder",
     "dithered-fsq",

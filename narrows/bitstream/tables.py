@@ -148,17 +148,17 @@ class Tables:
         return tuple(float((t / TOTAL * (PRECISION - np.log2(t))).sum()) for t in self.frequencies)
 
     @cached_property
-    def prices(self) -> NDArray[np.float32]:
-        """Bits (tables, r + 1) of symbols 0 .. r away from the middle, for tables of -c .. c and an escape.
+    def bit_costs(self) -> NDArray[np.float32]:
+        """Bits (tables, r + 1) of the symbols ±0 .. ±r, for tables of the symbols -c .. c and an escape.
 
-        Beyond c: of the escape and a code of 12 bits. The mean of both sides.
+        The mean of both signs. Beyond c: the bits of the escape plus 12 bits for the code itself.
         """
-        prices = np.empty((len(self.frequencies), max(self.sizes) // 2), np.float32)
-        for row, table in zip(prices, self.frequencies, strict=True):
+        bit_costs = np.empty((len(self.frequencies), max(self.sizes) // 2), np.float32)
+        for row, table in zip(bit_costs, self.frequencies, strict=True):
             bits, c = PRECISION - np.log2(table), len(table) // 2 - 1
             row[: c + 1] = (bits[c : 2 * c + 1] + bits[c::-1]) / 2
             row[c + 1 :] = bits[-1] + ESCAPED_BITS
-        return prices
+        return bit_costs
 
     def estimated_bits(self, symbols: Sequence[NDArray[np.integer]]) -> float:
         """The cross-entropy of symbol streams under the tables, in bits: what an ideal coder would spend.

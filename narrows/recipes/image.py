@@ -2,7 +2,7 @@
 
 import torch
 
-from narrows.codecs.bottlenecks.entropy.space_channel import ContextGroups
+from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
 from narrows.recipes.settings import AdamW, Schedule
@@ -26,5 +26,5 @@ def image(
     weights and data.
     """
     torch.manual_seed(seed)
-    codec = Codec(encoder=LappedEncoder(), bottleneck=ContextGroups(), decoder=LappedDecoder())
+    codec = Codec(encoder=LappedEncoder(), bottleneck=SpaceChannelContext(), decoder=LappedDecoder())
     return ImageRecipe("image", codec, data, lambdas, optimizer, schedule, linear, seed=seed)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from narrows.checkpoints.folder import check_name
-from narrows.codecs.checks import check_share
+from narrows.codecs.checks import check_fraction
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.recipes.data.synthetic import made_up_vowels
@@ -46,7 +46,7 @@ class AdamW:
     def __post_init__(self) -> None:
         _check_least(0, lr=self.lr, weight_decay=self.weight_decay)
         for beta in self.betas:
-            check_share(betas=beta)
+            check_fraction(betas=beta)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Schedule:
     def __post_init__(self) -> None:
         _check_least(0, steps=self.steps, signal=self.signal)
         _check_least(1, rise=self.rise, validate_every=self.validate_every)
-        check_share(fall=self.fall, floor=self.floor, average=self.average)
+        check_fraction(fall=self.fall, floor=self.floor, average=self.average)
 
     def rate(self, step: int) -> float:
         """Share of the full learning rate at a step."""

@@ -151,7 +151,7 @@ class AudioTokenizer(Tokenizer):
 
         Results are codes (C, K, F), or the real numbers (C, channels, F) of a continuous bottleneck.
         """
-        encoder, last = self.codec.encoder, self.continuous.narrow if real else self.codec.bottleneck.encode
+        encoder, last = self.codec.encoder, self.continuous.encode_latents if real else self.codec.bottleneck.encode
         return Batches(partial(self._encoded, lambda x: last(encoder(x))), size or self.batch)
 
     def feed(self, batches: Batches[Block, Tensor], windows: Iterable[tuple[Window, Block]]) -> list[Tensor]:
@@ -212,7 +212,7 @@ class AudioTokenizer(Tokenizer):
                 f"numbers of shape {tuple(y.shape)} given for {samples} samples at {sample_rate} Hz, "
                 f"(channels of the recording, {wanted[0]}, {wanted[1]}) wanted"
             )
-        signal = self._decoded(lambda piece: decoder(bottleneck.widen(piece)), y)
+        signal = self._decoded(lambda piece: decoder(bottleneck.decode_latents(piece)), y)
         return resampled(signal, self.sample_rate, sample_rate, samples)
 
     @torch.inference_mode()

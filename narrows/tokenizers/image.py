@@ -119,7 +119,7 @@ class ImageTokenizer(Tokenizer):
         array = _as_array(x)
         grid = self.grid(ImageExtent(array.shape[1], array.shape[2], array.shape[0]))
         z = torch.cat(list(self.tiles.encoded(array[None], *grid)), 2)
-        return self.continuous.narrow(z.to(self.device))[0].cpu()
+        return self.continuous.encode_latents(z.to(self.device))[0].cpu()
 
     @torch.inference_mode()
     def widen(self, y: Tensor, height: int, width: int) -> Tensor:
@@ -128,7 +128,9 @@ class ImageTokenizer(Tokenizer):
         wanted = (bottleneck.channels, *self.grid(extent))
         if tuple(y.shape) != wanted:
             raise InputError(f"numbers of shape {tuple(y.shape)} given for {height} × {width} pixels, {wanted} wanted")
-        return self.tiles.decoded(bottleneck.widen(y[None].to(self.device)).cpu(), extent, None, torch.float32)[0]
+        return self.tiles.decoded(
+            bottleneck.decode_latents(y[None].to(self.device)).cpu(), extent, None, torch.float32
+        )[0]
 
     def encode_below(self, x: Image, bits_per_pixel: float, effort: int | None = None) -> Tokens:
         """The best Tokens of an image, as `encode` takes it, whose stream takes at most so many bits a pixel.
@@ -236,8 +238,8 @@ class ImageTokenizer(Tokenizer):
 
         bands = (band[0].to(self.device) for band in self._bands(x[None], height, width))
         latents = self._latents(tokens.codes, tokens)[0].to(self.device)
-        assert self.prices is not None
-        better = improved(self.codec, tokens, pixels, bands, latents, weight * TOP**2, ROUNDS[effort], self.prices)
+        assert self.bit_costs is not None
+        better = improved(self.codec, tokens, pixels, bands, latents, weight * TOP**2, ROUNDS[effort], self.bit_costs)
         return min(tokens, better, key=lambda each: self._cost(x, each, weight))
 
     @property
@@ -274,7 +276,7 @@ class ImageTokenizer(Tokenizer):
             if model is None:
                 codes = self.codec.bottleneck.encode(torch.cat(list(latents), 2).to(self.device)).cpu()
             else:
-                pieces = [model.encode(band.to(self.device), setting, self.prices).short().cpu() for band in latents]
+                pieces = [model.encode(band.to(self.device), setting, self.bit_costs).short().cpu() for band in latents]
                 codes = torch.cat(pieces, 2)
         radices, number = self.codec.bottleneck.radices, setting if model else None
         return [Tokens(each, radices, extent, self.name, self.fingerprint, number) for each in codes.split(1)]
@@ -293,9 +295,9 @@ class ImageTokenizer(Tokenizer):
             return torch.cat([model.decode(band.long(), of.setting).cpu() for band in codes.split(of.steps, 2)], 2)
 
     @property
-    def prices(self) -> Tensor | None:
+    def bit_costs(self) -> Tensor | None:
         """Bits of symbols, for models that round by rate."""
-        return None if self.tables is None else torch.from_numpy(self.tables.prices).to(self.device)
+        return None if self.tables is None else torch.from_numpy(self.tables.bit_costs).to(self.device)
 
     @property
     def _most(self) -> int:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from narrows.bitstream import ImageExtent
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel
-from narrows.codecs.bottlenecks.entropy.refinement import refined
+from narrows.codecs.bottlenecks.entropy.refinement import refine_codes
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.tokenizers.tokens import Tokens
@@ -46,13 +46,13 @@ def improved(
     latents: Tensor,
     weight: float,
     rounds: int,
-    prices: Tensor,
+    bit_costs: Tensor,
 ) -> Tokens:
     """Tokens of a picture after so many rounds from what was encoded.
 
     pixels: rows of the picture, from and to, as (1, 3, rows, width) in [-1, 1]. bands: the encoder's latents
     (D, rows, W), one band of the tokens after another. latents (D, H, W): of the tokens. weight: of a pixel's squared
-    error, the mean of its channels, against one bit. prices: see `EntropyModel.encode`.
+    error, the mean of its channels, against one bit. bit_costs: see `EntropyModel.encode`.
     """
     model, stride, extent = codec.bottleneck, codec.stride, tokens.extent
     assert isinstance(model, EntropyModel)
@@ -74,7 +74,7 @@ def improved(
             extent.channels == 1,
             weight,
         )
-        codes.append(refined(model, band[None], tokens.setting, distortion, rounds, prices))
+        codes.append(refine_codes(model, band[None], tokens.setting, distortion, rounds, bit_costs))
         latents[:, :, first:last] = model.decode(codes[-1], tokens.setting)
         first = last
     return replace(tokens, codes=torch.cat(codes, 2).to(tokens.codes))

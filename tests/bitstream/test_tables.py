@@ -148,4 +148,4 @@ def test_no_tables():
 
 def test_prices_are_the_bits_of_symbols_by_their_distance_from_the_middle():
     tables = Tables((quantize([1, 2, 8, 2, 1, 2]), quantize([3, 1])))  # -2 .. 2 and the escape, 0 and the escape
-    assert tables.prices == pytest.approx(np.array([[1, 3, 4], [math.log2(4 / 3), 14, 14]]), abs=1e-3)
+    assert tables.bit_costs == pytest.approx(np.array([[1, 3, 4], [math.log2(4 / 3), 14, 14]]), abs=1e-3)

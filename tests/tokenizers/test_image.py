@@ -21,7 +21,6 @@ from narrows.codecs import (
     AttentionProjection,
     Bottleneck,
     Codec,
-    ContextGroups,
     ConvDecoder,
     ConvEncoder,
     FrameDecoder,
@@ -36,6 +35,7 @@ from narrows.codecs import (
     ResidualVQ,
     Rounding,
     SoftNorm,
+    SpaceChannelContext,
     Tanh,
 )
 from narrows.errors import DamagedStream, InputError, StreamError, WrongModel
@@ -50,7 +50,9 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ImageTokenizer:
     torch.manual_seed(0)
     data = tmp_path_factory.mktemp("pictures") / "made"
     made_up_pictures(data)
-    codec = Codec(LappedEncoder(8, 6, 2, 1), ContextGroups((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)).eval()
+    codec = Codec(
+        LappedEncoder(8, 6, 2, 1), SpaceChannelContext((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)
+    ).eval()
     return ImageTokenizer(codec, tables=fit_chosen(codec, Pictures(data), 2))
 
 
@@ -84,7 +86,7 @@ def test_tiles_give_the_codes_and_pixels_of_the_whole(tokenizer: ImageTokenizer)
     assert tokens.steps < tokens.codes.shape[2]
     with torch.inference_mode():
         bands = codec.encoder(torch.from_numpy(x[None]).float() / 127.5 - 1).split(tokens.steps, 2)
-        codes = torch.cat([model.encode(band, tokens.setting, tokenizer.prices) for band in bands], 2)
+        codes = torch.cat([model.encode(band, tokens.setting, tokenizer.bit_costs) for band in bands], 2)
         bands = [model.decode(band.long(), tokens.setting) for band in tokens.codes.split(tokens.steps, 2)]
         whole = codec.synthesize(torch.cat(bands, 2), tokens.setting)[0].clamp(-1, 1)
     assert (codes != tokens.codes).sum() <= 1e-4 * codes.numel()  # ties of rounding
@@ -170,7 +172,7 @@ def test_a_whole_picture_is_neither_tiled_nor_larger_than_was_said() -> None:
 
 def test_bands_of_an_entropy_model_behind_networks_that_see_all() -> None:
     codec = Codec(
-        LDMEncoder(8, 4, (1, 2), 1, 0, 2), ContextGroups((3, 5), 1, (8, 8)), LDMDecoder(8, 4, (1, 2), 1, 0, 2)
+        LDMEncoder(8, 4, (1, 2), 1, 0, 2), SpaceChannelContext((3, 5), 1, (8, 8)), LDMDecoder(8, 4, (1, 2), 1, 0, 2)
     )
     tokenizer = ImageTokenizer(codec)
     x = np.random.default_rng(0).integers(0, 256, (3, 150, 10)).astype(np.uint8)
@@ -244,7 +246,7 @@ def wider(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("wider")
     made_up_pictures(place / "made")
     torch.manual_seed(1)
-    model = ContextGroups((8, 8, 48), 2, (64, 64, 64))
+    model = SpaceChannelContext((8, 8, 48), 2, (64, 64, 64))
     with torch.no_grad():
         model.root_gain.fill_(3.0)
         for predictor in itertools.chain(*model.predictors):

@@ -112,7 +112,7 @@ class FrameEncoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, T) to (B, dim, T / stride)."""
         if x.ndim != 3 or x.shape[1] != 1 or x.shape[2] == 0 or x.shape[2] % self.stride:
-            raise InputError(f"audio of shape {tuple(x.shape)} given, (B, 1, multiple of {self.stride}) wanted")
+            raise InputError(f"expected audio (B, 1, multiple of {self.stride}), got {tuple(x.shape)}")
         spectra = self.spectra(x[:, 0])
         logs = self.logs(spectra)
         compressed = spectra * _power(spectra) ** -0.35  # magnitude to the power 0.3, as loudness grows

@@ -157,7 +157,7 @@ def _widths(dim: int, width: int, multipliers: Sequence[int], depth: int, attent
     check_whole(1, 8, levels=len(multipliers))
     check_whole(0, len(multipliers), attention=attention)
     if width % groups:
-        raise InputError(f"width={width} and groups={groups} given, groups that divide the width wanted")
+        raise InputError(f"expected groups to divide width={width}, got {groups}")
     return [width * factor for factor in multipliers]
 
 

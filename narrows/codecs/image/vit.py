@@ -28,7 +28,7 @@ class _Transformer(nn.Module):
         check_whole(1, 1024, depth=depth)
         check_whole(1, 256, grid=grid)
         if width % heads:
-            raise InputError(f"width={width} and heads={heads} given, heads that divide the width wanted")
+            raise InputError(f"expected heads to divide width={width}, got {heads}")
         self.positions = nn.Parameter(torch.empty(1, width, grid, grid).normal_(std=DEVIATION))
         self.blocks = nn.Sequential(*(Block(width, heads, qkv_bias=True) for _ in range(depth)))
         self.norm = nn.LayerNorm(width, 1e-6)

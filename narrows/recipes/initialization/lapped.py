@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from narrows.codecs.bottlenecks.entropy.space_channel import ContextGroups
+from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LAP, STRIDE, LappedDecoder, LappedEncoder
 from narrows.errors import InputError
@@ -30,9 +30,11 @@ def start_lapped(codec: Codec, crops: PictureCrops, lambdas: Tensor) -> None:
     """
     encoder, model, decoder = codec.encoder, codec.bottleneck, codec.decoder
     if not (
-        isinstance(encoder, LappedEncoder) and isinstance(model, ContextGroups) and isinstance(decoder, LappedDecoder)
+        isinstance(encoder, LappedEncoder)
+        and isinstance(model, SpaceChannelContext)
+        and isinstance(decoder, LappedDecoder)
     ):
-        raise InputError("a lapped start needs a lapped-encoder, context-groups and a lapped-decoder")
+        raise InputError("a lapped start needs a lapped-encoder, space-channel-context and a lapped-decoder")
     fold = torch.from_numpy(lapped(LAP)).float()  # (16, 32)
     x = torch.stack([crops[index] for index in range(len(crops))])
     mean = x.mean((0, 2, 3))

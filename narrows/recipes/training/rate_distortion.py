@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from narrows.checkpoints import folder
-from narrows.codecs.bottlenecks.entropy.space_channel import ContextGroups
+from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.image.lapped import LappedEncoder
 from narrows.errors import InputError
 from narrows.recipes.data.images import PictureCrops, Pictures
@@ -34,8 +34,8 @@ class RateDistortion(Descent):
     def __init__(self, recipe: ImageRecipe) -> None:
         super().__init__(recipe.codec, recipe.schedule)
         encoder, model = recipe.codec.encoder, recipe.codec.bottleneck
-        if not isinstance(model, ContextGroups) or not isinstance(encoder, LappedEncoder):
-            raise InputError("a codec without lapped-encoder or context-groups given, both wanted")
+        if not isinstance(model, SpaceChannelContext) or not isinstance(encoder, LappedEncoder):
+            raise InputError("a codec without lapped-encoder or space-channel-context given, both wanted")
         block = encoder.stride * model.multiple
         if recipe.data.side % block:
             raise InputError(f"data.side={recipe.data.side} given, a multiple of {block} wanted")

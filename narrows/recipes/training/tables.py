@@ -8,7 +8,7 @@ from narrows.bitstream import Prior, Tables
 from narrows.bitstream.chosen import ChosenCoder
 from narrows.bitstream.tables import quantize
 from narrows.codecs.base import LARGEST_DIGIT
-from narrows.codecs.bottlenecks.entropy.base import LEVELS, EntropyModel, scales
+from narrows.codecs.bottlenecks.entropy.base import SCALES, EntropyModel, scales
 from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
@@ -51,7 +51,7 @@ def _counted(tokenizer: ImageTokenizer, model: EntropyModel, pictures: Pictures,
 def _assumed(index: int, size: int, has_scales: bool) -> NDArray[np.float64]:
     """Probabilities of the symbols -c .. c and the escape, before anything was seen."""
     symbols = np.arange(size - 1) - (size // 2 - 1)
-    if has_scales and index < LEVELS:
+    if has_scales and index < SCALES:
         edges = torch.from_numpy(np.append(symbols - 0.5, symbols[-1] + 0.5) / scales()[index])
         p = torch.special.ndtr(edges).diff().numpy() + 1e-7
     else:

@@ -42,8 +42,9 @@ def copied(given: nn.Module, ours: Codec) -> None:
                 a.weight.mul_(4)
                 b.load_state_dict(a.state_dict())
     density: Density = ours.bottleneck.density
-    for name in ("matrices", "biases", "factors"):
-        for a, b in zip(getattr(given.entropy_bottleneck, name), getattr(density, name), strict=True):
+    for name, theirs_name in (("matrices", "_matrix"), ("biases", "_bias"), ("factors", "_factor")):
+        for index, b in enumerate(getattr(density, name)):
+            a = getattr(given.entropy_bottleneck, f"{theirs_name}{index}")
             a.add_(0.3 * torch.randn_like(a))
             b.copy_(a)
 

@@ -10,7 +10,6 @@ from narrows.codecs import (
     FSQ,
     IBQ,
     VQ,
-    AtRate,
     AttentionProjection,
     EMACodebook,
     Grouped,
@@ -19,6 +18,7 @@ from narrows.codecs import (
     Projection,
     ResidualVQ,
     SplitResidualVQ,
+    Strided,
 )
 from narrows.codecs.bottlenecks import ibq
 from narrows.errors import InputError
@@ -65,7 +65,7 @@ def test_split_branches_see_the_same_latents() -> None:
 def test_a_slow_stage_codes_means_of_steps() -> None:
     torch.manual_seed(0)
     inner = VQ(3, EMACodebook(3, 64))
-    bottleneck = AtRate(inner, steps=4, every=2).eval()
+    bottleneck = Strided(inner, steps=4, stride=2).eval()
     z = torch.randn(2, 12, 5)
     means = z.view(2, 3, 2, 2, 5).mean(3)  # (B, d, means, F)
     codes = bottleneck.encode(z)
@@ -93,7 +93,7 @@ def test_every_code_of_ibq_gets_a_gradient() -> None:
 def test_ibq_is_its_formula_and_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     bottleneck = IBQ(4, entries=32, code_dim=4, temperature=0.5).train()
-    monkeypatch.setattr(ibq, "PIECE", 32 * 7)  # 7 of the 40 vectors at a time
+    monkeypatch.setattr(ibq, "CHUNK", 32 * 7)  # 7 of the 40 vectors at a time
     z = torch.randn(2, 4, 20, requires_grad=True)
     weights = torch.randn(2, 4, 20)
     quantized = bottleneck(z)
@@ -124,8 +124,8 @@ def test_ibq_is_its_formula_and_pieces_change_nothing(monkeypatch: pytest.Monkey
     [
         lambda: Grouped(8, []),
         lambda: Grouped(8, [FSQ(4)], Projection(8, 5)),
-        lambda: AtRate(VQ(2), steps=4, every=3),
-        lambda: AtRate(VQ(2), steps=0, every=1),
+        lambda: Strided(VQ(2), steps=4, stride=3),
+        lambda: Strided(VQ(2), steps=0, stride=1),
         lambda: MultiRateVQ(8, ()),
         lambda: MultiRateVQ(8, (4, 3)),
         lambda: MultiCodebook(8, codebooks=0),
@@ -136,14 +136,14 @@ def test_ibq_is_its_formula_and_pieces_change_nothing(monkeypatch: pytest.Monkey
     ],
 )
 def test_impossible_settings_are_refused(make: object) -> None:
-    with pytest.raises(InputError, match=r"given|wanted"):
+    with pytest.raises(InputError, match="expected"):
         make()  # type: ignore[operator]
 
 
 def test_a_partial_mean_cannot_be_decoded() -> None:
-    bottleneck = AtRate(FSQ(4, (3, 3), groups=2), steps=2, every=1).eval()
+    bottleneck = Strided(FSQ(4, (3, 3), groups=2), steps=2, stride=1).eval()
     codes = bottleneck.encode(torch.randn(1, 8, 3))
     assert codes.shape == (1, 4, 3)
     assert bottleneck.decode(codes[:, :2]).shape == (1, 8, 3)
-    with pytest.raises(InputError, match="a multiple of 2 wanted"):
+    with pytest.raises(InputError, match="a multiple of 2 codebooks"):
         bottleneck.decode(codes[:, :3])

@@ -36,7 +36,7 @@ def test_entropy_beyond_18_bits_is_an_upper_bound_reached_by_independent_blocks(
 def test_rows_computed_anew_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(300, 2, 6, dtype=torch.float64, requires_grad=True)
     (whole,) = torch.autograd.grad(code_entropy(logits), logits)
-    monkeypatch.setattr("narrows.codecs.quantization.binary_entropy.PIECE", 64)
+    monkeypatch.setattr("narrows.codecs.quantization.binary_entropy.CHUNK", 64)
     (pieces,) = torch.autograd.grad(code_entropy(logits), logits)
     torch.testing.assert_close(whole, pieces)
 

@@ -45,7 +45,7 @@ def test_continuous_blocks_have_prefixes_without_codes() -> None:
         bottleneck.encode(z)
     with pytest.raises(InputError, match="give it rounding"):
         bottleneck.decode(torch.zeros(1, 1, 1).long())
-    with pytest.raises(InputError, match="blocks=4 given, 1 to 3 wanted"):
+    with pytest.raises(InputError, match="blocks to be an integer from 1 to 3, got 4"):
         bottleneck.prefix(z, 4)
 
 
@@ -71,9 +71,9 @@ def test_nested_codes_are_the_inner_ones_of_the_outer_latents() -> None:
     assert torch.equal(bottleneck.encode(z), inner.encode(outer(z).latents))
     assert bottleneck.prefixes == (1, 2)
     assert set(bottleneck.train()(z).losses) == {"outer/kl"}
-    with pytest.raises(InputError, match="Linear, FSQ and frozen=False given"):
+    with pytest.raises(InputError, match="got Linear, FSQ and frozen=False"):
         Nested(torch.nn.Linear(4, 4), FSQ(4, (5, 5)))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="outer dim 4 and inner dim 6"):
+    with pytest.raises(InputError, match="of one dim, got 4 and 6"):
         Nested(FSQ(4, (5, 5)), inner)
 
 

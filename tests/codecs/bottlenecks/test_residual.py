@@ -3,7 +3,7 @@ import torch
 import vector_quantize_pytorch as reference
 
 from narrows.codecs import FSQ, VQ, EMACodebook, GroupedResidualVQ, Residual, ResidualVQ, StraightThrough
-from narrows.codecs.quantization.dropout import drawn
+from narrows.codecs.quantization.dropout import draw_kept
 from narrows.errors import InputError
 
 
@@ -39,7 +39,7 @@ def test_parity_with_vector_quantize_pytorch() -> None:
     theirs = reference.ResidualVQ(dim=6, num_quantizers=2, codebook_size=32, rotation_trick=False)
     for one, other in zip(stages, theirs.layers, strict=True):
         assert isinstance(one.codebook, EMACodebook)
-        one.codebook.started.fill_(True)
+        one.codebook.initialized.fill_(True)
         other.codebook = one.codebook.vectors.clone()
     a = torch.randn(2, 6, 300).requires_grad_()
     b = a.detach().movedim(1, 2).requires_grad_()
@@ -77,11 +77,11 @@ def test_dropped_stages_contribute_nothing_and_the_draw_is_each_items_own() -> N
 
 def test_draws_are_even_and_rare_as_asked() -> None:
     torch.manual_seed(0)
-    kept = drawn(20_000, 4, 0.4, torch.device("cpu"))
-    share = torch.bincount(kept, minlength=5) / len(kept)
-    torch.testing.assert_close(share, torch.tensor([0, 0.1, 0.1, 0.1, 0.7]), atol=0.01, rtol=0)
+    kept = draw_kept(20_000, 4, 0.4, torch.device("cpu"))
+    fraction = torch.bincount(kept, minlength=5) / len(kept)
+    torch.testing.assert_close(fraction, torch.tensor([0, 0.1, 0.1, 0.1, 0.7]), atol=0.01, rtol=0)
     state = torch.random.get_rng_state()
-    assert drawn(3, 4, 0.0, torch.device("cpu")).tolist() == [4, 4, 4]
+    assert draw_kept(3, 4, 0.0, torch.device("cpu")).tolist() == [4, 4, 4]
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
@@ -109,7 +109,7 @@ def test_impossible_sizes_are_refused(codebooks: int, entries: int) -> None:
 
 @pytest.mark.parametrize("stages", [[], [1], [VQ(4), VQ(5)]])
 def test_impossible_stages_are_refused(stages: list[VQ]) -> None:
-    with pytest.raises(InputError, match="stages of"):
+    with pytest.raises(InputError, match="expected stages"):
         Residual(4, stages)
 
 

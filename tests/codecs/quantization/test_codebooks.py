@@ -4,7 +4,7 @@ import vector_quantize_pytorch as reference
 from torch import Tensor
 
 from narrows.codecs import VQ, EMACodebook, LearnedCodebook, RotationTrick, SimCodebook, StraightThrough
-from narrows.codecs.quantization.kmeans import gathered, kmeans
+from narrows.codecs.quantization.kmeans import kmeans, sum_by_code
 from narrows.errors import InputError
 
 
@@ -19,11 +19,15 @@ def test_ema_parity_with_vector_quantize_pytorch(cosine: bool, rotation: bool) -
     """Codes, latents, loss, gradient and the codebook after three steps, its settings being use_cosine_sim, decay 0.9
     and rotation_trick as here, threshold_ema_dead_code 0, commitment_weight 1."""
     torch.manual_seed(0)
-    ours = VQ(6, EMACodebook(6, 32, 0.9, cosine, revive=0.0), RotationTrick(1e6) if rotation else StraightThrough())
+    ours = VQ(
+        6,
+        EMACodebook(6, 32, 0.9, cosine, dead_code_threshold=0.0),
+        RotationTrick(1e6) if rotation else StraightThrough(),
+    )
     theirs = reference.VectorQuantize(6, 32, decay=0.9, use_cosine_sim=cosine, rotation_trick=rotation)
     book = ours.codebook
     assert isinstance(book, EMACodebook)
-    book.started.fill_(True)
+    book.initialized.fill_(True)
     theirs.codebook = book.vectors.clone()
     theirs._codebook.embed_avg.copy_(book.vectors)
     for _ in range(3):
@@ -44,11 +48,11 @@ def test_ema_parity_with_vector_quantize_pytorch(cosine: bool, rotation: bool) -
 def test_learned_parity_with_vector_quantize_pytorch() -> None:
     """Settings: learnable_codebook, ema_update off, rotation_trick off; its one weight stands before both losses."""
     torch.manual_seed(0)
-    ours = VQ(6, LearnedCodebook(6, 32, revive=0.0), StraightThrough())
+    ours = VQ(6, LearnedCodebook(6, 32, dead_code_threshold=0.0), StraightThrough())
     theirs = reference.VectorQuantize(6, 32, learnable_codebook=True, ema_update=False, rotation_trick=False)
     book = ours.codebook
     assert isinstance(book, LearnedCodebook)
-    book.started.fill_(True)
+    book.initialized.fill_(True)
     theirs._codebook.embed.data.copy_(book.vectors.detach()[None])
     z = torch.randn(2, 6, 300)
     mine, (latents, codes, loss) = ours(z), theirs(z.movedim(1, 2))
@@ -96,7 +100,7 @@ def test_kmeans_finds_the_clusters() -> None:
 
 def test_sums_and_numbers_of_each_code() -> None:
     vectors, codes = torch.randn(100, 3), torch.randint(7, (100,))
-    sums, counts = gathered(vectors, codes, 9)
+    sums, counts = sum_by_code(vectors, codes, 9)
     hot = torch.nn.functional.one_hot(codes, 9).float()
     torch.testing.assert_close(sums, hot.T @ vectors)
     assert torch.equal(counts, hot.sum(0))
@@ -108,7 +112,7 @@ def test_the_first_batch_starts_the_codebook(cosine: bool) -> None:
     z = clusters(2000, 20 + 10 * torch.randn(16, 4))
     for kmeans_steps in (0, 10):
         bottleneck = VQ(4, EMACodebook(4, 64, cosine=cosine, kmeans_steps=kmeans_steps)).train()
-        placed = bottleneck.codebook.place(z.movedim(1, -1))
+        placed = bottleneck.codebook.normalize(z.movedim(1, -1))
         assert bottleneck(z).losses["commitment"] < 0.01 * placed.var(dim=1).mean()
 
 
@@ -117,7 +121,7 @@ def test_unused_codes_start_anew(codebook: EMACodebook | LearnedCodebook) -> Non
     """After the data moves away from the codes, most of them are in use again."""
     torch.manual_seed(0)
     bottleneck = VQ(4, codebook, StraightThrough()).train()
-    far = VQ(4, type(codebook)(4, 32, 0.8, revive=0.0), StraightThrough()).train()
+    far = VQ(4, type(codebook)(4, 32, 0.8, dead_code_threshold=0.0), StraightThrough()).train()
     for one in (bottleneck, far):
         one(torch.randn(1, 4, 400))
         for _ in range(30):
@@ -149,7 +153,7 @@ def test_gradient_moves_codes_by_the_codebook_loss_alone() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"dim": 0}, {"entries": 1}, {"decay": 2.0}, {"kmeans_steps": -1}, {"revive": -0.1}, {"cosine": 1}],
+    [{"dim": 0}, {"entries": 1}, {"decay": 2.0}, {"kmeans_steps": -1}, {"dead_code_threshold": -0.1}, {"cosine": 1}],
 )
 def test_impossible_codebooks_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(arguments))):
@@ -164,7 +168,7 @@ def test_what_is_no_codebook_is_refused(arguments: dict[str, object]) -> None:
 
 def test_codes_that_nothing_chooses_stay_where_they_are() -> None:
     torch.manual_seed(0)
-    bottleneck = VQ(2, EMACodebook(2, 8, decay=0.9, revive=0.0)).train()
+    bottleneck = VQ(2, EMACodebook(2, 8, decay=0.9, dead_code_threshold=0.0)).train()
     for _ in range(300):
         bottleneck(5 + 0.01 * torch.randn(1, 2, 20))
     assert (bottleneck.codebook.table().norm(dim=1) > 1).all()

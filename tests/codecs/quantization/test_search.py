@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from narrows.codecs.quantization.search import best, nearest
+from narrows.codecs.quantization.search import max_inner_product, nearest
 
 
 @pytest.mark.parametrize(("entries", "dim"), [(2, 1), (31, 8), (32, 8), (1000, 3), (3000, 8), (2100, 64)])
@@ -35,7 +35,7 @@ def test_of_equal_codes_the_first_is_taken() -> None:
 def test_the_largest_product_with_a_bias_is_found() -> None:
     torch.manual_seed(0)
     vectors, book, bias = torch.randn(50, 5), torch.randn(100, 5), torch.randn(100)
-    assert torch.equal(best(vectors, book, bias), (vectors @ book.T + bias).argmax(1))
+    assert torch.equal(max_inner_product(vectors, book, bias), (vectors @ book.T + bias).argmax(1))
 
 
 def test_precision_is_that_of_float32_whatever_was_chosen_around() -> None:

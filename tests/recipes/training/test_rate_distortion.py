@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import narrows
-from narrows.codecs import Codec, ContextGroups, LappedDecoder, LappedEncoder
+from narrows.codecs import Codec, LappedDecoder, LappedEncoder, SpaceChannelContext
 from narrows.errors import InputError
 from narrows.recipes.data.images import PictureCrops, Pictures
 from narrows.recipes.data.synthetic import made_up_pictures
@@ -26,7 +26,7 @@ def test_the_start_is_a_linear_codec_of_the_data(tmp_path: Path) -> None:
     made_up_pictures(tmp_path / "data")
     crops = PictureCrops(Pictures(tmp_path / "data"), 64, 24, (0,))
     codec = Codec(
-        LappedEncoder(320, 6, 2, 1), ContextGroups((16, 304), 1, (8, 8)), LappedDecoder(320, 6, 2, 2, 1)
+        LappedEncoder(320, 6, 2, 1), SpaceChannelContext((16, 304), 1, (8, 8)), LappedDecoder(320, 6, 2, 2, 1)
     ).eval()
     start_lapped(codec, crops, torch.tensor(LAMBDAS))
     x = torch.stack([crops[index] for index in range(4)])
@@ -51,7 +51,7 @@ def test_a_smoke_run_delivers_a_checkpoint_that_codes(tmp_path: Path) -> None:
 
 
 def small(lambdas: tuple[float, ...] = LAMBDAS, side: int = 64) -> ImageRecipe:
-    codec = Codec(LappedEncoder(8, 6, 2, 1), ContextGroups((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1))
+    codec = Codec(LappedEncoder(8, 6, 2, 1), SpaceChannelContext((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1))
     return ImageRecipe("small", codec, Photos(side=side), lambdas, AdamW(), Schedule(signal=0))
 
 
