@@ -21,6 +21,7 @@ from narrows.codecs.bottlenecks.nested import Nested
 from narrows.codecs.bottlenecks.ordered import Ordered
 from narrows.codecs.bottlenecks.residual import Residual, ResidualVQ
 from narrows.codecs.bottlenecks.split import SplitResidualVQ
+from narrows.codecs.bottlenecks.vector_quantize_pytorch import VectorQuantizePytorch
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec, Reconstruction
 from narrows.codecs.image.convolutional import ConvDecoder, ConvEncoder
@@ -84,6 +85,7 @@ __all__ = [
     "StraightThrough",
     "Strided",
     "Tanh",
+    "VectorQuantizePytorch",
     "ViTDecoder",
     "ViTEncoder",
 ]

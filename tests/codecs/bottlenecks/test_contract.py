@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -36,6 +37,7 @@ from narrows.codecs import (
     StraightThrough,
     Strided,
     Tanh,
+    VectorQuantizePytorch,
 )
 from narrows.errors import InputError
 from narrows.parts import build, spec
@@ -73,6 +75,34 @@ MAKERS: dict[str, Callable[[], Bottleneck]] = {
     "strided": lambda: Strided(VQ(3, EMACodebook(3, 16)), steps=2, stride=1),
     "multi-rate-vq": lambda: MultiRateVQ(6, (4, 2, 1), entries=16, code_dim=3),
 }
+PACKAGE = {  # of vector-quantize-pytorch
+    "vq": ("VectorQuantize", {"codebook_size": 16}),
+    "vq-cosine": (
+        "VectorQuantize",
+        {"codebook_size": 16, "use_cosine_sim": True, "kmeans_init": True},
+    ),
+    "vq-heads": (
+        "VectorQuantize",
+        {"codebook_size": 16, "heads": 2, "separate_codebook_per_head": True},
+    ),
+    "residual-vq": (
+        "ResidualVQ",
+        {"num_quantizers": 3, "codebook_size": 16, "quantize_dropout": True},
+    ),
+    "residual-vq-sizes": ("ResidualVQ", {"codebook_size": (16, 8)}),
+    "grouped-residual-vq": ("GroupedResidualVQ", {"groups": 2, "num_quantizers": 2, "codebook_size": 16}),
+    "sim-vq": ("SimVQ", {"codebook_size": 16}),
+    "residual-sim-vq": ("ResidualSimVQ", {"num_quantizers": 2, "codebook_size": 16, "quantize_dropout": True}),
+    "fsq": ("FSQ", {"levels": (8, 5, 3), "num_codebooks": 2}),
+    "residual-fsq": ("ResidualFSQ", {"levels": (5, 3), "num_quantizers": 3, "quantize_dropout": True}),
+    "grouped-residual-fsq": ("GroupedResidualFSQ", {"groups": 2, "levels": (5, 4), "num_quantizers": 2}),
+    "lfq": ("LFQ", {"codebook_size": 16, "commitment_loss_weight": 1.0}),
+    "residual-lfq": ("ResidualLFQ", {"num_quantizers": 2, "codebook_size": 16, "soft_clamp_input_value": 2.0}),
+    "latent": ("LatentQuantize", {"levels": (5, 4, 7)}),
+    "binary-mapper": ("BinaryMapper", {"bits": 4}),
+}
+for _name, (_quantizer, _options) in PACKAGE.items():
+    MAKERS[f"package-{_name}"] = partial(VectorQuantizePytorch, 6, _quantizer, tuple(_options.items()))
 GRIDS = [(7,), (1,), (3, 4), (2, 3, 4)]
 
 
