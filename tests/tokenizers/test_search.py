@@ -66,7 +66,7 @@ def test_the_same_bytes_each_time_whatever_mode_torch_is_in(tokenizer: ImageToke
 
 def test_the_result_is_never_worse(tokenizer: ImageTokenizer, data: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
     x = data[0].transpose(2, 0, 1)[:, :32, :64]
-    monkeypatch.setattr(effort, "refined", lambda model, y, *_: model.encode(y + 3))
+    monkeypatch.setattr(effort, "refine_codes", lambda model, y, *_: model.encode(y + 3))
     assert tokenizer.encode_at(x, 0, 1) == tokenizer.encode_at(x, 0)
 
 
@@ -88,7 +88,7 @@ def test_what_a_band_gains_the_picture_gains(
         return codes
 
     bit_costs = torch.from_numpy(tokenizer.tables.bit_costs)
-    monkeypatch.setattr(effort, "refined", record)
+    monkeypatch.setattr(effort, "refine_codes", record)
     tokenizer.encode_at(x, 0, 1)
     latents = torch.cat([codec.bottleneck.decode(band.long(), 0) for band in tokens.codes.split(4, 2)], 2)
     assert len(seen) == -(-latents.shape[2] // 4) > 1
