@@ -1,11 +1,11 @@
-"""How decoded speech suffers from flipped bits: FSQ, Gray-coded FSQ and residual VQ, trained alike at one rate.
+"""Quality of decoded speech with bit errors: FSQ, Gray-coded FSQ and residual VQ, trained the same way at one rate.
 
     python benchmarks/bit_flips.py --data DIR > bit_flips.jsonl
 
-DIR holds speech at 16 kHz in train/ and valid/. For each seed two codecs of 6 codebooks of 256 codes, 50 frames a
-second, 2.4 kbit/s, are trained that differ in the bottleneck only. The Gray-coded FSQ is the same with other indices.
-The codes of the recordings of valid/ are written raw, 8 bits each, every bit is flipped with probability p, and what is
-decoded is held against the original recording. NeuCodec's experiment (Julian et al., arXiv 2509.09550), small.
+DIR holds speech at 16 kHz in train/ and valid/. For each seed two codecs of 6 codebooks of 256 codes, 50 frames per
+second, 2.4 kbit/s, are trained that differ in the bottleneck only. The Gray-coded FSQ is the trained FSQ with other
+indices. Codes of the recordings in valid/ have 8 bits each; every bit is flipped with probability p, and the decoded
+signal is compared with the original. This is the experiment of NeuCodec (Julian et al., arXiv 2509.09550) in small.
 """
 
 import argparse
@@ -23,57 +23,57 @@ from narrows.codecs import FSQ, Bottleneck, Codec, FrameDecoder, FrameEncoder, R
 from narrows.evaluation.alignment import aligned
 from narrows.evaluation.base import Metric, Sound
 from narrows.evaluation.metrics import metric
-from narrows.recipes.data.audio import Crops, Recordings
-from narrows.recipes.initialization.pca import start_linear
-from narrows.recipes.losses.frames import FrameMagnitudes
-from narrows.recipes.losses.spectral import ComplexDistance, SpectralDistance
+from narrows.recipes.data.audio import AudioCrops, AudioFiles
+from narrows.recipes.initialization.pca import initialize_pca
+from narrows.recipes.losses.frames import FrameMagnitudeLoss
+from narrows.recipes.losses.stft import ComplexSTFTLoss, MultiResolutionSTFTLoss
 
 RATE = 16_000  # Hz
 DIM, WIDTH, CODEBOOKS, BITS = 24, 128, 6, 8
 LEVELS = (4,) * (BITS // 2)
 FLIPS = (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 NAMES = ("mel-levels", "estoi", "pesq-wb")
-SIGNAL_SHARE = 0.25  # of the steps, the last ones: on the decoded signal too, for its phases
+SIGNAL_LOSS_FRACTION = 0.25  # of the steps, at the end, with losses on the decoded signal, which learn its phases
 
 
 def bottlenecks() -> dict[str, Bottleneck]:
-    """By name, what is compared; each takes DIM latents and makes CODEBOOKS codes of BITS bits."""
+    """The bottlenecks that are compared, by name: DIM latent channels, CODEBOOKS codes of BITS bits."""
     return {
         "fsq": FSQ(DIM, LEVELS, groups=CODEBOOKS),
         "rvq": ResidualVQ(DIM, CODEBOOKS, 2**BITS, code_dim=DIM, dropout=0.0),
     }
 
 
-def started(name: str, recordings: Recordings, seed: int) -> Codec:
-    """A codec with the bottleneck of that name. All start from the same linear codec of the recordings' spectra.
+def initial_codec(name: str, recordings: AudioFiles, seed: int) -> Codec:
+    """A codec with the bottleneck `name` and PCA initialisation, the same for all bottlenecks.
 
-    Its scalars are of one deviation, so FSQ and residual VQ have to spread their bits over them alike.
+    All principal components have the same variance, so neither FSQ nor residual VQ gains from giving some more bits.
     """
     torch.manual_seed(seed)
     encoder = FrameEncoder(DIM, width=WIDTH, depth=2)
     decoder = FrameDecoder(DIM, width=WIDTH, depth=3, rounds=4)
     codec = Codec(encoder, FSQ(DIM, LEVELS, groups=CODEBOOKS), decoder)
-    start_linear(codec, recordings)
+    initialize_pca(codec, recordings)
     if name != "fsq":
         codec.bottleneck = bottlenecks()[name]
     return codec.train()
 
 
-def trained(name: str, recordings: Recordings, steps: int, seed: int) -> Codec:
-    """A codec with the bottleneck of that name; its start, crops and losses depend on the seed alone."""
-    codec = started(name, recordings, seed)
+def trained(name: str, recordings: AudioFiles, steps: int, seed: int) -> Codec:
+    """Train a codec with the bottleneck `name`; initial weights, crops and losses depend on the seed only."""
+    codec = initial_codec(name, recordings, seed)
     encoder = codec.encoder
-    frames, waves = FrameMagnitudes(), ComplexDistance(512)
-    spectral = SpectralDistance(RATE, ((512, 64), (1024, 96)))
+    frames, waves = FrameMagnitudeLoss(), ComplexSTFTLoss(512)
+    spectral = MultiResolutionSTFTLoss(RATE, ((512, 64), (1024, 96)))
     optimizer = torch.optim.AdamW(codec.parameters(), lr=1e-3, betas=(0.8, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.1)
     batch, length = 8, RATE
-    crops = Crops(recordings, length // encoder.stride * encoder.stride, steps * batch, (seed,))
+    crops = AudioCrops(recordings, length // encoder.stride * encoder.stride, steps * batch, (seed,))
     for step in range(steps):
         x = torch.stack([crops[step * batch + i] for i in range(batch)])
         quantized = codec.bottleneck(codec.encoder(x))
         loss = frames(codec.decoder, quantized.latents, x) + 0.25 * sum(quantized.losses.values())
-        if step >= steps * (1 - SIGNAL_SHARE):
+        if step >= steps * (1 - SIGNAL_LOSS_FRACTION):
             y = codec.decoder(quantized.latents)
             loss = loss + spectral(y, x) + 0.5 * waves(y, x)
         optimizer.zero_grad()
@@ -85,37 +85,37 @@ def trained(name: str, recordings: Recordings, steps: int, seed: int) -> Codec:
 
 
 def gray(codec: Codec) -> Codec:
-    """The same codec, its FSQ with Gray-coded indices."""
+    """The same codec with Gray-coded FSQ indices."""
     bottleneck = FSQ(DIM, LEVELS, groups=CODEBOOKS, gray=True)
     bottleneck.load_state_dict(codec.bottleneck.state_dict())
     return Codec(codec.encoder, bottleneck, codec.decoder).eval()
 
 
 def flipped(codes: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """Codes of BITS bits each, every bit flipped with probability p."""
+    """Flip each bit of codes of BITS bits with probability p."""
     flips = torch.rand(*codes.shape, BITS, generator=generator) < p
     return codes ^ (flips << torch.arange(BITS)).sum(-1)
 
 
 @torch.no_grad()
 def scores(codec: Codec, recordings: list[Tensor], p: float, seed: int) -> Mapping[str, float]:
-    """Mean of each metric over recordings (T,)."""
+    """Mean of each metric over recordings (T,) decoded from codes with bit errors of probability p."""
     generator = torch.Generator().manual_seed(seed)
-    found: dict[str, list[float]] = {name: [] for name in NAMES}
+    values: dict[str, list[float]] = {name: [] for name in NAMES}
     for x in recordings:
         y = codec.decode(flipped(codec.encode(x.view(1, 1, -1)), p, generator))[0, 0].numpy()
         reference = Sound(x.numpy()[None], RATE)
         decoded, _ = aligned(Sound(np.nan_to_num(y)[None], RATE), reference)
         for name in NAMES:
-            one = metric(name)
-            assert isinstance(one, Metric)
-            found[name].append(one.measure(reference, decoded))
-    return {name: mean(values) for name, values in found.items()}
+            measure = metric(name)
+            assert isinstance(measure, Metric)
+            values[name].append(measure.measure(reference, decoded))
+    return {name: mean(measured) for name, measured in values.items()}
 
 
 def measure(data: Path, steps: int, seeds: int, files: int) -> None:
-    """Print a record for each bottleneck, p and seed, then those of bottleneck and p: mean and deviation over seeds."""
-    train, valid = Recordings(data / "train", RATE), Recordings(data / "valid", RATE)
+    """Print a record for each bottleneck, p and seed, then the mean and standard deviation over seeds."""
+    train, valid = AudioFiles(data / "train", RATE), AudioFiles(data / "valid", RATE)
     stride = FrameEncoder(DIM, width=WIDTH, depth=1).stride
     recordings = [torch.from_numpy(valid[i][: 4 * RATE // stride * stride]) for i in range(min(files, len(valid)))]
     recordings = [x[: len(x) // stride * stride] for x in recordings]
@@ -123,21 +123,21 @@ def measure(data: Path, steps: int, seeds: int, files: int) -> None:
     for seed in range(seeds):
         codecs = {}
         for name in bottlenecks():
-            begin = time.process_time()
+            start = time.process_time()
             codecs[name] = trained(name, train, steps, seed)
-            emit({"trained": name, "seed": seed, "steps": steps, "cpu_seconds": time.process_time() - begin})
+            emit({"trained": name, "seed": seed, "steps": steps, "cpu_seconds": time.process_time() - start})
         codecs["fsq, gray"] = gray(codecs["fsq"])
         for name, codec in codecs.items():
             for p in FLIPS:
-                found = scores(codec, recordings, p, seed)
-                emit({"bottleneck": name, "p": p, "seed": seed, **found})
-                results.setdefault((name, p), []).append(found)
+                metrics = scores(codec, recordings, p, seed)
+                emit({"bottleneck": name, "p": p, "seed": seed, **metrics})
+                results.setdefault((name, p), []).append(metrics)
     rows = []
     for (name, p), runs in results.items():
         row: dict[str, object] = {"bottleneck": name, "p": p, "seeds": seeds, "files": len(recordings)}
         for score in NAMES:
-            values = [one[score] for one in runs]
-            row[score] = {"mean": mean(values), "deviation": stdev(values) if seeds > 1 else None}
+            values = [metrics[score] for metrics in runs]
+            row[score] = {"mean": mean(values), "std": stdev(values) if seeds > 1 else None}
         emit(row)
         rows.append(row)
     show(rows, ("bottleneck", "p", *NAMES))
@@ -147,13 +147,13 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True, help="folder with train/ and valid/ of speech")
-    parser.add_argument("--steps", type=int, default=400, help="of training, a second of 8 recordings each")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each codec")
-    parser.add_argument("--files", type=int, default=8, help="recordings that are decoded, 4 seconds of each")
+    parser.add_argument("--steps", type=int, default=400, help="training steps of 8 crops of one second")
+    parser.add_argument("--seeds", type=int, default=3, help="training runs of each codec")
+    parser.add_argument("--files", type=int, default=8, help="recordings that are decoded, up to 4 seconds of each")
     arguments = parser.parse_args()
     if min(arguments.steps, arguments.seeds, arguments.files) < 1:
-        fail("steps, seeds and files must be at least 1")
-    torch.set_num_threads(1)  # sums do not depend on the number of cores, and small layers gain nothing from more
+        fail("expected steps, seeds and files of at least 1")
+    torch.set_num_threads(1)  # same sums on any number of cores, and no slower for layers this small
     measure(arguments.data, arguments.steps, arguments.seeds, arguments.files)
 
 

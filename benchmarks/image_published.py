@@ -1,9 +1,9 @@
-"""BD-rate of measured codecs against published curves over Kodak's 24 pictures.
+"""BD-rate of measured codecs against published curves over the 24 Kodak images.
 
     codec evaluate -m image@all --data KODAK -o report && python benchmarks/image_published.py report/results.json
 
-Prints one JSON object for each pair. The curves are those in CompressAI's repository: bits that its models and others
-take for the pictures; those of its models count no headers.
+Prints one JSON object per pair. The curves are those in CompressAI's repository, of its models and of other codecs;
+the bits of its models do not include headers.
 """
 
 import argparse
@@ -12,27 +12,27 @@ from pathlib import Path
 
 from common import emit, fail, run, show
 
-from narrows.evaluation.curves import LEAST_POINTS, Curve, bd_rate
-from narrows.evaluation.results import Results
+from narrows.evaluation.curves import MIN_POINTS, Curve, bd_rate
+from narrows.evaluation.result_files import read_results
 
-KODAK = 24  # pictures of the set
+KODAK = 24  # images of the set
 PUBLISHED = Path(__file__).parents[1] / "tests" / "evaluation" / "kodak_curves.json"
 ANCHORS = ("bpg444", "factorized", "hyperprior", "mbt2018-mean", "vtm")
 
 
 def main() -> None:
-    """Compare every codec in a file of results."""
+    """Compares every codec in a results file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="results.json of codec evaluate, with the metric psnr")
-    results = Results.read(parser.parse_args().results)
+    parser.add_argument("results", type=Path, help="results.json of codec evaluate with the metric psnr")
+    results = read_results(parser.parse_args().results)
     if results.medium != "image" or len(results.items) != KODAK:
-        fail(f"results of {len(results.items)} items of {results.medium} given; Kodak's {KODAK} pictures are wanted")
+        fail(f"expected results of Kodak's {KODAK} images, got {len(results.items)} items of {results.medium}")
     published, pairs = json.loads(PUBLISHED.read_text()), []
     for family in results.families:
-        told = [one for one in results.summary() if one.point.family == family and one.rate and "psnr" in one.metrics]
-        if len(told) < LEAST_POINTS:
+        points = [s for s in results.summaries() if s.point.family == family and s.rate and "psnr" in s.metrics]
+        if len(points) < MIN_POINTS:
             continue
-        curve = Curve([one.rate.mean for one in told], [one.metrics["psnr"].mean for one in told])
+        curve = Curve([s.rate.mean for s in points], [s.metrics["psnr"].mean for s in points])
         for name in ANCHORS:
             delta = bd_rate(Curve(published[name]["bpp"], published[name]["psnr"]), curve)
             if delta is not None:

@@ -17,16 +17,16 @@ from common import emit, fail, run, show
 import narrows
 from narrows import ImageTokenizer, Tokens
 from narrows.bitstream import Prior
-from narrows.bitstream.chosen import ChosenCoder
+from narrows.bitstream.indexed import ChosenCoder
 from narrows.codecs.bottlenecks.entropy.base import ZERO, Stage, run_stages
-from narrows.evaluation.media import MEDIA, items
+from narrows.evaluation.media import MEDIA, find_items
 from narrows.media import image
 
 RATIOS = ("file_over_tables", "file_over_densities")
 
 
 def main() -> None:
-    """Measure a model."""
+    """MetricInfo a model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="image", help="name or folder (default: image)")
     parser.add_argument("--data", type=Path, required=True, help="folder of pictures, searched to its depth")
@@ -39,7 +39,7 @@ def main() -> None:
     records = []
     for quality in arguments.quality:
         rows = []
-        for item in items([arguments.data], MEDIA["image"], arguments.limit):
+        for item in find_items([arguments.data], MEDIA["image"], arguments.limit):
             pixels = image.read(item.path).transpose(2, 0, 1)
             tokens = tokenizer.encode(pixels, quality, effort=0)
             error = float(np.square(pixels.astype(np.float64) - tokenizer.pixels(tokens)).mean())

@@ -1,4 +1,4 @@
-"""What the experiments with bottlenecks share: two small data sets, a small autoencoder, its training and its scores.
+"""Shared by the bottleneck benchmarks: two small data sets, a small autoencoder, its training and its metrics.
 
     images   crops of 32 x 32 pixels, RGB            (N, 3, 32, 32)  latents on a grid of 4 x 4
     speech   log-mel spectra, 64 bands, 32 frames    (N, 64, 32)     latents on a grid of 16
@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from narrows.codecs import Bottleneck
 
 WIDTH = 64  # channels of the latents
-WEIGHTS = {"codebook": 1.0, "commitment": 0.25}  # as in arXiv 1711.00937
+WEIGHTS = {"codebook": 1.0, "commitment": 0.25}  # of the losses, as in VQ-VAE (arXiv 1711.00937)
 
 
 @dataclass(frozen=True)
 class Data:
-    """Signals to train on and to score with."""
+    """Training and validation signals (N, ...)."""
 
     name: str
     train: Tensor
@@ -33,47 +33,54 @@ class Data:
 
 
 def load(folder: Path, kind: str, train: int, valid: int) -> Data:
-    """`train` and `valid` pieces of folder/images or folder/speech16k, the same ones at each call."""
-    cutter, name = {"images": (_crops, "images"), "speech": (_spectra, "speech16k")}[kind]
-    random = np.random.default_rng(0)
-    parts = [cutter(folder / name / split, count, random) for split, count in (("train", train), ("valid", valid))]
-    centre, scale = parts[0].mean(), parts[0].std()
-    return Data(kind, *((part - centre) / scale for part in parts))
+    """Load a small data set; the same signals at each call.
+
+    Args:
+        folder: Folder that holds images/ and speech16k/, each with train/ and valid/.
+        kind: "images" or "speech".
+        train: Number of training signals.
+        valid: Number of validation signals.
+    """
+    cut, name = {"images": (_crops, "images"), "speech": (_spectra, "speech16k")}[kind]
+    rng = np.random.default_rng(0)
+    parts = [cut(folder / name / split, count, rng) for split, count in (("train", train), ("valid", valid))]
+    center, std = parts[0].mean(), parts[0].std()
+    return Data(kind, *((part - center) / std for part in parts))
 
 
-def _crops(folder: Path, count: int, random: np.random.Generator) -> Tensor:
+def _crops(folder: Path, count: int, rng: np.random.Generator) -> Tensor:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
     if not files:
-        fail(f"{folder} has no images; give the folder that holds images/ and speech16k/ with --data")
-    files = [files[i] for i in random.permutation(len(files))[: min(len(files), 120)]]
+        fail(f"expected images in {folder}, got none; give the folder that holds images/ and speech16k/ with --data")
+    files = [files[i] for i in rng.permutation(len(files))[: min(len(files), 120)]]
     crops = []
     for index, path in enumerate(files):
         pixels = np.asarray(Image.open(path).convert("RGB"), dtype=np.float32) / 255
         for _ in range(count // len(files) + (index < count % len(files))):
-            top, left = (int(random.integers(0, size - 31)) for size in pixels.shape[:2])
+            top, left = (int(rng.integers(0, size - 31)) for size in pixels.shape[:2])
             crops.append(torch.from_numpy(pixels[top : top + 32, left : left + 32].transpose(2, 0, 1).copy()))
     return torch.stack(crops)
 
 
-def _spectra(folder: Path, count: int, random: np.random.Generator) -> Tensor:
+def _spectra(folder: Path, count: int, rng: np.random.Generator) -> Tensor:
     import soundfile
     import torchaudio
 
     mel = torchaudio.transforms.MelSpectrogram(16_000, 512, hop_length=160, n_mels=64)
     files = sound_files(folder)
-    files = [files[i] for i in random.permutation(len(files))[: min(len(files), 60)]]
+    files = [files[i] for i in rng.permutation(len(files))[: min(len(files), 60)]]
     pieces = []
     for index, path in enumerate(files):
         wave, _ = soundfile.read(path, dtype="float32")
         bands = 10 * (mel(torch.from_numpy(wave)) + 1e-5).log10()  # dB
         for _ in range(count // len(files) + (index < count % len(files))):
-            begin = int(random.integers(0, bands.shape[1] - 31))
+            begin = int(rng.integers(0, bands.shape[1] - 31))
             pieces.append(bands[:, begin : begin + 32])
     return torch.stack(pieces)
 
 
 class Autoencoder(nn.Module):
-    """Encoder, bottleneck of WIDTH channels, decoder."""
+    """A small autoencoder of images or spectra with a bottleneck of WIDTH channels."""
 
     def __init__(self, kind: str, bottleneck: Bottleneck) -> None:
         super().__init__()
@@ -97,7 +104,15 @@ class Autoencoder(nn.Module):
 
 
 def trained(data: Data, make: Callable[[], Bottleneck], seed: int, steps: int, batch: int) -> Autoencoder:
-    """An autoencoder after `steps` steps of Adam; the same seed gives the same weights around any bottleneck."""
+    """Train an autoencoder with Adam.
+
+    Args:
+        data: Data set.
+        make: Builds the bottleneck.
+        seed: Seed of weights and batches; the initial encoder and decoder do not depend on the bottleneck.
+        steps: Training steps.
+        batch: Signals a step.
+    """
     torch.manual_seed(seed)
     model = Autoencoder(data.name, nn.Identity())  # type: ignore[arg-type]
     model.bottleneck = make()
@@ -119,27 +134,32 @@ def trained(data: Data, make: Callable[[], Bottleneck], seed: int, steps: int, b
 
 @torch.inference_mode()
 def scores(model: Autoencoder, data: Data) -> dict[str, float]:
-    """On the validation signals: error of reconstruction (share of the variance, in dB), of quantization (mean squared
-    distance between vectors and codes), and use of the codebooks: share of the codes that could be in use, which are V
-    or the number of positions if that is less, and perplexity, both means over the codebooks."""
+    """Metrics of an autoencoder on the validation signals.
+
+    Returns:
+        reconstruction_db: Mean squared error relative to the variance, in dB.
+        quantization_mse: Mean squared distance between latent vectors and codebook vectors.
+        usage: Fraction of codes in use, of V or of the number of positions if that is less, mean over codebooks.
+        perplexity: Perplexity of the codes, mean over codebooks.
+    """
     quantized = model.bottleneck(model.encoder(data.valid))
     error = (model.decoder(quantized.latents) - data.valid).square().mean() / data.valid.var()
     codes = quantized.codes.movedim(1, 0).flatten(1)  # (K, N)
-    shares, perplexities = [], []
-    for book, size in zip(codes, model.bottleneck.codebook_sizes, strict=True):
-        p = torch.bincount(book, minlength=size).double() / len(book)
-        shares.append(float((p > 0).sum()) / min(size, len(book)))
+    usages, perplexities = [], []
+    for codebook_codes, size in zip(codes, model.bottleneck.codebook_sizes, strict=True):
+        p = torch.bincount(codebook_codes, minlength=size).double() / len(codebook_codes)
+        usages.append(float((p > 0).sum()) / min(size, len(codebook_codes)))
         perplexities.append(float(torch.special.entr(p).sum().exp()))
     return {
         "reconstruction_db": float(10 * error.log10()),
         "quantization_mse": float(quantized.losses["commitment"]),
-        "usage": mean(shares),
+        "usage": mean(usages),
         "perplexity": mean(perplexities),
     }
 
 
 def spread(runs: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation of each score over the seeds."""
+    """Mean and standard deviation of each metric over runs with different seeds."""
     deviation = stdev if len(runs) > 1 else lambda values: 0.0
     return {
         name: {"mean": mean(run[name] for run in runs), "std": deviation([run[name] for run in runs])}

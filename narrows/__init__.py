@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from narrows.checkpoints.index import entries as models
+    from narrows.checkpoints.index import models
     from narrows.checkpoints.load import load
     from narrows.tokenizers.audio import AudioTokenizer
     from narrows.tokenizers.image import ImageTokenizer
@@ -23,7 +23,7 @@ _HOMES = {
     "ImageTokenizer": ("narrows.tokenizers.image", "ImageTokenizer"),
     "Tokens": ("narrows.tokenizers.tokens", "Tokens"),
     "load": ("narrows.checkpoints.load", "load"),
-    "models": ("narrows.checkpoints.index", "entries"),
+    "models": ("narrows.checkpoints.index", "models"),
 }
 
 

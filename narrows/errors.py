@@ -1,16 +1,16 @@
 """Every error that a caller may catch.
 
     NarrowsError
-    ├── InputError          a tensor, a number or an option that cannot be worked with
+    ├── InputError          an invalid tensor, number or option
     ├── MediaError          a media file that cannot be read or written
-    ├── PartError           a codec description that names something unknown or lacks something
+    ├── PartError           a description of a part that names something unknown or lacks something
     ├── ModelError          a model name, folder or weights file that cannot be loaded
     └── StreamError         an .nrw stream that cannot be read
         ├── DamagedStream   bytes are missing or were changed
         ├── NewerStream     written by a later version of the format
         └── WrongModel      made by another model, or by other weights of the same name
 
-Each message is one line: what was given, what was wanted, what to do.
+Each message is one line: what was expected, what was got, what to do.
 """
 
 
@@ -19,7 +19,7 @@ class NarrowsError(Exception):
 
 
 class InputError(NarrowsError, ValueError):
-    """A tensor, a number or an option that cannot be worked with."""
+    """An invalid tensor, number or option."""
 
 
 class MediaError(NarrowsError):
@@ -27,7 +27,7 @@ class MediaError(NarrowsError):
 
 
 class PartError(NarrowsError, ValueError):
-    """A codec description that names something unknown or lacks something."""
+    """A description of a part that names something unknown or lacks something."""
 
 
 class ModelError(NarrowsError):

@@ -1,9 +1,9 @@
-"""How an assembled codec is written down, and built again.
+"""The registry of parts: an assembled codec as JSON, and back.
 
     @part("fsq")                      spec(codec)  ──▶  {"part": "codec", "encoder": {"part": ...}, ...}
     class FSQ(nn.Module): ...         build(spec)  ──▶  the same codec, freshly initialised
 
-The constructor is the only schema. A description may name registered parts only, never an import path: building what a
+The constructor is the only schema. A description names registered parts only, never an import path: building what a
 file describes runs no code that the file brings along.
 """
 
@@ -11,6 +11,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 
 from narrows.errors import PartError
@@ -19,10 +20,13 @@ Class = TypeVar("Class", bound=type)
 
 _PARTS: dict[str, type] = {}
 _PLAIN = (bool, int, float, str, type(None))
+_BUILTIN = ("narrows.codecs", "narrows.tokenizers.audio", "narrows.tokenizers.image")  # importing them registers parts
 
 
 def part(name: str) -> Callable[[Class], Class]:
-    """Register a class under `name` and remember the arguments of each instance.
+    """Register a class under `name` and record the constructor arguments of each instance.
+
+    A class attribute `kind` ("encoder", "bottleneck", ...) groups parts, see `names`.
 
     Raises PartError when the name is taken, or when the constructor takes *args or **kwargs.
     """
@@ -30,23 +34,23 @@ def part(name: str) -> Callable[[Class], Class]:
     def register(cls: Class) -> Class:
         if name in _PARTS:
             raise PartError(
-                f"the part {name!r} is registered already, by {_PARTS[name].__qualname__}; choose another name"
+                f"expected an unused part name, got {name!r} of {_PARTS[name].__qualname__}; choose another name"
             )
         signature = inspect.signature(cls)
         for parameter in signature.parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-                raise PartError(f"{cls.__qualname__} takes {parameter}; a part names each of its arguments")
+                raise PartError(f"expected named arguments in {cls.__qualname__}, got {parameter}; name each of them")
         construct = cls.__init__  # type: ignore[misc]
 
         @functools.wraps(construct)
-        def remember(self: Any, *args: Any, **kwargs: Any) -> None:
+        def construct_and_record(self: Any, *args: Any, **kwargs: Any) -> None:
             construct(self, *args, **kwargs)
-            if type(self) is cls:  # a subclass that is a part of its own remembers its own arguments
+            if type(self) is cls:  # a subclass that is itself a part records its own arguments
                 bound = signature.bind(*args, **kwargs)
                 bound.apply_defaults()
                 object.__setattr__(self, "_arguments", dict(bound.arguments))
 
-        cls.__init__ = remember  # type: ignore[misc]
+        cls.__init__ = construct_and_record  # type: ignore[misc]
         cls._part = name  # type: ignore[attr-defined]
         _PARTS[name] = cls
         return cls
@@ -54,19 +58,56 @@ def part(name: str) -> Callable[[Class], Class]:
     return register
 
 
-def names() -> list[str]:
-    """The names of all registered parts, sorted."""
-    return sorted(_PARTS)
+def names(kind: str | None = None) -> list[str]:
+    """The names of all registered parts, those of this library included, sorted.
+
+    Args:
+        kind: only parts of this kind, one of `kinds()`; None for all.
+
+    Raises:
+        PartError: for an unknown kind.
+    """
+    _register_builtin()
+    if kind is not None and kind not in kinds():
+        raise PartError(f"expected a kind of {', '.join(kinds())}, got {kind!r}")
+    return sorted(name for name, cls in _PARTS.items() if kind in (None, _kind(cls)))
+
+
+def kinds() -> list[str]:
+    """The kinds of all registered parts, sorted."""
+    _register_builtin()
+    return sorted({_kind(cls) for cls in _PARTS.values()})
+
+
+def find(name: str) -> type:
+    """The class of a registered part. Raises PartError for an unknown name, with the nearest."""
+    if name not in _PARTS:
+        _register_builtin()
+    if name not in _PARTS:
+        raise PartError(f"expected a registered part, got {name!r}{_nearest(name, _PARTS)}; `codec parts` lists all")
+    return _PARTS[name]
+
+
+def _kind(cls: type) -> str:
+    kind: str = getattr(cls, "kind", "other")
+    return kind
+
+
+def _register_builtin() -> None:
+    for module in _BUILTIN:
+        import_module(module)
 
 
 def spec(instance: object) -> dict[str, Any]:
-    """Nested JSON-ready description of a part; `build` makes the same part from it.
+    """A nested description of a part, ready for JSON, from which `build` makes the same part.
 
     Raises PartError for an object that is not a part, or an argument that JSON cannot hold.
     """
     name = getattr(type(instance), "_part", None)
     if name is None or _PARTS.get(name) is not type(instance):
-        raise PartError(f"{type(instance).__qualname__} is not a registered part; decorate its class with @part(name)")
+        raise PartError(
+            f"expected a registered part, got {type(instance).__qualname__}; decorate its class with @part(name)"
+        )
     arguments: dict[str, Any] = instance._arguments  # type: ignore[attr-defined]
     return {"part": name} | {key: _plain(value, name, key) for key, value in arguments.items()}
 
@@ -74,23 +115,23 @@ def spec(instance: object) -> dict[str, Any]:
 def build(description: dict[str, Any]) -> Any:
     """The part that `description` (from `spec`, or parsed JSON) describes; the description is not changed.
 
-    Raises PartError for an unknown part, an unknown, missing or unfit argument; the message names the part and the
-    nearest known name.
+    Raises PartError for an unknown part and for an unknown, missing or invalid argument; the message names the part and
+    the nearest known name.
     """
     if not isinstance(description, dict) or not isinstance(description.get("part"), str):
-        raise PartError(f"a part is written {{'part': name, ...}}, got {_short(description)}")
+        raise PartError(f"expected a part as {{'part': name, ...}}, got {_short(description)}")
     name = description["part"]
-    if name not in _PARTS:
-        raise PartError(f"no part is called {name!r}{_nearest(name, _PARTS)}; narrows.parts.names() lists all")
-    cls = _PARTS[name]
+    cls = find(name)
     parameters = inspect.signature(cls).parameters
     arguments = {key: value for key, value in description.items() if key != "part"}
     for key in arguments:
         if key not in parameters:
-            raise PartError(f"{name} takes no {key!r}{_nearest(key, parameters)}; it takes {', '.join(parameters)}")
+            raise PartError(
+                f"{name} has no argument {key!r}{_nearest(key, parameters)}; it has {', '.join(parameters)}"
+            )
     for key, parameter in parameters.items():
         if parameter.default is parameter.empty and key not in arguments:
-            raise PartError(f"{name} needs {key!r}, which is missing")
+            raise PartError(f"{name} needs the argument {key!r}, which is missing")
     built = {key: _built(value) for key, value in arguments.items()}
     try:
         return cls(**built)
@@ -107,7 +148,7 @@ def _plain(value: Any, name: str, key: str) -> Any:
         return [_plain(item, name, key) for item in value]
     if hasattr(type(value), "_part"):
         return spec(value)
-    raise PartError(f"{name} holds {key}={_short(value)}, which cannot be written as JSON; give numbers, text or parts")
+    raise PartError(f"expected numbers, text or parts as arguments of {name}, got {key}={_short(value)}")
 
 
 def _built(value: Any) -> Any:

@@ -35,12 +35,12 @@ def image_checkpoint(tmp_path_factory):
 
     from narrows.checkpoints import folder
     from narrows.codecs import Codec, LappedDecoder, LappedEncoder, SpaceChannelContext
-    from narrows.recipes.data.images import Pictures
-    from narrows.recipes.data.synthetic import made_up_pictures
-    from narrows.recipes.training.tables import fit_chosen
+    from narrows.recipes.data.images import ImageFiles
+    from narrows.recipes.data.synthetic import write_synthetic_images
+    from narrows.recipes.training.fit_tables import fit_entropy_model_tables
 
     place = tmp_path_factory.mktemp("images")
-    made_up_pictures(place / "data")
+    write_synthetic_images(place / "data")
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         model = SpaceChannelContext((3, 5), 1, (8, 8))
@@ -49,6 +49,6 @@ def image_checkpoint(tmp_path_factory):
         codec = Codec(LappedEncoder(8, 6, 2, 1), model, LappedDecoder(8, 6, 2, 2, 1)).eval()
         for predictor in itertools.chain(*model.predictors):
             torch.nn.init.normal_(predictor.out.weight, std=0.3)
-        tables = fit_chosen(codec, Pictures(place / "data"), 3)
+        tables = fit_entropy_model_tables(codec, ImageFiles(place / "data"), 3)
     folder.save(place / "small", codec, "small", tables=tables)
     return place / "small"

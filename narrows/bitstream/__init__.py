@@ -7,12 +7,12 @@ Shapes: C signals that were coded side by side, K codebooks, *grid the latent gr
 of a codebook. This package knows neither networks nor files of media.
 """
 
-from narrows.bitstream.chosen import Prior
+from narrows.bitstream.frequency_tables import FrequencyTables, quantize
 from narrows.bitstream.header import StreamHeader, read_header
+from narrows.bitstream.indexed import Prior
 from narrows.bitstream.radices import Radices, codebook_sizes, join, split, stream_sizes
 from narrows.bitstream.reader import Chunk, Reader, read
 from narrows.bitstream.recovery import Damage, Inspection, Recovered, inspect, recover
-from narrows.bitstream.tables import Tables, quantize
 from narrows.bitstream.writer import Writer, write
 from narrows.media.extents import AudioExtent, Extent, ImageExtent, VideoExtent
 
@@ -21,6 +21,7 @@ __all__ = [
     "Chunk",
     "Damage",
     "Extent",
+    "FrequencyTables",
     "ImageExtent",
     "Inspection",
     "Prior",
@@ -28,7 +29,6 @@ __all__ = [
     "Reader",
     "Recovered",
     "StreamHeader",
-    "Tables",
     "VideoExtent",
     "Writer",
     "codebook_sizes",

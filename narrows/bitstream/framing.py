@@ -54,7 +54,7 @@ class Framing:
         if self.raw:
             length = self.raw.payload_size(positions)
         else:
-            most = self._coded * positions * (1 if self.header.setting is None else 2)  # an escape is a second symbol
+            most = self._coded * positions * (1 if self.header.quality_index is None else 2)  # escapes
             length = cursor.varint(payload_limit(most), f"the length of {what}")
         payload = cursor.position + CHECKSUM
         if payload + length > len(view):

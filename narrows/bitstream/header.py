@@ -6,35 +6,42 @@ C is the number of signals that were coded side by side, K the codebooks, *grid 
 import itertools
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from mmap import mmap
 
 import numpy as np
 
 from narrows.bitstream.limits import (
     MAX_ALPHABET,
-    MAX_CHANNELS,
-    MAX_CHOSEN_SYMBOLS,
     MAX_CHUNKS,
     MAX_CODEBOOKS,
-    MAX_COUNT,
     MAX_DIGITS,
+    MAX_INDEXED_SYMBOLS,
     MAX_NAME,
-    MAX_SETTING,
+    MAX_QUALITY_INDEX,
     MAX_SYMBOLS,
 )
 from narrows.bitstream.radices import Radices, check_radices, codebook_sizes, stream_sizes
 from narrows.bitstream.varint import Cursor, to_varint
 from narrows.errors import DamagedStream, InputError, NewerStream, StreamError
-from narrows.media.extents import MEDIA, Extent, check_integer, read_extent
+from narrows.media.extents import (
+    MAX_CHANNELS,
+    MAX_COUNT,
+    AudioExtent,
+    Extent,
+    ImageExtent,
+    VideoExtent,
+    check_integer,
+)
 
 MAGIC = b"\x8eNRW"  # the high bit shows a transfer that kept only seven
 VERSION = 1
-RAW, RANS, CHOSEN = 0, 1, 2
+RAW, RANS, INDEXED = 0, 1, 2
 FINGERPRINT = 8  # bytes
 DIGEST = 4  # bytes
 CHECKSUM = 4  # bytes
-SETTINGS_A_QUALITY = 8  # from one whole quality to the next
+INDICES_PER_QUALITY = 8  # from one whole quality to the next
+EXTENTS: dict[int, type[Extent]] = {1: AudioExtent, 2: ImageExtent, 3: VideoExtent}  # by the number of the medium
 
 Bytes = bytes | bytearray | memoryview | mmap  # a file that is in memory or mapped into it
 
@@ -50,8 +57,8 @@ class StreamHeader:
     grid           sizes of the latent grid: (F,), (H, W) or (T, H, W)
     steps          positions along the first grid axis in one chunk; the last chunk may have fewer
     signals        C: 1, or as many as the channels that a mono model coded one by one
-    tables_digest  the first 4 bytes of `Tables.digest`; None for raw codes of fixed length
-    setting        of the model that chooses among the tables, 0 to 255; None where each codebook has its own tables
+    tables_digest  the first 4 bytes of `FrequencyTables.digest`; None for raw codes of fixed length
+    quality_index        of the model that chooses among the tables, 0 to 255; None where each codebook has its own tables
     """
 
     model: str
@@ -62,7 +69,7 @@ class StreamHeader:
     steps: int
     signals: int = 1
     tables_digest: bytes | None = None
-    setting: int | None = None
+    quality_index: int | None = None
 
     def __post_init__(self) -> None:
         if not self.model.isprintable() or not 1 <= len(self.model.encode()) <= MAX_NAME:
@@ -74,8 +81,8 @@ class StreamHeader:
         if self.tables_digest is not None and len(self.tables_digest) != DIGEST:
             raise InputError(f"tables_digest has {len(self.tables_digest)} bytes, want digest[:{DIGEST}] or None")
         check_radices(self.radices)
-        if self.setting is not None:
-            self._check_chosen()
+        if self.quality_index is not None:
+            self._check_indexed()
         check_integer(self.signals, MAX_CHANNELS, "signals")
         if len(self.grid) != self.extent.axes:
             raise InputError(f"grid is {self.grid}, want {self.extent.axes} sizes for a stream of {self.extent.medium}")
@@ -85,17 +92,23 @@ class StreamHeader:
         if self.chunks > MAX_CHUNKS:
             raise InputError(f"{self.steps} steps a chunk make {self.chunks} chunks, want at most {MAX_CHUNKS}")
         symbols = len(stream_sizes(self.radices)) * self.positions(0)
-        most = MAX_SYMBOLS if self.setting is None else MAX_CHOSEN_SYMBOLS
+        most = MAX_SYMBOLS if self.quality_index is None else MAX_INDEXED_SYMBOLS
         if symbols > most:
             raise InputError(f"{self.steps} steps make chunks of {symbols} digits, want at most {most}")
 
-    def _check_chosen(self) -> None:
+    def _check_indexed(self) -> None:
         if self.tables_digest is None or self.extent.axes != 2:
-            raise InputError(f"a setting of {self.setting} given; want tables and an image beside it, or None")
-        if isinstance(self.setting, bool) or not isinstance(self.setting, int) or not 0 <= self.setting <= MAX_SETTING:
-            raise InputError(f"setting is {self.setting!r}, want 0 to {MAX_SETTING}")
+            raise InputError(
+                f"a quality_index of {self.quality_index} given; want tables and an image beside it, or None"
+            )
+        if (
+            isinstance(self.quality_index, bool)
+            or not isinstance(self.quality_index, int)
+            or not 0 <= self.quality_index <= MAX_QUALITY_INDEX
+        ):
+            raise InputError(f"quality_index is {self.quality_index!r}, want 0 to {MAX_QUALITY_INDEX}")
         if len(set(self.radices)) > 1 or len(self.radices[0]) > 1 or self.radices[0][0] % 2:
-            raise InputError(f"radices are {self.radices[:2]}..., want one even alphabet for all with a setting")
+            raise InputError(f"radices are {self.radices[:2]}..., want one even alphabet for all with a quality_index")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -105,21 +118,21 @@ class StreamHeader:
     @property
     def dtype(self) -> "np.dtype[np.integer]":
         """Of the codes in memory."""
-        return np.dtype(np.int64 if self.setting is None else np.int16)
+        return np.dtype(np.int64 if self.quality_index is None else np.int16)
 
     @property
     def coder(self) -> str:
-        """`rans` or `chosen` for entropy coding with tables, `raw` where each code has a fixed number of bits."""
-        return ("raw", "rans", "chosen")[self._coder]
+        """`rans` or `indexed` for entropy coding with tables, `raw` where each code has a fixed number of bits."""
+        return ("raw", "rans", "indexed")[self._coder]
 
     @property
     def _coder(self) -> int:
-        return RAW if self.tables_digest is None else RANS if self.setting is None else CHOSEN
+        return RAW if self.tables_digest is None else RANS if self.quality_index is None else INDEXED
 
     @property
     def quality(self) -> float | None:
-        """From 1 to 8, and 1 of a model that has only one; None without a setting."""
-        return None if self.setting is None else 1 + self.setting / SETTINGS_A_QUALITY
+        """From 1 to 8, and 1 of a model that has only one; None without a quality_index."""
+        return None if self.quality_index is None else 1 + self.quality_index / INDICES_PER_QUALITY
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -148,16 +161,17 @@ class StreamHeader:
     def to_bytes(self) -> bytes:
         """The header as it stands at the beginning of the file, with its CRC-32."""
         name = self.model.encode()
-        medium = next(number for number, kind in MEDIA.items() if isinstance(self.extent, kind))
+        medium = next(number for number, kind in EXTENTS.items() if type(self.extent) is kind)
         out = bytearray(MAGIC)
         out += bytes([VERSION, medium << 4 | self._coder])
         out += to_varint(len(name)) + name + self.fingerprint + (self.tables_digest or b"")
-        out += self.extent.to_bytes() + to_varint(self.signals) + to_varint(len(self.radices))
+        out += b"".join(map(to_varint, astuple(self.extent)))
+        out += to_varint(self.signals) + to_varint(len(self.radices))
         for digits, run in itertools.groupby(self.radices):
             out += to_varint(len(list(run))) + to_varint(len(digits))
             out += b"".join(to_varint(radix) for radix in digits)
         out += b"".join(to_varint(size) for size in self.grid) + to_varint(self.steps)
-        out += b"" if self.setting is None else to_varint(self.setting)
+        out += b"" if self.quality_index is None else to_varint(self.quality_index)
         return bytes(out + zlib.crc32(out).to_bytes(CHECKSUM, "little"))
 
 
@@ -195,7 +209,7 @@ def read_header(data: Bytes) -> StreamHeader:
 def _read_fields(cursor: Cursor) -> StreamHeader:
     """The fields between version and checksum. Counts are held against their limits before anything is made of them."""
     medium, coder = divmod(cursor.take(1, "the header")[0], 16)
-    if medium not in MEDIA or coder not in (RAW, RANS, CHOSEN):
+    if medium not in EXTENTS or coder not in (RAW, RANS, INDEXED):
         raise DamagedStream(f"the header names medium {medium} and coder {coder}, which do not exist; it is damaged")
     name = cursor.take(cursor.varint(MAX_NAME, "the length of the model name"), "the model name")
     try:
@@ -204,13 +218,19 @@ def _read_fields(cursor: Cursor) -> StreamHeader:
         raise DamagedStream(f"the model name {name!r} is not UTF-8; the header is damaged") from None
     fingerprint = cursor.take(FINGERPRINT, "the fingerprint of the model")
     digest = cursor.take(DIGEST, "the digest of the tables") if coder != RAW else None
-    extent = read_extent(cursor, MEDIA[medium])
+    extent = _read_extent(cursor, EXTENTS[medium])
     signals = cursor.varint(MAX_CHANNELS, "the number of signals")
     radices = _read_radices(cursor)
     grid = tuple(cursor.varint(MAX_COUNT, "a size of the grid") for _ in range(extent.axes))
     steps = cursor.varint(MAX_COUNT, "the steps of a chunk")
-    setting = cursor.varint(MAX_SETTING, "the setting") if coder == CHOSEN else None
-    return StreamHeader(model, fingerprint, extent, radices, grid, steps, signals, digest, setting)
+    quality_index = cursor.varint(MAX_QUALITY_INDEX, "the quality_index") if coder == INDEXED else None
+    return StreamHeader(model, fingerprint, extent, radices, grid, steps, signals, digest, quality_index)
+
+
+def _read_extent(cursor: Cursor, kind: type[Extent]) -> Extent:
+    """The extent at the cursor. Raises DamagedStream for a number beyond its limit."""
+    named = zip(fields(kind), kind.limits, strict=True)
+    return kind(*[cursor.varint(limit, f"{field.name} of the {kind.medium}") for field, limit in named])
 
 
 def _read_radices(cursor: Cursor) -> Radices:

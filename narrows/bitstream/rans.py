@@ -14,8 +14,8 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from narrows.bitstream.frequency_tables import FrequencyTables
 from narrows.bitstream.radices import Radices, join, split, stream_sizes
-from narrows.bitstream.tables import Tables
 from narrows.errors import DamagedStream
 
 WORD = 4  # bytes
@@ -29,7 +29,7 @@ def payload_limit(symbols: int) -> int:
 class RansCoder:
     """Codes (C, K, *grid) of one chunk to a payload and back; chunks do not depend on each other."""
 
-    def __init__(self, radices: Radices, tables: Tables) -> None:
+    def __init__(self, radices: Radices, tables: FrequencyTables) -> None:
         """The first tables must be of the sizes that the radices name; the callers check it, as their errors differ."""
         self.radices = radices
         self.sizes = stream_sizes(radices)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.bitstream.chosen import ChosenCoder, Prior
 from narrows.bitstream.coder import make_coder
 from narrows.bitstream.framing import Framing
+from narrows.bitstream.frequency_tables import FrequencyTables
 from narrows.bitstream.header import Bytes, StreamHeader, read_header
+from narrows.bitstream.indexed import IndexedCoder, Prior
 from narrows.bitstream.limits import MAX_BYTES_AT_ONCE
-from narrows.bitstream.tables import Tables
 from narrows.errors import InputError
 
 
@@ -39,10 +39,10 @@ class Reader:
 
     Raises StreamError where `data` is no stream, NewerStream for a later version, WrongModel for other tables,
     InputError where a stream needs tables and none are given, and DamagedStream for a damaged header or chunks that
-    do not end where the file does. Tables given for a raw stream are not looked at.
+    do not end where the file does. FrequencyTables given for a raw stream are not looked at.
     """
 
-    def __init__(self, data: Bytes, tables: Tables | Prior | None = None) -> None:
+    def __init__(self, data: Bytes, tables: FrequencyTables | Prior | None = None) -> None:
         self.header = read_header(data)
         self._view = memoryview(data).cast("B")
         self._framing = Framing(self.header)
@@ -64,7 +64,7 @@ class Reader:
         payload = self._payload(index)
         start, stop = self.header.span(index)
         shape = self.header.chunk_shape(index)
-        if isinstance(self._coder, ChosenCoder):
+        if isinstance(self._coder, IndexedCoder):
             return Chunk(index, start, stop, *self._coder.decompress_with(payload, shape))
         return Chunk(index, start, stop, self._coder.decompress(payload, shape))
 
@@ -80,7 +80,7 @@ class Reader:
         return self._framing.payload(self._view, frame, index)
 
 
-def read(data: Bytes, tables: Tables | Prior | None = None) -> NDArray[np.integer]:
+def read(data: Bytes, tables: FrequencyTables | Prior | None = None) -> NDArray[np.integer]:
     """All codes of an undamaged stream, (C, K, *grid).
 
     Raises what `Reader` raises; nothing is allocated before all checksums are right. More than 2^29 bytes of

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.bitstream.chosen import Prior
 from narrows.bitstream.coder import make_coder
 from narrows.bitstream.framing import Frame, Framing
+from narrows.bitstream.frequency_tables import FrequencyTables
 from narrows.bitstream.header import Bytes, StreamHeader, read_header
+from narrows.bitstream.indexed import Prior
 from narrows.bitstream.raw import UNKNOWN, RawCoder
 from narrows.bitstream.reader import check_size
-from narrows.bitstream.tables import Tables
 from narrows.errors import DamagedStream, InputError
 
 AHEAD = 16  # chunks in a row that may be lost before the search gives up
@@ -84,7 +84,7 @@ def inspect(data: Bytes) -> Inspection:
     return Inspection(header, _damages(header, intact), framing.size, framed, payload, rest)
 
 
-def recover(data: Bytes, tables: Tables | Prior | None = None, keep: bool = False) -> Recovered:
+def recover(data: Bytes, tables: FrequencyTables | Prior | None = None, keep: bool = False) -> Recovered:
     """All codes that a damaged stream still holds, and where the others are.
 
     `keep` returns the damaged chunks of a raw stream as they arrived (a code outside its codebook is -1), for those who

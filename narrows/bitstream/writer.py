@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.bitstream.chosen import Prior
 from narrows.bitstream.coder import make_coder
 from narrows.bitstream.framing import Framing
+from narrows.bitstream.frequency_tables import FrequencyTables
 from narrows.bitstream.header import StreamHeader
+from narrows.bitstream.indexed import Prior
 from narrows.bitstream.radices import check_codes
-from narrows.bitstream.tables import Tables
 from narrows.errors import InputError, WrongModel
 
 
@@ -23,7 +23,7 @@ class Writer:
     Raises InputError where the tables are not those that the header names.
     """
 
-    def __init__(self, header: StreamHeader, tables: Tables | Prior | None = None) -> None:
+    def __init__(self, header: StreamHeader, tables: FrequencyTables | Prior | None = None) -> None:
         if header.tables_digest is None and tables is not None:
             raise InputError("tables were given for a raw stream; put tables_digest=tables.digest[:4] into its header")
         try:
@@ -66,7 +66,7 @@ class Writer:
             raise InputError(f"{self._pushed} of {self.header.grid[0]} grid steps were pushed; push the rest")
 
 
-def write(header: StreamHeader, codes: NDArray[np.integer], tables: Tables | Prior | None = None) -> bytes:
+def write(header: StreamHeader, codes: NDArray[np.integer], tables: FrequencyTables | Prior | None = None) -> bytes:
     """Codes (C, K, *grid) to a whole stream. Raises InputError as `Writer` and its `push` do."""
     if codes.shape != header.shape:
         raise InputError(f"codes are of shape {codes.shape}, the header says {header.shape}")

@@ -9,8 +9,17 @@ HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A named model of the index."""
+class ShippedModel:
+    """A model of the index.
+
+    Attributes:
+        name: by which `load` finds it.
+        medium: "audio" or "image".
+        summary: one line.
+        licence: of the weights.
+        fingerprint: of tokenizer and weights, see `Tokenizer.fingerprint`.
+        numbers: results of its evaluation.
+    """
 
     name: str
     medium: str
@@ -20,7 +29,7 @@ class Entry:
     numbers: dict[str, Any]
 
 
-def entries() -> list[Entry]:
+def models() -> list[ShippedModel]:
     """The models that ship with the package, by name. Reads one JSON file and needs no torch."""
     index = json.loads((HERE / "index.json").read_text(encoding="utf-8"))
-    return [Entry(name=name, **index[name]) for name in sorted(index)]
+    return [ShippedModel(name=name, **index[name]) for name in sorted(index)]

@@ -1,48 +1,58 @@
-"""From a name to a tokenizer: a model shipped with the package, a folder, or a repository on the Hugging Face hub."""
+"""Loading a tokenizer: a model shipped with the package, a folder, or a repository on the Hugging Face hub."""
 
 import difflib
 import os
 from pathlib import Path
+from typing import Literal, overload
 
 import torch
 
 from narrows.checkpoints import folder as folders
-from narrows.checkpoints.index import HERE, entries
+from narrows.checkpoints.index import HERE, models
 from narrows.errors import InputError, ModelError
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.image import ImageTokenizer
+from narrows.tokenizers.tokenizer import Tokenizer
 
 
-def load(model: str | Path, device: str | torch.device = "cpu") -> AudioTokenizer | ImageTokenizer:
-    """A tokenizer by name ("speech"), folder ("runs/mine") or hub repository ("owner/name", "owner/name@revision").
+@overload
+def load(model: Literal["speech"], device: str | torch.device = "cpu") -> AudioTokenizer: ...
+@overload
+def load(model: Literal["image"], device: str | torch.device = "cpu") -> ImageTokenizer: ...
+@overload
+def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer: ...
+def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
+    """Load a tokenizer.
 
-    Raises ModelError for an unknown name (with the nearest known one), a folder that is no checkpoint, and weights that
-    are not those of the index; InputError for a device that cannot be used here.
+    Args:
+        model: a name ("speech"), a folder ("runs/mine") or a hub repository ("owner/name", "owner/name@revision").
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto": CUDA where there is such a GPU, MPS where the model runs
+            there, else the CPU.
+
+    Raises:
+        ModelError: for an unknown name (with the nearest known one), a folder that is not a checkpoint, and weights
+            that are not those of the index.
+        InputError: for a device that cannot be used here.
     """
-    _check_device(device)
-    known = {entry.name: entry for entry in entries()}
+    if device != "auto":
+        _check_device(device)
+    known = {entry.name: entry for entry in models()}
     if model in known:
-        checkpoint = folders.read(HERE / str(model))
-        if checkpoint.fingerprint != known[str(model)].fingerprint:
-            wanted = known[str(model)].fingerprint
-            raise ModelError(f"the weights of {model} are {checkpoint.fingerprint}, {wanted} wanted; reinstall narrows")
+        tokenizer = folders.read(HERE / str(model))
+        expected = known[str(model)].fingerprint
+        if tokenizer.fingerprint != expected:
+            raise ModelError(f"expected weights {expected} of {model}, got {tokenizer.fingerprint}; reinstall narrows")
     elif os.path.isdir(model):
-        checkpoint = folders.read(model)
+        tokenizer = folders.read(model)
     elif isinstance(model, str) and model.count("/") == 1 and not model.startswith((".", "/", "~")):
-        checkpoint = folders.read(_from_hub(model))
+        tokenizer = folders.read(_from_hub(model))
     else:
         close = difflib.get_close_matches(str(model), known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ModelError(f"no model or folder {str(model)!r}; {hint}`codec models` lists the models")
-    c = checkpoint
-    try:
-        if c.medium == "audio":
-            return AudioTokenizer(c.codec, c.sample_rate, c.name, c.fingerprint, tables=c.tables).to(device)
-        if c.medium == "image":
-            return ImageTokenizer(c.codec, c.name, c.fingerprint, c.tables, lambdas=c.lambdas).to(device)
-    except InputError as error:
-        raise ModelError(f"{model} does not fit its medium: {error}; use the config.json that it came with") from error
-    raise ModelError(f"{model} is a model for {c.medium}; this version codes audio and images")
+        raise ModelError(
+            f"expected a model name, folder or hub repository, got {str(model)!r}; {hint}`codec models` lists them"
+        )
+    return tokenizer.to(_best_device(tokenizer) if device == "auto" else device)
 
 
 def _check_device(device: str | torch.device) -> None:
@@ -51,13 +61,36 @@ def _check_device(device: str | torch.device) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(
-            f"device {str(device)!r} cannot be used here ({reason}); give cpu, or cuda where there is such a GPU"
+            f"expected a device that can be used here, got {str(device)!r} ({reason}); give cpu, or auto"
         ) from error
+
+
+def _best_device(tokenizer: Tokenizer) -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available() and _runs_on(tokenizer, "mps"):
+        return "mps"
+    return "cpu"
+
+
+def _runs_on(tokenizer: Tokenizer, device: str) -> bool:
+    """Whether encode and decode of a small signal work on a device; some parts need float64, which MPS lacks."""
+    codec, model = tokenizer.codec, tokenizer.entropy_model
+    multiple, index = (model.multiple, 0) if model is not None else (1, None)
+    x = torch.zeros(1, codec.channels, *(stride * multiple for stride in codec.stride))
+    try:
+        with torch.inference_mode():
+            codec.to(device)
+            codec(x.to(device), index).x.cpu()
+        return True
+    except (RuntimeError, TypeError):  # NotImplementedError is a RuntimeError
+        codec.to("cpu")
+        return False
 
 
 def _from_hub(model: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: httpx or requests, whichever the hub uses
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of httpx or of requests
         HfHubHTTPError,
         HFValidationError,
         HTTPError,
@@ -65,9 +98,9 @@ def _from_hub(model: str) -> Path:
     )
 
     repository, _, revision = model.partition("@")
-    wanted = ["config.json", "*.safetensors", "README.md", "evaluation.json"]
+    files = ["config.json", "*.safetensors", "README.md", "evaluation.json"]
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=files))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, HTTPError, OSError) as error:
         reason = (str(error).strip() or "it does not answer").splitlines()[0].rstrip(".")
         raise ModelError(

@@ -13,6 +13,7 @@ from narrows.cli.export_tokens import export_tokens
 from narrows.cli.files import complain
 from narrows.cli.info import info
 from narrows.cli.models import models
+from narrows.cli.parts import parts
 from narrows.cli.tokenize import tokenize
 from narrows.cli.train import train
 from narrows.errors import NarrowsError
@@ -30,6 +31,7 @@ app.command()(decode)
 app.command()(info)
 app.command()(tokenize)
 app.command()(models)
+app.command()(parts)
 app.command()(detokenize)
 app.command("export-tokens")(export_tokens)
 app.command()(evaluate)

@@ -1,4 +1,4 @@
-"""`codec detokenize`: one item of token shards as a sound file or a picture."""
+"""`codec detokenize`: one item of token shards as an audio file or an image."""
 
 import re
 from pathlib import Path
@@ -6,28 +6,30 @@ from typing import Annotated
 
 import typer
 
+from narrows.cli.options import Device, Force
+
 
 def detokenize(
     shards: Annotated[Path, typer.Argument(help="Folder of token shards, as codec tokenize makes it.")],
-    key: Annotated[str, typer.Option(help="Of the item.")],
+    key: Annotated[str, typer.Option(help="Key of the item.")],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="File of the result. [end of the key, as .wav or .png]")
+        Path | None, typer.Option("-o", "--out", help="Output file. [end of the key, as .wav or .png]")
     ] = None,
     model: Annotated[
         str | None, typer.Option("-m", "--model", help="Model to decode with. [the one that the shards name]")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")] = "cpu",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the result if it is there.")] = False,
+    device: Device = "auto",
+    force: Force = False,
 ) -> None:
-    """Decode one item of a tokenized data set: what a model trained on it can at best give back."""
+    """Decode one item of a tokenized data set: the best that a generative model trained on it can reach."""
     from narrows.checkpoints.load import load as load_model
     from narrows.cli.files import shipped
-    from narrows.datasets.media import write_media
     from narrows.datasets.reader import load
+    from narrows.media.table import medium_named
 
     data = load(shards, allow_missing=True)
     item = data.by_key(key)
-    suffix = ".wav" if data.made.medium == "audio" else ".png"
+    suffix = medium_named(data.made.medium).default_suffix
     target = out or Path(re.sub(r"[^\w.-]", "_", key.rstrip("/").rpartition("/")[2]) + suffix)
-    write_media(target, item, load_model(model or shipped(data.made.model), device), overwrite=force)
+    load_model(model or shipped(data.made.model), device).decode_file(item, target, overwrite=force)
     print(f"{key!r} → {target}", flush=True)

@@ -2,7 +2,6 @@
 
 import glob
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -10,6 +9,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.errors import InputError, MediaError, ModelError, NarrowsError
 from narrows.media.files import open_input, shown
 
@@ -57,9 +57,9 @@ def work(jobs: Sequence[Job], act: Callable[[Path, Path], str], out_is_folder: b
 
     Ends the program with exit code 2 when any file failed.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end by exception, which removes what is half-written
+    exit_on_sigterm()
     failed = 0
-    with _progress(len(jobs)) as advance:
+    with ProgressBar("files", len(jobs), enabled=len(jobs) > 1) as bar:
         for source, target in jobs:
             try:
                 with _folder(target.parent) if out_is_folder else nullcontext():
@@ -72,7 +72,7 @@ def work(jobs: Sequence[Job], act: Callable[[Path, Path], str], out_is_folder: b
                 raise
             else:
                 print(done, flush=True)
-            advance()
+            bar.advance()
     if failed:
         if len(jobs) > 1:
             complain(f"{failed} of {len(jobs)} files failed")
@@ -107,9 +107,9 @@ def header_of(path: Path) -> "StreamHeader":
 
 def shipped(name: str) -> str:
     """The model that a file names, if it comes with the package: no file decides on a folder or a download."""
-    from narrows.checkpoints.index import entries
+    from narrows.checkpoints.index import models
 
-    if name not in (entry.name for entry in entries()):
+    if name not in (entry.name for entry in models()):
         raise ModelError(f"made with {name!r}, no model of this package; give its folder or hub repository with -m")
     return name
 
@@ -158,26 +158,3 @@ def _folder(folder: Path) -> Iterator[None]:
         with suppress(OSError):
             for path in missing:
                 path.rmdir()
-
-
-def _progress(count: int) -> "nullcontext[Callable[[], None]] | _Bar":
-    if count == 1 or not sys.stderr.isatty():
-        return nullcontext(lambda: None)
-    return _Bar(count)
-
-
-class _Bar:
-    def __init__(self, count: int) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        # On a terminal, results are printed above the bar; a pipe or a file keeps its results.
-        self._bar = Progress(console=Console(stderr=True), redirect_stdout=sys.stdout.isatty())
-        self._task = self._bar.add_task("files", total=count)
-
-    def __enter__(self) -> Callable[[], None]:
-        self._bar.start()
-        return lambda: self._bar.advance(self._task)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()

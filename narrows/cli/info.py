@@ -1,4 +1,4 @@
-"""`codec info`: what an .nrw file says of itself and whether it is whole, or what a checkpoint folder holds."""
+"""`codec info`: what an .nrw file says of itself and whether it is whole, or what a model offers."""
 
 import json
 from dataclasses import asdict
@@ -7,56 +7,65 @@ from typing import Annotated, Any
 
 import typer
 
+from narrows.cli.options import Json
+
 
 def info(
-    file: Annotated[Path, typer.Argument(help="An .nrw file, or a checkpoint folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    what: Annotated[str, typer.Argument(help="An .nrw file, a model name or a checkpoint folder.")],
+    as_json: Json = False,
 ) -> None:
-    """Tell model, size, quality, kbit/s or bits a pixel, chunks and integrity of an .nrw file; no model is needed.
+    """Show the model, size, rate, chunks and integrity of an .nrw file; no model is needed.
 
-    Of a checkpoint folder: medium, parameters, bytes, and what it offers.
+    For a model or checkpoint folder: medium, parameters, bytes, rates, and its card.
     """
-    if (file / "config.json").exists():
-        _show(_of_checkpoint(file), as_json)
+    from narrows.checkpoints.index import HERE, models
+
+    if Path(what).exists() or what not in {model.name for model in models()}:
+        folder = Path(what)
+        if not (folder / "config.json").exists():
+            _stream(folder, as_json)
+            return
     else:
-        _stream(file, as_json)
+        folder = HERE / what
+    facts, card = _model(folder), folder / "README.md"
+    _show(facts, as_json)
+    if not as_json and card.exists():
+        from rich.console import Console
+        from rich.markdown import Markdown
+
+        text = card.read_text(encoding="utf-8")
+        Console().print(Markdown(text.split("---", 2)[-1] if text.startswith("---") else text))
 
 
 def _stream(file: Path, as_json: bool) -> None:
-    from narrows.bitstream import AudioExtent, ImageExtent, inspect
+    from narrows.bitstream import inspect
     from narrows.cli.files import contents
-    from narrows.errors import DamagedStream, InputError
+    from narrows.errors import DamagedStream
     from narrows.media.files import shown
+    from narrows.media.table import medium_named
 
     data = contents(file)
     found = inspect(data)
     header = found.header
-    extent, bits = header.extent, 8 * len(data)
+    medium, extent = medium_named(header.extent.medium), header.extent
     facts: dict[str, Any] = {
         "file": str(file),
         "model": header.model,
         "fingerprint": header.fingerprint.hex(),
         "medium": extent.medium,
+        **extent.facts,
     }
-    if isinstance(extent, AudioExtent):
-        facts |= {"seconds": round(extent.seconds, 3), "sample_rate": extent.sample_rate, "channels": extent.channels}
-        rate = {"kbit_per_second": round(bits / extent.seconds / 1000, 3)}
-    elif isinstance(extent, ImageExtent):
-        facts |= {"width": extent.width, "height": extent.height, "channels": extent.channels}
-        rate = {"bits_per_pixel": round(bits / (extent.width * extent.height), 4)}
-    else:
-        raise InputError(f"{shown(file)} holds {extent.medium}; this version knows audio and images")
     if header.quality is not None:
         facts["quality"] = header.quality
     facts |= {
         "codebooks": len(header.radices),
-        "codebook_sizes": _few(header.codebook_sizes),
+        "codebook_sizes": _short(header.codebook_sizes),
         "coder": header.coder,
         "bytes": len(data),
         "header_bytes": found.header_bytes,
         "framing_bytes": found.framing_bytes,
         "payload_bytes": found.payload_bytes,
-        **rate,
+        medium.rate_key: round(medium.rate(len(data), extent.amount), 4),
         "damaged_bytes": found.damaged_bytes,
         "chunks": header.chunks,
         "damaged": [asdict(damage) for damage in found.damaged],
@@ -71,47 +80,50 @@ def _stream(file: Path, as_json: bool) -> None:
         )
 
 
-def _of_checkpoint(folder: Path) -> dict[str, Any]:
-    from narrows.checkpoints.load import load
-    from narrows.tokenizers.audio import AudioTokenizer
+def _model(folder: Path) -> dict[str, Any]:
+    from narrows.checkpoints.folder import read
 
-    tokenizer = load(folder)
-    bottleneck = tokenizer.codec.bottleneck
+    tokenizer = read(folder)
+    medium, bottleneck, choice = tokenizer.medium, tokenizer.codec.bottleneck, tokenizer.rate_setting
     facts: dict[str, Any] = {
         "folder": str(folder),
         "model": tokenizer.name,
+        "medium": medium.name,
         "fingerprint": tokenizer.fingerprint,
         "parameters": sum(weights.numel() for weights in tokenizer.codec.parameters()),
         "bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
         "tables": tokenizer.tables is not None,
-        "codebooks": len(bottleneck.codebook_sizes),
-        "codebook_sizes": _few(bottleneck.codebook_sizes),
+        "channels": tokenizer.codec.channels,
+        "stride": list(tokenizer.codec.stride),
+        "codebooks": tokenizer.codebooks,
+        "codebook_sizes": _short(bottleneck.codebook_sizes),
+        f"{choice.name}_choices": list(choice.values),
     }
-    if isinstance(tokenizer, AudioTokenizer):
-        rates = [round(tokenizer.bitrate(count) / 1000, 3) for count in bottleneck.prefixes]
-        return facts | {"medium": "audio", "sample_rate": tokenizer.sample_rate, "kbit_per_second": rates}
-    facts |= {"medium": "image", "pixels_a_position": tokenizer.codec.stride**2, "settings": tokenizer.qualities}
-    if tokenizer.model is None:
-        return facts | {"bits_per_pixel": round(bottleneck.bits_per_position / tokenizer.codec.stride**2, 4)}
-    return facts | {"quality": [1, 8] if tokenizer.qualities > 1 else [1], "bits_per_pixel": _measured(folder)}
+    if tokenizer.sample_rate is not None:
+        facts["sample_rate"] = tokenizer.sample_rate
+    if tokenizer.entropy_model is None:
+        return facts | {medium.rate_key: [round(tokenizer.rate(int(k)), 4) for k in choice.values]}
+    return facts | {medium.rate_key: _measured(folder, medium.rate_key)}
 
 
-def _measured(folder: Path) -> dict[str, float] | None:
-    """Bits a pixel at each quality, as the evaluation in the folder found them; None without one."""
+def _measured(folder: Path, rate_key: str) -> dict[str, float] | None:
+    """The rate at each quality, as the evaluation in the folder found them; None without one."""
     from narrows.errors import ModelError
 
     path = folder / "evaluation.json"
     try:
         points = json.loads(path.read_text(encoding="utf-8"))["points"]
-        return {f"{p['quality']:g}": round(float(p["bits_per_pixel"]), 4) for p in points if "quality" in p}
+        return {f"{p['quality']:g}": round(float(p[rate_key]), 4) for p in points if "quality" in p}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(f"{path} holds no points of an image model ({error}); fetch the checkpoint again") from error
+        raise ModelError(
+            f"expected rates of a model in {path}, got none ({error}); fetch the checkpoint again"
+        ) from error
 
 
-def _few(sizes: tuple[int, ...]) -> list[int]:
-    """Sizes of codebooks; many of one size only once."""
+def _short(sizes: tuple[int, ...]) -> list[int]:
+    """Sizes of codebooks; many equal ones only once."""
     return list(sizes) if len(set(sizes)) > 1 or len(sizes) <= 16 else list(sizes[:1])
 
 

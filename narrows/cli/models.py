@@ -2,18 +2,22 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated
 
-import typer
+from narrows.cli.options import Json
 
 
-def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def models(as_json: Json = False) -> None:
     """List the models that ship with the package."""
-    from narrows.checkpoints.index import entries
+    from narrows.checkpoints.index import models as shipped
 
-    listed = entries()
+    listed = shipped()
     if as_json:
-        print(json.dumps([asdict(entry) for entry in listed], indent=1), flush=True)
+        print(json.dumps([asdict(model) for model in listed], indent=1), flush=True)
         return
-    for entry in listed:
-        print(f"{entry.name:12} {entry.medium:6} {entry.summary}  [{entry.licence}]", flush=True)
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "medium", "summary", "licence", box=None, pad_edge=False)
+    for model in listed:
+        table.add_row(model.name, model.medium, model.summary, model.licence)
+    Console(width=None if Console().is_terminal else 200).print(table)

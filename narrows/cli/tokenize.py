@@ -2,9 +2,7 @@
 
 import json
 import os
-import signal
 import sys
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from narrows.cli.files import complain
+from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,15 +53,15 @@ def tokenize(
     What is done is kept: the same command goes on after an interruption. Items that cannot be read are named in
     OUT/*.errors.jsonl, and make the exit code 2.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end by exception, which removes what is half-written
+    exit_on_sigterm()
     try:
         chosen = _engine(engine, workers, rank, world, device)  # first: its workers import while this process does
 
         from narrows.datasets.tokenize import Task, tokenize
 
         task = Task(source, model, out, shard_minutes, limit, codebooks, quality, device, batch)
-        with _Bar() if sys.stderr.isatty() else nullcontext(lambda _: None) as progress:
-            summary = tokenize(task, chosen, retry, progress)
+        with ProgressBar("items") as bar:
+            summary = tokenize(task, chosen, retry, lambda progress: _show_progress(bar, progress))
     except KeyboardInterrupt:
         complain("interrupted; nothing half-written is left, and the same command goes on")
         raise
@@ -104,39 +103,20 @@ def _everywhere(device: str) -> int:
 
 
 def _told(summary: "Summary", out: Path) -> str:
-    amount, speed = f"{summary.amount / 3600:.2f} h of sound", f"{summary.speed:.0f} × real time"
-    if summary.medium == "image":
-        amount, speed = f"{summary.amount:.1f} megapixels", f"{summary.speed:.2f} megapixels/s"
+    from narrows.media.table import MEDIA
+
+    medium = MEDIA[summary.medium]
+    amount = f"{summary.amount / medium.total_divisor:.4g} {medium.total_unit}"
+    speed = f"{medium.speed(summary.amount, summary.wall):.3g} {medium.speed_unit}"
     done = f"{summary.items} items in {summary.shards} shards, {summary.skipped} of them from before"
     return f"{out}: {done}; {amount} in {summary.wall:.1f} s, {speed}, networks busy {summary.busy:.0%}"
 
 
-class _Bar:
-    """Items that are done, how fast, how long it still takes, and how many failed."""
+def _show_progress(bar: ProgressBar, progress: "Progress") -> None:
+    from narrows.media.table import MEDIA
 
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Columns
-
-        self._bar = Columns(
-            *(TextColumn("items"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}")),
-            *(TimeRemainingColumn(), TextColumn("{task.fields[errors]}")),
-            console=Console(stderr=True),
-            redirect_stdout=sys.stdout.isatty(),
-        )
-        self._task = self._bar.add_task("items", total=None, speed="", errors="")
-
-    def __enter__(self) -> "_Bar":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, now: "Progress") -> None:
-        speed = now.amount / now.seconds
-        told = f"{speed / 3600:.3f} h/s" if now.medium == "audio" else f"{speed:.1f} megapixels/s"
-        errors = f"{now.failures} failed" if now.failures else ""
-        done = now.items + now.failures
-        self._bar.update(self._task, completed=done, total=now.total, speed=told, errors=errors)
+    medium = MEDIA[progress.medium]
+    status = f"{medium.speed(progress.amount, progress.seconds):.3g} {medium.speed_unit}"
+    if progress.failures:
+        status += f", {progress.failures} failed"
+    bar.update(progress.items + progress.failures, progress.total, status)

@@ -1,9 +1,15 @@
-"""Base class of all bottlenecks, and their result type."""
+"""The contracts of the parts of a codec: Encoder, Bottleneck, Decoder.
+
+x (B, C, *signal) ──▶ Encoder ──▶ latents (B, D, *grid) ──▶ Bottleneck ──▶ latents ──▶ Decoder ──▶ x
+                                                              │  ▲
+                                                              codes (B, K, *grid)
+"""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +18,84 @@ from narrows.errors import InputError
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 LARGEST_DIGIT = 4096  # entries of the largest frequency table of the .nrw format
+
+Reach = tuple[int, int] | None  # positions (before, after) of the latent grid; None where all of them are seen
+
+
+class State:
+    """What a causal part keeps between two steps of a stream; each streaming part has a subclass of its own."""
+
+
+class Network(nn.Module, ABC):
+    """What encoders and decoders have in common.
+
+    Attributes:
+        channels: C of the signal.
+        dim: D of the latents.
+        stride: samples of the signal per position of the latent grid, one number per axis of the signal.
+        conditioned: whether `forward` takes a quality index beside its input.
+    """
+
+    conditioned: ClassVar[bool] = False
+    channels: int
+    dim: int
+    stride: tuple[int, ...]
+
+    @property
+    @abstractmethod
+    def reach(self) -> tuple[Reach, ...]:
+        """Per axis, how many positions of the grid before and after its own one output position depends on.
+
+        None for an axis of which all is seen. The output at position p of an encoder is latent p, of a decoder the
+        `stride` samples that belong to latent p.
+        """
+
+    def start(self, batch: int) -> State:
+        """The state at the beginning of `batch` streams along the first axis of the signal.
+
+        Raises InputError for a part that cannot be streamed, which is the default.
+        """
+        raise InputError(f"expected a causal part that implements start and step, got {type(self).__name__}")
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """The next part of the streams, (B, C or D, n, ...), to the output that it completes, and the next state.
+
+        `state` is not changed. Outputs of all steps, concatenated, equal `forward` of the whole.
+        Raises InputError for a part that cannot be streamed, which is the default.
+        """
+        raise InputError(f"expected a causal part that implements start and step, got {type(self).__name__}")
+
+
+class Encoder(Network):
+    """Signals (B, C, *signal), each axis a multiple of its stride, to latents (B, D, *grid)."""
+
+    kind: ClassVar[str] = "encoder"
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Signal (B, C, *signal) to latents (B, D, *grid). Raises InputError for another shape."""
+
+    def check_signal(self, x: Tensor) -> None:
+        """Raise InputError unless x is (B, C, *signal) with axes that are multiples of the strides."""
+        fits = x.ndim == 2 + len(self.stride) and x.shape[1] == self.channels and 0 not in x.shape
+        if not fits or any(size % stride for size, stride in zip(x.shape[2:], self.stride, strict=True)):
+            axes = ", ".join(f"multiple of {stride}" for stride in self.stride)
+            raise InputError(f"expected a signal (B, {self.channels}, {axes}), got {tuple(x.shape)}")
+
+
+class Decoder(Network):
+    """Latents (B, D, *grid) to signals (B, C, *signal)."""
+
+    kind: ClassVar[str] = "decoder"
+
+    @abstractmethod
+    def forward(self, z: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
+        """Latents (B, D, *grid) to signal (B, C, *signal).
+
+        Args:
+            z: latents.
+            quality_index: where the decoder is `conditioned`, one for the batch or (B,) one per item; else ignored.
+        """
 
 
 @dataclass(frozen=True)
@@ -46,6 +130,7 @@ class Bottleneck(nn.Module, ABC):
     `check_codes` checks codes. Latents with NaN get arbitrary codes, which are in range, and do not change EMAs.
     """
 
+    kind: ClassVar[str] = "bottleneck"
     dim: int
     codebook_sizes: tuple[int, ...]
     prefixes: tuple[int, ...]

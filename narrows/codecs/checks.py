@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from narrows.errors import InputError
 
 MOST = 65_536  # channels, layers, codebooks: more than any codec has
@@ -30,9 +28,3 @@ def check_fraction(**values: float) -> None:
     for name, value in values.items():
         if type(value) not in (int, float) or not 0 <= value <= 1:
             raise InputError(f"expected {name} from 0 to 1, got {value!r}")
-
-
-def check_images(x: Tensor, stride: int) -> None:
-    """Raise InputError unless x is (B, 3, H, W) with H and W multiples of `stride`."""
-    if x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape or x.shape[2] % stride or x.shape[3] % stride:
-        raise InputError(f"expected images (B, 3, H, W), H and W multiples of {stride}, got {tuple(x.shape)}")

@@ -7,36 +7,19 @@ x ──▶ encoder ──▶ z ──▶ bottleneck ──▶ latents ──▶
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from narrows.codecs.base import Bottleneck, Quantized
+from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, Reach
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 from narrows.errors import InputError
 from narrows.parts import part
 
-MEDIA = {1: "audio", 2: "images"}  # by the axes of their signals
-
-
-class Coder(Protocol):
-    """What encoder and decoder both tell: axes of the signal, channels at the bottleneck, samples a position."""
-
-    axes: int
-    dim: int
-    stride: int
-
-    @property
-    def reach(self) -> int | None:
-        """Positions to each side on which one position of the output depends; None where it depends on all."""
-
-    def __call__(self, x: Tensor, *quality: Tensor | int) -> Tensor:
-        """The network itself; a decoder with the attribute `conditioned` is told the quality."""
-
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What a codec makes of x: the decoded x, same shape, and what the bottleneck returned."""
+    """The result of a codec's `forward`: the decoded x, of the shape of the input, and what the bottleneck returned."""
 
     x: Tensor
     quantized: Quantized
@@ -44,65 +27,88 @@ class Reconstruction:
 
 @part("codec")
 class Codec(nn.Module):
-    """x (B, C, *signal) ⇄ codes (B, K, *grid); signal axes are multiples of `stride`.
+    """x (B, C, *signal) ⇄ codes (B, K, *grid); each axis of the signal is a multiple of its stride.
 
-    quality: of a bottleneck that serves several (an EntropyModel): one for the batch, or in training one an item.
+    Codes are not checked for their range here, since that would make the host wait for a GPU: `bottleneck.check_codes`
+    does it for codes from users and files.
+
+    Args:
+        encoder, bottleneck, decoder: the parts, of one latent dim; encoder and decoder of equal channels and strides.
+
+    Raises:
+        InputError: for parts that do not fit each other.
     """
 
-    def __init__(self, encoder: Coder, bottleneck: Bottleneck, decoder: Coder) -> None:
+    kind: ClassVar[str] = "codec"
+
+    def __init__(self, encoder: Encoder, bottleneck: Bottleneck, decoder: Decoder) -> None:
         super().__init__()
+        for name, given, wanted in (
+            ("encoder", encoder, Encoder),
+            ("bottleneck", bottleneck, Bottleneck),
+            ("decoder", decoder, Decoder),
+        ):
+            if not isinstance(given, wanted):
+                raise InputError(f"expected the {name} to be a {wanted.__name__}, got {type(given).__name__}")
         if encoder.dim != bottleneck.dim or bottleneck.dim != decoder.dim:
             dims = f"encoder {encoder.dim}, bottleneck {bottleneck.dim}, decoder {decoder.dim}"
-            raise InputError(f"parts of different latent dim given ({dims}); one dim wanted")
+            raise InputError(f"expected parts of one latent dim, got {dims}")
         if encoder.stride != decoder.stride:
             raise InputError(
-                f"encoder of stride {encoder.stride} and decoder of stride {decoder.stride} given; one wanted"
+                f"expected one stride, got {encoder.stride} of the encoder, {decoder.stride} of the decoder"
             )
-        if encoder.axes != decoder.axes:
-            media = f"{MEDIA[encoder.axes]} and a decoder of {MEDIA[decoder.axes]}"
-            raise InputError(f"an encoder of {media} given; one medium wanted")
+        if encoder.channels != decoder.channels:
+            channels = f"{encoder.channels} of the encoder, {decoder.channels} of the decoder"
+            raise InputError(f"expected one number of channels, got {channels}")
         self.encoder, self.bottleneck, self.decoder = encoder, bottleneck, decoder
 
-    def check_axes(self, axes: int) -> None:
-        """Raise InputError unless this is a codec for signals of so many axes."""
-        if self.encoder.axes != axes:
-            raise InputError(f"a codec for {MEDIA[self.encoder.axes]} given, one for {MEDIA[axes]} wanted")
+    @property
+    def channels(self) -> int:
+        """C of the signal."""
+        return self.encoder.channels
 
     @property
-    def stride(self) -> int:
-        """Signal samples at one position of the grid."""
+    def stride(self) -> tuple[int, ...]:
+        """Samples of the signal per position of the grid, one number per axis."""
         return self.encoder.stride
 
     @property
-    def reach(self) -> int | None:
-        """The larger of what encoder and decoder see to each side; None where any part sees all of the signal."""
-        ours, theirs = self.encoder.reach, self.decoder.reach
-        return None if ours is None or theirs is None or self.bottleneck.reach is None else max(ours, theirs)
+    def bounded(self) -> bool:
+        """Whether outputs depend on a bounded part of the input along every axis, so that windows are exact."""
+        reaches: tuple[Reach, ...] = (*self.encoder.reach, *self.decoder.reach)
+        return self.bottleneck.reach is not None and None not in reaches
 
-    def forward(self, x: Tensor, quality: Tensor | int | None = None) -> Reconstruction:
-        """Signal (B, C, *signal) to its Reconstruction."""
+    def forward(self, x: Tensor, quality_index: Tensor | int | None = None) -> Reconstruction:
+        """Signal (B, C, *signal) to its Reconstruction.
+
+        Args:
+            x: the signal.
+            quality_index: of a bottleneck with several qualities (an EntropyModel): one for the batch, or in training
+                (B,) one per item, which may lie between two indices.
+        """
         z = self.encoder(x)
-        quantized = self.bottleneck(z) if quality is None else self._model(z, quality)
-        return Reconstruction(self.synthesize(quantized.latents, quality), quantized)
+        quantized = self.bottleneck(z) if quality_index is None else self._entropy_model(z, quality_index)
+        return Reconstruction(self.synthesize(quantized.latents, quality_index), quantized)
 
-    def encode(self, x: Tensor, quality: int | None = None) -> Tensor:
+    def encode(self, x: Tensor, quality_index: int | None = None) -> Tensor:
         """Signal (B, C, *signal) to codes (B, K, *grid)."""
         z = self.encoder(x)
-        return self.bottleneck.encode(z) if quality is None else self._model.encode(z, quality)
+        return self.bottleneck.encode(z) if quality_index is None else self._entropy_model.encode(z, quality_index)
 
-    def decode(self, codes: Tensor, quality: int | None = None) -> Tensor:
+    def decode(self, codes: Tensor, quality_index: int | None = None) -> Tensor:
         """Codes (B, k, *grid), the first k codebooks, to signal (B, C, *signal)."""
-        latents = self.bottleneck.decode(codes) if quality is None else self._model.decode(codes, quality)
-        return self.synthesize(latents, quality)
+        if quality_index is None:
+            return self.synthesize(self.bottleneck.decode(codes))
+        return self.synthesize(self._entropy_model.decode(codes, quality_index), quality_index)
 
-    def synthesize(self, latents: Tensor, quality: Tensor | int | None = None) -> Tensor:
-        """Latents (B, D, *grid) to signal (B, C, *signal); some decoders differ with the quality."""
-        if quality is None or not getattr(self.decoder, "conditioned", False):
-            return self.decoder(latents)
-        return self.decoder(latents, quality)
+    def synthesize(self, latents: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
+        """Latents (B, D, *grid) to signal (B, C, *signal)."""
+        return self.decoder(latents, quality_index) if self.decoder.conditioned else self.decoder(latents)
 
     @property
-    def _model(self) -> EntropyModel:
+    def _entropy_model(self) -> EntropyModel:
         if not isinstance(self.bottleneck, EntropyModel):
-            raise InputError(f"a quality given; {type(self.bottleneck).__name__} has no qualities, leave it out")
+            raise InputError(
+                f"expected no quality for {type(self.bottleneck).__name__}, which has only one, got one; leave it out"
+            )
         return self.bottleneck

@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from narrows.datasets.reader import Latents, TokenData, TokenStream, load
+    from narrows.datasets.reader import TokenData, TokenStream, load
 
-__all__ = ["Latents", "TokenData", "TokenStream", "load"]
+__all__ = ["TokenData", "TokenStream", "load"]
 
 
 def __getattr__(name: str) -> Any:

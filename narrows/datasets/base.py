@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.bitstream import Extent, Radices
+from narrows.bitstream import Radices
+from narrows.media.extents import Extent
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -64,20 +65,21 @@ class Shard:
 class Made:
     """What is the same for all rows of a tokenized data set.
 
-    kind: integers of a codec with codebooks, or real numbers of a continuous one (then radices are empty). books: K of
-    the codes, or channels of the latents. stride: samples or pixels of one position; rate: samples a second at which
-    the codec works, None for pictures.
+    kind: codes of a codec with codebooks, or latents of a continuous one (then radices are empty). books: K of the
+    codes, or channels of the latents. strides: samples or pixels of one position along each axis; channels: of the
+    codec; rate: samples a second at which the codec works, None for images.
     """
 
-    medium: Literal["audio", "image"]
+    medium: str
     kind: Literal["codes", "latents"]
     model: str
     fingerprint: str
     radices: Radices
     books: int
-    stride: int
+    strides: tuple[int, ...]
+    channels: int
     rate: int | None = None
-    setting: int | None = None
+    quality_index: int | None = None
 
 
 @dataclass(frozen=True)

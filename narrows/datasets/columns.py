@@ -20,18 +20,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from narrows.bitstream import AudioExtent, ImageExtent, codebook_sizes
+from narrows.bitstream import codebook_sizes
 from narrows.bitstream.radices import check_codes, check_radices
 from narrows.datasets.base import Json, Made, Row
 from narrows.errors import InputError
+from narrows.media.extents import Extent
+from narrows.media.table import MEDIA, medium_named
 from narrows.records import parsed, record
 
-FORMAT = 1
+FORMAT = 2
 ABOUT, DIGEST = b"narrows", b"narrows.sha256"  # names in the key-value metadata of a file
 Kind = Literal["bool", "int", "float", "text", "json"]
 Kinds = Mapping[str, Kind]
-EXTENTS = {"audio": AudioExtent, "image": ImageExtent}
-GRIDS = {"audio": ("frames",), "image": ("grid_height", "grid_width")}
 _TYPES: Mapping[str, pa.DataType] = {
     "bool": pa.bool_(),
     "int": pa.int64(),
@@ -65,8 +65,9 @@ def merged(first: Kinds, second: Kinds) -> Kinds:
 def schema(made: Made, kinds: Kinds) -> pa.Schema:
     """The columns of a file, with all that is constant in its metadata."""
     _check_made(made)
-    integer = [(name, pa.int32()) for name in GRIDS[made.medium]]
-    extent = [(field.name, pa.int64()) for field in fields(EXTENTS[made.medium])]
+    kind: Any = MEDIA[made.medium].extent
+    integer = [(name, pa.int32()) for name in kind.grid_names]
+    extent = [(field.name, pa.int64()) for field in fields(kind)]
     meta = [("meta", pa.struct([(name, _TYPES[kind]) for name, kind in kinds.items()]))] if kinds else []
     values = (made.kind, pa.list_(pa.field("element", _numbers(made))))
     text = json.dumps(asdict(About(FORMAT, made, dict(kinds))), sort_keys=True).encode()
@@ -126,11 +127,11 @@ class Columns:
     def row(self, index: int) -> Row:
         """One of them."""
         made, kinds = self._about.made, self._about.kinds
-        grid = [self._number(name, index) for name in GRIDS[made.medium]]
-        kind: Any = EXTENTS[made.medium]
+        kind: Any = MEDIA[made.medium].extent
+        grid = [self._number(name, index) for name in kind.grid_names]
         extent = kind(*[self._number(field.name, index) for field in fields(kind)])
         flat = self._values[self._ends[index] : self._ends[index + 1]]
-        signals = _signals(extent)
+        signals = _groups(extent, made)
         if len(flat) != signals * made.books * math.prod(grid) or min(grid) < 1:
             raise InputError(f"it has {len(flat)} numbers for a grid {tuple(grid)} in row {index}")
         values = flat.reshape(signals, *grid, made.books)
@@ -156,8 +157,8 @@ def check(row: Row, made: Made) -> None:
     if extent.medium != made.medium:
         raise InputError(f"{row.key!r} is of {extent.medium}, in a data set of {made.medium}")
     axes = 2 + extent.axes
-    if values.ndim != axes or values.shape[:2] != (_signals(extent), made.books) or 0 in values.shape:
-        wanted = f"({_signals(extent)}, {made.books}, *grid)"
+    if values.ndim != axes or values.shape[:2] != (_groups(extent, made), made.books) or 0 in values.shape:
+        wanted = f"({_groups(extent, made)}, {made.books}, *grid)"
         raise InputError(f"{row.key!r} has values of shape {values.shape}, {wanted} with {extent.axes} axes wanted")
     if made.kind == "codes":
         check_codes(values, made.radices)  # type: ignore[arg-type]
@@ -177,12 +178,13 @@ def _check_made(made: Made) -> None:
     if made.kind == "codes":
         check_radices(made.radices)
     fits = made.books == len(made.radices) if made.kind == "codes" else made.books > 0 and not made.radices
-    if not fits or made.stride < 1 or (made.rate is None) != (made.medium == "image") or (made.rate or 1) < 1:
+    axes = medium_named(made.medium).extent.axes
+    if not fits or len(made.strides) != axes or min(made.strides) < 1 or made.channels < 1 or (made.rate or 1) < 1:
         raise InputError(f"{made} given, whose numbers do not fit each other")
 
 
-def _signals(extent: Any) -> int:
-    return extent.channels if isinstance(extent, AudioExtent) else 1
+def _groups(extent: Extent, made: Made) -> int:
+    return -(-extent.channels // made.channels)
 
 
 def _numbers(made: Made) -> pa.DataType:

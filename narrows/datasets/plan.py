@@ -9,36 +9,17 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from narrows.datasets.base import Entry, Shard
 from narrows.datasets.sources import opened
 from narrows.errors import InputError, MediaError
-from narrows.media import audio, image
-from narrows.media.files import Source
 from narrows.media.folders import suffix
+from narrows.media.medium import Medium
+from narrows.media.table import MEDIA
 
 SAMPLE = 32  # items of a suffix that are probed
-PIXELS_A_MINUTE = 1 << 26  # 1024 pictures of 256 × 256; what a minute of sound is to sound
-
-
-@dataclass(frozen=True)
-class _Measure:
-    """How much of a medium an item is. usual: of a byte, where no item can be probed; least: of an item, since opening
-    it takes time as well."""
-
-    amount: Callable[[Source], float]
-    minute: float
-    usual: float
-    least: float
-
-
-_MEASURES = {
-    "audio": _Measure(lambda source: audio.probe(source).seconds, 60, 1 / 32_000, 0.1),
-    "image": _Measure(lambda source: image.probe(source).pixels, PIXELS_A_MINUTE, 4, 1 << 14),
-}
 
 
 def shards(entries: Iterable[Entry], minutes: float, medium: str, sizes: Sequence[int] | None = None) -> list[Shard]:
@@ -57,18 +38,18 @@ def shards(entries: Iterable[Entry], minutes: float, medium: str, sizes: Sequenc
     if not 0 < minutes < math.inf:
         raise InputError(f"shards of {minutes} minutes asked for, more than 0 are wanted")
     ordered = sorted(entries, key=_place)
-    sizes = _sizes(ordered, minutes, _MEASURES[medium]) if sizes is None else sizes
+    sizes = _sizes(ordered, minutes, MEDIA[medium]) if sizes is None else sizes
     ends = [*accumulate(sizes)]
     parts = [ordered[end - size : end] for end, size in zip(ends, sizes, strict=True)]
     return [Shard(index, len(parts), part) for index, part in enumerate(parts)]
 
 
-def _sizes(ordered: Sequence[Entry], minutes: float, measure: _Measure) -> list[int]:
-    ratios = _ratios(ordered, measure)
+def _sizes(ordered: Sequence[Entry], minutes: float, medium: Medium) -> list[int]:
+    ratios = _ratios(ordered, medium)
     sizes = list[int]()
-    filled = budget = minutes * measure.minute
+    filled = budget = minutes * medium.minute
     for entry in ordered:
-        amount = max(measure.least, (entry.place.size or 0) * ratios[suffix(entry.place.path)])
+        amount = max(medium.min_amount, (entry.place.size or 0) * ratios[suffix(entry.place.path)])
         if filled + amount > budget:
             sizes.append(0)
             filled = 0
@@ -98,12 +79,12 @@ def _place(entry: Entry) -> tuple[str, int, int, str]:
     return place.path, place.start or 0, place.row or 0, entry.key
 
 
-def _ratios(entries: Sequence[Entry], measure: _Measure) -> dict[str, float]:
+def _ratios(entries: Sequence[Entry], medium: Medium) -> dict[str, float]:
     """The amount of a byte, for each suffix."""
     of_suffix = defaultdict[str, list[Entry]](list)
     for entry in entries:
         of_suffix[suffix(entry.place.path)].append(entry)
-    return {name: _ratio(heapq.nsmallest(SAMPLE, group, _lot), measure) for name, group in of_suffix.items()}
+    return {name: _ratio(heapq.nsmallest(SAMPLE, group, _lot), medium) for name, group in of_suffix.items()}
 
 
 def _lot(entry: Entry) -> tuple[bytes, str]:
@@ -111,13 +92,13 @@ def _lot(entry: Entry) -> tuple[bytes, str]:
     return hashlib.sha256(entry.key.encode("utf-8", "surrogatepass")).digest(), entry.key
 
 
-def _ratio(sample: Iterable[Entry], measure: _Measure) -> float:
+def _ratio(sample: Iterable[Entry], medium: Medium) -> float:
     told: list[tuple[float, int]] = []
     for entry in sorted(sample, key=_place):
         try:
-            told.append((measure.amount(opened(entry)), entry.place.size or 1))
+            told.append((medium.amount_of(opened(entry)), entry.place.size or 1))
         except MediaError:
             continue
     told.sort(key=lambda pair: pair[0] / pair[1])
     told = told[1:-1] or told  # a header may lie
-    return sum(amount for amount, _ in told) / sum(size for _, size in told) if told else measure.usual
+    return sum(amount for amount, _ in told) / sum(size for _, size in told) if told else medium.amount_per_byte

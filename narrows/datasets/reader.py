@@ -9,7 +9,6 @@ import re
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import accumulate
 from typing import Any, Generic, TypeVar, overload
@@ -19,28 +18,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from narrows.bitstream import AudioExtent, Extent, ImageExtent
 from narrows.datasets.base import Json, Made, Row
 from narrows.datasets.columns import Columns
 from narrows.datasets.shards import ShardFile, read_shard
 from narrows.errors import InputError
 from narrows.media.files import StrPath, shown
+from narrows.media.table import medium_named
 from narrows.tokenizers.ids import Pattern, Vocabulary, flattened, unflattened
-from narrows.tokenizers.tokens import Tokens
+from narrows.tokenizers.tokens import Latents, Tokens
 
 GROUPS = 4  # of rows that are kept in memory
 NAME = re.compile(r"(\d{5,})-of-(\d{5,})\.parquet")
 T_co = TypeVar("T_co", covariant=True)
-
-
-@dataclass(frozen=True, eq=False)
-class Latents:
-    """Real numbers (C, D, *grid), float16, of one item of a continuous tokenizer, and what belongs to them."""
-
-    values: Tensor
-    extent: Extent
-    model: str
-    fingerprint: str
 
 
 Item = Tokens | Latents
@@ -154,23 +143,30 @@ class TokenData(Dataset[T_co], Generic[T_co]):
         ids: Tensor,
         pattern: Pattern,
         vocabulary: Vocabulary | None = None,
-        signals: int = 1,
-        width: int | None = None,
+        groups: int = 1,
+        inner: tuple[int, ...] = (),
     ) -> Tokens:
-        """Tokens of new ids, as a language model makes them, for as much of the medium as they fill.
+        """Tokens of new ids, as a language model generates them, for a signal of the size that they fill.
 
-        signals: channels of sound. width: positions in a row of a picture.
-        Raises InputError for ids that no tokens of this data set give; it says where.
+        Args:
+            ids: as `Tokens.flatten` gives them, without begin and end.
+            pattern, vocabulary: those of the ids.
+            groups: groups of channels that are coded side by side.
+            inner: sizes of the axes of the latent grid after the first: () for audio, (W,) for images.
+
+        Raises:
+            InputError: for ids that no tokens of this data set give; it says where.
         """
         made = self.made
-        if made.rate is None and width is None:
+        if len(inner) != len(made.strides) - 1:
             raise InputError(
-                "ids of a picture given without a width; give the positions in a row, width=16 for example"
+                f"expected inner={len(made.strides) - 1} sizes of the latent grid after the first axis, got {inner}; "
+                "for an image of rows of 16 positions: inner=(16,)"
             )
-        codes = unflattened(ids, pattern, vocabulary or vocabulary_of(made), made.books, signals, width)
-        size = [made.stride * each for each in codes.shape[2:]]
-        extent = AudioExtent(made.rate, size[0], signals) if made.rate is not None else ImageExtent(size[0], size[1], 3)
-        return Tokens(codes, made.radices, extent, made.model, made.fingerprint, made.setting)
+        codes = unflattened(ids, pattern, vocabulary or vocabulary_of(made), made.books, groups, inner)
+        size = tuple(stride * count for stride, count in zip(made.strides, codes.shape[2:], strict=True))
+        extent = medium_named(made.medium).extent.of(size, groups * made.channels, made.rate)
+        return Tokens(codes, made.radices, extent, made.model, made.fingerprint, made.quality_index)
 
     def __getstate__(self) -> dict[str, object]:
         """What travels to another process: no rows."""
@@ -260,7 +256,7 @@ def item(made: Made, row: Row) -> Item:
     values = torch.from_numpy(np.array(row.values, order="C"))
     if made.kind == "latents":
         return Latents(values, row.extent, made.model, made.fingerprint)
-    return Tokens(values.long(), made.radices, row.extent, made.model, made.fingerprint, made.setting)
+    return Tokens(values.long(), made.radices, row.extent, made.model, made.fingerprint, made.quality_index)
 
 
 def _ids(pattern: Pattern, vocabulary: Vocabulary, row: Row) -> Tensor:
@@ -290,5 +286,5 @@ def _finished(folder: StrPath, allow_missing: bool) -> list[str]:
 
 
 def _maker(made: Made) -> str:
-    setting = "" if made.setting is None else f", setting {made.setting}"
+    setting = "" if made.quality_index is None else f", quality index {made.quality_index}"
     return f"{made.model} ({made.fingerprint}, {made.books} books{setting})"

@@ -25,7 +25,7 @@ from narrows.errors import InputError, MediaError
 from narrows.media.atomic import write_bytes
 from narrows.media.files import shown
 
-FORMAT = 2
+FORMAT = 3
 BATCH = 32  # windows or pictures at once on a GPU; on a processor one is the fastest
 
 
@@ -34,7 +34,7 @@ class Task:
     """What is asked for.
 
     source: a data set, as `entries` reads it. model: name, folder or hub repository. minutes: of media in one shard.
-    limit: only so many items, the first by key. codebooks, quality: as tokenizers take them. device: cpu or cuda.
+    limit: only so many items, the first by key. codebooks, quality: as tokenizers take them. device: as for `load`.
     """
 
     source: str
@@ -56,7 +56,7 @@ class Task:
 class Summary:
     """What is in the folder, of all shards of this engine's share, and what this run did of it.
 
-    items, failures, shards: done by now. skipped: shards that were done before. amount: seconds of sound or megapixels
+    items, failures, shards: done by now. skipped: shards that were done before. amount: seconds of audio or pixels
     of this run; wall: its seconds, with planning and starting; working: those of all workers, added up; busy: the share
     of them that the network took.
     """
@@ -73,7 +73,7 @@ class Summary:
 
     @property
     def speed(self) -> float:
-        """Seconds of sound, or megapixels, a second."""
+        """Seconds of audio, or pixels, a second."""
         return self.amount / self.wall
 
 
@@ -104,11 +104,13 @@ def tokenize(
             f"{shown(task.out)} lies in {shown(task.source)}, which is read; choose a folder outside with -o"
         )
     tokenizer = load(task.model, task.device)
-    made = made_by(tokenizer, task.codebooks, task.quality)
+    settings = {"codebooks": task.codebooks, "quality": task.quality}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    made = made_by(tokenizer, settings)
     batch = task.batch or (1 if tokenizer.device.type == "cpu" else BATCH)
     found = entries(task.source, made.medium, task.limit)
     kinds: Kinds = reduce(joined, (entry.meta for entry in found if entry.meta), {})
-    job = Job(task.model, made, task.out, task.device, batch, task.codebooks, task.quality, kinds)
+    job = Job(task.model, made, task.out, task.device, batch, settings, kinds)
     options = {"minutes": task.minutes, "batch": batch, "device": tokenizer.device.type}
     facts = {"format": FORMAT, **asdict(made), **options, "items": len(found), "inputs": fingerprint(found)}
     del tokenizer

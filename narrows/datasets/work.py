@@ -10,26 +10,26 @@ bit, on one kind of processor.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
-from narrows.bitstream import AudioExtent, Extent, ImageExtent
 from narrows.checkpoints.load import load
-from narrows.datasets.base import Failure, Made, Row, Shard
+from narrows.datasets.base import Entry, Failure, Made, Row, Shard
 from narrows.datasets.columns import Kinds
-from narrows.datasets.encoding import Coded, Encoding, Pictures, Sounds
 from narrows.datasets.prefetch import Unread, ahead
 from narrows.datasets.shards import write_shard
-from narrows.errors import InputError, NarrowsError
+from narrows.datasets.sources import opened
+from narrows.errors import NarrowsError
 from narrows.media.atomic import write_bytes
-from narrows.tokenizers.audio import AudioTokenizer
-from narrows.tokenizers.image import ImageTokenizer
+from narrows.tokenizers.tokenizer import Encoding, Tokenizer
+from narrows.tokenizers.tokens import Latents, Tokens
 
 READERS = 8  # threads that read for a GPU; for a processor one does
 Found = tuple[list[Row], list[Failure], float]  # and the seconds of the network
@@ -40,7 +40,7 @@ class Job:
     """What all shards of a run have in common.
 
     model: name or folder. made: what it makes. out: folder of shards. batch: windows or pictures that go through the
-    network together; with 1, codes are those of `codec encode`. codebooks, quality: as tokenizers take them. kinds: of
+    network together; with 1, codes are those of `codec encode`. settings: as `Tokenizer.encode` takes them. kinds: of
     all metas of the data set, so that every shard has the same columns.
     """
 
@@ -49,8 +49,7 @@ class Job:
     out: Path
     device: str = "cpu"
     batch: int = 1
-    codebooks: int | None = None
-    quality: float | None = None
+    settings: Mapping[str, float | None] = field(default_factory=dict)
     kinds: Kinds = field(default_factory=dict)
 
     def parquet(self, shard: Shard) -> Path:
@@ -79,7 +78,7 @@ class Job:
 class Done:
     """What came of a shard.
 
-    amount: seconds of sound or megapixels that were tokenized. wall, busy: seconds that it took, and those that the
+    amount: seconds of audio or pixels that were tokenized. wall, busy: seconds that it took, and those that the
     network worked of them.
     """
 
@@ -91,31 +90,31 @@ class Done:
     busy: float
 
 
-def made_by(tokenizer: AudioTokenizer | ImageTokenizer, codebooks: int | None, quality: float | None) -> Made:
-    """What a tokenizer makes of a data set.
+def made_by(tokenizer: Tokenizer, settings: Mapping[str, float | None]) -> Made:
+    """What a tokenizer makes of a data set: codes where it has codebooks, else continuous latents.
 
-    Codes where it has codebooks, real numbers else. Raises InputError for a number of codebooks or a quality that it
-    does not have.
+    Raises InputError for settings that it does not take.
     """
-    bottleneck, stride = tokenizer.codec.bottleneck, tokenizer.codec.stride
-    name, fingerprint = tokenizer.name, tokenizer.fingerprint
-    if not bottleneck.codebook_sizes:
-        if codebooks is not None or quality is not None:
-            raise InputError(f"codebooks or a quality given; {name} gives real numbers, leave them out")
+    tokenizer.check_settings(settings)
+    codec, radices, index = tokenizer.codec, tokenizer.codec.bottleneck.radices, None
+    kind: Literal["codes", "latents"] = "codes" if tokenizer.codebooks else "latents"
+    if kind == "codes":
+        channels = tokenizer.check_codebooks(settings.get("codebooks"))
+        index = None if tokenizer.entropy_model is None else tokenizer.quality_index(settings.get("quality"))
+    else:
         channels = tokenizer.continuous.channels
-        if isinstance(tokenizer, AudioTokenizer):
-            return Made("audio", "latents", name, fingerprint, (), channels, stride, tokenizer.sample_rate)
-        return Made("image", "latents", name, fingerprint, (), channels, stride)
-    books = tokenizer.check_codebooks(codebooks)
-    radices = bottleneck.radices[:books]
-    if isinstance(tokenizer, AudioTokenizer):
-        if quality is not None:
-            raise InputError(f"a quality was given; {name} codes sound, choose its rate by the number of codebooks")
-        return Made("audio", "codes", name, fingerprint, radices, books, stride, tokenizer.sample_rate)
-    setting = None
-    if quality is not None or tokenizer.model is not None:
-        setting = tokenizer.chosen(quality)
-    return Made("image", "codes", name, fingerprint, radices, books, stride, setting=setting)
+    return Made(
+        medium=tokenizer.medium.name,
+        kind=kind,
+        model=tokenizer.name,
+        fingerprint=tokenizer.fingerprint,
+        radices=radices[:channels] if kind == "codes" else (),
+        books=channels,
+        strides=codec.stride,
+        channels=codec.channels,
+        rate=tokenizer.sample_rate,
+        quality_index=index,
+    )
 
 
 class Worker:
@@ -132,7 +131,7 @@ class Worker:
         rows, failures, busy = self._careful(shard) if shard.careful else self._together(shard)
         _write_failures(self.job.errors(shard), failures)
         write_shard(self.job.parquet(shard), rows, self.job.made, kinds=self.job.kinds, overwrite=True)
-        amount = sum(_amount(row.extent) for row in rows)
+        amount = sum(row.extent.amount for row in rows)
         wall = time.perf_counter() - begin
         return Done(shard.index, len(rows), len(failures), amount, wall, busy)
 
@@ -169,12 +168,9 @@ class Worker:
             note.unlink(missing_ok=True)
         return rows, failures, busy
 
-    def _encoding(self) -> Encoding[Any]:
+    def _encoding(self) -> Encoding:
         job = self.job
-        latents = job.made.kind == "latents"
-        if isinstance(self.tokenizer, AudioTokenizer):
-            return Sounds(self.tokenizer, job.batch, job.codebooks, latents)
-        return Pictures(self.tokenizer, job.batch, job.codebooks, job.quality, latents)
+        return self.tokenizer.encoding(job.batch, job.made.kind == "latents", **job.settings)
 
 
 def attempt(worker: Callable[[], Worker], shard: Shard) -> Done:
@@ -189,22 +185,28 @@ def attempt(worker: Callable[[], Worker], shard: Shard) -> Done:
         ) from error
 
 
-def tokenized(shard: Shard, encoding: Encoding[Any], threads: int) -> tuple[list[Row], list[Failure]]:
+def tokenized(shard: Shard, encoding: Encoding, threads: int) -> tuple[list[Row], list[Failure]]:
     """Rows and failures of a shard, each in its order. A fault of an item is its own; the others are kept."""
-    begun, failures = list[tuple[int, Callable[[], Coded]]](), list[Failure]()
-    readers = [partial(encoding.read, entry) for entry in shard.entries]
+    begun, failures = list[tuple[int, Callable[[], Tokens | Latents]]](), list[Failure]()
+    readers = [partial(_pieces, encoding, entry) for entry in shard.entries]
     with closing(ahead(readers, threads)) as items:
         for place, things in enumerate(items):
             try:
-                begun.append((place, encoding.take(things)))
+                begun.append((place, encoding.add(things)))
             except Unread as error:
                 failures.append(Failure(shard.entries[place].key, reason(error.__cause__)))
     encoding.finish()
     rows = list[Row]()
     for place, coded in begun:
-        entry, (values, extent) = shard.entries[place], coded()
-        rows.append(Row(entry.key, values, extent, entry.meta))
+        entry, item = shard.entries[place], coded()
+        values = item.codes.numpy() if isinstance(item, Tokens) else item.values.numpy().astype(np.float16)
+        rows.append(Row(entry.key, values, item.extent, entry.meta))
     return rows, failures
+
+
+def _pieces(encoding: Encoding, entry: Entry) -> Iterator[Any]:
+    """What the network is given of an entry."""
+    return encoding.read(opened(entry))
 
 
 def reason(error: BaseException | None) -> str:
@@ -225,11 +227,3 @@ def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
         return
     lines = [json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures]
     write_bytes(path, "".join(lines).encode("utf-8", "surrogateescape"), overwrite=True)
-
-
-def _amount(extent: Extent) -> float:
-    """Seconds, or megapixels."""
-    if isinstance(extent, AudioExtent):
-        return extent.seconds
-    assert isinstance(extent, ImageExtent)
-    return extent.height * extent.width / 1e6

@@ -1,1 +1,1 @@
-"""Rate and distortion with real bytes: operating points, metrics, curves and reports."""
+"""Rate and distortion with real files: operating points, metrics, rate-quality curves and reports."""

@@ -1,6 +1,6 @@
-"""What is measured: items of one medium, operating points that code them, metrics that compare.
+"""What is evaluated: signals of one medium, operating points that code them, metrics that compare.
 
-item ─▶ operating point ─▶ bytes on disk, decoded signal ─▶ metrics ─▶ one row of the results
+item ─▶ operating point ─▶ bytes on disk, decoded signal ─▶ metrics ─▶ one `ItemResult` of the results
 """
 
 from abc import ABC, abstractmethod
@@ -30,7 +30,7 @@ class Sound:
         return self.samples.shape[1] / self.rate
 
     def at(self, rate: int) -> "Sound":
-        """The same at another rate in Hz, resampled by soxr (VHQ)."""
+        """Resampled to another rate in Hz, by soxr (VHQ)."""
         if rate == self.rate:
             return self
         resampled = soxr.resample(self.samples.T, self.rate, rate, quality="VHQ")
@@ -39,7 +39,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels (H, W, 3), 8 bits a channel, sRGB."""
+    """pixels (H, W, 3), 8 bits per channel, sRGB."""
 
     pixels: NDArray[np.uint8]
 
@@ -53,12 +53,15 @@ Signal = Sound | Picture
 
 
 @dataclass(frozen=True)
-class Coded:
+class CodingResult:
     """What an operating point made of a signal.
 
-    signal: decoded, of the reference's kind, rate and number of channels; of its length or size but for what a codec
-    adds. file_bytes: all bytes on disk. payload_bytes: those that hold the signal, without container and header, where
-    they can be told apart. codes (K, n): of tokenizers with codebooks.
+    Args:
+        signal: Decoded signal, of the medium, sample rate and channels of the original. Its length or size differs
+            only by what the codec adds (delay, padding).
+        file_bytes: All bytes on disk.
+        payload_bytes: Bytes that hold the signal, without container and header; None where unknown.
+        codes: (K, n) of tokenizers with codebooks, else None.
     """
 
     signal: Signal
@@ -68,10 +71,14 @@ class Coded:
 
 
 class OperatingPoint(ABC):
-    """A codec at one setting, such as `opus@12`: 12 kbit/s.
+    """A codec at one setting, such as `opus@12` (12 kbit/s).
 
-    family: the codec, whose points make a curve. setting: what stands behind the @, None where there is no choice.
-    Points can be pickled; what is large is loaded where it is used.
+    Operating points can be pickled; weights are loaded in the process that uses them.
+
+    Attributes:
+        medium: Name of the medium, "audio" or "image".
+        family: Name of the codec. The points of one family form a rate-quality curve.
+        setting: The number after the @; None for a codec without settings.
     """
 
     medium: ClassVar[str]
@@ -80,104 +87,114 @@ class OperatingPoint(ABC):
 
     @property
     def name(self) -> str:
-        """family@setting, as it is asked for."""
+        """family@setting, as given on the command line."""
         return self.family if self.setting is None else f"{self.family}@{self.setting:.10g}"
 
     @property
     @abstractmethod
     def key(self) -> Mapping[str, Json]:
-        """All that its results depend on but the item: fingerprints of weights, options, versions of libraries."""
+        """Everything but the item that results depend on: weight fingerprints, options, library versions."""
 
     @abstractmethod
     def check(self) -> None:
-        """Raises Unavailable where it cannot be run here: what it needs is not installed."""
+        """Raises Unavailable if something that the codec needs is not installed."""
 
     @abstractmethod
     def encode(self, signal: Signal, folder: Path) -> Path:
-        """Writes a signal to a file in `folder`. Raises NarrowsError where it cannot."""
+        """Writes a signal to a file in `folder`. Raises NarrowsError if it cannot be encoded."""
 
     @abstractmethod
     def decode(self, path: Path) -> Signal:
-        """What a file that `encode` wrote holds; sound at the rate that its decoder gives, with its delay."""
+        """Decodes a file that `encode` wrote. Audio comes at the decoder's sample rate and with its delay."""
 
     @property
     def parameters(self) -> int | None:
-        """Of a network."""
+        """Number of parameters of a network, else None."""
         return None
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """V of each of the K codebooks; none where there are no codebooks."""
+        """V of each of the K codebooks; empty without codebooks."""
         return ()
 
     def codes(self, path: Path) -> NDArray[np.int64] | None:
-        """Codes (K, n) in a file that `encode` wrote; None where there are no codebooks."""
+        """Codes (K, n) in a file that `encode` wrote; None without codebooks."""
         return None
 
     def payload(self, path: Path) -> int | None:
-        """Bytes of a file that hold the signal, without container and header, where they can be told apart."""
+        """Bytes of a file that hold the signal, without container and header; None where unknown."""
         return None
 
-    def code(self, signal: Signal, folder: Path) -> Coded:
-        """Writes a signal to a file in `folder`, reads it back and decodes it. Raises NarrowsError where it cannot."""
+    def round_trip(self, signal: Signal, folder: Path) -> CodingResult:
+        """Encodes a signal to a file in `folder` and decodes that file. Raises NarrowsError if either fails."""
         path = self.encode(signal, folder)
         decoded = self.decode(path)
         if isinstance(signal, Sound) and isinstance(decoded, Sound):
             decoded = decoded.at(signal.rate)
-        return Coded(decoded, path.stat().st_size, self.payload(path), self.codes(path))
+        return CodingResult(decoded, path.stat().st_size, self.payload(path), self.codes(path))
 
 
-def nothing_needed() -> None:
-    """The check of a metric that needs no more than the library itself."""
+def no_requirements() -> None:
+    """The check of a metric that needs no further packages or weights."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that compares a decoded signal with its reference.
+    """A number that compares one decoded signal with its reference.
 
-    measure: (reference, decoded) to the number, which is finite; both of one shape and rate, aligned. Raises
-    NotMeasurable with the reason where there is none, such as PESQ of silence. about: what it is, with its settings and
-    source. check: raises InputError where a package or weights are missing; called before any work starts. packages:
-    those whose versions may change the number.
+    Args:
+        name: Name on the command line.
+        medium: "audio" or "image".
+        unit: Unit of the number; empty for none.
+        better: Which direction is better.
+        description: Definition of the metric with its parameters and source, as sentences.
+        measure: Function of (reference, decoded), which have one shape and sample rate and are time-aligned. Returns a
+            finite number. Raises NotMeasurable with the reason where the metric is undefined, such as PESQ of silence.
+        check: Raises InputError if a package or pretrained weights are missing; called before any work starts.
+        packages: Distributions whose version may change the number.
     """
 
     name: str
     medium: str
     unit: str
     better: Literal["higher", "lower"]
-    about: str
+    description: str
     measure: Callable[[Signal, Signal], float]
-    check: Callable[[], None] = nothing_needed
+    check: Callable[[], None] = no_requirements
     packages: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class SetMetric:
-    """A number that compares all decoded signals with all their references, such as a distance of distributions.
+    """A number that compares all decoded signals with all references, such as a distance between distributions.
 
-    features: of one signal, (N, D). distance: (features of all references, features of all decoded signals), each
-    (N, D) of all signals together, to the number. Both raise NotMeasurable; the other fields are those of Metric.
+    Args:
+        features: Function of one signal that returns features (N, D).
+        distance: Function of (features of all references, features of all decoded signals), each (N, D) with the
+            features of all signals concatenated. Both functions may raise NotMeasurable.
+
+    The other arguments are those of `Metric`.
     """
 
     name: str
     medium: str
     unit: str
     better: Literal["higher", "lower"]
-    about: str
+    description: str
     features: Callable[[Signal], NDArray[np.float64]]
     distance: Callable[[NDArray[np.float64], NDArray[np.float64]], float]
-    check: Callable[[], None] = nothing_needed
+    check: Callable[[], None] = no_requirements
     packages: Sequence[str] = ()
 
 
-def identity(one: Metric | SetMetric) -> str:
-    """All that a number depends on but the signals: what it is, and versions of packages. Same text, same number."""
-    return " ".join((one.about, *(f"{name} {version(name)}." for name in one.packages)))
+def metric_definition(metric: Metric | SetMetric) -> str:
+    """The metric's description and package versions. Values with equal definitions are comparable."""
+    return " ".join((metric.description, *(f"{name} {version(name)}." for name in metric.packages)))
 
 
 @dataclass(frozen=True)
-class Sample:
-    """An item itself: as it was, and as each point decoded it, by the names of points."""
+class MediaSample:
+    """The media of one item for the report: the reference, and the decoded signal of each operating point by name."""
 
     item: str
     reference: Signal
@@ -185,8 +202,8 @@ class Sample:
 
 
 class NotMeasurable(Exception):
-    """A metric has no number for an item: the reason, in a few words."""
+    """A metric is undefined for an item; the message is the reason, in a few words."""
 
 
 class Unavailable(Exception):
-    """An operating point cannot be run here: the reason, in a few words. It is left out, and the report says so."""
+    """An operating point cannot run here; the message is the reason. The point is skipped and the report says so."""

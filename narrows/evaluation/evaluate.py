@@ -1,4 +1,4 @@
-"""The evaluation as a user asks for it: names of codecs and folders in, a folder of results and a report out."""
+"""The evaluation as users call it: names of codecs and folders in, a folder with results and a report out."""
 
 import os
 import platform
@@ -9,10 +9,11 @@ from pathlib import Path
 
 import narrows
 from narrows.errors import InputError
-from narrows.evaluation.media import MEDIA, items
+from narrows.evaluation.media import MEDIA, find_items
 from narrows.evaluation.metrics import DEFAULTS
-from narrows.evaluation.points import points
+from narrows.evaluation.points import operating_points
 from narrows.evaluation.report import write_report
+from narrows.evaluation.result_files import write_results
 from narrows.evaluation.results import Results
 from narrows.evaluation.run import Plan, Progress, run
 
@@ -26,51 +27,67 @@ def evaluate(
     jobs: int = 1,
     limit: int | None = None,
     samples: int = 6,
-    flips: Sequence[float] = (),
+    bit_flips: Sequence[float] = (),
     speed: bool = True,
     progress: Progress = lambda done, total: None,
 ) -> Results:
-    """Measure codecs at their settings over files, and write tables and a report into the folder `out`.
+    """Measures rate, quality and speed of codecs over files, and writes results and a report.
 
-    models: as in `narrows.evaluation.points`. data: folders and files. metrics: names, those that are usual for the
-    medium unless given. What was measured before is found again in out/kept; results with flipped bits of the point
-    NAME are in out/flips/NAME. Raises what `points`, `items`, `run` and `write_report` raise.
+    Finished measurements are cached in out/cache and not repeated by later calls.
+
+    Args:
+        models: Codecs with their settings, see `narrows.evaluation.points`; all of one medium.
+        data: Folders and files.
+        out: Folder to write; results with bit flips of the point NAME go to out/bit-flips/NAME.
+        metrics: Names of metrics; the defaults of the medium if None.
+        jobs: Number of worker processes.
+        limit: Number of items to use, the first by name; None for all.
+        samples: Number of items whose media the report includes.
+        bit_flips: Bit error probabilities between 0 and 1.
+        speed: Whether to measure speed.
+        progress: Called with the numbers of finished and of all measurements.
+
+    Returns:
+        The results without bit flips.
+
+    Raises:
+        NarrowsError: See `operating_points`, `find_items`, `run` and `write_report`.
     """
-    asked = points(models)
-    medium = MEDIA[asked[0].medium]
+    points = operating_points(models)
+    medium = MEDIA[points[0].medium]
     if out.exists() and not out.is_dir():
-        raise InputError(f"-o {out} is a file, a folder is wanted; choose another name")
-    chosen = items(data, medium, limit, apart=out)
+        raise InputError(f"expected a folder for -o, got the file {out}; choose another name")
+    items = find_items(data, medium, limit, exclude=out)
     setup = {
-        "data": f"{len(chosen)} files of {', '.join(path.name or str(path) for path in data)}",
+        "data": f"{len(items)} files of {', '.join(path.name or str(path) for path in data)}",
         "date": date.today().isoformat(),
         "versions": f"narrows {narrows.__version__}, Python {platform.python_version()}, {platform.system()}",
-        "processor": f"{_processor()}, {os.cpu_count()} threads; speed on one of them",
+        "processor": f"{_processor()}, {os.cpu_count()} threads; speed in one thread",
     }
-    plan = Plan(asked, chosen, metrics or DEFAULTS[medium.name], samples, flips, speed, setup)
-    measured = run(plan, out / "kept", jobs, progress)
-    measured.results.write(out, overwrite=True)
-    for name, results in measured.flipped.items():
-        results.write(out / "flips" / _file_name(name), overwrite=True)
+    plan = Plan(points, items, metrics or DEFAULTS[medium.name], samples, bit_flips, speed, setup)
+    output = run(plan, out / "cache", jobs, progress)
+    write_results(output.results, out, overwrite=True)
+    for name, results in output.bit_flips.items():
+        write_results(results, out / "bit-flips" / _folder_name(name), overwrite=True)
     write_report(
-        measured.results,
+        output.results,
         out,
-        measured.samples,
-        bands=measured.bands,
-        flipped=measured.flipped,
-        codebooks=measured.codebooks,
+        output.samples,
+        bands=output.bands,
+        bit_flips=output.bit_flips,
+        codebooks=output.codebooks,
         overwrite=True,
     )
-    return measured.results
+    return output.results
 
 
-def _file_name(name: str) -> str:
-    """The name of a point as that of a folder."""
-    return re.sub(r"[^\w@.+-]", "_", name).lstrip(".") or "_"
+def _folder_name(point: str) -> str:
+    """The name of an operating point as a folder name."""
+    return re.sub(r"[^\w@.+-]", "_", point).lstrip(".") or "_"
 
 
 def _processor() -> str:
-    """Its name, as well as the system knows it."""
+    """Name of the CPU, as far as the system knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The media that are measured, and the items of a data set: files of one medium."""
+"""The media that can be evaluated, and the items: files of one medium."""
 
 import hashlib
 import os
@@ -17,10 +17,18 @@ from narrows.media.folders import File, size, suffix, text, walk
 
 @dataclass(frozen=True)
 class Medium:
-    """A kind of signal: which files hold it, and in what its rates and speeds are told.
+    """A medium: its files, and the units of rates and speeds.
 
-    rate_divisor: bits per amount in one `rate_unit`. speed_divisor: amount a second in one `speed_unit`. The amount of
-    a signal is in seconds or pixels.
+    The amount of a signal is in seconds or pixels.
+
+    Args:
+        name: "audio" or "image".
+        suffixes: Suffixes of its files.
+        read: Reads a file.
+        rate_unit: Unit of rates.
+        rate_divisor: Bits per amount in one `rate_unit`.
+        speed_unit: Unit of speeds.
+        speed_divisor: Amount per second in one `speed_unit`.
     """
 
     name: str
@@ -32,58 +40,66 @@ class Medium:
     speed_divisor: float
 
     def rate(self, file_bytes: float, amount: float) -> float:
-        """Bytes for an amount of signal, in `rate_unit`."""
+        """Rate in `rate_unit` of a file of so many bytes."""
         return 8 * file_bytes / amount / self.rate_divisor
 
     def speed(self, amount: float, seconds: float) -> float:
-        """An amount of signal in so many seconds of work, in `speed_unit`."""
+        """Speed in `speed_unit` of processing an amount of signal in so many seconds."""
         return amount / seconds / self.speed_divisor
 
 
 @dataclass(frozen=True)
-class Item:
-    """A file to measure with. name: its path below the folder that was given. digest: SHA-256 of its bytes."""
+class EvaluationItem:
+    """A file to evaluate on: path below the folder that was given, path, SHA-256 of its bytes."""
 
     name: str
     path: Path
     digest: str
 
 
-def items(
-    paths: Sequence[StrPath], medium: Medium, limit: int | None = None, apart: StrPath | None = None
-) -> list[Item]:
-    """The files of a medium in folders, searched as `walk` does, and files given by themselves, sorted by name.
+def find_items(
+    paths: Sequence[StrPath], medium: Medium, limit: int | None = None, exclude: StrPath | None = None
+) -> list[EvaluationItem]:
+    """The files of a medium in folders and among single files, sorted by name. Files are not decoded.
 
-    limit: only so many, the first by name. apart: a folder that is passed over, such as that of results. Whether a file
-    can be decoded is not looked at.
-    Raises InputError where there are none, for a path that is neither, for two items of one name and a limit below 1;
-    MediaError for a file that may not be read.
+    Args:
+        paths: Folders, searched recursively as `walk` does, and files.
+        medium: The medium.
+        limit: Number of items to return, the first by name; None for all.
+        exclude: Folder whose files are ignored, such as the output folder.
+
+    Returns:
+        The items.
+
+    Raises:
+        InputError: No file, a path that does not exist, two items with one name, or a limit below 1.
+        MediaError: A file that cannot be read.
     """
     if limit is not None and limit < 1:
-        raise InputError(f"a limit of {limit} items given, at least 1 wanted")
+        raise InputError(f"expected a limit of at least 1 item, got {limit}")
     found: dict[str, Path] = {}
-    for file in (file for given in paths for file in _files(given, medium.suffixes)):
+    for file in (file for path in paths for file in _files(path, medium.suffixes)):
         path = Path(file.path)
-        if apart is not None and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(apart)):
+        if exclude is not None and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(exclude)):
             continue
         if found.setdefault(file.name, path) != path:
             raise InputError(
-                f"{shown(found[file.name])} and {shown(path)} are both called {file.name}; give the folder above both"
+                f"{shown(found[file.name])} and {shown(path)} both have the name {file.name}; give a folder above both"
             )
     if not found:
         places, kinds = ", ".join(map(shown, paths)) or "nothing", ", ".join(sorted(medium.suffixes))
-        raise InputError(f"no file of {medium.name} in {places}; give folders or files with {kinds}")
-    return [Item(name, found[name], _digest(found[name])) for name in sorted(found)[:limit]]
+        raise InputError(f"no {medium.name} file in {places}; give folders or files with {kinds}")
+    return [EvaluationItem(name, found[name], _digest(found[name])) for name in sorted(found)[:limit]]
 
 
-def _files(given: StrPath, suffixes: frozenset[str]) -> Iterator[File]:
-    path = os.fspath(given)
+def _files(path_or_folder: StrPath, suffixes: frozenset[str]) -> Iterator[File]:
+    path = os.fspath(path_or_folder)
     if os.path.isdir(path):
         yield from (file for file in walk(path) if suffix(file.path) in suffixes)
     elif os.path.isfile(path):
         yield File(path, text(os.path.basename(path)), size(path))
     else:
-        raise InputError(f"there is no file or folder {shown(given)}; check the path")
+        raise InputError(f"there is no file or folder {shown(path_or_folder)}; check the path")
 
 
 def _digest(path: Path) -> str:
@@ -91,17 +107,17 @@ def _digest(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise MediaError(f"{shown(path)} cannot be read: {error.strerror}; check it, or leave it out") from error
+        raise MediaError(f"{shown(path)} cannot be read: {error.strerror}; check it or leave it out") from error
 
 
 def _sound(path: Path) -> Sound:
-    """A recording at its own rate, all channels."""
+    """A recording at its own sample rate, all channels."""
     read = audio.read(path)
     return Sound(read.samples, read.sample_rate)
 
 
 def _picture(path: Path) -> Picture:
-    """A picture; grey as three equal channels."""
+    """An image; greyscale becomes three equal channels."""
     pixels = image.read(path)
     return Picture(np.repeat(pixels, 3 // pixels.shape[2], axis=2))
 

@@ -1,4 +1,4 @@
-"""Operating points of narrows' own models: real `.nrw` files."""
+"""Operating points of narrows models: real `.nrw` files."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -20,36 +20,45 @@ if TYPE_CHECKING:
 
 @cache
 def loaded(model: str) -> "AudioTokenizer | ImageTokenizer":
-    """`narrows.load`, once a process."""
+    """`narrows.load`, once per process."""
     return narrows.load(model)
 
 
 def model_points(model: str, settings: Sequence[float] | Literal["all"] = ()) -> list[OperatingPoint]:
-    """A model at some settings, at all of them, or, where none are given, at its usual one.
+    """Operating points of one model.
 
-    Settings are the qualities of a model that has several (all: the whole numbers 1 to 8), else the numbers of
-    codebooks at which it can decode. Raises ModelError where it cannot be loaded, InputError for other settings.
+    Args:
+        model: Name, folder or hub repository.
+        settings: Qualities of a model with several qualities, else numbers of codebooks. "all" for all of them (of
+            qualities: the integers 1 to 8), () for the default setting.
+
+    Returns:
+        One operating point per setting.
+
+    Raises:
+        ModelError: The model cannot be loaded.
+        InputError: The model does not offer a setting.
     """
     from narrows import AudioTokenizer, ImageTokenizer
 
     tokenizer = loaded(model)
     check: Callable[[Any], object] = tokenizer.check_codebooks
-    offered, usual = tokenizer.codec.bottleneck.prefixes, tokenizer.codebooks
+    offered, default = tokenizer.codec.bottleneck.prefixes, tokenizer.codebooks
     if isinstance(tokenizer, ImageTokenizer) and tokenizer.qualities > 1:
-        check, offered, usual = tokenizer.setting, tuple(range(1, 9)), 4
+        check, offered, default = tokenizer.setting, tuple(range(1, 9)), 4
     kind: type[_Model] = NarrowsAudio if isinstance(tokenizer, AudioTokenizer) else NarrowsImage
     if len(offered) == 1:
         if settings not in ("all", ()):
-            raise InputError(f"{model} given with a setting; it has no choice of them, type {model}")
+            raise InputError(f"expected {model} without a setting, because it has only one, got settings; type {model}")
         return [kind(model)]
     for setting in () if settings == "all" else settings:
         check(int(setting) if float(setting).is_integer() else setting)
-    return [kind(model, float(setting)) for setting in (offered if settings == "all" else settings or (usual,))]
+    return [kind(model, float(setting)) for setting in (offered if settings == "all" else settings or (default,))]
 
 
 @dataclass(frozen=True)
 class _Model(OperatingPoint):
-    """family: name, folder or hub repository of the model, loaded where it is first used."""
+    """family: name, folder or hub repository of the model, which is loaded on first use."""
 
     family: str
     setting: float | None = None
@@ -61,7 +70,7 @@ class _Model(OperatingPoint):
 
     @property
     def key(self) -> Mapping[str, Json]:
-        """Name, fingerprint and tables of the model, its setting, and versions."""
+        """Name, fingerprint and frequency tables of the model, setting, versions."""
         import torch
 
         tables = self.tokenizer.tables
@@ -74,16 +83,16 @@ class _Model(OperatingPoint):
         }
 
     def check(self) -> None:
-        """All that a model needs comes with this package."""
+        """Models need nothing beyond narrows."""
 
     @property
     def parameters(self) -> int:
-        """Of encoder, bottleneck and decoder."""
+        """Number of parameters of encoder, bottleneck and decoder."""
         return sum(weights.numel() for weights in self.tokenizer.codec.parameters())
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """Those of the codebooks that the setting keeps; none of an entropy model, whose integers are no entries."""
+        """Sizes of the codebooks in use at this setting; empty for an entropy model, which has none."""
         from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 
         bottleneck = self.tokenizer.codec.bottleneck
@@ -109,18 +118,18 @@ class _Model(OperatingPoint):
 
 @dataclass(frozen=True)
 class NarrowsAudio(_Model):
-    """A model of sound; setting: the number of codebooks, all of them unless given."""
+    """An audio model; setting: number of codebooks, None for all."""
 
     medium: ClassVar[str] = "audio"
 
     @property
     def tokenizer(self) -> "AudioTokenizer":
-        """The model. Raises InputError for one of another medium."""
+        """The model. Raises InputError for a model of another medium."""
         from narrows import AudioTokenizer
 
         tokenizer = loaded(self.family)
         if not isinstance(tokenizer, AudioTokenizer):
-            raise InputError(f"{self.family} is no model of sound; give it to NarrowsImage")
+            raise InputError(f"expected an audio model, got the image model {self.family}; use NarrowsImage")
         return tokenizer
 
     def encode(self, signal: Signal, folder: Path) -> Path:
@@ -130,39 +139,39 @@ class NarrowsAudio(_Model):
         return _written(folder, self.tokenizer.compress(tokens))
 
     def decode(self, path: Path) -> Sound:
-        """Of the rate and length that it had."""
+        """Decoded audio, at the original sample rate and length."""
         tokens = self.tokenizer.decompress(path.read_bytes())
         return Sound(self.tokenizer.decode(tokens).numpy(), self.tokenizer.extent(tokens).sample_rate)
 
 
 @dataclass(frozen=True)
 class NarrowsImage(_Model):
-    """A model of pictures; setting: the quality where there are several, else the number of codebooks."""
+    """An image model; setting: quality if the model has several, else number of codebooks."""
 
     medium: ClassVar[str] = "image"
 
     @property
     def tokenizer(self) -> "ImageTokenizer":
-        """The model. Raises InputError for one of another medium."""
+        """The model. Raises InputError for a model of another medium."""
         from narrows import ImageTokenizer
 
         tokenizer = loaded(self.family)
         if not isinstance(tokenizer, ImageTokenizer):
-            raise InputError(f"{self.family} is no model of pictures; give it to NarrowsAudio")
+            raise InputError(f"expected an image model, got the audio model {self.family}; use NarrowsAudio")
         return tokenizer
 
     def encode(self, signal: Signal, folder: Path) -> Path:
         """Writes the `.nrw`. Raises InputError for a quality or number of codebooks that the model does not offer."""
         assert isinstance(signal, Picture)
         pixels = signal.pixels.transpose(2, 0, 1)
-        several = self.tokenizer.qualities > 1
+        has_qualities = self.tokenizer.qualities > 1
         tokens = self.tokenizer.encode(
-            pixels, self.setting if several else None, codebooks=None if several else self._codebooks
+            pixels, self.setting if has_qualities else None, codebooks=None if has_qualities else self._codebooks
         )
         return _written(folder, self.tokenizer.compress(tokens))
 
     def decode(self, path: Path) -> Picture:
-        """Of the size that it had."""
+        """Decoded image, of the original size."""
         _, pixels = self.tokenizer.open(path.read_bytes())
         return Picture(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 

@@ -1,10 +1,10 @@
 """Operating points by name.
 
-speech         a model that ships with the package, a folder, or a hub repository, at its usual setting
+speech         a model that ships with the package, a folder or a hub repository, at its default setting
 speech@4,7     at two settings: numbers of codebooks
-image@all      at all of them: here the qualities 1 to 8
-opus@6,8,12    a classical codec: nominal kbit/s, or its own quality
-flac           one without settings
+image@all      at all settings: here the qualities 1 to 8
+opus@6,8,12    a baseline codec: nominal kbit/s, or its own quality scale
+flac           a codec without settings
 """
 
 import difflib
@@ -15,58 +15,63 @@ from typing import Literal
 from narrows.checkpoints.index import entries
 from narrows.errors import InputError
 from narrows.evaluation.base import OperatingPoint
-from narrows.evaluation.baselines.audio import CODERS, AudioPeer
-from narrows.evaluation.baselines.image import FORMATS, ImagePeer
-from narrows.evaluation.baselines.intra import ENCODERS, IntraPeer
+from narrows.evaluation.baselines.audio import AUDIO_ENCODERS, AudioBaseline
+from narrows.evaluation.baselines.image import IMAGE_FORMATS, ImageBaseline
+from narrows.evaluation.baselines.intra import INTRA_ENCODERS, IntraBaseline
 from narrows.evaluation.ours import model_points
 
-PEERS: dict[str, Callable[..., OperatingPoint]] = {
-    **dict.fromkeys(CODERS, AudioPeer),
-    **dict.fromkeys(FORMATS, ImagePeer),
-    **dict.fromkeys(ENCODERS, IntraPeer),
+BASELINES: dict[str, Callable[..., OperatingPoint]] = {
+    **dict.fromkeys(AUDIO_ENCODERS, AudioBaseline),
+    **dict.fromkeys(IMAGE_FORMATS, ImageBaseline),
+    **dict.fromkeys(INTRA_ENCODERS, IntraBaseline),
 }
 
 
-def points(texts: Sequence[str]) -> list[OperatingPoint]:
-    """The operating points that are asked for, in order, each once. Models among them are loaded.
+def operating_points(names: Sequence[str]) -> list[OperatingPoint]:
+    """The operating points with these names, in order, without duplicates. Models are loaded.
 
-    Raises InputError for an unknown name (with the nearest), a setting that a codec has not, and points of several
-    media; ModelError for a model that cannot be loaded.
+    Args:
+        names: Each NAME or NAME@SETTINGS, see the module docstring.
+
+    Raises:
+        InputError: An unknown name (the message has the nearest known one), a setting that a codec does not offer, or
+            points of several media.
+        ModelError: A model cannot be loaded.
     """
-    found = {point.name: point for text in texts for point in _points(text)}
+    found = {point.name: point for name in names for point in _parse(name)}
     if not found:
-        raise InputError("no operating point given; give one or more, such as speech@all opus@6,8,12")
+        raise InputError("expected at least one operating point, got none; give for example speech@all opus@6,8,12")
     media = {point.medium: point.name for point in found.values()}
     if len(media) > 1:
-        given = " and ".join(f"{name} of {medium}" for medium, name in media.items())
-        raise InputError(f"{given} given; one medium wanted, measure them apart")
+        got = " and ".join(f"{name} ({medium})" for medium, name in media.items())
+        raise InputError(f"expected operating points of one medium, got {got}; evaluate each medium separately")
     return list(found.values())
 
 
-def _points(text: str) -> list[OperatingPoint]:
-    name, at, behind = text.rpartition("@")
+def _parse(text: str) -> list[OperatingPoint]:
+    name, at, setting_text = text.rpartition("@")
     settings: tuple[float, ...] | Literal["all"] = ()
     if not at or os.path.isdir(text):  # a folder may have an @ in its name
         name = text
     else:
-        settings = _settings(text, behind)
-    if name in PEERS:
+        settings = _parse_settings(text, setting_text)
+    if name in BASELINES:
         if settings == "all":
-            raise InputError(f"{text} given; name the settings of {name}, since it has too many for all")
-        return [PEERS[name](name, setting) for setting in settings or (None,)]
-    known = [*PEERS, *(entry.name for entry in entries())]
+            raise InputError(f"expected settings of {name}, got {text!r}; list them, such as {name}@VALUE,VALUE")
+        return [BASELINES[name](name, setting) for setting in settings or (None,)]
+    known = [*BASELINES, *(entry.name for entry in entries())]
     if name in known or os.path.isdir(name) or "/" in name:
         return model_points(name, settings)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    raise InputError(f"no codec, model or folder {name!r}; {hint}there are {', '.join(known)}")
+    raise InputError(f"no codec, model or folder {name!r}; {hint}known are {', '.join(known)}")
 
 
-def _settings(text: str, behind: str) -> tuple[float, ...] | Literal["all"]:
-    """What stands behind the @."""
-    if behind == "all":
+def _parse_settings(text: str, setting_text: str) -> tuple[float, ...] | Literal["all"]:
+    """The part after the @."""
+    if setting_text == "all":
         return "all"
     try:
-        return tuple(float(part) for part in behind.split(","))
+        return tuple(float(part) for part in setting_text.split(","))
     except ValueError:
-        raise InputError(f"{text} given; behind the @ numbers are wanted, such as 4 or 4,7, or the word all") from None
+        raise InputError(f"expected numbers such as 4 or 4,7, or the word all, after the @, got {text!r}") from None

@@ -1,82 +1,152 @@
-"""Results as tables: columns by name, and their bytes as CSV and Parquet."""
+"""Reads and writes results as files.
+
+results.json                               everything; the other files are derived from it
+item_results.csv, item_results.parquet     one row per item and operating point
+summary.csv                                one row per operating point
+"""
 
 import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import pyarrow
 from pyarrow import parquet
 
-from narrows.evaluation.results import CODING, Results, Summary
+from narrows.errors import InputError
+from narrows.evaluation.results import CODING, PointSummary, Results
+from narrows.media.atomic import write_bytes
+from narrows.media.files import StrPath, open_input, shown
+from narrows.records import parsed, record
+
+FORMAT, VERSION = "narrows results", 1
 
 Cell = str | int | float | None
-Table = Mapping[str, Sequence[Cell]]  # columns of one length
+Columns = Mapping[str, Sequence[Cell]]  # columns of one length, by name
 
 _INTEGERS = frozenset({"file_bytes", "payload_bytes"})
 _TEXTS = frozenset({"item", "point", "family", "failures"})
 
 
-def rows(results: Results) -> Table:
-    """One line for each item at each point: its bytes, its rate, a column for each metric, and why some are empty."""
-    points = {point.name: point for point in results.points}
-    table: dict[str, list[Cell]] = {
-        "item": [row.item for row in results.rows],
-        "point": [row.point for row in results.rows],
-        "family": [points[row.point].family for row in results.rows],
-        "setting": [points[row.point].setting for row in results.rows],
-        "amount": [row.amount for row in results.rows],
-        "file_bytes": [row.file_bytes if row.coded else None for row in results.rows],
-        "payload_bytes": [row.payload_bytes if row.coded else None for row in results.rows],
-        "rate": [results.rate(row) if row.coded else None for row in results.rows],
+def read_results(path: StrPath) -> Results:
+    """Results from a results.json.
+
+    Raises:
+        MediaError: The file cannot be read.
+        InputError: It holds something else.
+    """
+    with open_input(path) as file:
+        return results_from_json(file.read(), shown(path))
+
+
+def write_results(results: Results, folder: StrPath, *, overwrite: bool = False) -> None:
+    """Writes results.json, item_results.csv, item_results.parquet and summary.csv.
+
+    Each file appears only when it is complete. Equal results give equal bytes (Parquet: with one version of pyarrow).
+
+    Args:
+        results: The results.
+        folder: Created if missing.
+        overwrite: Whether existing files are replaced.
+
+    Raises:
+        MediaError: A file cannot be written, or exists and `overwrite` is False.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    items = item_columns(results)
+    files = {
+        "results.json": results_to_json(results).encode(),
+        "item_results.csv": as_csv(items),
+        "item_results.parquet": as_parquet(items),
+        "summary.csv": as_csv(summary_columns(results)),
     }
-    for measure in results.metrics:
-        table[measure.name] = [row.metrics.get(measure.name) for row in results.rows]
-    reasons = [json.dumps(dict(sorted(row.failures.items())), ensure_ascii=False) for row in results.rows]
-    return table | {"failures": reasons}
+    for name, data in files.items():
+        write_bytes(folder / name, data, overwrite=overwrite)
 
 
-def summary(results: Results) -> Table:
-    """One line for each point: mean, low and high of the rate and of each metric, how many items failed, speed."""
-    lines = [_line(results, told) for told in results.summary()]
-    return {name: [line[name] for line in lines] for name in (lines[0] if lines else {})}
+def results_to_json(results: Results) -> str:
+    """Everything as JSON; equal results give equal text."""
+    facts = {"format": FORMAT, "version": VERSION} | asdict(results)
+    return json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _line(results: Results, told: Summary) -> dict[str, Cell]:
-    point, speed = told.point, told.point.speed
-    line: dict[str, Cell] = {"point": point.name, "family": point.family, "setting": point.setting}
-    line |= {"items": told.items, "failed": told.failed[CODING]}
-    intervals = {"rate": told.rate} | {m.name: told.metrics.get(m.name) for m in results.metrics}
+def results_from_json(text: str | bytes, source: str = "the text") -> Results:
+    """Results from the output of `results_to_json`. Raises InputError, which names `source`, for anything else."""
+    try:
+        facts = parsed(text)
+        if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+            raise InputError(f"it has no format {FORMAT!r}")
+        version = facts.get("version")
+        if version != VERSION:
+            raise InputError(f"its version is {version}, this narrows reads version {VERSION}; install another narrows")
+        return record(Results, {key: facts[key] for key in facts.keys() - {"format", "version"}}, "the file")
+    except InputError as error:
+        raise InputError(f"expected results in {source}: {error}; give an unmodified results.json") from error
+
+
+def item_columns(results: Results) -> Columns:
+    """One row per item and point: bytes, rate, a column for each metric, and the reasons for missing values."""
+    points, rows = {point.name: point for point in results.points}, results.item_results
+    columns: dict[str, list[Cell]] = {
+        "item": [row.item for row in rows],
+        "point": [row.point for row in rows],
+        "family": [points[row.point].family for row in rows],
+        "setting": [points[row.point].setting for row in rows],
+        "amount": [row.amount for row in rows],
+        "file_bytes": [row.file_bytes if row.coded else None for row in rows],
+        "payload_bytes": [row.payload_bytes if row.coded else None for row in rows],
+        "rate": [results.rate(row) if row.coded else None for row in rows],
+    }
+    for metric in results.metrics:
+        columns[metric.name] = [row.metrics.get(metric.name) for row in rows]
+    reasons = [json.dumps(dict(sorted(row.failures.items())), ensure_ascii=False) for row in rows]
+    return columns | {"failures": reasons}
+
+
+def summary_columns(results: Results) -> Columns:
+    """One row per point: mean, low and high of the rate and of each metric, numbers of failed items, speed."""
+    rows = [_summary_row(results, summary) for summary in results.summaries()]
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
+
+
+def _summary_row(results: Results, summary: PointSummary) -> dict[str, Cell]:
+    point, speed = summary.point, summary.point.speed
+    row: dict[str, Cell] = {"point": point.name, "family": point.family, "setting": point.setting}
+    row |= {"items": summary.items, "failed": summary.failed[CODING]}
+    intervals = {"rate": summary.rate} | {metric.name: summary.metrics.get(metric.name) for metric in results.metrics}
     for name, interval in intervals.items():
-        for end in ("mean", "low", "high"):
-            line[f"{name}_{end}"] = getattr(interval, end, None)
+        for part in ("mean", "low", "high"):
+            row[f"{name}_{part}"] = getattr(interval, part, None)
         if name == "rate":
-            line |= {"rate_total": told.total, "payload_total": told.payload}
+            row |= {"rate_total": summary.total_rate, "payload_rate_total": summary.total_payload_rate}
         else:
-            line[f"{name}_failed"] = told.failed[name]
+            row[f"{name}_failed"] = summary.failed[name]
     for name in ("encode", "decode", "peak_mib", "parameters", "flops"):
-        line[name] = getattr(speed, name, None)
-    return line
+        row[name] = getattr(speed, name, None)
+    return row
 
 
-def as_csv(table: Table) -> bytes:
-    """UTF-8, commas, lines ended by a line feed; None is an empty cell."""
+def as_csv(columns: Columns) -> bytes:
+    """CSV in UTF-8 with commas and line feeds; None is an empty cell."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows(zip(*table.values(), strict=True))
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
     return text.getvalue().encode()
 
 
-def as_parquet(table: Table) -> bytes:
-    """One row group, zstd; the columns' types do not depend on what is in them."""
-    columns = {name: pyarrow.array(values, _type(name)) for name, values in table.items()}
-    sink = io.BytesIO()
-    parquet.write_table(pyarrow.table(columns), sink, compression="zstd")
-    return sink.getvalue()
+def as_parquet(columns: Columns) -> bytes:
+    """Parquet with one row group, zstd; column types depend on the names only."""
+    arrays = {name: pyarrow.array(values, _column_type(name)) for name, values in columns.items()}
+    data = io.BytesIO()
+    parquet.write_table(pyarrow.table(arrays), data, compression="zstd")
+    return data.getvalue()
 
 
-def _type(column: str) -> pyarrow.DataType:
+def _column_type(column: str) -> pyarrow.DataType:
     if column in _TEXTS:
         return pyarrow.string()
     return pyarrow.int64() if column in _INTEGERS else pyarrow.float64()

@@ -1,6 +1,6 @@
-"""A whole evaluation: every item at every operating point, in processes, each once however often it is begun.
+"""A whole evaluation: every item at every operating point, in worker processes, with a cache of finished measurements.
 
-points × items ─▶ trials, kept in a folder ─▶ results, and what a report shows beside them
+points × items ─▶ measurements, cached in a folder ─▶ results, and what a report shows beside them
 """
 
 import json
@@ -20,166 +20,196 @@ from pathlib import Path
 import numpy as np
 
 from narrows.errors import InputError, MediaError, NarrowsError
-from narrows.evaluation.bands import Bands
+from narrows.evaluation.bands import BandDistortion
 from narrows.evaluation.base import (
     Json,
+    MediaSample,
     Metric,
     NotMeasurable,
     OperatingPoint,
-    Sample,
     SetMetric,
     Unavailable,
-    identity,
+    metric_definition,
 )
-from narrows.evaluation.flipped import Flipped
-from narrows.evaluation.media import MEDIA, Item
+from narrows.evaluation.bit_flips import BitFlips
+from narrows.evaluation.measurement import Measurement, MeasurementCache, cache_key, measure_item
+from narrows.evaluation.media import MEDIA, EvaluationItem
 from narrows.evaluation.metrics import metric
-from narrows.evaluation.metrics.codebooks import CodebookUse, codebook_use
+from narrows.evaluation.metrics.codebook_usage import CodebookUsage, codebook_usage
 from narrows.evaluation.ours import NarrowsAudio, NarrowsImage
-from narrows.evaluation.results import CODING, Measure, Point, Results, Row, Speed
+from narrows.evaluation.results import CODING, ItemResult, MeasuredPoint, MetricInfo, Results, Speed
 from narrows.evaluation.speed import measure_speed
-from narrows.evaluation.trials import Kept, Trial, attempt, key_of
 from narrows.media.atomic import write_bytes
 from narrows.media.files import shown
 from narrows.records import parsed, record
 
 SPEED_ITEMS = 3
-Progress = Callable[[int, int], None]  # trials that are done, and all of them
+Progress = Callable[[int, int], None]  # called with the numbers of finished and of all measurements
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for. samples: how many of the items are kept as they were decoded. flips: shares of the bits of
-    codes that are flipped, each a point more for every codec with codebooks. speed: measure it too."""
+    """What to measure.
+
+    Args:
+        points: Operating points of one medium.
+        items: Media files.
+        metrics: Names of metrics; the first is the main one.
+        samples: Number of items whose decoded signals are returned.
+        bit_flips: Bit error probabilities; each adds an operating point for every codec with codebooks.
+        speed: Whether to measure speed.
+        setup: Text about how this was measured, by name; stored in the results.
+    """
 
     points: Sequence[OperatingPoint]
-    items: Sequence[Item]
+    items: Sequence[EvaluationItem]
     metrics: Sequence[str]
     samples: int = 0
-    flips: Sequence[float] = ()
+    bit_flips: Sequence[float] = ()
     speed: bool = True
     setup: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a run found: the results, and what a report shows beside them, by the names of points."""
+class RunOutput:
+    """Results of a run, and what a report shows beside them.
+
+    Args:
+        results: Results without bit flips.
+        bit_flips: Results with bit flips, by the name of the point without.
+        samples: Media of the first items.
+        bands: Distortion by frequency over all items, by point.
+        codebooks: Codebook usage over all items, by point.
+    """
 
     results: Results
-    flipped: Mapping[str, Results]  # by the name of the point without flips
-    samples: Sequence[Sample]
-    bands: Mapping[str, Bands]
-    codebooks: Mapping[str, Sequence[CodebookUse]]
+    bit_flips: Mapping[str, Results]
+    samples: Sequence[MediaSample]
+    bands: Mapping[str, BandDistortion]
+    codebooks: Mapping[str, Sequence[CodebookUsage]]
 
 
-def run(plan: Plan, folder: Path, jobs: int, progress: Progress = lambda done, total: None) -> Measured:
-    """Do what is not done yet of a plan, and put together all of it.
+def run(plan: Plan, cache: Path, jobs: int, progress: Progress = lambda done, total: None) -> RunOutput:
+    """Does the measurements of a plan that are not cached yet, and collects all of them.
 
-    folder: where trials are kept; another run finds them there by the bytes of the item and what the point depends on.
-    jobs: processes, of one thread each. Points that cannot be run here and items that cannot be read are left out, and
-    the results say why. Raises InputError for metrics of another medium or without what they need and for plans without
-    points or items that can be had, NarrowsError where a process was killed, MediaError where nothing can be written.
+    Operating points that cannot run here and items that cannot be read are skipped; the results say why.
+
+    Args:
+        plan: What to measure.
+        cache: Folder of the cache. Measurements are found by the bytes of the item and by what the point depends on.
+        jobs: Number of worker processes, of one thread each.
+        progress: Called as measurements finish.
+
+    Returns:
+        Results, samples, distortion by band and codebook usage.
+
+    Raises:
+        InputError: Metrics of another medium or with missing requirements; no usable operating point or item.
+        NarrowsError: A worker was killed.
+        MediaError: The cache cannot be written.
     """
     medium = MEDIA[plan.points[0].medium]
-    plan = replace(plan, metrics=list(dict.fromkeys(plan.metrics)), flips=sorted(set(plan.flips)))
-    metrics = [_checked(name, medium.name) for name in plan.metrics]
-    points, left_out = _available(plan.points)
+    plan = replace(plan, metrics=list(dict.fromkeys(plan.metrics)), bit_flips=sorted(set(plan.bit_flips)))
+    metrics = [_checked_metric(name, medium.name) for name in plan.metrics]
+    points, skipped = _available(plan.points)
     with_codes = [p for p in points if isinstance(p, NarrowsAudio | NarrowsImage) and p.codebook_sizes]
-    damaged = [Flipped(point, share) for point in with_codes for share in plan.flips]
-    if plan.flips and not damaged:
-        raise InputError("flips of bits were asked for, and no point has codebooks; leave --flips out")
-    kept = Kept(folder / "trials")
-    sampled = {item.digest for item in plan.items[: plan.samples]}  # where two are equal, what is kept is of both
-    work = [
-        (item, point, item.digest in sampled and not isinstance(point, Flipped))
+    damaged = [BitFlips(point, p) for point in with_codes for p in plan.bit_flips]
+    if plan.bit_flips and not damaged:
+        raise InputError("expected a model with codebooks for bit flips, got none; omit --bit-flips")
+    measurements = MeasurementCache(cache / "measurements")
+    sampled = {item.digest for item in plan.items[: plan.samples]}  # items with equal bytes share a measurement
+    tasks = [
+        (item, point, item.digest in sampled and not isinstance(point, BitFlips))
         for item in plan.items
         for point in (*points, *damaged)
     ]
-    unread = _carried_out(work, plan.metrics, kept, jobs, progress)
-    items = [item for item in plan.items if item.name not in unread]
+    unreadable = _run_missing(tasks, plan.metrics, measurements, jobs, progress)
+    items = [item for item in plan.items if item.name not in unreadable]
     if not items:
-        raise InputError(f"no item can be read; the first: {next(iter(unread.values()))}")
-    found = {point.name: [_there(kept, item, point) for item in items] for point in (*points, *damaged)}
+        raise InputError(f"no item can be read; the first: {next(iter(unreadable.values()))}")
+    found = {point.name: [_cached(measurements, item, point) for item in items] for point in (*points, *damaged)}
     speeds = dict[str, Speed]()
     for point in points if plan.speed else ():
         try:
-            speeds[point.name] = _speed(point, items, folder, plan.setup.get("processor", ""))
+            speeds[point.name] = _speed(point, items, cache, plan.setup.get("processor", ""))
         except NarrowsError as error:
-            left_out[f"speed of {point.name}"] = str(error)
-    measures = [Measure.of(one) for one in metrics]
+            skipped[f"speed of {point.name}"] = str(error)
+    infos = [MetricInfo.of(checked) for checked in metrics]
 
-    def results(some: Iterable[OperatingPoint]) -> Results:
-        told = [Point(p.name, p.family, p.setting, dict(p.key), speeds.get(p.name)) for p in some]
-        rows = [_asked_for(trial.row, plan.metrics) for point in told for trial in found[point.name]]
-        sets = {point.name: _of_sets(metrics, found[point.name]) for point in told}
-        return Results(medium.name, told, rows, measures, left_out, dict(plan.setup), unread, sets)
+    def results(selected: Iterable[OperatingPoint]) -> Results:
+        measured = [MeasuredPoint(p.name, p.family, p.setting, dict(p.key), speeds.get(p.name)) for p in selected]
+        item_results = [_requested(each.result, plan.metrics) for point in measured for each in found[point.name]]
+        set_values = {point.name: _set_metrics(metrics, found[point.name]) for point in measured}
+        setup = dict(plan.setup)
+        return Results(medium.name, measured, item_results, infos, skipped, setup, unreadable, set_values)
 
-    return Measured(
+    return RunOutput(
         results(points),
-        {point.name: results(each for each in damaged if each.inner == point) for point in with_codes if plan.flips},
-        [_sample(item, points, kept) for item in plan.items[: plan.samples] if item.name not in unread],
-        {point.name: total for point in points if (total := _bands(found[point.name])) is not None},
-        {point.name: use for point in points if (use := _use(point, found[point.name]))},
+        {point.name: results(d for d in damaged if d.point == point) for point in with_codes if plan.bit_flips},
+        [_sample(item, points, measurements) for item in plan.items[: plan.samples] if item.name not in unreadable],
+        {point.name: total for point in points if (total := _total_bands(found[point.name])) is not None},
+        {point.name: usage for point in points if (usage := _codebook_usage(point, found[point.name]))},
     )
 
 
-def _checked(name: str, medium: str) -> Metric | SetMetric:
-    one = metric(name)
-    if one.medium != medium:
-        raise InputError(f"the metric {name} is of {one.medium}, the points are of {medium}; leave it out")
-    one.check()
-    return one
+def _checked_metric(name: str, medium: str) -> Metric | SetMetric:
+    found = metric(name)
+    if found.medium != medium:
+        raise InputError(f"expected metrics of {medium}, got {name} of {found.medium}; leave it out")
+    found.check()
+    return found
 
 
-def _available(asked: Sequence[OperatingPoint]) -> tuple[list[OperatingPoint], dict[str, str]]:
-    points, left_out = list[OperatingPoint](), dict[str, str]()
-    for point in asked:
+def _available(requested: Sequence[OperatingPoint]) -> tuple[list[OperatingPoint], dict[str, str]]:
+    """The points that can run here, and why the others cannot."""
+    points, skipped = list[OperatingPoint](), dict[str, str]()
+    for point in requested:
         try:
             point.check()
             points.append(point)
         except Unavailable as error:
-            left_out[point.name] = str(error)
+            skipped[point.name] = str(error)
     if not points:
-        name, reason = next(iter(left_out.items()))
-        raise InputError(f"no operating point can be run here; {name}: {reason}")
-    return points, left_out
+        name, reason = next(iter(skipped.items()))
+        raise InputError(f"no operating point can run here; {name}: {reason}")
+    return points, skipped
 
 
-Work = tuple[Item, OperatingPoint, bool]
+Task = tuple[EvaluationItem, OperatingPoint, bool]  # the last: whether to store the decoded signal
 
 
-def _carried_out(
-    work: Sequence[Work], metrics: Sequence[str], kept: Kept, jobs: int, progress: Progress
+def _run_missing(
+    tasks: Sequence[Task], metrics: Sequence[str], cache: MeasurementCache, jobs: int, progress: Progress
 ) -> dict[str, str]:
-    """Do the trials that are not kept yet; the items that cannot be read, with reasons."""
-    todo = [each for each in work if not _complete(kept.find(*each[:2]), metrics, each[2])]
-    progress(len(work) - len(todo), len(work))
-    unread = dict[str, str]()
-    if not todo:
-        return unread
+    """Does the measurements that are not cached. Returns the items that cannot be read, with reasons."""
+    missing = [task for task in tasks if not _complete(cache.load(*task[:2]), metrics, task[2])]
+    progress(len(tasks) - len(missing), len(tasks))
+    unreadable = dict[str, str]()
+    if not missing:
+        return unreadable
     context = multiprocessing.get_context("spawn")
-    with _single_threads(), ProcessPoolExecutor(min(jobs, len(todo)), context, _prepare) as pool:
-        waiting = {pool.submit(_do, *each, metrics, kept) for each in todo}
+    with _single_threads(), ProcessPoolExecutor(min(jobs, len(missing)), context, _start_worker) as pool:
+        waiting = {pool.submit(_measure_and_store, *task, metrics, cache) for task in missing}
         try:
             while waiting:
                 done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
                 for future in done:
                     name, reason = future.result()
-                    unread |= {name: reason} if reason else {}
-                progress(len(work) - len(waiting), len(work))
+                    unreadable |= {name: reason} if reason else {}
+                progress(len(tasks) - len(waiting), len(tasks))
         except BrokenProcessPool as error:
             raise NarrowsError(
-                "a process was killed, perhaps since memory ran out; what is done is kept: run the same command "
-                "again, with fewer --jobs"
+                "a worker process was killed (possibly out of memory); finished measurements are cached: run the same "
+                "command again, with fewer --jobs"
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-    return unread
+    return unreadable
 
 
 @contextmanager
 def _single_threads() -> Iterator[None]:
-    """Processes that begin within compute on one thread each: libraries read this when they are first imported."""
+    """Processes started inside compute in one thread each: libraries read these variables when they are imported."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
@@ -193,25 +223,27 @@ def _single_threads() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _prepare() -> None:
-    """Ctrl-C is for the parent, which lets what was begun come to its end; if that is killed, this process ends too."""
+def _start_worker() -> None:
+    """Leaves Ctrl-C to the parent, which lets running tasks finish; ends the worker if the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
 
 
-def _do(item: Item, point: OperatingPoint, keep: bool, metrics: Sequence[str], kept: Kept) -> tuple[str, str]:
-    """The name of the item, and why it cannot be read, if so."""
-    earlier = kept.find(item, point)
-    if not _complete(earlier, metrics, keep):
+def _measure_and_store(
+    item: EvaluationItem, point: OperatingPoint, keep_decoded: bool, metrics: Sequence[str], cache: MeasurementCache
+) -> tuple[str, str]:
+    """One task in a worker. Returns the item's name, and why it cannot be read or ""."""
+    earlier = cache.load(item, point)
+    if not _complete(earlier, metrics, keep_decoded):
         try:
-            kept.keep(item, point, attempt(item, point, metrics, keep, earlier))
+            cache.store(item, point, measure_item(item, point, metrics, keep_decoded, earlier))
         except MediaError as error:
             if shown(item.path) not in str(error):
                 raise
@@ -219,65 +251,65 @@ def _do(item: Item, point: OperatingPoint, keep: bool, metrics: Sequence[str], k
     return item.name, ""
 
 
-def _complete(trial: Trial | None, metrics: Sequence[str], keep: bool) -> bool:
-    if trial is None:
+def _complete(measurement: Measurement | None, metrics: Sequence[str], keep_decoded: bool) -> bool:
+    if measurement is None:
         return False
-    if any(trial.asked.get(name) != identity(metric(name)) for name in metrics):
+    if any(measurement.definitions.get(name) != metric_definition(metric(name)) for name in metrics):
         return False
-    return not keep or not trial.row.coded or "decoded" in trial.arrays
+    return not keep_decoded or not measurement.result.coded or "decoded" in measurement.arrays
 
 
-def _asked_for(row: Row, metrics: Sequence[str]) -> Row:
-    """Without what an earlier run measured beside."""
-    values = {name: value for name, value in row.metrics.items() if name in metrics}
-    failures = {name: reason for name, reason in row.failures.items() if name in (*metrics, CODING)}
-    return replace(row, metrics=values, failures=failures)
+def _requested(result: ItemResult, metrics: Sequence[str]) -> ItemResult:
+    """Without metrics that only an earlier run requested."""
+    values = {name: value for name, value in result.metrics.items() if name in metrics}
+    failures = {name: reason for name, reason in result.failures.items() if name in (*metrics, CODING)}
+    return replace(result, metrics=values, failures=failures)
 
 
-def _there(kept: Kept, item: Item, point: OperatingPoint) -> Trial:
-    trial = kept.find(item, point)
-    if trial is None:
-        raise NarrowsError(f"what was measured of {item.name} at {point.name} is gone; run the same command again")
-    return trial
+def _cached(cache: MeasurementCache, item: EvaluationItem, point: OperatingPoint) -> Measurement:
+    measurement = cache.load(item, point)
+    if measurement is None:
+        raise NarrowsError(f"the measurement of {item.name} at {point.name} is no longer cached; run the command again")
+    return measurement
 
 
-def _of_sets(metrics: Iterable[Metric | SetMetric], trials: Sequence[Trial]) -> dict[str, float]:
-    """The numbers of all items together that there are, by the names of metrics."""
+def _set_metrics(metrics: Iterable[Metric | SetMetric], measurements: Sequence[Measurement]) -> dict[str, float]:
+    """Values of the set metrics that are defined, by name."""
     found = dict[str, float]()
-    for one in metrics:
-        pairs = [pair for trial in trials if (pair := trial.features(one.name)) is not None]
-        if isinstance(one, SetMetric) and pairs:
+    for each in metrics:
+        pairs = [pair for m in measurements if (pair := m.features(each.name)) is not None]
+        if isinstance(each, SetMetric) and pairs:
             references, decoded = (np.concatenate([pair[side] for pair in pairs]).astype(np.float64) for side in (0, 1))
             with suppress(NotMeasurable):
-                found[one.name] = one.distance(references, decoded)
+                found[each.name] = each.distance(references, decoded)
     return found
 
 
-def _bands(trials: Sequence[Trial]) -> Bands | None:
-    known = [trial.bands for trial in trials if trial.bands is not None]
+def _total_bands(measurements: Sequence[Measurement]) -> BandDistortion | None:
+    known = [measurement.bands for measurement in measurements if measurement.bands is not None]
     return reduce(add, known) if known else None
 
 
-def _use(point: OperatingPoint, trials: Sequence[Trial]) -> list[CodebookUse]:
-    codes = [codes.astype(np.int64) for trial in trials if (codes := trial.codes) is not None]
-    return codebook_use(codes, point.codebook_sizes) if codes else []
+def _codebook_usage(point: OperatingPoint, measurements: Sequence[Measurement]) -> list[CodebookUsage]:
+    codes = [codes.astype(np.int64) for measurement in measurements if (codes := measurement.codes) is not None]
+    return codebook_usage(codes, point.codebook_sizes) if codes else []
 
 
-def _sample(item: Item, points: Sequence[OperatingPoint], kept: Kept) -> Sample:
+def _sample(item: EvaluationItem, points: Sequence[OperatingPoint], cache: MeasurementCache) -> MediaSample:
     reference = MEDIA[points[0].medium].read(item.path)
-    decoded = {point.name: _there(kept, item, point).decoded(reference) for point in points}
-    return Sample(item.name, reference, {name: signal for name, signal in decoded.items() if signal is not None})
+    decoded = {point.name: _cached(cache, item, point).decoded(reference) for point in points}
+    return MediaSample(item.name, reference, {name: signal for name, signal in decoded.items() if signal is not None})
 
 
-def _speed(point: OperatingPoint, items: Sequence[Item], folder: Path, processor: str) -> Speed:
-    """Measured once for a point, the first items and a processor, with nothing else running.
+def _speed(point: OperatingPoint, items: Sequence[EvaluationItem], cache: Path, processor: str) -> Speed:
+    """Speed over the first items, cached by point, items and processor; nothing else runs meanwhile.
 
-    Raises NarrowsError with the reason where it cannot be.
+    Raises NarrowsError with the reason if it cannot be measured.
     """
     chosen = items[:SPEED_ITEMS]
     facts: dict[str, Json] = {"speed": 1, "processor": processor, "point": dict(point.key)}
     facts["items"] = [item.digest for item in chosen]
-    path = folder / "speed" / f"{key_of(facts)}.json"
+    path = cache / "speed" / f"{cache_key(facts)}.json"
     try:
         return record(Speed, parsed(path.read_bytes()))
     except (OSError, InputError):

@@ -1,6 +1,8 @@
-"""Short-time spectra and mel bands, in blocks, so that memory does not grow with the length of a sound."""
+"""Short-time spectra, block by block so that memory does not grow with the length of a recording, and mel filters."""
 
+import warnings
 from collections.abc import Iterator
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -18,35 +20,50 @@ def hann(length: int) -> NDArray[np.float64]:
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
 
 
-def short_time(
+def stft(
     x: NDArray[np.floating],
     window: NDArray[np.float64],
     size: int,
     hop: int,
     padding: Padding = "reflect",
 ) -> Iterator[Spectra]:
-    """A signal (T,) to blocks (n, size / 2 + 1) of its short-time spectra, T / hop + 1 frames in all.
+    """Short-time Fourier transform with centred frames, as `torch.stft`.
 
-    A frame stands in the middle of `size` samples; a shorter window is filled up with zeros on both sides.
+    Args:
+        x: Signal (T,).
+        window: At most `size` samples; a shorter one is zero-padded on both sides.
+        size: FFT size.
+        hop: Samples between frames.
+        padding: Padding of the signal by size / 2 at both ends.
+
+    Yields:
+        Blocks (n, size / 2 + 1) of spectra, T // hop + 1 frames in total.
     """
     left = (size - len(window)) // 2
-    filled = np.pad(window, (left, size - len(window) - left))
+    padded_window = np.pad(window, (left, size - len(window) - left))
     frames = sliding_window_view(np.pad(x, size // 2, mode=padding), size)[::hop]
     count = max(1, BLOCK // size)
     for start in range(0, len(frames), count):
-        yield np.fft.rfft(frames[start : start + count] * filled)
+        yield np.fft.rfft(frames[start : start + count] * padded_window)
 
 
-def mel_bank(rate: int, size: int, mels: int) -> NDArray[np.float64]:
-    """Weights (mels, size / 2 + 1) of triangular bands from 0 Hz to half the rate, each of area 1 (Slaney's).
+@cache
+def mel_filters(sample_rate: int, size: int, mels: int) -> NDArray[np.float64]:
+    """Triangular mel filters of torchaudio, from 0 Hz to half the sample rate; Slaney's mel scale, area 1 each.
 
-    Mel as in Slaney's Auditory Toolbox: 3 / 200 of the frequency up to 1 kHz, logarithmic above, 27 to a factor of 6.4.
+    Args:
+        sample_rate: Hz.
+        size: FFT size.
+        mels: Number of filters.
+
+    Returns:
+        Weights (size / 2 + 1, mels). A filter that lies between two bins is all zeros.
     """
-    top = rate / 2
-    highest = top * 3 / 200 if top < 1000 else 15 + 27 * np.log(top / 1000) / np.log(6.4)
-    steps = np.linspace(0, highest, mels + 2)
-    edges = np.where(steps < 15, steps * 200 / 3, 1000 * 6.4 ** ((steps - 15) / 27))[:, None]  # Hz
-    bins = np.fft.rfftfreq(size, 1 / rate)
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return np.minimum(rising, falling).clip(min=0) * 2 / (edges[2:] - edges[:-2])
+    import torchaudio
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "At least one mel filterbank")  # is all zeros
+        weights = torchaudio.functional.melscale_fbanks(
+            size // 2 + 1, 0.0, sample_rate / 2, mels, sample_rate, norm="slaney", mel_scale="slaney"
+        )
+    return weights.double().numpy()

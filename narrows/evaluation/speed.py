@@ -1,11 +1,10 @@
-"""Speed and memory of an operating point, in a process of its own.
+"""Speed and memory of an operating point, measured in a separate process.
 
-Files are written and read, on one thread of the processor; of several files and rounds the median counts.
+Real files are written and read, in one CPU thread. The result is the median over files and rounds.
 """
 
 import multiprocessing
 import resource
-import signal
 import statistics
 import sys
 import tempfile
@@ -13,6 +12,7 @@ import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from signal import SIGKILL, Signals
 
 from narrows.errors import InputError, NarrowsError
 from narrows.evaluation.base import OperatingPoint, Signal
@@ -20,101 +20,110 @@ from narrows.evaluation.media import MEDIA
 from narrows.evaluation.results import Speed
 
 MIB = 2**20
-PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in one unit of ru_maxrss
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
 def measure_speed(point: OperatingPoint, paths: Sequence[Path], rounds: int = 3) -> Speed:
-    """Speed of encoding and of decoding, each `rounds` times for each file, after once for the first that is not timed.
+    """Measures encoding and decoding speed, peak memory and, for a model, FLOPs.
 
-    Encoding is from samples or pixels to a file, decoding the way back; loading a model counts in neither. Of a model
-    all FLOPs of both are counted that are in convolutions and products of matrices, for the first file. Memory is that
-    of the process and of each program that it runs, whichever has most.
+    Encoding is from samples or pixels to a file, decoding the reverse; loading a model and one warm-up round of the
+    first file are not timed. FLOPs are those of convolutions and matrix products in encoding and decoding the first
+    file. Memory is the peak of the process or of a program that it runs, whichever is larger.
 
-    Raises NarrowsError with the reason where the point cannot code a file or its process ends early, InputError for
-    less than one file or round.
+    Args:
+        point: Operating point.
+        paths: Media files, at least one.
+        rounds: Times that each file is encoded and decoded.
+
+    Returns:
+        Medians over files and rounds.
+
+    Raises:
+        NarrowsError: The point cannot encode or decode a file, or the process ends early.
+        InputError: Fewer than one file or round.
     """
     if not paths or rounds < 1:
-        raise InputError(f"{len(paths)} files and {rounds} rounds given to measure speed with, at least 1 wanted")
+        raise InputError(f"expected at least 1 file and 1 round, got {len(paths)} files and {rounds} rounds")
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, point, paths, rounds), daemon=True)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(sender, point, paths, rounds), daemon=True)
     process.start()
-    theirs.close()  # the process alone holds this end, so that its death is the end of the pipe
+    sender.close()  # only the process has this end now: if it dies, recv() raises EOFError
     try:
-        result: Speed | str = ours.recv()
+        result: Speed | str = receiver.recv()
     except EOFError:
         process.join()
-        result = f"its process ended with {_end(process.exitcode)}"
+        result = f"its process ended with {_exit_text(process.exitcode)}"
     finally:
         process.kill()
         process.join()
-        ours.close()
+        receiver.close()
     if isinstance(result, str):
         raise NarrowsError(f"the speed of {point.name} cannot be measured: {result}")
     return result
 
 
-def _work(results: Connection, point: OperatingPoint, paths: Sequence[Path], rounds: int) -> None:
-    """What the process does: it sends a Speed, or the reason why there is none."""
+def _work(connection: Connection, point: OperatingPoint, paths: Sequence[Path], rounds: int) -> None:
+    """Entry point of the process: sends a Speed, or an error message."""
     try:
-        results.send(_measured(point, paths, rounds))
+        connection.send(_measure(point, paths, rounds))
     except Exception as error:
-        results.send(" ".join(str(error).split()) or type(error).__name__)
+        connection.send(" ".join(str(error).split()) or type(error).__name__)
 
 
-def _measured(point: OperatingPoint, paths: Sequence[Path], rounds: int) -> Speed:
+def _measure(point: OperatingPoint, paths: Sequence[Path], rounds: int) -> Speed:
     medium, parameters = MEDIA[point.medium], point.parameters
     if parameters is not None:
         import torch
 
         torch.set_num_threads(1)
     first = medium.read(paths[0])
-    _timed(point, first)
+    _round_trip_times(point, first)  # warm-up
     encoding, decoding = [], []
     for path in paths:
-        item = medium.read(path)
+        signal = medium.read(path)
         for _ in range(rounds):
-            encoded, decoded = _timed(point, item)
-            encoding.append(medium.speed(item.amount, encoded))
-            decoding.append(medium.speed(item.amount, decoded))
-    peak = _peak_mib()  # before FLOPs are counted
+            encode_seconds, decode_seconds = _round_trip_times(point, signal)
+            encoding.append(medium.speed(signal.amount, encode_seconds))
+            decoding.append(medium.speed(signal.amount, decode_seconds))
+    peak = _peak_mib()  # before counting FLOPs, which needs memory too
     flops = None if parameters is None else _flops(point, first)
     return Speed(statistics.median(encoding), statistics.median(decoding), peak, parameters, flops)
 
 
-def _timed(point: OperatingPoint, item: Signal) -> tuple[float, float]:
+def _round_trip_times(point: OperatingPoint, signal: Signal) -> tuple[float, float]:
     """Seconds of encoding and of decoding."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        path = point.encode(item, Path(folder))
+        path = point.encode(signal, Path(folder))
         middle = time.perf_counter()
         point.decode(path)
         return middle - begin, time.perf_counter() - middle
 
 
-def _flops(point: OperatingPoint, item: Signal) -> float:
-    """For a second or a pixel."""
+def _flops(point: OperatingPoint, signal: Signal) -> float:
+    """FLOPs of encoding and decoding per second of audio or per pixel."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        _timed(point, item)
-    return counter.get_total_flops() / item.amount
+        _round_trip_times(point, signal)
+    return counter.get_total_flops() / signal.amount
 
 
 def _peak_mib() -> float:
-    """The most resident memory of this process, or of a program that it ran.
+    """Peak resident memory of this process or of a program that it ran, whichever is larger.
 
-    Linux counts in ru_maxrss what a parent held when it started the process, but not in VmHWM.
+    On Linux VmHWM is read, because ru_maxrss includes the memory of the parent at the start of the process.
     """
     status, usage = Path("/proc/self/status"), resource.getrusage(resource.RUSAGE_SELF)
     lines = status.read_text().splitlines() if status.exists() else []
-    told = (int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    own = next(told, usage.ru_maxrss * PEAK_UNIT)
-    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * PEAK_UNIT) / MIB
+    peaks = (int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    own = next(peaks, usage.ru_maxrss * MAXRSS_UNIT)
+    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * MAXRSS_UNIT) / MIB
 
 
-def _end(code: int | None) -> str:
-    """How a process ended, in words."""
+def _exit_text(code: int | None) -> str:
+    """Signal or exit code of a process."""
     if code is not None and code < 0:
-        return f"{signal.Signals(-code).name}{', perhaps since memory ran out' if -code == signal.SIGKILL else ''}"
+        return f"{Signals(-code).name}{' (possibly out of memory)' if -code == SIGKILL else ''}"
     return f"exit code {code}"

@@ -1,4 +1,4 @@
-"""How far a mean would move with other items of the same kind: bootstrap intervals over items."""
+"""Bootstrap confidence intervals over items."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from narrows.errors import InputError
 
 RESAMPLES, SEED = 10_000, 0
-ENDS = (0.025, 0.975)  # quantiles: 95 % of the resamples lie between
-_DRAWN_AT_ONCE = 1_000_000  # indices: memory does not grow with the items
+QUANTILES = (0.025, 0.975)  # ends of the 95 % interval
+_BLOCK = 1_000_000  # indices drawn at once; bounds the memory
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean of `count` values, and the ends of its 95 % bootstrap interval."""
+    """The mean of `count` values and the ends of its 95 % bootstrap interval."""
 
     mean: float
     low: float
@@ -23,39 +23,56 @@ class Interval:
     count: int
 
 
-def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval | None:
-    """The mean of one value an item, with its 95 % interval; None without values.
+def bootstrap_interval(values: Sequence[float] | NDArray[np.float64]) -> Interval | None:
+    """Mean and 95 % confidence interval of one value per item.
 
-    The items are drawn with replacement 10,000 times, seed 0; low and high are quantiles of the means (percentile
-    bootstrap; Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3). Of one value all three are
-    equal. Raises InputError for values that are not finite.
+    Percentile bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3): 10,000 resamples
+    of the items with replacement, seed 0.
+
+    Args:
+        values: (N,), finite.
+
+    Returns:
+        The interval; of zero width for a single value, None without values.
+
+    Raises:
+        InputError: A value is not finite.
     """
-    found = np.asarray(values, np.float64)
-    if not np.isfinite(found).all():
-        raise InputError("values with NaN or infinity were given, finite ones are wanted; leave out what has no number")
-    if len(found) == 0:
+    array = np.asarray(values, np.float64)
+    if not np.isfinite(array).all():
+        raise InputError("expected finite values, got NaN or infinity; leave out items without a value")
+    if len(array) == 0:
         return None
-    means = np.concatenate([found[drawn].mean(1) for drawn in draws(len(found), RESAMPLES)])
-    low, high = np.quantile(means, ENDS)
-    return Interval(float(found.mean()), float(low), float(high), len(found))
+    means = np.concatenate([array[indices].mean(1) for indices in bootstrap_indices(len(array), RESAMPLES)])
+    low, high = np.quantile(means, QUANTILES)
+    return Interval(float(array.mean()), float(low), float(high), len(array))
 
 
-def difference(
+def paired_difference(
     before: Sequence[float] | NDArray[np.float64], after: Sequence[float] | NDArray[np.float64]
 ) -> Interval | None:
-    """The mean of after - before with its interval, both of the same items in one order (paired bootstrap).
+    """Mean and interval of after - before over the same items (paired bootstrap).
 
-    Much narrower than two intervals side by side, because what is hard about an item is hard in both. Raises InputError
-    for different numbers of values and for values that are not finite.
+    Much narrower than two separate intervals, because both values of an item share its difficulty.
+
+    Args:
+        before: (N,), finite.
+        after: (N,), of the same items in the same order.
+
+    Returns:
+        The interval, as `bootstrap_interval`.
+
+    Raises:
+        InputError: Different numbers of values, or a value that is not finite.
     """
     if len(before) != len(after):
-        raise InputError(f"{len(before)} and {len(after)} values were given; give one of each for every item")
-    return interval(np.asarray(after, np.float64) - np.asarray(before, np.float64))
+        raise InputError(f"expected one value of each for every item, got {len(before)} and {len(after)} values")
+    return bootstrap_interval(np.asarray(after, np.float64) - np.asarray(before, np.float64))
 
 
-def draws(items: int, resamples: int) -> Iterator[NDArray[np.int64]]:
-    """Indices (n, items) of items drawn with replacement, in blocks that are `resamples` rows together; seed 0."""
+def bootstrap_indices(items: int, resamples: int) -> Iterator[NDArray[np.int64]]:
+    """Item indices drawn with replacement, seed 0, as blocks (n, items) with `resamples` rows in total."""
     generator = np.random.default_rng(SEED)
-    rows = max(1, _DRAWN_AT_ONCE // items)
+    rows = max(1, _BLOCK // items)
     for first in range(0, resamples, rows):
         yield generator.integers(items, size=(min(rows, resamples - first), items))

@@ -1,4 +1,4 @@
-"""Files of sound: what is in one, its samples whole or in blocks, and writing.
+"""Audio files: what a file holds, reading it whole or in blocks, writing.
 
 >>> from narrows.media import audio
 >>> audio.write("tone.flac", 0.1 * np.sin(np.arange(24_000) / 10)[None], 24_000)
@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import cast
 
@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from narrows.errors import InputError
-from narrows.media.audio_reader import AudioReader
-from narrows.media.audio_writer import AudioWriter
+from narrows.media.audio_reader import AudioInfo, AudioReader
+from narrows.media.audio_writer import AudioWriter, check_suffix
+from narrows.media.extents import AudioExtent
 from narrows.media.files import Source, StrPath
+from narrows.media.medium import Medium, Signal
 
-__all__ = ["SUFFIXES", "Audio", "AudioInfo", "AudioReader", "AudioWriter", "blocks", "probe", "read", "write"]
+__all__ = ["MEDIUM", "Audio", "AudioInfo", "AudioReader", "AudioWriter", "blocks", "probe", "read", "write"]
 
-# What to look for in a folder. A file itself is known by its content and not by its suffix.
-SUFFIXES = frozenset(
+_SUFFIXES = frozenset(
     {
         *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac"),
         *(".webm", ".mka", ".mkv", ".mov", ".aif", ".aiff", ".au", ".caf", ".w64"),
@@ -33,41 +34,30 @@ SUFFIXES = frozenset(
 _BLOCK = 1 << 18  # samples; 1 MiB of float32 a channel
 
 
-@dataclass(frozen=True)
-class AudioInfo:
-    """What a file of sound holds."""
-
-    sample_rate: int  # Hz
-    channels: int
-    samples: int  # of one channel
-    format: str  # of the file, as the library that reads it calls it: "wav", "flac", "mov,mp4,m4a,..."
-    codec: str  # of the sound: "pcm_16", "vorbis", "aac", ...
-
-    @property
-    def seconds(self) -> float:
-        """The duration."""
-        return self.samples / self.sample_rate
-
-
 @dataclass(frozen=True, eq=False)
-class Audio:
+class Audio(Signal):
     """Samples (C, T), float32 with full scale 1.0, and their rate in Hz."""
 
     samples: NDArray[np.float32]
     sample_rate: int
 
+    @property
+    def extent(self) -> AudioExtent:
+        """Samples, rate and channels."""
+        return AudioExtent(self.sample_rate, self.samples.shape[1], len(self.samples))
+
 
 def probe(path: Source) -> AudioInfo:
-    """What a file of sound holds.
+    """What an audio file holds, with the number of samples.
 
     The number of samples is the header's where that is exact (WAV, FLAC, AIFF, Ogg, Opus, MP3 with a Xing header), else
     it is counted by decoding the whole file. Raises MediaError as AudioReader does.
     """
     with AudioReader(path) as reader:
-        samples = reader.samples
-        if samples is None:
-            samples = sum(block.shape[1] for block in reader.blocks(_BLOCK))
-        return AudioInfo(reader.sample_rate, reader.channels, samples, reader.format, reader.codec)
+        info = reader.info
+        if info.samples is None:
+            info = replace(info, samples=sum(block.shape[1] for block in reader.blocks(_BLOCK)))
+        return info
 
 
 def read(path: Source) -> Audio:
@@ -121,3 +111,33 @@ def write(
     ) as writer:
         for part in chain([first], parts):
             writer.write(part)
+
+
+def _write(path: StrPath, signal: Signal, overwrite: bool) -> None:
+    assert isinstance(signal, Audio)
+    write(path, signal.samples, signal.sample_rate, overwrite=overwrite)
+
+
+MEDIUM = Medium(
+    name="audio",
+    files="audio files",
+    extent=AudioExtent,
+    suffixes=_SUFFIXES,
+    default_suffix=".wav",
+    default_model="speech",
+    open=AudioReader,
+    amount_of=lambda path: probe(path).seconds,
+    read=read,
+    write=_write,
+    check_suffix=check_suffix,
+    rate_unit="kbit/s",
+    rate_key="kbit_per_second",
+    rate_divisor=1000,
+    speed_unit="× real time",
+    speed_divisor=1,
+    total_unit="hours",
+    total_divisor=3600,
+    minute=60,
+    amount_per_byte=1 / 32_000,
+    min_amount=0.1,
+)

@@ -5,6 +5,7 @@ path ─▶ stated end ≤ size? ─▶ libsndfile, else FFmpeg ─▶ rate, cha
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
@@ -35,8 +36,39 @@ class _Source(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True)
+class AudioInfo:
+    """What an audio file holds.
+
+    Attributes:
+        sample_rate: in Hz.
+        channels: number of channels.
+        samples: per channel; None where only decoding the file tells.
+        format: of the file, as the library that reads it calls it: "wav", "flac", "mov,mp4,m4a,..."
+        codec: of the audio: "pcm_16", "vorbis", "aac", ...
+    """
+
+    sample_rate: int
+    channels: int
+    samples: int | None
+    format: str
+    codec: str
+
+    @property
+    def seconds(self) -> float:
+        """The duration. Raises InputError where the number of samples is not known."""
+        if self.samples is None:
+            raise InputError("expected a known number of samples, got a file that must be decoded first; use probe()")
+        return self.samples / self.sample_rate
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Nothing is left out."""
+        return ()
+
+
 class AudioReader:
-    """An open file of sound.
+    """An open audio file.
 
         with AudioReader("talk.flac") as reader:
             for block in reader.blocks(reader.sample_rate):  # (C, n), a second each
@@ -68,6 +100,11 @@ class AudioReader:
         fault = rate_fault(self.sample_rate) or channels_fault(self.channels)
         if self.samples == 0 or fault:
             raise self._refusal(_NO_SAMPLES if self.samples == 0 else f"has {fault}")
+
+    @property
+    def info(self) -> AudioInfo:
+        """What the header of the file says."""
+        return AudioInfo(self.sample_rate, self.channels, self.samples, self.format, self.codec)
 
     def read(self, samples: int) -> NDArray[np.float32]:
         """The next samples (C, n), n < `samples` only at the end.

@@ -190,6 +190,16 @@ class AudioWriter:
         return unfinished(self._path, told)
 
 
+def check_suffix(path: StrPath) -> _Format:
+    """The format that the suffix of an output stands for. Raises MediaError for an unknown suffix."""
+    suffix = Path(path).suffix
+    format = _FORMATS.get(suffix.lower())
+    if format is None:
+        known = ", ".join(_FORMATS)
+        raise MediaError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {shown(path)}")
+    return format
+
+
 def _format_of(path: StrPath, sample_rate: int, channels: int) -> _Format:
     """The format that the suffix stands for, if it takes the rate and the channels."""
     if not isinstance(sample_rate, (int, np.integer)) or not isinstance(channels, (int, np.integer)):
@@ -197,11 +207,7 @@ def _format_of(path: StrPath, sample_rate: int, channels: int) -> _Format:
     fault = rate_fault(sample_rate) or channels_fault(channels)
     if fault:
         raise InputError(f"{shown(path)} was to get {fault}")
-    suffix = Path(path).suffix
-    format = _FORMATS.get(suffix.lower())
-    if format is None:
-        known = ", ".join(_FORMATS)
-        raise MediaError(f"{shown(path)} cannot be written: {suffix or 'no suffix'!r} is none of {known}; use one")
+    format, suffix = check_suffix(path), Path(path).suffix
     if sample_rate not in (format.rates or (sample_rate,)) or sample_rate > (format.highest_rate or sample_rate):
         taken = ", ".join(map(str, format.rates)) if format.rates else f"up to {format.highest_rate}"
         raise MediaError(

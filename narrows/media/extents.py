@@ -1,74 +1,160 @@
-"""How much of a medium a stream holds: what `decode` must give back, to the sample, the pixel and the frame."""
+"""The size of a signal: what `decode` must give back, to the sample, the pixel and the frame."""
 
-from dataclasses import astuple, dataclass, fields
-from typing import ClassVar
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
 
-from narrows.bitstream.limits import MAX_CHANNELS, MAX_COUNT, MAX_RATE, MAX_SIDE
-from narrows.bitstream.varint import Cursor, to_varint
 from narrows.errors import InputError
+
+MAX_CHANNELS = 255
+MAX_SIDE = 2**24  # height or width of an image
+MAX_RATE = 2**31 - 1  # sample rate in Hz, or either part of a frame rate
+MAX_COUNT = 2**48  # samples, video frames, positions along a grid axis
 
 
 def check_integer(value: object, limit: int, what: str) -> None:
-    """Raises InputError unless `value` is an int (not a bool, not a NumPy scalar) in 1 .. limit."""
+    """Raise InputError unless `value` is an int (not a bool, not a NumPy scalar) from 1 to `limit`."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{what} is {value!r}, want a whole number; convert it with int()")
+        raise InputError(f"expected {what} as an integer, got {value!r}; convert it with int()")
     if not 1 <= value <= limit:
-        raise InputError(f"{what} is {value}, want 1 to {limit}")
+        raise InputError(f"expected {what} from 1 to {limit}, got {value}")
 
 
-@dataclass(frozen=True)
-class _Extent:
-    """Integers that are written as varints in the order of the fields."""
+class Extent(ABC):
+    """Integers that say how large a signal is; subclasses are frozen dataclasses.
+
+    Attributes:
+        medium: name of the medium.
+        axes: number of axes of the signal, and of its latent grid.
+        grid_names: names of the axes of the latent grid, as columns of data sets.
+        limits: the largest value of each field.
+    """
 
     medium: ClassVar[str]
-    axes: ClassVar[int]  # of the latent grid
-    limits: ClassVar[tuple[int, ...]]  # one for each field
+    axes: ClassVar[int]
+    grid_names: ClassVar[tuple[str, ...]]
+    limits: ClassVar[tuple[int, ...]]
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # as of every dataclass, for type checkers
+
+    channels: int
 
     def __post_init__(self) -> None:
         for field, limit in zip(fields(self), self.limits, strict=True):
             check_integer(getattr(self, field.name), limit, f"{field.name} of the {self.medium}")
 
-    def to_bytes(self) -> bytes:
-        return b"".join(to_varint(value) for value in astuple(self))
+    @classmethod
+    @abstractmethod
+    def of(cls, size: tuple[int, ...], channels: int, sample_rate: int | None) -> Self:
+        """The extent of a signal (channels, *size); `sample_rate` in Hz for audio."""
+
+    @property
+    @abstractmethod
+    def size(self) -> tuple[int, ...]:
+        """Samples along each axis of the signal."""
+
+    @property
+    @abstractmethod
+    def amount(self) -> float:
+        """Seconds of audio or video, pixels of an image."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Duration; None for an image."""
+        return None
+
+    @property
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What a user wants to know, by name, ready for JSON."""
 
 
 @dataclass(frozen=True)
-class AudioExtent(_Extent):
+class AudioExtent(Extent):
     """`samples` per channel at `sample_rate` Hz. The latent grid is (F,)."""
 
     medium: ClassVar[str] = "audio"
     axes: ClassVar[int] = 1
+    grid_names: ClassVar[tuple[str, ...]] = ("frames",)
     limits: ClassVar[tuple[int, ...]] = (MAX_RATE, MAX_COUNT, MAX_CHANNELS)
 
     sample_rate: int
     samples: int
     channels: int
 
+    @classmethod
+    def of(cls, size: tuple[int, ...], channels: int, sample_rate: int | None) -> Self:
+        """The extent of audio (channels, size[0])."""
+        assert sample_rate is not None
+        return cls(sample_rate, size[0], channels)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """(samples,)."""
+        return (self.samples,)
+
+    @property
+    def amount(self) -> float:
+        """Seconds."""
+        return self.seconds
+
     @property
     def seconds(self) -> float:
-        """The duration."""
+        """Duration."""
         return self.samples / self.sample_rate
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Duration, rate and channels."""
+        return {"seconds": round(self.seconds, 3), "sample_rate": self.sample_rate, "channels": self.channels}
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.2f} s"
 
 
 @dataclass(frozen=True)
-class ImageExtent(_Extent):
+class ImageExtent(Extent):
     """Size in pixels. The latent grid is (H, W)."""
 
     medium: ClassVar[str] = "image"
     axes: ClassVar[int] = 2
+    grid_names: ClassVar[tuple[str, ...]] = ("grid_height", "grid_width")
     limits: ClassVar[tuple[int, ...]] = (MAX_SIDE, MAX_SIDE, MAX_CHANNELS)
 
     height: int
     width: int
     channels: int
 
+    @classmethod
+    def of(cls, size: tuple[int, ...], channels: int, sample_rate: int | None) -> Self:
+        """The extent of an image (channels, *size)."""
+        return cls(size[0], size[1], channels)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """(height, width)."""
+        return self.height, self.width
+
+    @property
+    def amount(self) -> float:
+        """Pixels."""
+        return float(self.height * self.width)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Width, height and channels."""
+        return {"width": self.width, "height": self.height, "channels": self.channels}
+
+    def __str__(self) -> str:
+        return f"{self.width} × {self.height}"
+
 
 @dataclass(frozen=True)
-class VideoExtent(_Extent):
+class VideoExtent(Extent):
     """Frames, their size in pixels, and rate / rate_base frames per second. The latent grid is (T, H, W)."""
 
     medium: ClassVar[str] = "video"
     axes: ClassVar[int] = 3
+    grid_names: ClassVar[tuple[str, ...]] = ("grid_frames", "grid_height", "grid_width")
     limits: ClassVar[tuple[int, ...]] = (MAX_COUNT, MAX_SIDE, MAX_SIDE, MAX_CHANNELS, MAX_RATE, MAX_RATE)
 
     frames: int
@@ -78,17 +164,37 @@ class VideoExtent(_Extent):
     rate: int
     rate_base: int
 
+    @classmethod
+    def of(cls, size: tuple[int, ...], channels: int, sample_rate: int | None) -> Self:
+        """The extent of a clip (channels, *size) at `sample_rate` frames per second."""
+        assert sample_rate is not None
+        return cls(size[0], size[1], size[2], channels, sample_rate, 1)
 
-Extent = AudioExtent | ImageExtent | VideoExtent
+    @property
+    def size(self) -> tuple[int, ...]:
+        """(frames, height, width)."""
+        return self.frames, self.height, self.width
 
-MEDIA: dict[int, type[AudioExtent] | type[ImageExtent] | type[VideoExtent]] = {
-    1: AudioExtent,
-    2: ImageExtent,
-    3: VideoExtent,
-}
+    @property
+    def amount(self) -> float:
+        """Seconds."""
+        return self.seconds
 
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.frames * self.rate_base / self.rate
 
-def read_extent(cursor: Cursor, kind: type[AudioExtent] | type[ImageExtent] | type[VideoExtent]) -> Extent:
-    """The extent at the cursor. Raises DamagedStream for a number beyond its limit."""
-    named = zip(fields(kind), kind.limits, strict=True)
-    return kind(*[cursor.varint(limit, f"{field.name} of the {kind.medium}") for field, limit in named])
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Duration, size, frame rate and channels."""
+        return {
+            "seconds": round(self.seconds, 3),
+            "width": self.width,
+            "height": self.height,
+            "frames_per_second": self.rate / self.rate_base,
+            "channels": self.channels,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.2f} s  {self.width} × {self.height}"

@@ -1,14 +1,14 @@
-"""Files of pictures: what is in one, its pixels, and writing.
+"""Image files: what a file holds, reading its pixels, writing.
 
-Reading gives 8 bits a channel, grey or RGB in sRGB, upright: an EXIF orientation is applied, an ICC profile converted,
-CMYK becomes RGB, palettes are resolved, 16 bits become 8, of several pictures in a file the first one is taken.
-Transparency is refused, unless nothing is transparent: a codec of three channels cannot keep it.
+Reading gives 8 bits per channel, grey or RGB in sRGB, upright: an EXIF orientation is applied, an ICC profile is
+converted, CMYK becomes RGB, palettes are resolved, 16 bits become 8, and of several images in a file the first is read.
+Transparency is refused unless every pixel is opaque: a codec of three channels cannot keep it.
 Metadata (EXIF, profile, comments) is not kept.
 
 >>> from narrows.media import image
->>> image.write("grey.png", np.full((4, 6, 1), 128, np.uint8))
->>> image.read("grey.png").shape
-(4, 6, 1)
+>>> image.write("grey.png", np.full((1, 4, 6), 128, np.uint8))
+>>> image.read("grey.png").pixels.shape
+(1, 4, 6)
 """
 
 import io
@@ -17,23 +17,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image as PILImage
+from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import written_beside
+from narrows.media.extents import ImageExtent
 from narrows.media.files import Source, StrPath, open_input, shown
+from narrows.media.medium import Medium, Signal
 
-__all__ = ["SUFFIXES", "ImageInfo", "kind", "probe", "read", "write"]
+__all__ = ["MEDIUM", "Image", "ImageInfo", "ImageReader", "check_suffix", "probe", "read", "write"]
 
-Pixels = NDArray[np.uint8]  # (H, W, C), C 1 or 3
+Pixels = NDArray[np.uint8]  # (C, H, W), C 1 or 3
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"})
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"})
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")  # and no other, whatever a file claims to be
-MOST_PIXELS = 2 * 89_478_485  # as in Pillow; what claims more is refused before anything is allocated
+MAX_PIXELS = 2 * 89_478_485  # as in Pillow; what claims more is refused before anything is allocated
 ORIENTATION = 0x0112  # the EXIF tag
 _SETTINGS: dict[str, dict[str, Any]] = {
     ".png": {},
@@ -49,72 +53,139 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What a file of a picture holds, as its header says; sizes are those after the orientation is applied."""
+    """What an image file holds, as its header says.
 
-    height: int  # pixels
+    Attributes:
+        height, width: in pixels, after the orientation is applied.
+        channels: after reading, 1 or 3.
+        format: "png", "jpeg", ...
+        several: whether more images follow: an animation, or pages.
+    """
+
+    height: int
     width: int
-    channels: int  # after reading: 1 or 3
-    format: str  # "png", "jpeg", ...
-    several: bool  # more pictures follow: an animation, or pages
+    channels: int
+    format: str
+    several: bool
 
     @property
     def pixels(self) -> int:
-        """How many."""
+        """Number of pixels."""
         return self.height * self.width
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """That only the first of several images is read."""
+        return ("holds several images; only the first is encoded",) if self.several else ()
+
+
+@dataclass(frozen=True, eq=False)
+class Image(Signal):
+    """Pixels (C, H, W) uint8, C 1 for grey or 3 for RGB in sRGB."""
+
+    pixels: Pixels
+
+    @property
+    def extent(self) -> ImageExtent:
+        """Height, width and channels."""
+        channels, height, width = self.pixels.shape
+        return ImageExtent(height, width, channels)
+
+
+class ImageReader:
+    """An open image file, a context manager; pixels are decoded by `read`.
+
+    Raises MediaError when opened: no such file, not an image of a known format, more than `MAX_PIXELS`.
+    """
+
+    def __init__(self, path: Source) -> None:
+        self._path = path
+        self._file = open_input(path)
+        try:
+            with _explained(path):
+                self._image = PILImage.open(self._file, formats=FORMATS)
+                width, height = self._image.size
+                if width * height > MAX_PIXELS:
+                    raise MediaError(
+                        f"expected an image of at most {MAX_PIXELS} pixels, got {width} × {height} in {shown(path)}; "
+                        "cut it into parts"
+                    )
+                turned = self._image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)  # those that exchange the axes
+                if turned and self._image.format != "TIFF":  # whose sizes Pillow gives upright
+                    width, height = height, width
+                several = bool(getattr(self._image, "is_animated", False))
+                channels = 1 if _is_grey(self._image) else 3
+                self.info = ImageInfo(height, width, channels, (self._image.format or "").lower(), several)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def read(self) -> Image:
+        """The pixels. Raises MediaError for a file that is damaged, cut short or in part transparent."""
+        with _explained(self._path):
+            image: PILImage.Image = self._image
+            image.load()
+            profile = image.info.get("icc_profile")
+            image = ImageOps.exif_transpose(image)
+            if image.has_transparency_data:
+                image = _opaque(image, self._path)
+            grey = _is_grey(image)
+            if image.mode.startswith(("I", "F")):
+                image = _to_8_bits(image)
+            if profile:
+                image = _to_srgb(image, profile)
+            pixels = np.array(image.convert("L" if grey else "RGB"))
+            pixels = pixels.reshape(*pixels.shape[:2], -1)  # (H, W, C)
+            return Image(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+    def close(self) -> None:
+        """Close the file. A second time does nothing."""
+        self._image.close()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
 
 
 def probe(path: Source) -> ImageInfo:
-    """What a file of a picture holds; pixels are not decoded. Raises MediaError for what is no picture or too large."""
-    with _opened(path) as picture:
-        width, height = picture.size
-        turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)  # those with the axes exchanged
-        if turned and picture.format != "TIFF":  # whose sizes Pillow tells upright
-            width, height = height, width
-        several = bool(getattr(picture, "is_animated", False))
-        return ImageInfo(height, width, 1 if _is_grey(picture) else 3, (picture.format or "").lower(), several)
+    """What an image file holds; pixels are not decoded. Raises MediaError as ImageReader does."""
+    with ImageReader(path) as reader:
+        return reader.info
 
 
-def read(path: Source) -> Pixels:
-    """Pixels (H, W, C) uint8, C 1 for grey or 3 for RGB.
-
-    Raises MediaError for what is no picture, damaged, cut short, too large, or in part transparent.
-    """
-    with _opened(path) as picture:
-        picture.load()
-        profile = picture.info.get("icc_profile")
-        picture = ImageOps.exif_transpose(picture)
-        if picture.has_transparency_data:
-            picture = _opaque(picture, path)
-        grey = _is_grey(picture)
-        if picture.mode.startswith(("I", "F")):
-            picture = _of_wide(picture)
-        if profile:
-            picture = _to_srgb(picture, profile)
-        pixels = np.array(picture.convert("L" if grey else "RGB"))
-    return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1))
+def read(path: Source) -> Image:
+    """The pixels of a file. Raises MediaError as ImageReader and its `read` do."""
+    with ImageReader(path) as reader:
+        return reader.read()
 
 
-def kind(path: StrPath) -> str:
-    """The suffix of a picture that is to be written, in lower case. Raises InputError for one that names no kind."""
+def check_suffix(path: StrPath) -> str:
+    """The suffix of an output in lower case. Raises InputError for a suffix that names no format."""
     suffix = Path(path).suffix.lower()
     if suffix not in _SETTINGS:
-        raise InputError(f"{shown(path)} given; pictures are written as {', '.join(sorted(_SETTINGS))}")
+        raise InputError(f"expected one of the suffixes {', '.join(sorted(_SETTINGS))}, got {shown(path)}")
     return suffix
 
 
 def write(path: StrPath, pixels: Pixels, *, overwrite: bool = False) -> None:
-    """Write pixels (H, W, C) uint8, C 1 or 3, as the kind of file that the suffix names.
+    """Write pixels (C, H, W) uint8, C 1 or 3, in the format that the suffix names.
 
-    Lossless where the kind can be (PNG, WebP, TIFF, BMP); JPEG (4:4:4) and AVIF at quality 95.
-    Raises InputError for other pixels or an unknown suffix, and MediaError where the file cannot be written.
+    Lossless where the format can be (PNG, WebP, TIFF, BMP); JPEG (4:4:4) and AVIF at quality 95.
+
+    Raises:
+        InputError: for other pixels or an unknown suffix.
+        MediaError: where the file cannot be written.
     """
-    suffix = kind(path)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
-        raise InputError(f"pixels of shape {pixels.shape} and type {pixels.dtype} given, uint8 (H, W, 1 or 3) wanted")
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    suffix = check_suffix(path)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or 0 in pixels.shape:
+        raise InputError(f"expected pixels (1 or 3, H, W) uint8, got {pixels.dtype} of shape {pixels.shape}")
+    image = PILImage.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     encoded = io.BytesIO()
     try:
-        picture.save(encoded, Image.registered_extensions()[suffix], **_SETTINGS[suffix])
+        image.save(encoded, PILImage.registered_extensions()[suffix], **_SETTINGS[suffix])
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise MediaError(f"{shown(path)} cannot be made ({reason}); write a .png instead") from error
@@ -123,20 +194,19 @@ def write(path: StrPath, pixels: Pixels, *, overwrite: bool = False) -> None:
 
 
 @contextmanager
-def _opened(path: Source) -> Iterator[Image.Image]:
+def _explained(path: Source) -> Iterator[None]:
+    """Turns every failure of Pillow into a MediaError of one line."""
     name = shown(path)
-    with open_input(path) as file, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata and on size, which is checked here
         try:
-            with Image.open(file, formats=FORMATS) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    size = f"{picture.width} × {picture.height} pixels"
-                    raise MediaError(f"{name} claims {size}, at most {MOST_PIXELS} in all are read; cut it into parts")
-                yield picture
+            yield
         except UnidentifiedImageError as error:
-            raise MediaError(f"{name} is no picture that can be read; give {', '.join(sorted(SUFFIXES))}") from error
-        except Image.DecompressionBombError as error:
-            raise MediaError(f"{name} claims too many pixels, at most {MOST_PIXELS} are read; cut it") from error
+            raise MediaError(f"expected an image ({', '.join(sorted(_SUFFIXES))}), got {name}") from error
+        except PILImage.DecompressionBombError as error:
+            raise MediaError(
+                f"expected an image of at most {MAX_PIXELS} pixels, got more in {name}; cut it into parts"
+            ) from error
         except MediaError:
             raise
         except MemoryError as error:
@@ -146,38 +216,69 @@ def _opened(path: Source) -> Iterator[Image.Image]:
             raise MediaError(f"{name} is damaged or cut short ({reason}); get another copy") from error
 
 
-def _is_grey(picture: Image.Image) -> bool:
-    return picture.mode in ("1", "L", "LA", "La") or picture.mode.startswith(("I", "F"))
+def _is_grey(image: PILImage.Image) -> bool:
+    return image.mode in ("1", "L", "LA", "La") or image.mode.startswith(("I", "F"))
 
 
-def _opaque(picture: Image.Image, path: Source) -> Image.Image:
-    """The picture without its alpha channel. Raises MediaError where anything is transparent."""
-    if picture.mode.startswith("I"):  # grey of 16 bits, one of which stands for nothing; Pillow would cut it to 8
-        opaque, seen = picture, bool((np.asarray(picture) == picture.info["transparency"]).any())
+def _opaque(image: PILImage.Image, path: Source) -> PILImage.Image:
+    """The image without its alpha channel. Raises MediaError where anything is transparent."""
+    if image.mode.startswith("I"):  # 16-bit grey with one transparent value; Pillow would cut it to 8 bits
+        opaque, transparent = image, bool((np.asarray(image) == image.info["transparency"]).any())
     else:
-        rgba = picture.convert("RGBA")
-        opaque, seen = rgba.convert("RGB"), rgba.getchannel("A").getextrema()[0] != 255
-        opaque = opaque.convert("L") if _is_grey(picture) else opaque
-    if seen:
+        rgba = image.convert("RGBA")
+        opaque, transparent = rgba.convert("RGB"), rgba.getchannel("A").getextrema()[0] != 255
+        opaque = opaque.convert("L") if _is_grey(image) else opaque
+    if transparent:
         raise MediaError(f"{shown(path)} is transparent in parts, which is not kept; put it on a background first")
     return opaque
 
 
-def _of_wide(picture: Image.Image) -> Image.Image:
-    """Grey of 16 or more bits, or of floats, to 8 bits: 65535 is white where numbers exceed 255."""
-    values = np.asarray(picture, np.float64)
+def _to_8_bits(image: PILImage.Image) -> PILImage.Image:
+    """Grey of 16 or more bits, or of floats, to 8 bits: 65535 is white where values exceed 255."""
+    values = np.asarray(image, np.float64)
     if not np.isfinite(values).all():
         raise ValueError("its pixels hold NaN or infinity")
-    top = 65535.0 if picture.mode != "F" or values.max(initial=0) > 255 else 255.0 if values.max(initial=0) > 1 else 1.0
-    return Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
+    largest = values.max(initial=0)
+    white = 65535.0 if image.mode != "F" or largest > 255 else 255.0 if largest > 1 else 1.0
+    return PILImage.fromarray((values.clip(0, white) * (255 / white)).round().astype(np.uint8))
 
 
-def _to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
-    """Colours as an embedded profile means them; as they are where the profile cannot be used."""
+def _to_srgb(image: PILImage.Image, profile: bytes) -> PILImage.Image:
+    """Colours converted from an embedded profile; unchanged where the profile cannot be used."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        picture = picture if picture.mode in ("L", "RGB", "CMYK", "LAB") else picture.convert("RGB")
-        converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        image = image if image.mode in ("L", "RGB", "CMYK", "LAB") else image.convert("RGB")
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return picture
-    return picture if converted is None else converted
+        return image
+    return image if converted is None else converted
+
+
+def _write(path: StrPath, signal: Signal, overwrite: bool) -> None:
+    assert isinstance(signal, Image)
+    write(path, signal.pixels, overwrite=overwrite)
+
+
+MEDIUM = Medium(
+    name="image",
+    files="images",
+    extent=ImageExtent,
+    suffixes=_SUFFIXES,
+    default_suffix=".png",
+    default_model="image",
+    open=ImageReader,
+    amount_of=lambda path: probe(path).pixels,
+    read=read,
+    write=_write,
+    check_suffix=check_suffix,
+    rate_unit="bits per pixel",
+    rate_key="bits_per_pixel",
+    rate_divisor=1,
+    speed_unit="megapixels/s",
+    speed_divisor=1e6,
+    total_unit="megapixels",
+    total_divisor=1e6,
+    minute=1 << 26,  # 1024 images of 256 × 256
+    amount_per_byte=4,
+    min_amount=1 << 14,
+)

@@ -1,30 +1,43 @@
-"""The recipe of the default image codec: photographs at 57 qualities, with a decoder of 45 thousand FLOPs a pixel."""
+"""The recipe of the default image codec: photographs at 57 qualities, with a decoder of 45 thousand FLOPs per pixel."""
 
 import torch
 
 from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
-from narrows.recipes.settings import AdamW, Schedule
-from narrows.recipes.training.image_recipe import ImageRecipe, Photos
+from narrows.recipes.settings import AdamW, ImageData, Schedule
+from narrows.recipes.training.rate_distortion import RateDistortionRecipe
 
-LAMBDAS = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800)  # as in the published models of the field
+LAMBDAS = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800)  # those of CompressAI's models
 
 
 def image(
-    data: Photos = Photos(),
+    data: ImageData = ImageData(),
     optimizer: AdamW = AdamW(lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0),
-    schedule: Schedule = Schedule(steps=200_000, signal=0, average=0.998, fall=0.4),
-    linear: int = 1000,
+    schedule: Schedule = Schedule(steps=200_000, decay_fraction=0.4, ema_decay=0.998),
+    entropy_model_steps: int = 1000,
     lambdas: tuple[float, ...] = LAMBDAS,
     seed: int = 0,
-) -> ImageRecipe:
-    """Train an image codec on folders of photographs.
+) -> RateDistortionRecipe:
+    """Train an image codec for all qualities on folders of photographs.
 
-    data.train, data.valid: folders with pictures of any size. optimizer, schedule: of the run. linear: steps
-    at its beginning in which only the entropy model learns. lambdas: eight weights of the squared error. seed: of
-    weights and data.
+    Args:
+        data: Training and validation data.
+        optimizer: Optimizer of the codec.
+        schedule: Length of the run, learning-rate schedule, validation, EMA.
+        entropy_model_steps: First steps, in which only the entropy model is trained.
+        lambdas: 8 rising weights of the squared error (of 8-bit values) against bits per pixel, from the lowest quality
+            to the highest.
+        seed: Seed of initial weights and data.
     """
     torch.manual_seed(seed)
-    codec = Codec(encoder=LappedEncoder(), bottleneck=SpaceChannelContext(), decoder=LappedDecoder())
-    return ImageRecipe("image", codec, data, lambdas, optimizer, schedule, linear, seed=seed)
+    return RateDistortionRecipe(
+        name="image",
+        codec=Codec(encoder=LappedEncoder(), bottleneck=SpaceChannelContext(), decoder=LappedDecoder()),
+        data=data,
+        lambdas=lambdas,
+        optimizer=optimizer,
+        schedule=schedule,
+        entropy_model_steps=entropy_model_steps,
+        seed=seed,
+    )

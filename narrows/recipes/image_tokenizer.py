@@ -1,11 +1,11 @@
-"""The recipe of image tokenizers for generative models, as VQGAN and UniTok train them.
+"""The recipe of image tokenizers for generative models, as VQGAN and UniTok are trained.
 
     codec train image-tokenizer                                          VQGAN: convolutions, one codebook of 16384
-    ... --network.bottleneck fsq                                         the same with 64000 scalar codes
+    ... --network.bottleneck fsq                                         with one FSQ codebook of 64000 instead
     ... --network.trunk vit --network.bottleneck multi-codebook          UniTok: transformers, 8 codebooks of 4096
-        --semantic.teacher vit_base_patch16_clip_224.openai              and its contrast, with a teacher of pictures
+        --contrastive.teacher vit_base_patch16_clip_224.openai           and its contrastive loss, with an image teacher
 
-All are of one position for 16 × 16 pixels.
+All have one position for 16 × 16 pixels.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import nn
 
 from narrows.codecs.base import Bottleneck
 from narrows.codecs.bottlenecks.fsq import FSQ
@@ -28,30 +29,32 @@ from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 from narrows.codecs.quantization.attention_projection import AttentionProjection
 from narrows.codecs.quantization.codebooks import LearnedCodebook
 from narrows.codecs.quantization.rounding import Rounding
-from narrows.recipes.discriminators.patches import PatchDiscriminator
+from narrows.recipes.discriminators.patchgan import PatchGANDiscriminator
 from narrows.recipes.losses.backbone import Backbone
-from narrows.recipes.losses.features import FeatureDistance, SemanticContrast
-from narrows.recipes.losses.images import PixelDistance, PyramidDistance
-from narrows.recipes.settings import AdamW, Adversary, Schedule, _check_least
-from narrows.recipes.training.image_recipe import Photos
-from narrows.recipes.training.tokenizer_recipe import TokenizerRecipe
+from narrows.recipes.losses.contrastive import ContrastiveLoss
+from narrows.recipes.losses.images import LaplacianPyramidLoss
+from narrows.recipes.losses.perceptual import PerceptualLoss
+from narrows.recipes.settings import AdamW, Adversarial, ImageData, Schedule, check_range
+from narrows.recipes.training.image_tokenizer import ImageTokenizerRecipe
 
-CONV_DIM, VIT_DIM = 256, 768  # channels between the networks and the bottleneck
+CONV_DIM, VIT_DIM = 256, 768  # latent channels by trunk
 
 
 @dataclass(frozen=True)
 class Network:
     """The parts of the codec.
 
-    trunk: ldm, convolutions with attention at the smallest size (72 million weights), or vit, transformers of 6 and 12
-    blocks (129 million). bottleneck: what is between encoder and decoder; gaussian is continuous, rounded for bytes.
+    Args:
+        trunk: Encoder and decoder: ldm (convolutions with attention at the lowest resolution, 72 million parameters) or
+            vit (transformers of 6 and 12 blocks, 129 million parameters).
+        bottleneck: Quantizer between them; gaussian has continuous latents, which are rounded for .nrw streams.
     """
 
     trunk: Literal["ldm", "vit"] = "ldm"
     bottleneck: Literal["vq", "fsq", "multi-codebook", "residual-vq", "ibq", "lfq", "bsq", "gaussian"] = "vq"
 
     def codec(self) -> Codec:
-        """With random weights."""
+        """The codec with random weights."""
         if self.trunk == "ldm":
             return Codec(LDMEncoder(CONV_DIM), _bottleneck(self.bottleneck, CONV_DIM), LDMDecoder(CONV_DIM))
         return Codec(ViTEncoder(VIT_DIM), _bottleneck(self.bottleneck, VIT_DIM), ViTDecoder(VIT_DIM))
@@ -59,10 +62,13 @@ class Network:
 
 @dataclass(frozen=True)
 class Perceptual:
-    """The distance of what is seen, beside that of pixels.
+    """Perceptual loss, in addition to the L1 loss of pixels.
 
-    backbone: a network of timm that it looks through ("vgg16.tv_in1k"); without one the contrasts of a pyramid are
-    compared, which needs no weights. weights: a .safetensors file for it; fetched unless given. weight: of the loss.
+    Args:
+        backbone: timm network whose features are compared ("vgg16.tv_in1k"); without one the loss is that of normalized
+            Laplacian pyramids, which needs no trained network.
+        weights: .safetensors file with weights of the backbone; downloaded if not given.
+        weight: Weight of the loss.
     """
 
     backbone: str | None = None
@@ -70,19 +76,23 @@ class Perceptual:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_least(0, weight=self.weight)
+        check_range(0, weight=self.weight)
 
-    def loss(self) -> FeatureDistance | PyramidDistance:
-        """Of two pictures."""
-        return PyramidDistance() if self.backbone is None else FeatureDistance(Backbone(self.backbone, self.weights))
+    def loss(self) -> PerceptualLoss | LaplacianPyramidLoss:
+        """The loss between two batches of images."""
+        if self.backbone is None:
+            return LaplacianPyramidLoss()
+        return PerceptualLoss(Backbone(self.backbone, self.weights))
 
 
 @dataclass(frozen=True)
-class Semantic:
-    """UniTok's contrast between pictures and latents.
+class Contrastive:
+    """Contrastive loss between latents and embeddings of a trained image network.
 
-    teacher: a network of timm that tells pictures apart; without one there is no such loss. weights: a .safetensors
-    file for it; fetched unless given. weight: of the loss.
+    Args:
+        teacher: timm network of the embeddings; without one there is no contrastive loss.
+        weights: .safetensors file with weights of the teacher; downloaded if not given.
+        weight: Weight of the loss.
     """
 
     teacher: str | None = None
@@ -90,48 +100,55 @@ class Semantic:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_least(0, weight=self.weight)
+        check_range(0, weight=self.weight)
 
-    def loss(self, dim: int) -> SemanticContrast | None:
-        """Of latents of `dim` channels and their pictures."""
-        return None if self.teacher is None else SemanticContrast(Backbone(self.teacher, self.weights), dim)
+    def loss(self, dim: int) -> ContrastiveLoss | None:
+        """The loss between latents of `dim` channels and images; None without a teacher."""
+        return None if self.teacher is None else ContrastiveLoss(Backbone(self.teacher, self.weights), dim)
 
 
 def image_tokenizer(
     network: Network = Network(),
-    data: Photos = Photos(),
+    data: ImageData = ImageData(),
     perceptual: Perceptual = Perceptual(),
-    semantic: Semantic = Semantic(),
+    contrastive: Contrastive = Contrastive(),
     optimizer: AdamW = AdamW(lr=1e-4, betas=(0.9, 0.95), weight_decay=0.0),
-    schedule: Schedule = Schedule(steps=400_000, signal=0, rise=2000, average=0.9995),
-    adversary: Adversary = Adversary(start=50_000, lr=1e-4, width=64, score=0.8, features=0.0),
+    schedule: Schedule = Schedule(steps=400_000, warmup_steps=2000, ema_decay=0.9995),
+    adversarial: Adversarial = Adversarial(start=50_000, lr=1e-4, width=64, weight=0.8, feature_weight=0.0),
     seed: int = 0,
-) -> TokenizerRecipe:
-    """Train an image tokenizer on folders of pictures.
+) -> ImageTokenizerRecipe:
+    """Train an image tokenizer on folders of images.
 
-    network: the codec. data.train, data.valid: folders with pictures of any size. perceptual, semantic: losses.
-    optimizer, schedule, adversary: of the run. seed: of weights and data.
+    Args:
+        network: Parts of the codec.
+        data: Training and validation data.
+        perceptual: Perceptual loss.
+        contrastive: Contrastive loss.
+        optimizer: Optimizer of the codec.
+        schedule: Length of the run, learning-rate schedule, validation, EMA.
+        adversarial: Discriminator and its losses; `adversarial.weight` is multiplied by VQGAN's adaptive weight.
+        seed: Seed of initial weights and data.
     """
     torch.manual_seed(seed)
     codec = network.codec()
-    contrast = semantic.loss(codec.bottleneck.dim)
-    return TokenizerRecipe(
+    contrastive_loss = contrastive.loss(codec.bottleneck.dim)
+    return ImageTokenizerRecipe(
         name="image-tokenizer",
         codec=codec,
         data=data,
-        losses={"pixels": (1.0, PixelDistance()), "perceptual": (perceptual.weight, perceptual.loss())},
-        latent_losses={} if contrast is None else {"semantic": (semantic.weight, contrast)},
+        losses={"l1": (1.0, nn.L1Loss()), "perceptual": (perceptual.weight, perceptual.loss())},
+        latent_losses={} if contrastive_loss is None else {"contrastive": (contrastive.weight, contrastive_loss)},
         optimizer=optimizer,
         schedule=schedule,
-        discriminators=[PatchDiscriminator(adversary.width)],
-        adversary=adversary,
+        discriminators=[PatchGANDiscriminator(adversarial.width)],
+        adversarial=adversarial,
         seed=seed,
     )
 
 
 def _bottleneck(name: str, dim: int) -> Bottleneck:
     match name:
-        case "vq":  # short codes of length 1: ViT-VQGAN, arXiv 2110.04627, section 3.2
+        case "vq":  # 8-dimensional codes of unit length: ViT-VQGAN, arXiv 2110.04627, section 3.2
             return VQ(dim, LearnedCodebook(8, 16384, cosine=True))
         case "fsq":
             return FSQ(dim, (8, 8, 8, 5, 5, 5))

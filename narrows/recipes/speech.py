@@ -1,32 +1,41 @@
-"""The recipe of the default speech model: 16 kHz mono, about 3 kbit/s, 1.5 with half of its codebooks."""
+"""The recipe of the default speech model: 16 kHz mono, about 3 kbit/s entropy-coded, half with half its codebooks."""
 
 import torch
 
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.bottlenecks.fsq import FSQ
 from narrows.codecs.codec import Codec
-from narrows.recipes.discriminators.periods import MultiPeriodDiscriminator
-from narrows.recipes.discriminators.spectra import MultiSpectrumDiscriminator
-from narrows.recipes.losses.frames import FrameMagnitudes
-from narrows.recipes.losses.spectral import ComplexDistance, SpectralDistance
-from narrows.recipes.settings import AdamW, Adversary, Recipe, Schedule, Sound
+from narrows.recipes.discriminators.multi_period import MultiPeriodDiscriminator
+from narrows.recipes.discriminators.multi_resolution_stft import MultiResolutionSTFTDiscriminator
+from narrows.recipes.losses.frames import FrameMagnitudeLoss
+from narrows.recipes.losses.stft import ComplexSTFTLoss, MultiResolutionSTFTLoss
+from narrows.recipes.settings import AdamW, Adversarial, AudioData, Schedule
+from narrows.recipes.training.audio import AudioRecipe
 
 SAMPLE_RATE = 16_000
-RESOLUTIONS = ((128, 0), (256, 32), (512, 64), (1024, 96), (2048, 128))  # samples of the window, mel bands
+RESOLUTIONS = ((128, 0), (256, 32), (512, 64), (1024, 96), (2048, 128))  # window in samples, mel bands
 
 
 def speech(
-    data: Sound = Sound(),
+    data: AudioData = AudioData(),
     optimizer: AdamW = AdamW(),
     schedule: Schedule = Schedule(),
-    adversary: Adversary = Adversary(),
+    adversarial: Adversarial = Adversarial(),
+    signal_loss_start: int = 20_000,
     waveform_weight: float = 0.5,
     seed: int = 0,
-) -> Recipe:
-    """Train a speech codec of 50 frames a second and 7 codebooks of 1200 codes on folders of recordings.
+) -> AudioRecipe:
+    """Train a speech codec of 50 frames per second and 7 codebooks of 1200 codes on folders of recordings.
 
-    data.train, data.valid: folders with sound files of any rate. optimizer, schedule, adversary: of the run.
-    waveform_weight: how much decoded waves are kept in step with the given ones. seed: of weights and data.
+    Args:
+        data: Training and validation data.
+        optimizer: Optimizer of the codec.
+        schedule: Length of the run, learning-rate schedule, validation, EMA.
+        adversarial: Discriminators and their losses.
+        signal_loss_start: First step with losses on the decoded signal; before it only predicted magnitudes are
+            compared.
+        waveform_weight: Weight of the complex STFT loss, which keeps the decoded waveform in phase with the original.
+        seed: Seed of initial weights and data.
     """
     dim = 96
     torch.manual_seed(seed)
@@ -35,23 +44,24 @@ def speech(
         bottleneck=FSQ(dim, levels=(8, 6, 5, 5), groups=7, dropout=0.15),
         decoder=FrameDecoder(dim, width=256, depth=8),
     )
-    return Recipe(
+    return AudioRecipe(
         name="speech",
         codec=codec,
         sample_rate=SAMPLE_RATE,
         data=data,
         losses={
-            "spectral": (1.0, SpectralDistance(SAMPLE_RATE, RESOLUTIONS)),
-            "waveform": (waveform_weight, ComplexDistance(512)),
+            "spectral": (1.0, MultiResolutionSTFTLoss(SAMPLE_RATE, RESOLUTIONS)),
+            "waveform": (waveform_weight, ComplexSTFTLoss(512)),
         },
-        frame_losses={"frames": (1.0, FrameMagnitudes())},
-        linear_start=True,
+        frame_losses={"frames": (1.0, FrameMagnitudeLoss())},
+        signal_loss_start=signal_loss_start,
+        pca_initialization=True,
         optimizer=optimizer,
         schedule=schedule,
-        adversary=adversary,
+        adversarial=adversarial,
         discriminators=[
-            *MultiPeriodDiscriminator(width=adversary.width // 2),
-            *MultiSpectrumDiscriminator(width=adversary.width),
+            *MultiPeriodDiscriminator(width=adversarial.width // 2),
+            *MultiResolutionSTFTDiscriminator(width=adversarial.width),
         ],
         seed=seed,
     )

@@ -1,256 +1,260 @@
-"""Audio in, tokens out: an audio codec with resampling, channels, exact lengths and windows.
+"""Audio to tokens and back: an audio codec with resampling, channel groups, exact lengths and windows.
 
-any rate, C channels ─ resample ─ C × (1, T) ─ windows ─ codec ─▶ Tokens ─▶ the same in reverse
+any rate, C channels ─ resample ─ groups of channels ─ windows ─ codec ─▶ Tokens ─▶ the same in reverse
 """
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
-from pathlib import Path
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from narrows.bitstream import AudioExtent, Tables, read_header, recover, stream_sizes
+from narrows.bitstream import read_header, recover
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media import audio as media
 from narrows.media.audio_limits import channels_fault, finite_fault, rate_fault
+from narrows.media.extents import AudioExtent, Extent
+from narrows.media.files import Source, StrPath
+from narrows.media.medium import Info, Medium, Reader, Signal
+from narrows.parts import part
 from narrows.tokenizers.batches import Batches
+from narrows.tokenizers.channels import group_channels, ungroup_channels
 from narrows.tokenizers.resampling import Block, resampled
-from narrows.tokenizers.tokenizer import Tokenizer
-from narrows.tokenizers.tokens import Tokens
-from narrows.tokenizers.windows import Window, cut
+from narrows.tokenizers.tokenizer import Encoding, Tokenizer
+from narrows.tokenizers.tokens import Latents, Tokens
+from narrows.tokenizers.windows import Window, cut, decode_tiles, tiles
 
-LOUDEST = 1e6  # full scale is 1; what is louder is clipped, so that no square of it is infinite
-Signal = Tensor | NDArray[np.floating]
+MAX_AMPLITUDE = 1e6  # full scale is 1; louder samples are clipped, so that no square of them is infinite
+READ_SAMPLES = 1 << 18  # per block of a file
+BATCHED_WINDOW = 8  # reaches of the encoder in a window of batches: overlap costs a third, few recordings are shorter
+Array = Tensor | NDArray[np.floating]
+Piece = tuple[Window, Block] | AudioExtent  # windows with their samples, and at the end the size of the recording
 
 
+@part("audio-tokenizer")
 class AudioTokenizer(Tokenizer):
-    """A codec for mono audio at `sample_rate` Hz, made to take recordings of any rate, channel count and length.
+    """A codec for audio at one sample rate, for recordings of any rate, channel count and length.
 
-    Channels are coded one by one. Long recordings are cut into windows of `window_seconds` at most, whose results are
-    those of the whole, so memory does not grow with length; `batch` windows run at once. A codec with attention
-    sees all of a recording, and takes it whole. tables: for entropy coding.
-    fingerprint: 16 hexadecimal digits that tell these weights from others; of the weights unless given.
+    Long recordings are cut into windows of `window_seconds` at most, whose results are those of the whole, so that
+    memory does not grow with length. A codec with an unbounded reach (global attention) takes a recording whole.
+
+    Args:
+        codec: the network, of one signal axis.
+        sample_rate: of the codec, in Hz.
+
+    Attributes:
+        window_seconds: longest window.
+
+    Raises:
+        InputError: for a codec of other axes or a sample rate out of range.
     """
 
-    def __init__(
-        self,
-        codec: Codec,
-        sample_rate: int,
-        name: str = "custom",
-        fingerprint: str | None = None,
-        tables: Tables | None = None,
-        window_seconds: float = 10.0,
-        batch: int = 1,
-    ) -> None:
+    medium: ClassVar[Medium] = media.MEDIUM
+    window_seconds: float = 10.0
+
+    def __init__(self, codec: Codec, sample_rate: int) -> None:
         _check_rate(sample_rate)
-        codec.check_axes(1)
-        super().__init__(codec, name, fingerprint, tables)
-        self.sample_rate, self.batch = sample_rate, batch
-        reach, window = codec.reach, round(window_seconds * self.frame_rate)
-        self.window = sys.maxsize if reach is None else max(window, 4 * reach)  # frames
+        super().__init__(codec)
+        self._sample_rate = int(sample_rate)
+        ((self._encoder_reach,), (self._decoder_reach,)) = codec.encoder.reach, codec.decoder.reach
+        (self._stride,) = codec.stride
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the codec, in Hz."""
+        return self._sample_rate
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second."""
-        return self.sample_rate / self.codec.stride
+        """Latent frames per second."""
+        return self.sample_rate / self._stride
+
+    @property
+    def positions_per_amount(self) -> float:
+        """Latent frames per second."""
+        return self.frame_rate
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """`codebooks` and `bitrate`, where there is a choice of codebooks."""
+        return ("codebooks", "bitrate") if self.codebooks else ()
+
+    @property
+    def window(self) -> int:
+        """Longest window in frames: `window_seconds`, and at least four times the reach."""
+        if not self.codec.bounded:
+            return sys.maxsize
+        assert self._encoder_reach is not None
+        assert self._decoder_reach is not None
+        return max(round(self.window_seconds * self.frame_rate), 4 * max(self._encoder_reach + self._decoder_reach))
 
     def bitrate(self, codebooks: int | None = None) -> float:
-        """Bits a second of one channel with the first `codebooks`.
-
-        Estimated from the frequency tables where there are some; the fixed lengths of a raw stream else.
-        """
-        bottleneck = self.codec.bottleneck
-        radices = bottleneck.radices[:codebooks]
-        if self.tables is None:
-            return sum((size - 1).bit_length() for size in bottleneck.codebook_sizes[:codebooks]) * self.frame_rate
-        return sum(self.tables.entropies[: len(stream_sizes(radices))]) * self.frame_rate
+        """kbit/s of one group of channels with the first `codebooks`, see `rate`."""
+        return self.rate(codebooks)
 
     def codebooks_for(self, bitrate: float) -> int:
-        """The largest meaningful number of codebooks whose `bitrate` is at most so many bits a second.
+        """The largest number of codebooks whose rate is at most `bitrate` kbit/s per group of channels.
 
-        Raises InputError when not even the smallest fits; the message names the rates there are.
+        Raises InputError where not even the smallest fits; the message names the rates there are.
         """
-        fitting = [k for k in self.codec.bottleneck.prefixes if self.bitrate(k) <= bitrate]
+        prefixes = self.codec.bottleneck.prefixes
+        fitting = [k for k in prefixes if self.rate(k) <= bitrate]
         if not fitting:
-            rates = ", ".join(f"{self.bitrate(k) / 1000:.2f}" for k in self.codec.bottleneck.prefixes)
-            raise InputError(f"{bitrate / 1000:g} kbit/s given; {self.name} offers {rates}")
+            rates = ", ".join(f"{self.rate(k):.2f}" for k in prefixes)
+            raise InputError(f"expected a bitrate of at least one of {rates} kbit/s for {self.name}, got {bitrate:g}")
         return max(fitting)
 
-    def encode(self, x: Signal, sample_rate: int, codebooks: int | None = None) -> Tokens:
-        """Audio (T,) or (C, T) of any floating type, full scale ±1, at `sample_rate` Hz, to Tokens.
+    def encode(
+        self, x: Array, sample_rate: int, *, codebooks: int | None = None, bitrate: float | None = None
+    ) -> Tokens:
+        """Audio to Tokens.
 
-        codebooks: how many of the K to keep; all of them unless given.
-        Raises InputError for a wrong shape, rate or number of codebooks and for samples that are not finite.
+        Args:
+            x: (T,) or (C, T), floats with full scale ±1, T at least 1.
+            sample_rate: of x, in Hz.
+            codebooks: how many of the K to keep; None for all of them.
+            bitrate: instead of `codebooks`, at most so many kbit/s per group of channels.
+
+        Raises:
+            InputError: for a wrong shape, rate or setting, and for samples that are not finite.
         """
         block = _as_block(x)
-        return self.encode_blocks([block], block.shape[1], sample_rate, codebooks)
+        return self.encode_blocks([block], block.shape[1], sample_rate, codebooks=codebooks, bitrate=bitrate)
 
-    def encode_batch(self, signals: Sequence[Signal], sample_rate: int, codebooks: int | None = None) -> list[Tokens]:
+    def encode_batch(
+        self,
+        signals: Sequence[Array],
+        sample_rate: int,
+        *,
+        codebooks: int | None = None,
+        bitrate: float | None = None,
+    ) -> list[Tokens]:
         """Each of several signals of different lengths to its Tokens, as `encode` gives them up to float ties.
 
         Windows of one shape, of whichever signals, go through the network `batch` at a time.
         """
-        books, batches = self.check_codebooks(codebooks), self.batches()
         window = self.window if self.batch > 1 else None
+        encoding = AudioEncoding(self, self.batch, False, self._chosen(codebooks, bitrate), window)
         blocks = [_as_block(x) for x in signals]
-        found = [self.feed(batches, self.cut([x], x.shape[1], sample_rate, window)) for x in blocks]
-        batches.finish()
-        return [self.joined(codes, x.shape[1], sample_rate, books) for codes, x in zip(found, blocks, strict=True)]
-
-    def encode_file(self, path: str | Path, codebooks: int | None = None) -> Tokens:
-        """A sound file to Tokens; the file is read block by block. Raises MediaError when it cannot be read."""
-        info = media.probe(path)
-        return self.encode_blocks(media.blocks(path), info.samples, info.sample_rate, codebooks)
+        found = [encoding.add(encoding.cut([x], x.shape[1], sample_rate)) for x in blocks]
+        encoding.finish()
+        return [cast(Tokens, result()) for result in found]
 
     def encode_blocks(
-        self, blocks: Iterable[Block], samples: int, sample_rate: int, codebooks: int | None = None
+        self,
+        blocks: Iterable[Block],
+        samples: int | None,
+        sample_rate: int,
+        *,
+        codebooks: float | None = None,
+        bitrate: float | None = None,
     ) -> Tokens:
-        """Blocks (C, n), float32, that make up `samples` samples at `sample_rate` Hz to Tokens, in bounded memory.
+        """Consecutive blocks of a signal to Tokens, in bounded memory.
 
-        Raises InputError for blocks of other shapes or types, samples that are not finite, and fewer or more of them.
+        Args:
+            blocks: (C, n) float32.
+            samples: per channel, of all blocks; None where nobody knows before the end.
+            sample_rate: of the blocks, in Hz.
+            codebooks, bitrate: as `encode` takes them.
+
+        Raises:
+            InputError: for blocks of other shapes or types, samples that are not finite, and fewer or more of them.
         """
-        books, batches = self.check_codebooks(codebooks), self.batches()
-        codes = self.feed(batches, self.cut(blocks, samples, sample_rate))
-        batches.finish()
-        return self.joined(codes, samples, sample_rate, books)
+        return cast(Tokens, self._encoded(blocks, samples, sample_rate, False, self._chosen(codebooks, bitrate)))
 
-    def narrow(self, x: Signal, sample_rate: int) -> Tensor:
-        """Audio, as `encode` takes it, to real numbers (C, channels, F) of a continuous bottleneck: what a diffusion
-        model learns.
+    def encode_latents(self, x: Array, sample_rate: int) -> Latents:
+        """Audio, as `encode` takes it, to the Latents of a continuous bottleneck; nothing is rounded.
 
-        Nothing is rounded. Raises InputError for another bottleneck, and as `encode`.
+        Raises InputError for another bottleneck, and as `encode`.
         """
-        block, batches = _as_block(x), self.batches(real=True)
-        pieces = self.feed(batches, self.cut([block], block.shape[1], sample_rate))
-        batches.finish()
-        return torch.cat(pieces, 2)
+        block = _as_block(x)
+        return cast(Latents, self._encoded([block], block.shape[1], sample_rate, True, 0))
 
-    def cut(
-        self, blocks: Iterable[Block], samples: int, sample_rate: int, window: int | None = None
-    ) -> Iterator[tuple[Window, Block]]:
-        """Blocks, as `encode_blocks` takes and refuses them, to the windows that the network sees, with their samples.
+    def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
+        """An Audio to Tokens; settings as `encode` takes them."""
+        assert isinstance(signal, media.Audio)
+        self.check_settings(settings)
+        x = signal.samples
+        return self.encode_blocks([x], x.shape[1], signal.sample_rate, **settings)
 
-        window: of just so many frames, more than twice the encoder's reach, unless as equal as they can be and of at
-        most `window_seconds`. No network is used: another thread can cut while one encodes.
-        """
-        frames, stride = self._frames(samples, sample_rate), self.codec.stride
-        signal = resampled(_checked(blocks, samples), sample_rate, self.sample_rate, frames * stride)
-        windows = cut(frames, window or self.window, self.codec.encoder.reach, fixed=window is not None)
-        yield from _cut_out(windows, signal, stride)
-        for _ in signal:  # to the end, where the number of samples is checked
-            pass
+    def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
+        """An open audio file to Tokens, read block by block; settings as `encode` takes them."""
+        assert isinstance(reader, media.AudioReader)
+        self.check_settings(settings)
+        return self.encode_blocks(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate, **settings)
 
-    def batches(self, size: int | None = None, real: bool = False) -> Batches[Block, Tensor]:
-        """Takes windows (C, T) of any signals, and runs `size` of one shape at once, `batch` unless given.
-
-        Results are codes (C, K, F), or the real numbers (C, channels, F) of a continuous bottleneck.
-        """
-        encoder, last = self.codec.encoder, self.continuous.encode_latents if real else self.codec.bottleneck.encode
-        return Batches(partial(self._encoded, lambda x: last(encoder(x))), size or self.batch)
-
-    def feed(self, batches: Batches[Block, Tensor], windows: Iterable[tuple[Window, Block]]) -> list[Tensor]:
-        """Give the windows of a signal to batches. The list holds their results, in pieces, once those finish."""
-        found = list[Tensor]()
-        for window, x in windows:  # all of one shape, so results come in their order
-
-            def take(values: Tensor, kept: slice = window.kept) -> None:
-                found.append(values[:, :, kept])
-
-            batches.add(x.shape, x, take)
-        return found
-
-    def joined(self, pieces: Sequence[Tensor], samples: int, sample_rate: int, books: int) -> Tokens:
-        """Codes (C, K, F) of a recording in pieces, as `feed` finds them, to Tokens of the first `books`."""
-        codes = torch.cat([piece[:, :books] for piece in pieces], 2)
-        extent, radices = AudioExtent(int(sample_rate), samples, len(codes)), self.codec.bottleneck.radices
-        return Tokens(codes, radices[: codes.shape[1]], extent, self.name, self.fingerprint)
-
-    @torch.inference_mode()
-    def _encoded(self, network: Callable[[Tensor], Tensor], windows: Sequence[Block]) -> list[Tensor]:
-        """Windows (C, T) of one shape to what the network makes of each channel (1, 1, T): (C, K, F)."""
-        x = torch.from_numpy(np.stack(windows))
-        with torch.autocast(self.device.type, enabled=False):
-            values = network(x.flatten(0, 1).unsqueeze(1).to(self.device)).cpu()
-        return list(values.unflatten(0, x.shape[:2]))
+    def encoding(self, batch: int = 1, latents: bool = False, **settings: float | None) -> "AudioEncoding":
+        """An AudioEncoding of files, see `Tokenizer.encoding`."""
+        self.check_settings(settings)
+        reach = self._encoder_reach
+        window = BATCHED_WINDOW * max(1, max(reach)) if batch > 1 and reach is not None else None
+        return AudioEncoding(self, batch, latents, 0 if latents else self._chosen(**settings), window)
 
     def decode(self, tokens: Tokens) -> Tensor:
-        """Tokens to audio (C, T) float32 at the rate and of the length that the recording had.
+        """Tokens to audio (C, T) float32 of the rate, length and channels that the recording had.
 
         Raises WrongModel for tokens of another model, InputError for codes that do not fit their extent.
         """
         return torch.from_numpy(np.concatenate(list(self.decode_blocks(tokens)), 1))
 
-    def decode_blocks(self, tokens: Tokens) -> Iterator[Block]:
-        """Tokens to blocks (C, n) of the recording, one after another, in bounded memory."""
-        self.check_model(tokens.model, tokens.fingerprint)
-        extent, frames = self.extent(tokens), tokens.codes.shape[2]
-        self.check_codebooks(tokens.codes.shape[1])
-        if frames != self._frames(extent.samples, extent.sample_rate):
+    def decode_latents(self, latents: Latents) -> Tensor:
+        """Latents to audio (C, T) float32, as `decode`."""
+        return torch.from_numpy(np.concatenate(list(self.decode_blocks(latents)), 1))
+
+    def decode_signal(self, item: Tokens | Latents) -> media.Audio:
+        """Tokens or Latents to an Audio."""
+        extent = item.extent
+        assert isinstance(extent, AudioExtent)
+        return media.Audio(np.concatenate(list(self.decode_blocks(item)), 1), extent.sample_rate)
+
+    def decode_file(self, item: bytes | Tokens | Latents, path: StrPath, *, overwrite: bool = False) -> Extent:
+        """An .nrw stream, Tokens or Latents to an audio file, see `Tokenizer.decode_file`; in bounded memory."""
+        item = self.decompress(item) if isinstance(item, bytes) else item
+        blocks, extent = self.decode_blocks(item), item.extent
+        assert isinstance(extent, AudioExtent)
+        media.write(path, blocks, extent.sample_rate, overwrite=overwrite)
+        return extent
+
+    def decode_blocks(self, item: Tokens | Latents) -> Iterator[Block]:
+        """Tokens or Latents to consecutive blocks (C, n) of the recording, in bounded memory. Raises as `decode`."""
+        extent = self.check_item(item)
+        assert isinstance(extent, AudioExtent)
+        values = item.codes if isinstance(item, Tokens) else item.values
+        wanted = self.frames(extent.samples, extent.sample_rate)
+        if values.shape[2] != wanted:
             raise InputError(
-                f"{frames} frames given for {extent.samples} samples at {extent.sample_rate} Hz, which they do not fit"
+                f"expected {wanted} frames for {extent.samples} samples at {extent.sample_rate} Hz, got "
+                f"{values.shape[2]}"
             )
-        return resampled(
-            self._decoded(self.codec.decode, tokens.codes), self.sample_rate, extent.sample_rate, extent.samples
-        )
+        network = self.codec.decode if isinstance(item, Tokens) else self._synthesize
+        blocks = self._decoded(network, values, extent.channels)
+        return resampled(blocks, self.sample_rate, extent.sample_rate, extent.samples)
 
-    def widen(self, y: Tensor, samples: int, sample_rate: int) -> Tensor:
-        """Real numbers (C, channels, F), as `narrow` gives them, to audio (C, samples) at `sample_rate` Hz."""
-        return torch.from_numpy(np.concatenate(list(self.widen_blocks(y, samples, sample_rate)), 1))
-
-    def widen_blocks(self, y: Tensor, samples: int, sample_rate: int) -> Iterator[Block]:
-        """As `widen`, to blocks (C, n) of the recording, one after another."""
-        bottleneck, decoder = self.continuous, self.codec.decoder
-        wanted = (bottleneck.channels, self._frames(samples, sample_rate))
-        if y.ndim != 3 or tuple(y.shape[1:]) != wanted or channels_fault(len(y)):
-            raise InputError(
-                f"numbers of shape {tuple(y.shape)} given for {samples} samples at {sample_rate} Hz, "
-                f"(channels of the recording, {wanted[0]}, {wanted[1]}) wanted"
-            )
-        signal = self._decoded(lambda piece: decoder(bottleneck.decode_latents(piece)), y)
-        return resampled(signal, self.sample_rate, sample_rate, samples)
-
-    @torch.inference_mode()
-    def _decoded(self, network: Callable[[Tensor], Tensor], values: Tensor) -> Iterator[Block]:
-        """What the network makes of values (C, k, F), window by window."""
-        windows, stride = iter(cut(values.shape[2], self.window, self.codec.decoder.reach)), self.codec.stride
-        while group := list(islice(windows, self.batch)):
-            pieces = torch.cat([values[:, :, window.start : window.stop] for window in group])  # (n C, k, frames)
-            with torch.autocast(self.device.type, enabled=False):
-                x = network(pieces.to(self.device)).float().cpu().numpy()  # (n C, 1, samples of a window)
-            for window, piece in zip(group, np.split(x[:, 0], len(group)), strict=True):
-                yield piece[:, window.kept.start * stride : window.kept.stop * stride]
-
-    def _frames(self, samples: int, sample_rate: int) -> int:
-        """How many frames a recording takes: as many as hold it at the codec's own rate."""
+    def frames(self, samples: int, sample_rate: int) -> int:
+        """Latent frames of a recording: as many as cover it at the rate of the codec."""
         _check_rate(sample_rate)
         if samples < 1:
-            raise InputError("a signal of 0 samples given, at least 1 wanted")
+            raise InputError("expected a signal of at least 1 sample, got 0")
         ours = -(-samples * self.sample_rate // sample_rate)  # samples at the codec's rate, rounded up
-        return -(-ours // self.codec.stride)
+        return -(-ours // self._stride)
 
-    def extent(self, tokens: Tokens) -> AudioExtent:
-        """How long the recording is. Raises InputError for tokens of another medium."""
-        if not isinstance(tokens.extent, AudioExtent):
-            raise InputError(f"tokens of {tokens.extent.medium} given, those of audio wanted")
-        return tokens.extent
-
-    def lost(self, sample_rate: int, channels: int) -> str | None:
-        """What this model cannot keep of a recording of that rate and channel count, in words; None when nothing."""
-        said = []
-        if sample_rate > self.sample_rate:
-            said.append(f"{self.name} keeps what is below {self.sample_rate / 2000:g} kHz, of {sample_rate / 2000:g}")
-        if channels > 1:
-            said.append(f"its {channels} channels are coded one by one, so their phases to each other may shift")
-        return "; ".join(said) or None
+    def losses(self, info: Info) -> list[str]:
+        """What of a file this model does not keep: bandwidth, and phases between channels coded side by side."""
+        assert isinstance(info, media.AudioInfo)
+        found = super().losses(info)
+        if info.sample_rate > self.sample_rate:
+            found.append(f"{self.name} keeps up to {self.sample_rate / 2000:g} kHz, of {info.sample_rate / 2000:g} kHz")
+        if info.channels > self.codec.channels:
+            found.append(f"its {info.channels} channels are coded separately, so their relative phases may change")
+        return found
 
     def recover(self, data: bytes) -> tuple[Tokens, list[tuple[float, float]]]:
-        """What a damaged .nrw stream still holds, silence where chunks are lost, and from when to when in seconds.
+        """What a damaged .nrw stream still holds, silence where chunks are lost, and the lost spans in seconds.
 
         Raises what `decompress` raises for header, model and tables, and DamagedStream where nothing is left.
         """
@@ -259,18 +263,160 @@ class AudioTokenizer(Tokenizer):
         found = recover(data, self.tables)
         extent = header.extent
         if not isinstance(extent, AudioExtent):
-            raise InputError(f"a stream of {extent.medium} given, one of audio wanted")
+            raise InputError(f"expected a stream of audio, got one of {extent.medium}")
         codes = torch.from_numpy(found.codes)
-        frames = 2 * (self.codec.encoder.reach or 0) + 1
-        silence = self.encode(torch.zeros(frames * self.codec.stride), self.sample_rate).codes[0, :, frames // 2]
+        frames = 2 * max(self._encoder_reach or (0, 0)) + 1
+        x = torch.zeros(self.codec.channels, frames * self._stride)
+        silence = self.encode(x, self.sample_rate).codes[0, :, frames // 2]
         spans = []
         for lost in found.damaged:
             codes[:, :, lost.start : lost.stop] = silence[: codes.shape[1], None]
             spans.append((lost.start / self.frame_rate, min(lost.stop / self.frame_rate, extent.seconds)))
         return Tokens(codes, header.radices, extent, header.model, header.fingerprint.hex()), spans
 
+    def _chosen(self, codebooks: float | None = None, bitrate: float | None = None) -> int:
+        if bitrate is None:
+            return self.check_codebooks(codebooks)
+        if codebooks is not None:
+            raise InputError("expected codebooks or a bitrate, got both; leave one out")
+        return self.codebooks_for(bitrate)
 
-def _cut_out(windows: Iterable[Window], signal: Iterator[Block], stride: int) -> Iterator[tuple[Window, Block]]:
+    def _encoded(
+        self, blocks: Iterable[Block], samples: int | None, sample_rate: int, latents: bool, codebooks: int
+    ) -> Tokens | Latents:
+        encoding = AudioEncoding(self, self.batch, latents, codebooks)
+        result = encoding.add(encoding.cut(blocks, samples, sample_rate))
+        encoding.finish()
+        return result()
+
+    def _synthesize(self, latents: Tensor) -> Tensor:
+        return self.codec.decoder(self.continuous.decode_latents(latents))
+
+    @torch.inference_mode()
+    def _decoded(self, network: Callable[[Tensor], Tensor], values: Tensor, channels: int) -> Iterator[Block]:
+        """The output (C, n) of the network for values (S, k, F), window by window."""
+
+        def run(pieces: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, enabled=False):
+                return network(pieces.to(self.device)).float().cpu()
+
+        where = tiles(lambda: cut(values.shape[2], self.window, self._decoder_reach))
+        for _, x in decode_tiles(values, where, self.codec.stride, run, self.batch):
+            yield ungroup_channels(x, channels).numpy()
+
+
+class AudioEncoding(Encoding):
+    """Recordings to codes or latents.
+
+    Args:
+        tokenizer: the model.
+        batch: windows per call of the network.
+        latents: to Latents instead of Tokens.
+        codebooks: how many to keep.
+        window: frames of each window, so that windows of many recordings have one shape; None for windows as equal as
+            they can be within each recording, of at most `tokenizer.window` frames.
+    """
+
+    def __init__(
+        self, tokenizer: AudioTokenizer, batch: int, latents: bool, codebooks: int, window: int | None = None
+    ) -> None:
+        self.tokenizer, self.codebooks, self.latents, self.window = tokenizer, codebooks, latents, window
+        codec = tokenizer.codec
+        last = tokenizer.continuous.encode_latents if latents else codec.bottleneck.encode
+        self._batches = Batches[Block, Tensor](partial(self._run, lambda x: last(codec.encoder(x))), batch)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in the network."""
+        return self._batches.seconds
+
+    def finish(self) -> None:
+        """Encode what still waits for a full batch."""
+        self._batches.finish()
+
+    def read(self, source: Source) -> Iterator[Piece]:
+        """The windows of a file, which is opened and decoded once."""
+        with media.AudioReader(source) as reader:
+            yield from self.cut(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate)
+
+    def cut(self, blocks: Iterable[Block], samples: int | None, sample_rate: int) -> Iterator[Piece]:
+        """The windows of consecutive blocks, as `encode_blocks` takes and refuses them."""
+        tokenizer = self.tokenizer
+        (stride,), reach = tokenizer.codec.stride, tokenizer._encoder_reach
+        counted, size = _Counted(blocks, samples), self.window or tokenizer.window
+
+        def padded() -> int:
+            """Samples at the codec's rate, once the samples of the recording are counted."""
+            return tokenizer.frames(counted.samples, sample_rate) * stride
+
+        if samples is None:
+            signal = resampled(counted, sample_rate, tokenizer.sample_rate, padded, stride)
+            yield from _cut_unknown(signal, size, reach or (0, 0), stride)  # without a reach `size` has no bound
+        else:
+            frames = tokenizer.frames(samples, sample_rate)
+            signal = resampled(counted, sample_rate, tokenizer.sample_rate, frames * stride)
+            windows = cut(frames, size, reach, fixed=self.window is not None)
+            yield from _cut_known(windows, signal, stride)
+        for _ in signal:  # to the end, where the number of samples is checked
+            pass
+        yield AudioExtent(int(sample_rate), counted.samples, counted.channels)
+
+    def add(self, pieces: Iterator[Piece]) -> Callable[[], Tokens | Latents]:
+        """Encode the windows of a recording, see `Encoding.add`."""
+        found, extents = list[Tensor](), list[AudioExtent]()
+        for piece in pieces:
+            if isinstance(piece, AudioExtent):
+                extents.append(piece)
+                continue
+            window, x = piece  # all of one shape, so results come in their order
+
+            def receive(values: Tensor, kept: slice = window.kept) -> None:
+                found.append(values[:, :, kept])
+
+            self._batches.add(x.shape, x, receive)
+        return partial(self._joined, found, extents[0])
+
+    def _joined(self, pieces: Sequence[Tensor], extent: AudioExtent) -> Tokens | Latents:
+        tokenizer = self.tokenizer
+        if self.latents:
+            return Latents(torch.cat(list(pieces), 2), extent, tokenizer.name, tokenizer.fingerprint)
+        codes = torch.cat([piece[:, : self.codebooks] for piece in pieces], 2)
+        radices = tokenizer.codec.bottleneck.radices[: self.codebooks]
+        return Tokens(codes, radices, extent, tokenizer.name, tokenizer.fingerprint)
+
+    @torch.inference_mode()
+    def _run(self, network: Callable[[Tensor], Tensor], windows: Sequence[Block]) -> list[Tensor]:
+        """Windows (C, T) of one shape to the output (S, K, F) of the network for the groups of their channels."""
+        x, device = torch.from_numpy(np.stack(windows)), self.tokenizer.device
+        x = group_channels(x, self.tokenizer.codec.channels)  # (n, S, c, T)
+        with torch.autocast(device.type, enabled=False):
+            values = network(x.flatten(0, 1).to(device)).cpu()
+        return list(values.unflatten(0, x.shape[:2]))
+
+
+class _Counted:
+    """Blocks, checked and clipped far beyond full scale, that count their samples."""
+
+    def __init__(self, blocks: Iterable[Block], expected: int | None) -> None:
+        self._blocks, self._expected = blocks, expected
+        self.samples, self.channels = 0, 0
+
+    def __iter__(self) -> Iterator[Block]:
+        for block in self._blocks:
+            fits = block.ndim == 2 and block.dtype == np.float32 and 0 not in block.shape
+            if not fits or self.channels not in (0, len(block)):
+                wanted = f"({self.channels}, n)" if self.channels else "(T,) or (C, T), T at least 1,"
+                raise InputError(f"expected audio {wanted} float32, got {block.dtype} of shape {block.shape}")
+            self.channels = len(block)
+            if fault := channels_fault(self.channels) or finite_fault(block, self.samples):
+                raise InputError(f"the signal has {fault}")
+            self.samples += block.shape[1]
+            yield block.clip(-MAX_AMPLITUDE, MAX_AMPLITUDE)
+        if self._expected not in (None, self.samples):
+            raise InputError(f"expected blocks of {self._expected} samples in all, got {self.samples}")
+
+
+def _cut_known(windows: Iterable[Window], signal: Iterator[Block], stride: int) -> Iterator[tuple[Window, Block]]:
     """Windows with their samples (C, T), cut from a signal that is read once."""
     held, offset = next(signal), 0  # samples [offset, offset + held.shape[1]) of the signal
     for window in windows:
@@ -283,34 +429,37 @@ def _cut_out(windows: Iterable[Window], signal: Iterator[Block], stride: int) ->
         yield window, held[:, : end - begin]
 
 
+def _cut_unknown(
+    signal: Iterator[Block], size: int, reach: tuple[int, int], stride: int
+) -> Iterator[tuple[Window, Block]]:
+    """Windows of `size` frames of a signal whose length only shows at its end; the last is aligned to the end."""
+    held = np.empty((0, 0), np.float32)  # the samples from frame `offset` on, where the current window begins
+    offset, first, step, done = 0, 0, size - sum(reach), False  # done: whether the current window was yielded
+    for block in signal:
+        held = np.concatenate([held, block], 1) if held.size else block
+        while held.shape[1] > (size + step if done else size) * stride:  # more follows: the window is not the last
+            if done:
+                held, offset = held[:, step * stride :], offset + step
+            else:
+                last = offset + size - reach[1]
+                yield Window(offset, offset + size, first, last), held[:, : size * stride]
+                first = last
+            done = not done
+    frames = offset + held.shape[1] // stride
+    start = max(offset, frames - size)
+    yield Window(start, frames, first, frames), held[:, (start - offset) * stride :]
+
+
 def _check_rate(sample_rate: int) -> None:
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
-        raise InputError(f"a sample rate of {sample_rate!r} given, a whole number of Hz wanted")
+        raise InputError(f"expected the sample rate as a whole number of Hz, got {sample_rate!r}")
     if fault := rate_fault(int(sample_rate)):
         raise InputError(f"the signal has {fault}")
 
 
-def _as_block(x: Signal) -> Block:
+def _as_block(x: Array) -> Block:
     array = x.detach() if isinstance(x, Tensor) else np.asarray(x)
     if not (array.is_floating_point() if isinstance(array, Tensor) else array.dtype.kind == "f"):
-        raise InputError(
-            f"audio of type {array.dtype} given, floats with full scale 1 wanted; divide 16-bit samples by 32768"
-        )
+        raise InputError(f"expected audio as floats with full scale 1, got {array.dtype}; divide int16 by 32768")
     block: Block = array.float().cpu().numpy() if isinstance(array, Tensor) else array.astype(np.float32, copy=False)
     return block[None] if block.ndim == 1 else block
-
-
-def _checked(blocks: Iterable[Block], samples: int) -> Iterator[Block]:
-    """The blocks as they are, clipped far beyond full scale, until one is not fit."""
-    position, channels = 0, None
-    for block in blocks:
-        if block.ndim != 2 or block.dtype != np.float32 or channels not in (None, len(block)) or 0 in block.shape:
-            wanted = "(T,) or (C, T), T at least 1" if channels is None else f"({channels}, n)"
-            raise InputError(f"audio of shape {block.shape} and type {block.dtype} given, float32 {wanted} wanted")
-        channels = len(block)
-        if fault := channels_fault(channels) or finite_fault(block, position):
-            raise InputError(f"the signal has {fault}")
-        position += block.shape[1]
-        yield block.clip(-LOUDEST, LOUDEST)
-    if position != samples:
-        raise InputError(f"blocks of {position} samples in all given, {samples} were announced")

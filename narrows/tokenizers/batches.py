@@ -1,8 +1,8 @@
-"""Things of one kind through a network together, whichever signals they come from.
+"""Batches of equally shaped inputs of several signals through one network.
 
-recording 1  ├─window─┤├─window─┤      kind (1, 32000)   ■ ■ ■ ■ ─▶ run ─▶ each result to the signal that it is of
+recording 1  ├─window─┤├─window─┤      shape (1, 32000)   ■ ■ ■ ■ ─▶ run ─▶ each result to the signal it belongs to
 recording 2  ├─window─┤├─window─┤
-recording 3  ├─short─┤                 kind (1, 20160)   ■ ─▶ waits for others of its kind, or for the end
+recording 3  ├─short─┤                 shape (1, 20160)   ■ ─▶ waits for others of its shape, or for `finish`
 """
 
 import time
@@ -14,30 +14,37 @@ R = TypeVar("R")
 
 
 class Batches(Generic[T, R]):
-    """Calls `run` with lists of `size` things of one kind, and with what is left of each kind at the end.
+    """Calls `run` with lists of `size` inputs of one shape, and at the end with the rest of each shape.
 
-    Nothing is padded. Results of one kind come in the order in which the things were added. seconds: spent in `run`.
+    Nothing is padded. Results of one shape come in the order in which the inputs were added.
+
+    Args:
+        run: a list of inputs of one shape to a list of results.
+        size: inputs per call.
+
+    Attributes:
+        seconds: time spent in `run`.
     """
 
     def __init__(self, run: Callable[[list[T]], list[R]], size: int) -> None:
         self.run, self.size, self.seconds = run, size, 0.0
         self._waiting: dict[Hashable, list[tuple[T, Callable[[R], None]]]] = {}
 
-    def add(self, kind: Hashable, thing: T, take: Callable[[R], None]) -> None:
-        """Take in a thing; `take` is called with what comes of it, now or later."""
-        waiting = self._waiting.setdefault(kind, [])
-        waiting.append((thing, take))
+    def add(self, shape: Hashable, x: T, receive: Callable[[R], None]) -> None:
+        """Add an input; `receive` is called with its result, now or later."""
+        waiting = self._waiting.setdefault(shape, [])
+        waiting.append((x, receive))
         if len(waiting) >= self.size:
-            self._go(kind)
+            self._run(shape)
 
     def finish(self) -> None:
-        """Run what still waits."""
-        for kind in list(self._waiting):
-            self._go(kind)
+        """Run the inputs that still wait."""
+        for shape in list(self._waiting):
+            self._run(shape)
 
-    def _go(self, kind: Hashable) -> None:
-        group, begin = self._waiting.pop(kind), time.perf_counter()
-        results = self.run([thing for thing, _ in group])
+    def _run(self, shape: Hashable) -> None:
+        group, begin = self._waiting.pop(shape), time.perf_counter()
+        results = self.run([x for x, _ in group])
         self.seconds += time.perf_counter() - begin
-        for (_, take), result in zip(group, results, strict=True):
-            take(result)
+        for (_, receive), result in zip(group, results, strict=True):
+            receive(result)

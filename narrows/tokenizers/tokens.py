@@ -1,4 +1,4 @@
-"""Tokens: what a tokenizer returns, with all that is needed to get the medium back."""
+"""Tokens and Latents: what a tokenizer returns, with all that is needed to get the signal back."""
 
 import math
 from dataclasses import dataclass, replace
@@ -10,33 +10,39 @@ import torch
 from torch import Tensor
 
 from narrows.bitstream import (
-    AudioExtent,
-    Extent,
+    FrequencyTables,
     Prior,
     Radices,
     Reader,
     StreamHeader,
-    Tables,
     codebook_sizes,
     read,
     stream_sizes,
     write,
 )
-from narrows.bitstream.limits import MAX_BYTES_AT_ONCE, MAX_CHOSEN_SYMBOLS, MAX_SYMBOLS
+from narrows.bitstream.limits import MAX_BYTES_AT_ONCE, MAX_INDEXED_SYMBOLS, MAX_SYMBOLS
 from narrows.errors import InputError
+from narrows.media.extents import Extent
 from narrows.tokenizers.ids import Pattern, Vocabulary, flattened, unflattened
 
-BAND = 64  # rows of positions that are quantized and coded together where a model chooses tables; z takes 4 at a time
-CHUNK_SECONDS = 20  # of an .nrw chunk: the framing costs 5 bit/s, damage costs what is shorter than a sentence or two
+BAND = 64  # rows of positions that an entropy model codes together; a multiple of 4, the hyperprior's downsampling
+CHUNK_SECONDS = 20  # of an .nrw chunk: framing costs 5 bit/s, and damage costs at most a sentence or two
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Codes (C, K, *grid) of one recording or picture: C signals, K codebooks, a grid (F,) or (H, W).
+    """Codes (S, K, *grid) of one recording or image.
 
-    radices: for each codebook the digits that its indices split into; their product is its size.
-    extent: the medium's own size: rate, samples and channels, or height, width and channels. model, fingerprint: of the
-    model, its name and 16 hexadecimal digits of the hash of its weights. setting: the quality, where it has several.
+    Args:
+        codes: integers: S groups of channels that are coded side by side, K codebooks, a grid (F,) or (H, W).
+        radices: for each codebook the radices of the digits that its indices are split into; their product is its size.
+        extent: the size of the signal: rate, samples and channels, or height, width and channels.
+        model: name of the model.
+        fingerprint: 16 hexadecimal digits of a hash of its architecture and weights.
+        quality_index: 0 to `qualities - 1` where the model has several qualities, else None.
+
+    Raises:
+        InputError: for codes whose shape or type does not fit the others.
     """
 
     codes: Tensor
@@ -44,20 +50,14 @@ class Tokens:
     extent: Extent
     model: str
     fingerprint: str
-    setting: int | None = None
+    quality_index: int | None = None
 
     def __post_init__(self) -> None:
-        codes, axes = self.codes, self.extent.axes
-        if codes.ndim != 2 + axes or codes.is_floating_point() or 0 in codes.shape:
-            wanted = "integers (C, K, F)" if axes == 1 else "integers (C, K, H, W)"
-            raise InputError(f"codes of shape {tuple(codes.shape)} and type {codes.dtype} given, {wanted} wanted")
-        signals = self.extent.channels if isinstance(self.extent, AudioExtent) else 1
-        if codes.shape[:2] != (signals, len(self.radices)):
-            wanted = f"{signals} signals and {len(self.radices)} codebooks"
-            raise InputError(f"codes of shape {tuple(codes.shape)} given for {wanted}")
+        codes = self.codes
+        _check_shape("codes", codes, not codes.is_floating_point(), "integers", len(self.radices), self.extent)
 
     def __getitem__(self, index: Any) -> "Tokens":
-        """`tokens[:, :k]` keeps the first k codebooks, `tokens[1:2]` one channel. Time cannot be cut."""
+        """`tokens[:, :k]` keeps the first k codebooks, `tokens[1:2]` one group of channels. The grid cannot be cut."""
         channels, books = index if isinstance(index, tuple) and len(index) == 2 else (index, slice(None))
         if (
             not isinstance(channels, slice)
@@ -65,19 +65,20 @@ class Tokens:
             or books.indices(len(self.radices))[::2] != (0, 1)
         ):
             raise InputError(
-                f"tokens[{index}] given; write tokens[channels, :codebooks], two slices, codebooks from the first"
+                f"expected tokens[channels, :codebooks], two slices, codebooks from the first, got tokens[{index}]"
             )
         codes, extent = self.codes[channels, books], self.extent
-        if isinstance(extent, AudioExtent):
-            extent = replace(extent, channels=max(1, codes.shape[0]))
+        each = -(-extent.channels // len(self.codes))  # channels in a group
+        kept = max(1, min(extent.channels, codes.shape[0] * each))
+        extent = replace(extent, channels=kept)
         return replace(self, codes=codes, radices=self.radices[books], extent=extent)
 
     def __eq__(self, other: object) -> bool:
-        """Whether all codes and all that belongs to them are the same, wherever the codes are."""
+        """Whether codes and all other fields are equal, on whichever device the codes are."""
         if not isinstance(other, Tokens):
             return NotImplemented
         ours, theirs = replace(self, codes=self.codes.cpu()), replace(other, codes=other.codes.cpu())
-        facts = [(t.radices, t.extent, t.model, t.fingerprint, t.setting) for t in (ours, theirs)]
+        facts = [(t.radices, t.extent, t.model, t.fingerprint, t.quality_index) for t in (ours, theirs)]
         return facts[0] == facts[1] and torch.equal(ours.codes, theirs.codes)
 
     def __hash__(self) -> int:
@@ -97,22 +98,26 @@ class Tokens:
         """Positions along the first grid axis in one chunk of a stream."""
         shape = self.codes.shape
         row = shape[0] * len(stream_sizes(self.radices)) * math.prod(shape[3:])
-        if self.setting is not None:
-            return max(4, min(BAND, MAX_CHOSEN_SYMBOLS // row // 4 * 4))
+        if self.quality_index is not None:
+            return max(4, min(BAND, MAX_INDEXED_SYMBOLS // row // 4 * 4))
         most = max(1, MAX_SYMBOLS // row)
-        if not isinstance(self.extent, AudioExtent):
-            return min(shape[2], most)
-        return max(1, min(shape[2], most, round(shape[2] / self.extent.seconds * CHUNK_SECONDS)))
+        seconds = self.extent.seconds
+        return min(shape[2], most, max(1, round(shape[2] / seconds * CHUNK_SECONDS)) if seconds else shape[2])
 
     @property
     def nominal_bits(self) -> float:
-        """Bits of all codes when each takes log2 of its codebook's size."""
+        """Bits of all codes where each takes log2 of the size of its codebook."""
         return sum(map(log2, self.codebook_sizes)) * (self.codes.numel() // len(self.radices))
 
     def flatten(self, pattern: Pattern, vocabulary: Vocabulary | None = None) -> Tensor:
-        """Ids for a language model, int64 (S,) or (K, S), as ids.py draws the patterns.
+        """Ids for a language model, int64 (N,) or (K, N).
 
-        vocabulary: of these codebooks unless given. Raises InputError for codes outside of their codebooks.
+        Args:
+            pattern: the order of the ids; see narrows/tokenizers/ids.py.
+            vocabulary: the ids of all codes; None for the vocabulary of these codebooks.
+
+        Raises:
+            InputError: for codes outside of their codebooks.
         """
         return flattened(self.codes, pattern, vocabulary or Vocabulary(self.codebook_sizes))
 
@@ -121,22 +126,21 @@ class Tokens:
 
         Raises InputError for ids that no such tokens give; it says where.
         """
-        signals, books, *grid = self.codes.shape
-        width = grid[1] if len(grid) == 2 else None
+        groups, codebooks, *grid = self.codes.shape
         known = vocabulary or Vocabulary(self.codebook_sizes)
-        codes = unflattened(ids, pattern, known, books, signals, width)
+        codes = unflattened(ids, pattern, known, codebooks, groups, tuple(grid[1:]))
         if codes.shape[2:] != self.codes.shape[2:]:
-            raise InputError(f"ids of a grid {tuple(codes.shape[2:])} given, {tuple(grid)} wanted")
+            raise InputError(f"expected ids of a grid {tuple(grid)}, got {tuple(codes.shape[2:])}")
         return replace(self, codes=codes.to(self.codes.dtype))
 
-    def compress(self, prior: Tables | Prior | None = None) -> bytes:
+    def compress(self, prior: FrequencyTables | Prior | None = None) -> bytes:
         """The tokens as an .nrw stream: entropy-coded with the tables of `prior`, or raw, in a fixed number of bits.
 
-        Raises InputError for more codes than a reader takes at once.
+        Raises InputError for more codes than a reader takes at once, and for codes outside of their codebooks.
         """
-        most = MAX_BYTES_AT_ONCE // (8 if self.setting is None else 2)
+        most = MAX_BYTES_AT_ONCE // (8 if self.quality_index is None else 2)
         if self.codes.numel() > most:
-            raise InputError(f"{self.codes.numel()} codes given, at most {most} wanted; cut the medium into parts")
+            raise InputError(f"expected at most {most} codes, got {self.codes.numel()}; cut the signal into parts")
         tables = prior.tables if isinstance(prior, Prior) else prior
         header = StreamHeader(
             model=self.model,
@@ -147,17 +151,59 @@ class Tokens:
             steps=self.steps,
             signals=self.codes.shape[0],
             tables_digest=None if tables is None else tables.digest[:4],
-            setting=self.setting,
+            quality_index=self.quality_index,
         )
         return write(header, self.codes.cpu().numpy(), prior)
 
     @classmethod
-    def decompress(cls, data: bytes, prior: Tables | Prior | None = None) -> "Tokens":
-        """The tokens of an .nrw stream, whole. `prior`: the tables it was made with; raw streams need none.
+    def decompress(cls, data: bytes, prior: FrequencyTables | Prior | None = None) -> "Tokens":
+        """The tokens of a whole .nrw stream.
 
-        Raises StreamError, DamagedStream, NewerStream or WrongModel, InputError where tables are needed.
+        Args:
+            data: the stream.
+            prior: the tables that it was made with; raw streams need none.
+
+        Raises:
+            StreamError, DamagedStream, NewerStream, WrongModel: for a stream that cannot be read.
+            InputError: where tables are needed.
         """
         header = Reader(data, prior).header
         codes = torch.from_numpy(np.ascontiguousarray(read(data, prior)))
         fingerprint = header.fingerprint.hex()
-        return cls(codes, header.radices, header.extent, header.model, fingerprint, header.setting)
+        return cls(codes, header.radices, header.extent, header.model, fingerprint, header.quality_index)
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Continuous latents (S, D, *grid) of one recording or image, for generative models such as diffusion.
+
+    Args:
+        values: floats: S groups of channels that are coded side by side, D channels of the bottleneck, a grid (F,) or
+            (H, W).
+        extent, model, fingerprint: as of Tokens.
+
+    Raises:
+        InputError: for values whose shape or type does not fit the extent.
+    """
+
+    values: Tensor
+    extent: Extent
+    model: str
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        values = self.values
+        _check_shape("latents", values, values.is_floating_point(), "floats", None, self.extent)
+
+    def to(self, device: torch.device | str) -> "Latents":
+        """The same latents with their values on another device."""
+        return replace(self, values=self.values.to(device))
+
+
+def _check_shape(name: str, x: Tensor, right_type: bool, kind: str, second: int | None, extent: Extent) -> None:
+    """Raise InputError unless x is (S, `second`, *grid), S from 1 to the channels of the extent."""
+    fits = x.ndim == 2 + extent.axes and right_type and 0 not in x.shape
+    if not fits or not 1 <= x.shape[0] <= extent.channels or second not in (None, x.shape[1]):
+        grid = {1: "F", 2: "H, W", 3: "T, H, W"}[extent.axes]
+        wanted = f"{kind} (1 to {extent.channels}, {'D' if second is None else second}, {grid})"
+        raise InputError(f"expected {name} as {wanted} for {extent.medium}, got {x.dtype} of shape {tuple(x.shape)}")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, StreamHeader, Tables, quantize, stream_sizes
+from narrows.bitstream import AudioExtent, FrequencyTables, StreamHeader, quantize, stream_sizes
 
 
 def encode(streams, tables):
@@ -66,7 +66,7 @@ def make():
     def small(seed=0, raw=False):
         rng = np.random.default_rng(seed)
         radices = ((20,), (6, 7), (1,))
-        tables = Tables(tuple(quantize(rng.random(size) ** 3 + 1e-6) for size in stream_sizes(radices)))
+        tables = FrequencyTables(tuple(quantize(rng.random(size) ** 3 + 1e-6) for size in stream_sizes(radices)))
         sizes = np.array([20, 42, 1]).reshape(1, 3, 1)
         codes = (rng.random((2, 3, 22)) ** 2 * sizes).astype(np.int64)
         digest = None if raw else tables.digest[:4]

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, StreamHeader, Tables, inspect, read, write
+from narrows.bitstream import AudioExtent, FrequencyTables, StreamHeader, inspect, read, write
 
 RANS = bytes.fromhex(
     "8e4e5257011106676f6c64656e0102030405060708052fb5ab807d8019010102010108010211110a06"
@@ -17,7 +17,7 @@ RAW = bytes.fromhex(
 )
 CODES = np.array([[[0, 1, 0, 2, 7, 0, 0, 3, 1, 0], [0, 31, 124, 279, 207, 197, 249, 74, 250, 199]]])
 SEVENTEEN = np.array([3856] + [3855] * 16)
-TABLES = Tables((np.array([32768, 16384, 8192, 4096, 2048, 1024, 512, 512]), SEVENTEEN, SEVENTEEN))
+TABLES = FrequencyTables((np.array([32768, 16384, 8192, 4096, 2048, 1024, 512, 512]), SEVENTEEN, SEVENTEEN))
 HEADER = StreamHeader(
     "golden", bytes(range(1, 9)), AudioExtent(16000, 3200, 1), ((8,), (17, 17)), (10,), 6, 1, TABLES.digest[:4]
 )
@@ -46,7 +46,7 @@ def test_large_stream():
     skewed = np.full(1000, 1)
     skewed[:500] += 129
     skewed[0] += 65536 - int(skewed.sum())
-    tables = Tables((skewed, flat, flat, flat, np.array([65536])))
+    tables = FrequencyTables((skewed, flat, flat, flat, np.array([65536])))
     radices = ((1000,), (289, 289, 289), (1,))
     header = StreamHeader("golden", bytes(8), AudioExtent(48000, 448000, 2), radices, (700,), 300, 1, tables.digest[:4])
     data = write(header, codes, tables)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from narrows.bitstream import Tables, codebook_sizes, quantize, split, stream_sizes
+from narrows.bitstream import FrequencyTables, codebook_sizes, quantize, split, stream_sizes
 from narrows.bitstream.rans import RansCoder, payload_limit
 from narrows.errors import DamagedStream, InputError
 
@@ -14,7 +14,7 @@ def random_case(seed):
         tuple(int(rng.choice([1, 2, 3, 17, 289, 1000])) for _ in range(rng.integers(1, 4))) for _ in range(books)
     )
     power = int(rng.choice([1, 5, 60]))
-    tables = Tables(tuple(quantize(rng.random(size) ** power + 1e-12) for size in stream_sizes(radices)))
+    tables = FrequencyTables(tuple(quantize(rng.random(size) ** power + 1e-12) for size in stream_sizes(radices)))
     grid = tuple(int(size) for size in rng.integers(1, 9, rng.integers(1, 4)))
     sizes = np.array(codebook_sizes(radices)).reshape(1, -1, *(1,) * len(grid))
     return radices, tables, (rng.random((int(rng.integers(1, 3)), books, *grid)) * sizes).astype(np.int64)
@@ -35,7 +35,7 @@ def test_equals_the_reference_both_ways(seed, reference):
 
 def test_long_and_likely_symbols(reference):
     rng = np.random.default_rng(1)
-    tables = Tables((quantize(np.ones(4096)), quantize([1] + [0] * 299)))
+    tables = FrequencyTables((quantize(np.ones(4096)), quantize([1] + [0] * 299)))
     codes = np.stack([rng.integers(0, 4096, 3000), np.zeros(3000, int)])[None]
     coder = RansCoder(((4096,), (300,)), tables)
     payload = coder.compress(codes)
@@ -45,14 +45,14 @@ def test_long_and_likely_symbols(reference):
 
 @pytest.mark.parametrize("value", range(5))
 def test_one_symbol_is_its_own_byte(value):
-    coder = RansCoder(((5,),), Tables((quantize([1, 2, 3, 4, 5]),)))
+    coder = RansCoder(((5,),), FrequencyTables((quantize([1, 2, 3, 4, 5]),)))
     payload = coder.compress(np.array([[[value]]]))
     assert payload == bytes([value]).rstrip(b"\0")
     assert coder.decompress(payload, (1, 1, 1)).tolist() == [[[value]]]
 
 
 def test_alphabets_of_one_symbol_take_nothing():
-    coder = RansCoder(((1,), (1, 1)), Tables((quantize([1]),) * 3))
+    coder = RansCoder(((1,), (1, 1)), FrequencyTables((quantize([1]),) * 3))
     assert coder.compress(np.zeros((2, 2, 9), int)) == b""
     assert not coder.decompress(b"", (2, 2, 9)).any()
     with pytest.raises(DamagedStream):
@@ -60,13 +60,13 @@ def test_alphabets_of_one_symbol_take_nothing():
 
 
 def test_zeros_take_nothing():
-    coder = RansCoder(((5,),), Tables((quantize([1, 2, 3, 4, 5]),)))
+    coder = RansCoder(((5,),), FrequencyTables((quantize([1, 2, 3, 4, 5]),)))
     assert coder.compress(np.zeros((1, 1, 1000), int)) == b""
     assert not coder.decompress(b"", (1, 1, 1000)).any()
 
 
 def test_tables_of_more_codebooks_than_are_sent():
-    tables = Tables(tuple(quantize([1, 2, 3]) for _ in range(4)))
+    tables = FrequencyTables(tuple(quantize([1, 2, 3]) for _ in range(4)))
     codes = np.array([[[0, 1, 2, 1], [2, 2, 0, 1]]])
     coder = RansCoder(((3,), (3,)), tables)
     assert np.array_equal(coder.decompress(coder.compress(codes), codes.shape), codes)
@@ -90,7 +90,7 @@ def test_no_two_payloads_are_the_same_codes(seed):
 
 
 def test_refused_payloads():
-    coder = RansCoder(((5,),), Tables((quantize([1, 2, 3, 4, 5]),)))
+    coder = RansCoder(((5,),), FrequencyTables((quantize([1, 2, 3, 4, 5]),)))
     payload = coder.compress(np.array([[[1, 2, 3, 4, 0, 1]]]))
     with pytest.raises(DamagedStream, match="zero byte"):
         coder.decompress(payload + b"\0", (1, 1, 6))
@@ -101,7 +101,7 @@ def test_refused_payloads():
 
 
 def test_refused_codes():
-    coder = RansCoder(((5,),), Tables((quantize([1, 2, 3, 4, 5]),)))
+    coder = RansCoder(((5,),), FrequencyTables((quantize([1, 2, 3, 4, 5]),)))
     with pytest.raises(InputError, match="codebook 0 holds the code 5"):
         coder.compress(np.array([[[1, 5]]]))
 
@@ -112,6 +112,6 @@ def test_size_is_the_estimate(power):
     weights = rng.random(1000) ** power
     codes = rng.choice(1000, (1, 4, 2000), p=weights / weights.sum())
     radices = ((1000,),) * 4
-    tables = Tables.fit(split(codes, radices), stream_sizes(radices))
+    tables = FrequencyTables.fit(split(codes, radices), stream_sizes(radices))
     bits = 8 * len(RansCoder(radices, tables).compress(codes))
     assert bits == pytest.approx(tables.estimated_bits(split(codes, radices)), rel=0.002)

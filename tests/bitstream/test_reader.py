@@ -9,10 +9,10 @@ import pytest
 
 from narrows.bitstream import (
     AudioExtent,
+    FrequencyTables,
     ImageExtent,
     Reader,
     StreamHeader,
-    Tables,
     VideoExtent,
     codebook_sizes,
     quantize,
@@ -38,7 +38,7 @@ def test_round_trip(seed, raw):
     signals = int(rng.integers(1, 4))
     sizes = np.array(codebook_sizes(radices)).reshape(1, -1, *(1,) * len(grid))
     codes = (rng.random((signals, len(radices), *grid)) ** 2 * sizes).astype(np.int64)
-    tables = Tables.fit(split(codes, radices), stream_sizes(radices))
+    tables = FrequencyTables.fit(split(codes, radices), stream_sizes(radices))
     digest = None if raw else tables.digest[:4]
     header = StreamHeader("m", bytes(8), extent, radices, grid, int(rng.integers(1, 9)), signals, digest)
     data = write(header, codes, None if raw else tables)
@@ -186,7 +186,7 @@ def test_lying_headers_cost_nothing(make, raw, lie):
 
 
 def test_more_codes_than_one_array_should_hold():
-    tables = Tables((quantize([60000, 1]),))
+    tables = FrequencyTables((quantize([60000, 1]),))
     header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((2,),), (2**27,), 2**20, 1, tables.digest[:4])
     framing = Framing(header)
     data = header.to_bytes() + b"".join(framing.wrap(chunk, b"") for chunk in range(128))
@@ -200,7 +200,7 @@ def test_size_is_the_estimate_and_the_framing():
     rng = np.random.default_rng(0)
     radices = ((1000,),) * 6
     codes = np.minimum(rng.geometric(0.01, (1, 6, 1500)) - 1, 999)
-    tables = Tables.fit(split(codes, radices), stream_sizes(radices))
+    tables = FrequencyTables.fit(split(codes, radices), stream_sizes(radices))
     header = StreamHeader("speech", bytes(8), AudioExtent(24000, 480000, 1), radices, (1500,), 75, 1, tables.digest[:4])
     size = len(write(header, codes, tables)) - len(header.to_bytes()) - header.chunks * 6
     assert size == pytest.approx(tables.estimated_bits(split(codes, radices)) / 8, rel=0.01)

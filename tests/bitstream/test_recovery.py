@@ -4,7 +4,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, Damage, StreamHeader, Tables, inspect, quantize, read, recover, write
+from narrows.bitstream import (
+    AudioExtent,
+    Damage,
+    FrequencyTables,
+    StreamHeader,
+    inspect,
+    quantize,
+    read,
+    recover,
+    write,
+)
 from narrows.bitstream.framing import Framing
 from narrows.errors import DamagedStream, InputError, StreamError, WrongModel
 
@@ -185,7 +195,7 @@ def test_inspect_of_a_lying_header_is_quick(make):
 
 def test_the_search_ends():
     """A megabyte that looks like chunks at every byte is given up within the budget."""
-    tables = Tables((quantize(np.ones(4096)),))
+    tables = FrequencyTables((quantize(np.ones(4096)),))
     header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((4096,),), (2**30,), 2**20, 1, tables.digest[:4])
     noise = np.random.default_rng(0).integers(0, 256, 2**20, np.uint8).tobytes()
     begun = time.perf_counter()
@@ -201,7 +211,7 @@ def test_sound_chunks_cost_the_search_nothing(stream, monkeypatch):
 def test_length_of_a_large_chunk_is_damaged():
     """The chunks after it are found byte by byte."""
     rng = np.random.default_rng(0)
-    tables = Tables((quantize(np.ones(256)),))
+    tables = FrequencyTables((quantize(np.ones(256)),))
     header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((256,),), (60_000,), 20_000, 1, tables.digest[:4])
     data = write(header, rng.integers(0, 256, (1, 1, 60_000)), tables)
     start = Framing(header).locate(memoryview(data)).tolist()[1]
@@ -211,7 +221,7 @@ def test_length_of_a_large_chunk_is_damaged():
 def test_long_loss_of_large_chunks():
     """Payload damage in many chunks in a row is stepped over by their lengths."""
     rng = np.random.default_rng(0)
-    tables = Tables((quantize(np.ones(256)),))
+    tables = FrequencyTables((quantize(np.ones(256)),))
     header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((256,),), (400_000,), 20_000, 1, tables.digest[:4])
     codes = rng.integers(0, 256, (1, 1, 400_000))
     data = write(header, codes, tables)

@@ -7,7 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, ImageExtent, StreamHeader, Tables, VideoExtent, quantize, read, write
+from narrows.bitstream import (
+    AudioExtent,
+    FrequencyTables,
+    ImageExtent,
+    StreamHeader,
+    VideoExtent,
+    quantize,
+    read,
+    write,
+)
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "stream.md").read_text()
 TABLES = [[32768, 16384, 8192, 4096, 2048, 1024, 512, 512], [3856] + [3855] * 16, [3856] + [3855] * 16]
@@ -83,7 +92,7 @@ def test_the_example(reference):
     codes = [[int(number) for number in line.split()] for line in blocks()[1].splitlines()]
     first, second = plain_read(data, TABLES, reference.decode)
     assert [a + b for a, b in zip(first, second, strict=True)] == codes
-    tables = Tables(tuple(np.array(table) for table in TABLES))
+    tables = FrequencyTables(tuple(np.array(table) for table in TABLES))
     assert read(data, tables)[0].tolist() == codes
     header = StreamHeader(
         "golden", bytes(range(1, 9)), AudioExtent(16000, 3200, 1), ((8,), (17, 17)), (10,), 6, 1, tables.digest[:4]
@@ -100,7 +109,7 @@ def test_the_example(reference):
 def test_other_streams(extent, grid, raw, reference):
     rng = np.random.default_rng(len(grid))
     radices = ((50,), (50,), (1,), (9, 10, 11), (2,))
-    tables = Tables(tuple(quantize(rng.random(size) ** 4) for size in (50, 50, 1, 9, 10, 11, 2)))
+    tables = FrequencyTables(tuple(quantize(rng.random(size) ** 4) for size in (50, 50, 1, 9, 10, 11, 2)))
     sizes = np.array([50, 50, 1, 990, 2]).reshape(1, 5, *(1,) * len(grid))
     codes = (rng.random((2, 5, *grid)) * sizes).astype(np.int64)
     digest = None if raw else tables.digest[:4]

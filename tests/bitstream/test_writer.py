@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, StreamHeader, Tables, Writer, quantize, read, write
+from narrows.bitstream import AudioExtent, FrequencyTables, StreamHeader, Writer, quantize, read, write
 from narrows.errors import InputError
 
 
@@ -72,7 +72,7 @@ def test_tables_must_be_those_of_the_header(make):
 
 def test_tables_of_other_alphabets(make):
     header, codes, _ = make()
-    tables = Tables((quantize([1, 2, 3]),))
+    tables = FrequencyTables((quantize([1, 2, 3]),))
     other = StreamHeader(**{**vars(header), "tables_digest": tables.digest[:4]})
     with pytest.raises(InputError, match=r"names alphabets \(20, 6, 7, 1\), the tables have \(3,\)"):
         write(other, codes, tables)
@@ -86,7 +86,7 @@ def test_shape_must_be_that_of_the_header(make):
 
 def test_memory_is_flat():
     """A file of 8 million codes, 64 MB as int64, goes through in less than 3 MB."""
-    tables = Tables((quantize(np.ones(1000)),))
+    tables = FrequencyTables((quantize(np.ones(1000)),))
     header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((1000,),), (8_000_000,), 50_000, 1, tables.digest[:4])
     part = np.random.default_rng(0).integers(0, 1000, (1, 1, 20_000))
     writer = Writer(header, tables)

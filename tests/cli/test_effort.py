@@ -5,21 +5,21 @@ import torch
 from narrows.checkpoints import folder
 from narrows.codecs import Codec, LappedDecoder, LappedEncoder, SpaceChannelContext
 from narrows.media import image
-from narrows.recipes.data.images import Pictures
-from narrows.recipes.data.synthetic import made_up_pictures
-from narrows.recipes.training.tables import fit_chosen
+from narrows.recipes.data.images import ImageFiles
+from narrows.recipes.data.synthetic import write_synthetic_images
+from narrows.recipes.training.fit_tables import fit_entropy_model_tables
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """A folder with a checkpoint "model" and the picture photo.png."""
     place = tmp_path_factory.mktemp("effort")
-    made_up_pictures(place / "data")
+    write_synthetic_images(place / "data")
     torch.manual_seed(0)
     codec = Codec(
         LappedEncoder(8, 6, 2, 1), SpaceChannelContext((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)
     ).eval()
-    tables = fit_chosen(codec, Pictures(place / "data"), 2)
+    tables = fit_entropy_model_tables(codec, ImageFiles(place / "data"), 2)
     folder.save(place / "model", codec, "small", tables=tables, lambdas=(0.01,))
     folder.save(place / "old", codec, "small", tables=tables)
     image.write(place / "photo.png", np.tile(np.arange(48, dtype=np.uint8)[:, None, None], (1, 40, 3)))

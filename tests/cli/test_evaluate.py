@@ -20,19 +20,19 @@ def data(tmp_path_factory):
 COMMON = ("--no-speed", "--metrics", "psnr,ssim", "--jobs", "1")
 
 
-def test_a_report_and_two_runs_side_by_side(codec, place, data):
+def test_report_and_comparison(codec, place, data):
     first = codec("evaluate", "-m", "jpeg@20,40,60,80", "-m", "webp@30", "--data", data, "-o", "a", *COMMON)
     assert first.code == 2, first  # one file could not be read
     lines = first.out.splitlines()
     assert [line.split()[0] for line in lines] == ["→", "jpeg@20", "jpeg@40", "jpeg@60", "jpeg@80", "webp@30"]
     assert all("bits/pixel  psnr " in line for line in lines[1:])
-    assert "left out broken.png" in first.err
+    assert "skipped broken.png" in first.err
     assert {path.name for path in (place / "a").iterdir()} == {
-        "index.html", "kept", "plots", "results.json", "rows.csv", "rows.parquet", "summary.csv",
+        "index.html", "cache", "plots", "results.json", "item_results.csv", "item_results.parquet", "summary.csv",
     }  # fmt: skip
     again = codec("evaluate", "-m", "jpeg@20,40,60,80", "-m", "webp@30", "--data", data, "-o", "a", *COMMON)
     assert again.out == first.out
-    assert "10 of 15 measurements are kept from before" in again.err  # what cannot be read is tried again
+    assert "10 of 15 measurements are cached" in again.err  # what cannot be read is tried again
     side = codec("evaluate", "--compare", "a/results.json", "a/results.json", "-o", "same.json")
     assert side.code == 0
     assert "jpeg@20" in side.out
@@ -40,7 +40,7 @@ def test_a_report_and_two_runs_side_by_side(codec, place, data):
     assert {one["change"]["mean"] for one in told["differences"]} == {0}
 
 
-def test_the_metrics_are_listed(codec):
+def test_list_of_metrics(codec):
     told = codec("evaluate", "--metrics", "?")
     assert told.code == 0
     assert any(line.startswith("* image  psnr") for line in told.out.splitlines())
@@ -50,25 +50,25 @@ def test_the_metrics_are_listed(codec):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ((), "-m, --data or -o is missing"),
-        (("-m", "jpeg@3", "--data", "", "-o", "a"), "-m, --data or -o is missing"),
-        (("-m", "jpeg@3", "--data", "DATA", "-o", ""), "-m, --data or -o is missing"),
+        ((), "expected -m, --data and -o"),
+        (("-m", "jpeg@3", "--data", "", "-o", "a"), "expected -m, --data and -o"),
+        (("-m", "jpeg@3", "--data", "DATA", "-o", ""), "expected -m, --data and -o"),
         (("-m", "jpg@3", "--data", "DATA", "-o", "a"), "did you mean 'jpeg'"),
-        (("-m", "jpeg@3", "-m", "opus@6", "--data", "DATA", "-o", "a"), "one medium wanted"),
+        (("-m", "jpeg@3", "-m", "opus@6", "--data", "DATA", "-o", "a"), "expected operating points of one medium"),
         (("-m", "jpeg@3", "--data", "nowhere", "-o", "a"), "there is no file or folder 'nowhere'"),
         (("-m", "jpeg@3", "--data", "DATA", "-o", "a", "--metrics", "pnsr"), "did you mean 'psnr'"),
         (("-m", "jpeg@3", "--data", "DATA", "-o", "a", "--metrics", "estoi"), "of audio"),
-        (("-m", "jpeg@3", "--data", "DATA", "-o", "a", "--flips", "x"), "--flips x given"),
+        (("-m", "jpeg@3", "--data", "DATA", "-o", "a", "--bit-flips", "x"), "numbers for --bit-flips, got 'x'"),
         (("--compare", "no.json", "no.json"), "no.json"),
-        (("--compare", "a", "b", "-m", "jpeg@3"), "do one at a time"),
+        (("--compare", "a", "b", "-m", "jpeg@3"), "run two commands"),
     ],
 )
-def test_requests_that_make_no_sense(refused, data, arguments, told):
+def test_invalid_requests_are_rejected(refused, data, arguments, told):
     line = refused("evaluate", *(str(data) if part == "DATA" else part for part in arguments), out=None)
     assert told in line
 
 
-def test_results_are_no_data(codec, place, data):
+def test_output_folder_is_not_searched_for_data(codec, place, data):
     for name in ("0.png", "1.png"):
         (place / name).write_bytes((data / name).read_bytes())
     for metrics in ("psnr,ssim", "psnr"):  # the second time fewer metrics, and pictures in report/
@@ -88,6 +88,6 @@ def test_results_are_no_data(codec, place, data):
         )
         assert made.code == 0, made
         told = json.loads((place / "report" / "results.json").read_text())
-        assert {row["item"] for row in told["rows"]} == {"0.png", "1.png"}
+        assert {row["item"] for row in told["item_results"]} == {"0.png", "1.png"}
         assert {one["name"] for one in told["metrics"]} == set(metrics.split(","))
     assert not list((place / "report" / "plots").glob("*ssim*"))

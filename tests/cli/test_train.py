@@ -2,12 +2,16 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--network.bottleneck", "fsk"], "network.bottleneck"),
-        (["--semantic.teacher", "vit_bse_patch16_224"], "did you mean 'vit_base_patch16_224'"),
-        (["--data.train", "nowhere"], "no pictures below nowhere"),
+        (["--contrastive.teacher", "vit_bse_patch16_224"], "did you mean 'vit_base_patch16_224'"),
+        (["--data.train", "nowhere"], "expected images in nowhere, got none"),
     ],
 )
-def test_settings_of_an_image_tokenizer_that_cannot_be_are_refused_in_one_line(refused, arguments, said):
-    assert said in refused("train", "image-tokenizer", *arguments)
+def test_wrong_settings_are_reported_in_one_line(refused, arguments, message):
+    assert message in refused("train", "image-tokenizer", *arguments)
+
+
+def test_unknown_recipe_is_reported_with_the_nearest_name(refused):
+    assert "got 'sqeech'; did you mean 'speech'?" in refused("train", "sqeech")

@@ -47,7 +47,7 @@ def test_parts_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1, 33), (1, 2, 64), (1, 64), (1, 1, 0)])
 def test_audio_of_a_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match="expected audio"):
+    with pytest.raises(InputError, match=r"wanted"):
         codec().encode(torch.zeros(shape))
 
 

@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from narrows.evaluation.results import Measure, Point, Results, Row, Speed
+from narrows.evaluation.results import ItemResult, MeasuredPoint, MetricInfo, Results, Speed
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def results():
         for family, worth in (("ours", 2 + gain), ("opus", 0)):
             for kbps in (6, 8, 12, 16):
                 speed = Speed(50.0 + kbps, 200.0, 120.5, 1_000_000, 2e9) if family == "ours" else None
-                points.append(Point(f"{family}@{kbps}", family, kbps, {"version": "1.0"}, speed))
+                points.append(MeasuredPoint(f"{family}@{kbps}", family, kbps, {"version": "1.0"}, speed))
                 for item in range(6):
                     noise = np.random.default_rng([kbps, item]).normal(0, 0.2)
                     sdr = 10 * np.log10(kbps) + worth + item + noise
@@ -31,10 +31,10 @@ def results():
                         failures["mel"] = "no sound"
                         del metrics["mel"]
                     size = round(125 * kbps * (2 + item) * (1 + noise / 10))
-                    rows.append(Row(f"{item}.wav", points[-1].name, 2 + item, size, size - 9, metrics, failures))
+                    rows.append(ItemResult(f"{item}.wav", points[-1].name, 2 + item, size, size - 9, metrics, failures))
         metrics = [
-            Measure("sdr", "dB", "higher", "Signal to distortion ratio."),
-            Measure("mel", "dB", "lower", "Mean difference of 80 mel bands."),
+            MetricInfo("sdr", "dB", "higher", "Signal to distortion ratio."),
+            MetricInfo("mel", "dB", "lower", "Mean difference of 80 mel bands."),
         ]
         setup = {"data": "six recordings", "date": "2026-01-02"}
         return Results("audio", points, rows, metrics, {"mp3@2": "FFmpeg without libmp3lame"}, setup)

@@ -3,7 +3,7 @@ import pytest
 
 from narrows.errors import InputError
 from narrows.evaluation import alignment
-from narrows.evaluation.alignment import aligned, matched
+from narrows.evaluation.alignment import align, match_reference
 from narrows.evaluation.base import Picture, Sound
 
 RNG = np.random.default_rng(0)
@@ -18,9 +18,9 @@ def delayed(sound, delay, extra=0):
 
 @pytest.mark.parametrize("delay", [0, 1, -1, 1280, -700, 4800, -4800])
 @pytest.mark.parametrize("extra", [0, 333])
-def test_a_delay_is_found_and_removed(delay, extra):
+def test_delay_is_found_and_removed(delay, extra):
     decoded = delayed(X, delay, extra)
-    result, found = aligned(decoded, X)
+    result, found = align(decoded, X)
     assert found == delay
     assert (result.rate, result.samples.shape, result.samples.dtype) == (16_000, X.samples.shape, np.float32)
     start, stop = max(-delay, 0), X.samples.shape[1]
@@ -29,18 +29,18 @@ def test_a_delay_is_found_and_removed(delay, extra):
     np.testing.assert_array_equal(result.samples[:, start:], kept)
 
 
-def test_the_whole_recording_counts_however_long(monkeypatch):
-    monkeypatch.setattr(alignment, "LONGEST_DELAY", 0.01)  # blocks of about 2000 samples
+def test_delay_is_found_over_the_whole_recording(monkeypatch):
+    monkeypatch.setattr(alignment, "MAX_DELAY", 0.01)  # blocks of about 2000 samples
     quiet = X.samples * (np.arange(20_000) > 15_000)  # all the sound is at the end
     reference = Sound(quiet.astype(np.float32), 16_000)
-    assert aligned(delayed(reference, 150), reference)[1] == 150
+    assert align(delayed(reference, 150), reference)[1] == 150
     size = 1 << 16
     x, y = (np.fft.rfft(s.samples, size) for s in (delayed(X, 100), X))
     expected = np.fft.irfft((x * y.conj()).sum(0), size)[np.arange(-160, 161)]
-    assert aligned(delayed(X, 100), X)[1] == np.arange(-160, 161)[expected.argmax()]
+    assert align(delayed(X, 100), X)[1] == np.arange(-160, 161)[expected.argmax()]
 
 
-def test_one_correlation_is_that_of_its_definition():
+def test_correlation_matches_its_definition():
     x, target = RNG.standard_normal((2, 900), np.float32), RNG.standard_normal((2, 700), np.float32)
     found = alignment._correlation(x, target, 20)
     for delay in range(-20, 21):
@@ -49,38 +49,38 @@ def test_one_correlation_is_that_of_its_definition():
         assert found[delay + 20] == pytest.approx(expected, abs=1e-9)
 
 
-def test_what_is_unlike_stays_where_it_is():
+def test_uncorrelated_audio_is_not_shifted():
     other = Sound(RNG.standard_normal((2, 19_000), np.float32), 16_000)
-    result, delay = aligned(other, X)
+    result, delay = align(other, X)
     assert delay == 0
     np.testing.assert_array_equal(result.samples[:, :19_000], other.samples)
     np.testing.assert_array_equal(result.samples[:, 19_000:], 0)
     for odd in (0 * X.samples, X.samples * np.nan, X.samples[:, :0]):
-        result, delay = aligned(Sound(odd, 16_000), X)
+        result, delay = align(Sound(odd, 16_000), X)
         assert (delay, result.samples.shape) == (0, X.samples.shape)
     single = Sound(np.ones((1, 1), np.float32), 8000)
-    assert aligned(single, single)[1] == 0
+    assert align(single, single)[1] == 0
 
 
-def test_of_equal_delays_the_nearest_to_none_is_taken():
+def test_smallest_of_equal_delays_is_taken():
     tone = Sound(np.sin(2 * np.pi * np.arange(16_000) / 40, dtype=np.float32)[None], 16_000)
-    assert aligned(tone, tone)[1] == 0
+    assert align(tone, tone)[1] == 0
     silence = Sound(np.zeros((1, 16_000), np.float32), 16_000)
-    assert aligned(silence, silence)[1] == 0
+    assert align(silence, silence)[1] == 0
 
 
-def test_sounds_of_another_kind_are_refused():
+def test_other_sample_rates_and_channels_are_rejected():
     for other in (Sound(X.samples, 8000), Sound(X.samples[:1], 16_000)):
-        with pytest.raises(InputError, match="one rate and number of channels wanted"):
-            aligned(other, X)
+        with pytest.raises(InputError, match=r"channels at .* Hz as in the reference"):
+            align(other, X)
 
 
-def test_signals_of_both_media_are_matched():
+def test_match_reference_of_both_media():
     wide, high = (Picture(np.zeros(shape, np.uint8)) for shape in ((2, 3, 3), (3, 2, 3)))
-    assert matched(wide, wide) == (wide, 0)
-    with pytest.raises(InputError, match="2 × 3 pixels decoded from 3 × 2 pixels given, one size wanted"):
-        matched(high, wide)
+    assert match_reference(wide, wide) == (wide, 0)
+    with pytest.raises(InputError, match="expected 3 × 2 pixels as in the reference, got 2 × 3 pixels"):
+        match_reference(high, wide)
     for pair in ((X, wide), (wide, X)):
-        with pytest.raises(InputError, match="one medium wanted"):
-            matched(*pair)
-    assert matched(delayed(X, 7), X)[1] == 7
+        with pytest.raises(InputError, match="two signals of one medium"):
+            match_reference(*pair)
+    assert match_reference(delayed(X, 7), X)[1] == 7

@@ -25,7 +25,7 @@ def picture(values):
     return Picture((128 + values).round().clip(0, 255).astype(np.uint8))
 
 
-def test_error_is_found_in_its_band_of_a_sound():
+def test_error_is_in_its_band_of_audio():
     x = noise()
     bands = distortion_by_band(x, Sound(x.samples + tone(3000, 0.05).samples, 16_000))
     assert bands.unit == "Hz"
@@ -35,7 +35,7 @@ def test_error_is_found_in_its_band_of_a_sound():
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
-def test_energies_are_power_times_seconds(rate):
+def test_audio_energies_are_power_times_seconds(rate):
     x = tone(1000, 0.1, rate, 2.0)
     y = Sound(x.samples * np.float32(0.9), rate)
     bands = distortion_by_band(x, y)
@@ -44,30 +44,30 @@ def test_energies_are_power_times_seconds(rate):
     assert bands.amount[8] == pytest.approx(2, rel=0.03)
 
 
-def test_white_noise_gives_one_ratio_everywhere_and_levels_show_what_is_missing():
+def test_ratios_of_white_noise_and_level_differences():
     x = noise(2, 64_000)
     bands = distortion_by_band(x, Sound(x.samples + 0.1 * noise(2, 64_000).samples, 16_000))
     ratios = [value for value in bands.noise_to_signal if value is not None]
     assert ratios == pytest.approx([-20.0] * len(ratios), abs=1.5)
     quiet = distortion_by_band(x, Sound(0.5 * x.samples, 16_000))
-    assert [v for v in quiet.level_distance if v is not None] == pytest.approx([6.02] * len(ratios), abs=0.01)
+    assert [v for v in quiet.log_spectral_distance if v is not None] == pytest.approx([6.02] * len(ratios), abs=0.01)
     turned = distortion_by_band(x, Sound(-x.samples, 16_000))  # other phases, the same levels
     assert turned.noise_to_signal[10] == pytest.approx(6.02, abs=0.01)
-    assert turned.level_distance[10] == pytest.approx(0, abs=1e-9)
+    assert turned.log_spectral_distance[10] == pytest.approx(0, abs=1e-9)
 
 
 def test_bands_without_bins_have_no_value():
     bands = distortion_by_band(noise(), noise())
     above = [low >= 8000 for low in bands.edges[:-1]]
-    assert [value is None for value in bands.level_distance] == above
+    assert [value is None for value in bands.log_spectral_distance] == above
     assert [value is None for value in bands.noise_to_signal] == above
     x = noise()
     same = distortion_by_band(x, x)
     assert set(same.noise_to_signal) == {None}
-    assert {0.0, None} == set(same.level_distance)
+    assert {0.0, None} == set(same.log_spectral_distance)
 
 
-def test_bands_of_items_add_up_whatever_their_rates():
+def test_items_of_different_sample_rates_add_up():
     pairs = [(noise(), noise()), (noise(2, 5000, 48_000), noise(2, 5000, 48_000))]
     first, second = (distortion_by_band(*pair) for pair in pairs)
     both = first + second
@@ -76,12 +76,12 @@ def test_bands_of_items_add_up_whatever_their_rates():
     assert both.error == pytest.approx(energies)
     assert both.noise_to_signal[-1] == second.noise_to_signal[-1]
     assert first + second == second + first
-    with pytest.raises(ValueError, match="two media"):
+    with pytest.raises(ValueError, match="equal band edges"):
         first + distortion_by_band(*[picture(grating(8))] * 2)
 
 
 @pytest.mark.parametrize("waves", [3, 9, 17, 31])  # in a tile, each in the middle of a ring
-def test_error_is_found_in_its_ring_of_a_picture(waves):
+def test_error_is_in_its_ring_of_an_image(waves):
     x = picture(20 * RNG.standard_normal((128, 128, 3)))
     bands = distortion_by_band(x, Picture((x.pixels + grating(64 / waves, 20)).round().clip(0, 255).astype(np.uint8)))
     assert bands.unit == "cycles/pixel"
@@ -89,23 +89,23 @@ def test_error_is_found_in_its_ring_of_a_picture(waves):
     assert RADII[found] < waves / 64 < RADII[found + 1]
 
 
-def test_energies_of_a_picture_are_power_times_pixels():
+def test_image_energies_are_power_times_pixels():
     x, size = picture(grating(64 / 9, 100, 512)), 512 + 32  # the windows at the borders count whole
     bands = distortion_by_band(x, picture(grating(64 / 9, 50, 512)))
     assert sum(bands.signal[3:6]) == pytest.approx(3 * size**2 * (100 / 255) ** 2 / 2, rel=0.05)
     assert bands.amount[4] == 3 * size**2
     assert bands.noise_to_signal[4] == pytest.approx(-6.02, abs=0.05)
-    assert bands.level_distance[4] == pytest.approx(6.02, abs=0.05)
+    assert bands.log_spectral_distance[4] == pytest.approx(6.02, abs=0.05)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 70, 3), (33, 64, 3)])
-def test_small_pictures_have_bands_too(shape):
+def test_small_images(shape):
     x, y = (Picture(RNG.integers(0, 256, shape, np.uint8)) for _ in range(2))
     assert np.isfinite(distortion_by_band(x, y).noise_to_signal[0])
 
 
 @pytest.mark.parametrize("length", [1, 2, 300])
-def test_short_sounds_have_bands_too_and_broken_ones_have_not(length):
+def test_short_and_non_finite_audio(length):
     x, y = noise(1, length), noise(1, length)
     assert np.isfinite(distortion_by_band(x, y).noise_to_signal[0])
     with pytest.raises(NotMeasurable, match="not finite"):

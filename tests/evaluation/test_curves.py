@@ -40,7 +40,7 @@ def test_published_curves(codec):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("codec", ["hyperprior", "webp"])
-def test_the_package_bjontegaard_agrees(codec, method):
+def test_matches_the_package_bjontegaard(codec, method):
     package = pytest.importorskip("bjontegaard", reason="the package bjontegaard is not installed")
     arguments = (
         *(sorted(KODAK[name][of]) for name in ("vtm", codec) for of in ("bpp", "psnr")),
@@ -53,7 +53,7 @@ def test_the_package_bjontegaard_agrees(codec, method):
     assert bd_quality(VTM, kodak(codec), method).change == pytest.approx(package.bd_psnr(*arguments), abs=1e-9)
 
 
-def test_what_it_means():
+def test_known_deltas():
     rates, qualities = VTM.rates[0], VTM.qualities[0]
     double = Curve(2 * rates[::-1], qualities[::-1])
     assert bd_rate(VTM, double).change == pytest.approx(100)
@@ -62,7 +62,7 @@ def test_what_it_means():
     delta = bd_rate(VTM, kodak("hyperprior"))
     assert (delta.low, delta.high) == (27.5815, 40.5569)
     assert delta.overlap == pytest.approx((40.5569 - 27.5815) / (46.5918 - 26.1448), abs=1e-4)
-    assert delta.doubtful
+    assert delta.unreliable
     assert delta.interval is None
     rates = bd_quality(VTM, kodak("hyperprior"))
     assert (rates.low, rates.high) == pytest.approx((0.13129, 1.66022))
@@ -73,14 +73,14 @@ def test_no_common_quality():
     assert bd_quality(VTM, Curve([10, 20, 30, 40], [50, 51, 52, 53])) is None
 
 
-def test_useless_points_are_dropped():
+def test_dominated_points_are_dropped():
     rates, qualities = VTM.rates[0], VTM.qualities[0]
     worse = Curve([*rates, 3 * rates[2], rates[4]], [*qualities, qualities[1], qualities[4] - 1])
-    assert worse.kept.tolist() == [True] * 8 + [False] * 2
+    assert worse.undominated.tolist() == [True] * 8 + [False] * 2
     assert bd_rate(VTM, worse).change == pytest.approx(0, abs=1e-12)
 
 
-def test_saturation_is_told():
+def test_saturation_is_flagged():
     rates = 2.0 ** np.arange(6)
     rising, ending = Curve(rates, [1, 2, 3, 4, 5, 6]), Curve(rates, [1, 2.5, 4, 5, 5.01, 5.02])
     assert bd_rate(rising, ending).saturated
@@ -95,7 +95,7 @@ def of_items(factor, count=20):
     return Curve(factor * hard * 2.0 ** np.arange(5) * noise, np.tile(np.arange(30, 40, 2.0), (count, 1)))
 
 
-def test_the_interval_over_items_is_paired():
+def test_interval_over_items_is_paired():
     delta = bd_rate(of_items(1), of_items(0.9))
     assert delta.interval.count == 20
     assert delta.interval.low < delta.change < delta.interval.high
@@ -103,7 +103,7 @@ def test_the_interval_over_items_is_paired():
     assert delta.change == pytest.approx(-10, abs=1)
 
 
-def test_the_interval_is_that_of_curves_made_one_by_one():
+def test_interval_matches_curves_of_single_resamples():
     anchor, test = of_items(1), of_items(0.8)
     chosen = np.random.default_rng(0).integers(20, size=(1000, 20))
     changes = [
@@ -128,13 +128,13 @@ def test_a_published_anchor_without_items():
         ([1, 2, 3, 4], [1, 2, 3, float("inf")], "finite"),
     ],
 )
-def test_no_curve(rates, qualities, told):
+def test_invalid_curves_are_rejected(rates, qualities, told):
     with pytest.raises(InputError, match=told):
         Curve(rates, qualities)
 
 
-def test_curves_that_cannot_be_compared_are_refused():
-    with pytest.raises(InputError, match="3 useful points"):
+def test_incompatible_curves_are_rejected():
+    with pytest.raises(InputError, match="undominated points, got 3"):
         bd_rate(VTM, Curve([1, 2, 3, 4], [30, 31, 32, 31]))
     with pytest.raises(InputError, match="20 and 19 items"):
         bd_rate(of_items(1), of_items(1, count=19))

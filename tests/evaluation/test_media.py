@@ -5,7 +5,7 @@ import pytest
 
 from narrows.errors import InputError, MediaError
 from narrows.evaluation.base import Sound
-from narrows.evaluation.media import MEDIA, items
+from narrows.evaluation.media import MEDIA, find_items
 from narrows.media import audio, image
 
 
@@ -20,53 +20,53 @@ def folder(tmp_path):
 
 
 def test_items_are_named_below_their_folder_and_sorted(folder):
-    found = items([folder], MEDIA["audio"])
+    found = find_items([folder], MEDIA["audio"])
     assert [item.name for item in found] == ["a.flac", "b.wav", "empty.wav", "sub/c.wav"]
     assert found[0].digest == hashlib.sha256((folder / "a.flac").read_bytes()).hexdigest()
-    assert [item.name for item in items([folder], MEDIA["audio"], limit=2)] == ["a.flac", "b.wav"]
-    assert [item.name for item in items([folder / "sub", folder / "b.wav"], MEDIA["audio"])] == ["b.wav", "c.wav"]
+    assert [item.name for item in find_items([folder], MEDIA["audio"], limit=2)] == ["a.flac", "b.wav"]
+    assert [item.name for item in find_items([folder / "sub", folder / "b.wav"], MEDIA["audio"])] == ["b.wav", "c.wav"]
 
 
-def test_folders_behind_links_are_searched_and_what_is_hidden_is_not(folder, tmp_path_factory):
+def test_links_are_followed_and_hidden_files_ignored(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
     (other / "d.wav").write_bytes(b"d")
     (folder / "link").symlink_to(other)
     (folder / "up").symlink_to(folder)
     (folder / "._a.flac").write_bytes(b"x")
-    names = [item.name for item in items([folder], MEDIA["audio"])]
+    names = [item.name for item in find_items([folder], MEDIA["audio"])]
     assert names == ["a.flac", "b.wav", "empty.wav", "link/d.wav", "sub/c.wav"]
 
 
-def test_a_file_that_is_given_may_have_any_suffix(folder):
+def test_single_file_may_have_any_suffix(folder):
     (folder / "a.raw").write_bytes(b"a")
-    assert [item.name for item in items([folder / "a.raw"], MEDIA["audio"])] == ["a.raw"]
+    assert [item.name for item in find_items([folder / "a.raw"], MEDIA["audio"])] == ["a.raw"]
 
 
-def test_a_file_that_is_no_medium_is_found_out_when_it_is_read(folder):
+def test_invalid_files_fail_when_read(folder):
     with pytest.raises(MediaError, match="is empty"):
-        MEDIA["audio"].read(items([folder / "empty.wav"], MEDIA["audio"])[0].path)
+        MEDIA["audio"].read(find_items([folder / "empty.wav"], MEDIA["audio"])[0].path)
 
 
-def test_what_gives_no_items_is_refused(folder):
-    with pytest.raises(InputError, match=r"no file of image in .*; give folders or files with \.avif"):
-        items([folder], MEDIA["image"])
+def test_invalid_paths_are_rejected(folder):
+    with pytest.raises(InputError, match=r"no image file in .*; give folders or files with \.avif"):
+        find_items([folder], MEDIA["image"])
     with pytest.raises(InputError, match="there is no file or folder"):
-        items([folder / "gone"], MEDIA["audio"])
-    with pytest.raises(InputError, match="at least 1 wanted"):
-        items([folder], MEDIA["audio"], limit=0)
+        find_items([folder / "gone"], MEDIA["audio"])
+    with pytest.raises(InputError, match="at least 1 item, got 0"):
+        find_items([folder], MEDIA["audio"], limit=0)
     audio.write(folder / "sub/b.wav", np.ones((1, 5), np.float32), 8000)
-    with pytest.raises(InputError, match=r"both called b\.wav"):
-        items([folder / "sub", folder / "b.wav"], MEDIA["audio"])
-    assert len(items([folder / "b.wav", folder / "b.wav"], MEDIA["audio"])) == 1
+    with pytest.raises(InputError, match=r"both have the name b\.wav"):
+        find_items([folder / "sub", folder / "b.wav"], MEDIA["audio"])
+    assert len(find_items([folder / "b.wav", folder / "b.wav"], MEDIA["audio"])) == 1
 
 
-def test_sound_keeps_its_rate_and_channels(folder):
+def test_audio_keeps_its_sample_rate_and_channels(folder):
     sound = MEDIA["audio"].read(folder / "a.flac")
     assert (sound.samples.shape, sound.rate) == ((2, 441), 44_100)
     assert sound.amount == pytest.approx(0.01)
 
 
-def test_grey_pictures_have_three_equal_channels(tmp_path):
+def test_greyscale_images_have_three_equal_channels(tmp_path):
     grey = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
     image.write(tmp_path / "grey.png", grey)
     picture = MEDIA["image"].read(tmp_path / "grey.png")
@@ -82,7 +82,7 @@ def test_units():
     assert MEDIA["image"].speed(3e6, 2) == 1.5
 
 
-def test_sound_at_another_rate():
+def test_resampling():
     time = np.arange(4000) / 8000
     sound = Sound(np.sin(2 * np.pi * 300 * time)[None].astype(np.float32), 8000)
     twice = sound.at(16_000)

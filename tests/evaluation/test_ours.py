@@ -10,11 +10,11 @@ from narrows.codecs import FSQ, Codec, ConvDecoder, ConvEncoder
 from narrows.errors import DamagedStream, InputError
 from narrows.evaluation.base import Picture, Sound
 from narrows.evaluation.ours import NarrowsAudio, NarrowsImage
-from narrows.evaluation.points import points
+from narrows.evaluation.points import operating_points
 
 
 @pytest.fixture(scope="module")
-def sound_model(tiny_checkpoint):
+def audio_model(tiny_checkpoint):
     return str(tiny_checkpoint("small"))
 
 
@@ -37,24 +37,24 @@ def picture():
 
 
 @pytest.mark.parametrize(("channels", "rate"), [(1, 16_000), (2, 44_100)])
-def test_sound(sound_model, channels, rate, tmp_path):
+def test_audio_model(audio_model, channels, rate, tmp_path):
     sound = Sound(0.1 * np.random.default_rng(0).standard_normal((channels, rate)).astype(np.float32), rate)
-    coded = {books: NarrowsAudio(sound_model, books).code(sound, tmp_path) for books in (1.0, 3.0)}
-    for books, each in coded.items():
-        assert each.signal.samples.shape == sound.samples.shape
-        assert (each.signal.rate, each.signal.samples.dtype) == (rate, np.float32)
-        assert each.codes.shape == (books, 50 * channels)  # 50 frames a second
-        assert each.codes.dtype == np.int64
-        assert each.codes.max() < 16
+    coded = {books: NarrowsAudio(audio_model, books).round_trip(sound, tmp_path) for books in (1.0, 3.0)}
+    for books, result in coded.items():
+        assert result.signal.samples.shape == sound.samples.shape
+        assert (result.signal.rate, result.signal.samples.dtype) == (rate, np.float32)
+        assert result.codes.shape == (books, 50 * channels)  # 50 frames a second
+        assert result.codes.dtype == np.int64
+        assert result.codes.max() < 16
     assert coded[1.0].file_bytes < coded[3.0].file_bytes
-    tokens = narrows.load(sound_model).encode(sound.samples, rate)
+    tokens = narrows.load(audio_model).encode(sound.samples, rate)
     assert (coded[3.0].codes == np.concatenate(list(tokens.codes.numpy()), 1)).all()
 
 
-def test_bytes_are_those_on_disk(sound_model, tmp_path):
-    point = NarrowsAudio(sound_model, 2.0)
+def test_byte_counts_match_the_file(audio_model, tmp_path):
+    point = NarrowsAudio(audio_model, 2.0)
     sound = Sound(np.zeros((1, 8000), np.float32), 16_000)
-    coded, path = point.code(sound, tmp_path), tmp_path / "coded.nrw"
+    coded, path = point.round_trip(sound, tmp_path), tmp_path / "coded.nrw"
     seen = inspect(path.read_bytes())
     assert coded.file_bytes == path.stat().st_size == seen.header_bytes + seen.framing_bytes + seen.payload_bytes
     assert coded.payload_bytes == seen.payload_bytes < coded.file_bytes - 20
@@ -64,26 +64,26 @@ def test_bytes_are_those_on_disk(sound_model, tmp_path):
         point.decode(path)
 
 
-def test_pictures_with_qualities(image_model, picture, tmp_path):
-    coded = [NarrowsImage(image_model, quality).code(picture, tmp_path) for quality in (1.0, 4.5, 8.0)]
-    assert [each.signal.pixels.shape for each in coded] == [picture.pixels.shape] * 3
+def test_image_model_with_qualities(image_model, picture, tmp_path):
+    coded = [NarrowsImage(image_model, quality).round_trip(picture, tmp_path) for quality in (1.0, 4.5, 8.0)]
+    assert [result.signal.pixels.shape for result in coded] == [picture.pixels.shape] * 3
     assert coded[0].file_bytes < coded[1].file_bytes < coded[2].file_bytes
-    assert all(each.codes is None and 0 < each.payload_bytes < each.file_bytes for each in coded)
+    assert all(result.codes is None and 0 < result.payload_bytes < result.file_bytes for result in coded)
     assert NarrowsImage(image_model, 4.0).codebook_sizes == ()
 
 
-def test_pictures_with_codebooks(codebook_model, picture, tmp_path):
-    coded = [NarrowsImage(codebook_model, books).code(picture, tmp_path) for books in (1.0, 3.0)]
-    assert [each.codes.shape for each in coded] == [(1, 5 * 3), (3, 5 * 3)]
+def test_image_model_with_codebooks(codebook_model, picture, tmp_path):
+    coded = [NarrowsImage(codebook_model, books).round_trip(picture, tmp_path) for books in (1.0, 3.0)]
+    assert [result.codes.shape for result in coded] == [(1, 5 * 3), (3, 5 * 3)]
     assert (coded[1].codes[:1] == coded[0].codes).all()
     assert coded[1].signal.pixels.shape == picture.pixels.shape
-    assert [point.name for point in points([f"{codebook_model}@all"])] == [
+    assert [point.name for point in operating_points([f"{codebook_model}@all"])] == [
         f"{codebook_model}@{books}" for books in (1, 2, 3)
     ]
 
 
-def test_what_they_tell(sound_model):
-    point, tokenizer = NarrowsAudio(sound_model, 2.0), narrows.load(sound_model)
+def test_properties(audio_model):
+    point, tokenizer = NarrowsAudio(audio_model, 2.0), narrows.load(audio_model)
     assert point.key["model"] == "small"
     assert point.key["fingerprint"] == tokenizer.fingerprint
     assert point.key["tables"] == tokenizer.tables.digest.hex()
@@ -96,8 +96,8 @@ def test_what_they_tell(sound_model):
     point.check()
 
 
-def test_other_media(sound_model, image_model):
-    with pytest.raises(InputError, match="no model of pictures"):
-        NarrowsImage(sound_model).parameters  # noqa: B018
-    with pytest.raises(InputError, match="no model of sound"):
+def test_other_media(audio_model, image_model):
+    with pytest.raises(InputError, match="expected an image model"):
+        NarrowsImage(audio_model).parameters  # noqa: B018
+    with pytest.raises(InputError, match="expected an audio model"):
         NarrowsAudio(image_model).parameters  # noqa: B018

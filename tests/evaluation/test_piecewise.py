@@ -9,7 +9,7 @@ interpolate = pytest.importorskip("scipy.interpolate", reason="scipy is not inst
 @pytest.mark.parametrize("points", [2, 3, 4, 9])
 @pytest.mark.parametrize("method", ["pchip", "akima"])
 @pytest.mark.parametrize("monotone", [True, False])
-def test_integrals_are_scipys(points, method, monotone):
+def test_integrals_match_scipy(points, method, monotone):
     generator = np.random.default_rng(points)
     x = generator.uniform(0.1, 3, (20, points)).cumsum(1)
     y = generator.uniform(0, 5, (20, points)).cumsum(1) if monotone else generator.normal(size=(20, points))
@@ -27,7 +27,7 @@ def test_integrals_are_scipys(points, method, monotone):
 
 
 @pytest.mark.parametrize("method", ["pchip", "akima"])
-def test_lines_stay_lines(method):
+def test_straight_lines_are_exact(method):
     x = np.array([[0.0, 1, 3, 4, 7]])
     found = integral(x, 2 * x + 1, np.array([0.5]), np.array([6.5]), method)
     assert found == pytest.approx([6.5**2 + 6.5 - 0.75])

@@ -3,24 +3,24 @@ import pytest
 from narrows.checkpoints import folder
 from narrows.codecs import FSQ, Codec, ConvDecoder, ConvEncoder, FrameDecoder, FrameEncoder
 from narrows.errors import InputError, ModelError, NarrowsError
-from narrows.evaluation.points import points
+from narrows.evaluation.points import operating_points
 
 
 @pytest.fixture(scope="module")
-def sound_model(tiny_checkpoint, tmp_path_factory):
+def audio_model(tiny_checkpoint, tmp_path_factory):
     place = tmp_path_factory.mktemp("place") / "with@sign"
     place.symlink_to(tiny_checkpoint("tiny"), target_is_directory=True)
     return str(place)
 
 
 def names(*texts):
-    return [point.name for point in points(texts)]
+    return [point.name for point in operating_points(texts)]
 
 
-def test_peers_by_name():
+def test_baselines_by_name():
     assert names("opus@6,8.5", "flac", "opus@6") == ["opus@6", "opus@8.5", "flac"]
     assert names("jpeg@10", "jpeg2000@34.5", "x265@0") == ["jpeg@10", "jpeg2000@34.5", "x265@0"]
-    assert {point.medium for point in points(["opus@12", "flac"])} == {"audio"}
+    assert {point.medium for point in operating_points(["opus@12", "flac"])} == {"audio"}
 
 
 def test_models_by_name():
@@ -30,9 +30,9 @@ def test_models_by_name():
     assert names("image@all") == [f"image@{quality}" for quality in range(1, 9)]
 
 
-def test_models_in_folders(sound_model, image_checkpoint):
-    assert names(sound_model) == [f"{sound_model}@3"]  # though there is an @ in its name
-    assert names(f"{sound_model}@1,2") == [f"{sound_model}@1", f"{sound_model}@2"]
+def test_models_in_folders(audio_model, image_checkpoint):
+    assert names(audio_model) == [f"{audio_model}@3"]  # though there is an @ in its name
+    assert names(f"{audio_model}@1,2") == [f"{audio_model}@1", f"{audio_model}@2"]
     assert names(f"{image_checkpoint}@8") == [f"{image_checkpoint}@8"]
 
 
@@ -41,41 +41,41 @@ def test_models_in_folders(sound_model, image_checkpoint):
     [
         (["opsu@6"], r"no codec, model or folder 'opsu'; did you mean 'opus'\?"),
         (["spech"], r"did you mean 'speech'\?"),
-        (["opus"], r"opus given without a setting; type opus@12, it takes 6 to 510 \(kbit/s\)"),
-        (["opus@5"], "opus@5 given; opus takes 6 to 510"),
-        (["opus@nan"], "opus takes 6 to 510"),
-        (["opus@all"], "name the settings of opus"),
-        (["amr-nb@5"], r"amr-nb takes 4\.75, 5\.15"),
-        (["jpeg@0"], "jpeg takes whole numbers 1 to 100"),
-        (["jpeg@9.5"], "jpeg takes whole numbers 1 to 100"),
-        (["flac@3"], "lossless and has no settings, type flac"),
-        (["opus@"], "behind the @ numbers are wanted"),
-        (["opus@6,,8"], "behind the @ numbers are wanted"),
+        (["opus"], r"expected a setting for opus, 6 to 510 \(kbit/s\), got none; type for example opus@12"),
+        (["opus@5"], r"expected 6 to 510 \(kbit/s\) for opus, got opus@5"),
+        (["opus@nan"], "got opus@nan"),
+        (["opus@all"], "expected settings of opus"),
+        (["amr-nb@5"], r"expected 4\.75, 5\.15.* for amr-nb"),
+        (["jpeg@0"], r"expected integers 1 to 100 \(quality\) for jpeg"),
+        (["jpeg@9.5"], r"expected integers 1 to 100 \(quality\) for jpeg"),
+        (["flac@3"], "lossless.*; type flac"),
+        (["opus@"], "after the @"),
+        (["opus@6,,8"], "after the @"),
         (["speech@8"], "8 codebooks asked for; speech offers 1, 2"),
         (["speech@1.5"], r"1\.5 codebooks asked for"),
         (["image@9"], "quality 9 given, 1 to 8 wanted"),
-        (["opus@12", "jpeg@10"], "opus@12 of audio and jpeg@10 of image given; one medium wanted"),
-        ([], "no operating point given"),
+        (["opus@12", "jpeg@10"], r"one medium, got opus@12 \(audio\) and jpeg@10 \(image\)"),
+        ([], "at least one operating point, got none"),
     ],
 )
-def test_what_is_no_point_is_told_in_one_line(texts, told):
+def test_invalid_names_are_rejected_in_one_line(texts, told):
     with pytest.raises(InputError, match=told) as error:
-        points(texts)
+        operating_points(texts)
     assert "\n" not in str(error.value)
 
 
 def test_no_checkpoint(tmp_path):
     with pytest.raises(ModelError, match="no model or folder"):
-        points([f"{tmp_path}/gone@3"])
+        operating_points([f"{tmp_path}/gone@3"])
 
 
-def test_one_choice_is_no_setting(tmp_path):
+def test_model_with_one_setting(tmp_path):
     for name, codec, rate in (
         ("sound", Codec(FrameEncoder(8, 16, 1), FSQ(8, (4, 4)), FrameDecoder(8, 16, 1)), 16_000),
         ("picture", Codec(ConvEncoder(8, 8), FSQ(8, (4, 4)), ConvDecoder(8, 8)), 0),
     ):
         folder.save(tmp_path / name, codec, name, rate)
         for text in (str(tmp_path / name), f"{tmp_path / name}@all"):
-            assert [(point.name, point.setting) for point in points([text])] == [(str(tmp_path / name), None)]
-        with pytest.raises(NarrowsError, match="has no choice"):
-            points([f"{tmp_path / name}@1"])
+            assert [(point.name, point.setting) for point in operating_points([text])] == [(str(tmp_path / name), None)]
+        with pytest.raises(NarrowsError, match="it has only one"):
+            operating_points([f"{tmp_path / name}@1"])

@@ -1,4 +1,4 @@
-"""Runs over small files with classical codecs and one small model: what is done once stays done."""
+"""Runs over small files with classical codecs: results, failures and the cache."""
 
 import json
 import os
@@ -17,13 +17,13 @@ from PIL import Image
 
 from narrows.errors import InputError, NarrowsError
 from narrows.evaluation import run as runs
-from narrows.evaluation.base import Coded, Metric, NotMeasurable, OperatingPoint, Picture, SetMetric, Signal
-from narrows.evaluation.baselines.image import ImagePeer
-from narrows.evaluation.media import MEDIA, items
+from narrows.evaluation.base import CodingResult, Metric, NotMeasurable, OperatingPoint, Picture, SetMetric, Signal
+from narrows.evaluation.baselines.image import ImageBaseline
+from narrows.evaluation.measurement import MeasurementCache, measure_item
+from narrows.evaluation.media import MEDIA, find_items
 from narrows.evaluation.metrics import METRICS
-from narrows.evaluation.points import points
+from narrows.evaluation.points import operating_points
 from narrows.evaluation.run import Plan, run
-from narrows.evaluation.trials import Kept, attempt
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work is done in this process, at once."""
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs the tasks in this process."""
 
     class Future:
         def __init__(self, value: object) -> None:
@@ -62,53 +62,59 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plan(folder: Path, *names: str, **more: object) -> Plan:
-    asked = points(names or ["jpeg@20,80", "webp@50"])
+    asked = operating_points(names or ["jpeg@20,80", "webp@50"])
     given: dict[str, object] = {"metrics": ("psnr", "ssim"), "speed": False, **more}
-    return Plan(asked, items([folder], MEDIA[asked[0].medium]), **given)
+    return Plan(asked, find_items([folder], MEDIA[asked[0].medium]), **given)
 
 
-def test_processes_measure_what_this_one_does(pictures: Path, tmp_path: Path) -> None:
+def test_worker_processes_give_the_same_results(pictures: Path, tmp_path: Path) -> None:
     asked, seen = plan(pictures, samples=1), []
     measured = run(asked, tmp_path, 2, lambda done, total: seen.append((done, total)))
     assert seen[0] == (0, 9)
     assert seen[-1] == (9, 9)
-    rows = {(row.item, row.point): row for row in measured.results.rows}
+    rows = {(row.item, row.point): row for row in measured.results.item_results}
     assert len(rows) == 9
     for item in asked.items:
         for point in asked.points:
-            trial = attempt(item, point, asked.metrics, False, None)
-            assert rows[item.name, point.name] == trial.row
-            assert set(trial.row.metrics) == {"psnr", "ssim"}
-            assert 0 < trial.row.file_bytes < 40 * 72 * 3
+            measurement = measure_item(item, point, asked.metrics, False, None)
+            assert rows[item.name, point.name] == measurement.result
+            assert set(measurement.result.metrics) == {"psnr", "ssim"}
+            assert 0 < measurement.result.file_bytes < 40 * 72 * 3
     assert [sample.item for sample in measured.samples] == ["0.png"]
     assert set(measured.samples[0].decoded) == {"jpeg@20", "jpeg@80", "webp@50"}
     assert set(measured.bands) == set(measured.samples[0].decoded)
 
 
-def test_nothing_is_measured_twice(pictures: Path, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_measured_twice(
+    pictures: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     coded: list[str] = []
-    code = ImagePeer.code
-    monkeypatch.setattr(ImagePeer, "code", lambda self, *given: (coded.append(self.name), code(self, *given))[1])
+    round_trip = ImageBaseline.round_trip
+    monkeypatch.setattr(
+        ImageBaseline, "round_trip", lambda self, *given: (coded.append(self.name), round_trip(self, *given))[1]
+    )
     first = run(plan(pictures), tmp_path, 1)
     assert len(coded) == 9
     assert run(plan(pictures), tmp_path, 1).results == first.results
     assert len(coded) == 9
     wider = run(plan(pictures, "jpeg@20,50,80", "webp@50"), tmp_path, 1)  # one point more
     assert coded[9:] == ["jpeg@50"] * 3
-    assert all(row in wider.results.rows for row in first.results.rows)
+    assert all(row in wider.results.item_results for row in first.results.item_results)
     moved = tmp_path / "moved"
     moved.mkdir()
     (moved / "other.png").write_bytes((pictures / "1.png").read_bytes())
     renamed = run(plan(moved), tmp_path, 1)  # the same bytes under another name
     assert len(coded) == 12
-    assert {row.item for row in renamed.results.rows} == {"other.png"}
+    assert {row.item for row in renamed.results.item_results} == {"other.png"}
     more = run(plan(pictures, metrics=("psnr", "ssim", "ms-ssim")), tmp_path, 1)  # coded again, for what is new
     assert len(coded) == 21
-    assert [row.metrics["psnr"] for row in more.results.rows] == [row.metrics["psnr"] for row in first.results.rows]
-    assert {reason for row in more.results.rows for reason in row.failures} == {"ms-ssim"}  # too small for it
+    assert [row.metrics["psnr"] for row in more.results.item_results] == [
+        row.metrics["psnr"] for row in first.results.item_results
+    ]
+    assert {reason for row in more.results.item_results for reason in row.failures} == {"ms-ssim"}  # too small for it
 
 
-def test_what_is_damaged_is_measured_again(pictures: Path, tmp_path: Path, here: None) -> None:
+def test_damaged_cache_entries_are_measured_again(pictures: Path, tmp_path: Path, in_process: None) -> None:
     asked = plan(pictures, samples=3)
     first = run(asked, tmp_path, 1)
     for path in sorted(tmp_path.rglob("*.*"))[::2]:
@@ -119,8 +125,8 @@ def test_what_is_damaged_is_measured_again(pictures: Path, tmp_path: Path, here:
         assert len(sample.decoded) == 3
 
 
-def test_an_interrupted_run_goes_on(pictures: Path, tmp_path: Path) -> None:
-    """Killed, with its processes, at some moment; the second run makes the same tables."""
+def test_interrupted_run_continues(pictures: Path, tmp_path: Path) -> None:
+    """A run is killed with its workers; a second one finishes it with the same results."""
     command = [
         sys.executable,
         "-c",
@@ -134,22 +140,22 @@ def test_an_interrupted_run_goes_on(pictures: Path, tmp_path: Path) -> None:
     ]
     command += ["--data", str(pictures), "--metrics", "psnr", "--jobs", "2", "-o"]
     process = subprocess.Popen([*command, str(tmp_path / "a")], start_new_session=True, stderr=subprocess.DEVNULL)
-    kept, waited = tmp_path / "a" / "kept", time.monotonic()
-    while len(list(kept.rglob("*.json"))) < 2 and time.monotonic() < waited + 60 and process.poll() is None:
+    cache, started = tmp_path / "a" / "cache", time.monotonic()
+    while len(list(cache.rglob("*.json"))) < 2 and time.monotonic() < started + 60 and process.poll() is None:
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    done = {path: path.stat().st_mtime_ns for path in kept.rglob("*.json")}
+    done = {path: path.stat().st_mtime_ns for path in cache.rglob("*.json")}
     assert done
     subprocess.run([*command, str(tmp_path / "a")], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert all(path.stat().st_mtime_ns == when for path, when in done.items())
     subprocess.run([*command, str(tmp_path / "b")], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for name in ("results.json", "rows.csv", "rows.parquet", "summary.csv", "index.html"):
+    for name in ("results.json", "item_results.csv", "item_results.parquet", "summary.csv", "index.html"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_what_fails_is_counted_and_told(
-    pictures: Path, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
+def test_failures_are_counted_with_reasons(
+    pictures: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measure(reference: Signal, decoded: Signal) -> float:
         if reference.amount > 40 * 60:
@@ -158,30 +164,30 @@ def test_what_fails_is_counted_and_told(
 
     monkeypatch.setitem(METRICS, "odd", Metric("odd", "image", "", "higher", "fails", measure))
 
-    def code(self: OperatingPoint, signal: Signal, folder: Path) -> Coded:
+    def round_trip(self: OperatingPoint, signal: Signal, folder: Path) -> CodingResult:
         if self.setting == 80:
             raise NarrowsError("not this one")
-        return Coded(signal, 7)
+        return CodingResult(signal, 7)
 
-    monkeypatch.setattr(ImagePeer, "code", code)
+    monkeypatch.setattr(ImageBaseline, "round_trip", round_trip)
     (pictures / "x.png").write_bytes(b"no picture")
     try:
         results = run(plan(pictures, metrics=("psnr", "odd")), tmp_path, 1).results
     finally:
         (pictures / "x.png").unlink()
-    assert list(results.unread) == ["x.png"]
-    told = {summary.point.name: summary for summary in results.summary()}
+    assert list(results.unreadable) == ["x.png"]
+    told = {summary.point.name: summary for summary in results.summaries()}
     assert told["jpeg@80"].failed == {"coding": 3, "psnr": 3, "odd": 3}
     assert told["jpeg@20"].failed == {"coding": 0, "psnr": 3, "odd": 3}
-    row = next(row for row in results.rows if (row.item, row.point) == ("2.png", "jpeg@20"))
+    row = next(row for row in results.item_results if (row.item, row.point) == ("2.png", "jpeg@20"))
     assert row.failures == {"psnr": "identical", "odd": "too large"}
-    row = next(row for row in results.rows if (row.item, row.point) == ("0.png", "jpeg@20"))
+    row = next(row for row in results.item_results if (row.item, row.point) == ("0.png", "jpeg@20"))
     assert row.failures["odd"] == "RuntimeError: a fault of two lines"
-    row = next(row for row in results.rows if row.point == "jpeg@80")
+    row = next(row for row in results.item_results if row.point == "jpeg@80")
     assert row.failures["coding"] == "not this one"
 
 
-def test_metrics_of_sets(pictures: Path, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_set_metrics(pictures: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def features(signal: Signal) -> np.ndarray:
         assert isinstance(signal, Picture)
         return signal.pixels.mean((0, 1))[None].astype(np.float64)
@@ -193,50 +199,50 @@ def test_metrics_of_sets(pictures: Path, tmp_path: Path, here: None, monkeypatch
     monkeypatch.setitem(METRICS, "means", SetMetric("means", "image", "", "lower", "of means", features, distance))
     for _ in range(2):
         results = run(plan(pictures, metrics=("psnr", "means")), tmp_path, 1).results
-        assert all(set(row.metrics) == {"psnr"} for row in results.rows)
-        assert results.sets.keys() == {"jpeg@20", "jpeg@80", "webp@50"}
-        summary = results.summary()[0]
-        assert summary.metrics["means"].mean == results.sets["jpeg@20"]["means"] > 0
+        assert all(set(row.metrics) == {"psnr"} for row in results.item_results)
+        assert results.set_metrics.keys() == {"jpeg@20", "jpeg@80", "webp@50"}
+        summary = results.summaries()[0]
+        assert summary.metrics["means"].mean == results.set_metrics["jpeg@20"]["means"] > 0
         assert summary.failed["means"] == 0
 
 
-def test_what_cannot_be_run_here_is_left_out(
-    pictures: Path, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
+def test_unavailable_points_are_skipped(
+    pictures: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from narrows.evaluation.base import Unavailable
 
-    def check(self: ImagePeer) -> None:
+    def check(self: ImageBaseline) -> None:
         if self.family == "webp":
             raise Unavailable("this Pillow has no WebP")
 
-    monkeypatch.setattr(ImagePeer, "check", check)
+    monkeypatch.setattr(ImageBaseline, "check", check)
     results = run(plan(pictures), tmp_path, 1).results
-    assert results.left_out == {"webp@50": "this Pillow has no WebP"}
+    assert results.skipped == {"webp@50": "this Pillow has no WebP"}
     assert results.families == ["jpeg"]
-    with pytest.raises(InputError, match="no operating point can be run here; webp@50: this Pillow"):
+    with pytest.raises(InputError, match="no operating point can run here; webp@50: this Pillow"):
         run(plan(pictures, "webp@50"), tmp_path, 1)
 
 
-def test_requests_that_make_no_sense(pictures: Path, tmp_path: Path, here: None) -> None:
-    with pytest.raises(InputError, match="the metric estoi is of audio, the points are of image"):
+def test_invalid_requests_are_rejected(pictures: Path, tmp_path: Path, in_process: None) -> None:
+    with pytest.raises(InputError, match="expected metrics of image, got estoi of audio"):
         run(plan(pictures, metrics=("estoi",)), tmp_path, 1)
-    with pytest.raises(InputError, match="no point has codebooks"):
-        run(plan(pictures, flips=(0.1,)), tmp_path, 1)
+    with pytest.raises(InputError, match="a model with codebooks for bit flips"):
+        run(plan(pictures, bit_flips=(0.1,)), tmp_path, 1)
     (tmp_path / "bad.png").write_bytes(b"x")
     with pytest.raises(InputError, match=r"no item can be read; the first: .*bad\.png"):
-        run(plan(tmp_path), tmp_path / "kept", 1)
+        run(plan(tmp_path), tmp_path / "cache", 1)
 
 
-def test_keys_tell_all_points_apart() -> None:
-    known = points(
+def test_keys_are_unique() -> None:
+    known = operating_points(
         ["jpeg@10,20", "jpeg-444@10", "webp@10", "avif@10", "avif-444@10", "jpeg2000@30", "x264@10", "x265@10"]
     )
-    known += points(["opus@6,12", "opus-voip@6", "aac@16", "mp3@16", "flac"])
+    known += operating_points(["opus@6,12", "opus-voip@6", "aac@16", "mp3@16", "flac"])
     keys = {json.dumps(dict(point.key), sort_keys=True) for point in known}
     assert len(keys) == len(known)
 
 
-def test_sounds_of_mixed_rates_and_silence(tmp_path: Path, here: None) -> None:
+def test_audio_of_mixed_sample_rates_and_silence(tmp_path: Path, in_process: None) -> None:
     pytest.importorskip("pystoi")
     rng, data = np.random.default_rng(0), tmp_path / "data"
     data.mkdir()
@@ -245,36 +251,36 @@ def test_sounds_of_mixed_rates_and_silence(tmp_path: Path, here: None) -> None:
     soundfile.write(data / "silence.wav", np.zeros(16000), 16000)
     soundfile.write(data / "short.wav", 0.1 * rng.normal(size=3), 16000)
     results = run(plan(data, "opus@24", metrics=("estoi", "si-sdr", "mel-distance")), tmp_path, 1).results
-    rows = {row.item: row for row in results.rows}
+    rows = {row.item: row for row in results.item_results}
     assert set(rows["44100.wav"].metrics) == {"estoi", "si-sdr", "mel-distance"}
     assert "si-sdr" in rows["silence.wav"].failures
     assert "estoi" in rows["short.wav"].failures
-    assert results.summary()[0].failed["estoi"] >= 2
+    assert results.summaries()[0].failed["estoi"] >= 2
 
 
-def test_trials_are_found_by_what_they_depend_on(pictures: Path, tmp_path: Path) -> None:
+def test_cache_lookup(pictures: Path, tmp_path: Path) -> None:
     asked = plan(pictures)
-    item, point, kept = asked.items[0], asked.points[0], Kept(tmp_path)
-    trial = attempt(item, point, ["psnr"], True, None)
-    kept.keep(item, point, trial)
-    found = kept.find(item, point)
+    item, point, cache = asked.items[0], asked.points[0], MeasurementCache(tmp_path)
+    measured = measure_item(item, point, ["psnr"], True, None)
+    cache.store(item, point, measured)
+    found = cache.load(item, point)
     assert found is not None
-    assert (found.row, found.asked, found.bands) == (trial.row, trial.asked, trial.bands)
-    assert np.array_equal(found.arrays["decoded"], trial.arrays["decoded"])
-    assert kept.find(replace(item, digest="0" * 64), point) is None
-    assert kept.find(item, asked.points[1]) is None
+    assert (found.result, found.definitions, found.bands) == (measured.result, measured.definitions, measured.bands)
+    assert np.array_equal(found.arrays["decoded"], measured.arrays["decoded"])
+    assert cache.load(replace(item, digest="0" * 64), point) is None
+    assert cache.load(item, asked.points[1]) is None
 
 
-def test_items_of_the_same_bytes_are_both_samples_or_none(pictures: Path, tmp_path: Path, here: None) -> None:
+def test_items_with_equal_bytes_share_a_measurement(pictures: Path, tmp_path: Path, in_process: None) -> None:
     (tmp_path / "twice").mkdir()
     for name in ("a.png", "b.png"):
         (tmp_path / "twice" / name).write_bytes((pictures / "0.png").read_bytes())
-    measured = run(plan(tmp_path / "twice", "jpeg@20", samples=1), tmp_path / "kept", 1)
+    measured = run(plan(tmp_path / "twice", "jpeg@20", samples=1), tmp_path / "cache", 1)
     assert [(sample.item, [*sample.decoded]) for sample in measured.samples] == [("a.png", ["jpeg@20"])]
 
 
-def test_speed_that_cannot_be_measured_is_told(
-    pictures: Path, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
+def test_failed_speed_measurement_is_reported(
+    pictures: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise NarrowsError("its process ended")
@@ -282,4 +288,4 @@ def test_speed_that_cannot_be_measured_is_told(
     monkeypatch.setattr(runs, "measure_speed", broken)
     results = run(plan(pictures, "jpeg@20", speed=True), tmp_path, 1).results
     assert results.points[0].speed is None
-    assert results.left_out == {"speed of jpeg@20": "its process ended"}
+    assert results.skipped == {"speed of jpeg@20": "its process ended"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from narrows.errors import InputError, NarrowsError
-from narrows.evaluation.baselines.image import ImagePeer
+from narrows.evaluation.baselines.image import ImageBaseline
 from narrows.evaluation.ours import NarrowsAudio
 from narrows.evaluation.speed import measure_speed
 from narrows.media import audio, image
@@ -12,21 +12,21 @@ from narrows.media import audio, image
 FAULTS = """
 import os, signal, time
 from narrows.evaluation.base import Picture
-from narrows.evaluation.baselines.image import ImagePeer
+from narrows.evaluation.baselines.image import ImageBaseline
 
-class Killed(ImagePeer):
+class Killed(ImageBaseline):
     def encode(self, item, folder):
         os.kill(os.getpid(), signal.SIGKILL)
 
-class Gone(ImagePeer):
+class Gone(ImageBaseline):
     def decode(self, path):
         os._exit(3)
 
-class Faulty(ImagePeer):
+class Faulty(ImageBaseline):
     def decode(self, path):
         raise ValueError("first line\\nsecond")
 
-class Slow(ImagePeer):
+class Slow(ImageBaseline):
     calls = 0
     def encode(self, item, folder):
         time.sleep(0.04)
@@ -55,7 +55,7 @@ def faults(tmp_path, monkeypatch):
     return faults
 
 
-def test_a_model(tiny_checkpoint, tmp_path):
+def test_speed_of_a_model(tiny_checkpoint, tmp_path):
     place = tiny_checkpoint("timed")
     audio.write(tmp_path / "noise.wav", 0.1 * np.random.default_rng(0).standard_normal((1, 16_000)), 16_000)
     point = NarrowsAudio(str(place), 2.0)
@@ -67,15 +67,15 @@ def test_a_model(tiny_checkpoint, tmp_path):
     assert speed.flops > 50 * 2 * speed.parameters / 2  # 50 frames a second, weights in use once each
 
 
-def test_memory_is_its_own(picture):
+def test_memory_of_the_parent_does_not_count(picture):
     """And not what the process that measures has in use, which a system may count."""
     held = np.ones(2**29, np.uint8)
-    speed = measure_speed(ImagePeer("jpeg", 50), [picture], 1)
+    speed = measure_speed(ImageBaseline("jpeg", 50), [picture], 1)
     assert 10 < speed.peak_mib < held.nbytes / 2**21  # nor torch, which only models need
     assert (speed.parameters, speed.flops) == (None, None)
 
 
-def test_encoding_and_decoding_are_timed_apart_after_a_first_time(faults, picture):
+def test_encoding_and_decoding_are_timed_separately_after_a_warm_up(faults, picture):
     speed = measure_speed(faults.Slow("jpeg", 50), [picture], 1)
     assert 0.05 < speed.encode <= 0.02 / 0.04  # megapixel/s
     assert 0.05 < speed.decode <= 0.02 / 0.08
@@ -84,23 +84,23 @@ def test_encoding_and_decoding_are_timed_apart_after_a_first_time(faults, pictur
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        ("Killed", r"speed of jpeg@50 cannot be measured: .* SIGKILL, perhaps since memory ran out$"),
+        ("Killed", r"speed of jpeg@50 cannot be measured: .* SIGKILL \(possibly out of memory\)$"),
         ("Gone", "its process ended with exit code 3$"),
         ("Faulty", "measured: first line second$"),
     ],
 )
-def test_a_process_that_fails_is_no_hang(faults, picture, kind, told):
+def test_a_failing_process_raises(faults, picture, kind, told):
     with pytest.raises(NarrowsError, match=told):
         measure_speed(getattr(faults, kind)("jpeg", 50), [picture], 1)
 
 
-def test_a_file_that_cannot_be_read(tmp_path):
+def test_unreadable_file(tmp_path):
     with pytest.raises(NarrowsError, match="measured: there is no file"):
-        measure_speed(ImagePeer("jpeg", 50), [tmp_path / "gone.png"], 1)
+        measure_speed(ImageBaseline("jpeg", 50), [tmp_path / "gone.png"], 1)
 
 
-def test_nothing_to_measure(picture):
+def test_no_files_or_rounds(picture):
     with pytest.raises(InputError, match="0 files and 3 rounds"):
-        measure_speed(ImagePeer("jpeg", 50), [])
+        measure_speed(ImageBaseline("jpeg", 50), [])
     with pytest.raises(InputError, match="1 files and 0 rounds"):
-        measure_speed(ImagePeer("jpeg", 50), [picture], 0)
+        measure_speed(ImageBaseline("jpeg", 50), [picture], 0)

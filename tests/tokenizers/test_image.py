@@ -39,9 +39,9 @@ from narrows.codecs import (
     Tanh,
 )
 from narrows.errors import DamagedStream, InputError, StreamError, WrongModel
-from narrows.recipes.data.images import Pictures
-from narrows.recipes.data.synthetic import made_up_pictures
-from narrows.recipes.training.tables import fit_chosen
+from narrows.recipes.data.images import ImageFiles
+from narrows.recipes.data.synthetic import write_synthetic_images
+from narrows.recipes.training.fit_tables import fit_entropy_model_tables
 from narrows.tokenizers.image import ImageTokenizer
 
 
@@ -49,11 +49,11 @@ from narrows.tokenizers.image import ImageTokenizer
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ImageTokenizer:
     torch.manual_seed(0)
     data = tmp_path_factory.mktemp("pictures") / "made"
-    made_up_pictures(data)
+    write_synthetic_images(data)
     codec = Codec(
         LappedEncoder(8, 6, 2, 1), SpaceChannelContext((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)
     ).eval()
-    return ImageTokenizer(codec, tables=fit_chosen(codec, Pictures(data), 2))
+    return ImageTokenizer(codec, tables=fit_entropy_model_tables(codec, ImageFiles(data), 2))
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1), (1, 5, 70), (3, 64, 64), (3, 33, 97)])
@@ -209,7 +209,7 @@ def test_real_numbers_of_a_continuous_bottleneck_are_a_picture_too() -> None:
         torch.testing.assert_close(decoded, tokenizer.codec(padded).x[0, :, :22, :41].clamp(-1, 1))
     with pytest.raises(InputError, match=r"given for 22 × 45 pixels, \(3, 6, 12\) wanted"):
         tokenizer.widen(y, 22, 45)
-    with pytest.raises(InputError, match="got a continuous one"):
+    with pytest.raises(InputError, match="continuous and has no codes"):
         tokenizer.encode(x)
     with pytest.raises(InputError, match="custom has codes"):
         whole(FSQ(8, (5, 5), 2)).narrow(x)
@@ -244,7 +244,7 @@ def test_what_is_no_image_or_quality_is_refused(tokenizer: ImageTokenizer) -> No
 def wider(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder of a codec wide enough that several threads share its sums."""
     place = tmp_path_factory.mktemp("wider")
-    made_up_pictures(place / "made")
+    write_synthetic_images(place / "made")
     torch.manual_seed(1)
     model = SpaceChannelContext((8, 8, 48), 2, (64, 64, 64))
     with torch.no_grad():
@@ -252,7 +252,7 @@ def wider(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for predictor in itertools.chain(*model.predictors):
             torch.nn.init.normal_(predictor.out.weight, std=0.3)
     codec = Codec(LappedEncoder(64, 48, 8, 1), model, LappedDecoder(64, 48, 8, 8, 1)).eval()
-    folder.save(place / "m", codec, "wider", tables=fit_chosen(codec, Pictures(place / "made"), 1))
+    folder.save(place / "m", codec, "wider", tables=fit_entropy_model_tables(codec, ImageFiles(place / "made"), 1))
     return place / "m"
 
 

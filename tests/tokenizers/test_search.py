@@ -10,9 +10,9 @@ from narrows.codecs import Codec, ConvDecoder, ConvEncoder, LappedDecoder, Lappe
 from narrows.codecs import MeanScaleHyperprior as Hyperprior
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 from narrows.errors import InputError
-from narrows.recipes.data.images import Pictures
-from narrows.recipes.data.synthetic import made_up_pictures
-from narrows.recipes.training.tables import fit_chosen
+from narrows.recipes.data.images import ImageFiles
+from narrows.recipes.data.synthetic import write_synthetic_images
+from narrows.recipes.training.fit_tables import fit_entropy_model_tables
 from narrows.tokenizers import search as effort
 from narrows.tokenizers.image import ImageTokenizer
 
@@ -21,14 +21,14 @@ LAMBDA = 0.01
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+def data(tmp_path_factory: pytest.TempPathFactory) -> ImageFiles:
     folder = tmp_path_factory.mktemp("pictures") / "made"
-    made_up_pictures(folder)
-    return Pictures(folder)
+    write_synthetic_images(folder)
+    return ImageFiles(folder)
 
 
 @pytest.fixture(scope="module", params=["context groups", "hyperprior"])
-def tokenizer(request: pytest.FixtureRequest, data: Pictures) -> ImageTokenizer:
+def tokenizer(request: pytest.FixtureRequest, data: ImageFiles) -> ImageTokenizer:
     torch.manual_seed(0)
     if request.param == "hyperprior":
         codec = Codec(ConvEncoder(8, 6), Hyperprior(8, 16), ConvDecoder(8, 6))
@@ -37,7 +37,7 @@ def tokenizer(request: pytest.FixtureRequest, data: Pictures) -> ImageTokenizer:
         codec = Codec(LappedEncoder(8, 6, 2, 1), SpaceChannelContext((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1))
         torch.nn.init.constant_(codec.bottleneck.root_gain, 2.0)
         torch.nn.init.constant_(codec.bottleneck.inverse, 0.25)
-    return ImageTokenizer(codec, tables=fit_chosen(codec.eval(), data, 2), lambdas=[LAMBDA])
+    return ImageTokenizer(codec, tables=fit_entropy_model_tables(codec.eval(), data, 2), lambdas=[LAMBDA])
 
 
 @pytest.fixture
@@ -50,13 +50,13 @@ def cost(tokenizer: ImageTokenizer) -> Callable[[Pixels, int], float]:
 
 
 @pytest.mark.parametrize("shape", [(3, 50, 90), (1, 128, 96), (3, 1060, 20)])
-def test_effort_pays(cost: Callable[[Pixels, int], float], data: Pictures, shape: tuple[int, int, int]) -> None:
-    x = np.resize(data[0].transpose(2, 0, 1), shape)
+def test_effort_pays(cost: Callable[[Pixels, int], float], data: ImageFiles, shape: tuple[int, int, int]) -> None:
+    x = np.resize(data[0], shape)
     assert cost(x, 1) < cost(x, 0)
 
 
-def test_the_same_bytes_each_time_whatever_mode_torch_is_in(tokenizer: ImageTokenizer, data: Pictures) -> None:
-    x = data[0].transpose(2, 0, 1)[:, :32, :64]
+def test_the_same_bytes_each_time_whatever_mode_torch_is_in(tokenizer: ImageTokenizer, data: ImageFiles) -> None:
+    x = data[0][:, :32, :64]
     tokens = tokenizer.encode_at(x, 0, 1)
     for mode in (torch.no_grad, torch.inference_mode):
         with mode():
@@ -64,17 +64,19 @@ def test_the_same_bytes_each_time_whatever_mode_torch_is_in(tokenizer: ImageToke
     assert all(parameter.grad is None for parameter in tokenizer.codec.parameters())
 
 
-def test_the_result_is_never_worse(tokenizer: ImageTokenizer, data: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = data[0].transpose(2, 0, 1)[:, :32, :64]
+def test_the_result_is_never_worse(
+    tokenizer: ImageTokenizer, data: ImageFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = data[0][:, :32, :64]
     monkeypatch.setattr(effort, "refine_codes", lambda model, y, *_: model.encode(y + 3))
     assert tokenizer.encode_at(x, 0, 1) == tokenizer.encode_at(x, 0)
 
 
 def test_what_a_band_gains_the_picture_gains(
-    tokenizer: ImageTokenizer, data: Pictures, monkeypatch: pytest.MonkeyPatch
+    tokenizer: ImageTokenizer, data: ImageFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The distortion of a band differs by as much as that of the whole picture, when only this band changes."""
-    x = data[0].transpose(2, 0, 1)[:, :153, :70]
+    x = data[0][:, :153, :70]
     monkeypatch.setattr("narrows.tokenizers.tokens.BAND", 4)
     tokens = tokenizer.encode_at(x, 0)
     given = torch.from_numpy(x.astype(np.float32) / 127.5 - 1)
@@ -101,10 +103,10 @@ def test_what_a_band_gains_the_picture_gains(
         assert (errors[0] - errors[1]) * LAMBDA * 127.5**2 == pytest.approx(expected, rel=1e-3, abs=0.2)
 
 
-def test_a_size_is_kept_and_filled(tokenizer: ImageTokenizer, data: Pictures) -> None:
+def test_a_size_is_kept_and_filled(tokenizer: ImageTokenizer, data: ImageFiles) -> None:
     if tokenizer.qualities == 1:
         pytest.skip("one size only")
-    x = data[0].transpose(2, 0, 1)[:, :32, :64]
+    x = data[0][:, :32, :64]
     plain = tokenizer.encode_below(x, 3.0)
     better = tokenizer.encode_below(x, 3.0, effort=1)
     assert 8 * len(tokenizer.compress(better)) <= 3.0 * 32 * 64

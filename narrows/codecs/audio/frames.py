@@ -1,13 +1,13 @@
-"""Frames in, frames out: an audio encoder and decoder where only the Fourier transforms run at the sample rate.
+"""An audio encoder and decoder on STFT frames: only the Fourier transforms run at the sample rate.
 
-                 ┌─ log magnitudes ── straight: one linear layer ──┐
-    (B, 1, T) ─ short-time spectra ────── ConvNeXt × depth ────────┴─▶ (B, D, F)
+                 ┌─ log magnitudes ── linear layer ────┐
+    (B, C, T) ─ STFT ────── ConvNeXt × depth ──────────┴─▶ (B, D, F)
 
-                 ┌─ straight: one linear layer ──┐
-    (B, D, F) ───┴────── ConvNeXt × depth ───────┴─▶ magnitudes, phases ─ made consistent ─ overlap-add ─▶ (B, 1, T)
+                 ┌─ linear layer ────────────────┐
+    (B, D, F) ───┴────── ConvNeXt × depth ───────┴─▶ magnitudes, phases ─ Griffin-Lim ─ inverse STFT ─▶ (B, C, T)
 
-The decoder's inverse short-time transform is the idea of Vocos (Siuzdak, arXiv 2306.00814, section 3). Every layer
-looks at a bounded number of frames: `reach` is finite, and a window of a long signal gives the codes of the whole.
+The decoder's inverse STFT follows Vocos (Siuzdak, arXiv 2306.00814, section 3). Every layer has a bounded receptive
+field: `reach` is finite, and windows of a long signal give the codes of the whole.
 """
 
 from math import ceil
@@ -15,20 +15,20 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
+from narrows.codecs.base import Decoder, Encoder, Reach
 from narrows.codecs.checks import MOST, check_whole
 from narrows.codecs.layers.convnext import ConvNeXt
-from narrows.errors import InputError
 from narrows.parts import part
 
 OVERLAP = 4  # frames that cover each sample
-MARGIN = 2  # frames that reach into a hop of samples from outside it, to each side
-LOUDEST = 1e2  # cap of a predicted magnitude, as in Vocos
-FLOOR = 1e-3  # power of a bin below which the encoder hardly hears
-MOMENTUM = 0.85  # of the phases from round to round: the best for 16 rounds on speech, of 0.6 to 0.99
-QUIETEST = 1e-8  # power that keeps logarithms and divisions finite
+MARGIN = 2  # frames to each side that overlap one hop of samples
+MAX_MAGNITUDE = 1e2  # of a predicted bin, as in Vocos
+FLOOR = 1e-3  # power added to each bin before the logarithm
+MOMENTUM = 0.85  # of fast Griffin-Lim: the best for 16 iterations on speech, of 0.6 to 0.99
+EPSILON = 1e-8  # power that keeps logarithms and divisions finite
 
 
-class Spectra(nn.Module):
+class STFT(nn.Module):
     """(B, T) to complex short-time spectra (B, T / hop, 2 hop + 1): Hann windows of 4 hops, centred on each hop."""
 
     window: Tensor
@@ -44,25 +44,32 @@ class Spectra(nn.Module):
         return torch.fft.rfft(padded.unfold(1, OVERLAP * self.hop, self.hop) * self.window)
 
     def inverse(self, spectra: Tensor) -> Tensor:
-        """Spectra (B, F, 2 hop + 1) to samples (B, F hop): windowed overlap-add over the energy of the windows."""
+        """Spectra (B, F, 2 hop + 1) to samples (B, F hop): overlap-add divided by the energy of the windows."""
         return self._signal(spectra, self._energy(spectra.shape[1]))
 
-    def consistent(self, magnitudes: Tensor, spectra: Tensor, rounds: int) -> Tensor:
-        """Spectra of these magnitudes (B, F, 2 hop + 1) whose phases agree where frames overlap, from `spectra` on.
+    def griffin_lim(self, magnitudes: Tensor, spectra: Tensor, iterations: int) -> Tensor:
+        """Spectra of given magnitudes whose phases are consistent where frames overlap.
 
-        Each round takes the phases of the signal that the spectra make (Griffin and Lim, IEEE TASSP 32(2), 1984), moved
-        on in the direction of the last change (Perraudin et al., WASPAA 2013); it reaches OVERLAP - 1 frames farther.
+        Each iteration takes the phases of the STFT of the inverse STFT (Griffin and Lim, IEEE TASSP 32(2), 1984), with
+        momentum (fast Griffin-Lim: Perraudin et al., WASPAA 2013); it extends the receptive field by OVERLAP - 1
+        frames to each side.
+
+        Args:
+            magnitudes: (B, F, 2 hop + 1).
+            spectra: complex, the same shape; their phases are the start.
+            iterations: number of iterations.
         """
-        before, energy, kept = None, self._energy(spectra.shape[1]), torch.is_grad_enabled()
-        for _ in range(rounds):
-            seen = torch.view_as_real(self(self._signal(spectra, energy)))  # arithmetic of pairs is the faster one
-            onward = torch.lerp if kept else Tensor.lerp_  # in the memory of `before`, which no gradient needs
-            moved = seen if before is None else onward(before, seen, 1 + MOMENTUM)
+        before, energy, gradients = None, self._energy(spectra.shape[1]), torch.is_grad_enabled()
+        for _ in range(iterations):
+            projected = torch.view_as_real(self(self._signal(spectra, energy)))  # real arithmetic is faster
+            lerp = torch.lerp if gradients else Tensor.lerp_  # reuses the memory of `before`
+            moved = projected if before is None else lerp(before, projected, 1 + MOMENTUM)
             real, imaginary = moved.unbind(-1)
-            power = torch.addcmul(QUIETEST + real * real, imaginary, imaginary)
+            power = torch.addcmul(EPSILON + real * real, imaginary, imaginary)
             scale = power.rsqrt_().mul(magnitudes).unsqueeze(-1)
-            spectra = torch.view_as_complex(moved * scale if kept or moved is seen else moved.mul_(scale))
-            before = seen
+            in_place = not gradients and moved is not projected
+            spectra = torch.view_as_complex(moved.mul_(scale) if in_place else moved * scale)
+            before = projected
         return spectra
 
     def _signal(self, spectra: Tensor, energy: Tensor) -> Tensor:
@@ -86,41 +93,55 @@ def _power(spectra: Tensor) -> Tensor:
 
 
 @part("frame-encoder")
-class FrameEncoder(nn.Module):
-    """Audio (B, 1, T), T a multiple of `stride`, to latents (B, dim, T / stride).
+class FrameEncoder(Encoder):
+    """Audio (B, C, T), T a multiple of the stride, to latents (B, dim, T / stride).
 
-    width: channels inside; depth: ConvNeXt blocks. hop: samples between short-time spectra; fold: spectra in one
-    latent frame, so stride = hop × fold.
+    Args:
+        dim: D of the latents.
+        width: channels inside.
+        depth: number of ConvNeXt blocks.
+        hop: samples between STFT frames.
+        fold: STFT frames per latent frame; the stride is hop × fold.
+        channels: C; several channels are coded jointly.
     """
 
-    def __init__(self, dim: int = 64, width: int = 384, depth: int = 4, hop: int = 160, fold: int = 2) -> None:
+    def __init__(
+        self, dim: int = 64, width: int = 384, depth: int = 4, hop: int = 160, fold: int = 2, channels: int = 1
+    ) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, width=width, depth=depth, hop=hop, fold=fold)
-        self.axes, self.dim, self.stride, self.fold = 1, dim, hop * fold, fold
-        self.spectra = Spectra(hop)
-        self.embed = nn.Linear(3 * fold * (2 * hop + 1), width)
+        check_whole(1, MOST, dim=dim, width=width, depth=depth, hop=hop, fold=fold, channels=channels)
+        self.channels, self.dim, self.stride, self.fold = channels, dim, (hop * fold,), fold
+        bins = channels * fold * (2 * hop + 1)
+        self.stft = STFT(hop)
+        self.embed = nn.Linear(3 * bins, width)
         self.blocks = nn.Sequential(*(ConvNeXt(width) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, dim)
-        self.straight = nn.Linear(fold * (2 * hop + 1), dim)
+        self.linear = nn.Linear(bins, dim)
 
     @property
-    def reach(self) -> int:
+    def reach(self) -> tuple[Reach, ...]:
         """Latent frames to each side on which a latent frame depends."""
-        return len(self.blocks) * ConvNeXt.reach + ceil(MARGIN / self.fold)
+        frames = len(self.blocks) * ConvNeXt.reach + ceil(MARGIN / self.fold)
+        return ((frames, frames),)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 1, T) to (B, dim, T / stride)."""
-        if x.ndim != 3 or x.shape[1] != 1 or x.shape[2] == 0 or x.shape[2] % self.stride:
-            raise InputError(f"expected audio (B, 1, multiple of {self.stride}), got {tuple(x.shape)}")
-        spectra = self.spectra(x[:, 0])
-        logs = self.logs(spectra)
-        compressed = spectra * _power(spectra) ** -0.35  # magnitude to the power 0.3, as loudness grows
-        h = self.blocks(self.embed(torch.cat((logs, self._folded(compressed.real), self._folded(compressed.imag)), 2)))
-        return (self.straight(logs) + self.out(self.norm(h))).transpose(1, 2)
+        """(B, C, T) to (B, dim, T / stride)."""
+        self.check_signal(x)
+        spectra = self.spectra(x)
+        logs = self.log_magnitudes(spectra)
+        compressed = spectra * _power(spectra) ** -0.35  # magnitude to the power 0.3, about as loudness grows
+        h = torch.cat((logs, self._folded(compressed.real), self._folded(compressed.imag)), 2)
+        h = self.blocks(self.embed(h))
+        return (self.linear(logs) + self.out(self.norm(h))).transpose(1, 2)
 
-    def logs(self, spectra: Tensor) -> Tensor:
-        """Spectra (B, F fold, 2 hop + 1) to log magnitudes (B, F, fold (2 hop + 1)): what the straight path sees."""
+    def spectra(self, x: Tensor) -> Tensor:
+        """Audio (B, C, T) to complex STFT frames (B, T / hop, C (2 hop + 1))."""
+        spectra: Tensor = self.stft(x.flatten(0, 1))
+        return spectra if self.channels == 1 else spectra.unflatten(0, x.shape[:2]).transpose(1, 2).flatten(2)
+
+    def log_magnitudes(self, spectra: Tensor) -> Tensor:
+        """Spectra (B, F fold, n) to log magnitudes (B, F, fold n), the input of the linear layer."""
         return self._folded(0.5 * _power(spectra).log())
 
     def _folded(self, frames: Tensor) -> Tensor:
@@ -128,46 +149,62 @@ class FrameEncoder(nn.Module):
 
 
 @part("frame-decoder")
-class FrameDecoder(nn.Module):
-    """Latents (B, dim, F) to audio (B, 1, F × stride).
+class FrameDecoder(Decoder):
+    """Latents (B, dim, F) to audio (B, C, F × stride).
 
-    width, depth, hop, fold: as in the encoder. rounds: how often the predicted phases are made consistent with each
-    other before the spectra become a signal.
+    Args:
+        dim, width, depth, hop, fold, channels: as of the encoder.
+        iterations: of Griffin-Lim on the predicted phases.
     """
 
     def __init__(
-        self, dim: int = 64, width: int = 384, depth: int = 8, hop: int = 160, fold: int = 2, rounds: int = 16
+        self,
+        dim: int = 64,
+        width: int = 384,
+        depth: int = 8,
+        hop: int = 160,
+        fold: int = 2,
+        iterations: int = 16,
+        channels: int = 1,
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, width=width, depth=depth, hop=hop, fold=fold)
-        check_whole(0, MOST, rounds=rounds)
-        self.axes, self.dim, self.stride, self.fold, self.rounds = 1, dim, hop * fold, fold, rounds
+        check_whole(1, MOST, dim=dim, width=width, depth=depth, hop=hop, fold=fold, channels=channels)
+        check_whole(0, MOST, iterations=iterations)
+        self.channels, self.dim, self.stride = channels, dim, (hop * fold,)
+        self.fold, self.iterations = fold, iterations
+        bins = channels * fold * (2 * hop + 1)
         self.embed = nn.Linear(dim, width)
         self.blocks = nn.Sequential(*(ConvNeXt(width) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, 3 * fold * (2 * hop + 1))
-        self.straight = nn.Linear(dim, fold * (2 * hop + 1))
-        self.spectra = Spectra(hop)
+        self.out = nn.Linear(width, 3 * bins)
+        self.linear = nn.Linear(dim, bins)
+        self.stft = STFT(hop)
 
     @property
-    def reach(self) -> int:
+    def reach(self) -> tuple[Reach, ...]:
         """Latent frames to each side on which a block of `stride` samples depends."""
-        synthesis = self.rounds * (OVERLAP - 1) + MARGIN  # short-time frames
-        return len(self.blocks) * ConvNeXt.reach + ceil(synthesis / self.fold)
+        synthesis = self.iterations * (OVERLAP - 1) + MARGIN  # STFT frames
+        frames = len(self.blocks) * ConvNeXt.reach + ceil(synthesis / self.fold)
+        return ((frames, frames),)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, dim, F) to (B, 1, F × stride)."""
+    def forward(self, z: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
+        """(B, dim, F) to (B, C, F × stride)."""
         magnitudes, spectra = self.predict(z)
-        return self.spectra.inverse(self.spectra.consistent(magnitudes, spectra, self.rounds)).unsqueeze(1)
+        if self.channels > 1:  # (B, F fold, C n) to (B C, F fold, n)
+            magnitudes, spectra = (
+                part.unflatten(2, (self.channels, -1)).transpose(1, 2).flatten(0, 1) for part in (magnitudes, spectra)
+            )
+        spectra = self.stft.griffin_lim(magnitudes, spectra, self.iterations)
+        return self.stft.inverse(spectra).unflatten(0, (len(z), self.channels))
 
     def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, dim, F) to magnitudes and complex spectra, (B, F fold, 2 hop + 1), before they are made consistent."""
+        """(B, dim, F) to magnitudes and complex spectra (B, F fold, C (2 hop + 1)), before Griffin-Lim."""
         z = z.transpose(1, 2)
         log, real, imaginary = self.out(self.norm(self.blocks(self.embed(z)))).chunk(3, dim=2)
         log, real, imaginary = (
-            part.float().unflatten(2, (self.fold, -1)).flatten(1, 2)  # (B, F fold, 2 hop + 1)
-            for part in (log + self.straight(z), real, imaginary)
+            part.float().unflatten(2, (self.fold, -1)).flatten(1, 2)  # (B, F fold, C (2 hop + 1))
+            for part in (log + self.linear(z), real, imaginary)
         )
-        magnitudes = log.exp().clamp(max=LOUDEST)
-        scale = magnitudes * (real.square() + imaginary.square() + QUIETEST).rsqrt()
+        magnitudes = log.exp().clamp(max=MAX_MAGNITUDE)
+        scale = magnitudes * (real.square() + imaginary.square() + EPSILON).rsqrt()
         return magnitudes, torch.complex(scale * real, scale * imaginary)

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from narrows.codecs.checks import MOST, check_images, check_whole
+from narrows.codecs.base import Decoder, Encoder, Reach
+from narrows.codecs.checks import MOST, check_whole
 from narrows.codecs.layers.gdn import GDN
 from narrows.parts import part
 
@@ -16,45 +17,52 @@ STRIDE = 16
 
 
 @part("conv-encoder")
-class ConvEncoder(nn.Module):
-    """Images (B, 3, H, W) in [-1, 1], sides multiples of 16, to latents (B, dim, H/16, W/16).
+class ConvEncoder(Encoder):
+    """Images (B, C, H, W) in [-1, 1], sides multiples of 16, to latents (B, dim, H/16, W/16).
 
-    width: channels inside.
+    Args:
+        dim: D of the latents.
+        width: channels inside.
+        channels: C.
     """
 
-    reach = 2  # 2 + 4 + 8 + 16 pixels to each side
+    reach: tuple[Reach, ...] = ((2, 2), (2, 2))  # 2 + 4 + 8 + 16 pixels to each side
 
-    def __init__(self, dim: int = 192, width: int = 128) -> None:
+    def __init__(self, dim: int = 192, width: int = 128, channels: int = 3) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, width=width)
-        self.axes, self.dim, self.stride = 2, dim, STRIDE
-        sizes = (3, width, width, width, dim)
+        check_whole(1, MOST, dim=dim, width=width, channels=channels)
+        self.channels, self.dim, self.stride = channels, dim, (STRIDE, STRIDE)
+        sizes = (channels, width, width, width, dim)
         convs = [nn.Conv2d(a, b, 5, stride=2, padding=2) for a, b in pairwise(sizes)]
         self.layers = nn.Sequential(convs[0], GDN(width), convs[1], GDN(width), convs[2], GDN(width), convs[3])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, dim, H/16, W/16)."""
-        check_images(x, STRIDE)
+        """(B, C, H, W) to (B, dim, H/16, W/16)."""
+        self.check_signal(x)
         out: Tensor = self.layers(x)
         return out
 
 
 @part("conv-decoder")
-class ConvDecoder(nn.Module):
-    """Latents (B, dim, h, w) to images (B, 3, 16 h, 16 w). width: channels inside."""
+class ConvDecoder(Decoder):
+    """Latents (B, dim, h, w) to images (B, C, 16 h, 16 w).
 
-    reach = 3  # 1 + 1/2 + 1/4 + 1/8 positions to each side, and what rounds them up
+    Args:
+        dim, width, channels: as of the encoder.
+    """
 
-    def __init__(self, dim: int = 192, width: int = 128) -> None:
+    reach: tuple[Reach, ...] = ((3, 3), (3, 3))  # 1 + 1/2 + 1/4 + 1/8 positions to each side, rounded up
+
+    def __init__(self, dim: int = 192, width: int = 128, channels: int = 3) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, width=width)
-        self.axes, self.dim, self.stride = 2, dim, STRIDE
-        sizes = (dim, width, width, width, 3)
+        check_whole(1, MOST, dim=dim, width=width, channels=channels)
+        self.channels, self.dim, self.stride = channels, dim, (STRIDE, STRIDE)
+        sizes = (dim, width, width, width, channels)
         convs = [nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1) for a, b in pairwise(sizes)]
         norms = [GDN(width, inverse=True) for _ in range(3)]
         self.layers = nn.Sequential(convs[0], norms[0], convs[1], norms[1], convs[2], norms[2], convs[3])
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, dim, h, w) to (B, 3, 16 h, 16 w)."""
+    def forward(self, z: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
+        """(B, dim, h, w) to (B, C, 16 h, 16 w)."""
         out: Tensor = self.layers(z)
         return out

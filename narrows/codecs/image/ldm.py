@@ -1,17 +1,18 @@
 """The convolutional autoencoder of VQGAN and latent diffusion (arXiv 2012.09841, table 7; arXiv 2112.10752).
 
-(B, 3, H, W) ─ 3 × 3 ─ level ─ half ─ ... ─ half ─ level ─ residual, attention, residual ─ 3 × 3 ─▶ (B, D, h, w)
-(B, D, h, w) ─ 3 × 3 ─ residual, attention, residual ─ level ─ double ─ ... ─ double ─ level ─ 3 × 3 ─▶ (B, 3, H, W)
+(B, C, H, W) ─ 3 × 3 ─ level ─ down ─ ... ─ down ─ level ─ residual, attention, residual ─ 3 × 3 ─▶ (B, D, h, w)
+(B, D, h, w) ─ 3 × 3 ─ residual, attention, residual ─ level ─ up ─ ... ─ up ─ level ─ 3 × 3 ─▶ (B, C, H, W)
 
-A level is some residual blocks, each followed by attention in the deepest levels. Norms take their mean over all of the
-picture, and attention sees all of it: there is no reach.
+A level is a number of residual blocks, each followed by attention in the deepest levels. GroupNorm and attention depend
+on the whole image: the reach is unbounded.
 """
 
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from narrows.codecs.checks import MOST, check_images, check_several, check_whole
+from narrows.codecs.base import Decoder, Encoder, Reach
+from narrows.codecs.checks import MOST, check_several, check_whole
 from narrows.errors import InputError
 from narrows.parts import part
 
@@ -50,8 +51,8 @@ class Attention(nn.Module):
         return x + self.out(h).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
-class Half(nn.Module):
-    """(B, C, h, w) to (B, C, h/2, w/2): 3 × 3 with stride 2, padded at the right and at the bottom alone."""
+class Downsample(nn.Module):
+    """(B, C, h, w) to (B, C, h/2, w/2): 3 × 3 with stride 2, padded only at the right and the bottom."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -62,8 +63,8 @@ class Half(nn.Module):
         return out
 
 
-class Double(nn.Module):
-    """(B, C, h, w) to (B, C, 2 h, 2 w): pixels repeated, then 3 × 3."""
+class Upsample(nn.Module):
+    """(B, C, h, w) to (B, C, 2 h, 2 w): nearest-neighbour upsampling, then 3 × 3."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -75,15 +76,22 @@ class Double(nn.Module):
 
 
 @part("ldm-encoder")
-class LDMEncoder(nn.Module):
-    """Images (B, 3, H, W) in [-1, 1], sides multiples of 2^(levels - 1), to latents (B, dim, h, w).
+class LDMEncoder(Encoder):
+    """Images (B, C, H, W) in [-1, 1], sides multiples of 2^(levels - 1), to latents (B, dim, h, w).
 
-    width: channels at full size; multipliers: of the width, one a level. depth: residual blocks of a level.
-    attention: how many of the deepest levels have it. groups: of the norms, a divisor of the width.
-    The defaults are VQGAN's for pictures of 256 × 256; latent diffusion has (1, 2, 4, 4) and no attention in levels.
+    The defaults are VQGAN's for images of 256 × 256; latent diffusion has (1, 2, 4, 4) and no attention in levels.
+
+    Args:
+        dim: D of the latents.
+        width: channels at full size.
+        multipliers: of the width, one per level.
+        depth: residual blocks per level.
+        attention: number of the deepest levels that have attention.
+        groups: of the norms, a divisor of the width.
+        channels: C.
     """
 
-    reach = None
+    reach: tuple[Reach, ...] = (None, None)
 
     def __init__(
         self,
@@ -93,34 +101,38 @@ class LDMEncoder(nn.Module):
         depth: int = 2,
         attention: int = 1,
         groups: int = 32,
+        channels: int = 3,
     ) -> None:
         super().__init__()
+        check_whole(1, MOST, channels=channels)
         widths = _widths(dim, width, multipliers, depth, attention, groups)
-        self.axes, self.dim, self.stride = 2, dim, 2 ** (len(widths) - 1)
-        self.start = nn.Conv2d(3, width, 3, padding=1)
-        steps: list[nn.Module] = [Half(channels) for channels in widths[:-1]]
-        seen = [False] * (len(widths) - attention) + [True] * attention
-        self.levels = _levels([width, *widths], seen, steps, depth, groups)
+        self.channels, self.dim, self.stride = channels, dim, (2 ** (len(widths) - 1),) * 2
+        self.first = nn.Conv2d(channels, width, 3, padding=1)
+        resampling: list[nn.Module] = [Downsample(channels) for channels in widths[:-1]]
+        attends = [False] * (len(widths) - attention) + [True] * attention
+        self.levels = _levels([width, *widths], attends, resampling, depth, groups)
         self.middle = _middle(widths[-1], groups)
         self.norm = nn.GroupNorm(groups, widths[-1], EPSILON)
         self.out = nn.Conv2d(widths[-1], dim, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, dim, H / stride, W / stride)."""
-        check_images(x, self.stride)
-        h = self.middle(self.levels(self.start(x)))
+        """(B, C, H, W) to (B, dim, H / stride, W / stride)."""
+        self.check_signal(x)
+        h = self.middle(self.levels(self.first(x)))
         out: Tensor = self.out(nn.functional.silu(self.norm(h)))
         return out
 
 
 @part("ldm-decoder")
-class LDMDecoder(nn.Module):
-    """Latents (B, dim, h, w) to images (B, 3, H, W), about [-1, 1].
+class LDMDecoder(Decoder):
+    """Latents (B, dim, h, w) to images (B, C, H, W), about [-1, 1].
 
-    Arguments: as of the encoder; a level has one residual block more than there.
+    Args:
+        dim, width, multipliers, depth, attention, groups, channels: as of the encoder; a level has one residual block
+            more than there.
     """
 
-    reach = None
+    reach: tuple[Reach, ...] = (None, None)
 
     def __init__(
         self,
@@ -130,48 +142,50 @@ class LDMDecoder(nn.Module):
         depth: int = 2,
         attention: int = 1,
         groups: int = 32,
+        channels: int = 3,
     ) -> None:
         super().__init__()
+        check_whole(1, MOST, channels=channels)
         widths = _widths(dim, width, multipliers, depth, attention, groups)[::-1]
-        self.axes, self.dim, self.stride = 2, dim, 2 ** (len(widths) - 1)
-        self.start = nn.Conv2d(dim, widths[0], 3, padding=1)
+        self.channels, self.dim, self.stride = channels, dim, (2 ** (len(widths) - 1),) * 2
+        self.first = nn.Conv2d(dim, widths[0], 3, padding=1)
         self.middle = _middle(widths[0], groups)
-        steps: list[nn.Module] = [Double(channels) for channels in widths[:-1]]
-        seen = [True] * attention + [False] * (len(widths) - attention)
-        self.levels = _levels([widths[0], *widths], seen, steps, depth + 1, groups)
+        resampling: list[nn.Module] = [Upsample(channels) for channels in widths[:-1]]
+        attends = [True] * attention + [False] * (len(widths) - attention)
+        self.levels = _levels([widths[0], *widths], attends, resampling, depth + 1, groups)
         self.norm = nn.GroupNorm(groups, widths[-1], EPSILON)
-        self.out = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.out = nn.Conv2d(widths[-1], channels, 3, padding=1)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, dim, h, w) to (B, 3, stride h, stride w)."""
-        h = self.levels(self.middle(self.start(z)))
+    def forward(self, z: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
+        """(B, dim, h, w) to (B, C, stride h, stride w)."""
+        h = self.levels(self.middle(self.first(z)))
         out: Tensor = self.out(nn.functional.silu(self.norm(h)))
         return out
 
 
 def _widths(dim: int, width: int, multipliers: Sequence[int], depth: int, attention: int, groups: int) -> list[int]:
-    """Channels of each level. Raises InputError for what makes no network."""
+    """Channels of each level. Raises InputError for arguments out of range."""
     check_whole(1, MOST, dim=dim, width=width, groups=groups)
     check_whole(1, 64, depth=depth)
     check_several(1, 64, multipliers=multipliers)
     check_whole(1, 8, levels=len(multipliers))
     check_whole(0, len(multipliers), attention=attention)
     if width % groups:
-        raise InputError(f"expected groups to divide width={width}, got {groups}")
+        raise InputError(f"expected groups that divide the width, got groups={groups} and width={width}")
     return [width * factor for factor in multipliers]
 
 
 def _levels(
-    widths: Sequence[int], seen: Sequence[bool], steps: Sequence[nn.Module], depth: int, groups: int
+    widths: Sequence[int], attends: Sequence[bool], resampling: Sequence[nn.Module], depth: int, groups: int
 ) -> nn.Sequential:
-    """Levels in the order of the signal; all but the last end with a step to another size."""
+    """Levels in the order of the signal; all but the last end with down- or upsampling."""
     levels = []
     for index, out in enumerate(widths[1:]):
         layers: list[nn.Module] = []
         for number in range(depth):
             layers.append(Residual(out if number else widths[index], out, groups))
-            layers += [Attention(out, groups)] if seen[index] else []
-        levels.append(nn.Sequential(*layers, *steps[index : index + 1]))
+            layers += [Attention(out, groups)] if attends[index] else []
+        levels.append(nn.Sequential(*layers, *resampling[index : index + 1]))
     return nn.Sequential(*levels)
 
 

@@ -1,4 +1,4 @@
-"""Shallow synthesis transforms (Yang and Mandt, arXiv 2304.06244): decoders of one or two layers, as cheap as JPEG's.
+"""Shallow synthesis transforms (Yang and Mandt, arXiv 2304.06244): decoders of one or two layers.
 
 one layer     z ─ 18 × 18, stride 16 ─▶ image
 two layers    z ─┬─ 13 × 13, stride 8, inverse GDN ─┐
@@ -7,6 +7,7 @@ two layers    z ─┬─ 13 × 13, stride 8, inverse GDN ─┐
 
 from torch import Tensor, nn
 
+from narrows.codecs.base import Decoder, Reach
 from narrows.codecs.checks import MOST, check_whole
 from narrows.codecs.layers.gdn import GDN
 from narrows.parts import part
@@ -15,39 +16,50 @@ STRIDE = 16
 
 
 @part("linear-synthesis")
-class LinearSynthesis(nn.Module):
-    """Latents (B, dim, h, w) to images (B, 3, 16 h, 16 w) by one transposed convolution: a learned basis of patches."""
+class LinearSynthesis(Decoder):
+    """Latents (B, dim, h, w) to images (B, C, 16 h, 16 w) by one transposed convolution: a learned basis of patches.
 
-    reach = 1
+    Args:
+        dim: D of the latents.
+        channels: C.
+    """
 
-    def __init__(self, dim: int = 320) -> None:
+    reach: tuple[Reach, ...] = ((1, 1), (1, 1))
+
+    def __init__(self, dim: int = 320, channels: int = 3) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim)
-        self.axes, self.dim, self.stride = 2, dim, STRIDE
-        self.synthesis = nn.ConvTranspose2d(dim, 3, 18, stride=STRIDE, padding=1)
+        check_whole(1, MOST, dim=dim, channels=channels)
+        self.channels, self.dim, self.stride = channels, dim, (STRIDE, STRIDE)
+        self.synthesis = nn.ConvTranspose2d(dim, channels, 18, stride=STRIDE, padding=1)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, dim, h, w) to (B, 3, 16 h, 16 w)."""
+    def forward(self, z: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
+        """(B, dim, h, w) to (B, C, 16 h, 16 w)."""
         out: Tensor = self.synthesis(z)
         return out
 
 
 @part("shallow-decoder")
-class ShallowDecoder(nn.Module):
-    """Latents (B, dim, h, w) to images (B, 3, 16 h, 16 w). width: channels at half the image's size."""
+class ShallowDecoder(Decoder):
+    """Latents (B, dim, h, w) to images (B, C, 16 h, 16 w).
 
-    reach = 2
+    Args:
+        dim: D of the latents.
+        width: channels at half the size of the image.
+        channels: C.
+    """
 
-    def __init__(self, dim: int = 320, width: int = 12) -> None:
+    reach: tuple[Reach, ...] = ((2, 2), (2, 2))
+
+    def __init__(self, dim: int = 320, width: int = 12, channels: int = 3) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, width=width)
-        self.axes, self.dim, self.stride = 2, dim, STRIDE
-        self.bent = nn.ConvTranspose2d(dim, width, 13, stride=8, padding=3, output_padding=1)
+        check_whole(1, MOST, dim=dim, width=width, channels=channels)
+        self.channels, self.dim, self.stride = channels, dim, (STRIDE, STRIDE)
+        self.nonlinear = nn.ConvTranspose2d(dim, width, 13, stride=8, padding=3, output_padding=1)
         self.norm = GDN(width, inverse=True)
-        self.straight = nn.ConvTranspose2d(dim, width, 13, stride=8, padding=3, output_padding=1)
-        self.out = nn.ConvTranspose2d(width, 3, 5, stride=2, padding=2, output_padding=1)
+        self.shortcut = nn.ConvTranspose2d(dim, width, 13, stride=8, padding=3, output_padding=1)
+        self.out = nn.ConvTranspose2d(width, channels, 5, stride=2, padding=2, output_padding=1)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, dim, h, w) to (B, 3, 16 h, 16 w)."""
-        out: Tensor = self.out(self.norm(self.bent(z)) + self.straight(z))
+    def forward(self, z: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
+        """(B, dim, h, w) to (B, C, 16 h, 16 w)."""
+        out: Tensor = self.out(self.norm(self.nonlinear(z)) + self.shortcut(z))
         return out

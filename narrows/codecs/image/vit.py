@@ -10,11 +10,12 @@ resampled for a picture of another (section 3.2 there); ViTok's are rotary.
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.checks import MOST, check_images, check_whole
+from narrows.codecs.base import Decoder, Encoder, Reach
+from narrows.codecs.checks import MOST, check_whole
 from narrows.errors import InputError
 from narrows.parts import part
 
-DEVIATION = 0.02  # of the weights at the beginning
+DEVIATION = 0.02  # of the initial weights
 
 
 class _Transformer(nn.Module):
@@ -22,13 +23,13 @@ class _Transformer(nn.Module):
 
     def __init__(self, width: int, depth: int, heads: int, grid: int) -> None:
         super().__init__()
-        from timm.models.vision_transformer import Block  # takes seconds, which only those who need it shall wait
+        from timm.models.vision_transformer import Block  # takes seconds to import
 
         check_whole(1, MOST, width=width, heads=heads)
         check_whole(1, 1024, depth=depth)
         check_whole(1, 256, grid=grid)
         if width % heads:
-            raise InputError(f"expected heads to divide width={width}, got {heads}")
+            raise InputError(f"expected heads that divide the width, got heads={heads} and width={width}")
         self.positions = nn.Parameter(torch.empty(1, width, grid, grid).normal_(std=DEVIATION))
         self.blocks = nn.Sequential(*(Block(width, heads, qkv_bias=True) for _ in range(depth)))
         self.norm = nn.LayerNorm(width, 1e-6)
@@ -51,56 +52,81 @@ class _Transformer(nn.Module):
 
 
 @part("vit-encoder")
-class ViTEncoder(nn.Module):
-    """Images (B, 3, H, W) in [-1, 1], sides multiples of the patch, to latents (B, dim, H / patch, W / patch).
+class ViTEncoder(Encoder):
+    """Images (B, C, H, W) in [-1, 1], sides multiples of the patch, to latents (B, dim, H / patch, W / patch).
 
-    width: of the vectors; depth: blocks; heads: of their attention, a divisor of the width. patch: pixels of its side.
-    grid: patches of a side of the pictures that positions are learned for. ViTok's "small" has depth 6, "base" 12, both
-    width 768.
+    ViTok's "small" has depth 6, its "base" 12, both width 768.
+
+    Args:
+        dim: D of the latents.
+        width: length of the vectors.
+        depth: number of blocks.
+        heads: of the attention, a divisor of the width.
+        patch: side of a patch, in pixels.
+        grid: patches along a side of the images that positions are learned for.
+        channels: C.
     """
 
-    reach = None
+    reach: tuple[Reach, ...] = (None, None)
 
     def __init__(
-        self, dim: int = 64, width: int = 768, depth: int = 6, heads: int = 12, patch: int = 16, grid: int = 16
+        self,
+        dim: int = 64,
+        width: int = 768,
+        depth: int = 6,
+        heads: int = 12,
+        patch: int = 16,
+        grid: int = 16,
+        channels: int = 3,
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim)
+        check_whole(1, MOST, dim=dim, channels=channels)
         check_whole(1, 256, patch=patch)
-        self.axes, self.dim, self.stride = 2, dim, patch
+        self.channels, self.dim, self.stride = channels, dim, (patch, patch)
         self.transformer = _Transformer(width, depth, heads, grid)
-        self.embed = nn.Conv2d(3, width, patch, patch)
+        self.embed = nn.Conv2d(channels, width, patch, patch)
         self.out = nn.Conv2d(width, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, dim, H / patch, W / patch)."""
+        """(B, C, H, W) to (B, dim, H / patch, W / patch)."""
         out: Tensor = self.out(self.features(x))
         return out
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) to what the transformer makes of the patches, (B, width, H / patch, W / patch)."""
-        check_images(x, self.stride)
+        """(B, C, H, W) to the output of the transformer, (B, width, H / patch, W / patch)."""
+        self.check_signal(x)
         features: Tensor = self.transformer(self.embed(x))
         return features
 
 
 @part("vit-decoder")
-class ViTDecoder(nn.Module):
-    """Latents (B, dim, h, w) to images (B, 3, patch h, patch w), about [-1, 1]. Arguments: as of the encoder."""
+class ViTDecoder(Decoder):
+    """Latents (B, dim, h, w) to images (B, C, patch h, patch w), about [-1, 1].
 
-    reach = None
+    Args:
+        dim, width, depth, heads, patch, grid, channels: as of the encoder.
+    """
+
+    reach: tuple[Reach, ...] = (None, None)
 
     def __init__(
-        self, dim: int = 64, width: int = 768, depth: int = 12, heads: int = 12, patch: int = 16, grid: int = 16
+        self,
+        dim: int = 64,
+        width: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        patch: int = 16,
+        grid: int = 16,
+        channels: int = 3,
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim)
+        check_whole(1, MOST, dim=dim, channels=channels)
         check_whole(1, 256, patch=patch)
-        self.axes, self.dim, self.stride = 2, dim, patch
+        self.channels, self.dim, self.stride = channels, dim, (patch, patch)
         self.embed = nn.Conv2d(dim, width, 1)
         self.transformer = _Transformer(width, depth, heads, grid)
-        self.out = nn.Conv2d(width, 3 * patch**2, 1)
+        self.out = nn.Conv2d(width, channels * patch**2, 1)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, dim, h, w) to (B, 3, patch h, patch w)."""
-        return nn.functional.pixel_shuffle(self.out(self.transformer(self.embed(z))), self.stride)
+    def forward(self, z: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
+        """(B, dim, h, w) to (B, C, patch h, patch w)."""
+        return nn.functional.pixel_shuffle(self.out(self.transformer(self.embed(z))), self.stride[0])

@@ -56,7 +56,7 @@ def hf(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
 def _card(made: Made, kinds: Kinds, count: int) -> str:
     columns = schema(made, kinds)
     names = [f"`{name}`" for name in columns.names if name not in ("key", made.kind, "meta")]
-    axes = 1 if made.medium == "audio" else 2
+    axes = len(made.strides)
     sizes = [str(size) for size in codebook_sizes(made.radices)]
     return CARD.format(
         features="\n".join(line for field in columns for line in _feature(field, "  ")),
@@ -68,8 +68,8 @@ def _card(made: Made, kinds: Kinds, count: int) -> str:
         books=made.books,
         grid=", ".join(names[:axes]),
         extent=", ".join(names[axes:]),
-        stride=made.stride,
-        unit="pixels a side" if made.rate is None else f"samples at {made.rate} Hz",
+        stride=" × ".join(map(str, made.strides)),
+        unit="pixels" if made.rate is None else f"samples at {made.rate} Hz",
         sizes=f"Sizes of the codebooks: {', '.join(sizes)}.\n\n" if sizes else "",
     )
 

@@ -38,7 +38,7 @@ def megatron(data: TokenData[Any], folder: Path, overwrite: bool, pattern: Patte
     with written_beside(folder / "tokens.bin", overwrite=overwrite) as out:
         for file in data.files:
             for row in file:
-                ids = known.framed(flattened(torch.from_numpy(np.array(row.values, order="C")), pattern, known))
+                ids = known.add_begin_end(flattened(torch.from_numpy(np.array(row.values, order="C")), pattern, known))
                 flat = ids.movedim(-1, 0).reshape(-1).numpy().astype(np.dtype(kind).newbyteorder("<"))
                 lengths.append(len(flat))
                 out.write(flat.tobytes())
@@ -48,6 +48,6 @@ def megatron(data: TokenData[Any], folder: Path, overwrite: bool, pattern: Patte
     arrays = [np.array(lengths, "<i4"), places.astype("<i8"), np.arange(count + 1, dtype="<i8")]
     write_bytes(folder / "tokens.idx", head + b"".join(each.tobytes() for each in arrays), overwrite=overwrite)
     facts = {"pattern": pattern, "size": known.size, "offsets": known.offsets, **asdict(known)}
-    facts |= {"nothing": known.nothing, "begin": known.begin, "end": known.end}
+    facts |= {"nothing": known.padding, "begin": known.begin, "end": known.end}
     write_bytes(folder / "vocabulary.json", (json.dumps(facts, indent=1) + "\n").encode(), overwrite=overwrite)
     write_made(data, folder, overwrite)

@@ -14,9 +14,9 @@ from narrows.datasets.sources.manifests import MANIFESTS, manifest_entries
 from narrows.datasets.sources.tables import table_entries
 from narrows.datasets.sources.tars import tar_entries
 from narrows.errors import InputError
-from narrows.media import audio, image
 from narrows.media.files import shown
 from narrows.media.folders import File, size, suffix, text, walk
+from narrows.media.table import MEDIA
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,7 @@ _HELD = (
     Kind("Arrow streams", frozenset({".arrow"}), table_entries),
     Kind("a manifest", MANIFESTS, manifest_entries, listed=False),
 )
-KINDS = {
-    "audio": (Kind("files of sound", audio.SUFFIXES, media_entries), *_HELD),
-    "image": (Kind("pictures", image.SUFFIXES, media_entries), *_HELD),
-}
+KINDS = {name: (Kind(medium.files, medium.suffixes, media_entries), *_HELD) for name, medium in MEDIA.items()}
 _PACKED = frozenset({".tgz", ".tbz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z"})
 
 

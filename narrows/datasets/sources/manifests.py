@@ -16,11 +16,15 @@ from narrows.errors import InputError
 from narrows.media.files import shown
 from narrows.media.folders import File, size, suffix
 
-COLUMNS = {"audio": ("audio", "audio_filepath", "path", "file"), "image": ("image", "path", "file")}  # first come first
 KEYS = ("key", "id")
 LONGEST_LINE = 16 << 20  # bytes
 DEEPEST = 64  # lists and objects in one another
 Rows = Iterator[tuple[str, Mapping[str, Json]]]  # each with its place, for messages
+
+
+def columns_of(medium: str) -> tuple[str, ...]:
+    """The columns that may hold the paths of a medium; the first that is there counts."""
+    return medium, f"{medium}_filepath", "path", "file"
 
 
 def manifest_entries(files: Sequence[File], medium: str) -> Iterator[Entry]:
@@ -29,7 +33,7 @@ def manifest_entries(files: Sequence[File], medium: str) -> Iterator[Entry]:
     Raises InputError, naming the line, for what is no row, has no path or has a key that is no text.
     """
     named: list[tuple[str | None, str, Place, dict[str, Json]]] = []
-    columns = COLUMNS[medium]
+    columns = columns_of(medium)
     for file in files:
         folder = os.path.dirname(file.path)
         for where, row in _READERS[suffix(file.path)](file.path):

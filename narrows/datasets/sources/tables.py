@@ -16,7 +16,7 @@ import pyarrow
 from pyarrow import compute, ipc, parquet, types
 
 from narrows.datasets.base import Entry, Json, Place
-from narrows.datasets.sources.manifests import COLUMNS, KEYS
+from narrows.datasets.sources.manifests import KEYS, columns_of
 from narrows.errors import InputError
 from narrows.media.files import shown
 from narrows.media.folders import File, size, suffix
@@ -123,13 +123,13 @@ def _media_column(schema: Any, file: File, medium: str) -> str:
     if len(set(schema.names)) < len(schema.names):
         raise InputError(f"{shown(file.path)} has two columns of one name; rename one")
     held = [field.name for field in schema if _holds_bytes(field.type)]
-    named = [name for name in (*COLUMNS[medium], "bytes") if name in held]
-    named += [name for name in COLUMNS[medium] if name in schema.names and _is_text(schema.field(name).type)]
+    named = [name for name in (*columns_of(medium), "bytes") if name in held]
+    named += [name for name in columns_of(medium) if name in schema.names and _is_text(schema.field(name).type)]
     if named or len(held) == 1:
         return (named or held)[0]
     columns = ", ".join(f"{field.name}: {_kind(field.type)}" for field in schema)
     raise InputError(
-        f"{shown(file.path)} has the columns {columns or 'none'}; wanted is {' or '.join(COLUMNS[medium])}, "
+        f"{shown(file.path)} has the columns {columns or 'none'}; wanted is {' or '.join(columns_of(medium))}, "
         "of bytes, struct<bytes, path> or paths; rename the column"
     )
 

@@ -16,14 +16,13 @@ from typing import BinaryIO
 from narrows.datasets.base import Entry, Json, Place
 from narrows.datasets.sources.manifests import decoded
 from narrows.errors import InputError
-from narrows.media import audio, image
 from narrows.media.files import shown
 from narrows.media.folders import File, suffix
+from narrows.media.table import MEDIA
 
 BLOCK = 512  # bytes
 LONGEST_TEXT = 1 << 20  # bytes of a member that travels as meta, and of an extended header
 _TEXTS = (".json", ".txt", ".cls")
-_SUFFIXES = {"audio": audio.SUFFIXES, "image": image.SUFFIXES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ def tar_entries(files: Sequence[File], medium: str) -> Iterator[Entry]:
         try:
             with open(file.path, "rb") as tar:
                 size = os.fstat(tar.fileno()).st_size
-                yield from _of_one(tar, file.path, size, _SUFFIXES[medium])
+                yield from _of_one(tar, file.path, size, MEDIA[medium].suffixes)
         except OSError as error:
             raise InputError(f"{shown(file.path)} cannot be read: {error.strerror}; check it") from error
 

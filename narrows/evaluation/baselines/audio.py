@@ -1,6 +1,6 @@
 """Operating points of classical audio codecs, by FFmpeg's encoders.
 
-sound ─ rate that the codec takes ─▶ encoder ─▶ file ─▶ decoder ─▶ sound, at the decoder's rate
+audio ─ resampled to a rate of the codec ─▶ encoder ─▶ file ─▶ decoder ─▶ audio, at the decoder's rate
 """
 
 from collections.abc import Mapping
@@ -11,71 +11,88 @@ from typing import ClassVar
 from narrows.errors import InputError, MediaError
 from narrows.evaluation.base import Json, OperatingPoint, Signal, Sound
 from narrows.evaluation.baselines import ffmpeg
-from narrows.evaluation.scale import Scale
+from narrows.evaluation.baselines.settings import SettingRange
 
-MPEG_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+MPEG_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
-NARROW = (4.75, 5.15, 5.9, 6.7, 7.4, 7.95, 10.2, 12.2)  # kbit/s of AMR
-WIDE = (6.6, 8.85, 12.65, 14.25, 15.85, 18.25, 19.85, 23.05, 23.85)
-CODEC2 = {0.7: "700C", 1.2: "1200", 1.3: "1300", 1.4: "1400", 1.6: "1600", 2.4: "2400", 3.2: "3200"}
+AMR_NB_BITRATES = (4.75, 5.15, 5.9, 6.7, 7.4, 7.95, 10.2, 12.2)  # kbit/s
+AMR_WB_BITRATES = (6.6, 8.85, 12.65, 14.25, 15.85, 18.25, 19.85, 23.05, 23.85)
+CODEC2_MODES = {0.7: "700C", 1.2: "1200", 1.3: "1300", 1.4: "1400", 1.6: "1600", 2.4: "2400", 3.2: "3200"}
 
 
 @dataclass(frozen=True)
-class Coder:
-    """An encoder by FFmpeg's name, and what it takes.
+class AudioEncoder:
+    """One of FFmpeg's audio encoders and the inputs that it accepts.
 
-    suffix: of its container. scale: of settings, None for a lossless one. rates: in Hz, ascending; any where there are
-    none. channels: at most. modes: FFmpeg's option `mode` for each setting, for an encoder that takes no bit rate.
+    Args:
+        encoder: FFmpeg's name.
+        suffix: Suffix of its container.
+        settings: Accepted bitrates; None for a lossless encoder.
+        rates: Accepted sample rates in Hz, ascending; empty for any.
+        channels: Largest number of channels.
+        options: Options of FFmpeg at every setting.
+        modes: FFmpeg's option `mode` by setting, for an encoder that takes no bitrate.
     """
 
     encoder: str
     suffix: str
-    scale: Scale | None
+    settings: SettingRange | None
     rates: tuple[int, ...] = ()
     channels: int = 2
     options: Mapping[str, str] = field(default_factory=dict)
     modes: Mapping[float, str] = field(default_factory=dict)
 
-    def rate(self, wanted: int) -> int:
-        """The lowest rate that keeps all of a sound at `wanted` Hz, else the highest."""
-        return min((rate for rate in self.rates if rate >= wanted), default=self.rates[-1]) if self.rates else wanted
+    def rate(self, original: int) -> int:
+        """The lowest accepted rate that keeps the full bandwidth of audio at `original` Hz, else the highest."""
+        return (
+            min((rate for rate in self.rates if rate >= original), default=self.rates[-1]) if self.rates else original
+        )
 
-    def told(self, setting: float | None) -> dict[str, str]:
-        """Options of FFmpeg."""
-        told = dict(self.options)
+    def options_at(self, setting: float | None) -> dict[str, str]:
+        """FFmpeg's options at a setting."""
+        options = dict(self.options)
         if setting is not None:
-            told |= {"mode": self.modes[setting]} if self.modes else {"b": str(round(setting * 1000))}
-        return told
+            options |= {"mode": self.modes[setting]} if self.modes else {"b": str(round(setting * 1000))}
+        return options
 
 
-def _kbps(low: float, high: float, usual: float) -> Scale:
-    return Scale("kbit/s", low, high, usual, whole=False)
+def _bitrates(low: float, high: float, example: float) -> SettingRange:
+    return SettingRange("kbit/s", low, high, example, integer=False)
 
 
-def _modes(only: tuple[float, ...]) -> Scale:
-    return Scale("kbit/s", only[0], only[-1], only[-1], whole=False, only=only)
+def _fixed_bitrates(choices: tuple[float, ...]) -> SettingRange:
+    return SettingRange("kbit/s", choices[0], choices[-1], choices[-1], integer=False, choices=choices)
 
 
-CODERS = {
-    "opus": Coder("libopus", ".opus", _kbps(6, 510, 12), OPUS_RATES, options={"application": "audio"}),
-    "opus-voip": Coder("libopus", ".opus", _kbps(6, 510, 12), OPUS_RATES, options={"application": "voip"}),
-    "aac": Coder("aac", ".m4a", _kbps(8, 512, 32), MPEG_RATES),
-    "mp3": Coder("libmp3lame", ".mp3", _kbps(8, 320, 32), MPEG_RATES),
-    "vorbis": Coder("libvorbis", ".ogg", _kbps(8, 500, 32), MPEG_RATES),
-    "amr-nb": Coder("libopencore_amrnb", ".amr", _modes(NARROW), (8_000,), channels=1),
-    "amr-wb": Coder("libvo_amrwbenc", ".amr", _modes(WIDE), (16_000,), channels=1),
-    "speex": Coder("libspeex", ".spx", _kbps(2, 44, 16), (8_000, 16_000, 32_000)),
-    "codec2": Coder("libcodec2", ".c2", _modes(tuple(CODEC2)), (8_000,), channels=1, modes=CODEC2),
-    "flac": Coder("flac", ".flac", None, options={"compression_level": "12"}),
+AUDIO_ENCODERS = {
+    "opus": AudioEncoder("libopus", ".opus", _bitrates(6, 510, 12), OPUS_RATES, options={"application": "audio"}),
+    "opus-voip": AudioEncoder("libopus", ".opus", _bitrates(6, 510, 12), OPUS_RATES, options={"application": "voip"}),
+    "aac": AudioEncoder("aac", ".m4a", _bitrates(8, 512, 32), MPEG_RATES),
+    "mp3": AudioEncoder("libmp3lame", ".mp3", _bitrates(8, 320, 32), MPEG_RATES),
+    "vorbis": AudioEncoder("libvorbis", ".ogg", _bitrates(8, 500, 32), MPEG_RATES),
+    "amr-nb": AudioEncoder("libopencore_amrnb", ".amr", _fixed_bitrates(AMR_NB_BITRATES), (8_000,), channels=1),
+    "amr-wb": AudioEncoder("libvo_amrwbenc", ".amr", _fixed_bitrates(AMR_WB_BITRATES), (16_000,), channels=1),
+    "speex": AudioEncoder("libspeex", ".spx", _bitrates(2, 44, 16), (8_000, 16_000, 32_000)),
+    "codec2": AudioEncoder(
+        "libcodec2", ".c2", _fixed_bitrates(tuple(CODEC2_MODES)), (8_000,), channels=1, modes=CODEC2_MODES
+    ),
+    "flac": AudioEncoder("flac", ".flac", None, options={"compression_level": "12"}),
 }
 
 
 @dataclass(frozen=True)
-class AudioPeer(OperatingPoint):
-    """A codec of CODERS at nominal kbit/s, those of all channels. Raises InputError for a setting that it has not.
+class AudioBaseline(OperatingPoint):
+    """A codec of AUDIO_ENCODERS at a nominal bitrate.
 
-    FFmpeg's defaults hold but for what CODERS says: Opus, for one, has a variable rate and frames of 20 ms; FLAC has 16
-    bits a sample.
+    Options that AUDIO_ENCODERS does not name have FFmpeg's defaults: Opus has a variable bitrate and frames of 20 ms,
+    FLAC has 16 bits per sample.
+
+    Args:
+        family: Name in AUDIO_ENCODERS.
+        setting: kbit/s of all channels together; None for a lossless codec.
+
+    Raises:
+        InputError: The codec does not offer the setting.
     """
 
     medium: ClassVar[str] = "audio"
@@ -83,47 +100,49 @@ class AudioPeer(OperatingPoint):
     setting: float | None = None
 
     def __post_init__(self) -> None:
-        scale = self.coder.scale
-        if scale:
-            scale.check(self.family, self.setting)
+        settings = self.encoder.settings
+        if settings:
+            settings.check(self.family, self.setting)
         elif self.setting is not None:
-            raise InputError(f"{self.name} given; {self.family} is lossless and has no settings, type {self.family}")
+            raise InputError(
+                f"expected {self.family} without a setting (it is lossless), got {self.name}; type {self.family}"
+            )
 
     @property
-    def coder(self) -> Coder:
+    def encoder(self) -> AudioEncoder:
         """The encoder."""
-        return CODERS[self.family]
+        return AUDIO_ENCODERS[self.family]
 
     @property
     def key(self) -> Mapping[str, Json]:
         """Encoder, options and versions."""
-        options: dict[str, Json] = dict(self.coder.told(self.setting))
-        return {"encoder": self.coder.encoder, "options": options, "versions": self._engine.versions}
+        options: dict[str, Json] = dict(self.encoder.options_at(self.setting))
+        return {"encoder": self.encoder.encoder, "options": options, "versions": self._backend.versions}
 
     def check(self) -> None:
-        """Raises Unavailable where neither PyAV nor the program `ffmpeg` has the encoder."""
-        ffmpeg.engine(self.coder.encoder)
+        """Raises Unavailable if neither PyAV nor the program `ffmpeg` has the encoder."""
+        ffmpeg.backend(self.encoder.encoder)
 
     def encode(self, signal: Signal, folder: Path) -> Path:
-        """Writes the file. Raises MediaError for more channels than the codec takes, and what the encoder refuses."""
+        """Writes the file. Raises MediaError for too many channels and for anything else that the encoder rejects."""
         assert isinstance(signal, Sound)
-        coder, channels = self.coder, len(signal.samples)
-        if channels > coder.channels:
-            raise MediaError(f"{channels} channels given, {self.family} takes {coder.channels} at most; leave it out")
-        path, given = folder / f"coded{coder.suffix}", signal.at(coder.rate(signal.rate))
-        if not given.samples.size:
-            raise MediaError(f"a recording of {signal.samples.shape[1]} samples given, too short for {self.family}")
-        self._engine.encode(given, path, coder.encoder, coder.told(self.setting))
+        encoder, channels = self.encoder, len(signal.samples)
+        if channels > encoder.channels:
+            raise MediaError(f"expected at most {encoder.channels} channels for {self.family}, got {channels}; skip it")
+        path, resampled = folder / f"coded{encoder.suffix}", signal.at(encoder.rate(signal.rate))
+        if not resampled.samples.size:
+            raise MediaError(f"{signal.samples.shape[1]} samples are too few for {self.family}; skip the recording")
+        self._backend.encode(resampled, path, encoder.encoder, encoder.options_at(self.setting))
         return path
 
     def decode(self, path: Path) -> Sound:
-        """The sound, at the rate that its decoder gives."""
-        return self._engine.decode(path)
+        """The audio, at the decoder's sample rate."""
+        return self._backend.decode(path)
 
     def payload(self, path: Path) -> int:
         """Bytes of the packets."""
         return ffmpeg.payload(path)
 
     @property
-    def _engine(self) -> ffmpeg.Engine:
-        return ffmpeg.engine(self.coder.encoder)
+    def _backend(self) -> ffmpeg.FFmpegBackend:
+        return ffmpeg.backend(self.encoder.encoder)

@@ -1,4 +1,4 @@
-"""FFmpeg's audio encoders: those in PyAV, or else those of the program `ffmpeg`, which are more."""
+"""FFmpeg's audio encoders: those in PyAV, else those of the program `ffmpeg`, which usually has more."""
 
 import re
 import shutil
@@ -19,25 +19,35 @@ from narrows.media import audio
 LAYOUTS = {1: "mono", 2: "stereo"}
 
 
-class Engine(ABC):
-    """What runs an encoder. Sound has one or two channels, options are FFmpeg's. One thread."""
+class FFmpegBackend(ABC):
+    """Runs an audio encoder of FFmpeg in one thread. Audio has one or two channels."""
 
     @property
     @abstractmethod
     def versions(self) -> str:
-        """Of all that encodes and decodes."""
+        """Versions of the libraries or the program that encode and decode."""
 
     @abstractmethod
     def encode(self, sound: Sound, path: Path, encoder: str, options: Mapping[str, str]) -> None:
-        """Writes a file in the format of its suffix. Raises MediaError for what the encoder refuses."""
+        """Writes a file in the container of its suffix.
+
+        Args:
+            sound: Audio of one or two channels.
+            path: File to write.
+            encoder: FFmpeg's name of the encoder.
+            options: FFmpeg's options.
+
+        Raises:
+            MediaError: The encoder rejects the audio or the options.
+        """
 
     @abstractmethod
     def decode(self, path: Path) -> Sound:
-        """The sound of a file. Raises MediaError where it cannot be read."""
+        """The audio of a file. Raises MediaError if it cannot be decoded."""
 
 
-class Pyav(Engine):
-    """Encoding in this process; decoding as the library reads any file, by libsndfile or else FFmpeg."""
+class PyAVBackend(FFmpegBackend):
+    """Encodes with PyAV in this process; decodes with `narrows.media` (libsndfile, else FFmpeg)."""
 
     @property
     def versions(self) -> str:
@@ -45,31 +55,32 @@ class Pyav(Engine):
         return f"{pyav_versions()}, libsndfile {soundfile.__libsndfile_version__}"
 
     def encode(self, sound: Sound, path: Path, encoder: str, options: Mapping[str, str]) -> None:
-        """As Engine."""
+        """See FFmpegBackend."""
         import av
 
         layout = LAYOUTS[len(sound.samples)]
         try:
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound.samples), format="fltp", layout=layout)
             frame.sample_rate, frame.time_base = sound.rate, Fraction(1, sound.rate)
-            frame.pts = 0  # so that an encoder's padding comes before time 0, and the file tells of it
-            with av.open(str(path), "w", options={"metadata_header_padding": "0"}) as file:  # 8 KiB in FLAC else
+            frame.pts = 0  # the encoder's padding then comes before time 0 and is declared in the file
+            # without this option FLAC files get 8 KiB of padding
+            with av.open(str(path), "w", options={"metadata_header_padding": "0"}) as file:
                 stream = file.add_stream(encoder, rate=sound.rate, layout=layout, options=dict(options))
                 assert isinstance(stream, av.AudioStream)
                 stream.codec_context.thread_count = 1
                 for packet in (*stream.encode(frame), *stream.encode(None)):
                     file.mux(packet)
         except (av.FFmpegError, ValueError) as error:
-            raise _refusal(encoder, str(getattr(error, "strerror", None) or error)) from error
+            raise _encoder_error(encoder, str(getattr(error, "strerror", None) or error)) from error
 
     def decode(self, path: Path) -> Sound:
-        """As Engine."""
+        """See FFmpegBackend."""
         read = audio.read(path)
         return Sound(read.samples, read.sample_rate)
 
 
-class Program(Engine):
-    """Both in processes of the program, whose start takes its time."""
+class ProgramBackend(FFmpegBackend):
+    """Encodes and decodes with the program `ffmpeg`; measured times include its start."""
 
     @property
     def versions(self) -> str:
@@ -77,17 +88,17 @@ class Program(Engine):
         return _run("-version").decode("utf-8", "replace").partition(" Copyright")[0]
 
     def encode(self, sound: Sound, path: Path, encoder: str, options: Mapping[str, str]) -> None:
-        """As Engine."""
-        given = ("-f", "f32le", "-ar", str(sound.rate), "-ac", str(len(sound.samples)), "-i", "pipe:0")
-        told = [part for name, value in options.items() for part in (f"-{name}:a", value)]
+        """See FFmpegBackend."""
+        source = ("-f", "f32le", "-ar", str(sound.rate), "-ac", str(len(sound.samples)), "-i", "pipe:0")
+        encoder_options = [part for name, value in options.items() for part in (f"-{name}:a", value)]
         samples = np.ascontiguousarray(sound.samples.T, "<f4").tobytes()
         try:
-            _run(*given, "-c:a", encoder, *told, "-threads", "1", "-y", f"file:{path}", fed=samples)
+            _run(*source, "-c:a", encoder, *encoder_options, "-threads", "1", "-y", f"file:{path}", stdin=samples)
         except subprocess.CalledProcessError as error:
-            raise _refusal(encoder, error.stderr.decode("utf-8", "replace")) from error
+            raise _encoder_error(encoder, error.stderr.decode("utf-8", "replace")) from error
 
     def decode(self, path: Path) -> Sound:
-        """As Engine; by way of a file beside it."""
+        """See FFmpegBackend. Decodes to a WAV file beside `path`."""
         decoded = path.with_suffix(".wav")
         try:
             _run("-i", f"file:{path}", "-c:a", "pcm_f32le", "-y", f"file:{decoded}")
@@ -96,22 +107,22 @@ class Program(Engine):
         return PYAV.decode(decoded)
 
 
-PYAV, PROGRAM = Pyav(), Program()
+PYAV, PROGRAM = PyAVBackend(), ProgramBackend()
 
 
-def engine(encoder: str) -> Engine:
-    """PyAV where it has the encoder, else the program. Raises Unavailable where neither has."""
+def backend(encoder: str) -> FFmpegBackend:
+    """PyAV if it has the encoder, else the program. Raises Unavailable if neither has it."""
     import av
 
-    if pyav_has(encoder):
+    if pyav_has_encoder(encoder):
         return PYAV
     if encoder in program_encoders():
         return PROGRAM
     raise Unavailable(f"neither PyAV {av.__version__} nor a program ffmpeg has the encoder {encoder}")
 
 
-def pyav_has(encoder: str) -> bool:
-    """Whether PyAV has an encoder, for sound or pictures."""
+def pyav_has_encoder(encoder: str) -> bool:
+    """Whether PyAV has an audio or video encoder."""
     import av
 
     try:
@@ -123,7 +134,7 @@ def pyav_has(encoder: str) -> bool:
 
 @cache
 def program_encoders() -> frozenset[str]:
-    """The encoders of the program; none where there is no program."""
+    """Names of the encoders of the program `ffmpeg`; empty if it is not installed."""
     if shutil.which("ffmpeg") is None:
         return frozenset()
     lines = _run("-encoders").decode("utf-8", "replace").splitlines()
@@ -146,12 +157,12 @@ def payload(path: Path) -> int:
         return sum(packet.size for packet in file.demux())
 
 
-def _run(*arguments: str, fed: bytes = b"") -> bytes:
+def _run(*arguments: str, stdin: bytes = b"") -> bytes:
     command = ["ffmpeg", "-hide_banner", "-v", "error", *arguments]
-    return subprocess.run(command, input=fed, capture_output=True, check=True).stdout
+    return subprocess.run(command, input=stdin, capture_output=True, check=True).stdout
 
 
-def _refusal(encoder: str, said: str) -> MediaError:
-    first = (said.strip() or "no reason given").splitlines()[0]
-    reason = re.sub(r"\[\S+ @ 0x[0-9a-f]+\] ", "", first)  # who says it, and an address
-    return MediaError(f"{encoder} cannot code this sound ({reason}); give another setting")
+def _encoder_error(encoder: str, message: str) -> MediaError:
+    first_line = (message.strip() or "no reason given").splitlines()[0]
+    reason = re.sub(r"\[\S+ @ 0x[0-9a-f]+\] ", "", first_line)  # FFmpeg's component name and address
+    return MediaError(f"{encoder} cannot encode this recording ({reason}); use another setting")

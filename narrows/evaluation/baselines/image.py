@@ -15,20 +15,25 @@ from PIL import Image, features
 
 from narrows.errors import MediaError
 from narrows.evaluation.base import Json, OperatingPoint, Picture, Signal, Unavailable
-from narrows.evaluation.scale import Scale
+from narrows.evaluation.baselines.settings import SettingRange
 
 
 @dataclass(frozen=True)
-class Format:
-    """A format by Pillow's name.
+class ImageFormat:
+    """A file format of Pillow.
 
-    version: of the library behind it, None where it is not there. options: what saving is told for a setting.
+    Args:
+        name: Pillow's name.
+        suffix: Suffix of its files.
+        version: Function that returns the version of the library behind it; None if it is not installed.
+        settings: Accepted settings.
+        options: Function from a setting to the options of `Image.save`.
     """
 
     name: str
     suffix: str
     version: Callable[[], str | None]
-    scale: Scale
+    settings: SettingRange
     options: Callable[[float], dict[str, Any]]
 
 
@@ -36,7 +41,7 @@ def _quality(quality: float, **others: Json) -> dict[str, Json]:
     return {"quality": round(quality), **others}
 
 
-def _decibels(target: float) -> dict[str, Json]:
+def _target_psnr(target: float) -> dict[str, Json]:
     return {"quality_mode": "dB", "quality_layers": [target], "irreversible": True, "mct": 1}
 
 
@@ -49,35 +54,50 @@ def _plugin(distribution: str, module: str) -> str | None:
         return None
 
 
-JPEG = ("JPEG", ".jpg", partial(features.version, "jpg"), Scale("quality", 1, 100, 50))
-AVIF = ("AVIF", ".avif", partial(features.version, "avif"), Scale("quality", 0, 100, 50))
-FORMATS = {
-    "jpeg": Format(*JPEG, partial(_quality, optimize=True, subsampling="4:2:0")),
-    "jpeg-444": Format(*JPEG, partial(_quality, optimize=True, subsampling="4:4:4")),
-    "webp": Format(
-        "WEBP", ".webp", partial(features.version, "webp"), Scale("quality", 0, 100, 50), partial(_quality, method=6)
+JPEG = ("JPEG", ".jpg", partial(features.version, "jpg"), SettingRange("quality", 1, 100, 50))
+AVIF = ("AVIF", ".avif", partial(features.version, "avif"), SettingRange("quality", 0, 100, 50))
+IMAGE_FORMATS = {
+    "jpeg": ImageFormat(*JPEG, partial(_quality, optimize=True, subsampling="4:2:0")),
+    "jpeg-444": ImageFormat(*JPEG, partial(_quality, optimize=True, subsampling="4:4:4")),
+    "webp": ImageFormat(
+        "WEBP",
+        ".webp",
+        partial(features.version, "webp"),
+        SettingRange("quality", 0, 100, 50),
+        partial(_quality, method=6),
     ),
-    "avif": Format(*AVIF, partial(_quality, speed=6, max_threads=1, subsampling="4:2:0")),
-    "avif-444": Format(*AVIF, partial(_quality, speed=6, max_threads=1, subsampling="4:4:4")),
-    "jpeg2000": Format(
-        "JPEG2000", ".jp2", partial(features.version, "jpg_2000"), Scale("dB", 15, 50, 35, whole=False), _decibels
+    "avif": ImageFormat(*AVIF, partial(_quality, speed=6, max_threads=1, subsampling="4:2:0")),
+    "avif-444": ImageFormat(*AVIF, partial(_quality, speed=6, max_threads=1, subsampling="4:4:4")),
+    "jpeg2000": ImageFormat(
+        "JPEG2000",
+        ".jp2",
+        partial(features.version, "jpg_2000"),
+        SettingRange("dB", 15, 50, 35, integer=False),
+        _target_psnr,
     ),
-    "jpeg-xl": Format(
+    "jpeg-xl": ImageFormat(
         "JXL",
         ".jxl",
         partial(_plugin, "pillow-jxl-plugin", "pillow_jxl"),
-        Scale("quality", 0, 99, 70),
+        SettingRange("quality", 0, 99, 70),
         partial(_quality, effort=7, num_threads=1),
     ),
 }
 
 
 @dataclass(frozen=True)
-class ImagePeer(OperatingPoint):
-    """A format of FORMATS at its own quality. Raises InputError for a setting that it has not.
+class ImageBaseline(OperatingPoint):
+    """A format of IMAGE_FORMATS at a setting of its own quality scale.
 
-    That of JPEG 2000, by irreversible wavelets, is the PSNR that it aims at, so that pictures at one setting are alike
-    in quality and not in size, as those of the others.
+    JPEG 2000 uses irreversible wavelets, and its setting is a target PSNR: images at one setting have about the same
+    PSNR, not the same number of bits per pixel.
+
+    Args:
+        family: Name in IMAGE_FORMATS.
+        setting: Quality, or PSNR in dB for JPEG 2000.
+
+    Raises:
+        InputError: The format does not offer the setting.
     """
 
     medium: ClassVar[str] = "image"
@@ -85,12 +105,12 @@ class ImagePeer(OperatingPoint):
     setting: float
 
     def __post_init__(self) -> None:
-        self.format.scale.check(self.family, self.setting)
+        self.format.settings.check(self.family, self.setting)
 
     @property
-    def format(self) -> Format:
-        """What it is saved as."""
-        return FORMATS[self.family]
+    def format(self) -> ImageFormat:
+        """The file format."""
+        return IMAGE_FORMATS[self.family]
 
     @property
     def key(self) -> Mapping[str, Json]:
@@ -99,26 +119,28 @@ class ImagePeer(OperatingPoint):
         return {"options": self.format.options(self.setting), "versions": versions}
 
     def check(self) -> None:
-        """Raises Unavailable where Pillow lacks the format."""
+        """Raises Unavailable if Pillow lacks the format."""
         if self.format.version() is None:
             plugin = "; pip install pillow-jxl-plugin" if self.format.name == "JXL" else ""
             raise Unavailable(f"Pillow {PIL.__version__} has no {self.format.name} here{plugin}")
 
     def encode(self, signal: Signal, folder: Path) -> Path:
-        """Writes the file. Raises MediaError for what the format refuses, such as too many pixels a side."""
+        """Writes the file. Raises MediaError for what the format rejects, such as too large a side."""
         assert isinstance(signal, Picture)
         self.check()
-        path, coded = folder / f"coded{self.format.suffix}", io.BytesIO()
+        path, data = folder / f"coded{self.format.suffix}", io.BytesIO()
         try:
-            Image.fromarray(signal.pixels).save(coded, self.format.name, **self.format.options(self.setting))
+            Image.fromarray(signal.pixels).save(data, self.format.name, **self.format.options(self.setting))
         except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
-            raise MediaError(f"{self.family} cannot code this picture ({reason}); leave one of the two out") from error
-        path.write_bytes(coded.getvalue())
+            raise MediaError(
+                f"{self.family} cannot encode this image ({reason}); skip the image or the codec"
+            ) from error
+        path.write_bytes(data.getvalue())
         return path
 
     def decode(self, path: Path) -> Picture:
-        """The picture."""
+        """The decoded image."""
         self.check()
-        with Image.open(path, formats=(self.format.name,)) as picture:
-            return Picture(np.asarray(picture.convert("RGB")))
+        with Image.open(path, formats=(self.format.name,)) as decoded:
+            return Picture(np.asarray(decoded.convert("RGB")))

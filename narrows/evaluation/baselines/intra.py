@@ -1,8 +1,8 @@
-"""Operating points of still pictures by video encoders: one intra frame, by PyAV.
+"""Operating points of images as one intra frame of a video encoder, by PyAV.
 
-RGB ─ Y′CbCr 4:4:4, BT.601, full range ─▶ encoder ─▶ bare stream (VP9: IVF) ─▶ decoder ─▶ the same in reverse
+RGB ─ Y′CbCr 4:4:4, BT.601, full range ─▶ encoder ─▶ elementary stream (VP9: IVF) ─▶ decoder ─▶ inverse conversion
 
-8 bits a sample. Rounding to them in Y′CbCr alone leaves a PSNR of about 53 dB, which no setting exceeds.
+8 bits per sample. The rounding to 8 bits in Y′CbCr limits the PSNR to about 53 dB at any setting.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from narrows.errors import MediaError
 from narrows.evaluation.base import Json, OperatingPoint, Picture, Signal, Unavailable
 from narrows.evaluation.baselines import ffmpeg
-from narrows.evaluation.scale import Scale
+from narrows.evaluation.baselines.settings import SettingRange
 
-# ITU-R BT.601, with full range as in JFIF.
+# ITU-R BT.601, full range as in JFIF
 TO_YCC = np.array(
     [
         [0.299, 0.587, 0.114],
@@ -27,20 +27,25 @@ TO_YCC = np.array(
     ],
     np.float32,
 )
-MIDDLE = np.array([0, 128, 128], np.float32)
-FULL_RANGE, BT601 = 2, 5  # of FFmpeg
+OFFSET = np.array([0, 128, 128], np.float32)
+FULL_RANGE, BT601 = 2, 5  # FFmpeg's AVCOL_RANGE_JPEG and AVCOL_SPC_BT470BG
 
 
 @dataclass(frozen=True)
-class Encoder:
-    """An encoder by FFmpeg's name, tuned for PSNR.
+class IntraEncoder:
+    """One of FFmpeg's video encoders, tuned for PSNR.
 
-    options: FFmpeg's, for a setting. filter: what takes the encoder's own banner out of the stream.
+    Args:
+        name: FFmpeg's name.
+        suffix: Suffix of the stream.
+        settings: Accepted quantizers.
+        options: Function from a setting to FFmpeg's options.
+        filter: FFmpeg's bitstream filter that removes the encoder's text banner.
     """
 
     name: str
     suffix: str
-    scale: Scale
+    settings: SettingRange
     options: Callable[[float], dict[str, str]]
     filter: str | None = None
 
@@ -62,28 +67,36 @@ def _vp9(crf: float) -> dict[str, str]:
     return {"crf": f"{crf:g}", "b": "0", "deadline": "good", "cpu-used": "0"}
 
 
-ENCODERS = {
-    "x264": Encoder("libx264", ".h264", Scale("QP", 1, 51, 30), _x264, "filter_units=remove_types=6"),
-    "x265": Encoder("libx265", ".hevc", Scale("QP", 0, 51, 30), _x265),
-    "vp9": Encoder("libvpx-vp9", ".ivf", Scale("CRF", 0, 63, 40), _vp9),
+INTRA_ENCODERS = {
+    "x264": IntraEncoder("libx264", ".h264", SettingRange("QP", 1, 51, 30), _x264, "filter_units=remove_types=6"),
+    "x265": IntraEncoder("libx265", ".hevc", SettingRange("QP", 0, 51, 30), _x265),
+    "vp9": IntraEncoder("libvpx-vp9", ".ivf", SettingRange("CRF", 0, 63, 40), _vp9),
 }
 
 
 @dataclass(frozen=True)
-class IntraPeer(OperatingPoint):
-    """A video encoder of ENCODERS at one quantizer; more is worse. Raises InputError for a setting that it has not."""
+class IntraBaseline(OperatingPoint):
+    """A video encoder of INTRA_ENCODERS at one quantizer.
+
+    Args:
+        family: Name in INTRA_ENCODERS.
+        setting: QP or CRF; higher is a lower quality.
+
+    Raises:
+        InputError: The encoder does not accept the setting.
+    """
 
     medium: ClassVar[str] = "image"
     family: str
     setting: float
 
     def __post_init__(self) -> None:
-        self.encoder.scale.check(self.family, self.setting)
+        self.encoder.settings.check(self.family, self.setting)
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> IntraEncoder:
         """The encoder."""
-        return ENCODERS[self.family]
+        return INTRA_ENCODERS[self.family]
 
     @property
     def key(self) -> Mapping[str, Json]:
@@ -92,12 +105,12 @@ class IntraPeer(OperatingPoint):
         return {"encoder": self.encoder.name, "options": options, "versions": ffmpeg.pyav_versions()}
 
     def check(self) -> None:
-        """Raises Unavailable where PyAV lacks the encoder."""
-        if not ffmpeg.pyav_has(self.encoder.name):
+        """Raises Unavailable if PyAV lacks the encoder."""
+        if not ffmpeg.pyav_has_encoder(self.encoder.name):
             raise Unavailable(f"this PyAV has no encoder {self.encoder.name}")
 
     def encode(self, signal: Signal, folder: Path) -> Path:
-        """Writes the file. Raises MediaError for what the encoder refuses."""
+        """Writes the file. Raises MediaError for what the encoder rejects."""
         import av
         from av.bitstream import BitStreamFilterContext
 
@@ -116,17 +129,19 @@ class IntraPeer(OperatingPoint):
                 context.color_range, context.colorspace, context.thread_count = FULL_RANGE, BT601, 1
                 packets = [*stream.encode(frame), *stream.encode(None)]
                 if encoder.filter:
-                    banner_free = BitStreamFilterContext(encoder.filter, stream)
-                    packets = [kept for packet in packets for kept in banner_free.filter(packet)]
+                    banner_filter = BitStreamFilterContext(encoder.filter, stream)
+                    packets = [filtered for packet in packets for filtered in banner_filter.filter(packet)]
                 for packet in packets:
                     file.mux(packet)
         except (av.FFmpegError, ValueError) as error:
             reason = str(getattr(error, "strerror", None) or error)
-            raise MediaError(f"{self.family} cannot code this picture ({reason}); leave one of the two out") from error
+            raise MediaError(
+                f"{self.family} cannot encode this image ({reason}); skip the image or the codec"
+            ) from error
         return path
 
     def decode(self, path: Path) -> Picture:
-        """The picture. Raises MediaError where it cannot be decoded."""
+        """The decoded image. Raises MediaError if it cannot be decoded."""
         import av
 
         try:
@@ -134,21 +149,21 @@ class IntraPeer(OperatingPoint):
                 file.streams.video[0].codec_context.thread_count = 1
                 frame = next(file.decode(video=0))
         except (av.FFmpegError, StopIteration) as error:
-            raise MediaError(f"{self.family} wrote a file that cannot be decoded; give another setting") from error
+            raise MediaError(f"{self.family} wrote a file that cannot be decoded; use another setting") from error
         return Picture(_to_rgb(frame.to_ndarray().astype(np.uint8)))
 
     def payload(self, path: Path) -> int:
-        """Bytes of the one packet."""
+        """Bytes of the packet."""
         return ffmpeg.payload(path)
 
 
 def _to_ycc(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """RGB (H, W, 3) to planes (3, H, W)."""
-    ycc = pixels.astype(np.float32) @ TO_YCC.T + MIDDLE
+    ycc = pixels.astype(np.float32) @ TO_YCC.T + OFFSET
     return np.ascontiguousarray(ycc.round().clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
 
 
 def _to_rgb(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Planes (3, H, W) to RGB (H, W, 3)."""
-    rgb = (planes.transpose(1, 2, 0).astype(np.float32) - MIDDLE) @ np.linalg.inv(TO_YCC).T
+    rgb = (planes.transpose(1, 2, 0).astype(np.float32) - OFFSET) @ np.linalg.inv(TO_YCC).T
     return rgb.round().clip(0, 255).astype(np.uint8)

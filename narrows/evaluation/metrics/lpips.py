@@ -1,4 +1,4 @@
-"""LPIPS: distance of features of a network that recognizes pictures."""
+"""LPIPS: distance between features of an image classification network."""
 
 import warnings
 from functools import cache
@@ -7,27 +7,27 @@ from typing import Any
 import numpy as np
 
 from narrows.evaluation.base import Metric, Signal
-from narrows.evaluation.metrics import needs
-from narrows.evaluation.metrics.pairs import Pixels, pictures
+from narrows.evaluation.metrics.pairs import Pixels, image_pair
+from narrows.evaluation.metrics.requirements import pretrained_weights, require_package
 
-BACKBONE = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"  # torchvision's AlexNet, of ImageNet
+BACKBONE = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"  # torchvision's AlexNet, trained on ImageNet
 DIGEST = "7be5be79"
-LEAST_SIDE = 31  # pixels, that the last layer still sees one place
+MIN_SIDE = 31  # pixels; the last layer then has one position
 
 
 def lpips(reference: Signal, decoded: Signal) -> float:
-    """LPIPS version 0.1 with AlexNet (Zhang et al., arXiv 1801.03924), from 0."""
+    """LPIPS version 0.1 with AlexNet (Zhang et al., arXiv 1801.03924), at least 0."""
     import torch
 
-    x, y = pictures(reference, decoded, LEAST_SIDE)
+    x, y = image_pair(reference, decoded, MIN_SIDE)
     with torch.inference_mode():
         return float(_network()(_scaled(x), _scaled(y)))
 
 
 def check() -> None:
-    """Raises InputError where the package or the weights of AlexNet are missing."""
-    needs.package("lpips", "lpips", "perceptual")
-    needs.weights(BACKBONE, DIGEST, "lpips")
+    """Raises InputError if the package or the weights of AlexNet are missing."""
+    require_package("lpips", "lpips", "perceptual")
+    pretrained_weights(BACKBONE, DIGEST, "lpips")
 
 
 def _scaled(pixels: Pixels) -> Any:
@@ -42,9 +42,9 @@ def _network() -> Any:
     from lpips import LPIPS
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of how it asks torchvision for a network without weights
+        warnings.simplefilter("ignore")  # lpips uses a deprecated torchvision argument
         network = LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
-    trained = torch.load(needs.weights(BACKBONE, DIGEST, "lpips"), map_location="cpu", weights_only=True)
+    trained = torch.load(pretrained_weights(BACKBONE, DIGEST, "lpips"), map_location="cpu", weights_only=True)
     layers = {name: name.split(".", 1)[1] for name in network.net.state_dict()}  # slice2.3.weight is features.3.weight
     network.net.load_state_dict({name: trained[f"features.{layer}"] for name, layer in layers.items()})
     return network
@@ -55,7 +55,7 @@ LPIPS_ALEX = Metric(
     "image",
     "",
     "lower",
-    "LPIPS 0.1 with AlexNet (Zhang et al., arXiv 1801.03924), of the whole picture at its own size. Package lpips, "
+    "LPIPS 0.1 with AlexNet (Zhang et al., arXiv 1801.03924), of the whole image at its own size. Package lpips, "
     "weights of torchvision.",
     lpips,
     check,

@@ -1,14 +1,14 @@
-"""PSNR of pictures."""
+"""PSNR of images."""
 
 import numpy as np
 
 from narrows.evaluation.base import Metric, NotMeasurable, Signal
-from narrows.evaluation.metrics.pairs import pictures
+from narrows.evaluation.metrics.pairs import image_pair
 
 
 def psnr(reference: Signal, decoded: Signal) -> float:
-    """Peak signal-to-noise ratio in dB, of all samples of all channels together, peak 255."""
-    x, y = pictures(reference, decoded)
+    """Peak signal-to-noise ratio in dB over the values of all channels together, peak 255."""
+    x, y = image_pair(reference, decoded)
     error = sum(float(np.square(a.astype(np.float64) - b).sum()) for a, b in zip(x, y, strict=True)) / x.size
     if error == 0:
         raise NotMeasurable("identical")
@@ -20,6 +20,7 @@ PSNR = Metric(
     "image",
     "dB",
     "higher",
-    "Peak signal-to-noise ratio of all samples of red, green and blue together, 8 bits. Not of identical pictures.",
+    "Peak signal-to-noise ratio over the values of red, green and blue together, 8 bits. Undefined for identical "
+    "images.",
     psnr,
 )

@@ -1,10 +1,10 @@
-"""A report of results: one page that needs no network, and its plots as pictures and tables.
+"""HTML report of results: one page that needs no network, and its plots as image and table files.
 
-index.html        curves, tables, explanations, and some of the media themselves
-plots/NAME.png    each plot for a document; plots/NAME.csv its numbers
+index.html        curves, tables, explanations and some of the media
+plots/NAME.png    each plot as an image; plots/NAME.csv its values
 """
 
-from narrows.evaluation.base import Sample
+from narrows.evaluation.base import MediaSample
 from narrows.evaluation.report.write import write_report
 
-__all__ = ["Sample", "write_report"]
+__all__ = ["MediaSample", "write_report"]

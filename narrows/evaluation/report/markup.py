@@ -1,4 +1,4 @@
-"""Markup in which every text is escaped unless it is markup already."""
+"""HTML and SVG elements; text is escaped unless it is markup already."""
 
 from html import escape
 
@@ -6,32 +6,35 @@ _VOID = frozenset({"img", "input", "link", "meta"})
 
 
 class Html(str):
-    """Markup; any other text is escaped on its way into it."""
+    """Markup, which is inserted without escaping."""
 
     __slots__ = ()
 
 
 def h(tag: str, *children: str, **attributes: str | float | bool | None) -> Html:
-    """An element of HTML or SVG: h("td", "4.2", class_="number").
+    """An HTML or SVG element, such as h("td", "4.2", class_="number").
 
-    A trailing underscore of an attribute's name is dropped, others become hyphens. True is an attribute without a
-    value; None and False are none at all.
+    Args:
+        tag: Name of the element.
+        children: Markup or text; text is escaped.
+        attributes: A trailing underscore of a name is removed, other underscores become hyphens. True gives an
+            attribute without a value; None and False leave it out.
     """
-    told = []
+    attribute_texts = []
     for name, value in attributes.items():
         if value is None or value is False:
             continue
         name = name.rstrip("_").replace("_", "-")
-        told.append(f" {name}" if value is True else f' {name}="{escape(_number(value))}"')
-    start = f"<{tag}{''.join(told)}>"
+        attribute_texts.append(f" {name}" if value is True else f' {name}="{escape(_number(value))}"')
+    start = f"<{tag}{''.join(attribute_texts)}>"
     return Html(start if tag in _VOID else f"{start}{join(*children)}</{tag}>")
 
 
 def join(*children: str) -> Html:
-    """Markup and texts one after another."""
+    """Concatenated markup and text; text is escaped."""
     return Html("".join(child if isinstance(child, Html) else escape(child) for child in children))
 
 
 def _number(value: str | float) -> str:
-    """Floats to a hundredth of a pixel."""
+    """Floats with at most two decimals."""
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""The page: sections in their order, style and script inside, nothing from the network."""
+"""The page: its sections in order, with inline style and script, loading nothing from the network."""
 
 import base64
 import hashlib
@@ -6,52 +6,65 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 
-from narrows.evaluation.metrics.codebooks import CodebookUse
-from narrows.evaluation.report import samples, tables
+from narrows.evaluation.metrics.codebook_usage import CodebookUsage
+from narrows.evaluation.report.embedding import EmbeddedMedia
+from narrows.evaluation.report.html_tables import bd_rate_table, codebook_table, points_table
 from narrows.evaluation.report.markup import Html, h, join
-from narrows.evaluation.report.media import Embedded
+from narrows.evaluation.report.media_section import media_section
+from narrows.evaluation.report.number_format import count, number
 from narrows.evaluation.report.plots import Plot
 from narrows.evaluation.report.svg import drawing, swatch
-from narrows.evaluation.report.words import count, number
-from narrows.evaluation.results import Results, Summary
+from narrows.evaluation.results import PointSummary, Results
 
 
 def page(
     results: Results,
-    summaries: Sequence[Summary],
+    summaries: Sequence[PointSummary],
     curves: Sequence[Plot],
     more: Sequence[Plot],
-    embedded: Embedded,
-    codebooks: Mapping[str, Sequence[CodebookUse]],
+    embedded: EmbeddedMedia,
+    codebooks: Mapping[str, Sequence[CodebookUsage]],
 ) -> str:
-    """The whole document. curves: rate and quality; more: other plots, each with its own legend."""
-    title = f"Rate and quality of {'sound' if results.medium == 'audio' else 'picture'} codecs"
+    """The HTML document.
+
+    Args:
+        results: The results.
+        summaries: Their summaries.
+        curves: Rate-quality plots, which share one legend.
+        more: Other plots, each with its own legend.
+        embedded: Media.
+        codebooks: Codebook usage, by operating point.
+
+    Returns:
+        HTML.
+    """
+    title = f"Rate and quality of {results.medium} codecs"
     about_points = h(
         "p",
-        "Means over items with their 95 % intervals. ",
-        h("span", "●", class_="member"),
-        " marks Pareto members: no other point is as good in rate, in that metric and in speed, and better in one. ",
-        "Click a heading to sort.",
+        "Means over items with 95 % confidence intervals. ",
+        h("span", "●", class_="pareto-marker"),
+        " marks points on the Pareto front: no other point is at least as good in rate, this metric and speed, and ",
+        "better in one of them. Click a column heading to sort.",
     )
-    media = "Listen" if results.medium == "audio" else "Look"
+    media_title = "Listen" if results.medium == "audio" else "Look"
     sections: list[tuple[str, str, list[Html]]] = [
         ("curves", "Rate and quality", [_legend(results.families), _figures(curves)] if curves else []),
         ("bd-rate", "BD-rate", _bd_rates(results) if len(results.families) > 1 else []),
-        ("points", "Operating points", [about_points, tables.operating_points(results, summaries)]),
-        ("media", media, [samples.section(embedded, results)] if embedded.items or embedded.left_out else []),
-        ("more", "Robustness and spectrum", [_figures(more, with_legends=True)] if more else []),
-        ("codebooks", "Codebooks", [tables.codebook_use(codebooks)] if codebooks else []),
-        ("metrics", "What the metrics mean", [_metrics(results)]),
-        ("left-out", "Left out", _left_out(results)),
-        ("setup", "How this was measured", [_pairs(results.setup), _pairs(_keys(results), "keys")]),
+        ("points", "Operating points", [about_points, points_table(results, summaries)]),
+        ("media", media_title, [media_section(embedded, results)] if embedded.items or embedded.omitted else []),
+        ("more", "Bit errors and spectrum", [_figures(more, with_legends=True)] if more else []),
+        ("codebooks", "Codebook usage", [codebook_table(codebooks)] if codebooks else []),
+        ("metrics", "Metrics", [_metrics(results)]),
+        ("skipped", "Skipped and failed", _skipped(results)),
+        ("setup", "How this was measured", [_definitions(results.setup), _definitions(_keys(results), "keys")]),
     ]
-    shown = [one for one in sections if one[2]]
-    links = [h("a", name, href=f"#{anchor}") for anchor, name, _ in shown]
-    body = [h("section", h("h2", name, id=anchor), *parts) for anchor, name, parts in shown]
-    head = h(
+    used = [section for section in sections if section[2]]
+    links = [h("a", name, href=f"#{anchor}") for anchor, name, _ in used]
+    body = [h("section", h("h2", name, id=anchor), *parts) for anchor, name, parts in used]
+    header = h(
         "header", h("h1", title), h("p", _extent(results), class_="extent"), h("nav", *links, aria_label="Sections")
     )
-    return _document(title, join(head, h("main", *body)))
+    return _document(title, join(header, h("main", *body)))
 
 
 def _document(title: str, body: Html) -> str:
@@ -70,8 +83,8 @@ def _document(title: str, body: Html) -> str:
         h("link", rel="icon", href="data:,"),
         h("style", Html(style)),
     )
-    tip = h("div", id="tip", role="status", hidden=True)
-    return "<!doctype html>\n" + h("html", head, h("body", body, tip, h("script", Html(script))), lang="en") + "\n"
+    tooltip = h("div", id="tooltip", role="status", hidden=True)
+    return "<!doctype html>\n" + h("html", head, h("body", body, tooltip, h("script", Html(script))), lang="en") + "\n"
 
 
 def _hash(text: str) -> str:
@@ -79,26 +92,25 @@ def _hash(text: str) -> str:
 
 
 def _extent(results: Results) -> str:
-    amounts = {row.item: row.amount for row in results.rows}
+    amounts = {result.item: result.amount for result in results.item_results}
     total = sum(amounts.values())
     size = f"{number(total)} s" if results.medium == "audio" else f"{number(total / 1e6)} megapixels"
     points = f"{count(len(results.points), 'operating point')} of {count(len(results.families), 'codec')}"
-    told = [count(len(amounts), "item"), size, points, count(len(results.metrics), "metric")]
-    known = [results.setup[name] for name in ("data", "date") if name in results.setup]
-    return " · ".join(told + known)
+    parts = [count(len(amounts), "item"), size, points, count(len(results.metrics), "metric")]
+    return " · ".join(parts + [results.setup[name] for name in ("data", "date") if name in results.setup])
 
 
 def _legend(names: Iterable[str]) -> Html:
-    """A button for each series, which hides and shows it."""
+    """A button for each series, which hides or shows it."""
     buttons = [
-        h("li", h("button", swatch(slot), name, type="button", aria_pressed="true", data_series=name))
-        for slot, name in enumerate(names)
+        h("li", h("button", swatch(style), name, type="button", aria_pressed="true", data_series=name))
+        for style, name in enumerate(names)
     ]
     return h("ul", *buttons, class_="legend", aria_label="Shown in the plots")
 
 
 def _figures(plots: Sequence[Plot], with_legends: bool = False) -> Html:
-    """Plots side by side where there is room; a legend under each, where they do not share one."""
+    """Plots in a grid, each with its own legend if they do not share one."""
     figures = []
     for plot in plots:
         files = [
@@ -107,52 +119,57 @@ def _figures(plots: Sequence[Plot], with_legends: bool = False) -> Html:
         ]
         caption = h("figcaption", h("h3", plot.title), h("span", *files, class_="files"))
         figure = h("figure", caption, drawing(plot))
-        figures.append(h("div", figure, _legend(one.name for one in plot.series)) if with_legends else figure)
+        names = (series.name for series in plot.series)
+        figures.append(h("div", figure, _legend(names)) if with_legends else figure)
     return h("div", *figures, class_="plots")
 
 
 def _bd_rates(results: Results) -> list[Html]:
     about = h(
         "p",
-        "How much more of the rate a codec (line) takes than an anchor (column) for the same value of the metric, ",
-        "less where negative. Below it the 95 % interval over items, the same items for both. Overlap is the share of ",
-        "the two curves' qualities that both reach; it is told below 75 %.",
+        "How much more rate a codec (row) needs than an anchor (column) for the same value of the metric; negative: ",
+        "less. Below it the 95 % confidence interval over items, the same items for both codecs. Overlap is the ",
+        "common range of quality as a fraction of the range of both curves; it is shown below 75 %.",
     )
     blocks = [
-        h("details", h("summary", f"by {measure.name}"), tables.bd_rates(results, measure), open=index == 0)
-        for index, measure in enumerate(results.metrics)
+        h("details", h("summary", f"by {metric.name}"), bd_rate_table(results, metric), open=index == 0)
+        for index, metric in enumerate(results.metrics)
     ]
     return [about, *blocks]
 
 
 def _metrics(results: Results) -> Html:
-    told = []
-    for measure in results.metrics:
-        unit = f", {measure.unit}" if measure.unit else ""
-        told += [h("dt", f"{measure.name}{unit}"), h("dd", measure.about, h("small", f"{measure.better} is better"))]
-    return h("dl", *told)
+    parts = []
+    for metric in results.metrics:
+        unit = f", {metric.unit}" if metric.unit else ""
+        parts += [
+            h("dt", f"{metric.name}{unit}"),
+            h("dd", metric.description, h("small", f"{metric.better} is better")),
+        ]
+    return h("dl", *parts)
 
 
-def _left_out(results: Results) -> list[Html]:
-    """Points and items that could not be measured, and why metrics have no number for some items."""
-    parts = [_pairs(left_out)] if (left_out := {**results.left_out, **results.unread}) else []
-    reasons = Counter((name, reason) for row in results.rows for name, reason in row.failures.items())
+def _skipped(results: Results) -> list[Html]:
+    """Points and items that could not be measured, and why metrics have no value for some items."""
+    skipped = {**results.skipped, **results.unreadable}
+    parts = [_definitions(skipped)] if skipped else []
+    reasons = Counter((name, reason) for result in results.item_results for name, reason in result.failures.items())
     if reasons:
         lines = [
             h("li", f"{name}: {reason}", h("small", f"× {times}")) for (name, reason), times in sorted(reasons.items())
         ]
-        parts += [h("h3", "Items without a number"), h("ul", *lines)]
+        parts += [h("h3", "Items without a value"), h("ul", *lines)]
     return parts
 
 
 def _keys(results: Results) -> dict[str, str]:
-    """What the results depend on, of the points that have it in common."""
+    """Options and versions, by the names of the points that share them."""
     names: dict[str, list[str]] = {}
     for point in results.points:
-        told = ", ".join(f"{name} {value}" for name, value in sorted(point.key.items()))
-        names.setdefault(told, []).append(point.name)
-    return {", ".join(same): told for told, same in names.items()}
+        key = ", ".join(f"{name} {value}" for name, value in sorted(point.key.items()))
+        names.setdefault(key, []).append(point.name)
+    return {", ".join(points): key for key, points in names.items()}
 
 
-def _pairs(pairs: Mapping[str, str], class_: str | None = None) -> Html:
-    return h("dl", *(part for name, told in pairs.items() for part in (h("dt", name), h("dd", told))), class_=class_)
+def _definitions(texts: Mapping[str, str], class_: str | None = None) -> Html:
+    return h("dl", *(part for name, text in texts.items() for part in (h("dt", name), h("dd", text))), class_=class_)

@@ -1,4 +1,4 @@
-"""Plots as data: what both drawings, for the page and for a file, and the table beside them are made from."""
+"""Plots as data, from which the SVG of the page, the PNG file and the CSV file are made."""
 
 import csv
 import io
@@ -6,36 +6,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from narrows.evaluation.bands import Bands
+from narrows.evaluation.bands import BandDistortion
 from narrows.evaluation.curves import pareto
-from narrows.evaluation.report.words import number, spread
-from narrows.evaluation.results import Measure, Results, Summary
+from narrows.evaluation.report.number_format import interval_text, number
+from narrows.evaluation.results import MetricInfo, PointSummary, Results
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A point of a plot; low and high are the ends of its whisker. front: it is a member of the Pareto front."""
+    """A point of a plot; low and high are the ends of its error bar. pareto: it is on the Pareto front."""
 
     x: float
     y: float
     label: str
     low: float | None = None
     high: float | None = None
-    front: bool = False
+    pareto: bool = False
 
 
 @dataclass(frozen=True)
 class Series:
-    """Marks joined by a line. slot: chooses colour, shape and dash, the same in all plots."""
+    """Marks connected by a line. style: index of colour, shape and dash, the same for one codec in all plots."""
 
     name: str
-    slot: int
+    style: int
     marks: Sequence[Mark]
 
 
 @dataclass(frozen=True)
 class Plot:
-    """name: of its files. x is logarithmic."""
+    """A line plot with a logarithmic x axis; `name` is the stem of its files."""
 
     name: str
     title: str
@@ -44,7 +44,7 @@ class Plot:
     series: Sequence[Series]
 
     def as_csv(self) -> bytes:
-        """One line for each mark."""
+        """One row per mark."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("series", "label", self.x_label, self.y_label, "low", "high"))
@@ -53,84 +53,86 @@ class Plot:
         return text.getvalue().encode()
 
 
-def rate_quality(results: Results, summaries: Sequence[Summary]) -> list[Plot]:
-    """One plot for each metric that any point has, one series for each family."""
+def rate_quality_plots(results: Results, summaries: Sequence[PointSummary]) -> list[Plot]:
+    """One plot for each metric with a value, one series for each family."""
     plots = []
-    for index, measure in enumerate(results.metrics):
-        members = front(summaries, measure)
+    for index, metric in enumerate(results.metrics):
+        front = pareto_points(summaries, metric)
         series = []
-        for slot, family in enumerate(results.families):
-            own = [s for s in summaries if s.point.family == family and measure.name in s.metrics]
-            marks = [_mark(told, measure, results.rate_unit, told.point.name in members) for told in own]
+        for style, family in enumerate(results.families):
+            own = [s for s in summaries if s.point.family == family and metric.name in s.metrics]
+            marks = [_mark(summary, metric, results.rate_unit, summary.point.name in front) for summary in own]
             if marks:
-                series.append(Series(family, slot, sorted(marks, key=lambda mark: mark.x)))
+                series.append(Series(family, style, sorted(marks, key=lambda mark: mark.x)))
         if series:
-            arrow = "↑ higher is better" if measure.better == "higher" else "↓ lower is better"
-            y_label = f"{measure.name}{f', {measure.unit}' if measure.unit else ''}"
-            name = f"rate-{index + 1}-{_file_name(measure.name)}"
+            arrow = "↑ higher is better" if metric.better == "higher" else "↓ lower is better"
+            y_label = f"{metric.name}{f', {metric.unit}' if metric.unit else ''}"
+            name = f"rate-{index + 1}-{_file_name(metric.name)}"
             plots.append(Plot(name, f"{y_label} {arrow}", f"rate, {results.rate_unit}", y_label, series))
     return plots
 
 
-def _mark(told: Summary, measure: Measure, unit: str, member: bool) -> Mark:
-    value, rate = told.metrics[measure.name], told.rates[measure.name]
-    label = f"{told.point.name}: {number(rate)} {unit}, {measure.name} {number(value.mean)} ({spread(value)})"
-    return Mark(rate, value.mean, label, value.low, value.high, member)
+def _mark(summary: PointSummary, metric: MetricInfo, unit: str, on_front: bool) -> Mark:
+    value, rate = summary.metrics[metric.name], summary.metric_rates[metric.name]
+    values = f"{number(rate)} {unit}, {metric.name} {number(value.mean)} ({interval_text(value)})"
+    return Mark(rate, value.mean, f"{summary.point.name}: {values}", value.low, value.high, on_front)
 
 
-def front(summaries: Sequence[Summary], measure: Measure) -> frozenset[str]:
-    """Names of the points that no other beats in rate, this metric and speed of encoding and decoding together.
+def pareto_points(summaries: Sequence[PointSummary], metric: MetricInfo) -> frozenset[str]:
+    """Names of the points on the Pareto front of rate, metric, and speed of encoding plus decoding.
 
     A speed that was not measured counts as 0.
     """
-    known = [told for told in summaries if measure.name in told.metrics]
+    known = [summary for summary in summaries if metric.name in summary.metrics]
     if not known:
         return frozenset()
-    rates = [told.rates[measure.name] for told in known]
-    qualities = [measure.sign * told.metrics[measure.name].mean for told in known]
-    speeds = [told.point.speed.both if told.point.speed else 0.0 for told in known]
-    members = pareto(rates, qualities, speeds)
-    return frozenset(told.point.name for told, member in zip(known, members, strict=True) if member)
+    rates = [summary.metric_rates[metric.name] for summary in known]
+    qualities = [metric.sign * summary.metrics[metric.name].mean for summary in known]
+    speeds = [summary.point.speed.round_trip if summary.point.speed else 0.0 for summary in known]
+    front = pareto(rates, qualities, speeds)
+    return frozenset(summary.point.name for summary, on_front in zip(known, front, strict=True) if on_front)
 
 
-def by_band(bands: Mapping[str, Bands]) -> list[Plot]:
-    """Distortion over frequency, a series for each point."""
-    kinds = {
-        "level-distance": ("distance of levels, dB", {name: one.level_distance for name, one in bands.items()}),
-        "noise-to-signal": ("noise to signal, dB", {name: one.noise_to_signal for name, one in bands.items()}),
-    }
+def band_plots(bands: Mapping[str, BandDistortion]) -> list[Plot]:
+    """Distortion over frequency, one series for each operating point."""
+    distances = {name: distortion.log_spectral_distance for name, distortion in bands.items()}
+    ratios = {name: distortion.noise_to_signal for name, distortion in bands.items()}
     plots = []
-    for kind, (what, values) in kinds.items():
+    for name, y_label, values in (
+        ("log-spectral-distance", "log-spectral distance, dB", distances),
+        ("noise-to-signal", "noise-to-signal ratio, dB", ratios),
+    ):
         series = []
-        for slot, (point, told) in enumerate(values.items()):
+        for style, (point, band_values) in enumerate(values.items()):
             edges, unit = bands[point].edges, bands[point].unit
             centres = [(low * high) ** 0.5 or high / 2 for low, high in pairwise(edges)]
-            known = [(x, y) for x, y in zip(centres, told, strict=True) if y is not None]
+            known = [(x, y) for x, y in zip(centres, band_values, strict=True) if y is not None]
             marks = [Mark(x, y, f"{point}: {number(y)} at {number(x)} {unit}") for x, y in known]
-            series += [Series(point, slot, marks)] if marks else []
+            series += [Series(point, style, marks)] if marks else []
         if series:
-            plots.append(Plot(kind, f"{what}, by frequency ↓ lower is better", f"frequency, {unit}", what, series))
+            title = f"{y_label}, by frequency ↓ lower is better"
+            plots.append(Plot(name, title, f"frequency, {unit}", y_label, series))
     return plots
 
 
-def by_flips(flipped: Mapping[str, Results]) -> list[Plot]:
-    """Each metric over the share of flipped bits, a series for each point."""
-    results = next(iter(flipped.values()))
+def bit_flip_plots(bit_flips: Mapping[str, Results]) -> list[Plot]:
+    """Each metric over the bit error probability, one series for each operating point."""
+    results = next(iter(bit_flips.values()))
     plots = []
-    for index, measure in enumerate(results.metrics):
+    for index, metric in enumerate(results.metrics):
         series = []
-        for slot, (point, damaged) in enumerate(flipped.items()):
+        for style, (point, damaged) in enumerate(bit_flips.items()):
             marks = []
-            for told in damaged.summary():
-                value, share = told.metrics.get(measure.name), told.point.setting
-                if value is not None and share:
-                    label = f"{point}: {number(value.mean)} ({spread(value)}) with {share:g} of the bits flipped"
-                    marks.append(Mark(share, value.mean, label, value.low, value.high))
-            series += [Series(point, slot, sorted(marks, key=lambda mark: mark.x))] if marks else []
+            for summary in damaged.summaries():
+                value, p = summary.metrics.get(metric.name), summary.point.setting
+                if value is not None and p:
+                    label = f"{point}: {number(value.mean)} ({interval_text(value)}) at bit error probability {p:g}"
+                    marks.append(Mark(p, value.mean, label, value.low, value.high))
+            series += [Series(point, style, sorted(marks, key=lambda mark: mark.x))] if marks else []
         if series:
-            y_label = f"{measure.name}{f', {measure.unit}' if measure.unit else ''}"
-            name = f"bit-flips-{index + 1}-{_file_name(measure.name)}"
-            plots.append(Plot(name, f"{y_label}, of damaged codes", "share of bits flipped", y_label, series))
+            y_label = f"{metric.name}{f', {metric.unit}' if metric.unit else ''}"
+            name = f"bit-flips-{index + 1}-{_file_name(metric.name)}"
+            plots.append(Plot(name, f"{y_label}, with bit errors", "bit error probability", y_label, series))
     return plots
 
 

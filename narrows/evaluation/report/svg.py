@@ -1,4 +1,4 @@
-"""A plot as SVG that takes its colours and fonts from the page."""
+"""A plot as SVG; colours and fonts come from the page's style sheet."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from narrows.evaluation.report.plots import Mark, Plot, Series
 
 WIDTH, HEIGHT = 400, 300
 LEFT, RIGHT, TOP, BOTTOM = 36, 10, 10, 42
-COLOURS = 8  # that the style sheet has
-SHAPES = (  # around 0, about 5 to each side
+COLOURS = 8  # defined in the style sheet
+SHAPES = (  # SVG paths around (0, 0), about 10 wide
     "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z",
     "M-3.6,-3.6H3.6V3.6H-3.6Z",
     "M0,-4.8L4.6,3.4H-4.6Z",
@@ -23,40 +23,43 @@ SHAPES = (  # around 0, about 5 to each side
 
 @dataclass(frozen=True)
 class Axis:
-    """A range of values, rounded to its ticks or near them, and where it lies on the drawing."""
+    """Tick values, and the function from a value to its coordinate in the drawing."""
 
     ticks: Sequence[float]
-    place: Callable[[float], float]
+    position: Callable[[float], float]
 
 
 def drawing(plot: Plot) -> Html:
-    """The plot with axes, whiskers, lines and marks."""
+    """The plot with axes, error bars, lines and marks."""
     marks = [mark for series in plot.series for mark in series.marks]
     ends = [end for m in marks for end in (m.y, m.low, m.high) if end is not None]
     x = log_axis([mark.x for mark in marks], LEFT + 6, WIDTH - RIGHT - 6)
     y = axis(ends, HEIGHT - BOTTOM, TOP)
-    described = f"{plot.title}. {', '.join(series.name for series in plot.series)}. Arrow keys go through the points."
+    names = ", ".join(series.name for series in plot.series)
+    description = f"{plot.title}. {names}. Use the arrow keys to step through the points."
     return h(
         "svg",
         _grid(plot, x, y),
         *(_series(series, x, y) for series in plot.series),
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
-        aria_label=described,
+        aria_label=description,
         tabindex=0,
         class_="plot",
     )
 
 
-def swatch(slot: int) -> Html:
+def swatch(style: int) -> Html:
     """A short line with the mark of a series, for the legend."""
     line = h("path", d="M1,8H27", class_="line")
-    shape = h("path", d=SHAPES[slot % len(SHAPES)], transform="translate(14,8)")
-    return h("svg", h("g", line, shape, class_=_look(slot)), viewBox="0 0 28 16", class_="swatch", aria_hidden="true")
+    shape = h("path", d=SHAPES[style % len(SHAPES)], transform="translate(14,8)")
+    return h(
+        "svg", h("g", line, shape, class_=_css_class(style)), viewBox="0 0 28 16", class_="swatch", aria_hidden="true"
+    )
 
 
 def log_axis(values: Sequence[float], start: float, end: float) -> Axis:
-    """A logarithmic axis; ticks at 1, 2 and 5 of each decade, or at 1 of each where those were many."""
+    """A logarithmic axis: ticks at 1, 2 and 5 in each decade; only at 1 over many decades, closer within one."""
     low, high = log10(min(values)), log10(max(values))
     if high - low < 0.3:
         low, high = low - 0.15, high + 0.15
@@ -67,7 +70,7 @@ def log_axis(values: Sequence[float], start: float, end: float) -> Axis:
 
 
 def axis(values: Sequence[float], start: float, end: float) -> Axis:
-    """A linear axis with four to eight ticks at round values, the first and last around all values."""
+    """A linear axis with four to eight ticks at round values, from below the smallest value to above the largest."""
     low, high = min(values), max(values)
     if high - low < 1e-9 * max(abs(low), abs(high), 1e-9):
         low, high = low - max(abs(low), 1) / 10, high + max(abs(high), 1) / 10
@@ -85,11 +88,11 @@ def _grid(plot: Plot, x: Axis, y: Axis) -> Html:
     floor_y = HEIGHT - BOTTOM
     parts = []
     for tick in y.ticks:
-        at = y.place(tick)
+        at = y.position(tick)
         parts.append(h("path", d=f"M{LEFT},{at:.1f}H{WIDTH - RIGHT}", class_="grid"))
         parts.append(h("text", tick_label(tick), x=LEFT - 6, y=at + 4, text_anchor="end"))
     for tick in x.ticks:
-        at = x.place(tick)
+        at = x.position(tick)
         parts.append(h("path", d=f"M{at:.1f},{floor_y}v4", class_="axis"))
         parts.append(h("text", tick_label(tick), x=at, y=floor_y + 17, text_anchor="middle"))
     parts.append(h("path", d=f"M{LEFT},{floor_y}H{WIDTH - RIGHT}", class_="axis"))
@@ -99,7 +102,7 @@ def _grid(plot: Plot, x: Axis, y: Axis) -> Html:
 
 
 def tick_label(value: float) -> str:
-    """Short: 1e−5, 0.05, 20, 2k."""
+    """Short text of a number: 1e−5, 0.05, 20, 2k."""
     if abs(value) >= 1000:
         return f"{value / 1000:g}k".replace("-", "−")
     if 0 < abs(value) < 1e-3:
@@ -109,25 +112,25 @@ def tick_label(value: float) -> str:
 
 
 def _series(series: Series, x: Axis, y: Axis) -> Html:
-    places = [(x.place(mark.x), y.place(mark.y)) for mark in series.marks]
-    line = h("path", d="M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in places), class_="line")
-    drawn = [_mark(mark, place, series.slot, y) for mark, place in zip(series.marks, places, strict=True)]
-    return h("g", line, *drawn, class_=_look(series.slot), data_series=series.name)
+    positions = [(x.position(mark.x), y.position(mark.y)) for mark in series.marks]
+    line = h("path", d="M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in positions), class_="line")
+    marks = [_mark(mark, at, series.style, y) for mark, at in zip(series.marks, positions, strict=True)]
+    return h("g", line, *marks, class_=_css_class(series.style), data_series=series.name)
 
 
-def _mark(mark: Mark, place: tuple[float, float], slot: int, y: Axis) -> Html:
+def _mark(mark: Mark, position: tuple[float, float], style: int, y: Axis) -> Html:
     parts = []
     if mark.low is not None and mark.high is not None:
-        low, high = y.place(mark.low) - place[1], y.place(mark.high) - place[1]
-        parts.append(h("path", d=f"M0,{low:.1f}V{high:.1f}", class_="whisker"))
-    if mark.front:
-        parts.append(h("path", d="M-7.5,0a7.5,7.5 0 1,0 15,0a7.5,7.5 0 1,0 -15,0Z", class_="front"))
-    parts.append(h("path", d=SHAPES[slot % len(SHAPES)]))
-    label = mark.label + (", Pareto member" if mark.front else "")
-    moved = f"translate({place[0]:.1f},{place[1]:.1f})"
-    return h("g", *parts, transform=moved, class_="mark", data_label=label)
+        low, high = y.position(mark.low) - position[1], y.position(mark.high) - position[1]
+        parts.append(h("path", d=f"M0,{low:.1f}V{high:.1f}", class_="error-bar"))
+    if mark.pareto:
+        parts.append(h("path", d="M-7.5,0a7.5,7.5 0 1,0 15,0a7.5,7.5 0 1,0 -15,0Z", class_="pareto"))
+    parts.append(h("path", d=SHAPES[style % len(SHAPES)]))
+    label = mark.label + (", on the Pareto front" if mark.pareto else "")
+    transform = f"translate({position[0]:.1f},{position[1]:.1f})"
+    return h("g", *parts, transform=transform, class_="mark", data_label=label)
 
 
-def _look(slot: int) -> str:
-    """Colour by slot; from the second round through the colours on, dashed."""
-    return f"series c{slot % COLOURS}" + (" dashed" if slot >= COLOURS else "")
+def _css_class(style: int) -> str:
+    """Colour class of a style; dashed where the colours repeat."""
+    return f"series c{style % COLOURS}" + (" dashed" if style >= COLOURS else "")

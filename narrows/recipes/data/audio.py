@@ -1,4 +1,4 @@
-"""Training data from folders of sound files: random crops, a little varied."""
+"""Training data from folders of audio files: random crops with random gain, polarity and speed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,22 +13,27 @@ from torch.utils.data import Dataset
 from narrows.media import audio as media
 from narrows.recipes.data.files import MediaFiles
 
-LOUDEST = 0.98  # full scale is left to the last step
+MAX_AMPLITUDE = 0.98  # of a crop after its random gain
 
 
-class Recordings(MediaFiles):
-    """The sound files below a folder, as mono float32 at `sample_rate` Hz, decoded on first use.
+class AudioFiles(MediaFiles):
+    """The audio files in a folder and its subfolders, mono, decoded on first use.
 
-    Raises InputError for a folder without sound files.
+    Args:
+        folder: Folder to search.
+        sample_rate: Rate in Hz that files are resampled to.
+
+    Raises:
+        InputError: For a folder without audio files.
     """
 
     def __init__(self, folder: str | Path, sample_rate: int) -> None:
-        super().__init__(folder, media.SUFFIXES, "sound files")
+        super().__init__(folder, media.SUFFIXES, "audio files")
         self.sample_rate = sample_rate
         self.seconds = [media.probe(path).seconds for path in self.paths]
 
     def read(self, path: Path) -> NDArray[np.int16]:
-        """Samples (T,) of one file, 16 bits."""
+        """Samples (T,) of one file as 16-bit integers."""
         audio = media.read(path)
         mono = audio.samples.mean(0, dtype=np.float32)
         if audio.sample_rate != self.sample_rate:
@@ -37,38 +42,45 @@ class Recordings(MediaFiles):
         return rounded
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
-        """Samples (T,) of one file."""
+        """Samples (T,) of one file, float32 in [-1, 1)."""
         samples: NDArray[np.float32] = super().__getitem__(index) * np.float32(1 / 32768)
         return samples
 
 
-class Crops(Dataset[Tensor]):
-    """`count` random crops (1, samples) of some recordings; item i is the same for the same seed.
+class AudioCrops(Dataset[Tensor]):
+    """Random crops of audio files. A crop depends only on seed and index.
 
-    Longer files are drawn more often. Each crop has a random sign and a random gain; `speeds` are played-back rates
-    drawn at random, which raise and lower voices.
+    A file is drawn with a probability in proportion to its length. Each crop gets a random polarity and a random gain
+    of -10 to 6 dB; a random playback speed changes pitch and tempo. Shorter files are padded with zeros.
+
+    Args:
+        files: Files to draw from.
+        samples: Samples of a crop.
+        count: Number of crops.
+        seed: Integers that seed the random draws.
+        speeds: Playback speeds to draw from.
     """
 
     def __init__(
-        self, recordings: Recordings, samples: int, count: int, seed: Sequence[int], speeds: Sequence[float] = (1.0,)
+        self, files: AudioFiles, samples: int, count: int, seed: Sequence[int], speeds: Sequence[float] = (1.0,)
     ) -> None:
-        self.recordings, self.samples, self.count = recordings, samples, count
+        self.files, self.samples, self.count = files, samples, count
         self.seed, self.speeds = tuple(seed), tuple(speeds)
-        self._chance = np.array(recordings.seconds) / sum(recordings.seconds)
+        self._p = np.array(files.seconds) / sum(files.seconds)
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> Tensor:
-        """Crop (1, samples)."""
-        draw = np.random.default_rng((*self.seed, index))
-        recording = self.recordings[int(draw.choice(len(self._chance), p=self._chance))]
-        speed = float(draw.choice(self.speeds))
-        wanted = int(np.ceil(self.samples * speed)) + 1
-        start = int(draw.integers(max(1, len(recording) - wanted)))
-        crop = recording[start : start + wanted]
+        """Crop (1, samples), float32."""
+        rng = np.random.default_rng((*self.seed, index))
+        recording = self.files[int(rng.choice(len(self._p), p=self._p))]
+        speed = float(rng.choice(self.speeds))
+        length = int(np.ceil(self.samples * speed)) + 1
+        start = int(rng.integers(max(1, len(recording) - length)))
+        crop = recording[start : start + length]
         if speed != 1:
-            crop = soxr.resample(crop, self.recordings.sample_rate * speed, self.recordings.sample_rate)
+            crop = soxr.resample(crop, self.files.sample_rate * speed, self.files.sample_rate)
         crop = np.pad(crop[: self.samples], (0, max(0, self.samples - len(crop))))
-        gain = min(10 ** (draw.uniform(-10, 6) / 20), LOUDEST / max(float(np.abs(crop).max()), 1e-4))
-        return torch.from_numpy(np.float32(gain * draw.choice((-1, 1))) * crop.astype(np.float32)).unsqueeze(0)
+        gain = min(10 ** (rng.uniform(-10, 6) / 20), MAX_AMPLITUDE / max(float(np.abs(crop).max()), 1e-4))
+        return torch.from_numpy(np.float32(gain * rng.choice((-1, 1))) * crop.astype(np.float32)).unsqueeze(0)

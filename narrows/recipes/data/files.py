@@ -1,4 +1,4 @@
-"""Media files of training data, decoded on first use."""
+"""Media files of training data, decoded on first use and kept in memory up to a limit."""
 
 from abc import abstractmethod
 from collections.abc import Collection
@@ -11,37 +11,46 @@ from torch.utils.data import Dataset
 
 from narrows.errors import InputError
 
-KEPT_BYTES = 4 << 30  # decoded media held in memory; what is beyond is read anew each time
+CACHE_BYTES = 4 << 30  # of decoded media; files beyond it are decoded at each access
 
 
 class MediaFiles(Dataset[NDArray[Any]]):
-    """The files below a folder that have one of the suffixes. Raises InputError where there are none."""
+    """The files with given suffixes in a folder and its subfolders, sorted by path.
+
+    Args:
+        folder: Folder to search.
+        suffixes: Suffixes in lower case, with the dot.
+        kind: What the files are, for the error message.
+
+    Raises:
+        InputError: For a folder without such files.
+    """
 
     def __init__(self, folder: str | Path, suffixes: Collection[str], kind: str) -> None:
         self.paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in suffixes)
         if not self.paths:
-            raise InputError(f"no {kind} below {folder}; give a folder with {', '.join(sorted(suffixes))}")
-        self._kept: dict[int, NDArray[Any]] = {}
-        self._bytes = 0
+            raise InputError(f"expected {kind} in {folder}, got none; give a folder with {', '.join(sorted(suffixes))}")
+        self._cache: dict[int, NDArray[Any]] = {}
+        self._cached_bytes = 0
 
     @abstractmethod
     def read(self, path: Path) -> NDArray[Any]:
-        """One file as it is kept in memory."""
+        """Decode one file to the array that is cached."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def shuffled(self) -> list[int]:
-        """All indices in an order that is the same each time: any few of the first are from all over the folder."""
+        """All indices in a random order that is always the same, to use only some files of the whole folder."""
         order: list[int] = np.random.default_rng(0).permutation(len(self)).tolist()
         return order
 
     def __getitem__(self, index: int) -> NDArray[Any]:
-        """What `read` makes of a file."""
-        if index in self._kept:
-            return self._kept[index]
+        """What `read` returns for a file."""
+        if index in self._cache:
+            return self._cache[index]
         array = self.read(self.paths[index])
-        if self._bytes + array.nbytes <= KEPT_BYTES:
-            self._kept[index] = array
-            self._bytes += array.nbytes
+        if self._cached_bytes + array.nbytes <= CACHE_BYTES:
+            self._cache[index] = array
+            self._cached_bytes += array.nbytes
         return array

@@ -1,4 +1,4 @@
-"""Training data from folders of pictures: random crops, a little varied."""
+"""Training data from folders of images: random crops with random scale, mirroring and transposition."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,50 +13,68 @@ from torch.utils.data import Dataset
 from narrows.media import image as media
 from narrows.recipes.data.files import MediaFiles
 
-SHRUNK, ENLARGED = (1.0, 2.0), (0.65, 1.0)  # sides of what a crop is taken from, before it is scaled, in sides
+DOWNSCALED, UPSCALED = (1.0, 2.0), (0.65, 1.0)  # side of the cut region in crop sizes, before it is scaled
 
 
-class Pictures(MediaFiles):
-    """The pictures below a folder, (H, W, 3) uint8, decoded on first use. Raises InputError where there are none."""
+class ImageFiles(MediaFiles):
+    """The images in a folder and its subfolders, (3, H, W) uint8, decoded on first use.
 
-    def __init__(self, folder: str | Path) -> None:
-        super().__init__(folder, media.SUFFIXES, "pictures")
-        self.sizes = [media.probe(path).pixels for path in self.paths]
+    Args:
+        folder: Folder to search.
 
-    def read(self, path: Path) -> NDArray[np.uint8]:
-        """Pixels (H, W, 3) of one file."""
-        pixels = media.read(path)
-        return np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels
-
-
-class PictureCrops(Dataset[Tensor]):
-    """`count` random crops (3, side, side) in [-1, 1] of some pictures; item i is the same for the same seed.
-
-    Larger pictures are drawn more often. Crops are mirrored and transposed at random; three in ten are made smaller,
-    which hides the traces of earlier compression, and two larger, as soft as pictures of many pixels are.
+    Raises:
+        InputError: For a folder without images.
     """
 
-    def __init__(self, pictures: Pictures, side: int, count: int, seed: Sequence[int]) -> None:
-        self.pictures, self.side, self.count, self.seed = pictures, side, count, tuple(seed)
-        self._chance = np.array(pictures.sizes) / sum(pictures.sizes)
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__(folder, media.SUFFIXES, "images")
+        self.pixels = [media.probe(path).pixels for path in self.paths]
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """RGB pixels (3, H, W) of one file."""
+        pixels = media.read(path).transpose(2, 0, 1)
+        return np.repeat(pixels, 3, 0) if len(pixels) == 1 else np.ascontiguousarray(pixels)
+
+
+class ImageCrops(Dataset[Tensor]):
+    """Random square crops of images. A crop depends only on seed and index.
+
+    An image is drawn with a probability in proportion to its pixels. Half of the crops keep their scale; 30 % are
+    downscaled, which hides artefacts of earlier compression; 20 % are upscaled, to resemble soft images of high
+    resolution. Half are mirrored and a quarter transposed. Smaller images are padded with their mirror image.
+
+    Args:
+        images: Images to draw from.
+        size: Height and width of a crop in pixels.
+        count: Number of crops.
+        seed: Integers that seed the random draws.
+    """
+
+    def __init__(self, images: ImageFiles, size: int, count: int, seed: Sequence[int]) -> None:
+        self.images, self.size, self.count, self.seed = images, size, count, tuple(seed)
+        self._p = np.array(images.pixels) / sum(images.pixels)
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> Tensor:
-        """Crop (3, side, side)."""
-        draw = np.random.default_rng((*self.seed, index))
-        pixels = self.pictures[int(draw.choice(len(self._chance), p=self._chance))]
-        most = min(pixels.shape[:2]) / self.side
-        if most < 1:
-            pixels = np.pad(pixels, [(0, max(0, self.side - n)) for n in pixels.shape[:2]] + [(0, 0)], mode="symmetric")
-        kind = draw.random()
-        low, high = (1.0, 1.0) if kind < 0.5 else SHRUNK if kind < 0.8 else ENLARGED
-        taken = int(self.side * draw.uniform(low, min(high, max(1.0, most))))
-        top, left = (int(draw.integers(n - taken + 1)) for n in pixels.shape[:2])
-        crop = pixels[top : top + taken, left : left + taken]
-        if taken != self.side:
-            crop = np.asarray(Image.fromarray(crop).resize((self.side, self.side), Image.Resampling.BICUBIC))
-        crop = crop[:, ::-1] if draw.random() < 0.5 else crop
-        crop = crop.transpose(1, 0, 2) if draw.random() < 0.25 else crop
-        return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float() / 127.5 - 1
+        """Crop (3, size, size), float32 in [-1, 1]."""
+        rng = np.random.default_rng((*self.seed, index))
+        pixels = self.images[int(rng.choice(len(self._p), p=self._p))]
+        largest = min(pixels.shape[1:]) / self.size
+        if largest < 1:
+            padding = [(0, 0)] + [(0, max(0, self.size - side)) for side in pixels.shape[1:]]
+            pixels = np.pad(pixels, padding, mode="symmetric")
+        draw = rng.random()
+        low, high = (1.0, 1.0) if draw < 0.5 else DOWNSCALED if draw < 0.8 else UPSCALED
+        region = int(self.size * rng.uniform(low, min(high, max(1.0, largest))))
+        top, left = (int(rng.integers(side - region + 1)) for side in pixels.shape[1:])
+        crop = pixels[:, top : top + region, left : left + region]
+        if region != self.size:
+            scaled = Image.fromarray(np.ascontiguousarray(crop.transpose(1, 2, 0))).resize(
+                (self.size, self.size), Image.Resampling.BICUBIC
+            )
+            crop = np.asarray(scaled).transpose(2, 0, 1)
+        crop = crop[:, :, ::-1] if rng.random() < 0.5 else crop
+        crop = crop.transpose(0, 2, 1) if rng.random() < 0.25 else crop
+        return torch.from_numpy(np.ascontiguousarray(crop)).float() / 127.5 - 1

@@ -1,4 +1,4 @@
-"""Data for smoke runs, made up in an instant and written as files, so that reading them is passed through too."""
+"""Synthetic audio and images for smoke runs, written as files so that smoke runs read files too."""
 
 from pathlib import Path
 
@@ -7,26 +7,35 @@ import numpy as np
 from narrows.media import audio, image
 
 
-def made_up_vowels(folder: Path, sample_rate: int) -> None:
-    """Two recordings of two seconds."""
+def write_synthetic_audio(folder: Path, sample_rate: int) -> None:
+    """Write two recordings of a vowel, two seconds each, to a new folder.
+
+    Args:
+        folder: Folder, which must not exist.
+        sample_rate: Sample rate in Hz.
+    """
     folder.mkdir(parents=True)
     time = np.arange(2 * sample_rate) / sample_rate
     for index, pitch in enumerate((110, 180)):
-        glide = pitch * (time + 0.1 * np.sin(2 * np.pi * time))
+        phase = pitch * (time + 0.1 * np.sin(2 * np.pi * time))
         harmonics = np.arange(1, 20)[:, None]
-        vowel = (np.sin(2 * np.pi * harmonics * glide) / harmonics).sum(0, keepdims=True)
-        loudness = 0.1 * (1 + np.sin(2 * np.pi * 3 * time))
-        audio.write(folder / f"vowel-{index}.wav", (loudness * vowel).astype(np.float32), sample_rate)
+        vowel = (np.sin(2 * np.pi * harmonics * phase) / harmonics).sum(0, keepdims=True)
+        envelope = 0.1 * (1 + np.sin(2 * np.pi * 3 * time))
+        audio.write(folder / f"vowel-{index}.wav", (envelope * vowel).astype(np.float32), sample_rate)
 
 
-def made_up_pictures(folder: Path) -> None:
-    """Three pictures of soft waves, edges and grain, 160 × 192."""
+def write_synthetic_images(folder: Path) -> None:
+    """Write three images of sine waves, edges and noise, 160 × 192 pixels, to a new folder.
+
+    Args:
+        folder: Folder, which must not exist.
+    """
     folder.mkdir(parents=True)
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     y, x = np.mgrid[:160, :192] / 32
     for index in range(3):
-        waves = [np.sin(draw.normal() * x + draw.normal() * y + c) for c in range(3)]
-        edges = 0.5 * np.sign(np.sin(draw.normal(0, 2) * x + draw.normal(0, 2) * y))
-        grain = draw.normal(0, 0.1, (160, 192, 3))
-        pixels = 128 + 50 * (np.stack(waves, 2) + edges[..., None] + grain)
+        waves = [np.sin(rng.normal() * x + rng.normal() * y + c) for c in range(3)]
+        edges = 0.5 * np.sign(np.sin(rng.normal(0, 2) * x + rng.normal(0, 2) * y))
+        noise = rng.normal(0, 0.1, (160, 192, 3))
+        pixels = 128 + 50 * (np.stack(waves, 2) + edges[..., None] + noise)
         image.write(folder / f"waves-{index}.png", pixels.clip(0, 255).astype(np.uint8))

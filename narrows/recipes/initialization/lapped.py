@@ -1,7 +1,8 @@
-"""What an image codec starts from: the lapped linear transform codec of its training data.
+"""Initialises an image codec as a lapped transform codec with the KLT of its training data.
 
-Encoder and decoder begin as the principal components of blocks of 16 × 16 pixels, whose edges an orthonormal lapped
-transform has folded into each other; gains begin as the steps that are best at high rates. Training moves all of it.
+Encoder and decoder start as the principal components (KLT) of blocks of 16 × 16 pixels, after an orthonormal lapped
+transform has folded the edges of neighbouring blocks into each other. Gains start as the quantization steps that are
+optimal at high rates. Training changes all of them.
 """
 
 from math import log, sqrt
@@ -15,18 +16,23 @@ from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LAP, STRIDE, LappedDecoder, LappedEncoder
 from narrows.errors import InputError
-from narrows.recipes.data.images import PictureCrops
+from narrows.recipes.data.images import ImageCrops
 
-FULL_SCALE = 127.5  # 8-bit steps in a unit of the networks
-LEAST_SCALE = 0.15  # of symbols, that the tables begin with
+FULL_SCALE = 127.5  # 8-bit steps in one unit of the networks' range [-1, 1]
+MIN_SCALE = 0.15  # of latents in quantization steps, for the initial scales
 
 
 @torch.no_grad()
-def start_lapped(codec: Codec, crops: PictureCrops, lambdas: Tensor) -> None:
-    """Set transforms and gains of a codec of lapped transforms and context groups from crops of its training data.
+def initialize_lapped(codec: Codec, crops: ImageCrops, lambdas: Tensor) -> None:
+    """Set transforms and gains of a codec with lapped transforms and a space-channel context model.
 
-    lambdas (8,): the weights of the distortion, one for each quality that has gains of its own; see `rate_distortion`.
-    Raises InputError for a codec of other parts.
+    Args:
+        codec: Codec to initialise.
+        crops: Crops of its training data, all of which are used.
+        lambdas: Weights (8,) of the squared error, one for each quality that has its own gains.
+
+    Raises:
+        InputError: For a codec with other parts.
     """
     encoder, model, decoder = codec.encoder, codec.bottleneck, codec.decoder
     if not (
@@ -34,8 +40,11 @@ def start_lapped(codec: Codec, crops: PictureCrops, lambdas: Tensor) -> None:
         and isinstance(model, SpaceChannelContext)
         and isinstance(decoder, LappedDecoder)
     ):
-        raise InputError("a lapped start needs a lapped-encoder, space-channel-context and a lapped-decoder")
-    fold = torch.from_numpy(lapped(LAP)).float()  # (16, 32)
+        raise InputError(
+            f"expected LappedEncoder, {SpaceChannelContext.__name__} and LappedDecoder for the lapped initialisation, "
+            f"got {', '.join(type(part).__name__ for part in (encoder, model, decoder))}"
+        )
+    fold = torch.from_numpy(lapped_fold(LAP)).float()  # (16, 32)
     x = torch.stack([crops[index] for index in range(len(crops))])
     mean = x.mean((0, 2, 3))
     blocks = (x - mean.view(3, 1, 1)).unfold(2, 2 * STRIDE, STRIDE).unfold(3, 2 * STRIDE, STRIDE)
@@ -53,12 +62,12 @@ def start_lapped(codec: Codec, crops: PictureCrops, lambdas: Tensor) -> None:
     decoder.upright.copy_((components * components.flip(2)).sum((1, 2, 3)).view(-1, 1, 1))
     for layer in (encoder.out, decoder.last):
         _set(layer, torch.zeros_like(layer.weight), torch.zeros(layer.out_channels))
-    # At high rates the distortion of a step is step² / 12 for each of 3 samples, and halving it costs one bit a sample.
+    # At high rates a quantization step has the distortion step² / 12, and halving the step costs one bit a sample.
     steps = (18 / (log(2) * lambdas)).sqrt().view(-1, 1) / FULL_SCALE
     model.spread.copy_(deviations)
     model.root_gain.copy_(steps.rsqrt().expand_as(model.root_gain))
     model.inverse.copy_(steps.expand_as(model.inverse))
-    model.log_scale.copy_((deviations / steps).clamp(min=LEAST_SCALE).log2())
+    model.log_scale.copy_((deviations / steps).clamp(min=MIN_SCALE).log2())
 
 
 def _set(layer: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, bias: Tensor) -> None:
@@ -67,28 +76,31 @@ def _set(layer: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, bias: Tensor) ->
     layer.bias.copy_(bias)
 
 
-def lapped(half: int) -> NDArray[np.float64]:
-    """Folding of 4 `half` samples into 2 `half`: the orthonormal lapped transform without its cosine transform.
+def lapped_fold(half: int) -> NDArray[np.float64]:
+    """Matrix (2 half, 4 half) of the orthonormal lapped transform without its cosine transform.
 
-    From its factors in Malvar and Staelin, IEEE TASSP 37(4), 1989, as a filter over the edges of blocks (Tran et al.,
-    IEEE TSP 51(6), 2003).
+    Factors from Malvar and Staelin, IEEE TASSP 37(4), 1989, written as a filter over block edges (Tran et al., IEEE
+    TSP 51(6), 2003).
+
+    Args:
+        half: Half of the block size in samples.
     """
     n = np.arange(half)
     cosine2 = sqrt(2 / half) * np.cos(np.pi * (n + 0.5) * n[:, None] / half)
     cosine2[0] /= sqrt(2)
     cosine4 = sqrt(2 / half) * np.cos(np.pi * (n + 0.5) * (n[:, None] + 0.5) / half)
-    same, zero = np.eye(half), np.zeros((half, half))
-    turned = same[::-1]
-    butterfly = np.block([[same, turned], [turned, -same]])
-    rotation = turned @ cosine2.T @ cosine4 @ turned
-    edge = 0.5 * butterfly @ np.block([[same, zero], [zero, rotation]]) @ butterfly
+    identity, zero = np.eye(half), np.zeros((half, half))
+    reversal = identity[::-1]
+    butterfly = np.block([[identity, reversal], [reversal, -identity]])
+    rotation = reversal @ cosine2.T @ cosine4 @ reversal
+    edge = 0.5 * butterfly @ np.block([[identity, zero], [zero, rotation]]) @ butterfly
     out = np.zeros((2 * half, 4 * half))
     out[:half, : 2 * half], out[half:, 2 * half :] = edge[half:], edge[:half]
     return out
 
 
 def _covariance(blocks: Tensor) -> Tensor:
-    """Covariance (C h w, C h w) of blocks (N, C, h, w) and their mirror images, so that components have a parity."""
+    """Covariance (C h w, C h w) of blocks (N, C, h, w) and their mirror images; its components are even or odd."""
     total = torch.zeros(blocks[0].numel(), blocks[0].numel(), dtype=torch.float64)
     for axes in ((), (2,), (3,), (2, 3)):
         flat = blocks.flip(axes).flatten(1).double()

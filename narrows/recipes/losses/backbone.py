@@ -1,4 +1,4 @@
-"""Trained picture networks of timm, which losses look through: by name from the hub, or with weights from a file."""
+"""Trained image networks of timm for losses, with weights from the Hugging Face hub or from a file."""
 
 import difflib
 import logging
@@ -12,50 +12,52 @@ from narrows.errors import InputError, ModelError
 
 
 class Backbone(nn.Module):
-    """A frozen network of timm that takes pictures (B, 3, H, W) in [-1, 1] of any size.
+    """A frozen image network of timm. Takes images (B, 3, H, W) in [-1, 1] of any size.
 
-    name: of the network in timm, with or without the tag of its weights ("vgg16.tv_in1k"). weights: a .safetensors file
-    of them, under timm's names; fetched from the hub unless given.
+    Args:
+        name: Name in timm, with or without the tag of the weights ("vgg16.tv_in1k").
+        weights: A .safetensors file with timm's tensor names. Without it the weights are downloaded from the hub.
 
-    Raises InputError for a name that timm does not know and another kind of file, ModelError where weights cannot be
-    fetched or do not fit.
+    Raises:
+        InputError: For a name that timm does not know and for weights that are no .safetensors file.
+        ModelError: If the weights cannot be downloaded or do not fit the network.
     """
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     def __init__(self, name: str, weights: Path | None = None) -> None:
         super().__init__()
-        self.network = _loaded(name, weights).requires_grad_(False)
-        facts = self.network.pretrained_cfg
-        self.size: tuple[int, int] | None = facts["input_size"][1:] if facts.get("fixed_input_size") else None
+        self.network = _load(name, weights).requires_grad_(False)
+        config = self.network.pretrained_cfg
+        self.input_size: tuple[int, int] | None = config["input_size"][1:] if config.get("fixed_input_size") else None
         self.dim: int = self.network.num_features
-        for key, fact in (("mean", "mean"), ("deviation", "std")):
-            self.register_buffer(key, torch.tensor(facts[fact]).view(1, 3, 1, 1), persistent=False)
+        for key in ("mean", "std"):
+            self.register_buffer(key, torch.tensor(config[key]).view(1, 3, 1, 1), persistent=False)
         self.train(False)
 
     def train(self, mode: bool = True) -> "Backbone":
-        """It never trains: norms and dropout stay as in use."""
+        """Stay in eval mode, whatever `mode` is."""
         return super().train(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pictures to one vector each, (B, dim)."""
-        out: Tensor = self.network(self._prepared(x))
+        """Images to embeddings (B, dim)."""
+        out: Tensor = self.network(self._preprocess(x))
         return out
 
-    def layers(self, x: Tensor) -> list[Tensor]:
-        """Pictures to the features (B, C, h, w) of several layers."""
-        out: list[Tensor] = self.network.forward_intermediates(self._prepared(x), intermediates_only=True)
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Images to the features (B, C, h, w) of several layers."""
+        out: list[Tensor] = self.network.forward_intermediates(self._preprocess(x), intermediates_only=True)
         return out
 
-    def _prepared(self, x: Tensor) -> Tensor:
-        x = ((x + 1) / 2 - self.mean) / self.deviation
-        if self.size is None or self.size == tuple(x.shape[2:]):
+    def _preprocess(self, x: Tensor) -> Tensor:
+        x = ((x + 1) / 2 - self.mean) / self.std
+        if self.input_size is None or self.input_size == tuple(x.shape[2:]):
             return x
-        return nn.functional.interpolate(x, self.size, mode="bicubic", antialias=True)
+        return nn.functional.interpolate(x, self.input_size, mode="bicubic", antialias=True)
 
 
-def _loaded(name: str, weights: Path | None) -> Any:
+def _load(name: str, weights: Path | None) -> Any:
     import timm
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -63,40 +65,40 @@ def _loaded(name: str, weights: Path | None) -> Any:
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), 1, 0.5)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"timm has no network {name!r}{hint} (timm.list_models() lists them)")
+        raise InputError(f"expected a network that timm.list_models() lists, got {name!r}{hint}")
     if weights is None:
-        weights = _fetched(name)
+        weights = _download(name)
     elif weights.suffix != ".safetensors" or not weights.is_file():
-        raise InputError(f"{weights} given as weights of {name}, a .safetensors file that is there wanted")
+        raise InputError(f"expected an existing .safetensors file as weights of {name}, got {str(weights)!r}")
     network = timm.create_model(name, num_classes=0)
     try:
-        missing = network.load_state_dict(load_file(weights), strict=False).missing_keys  # and not its classifier
+        missing = network.load_state_dict(load_file(weights), strict=False).missing_keys  # its classifier is not used
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise ModelError(f"{weights} does not hold the weights of {name} ({_short(error)}); give others") from error
+        raise ModelError(f"expected the weights of {name} in {weights}, got others ({_short(error)})") from error
     if lacking := [key for key in missing if not key.endswith("num_batches_tracked")]:
-        raise ModelError(f"{weights} does not hold the weights of {name} (it lacks {lacking[0]}); give others")
+        raise ModelError(f"expected the weights of {name} in {weights}, got none of {lacking[0]!r}")
     if not all(bool(p.isfinite().all()) for p in network.parameters()):
-        raise ModelError(f"{weights} holds NaN or infinity; give other weights of {name}")
+        raise ModelError(f"expected finite weights of {name} in {weights}, got NaN or infinity")
     return network
 
 
-def _fetched(name: str) -> Path:
-    """The place of a network's weights, which are fetched if they are not there. Nothing is ever unpickled."""
+def _download(name: str) -> Path:
+    """Path of a network's .safetensors file, which is downloaded if it is not cached. Nothing is unpickled."""
     import timm
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx or requests
 
     logger = logging.getLogger("huggingface_hub")
-    said = logger.level
-    logger.setLevel(logging.ERROR)  # its attempts are not told, what it ends with is
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # no warnings about retries; the final error is reported
     try:
-        facts = timm.get_pretrained_cfg(name)
-        return Path(hf_hub_download(str(facts and facts.hf_hub_id), "model.safetensors"))
+        config = timm.get_pretrained_cfg(name)
+        return Path(hf_hub_download(str(config and config.hf_hub_id), "model.safetensors"))
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
-        advice = "fetch them where there is a network, or name a .safetensors file of them"
-        raise ModelError(f"the weights of {name} cannot be fetched ({_short(error)}); {advice}") from error
+        advice = "run it once with a network connection, or give a .safetensors file of them"
+        raise ModelError(f"cannot download the weights of {name} ({_short(error)}); {advice}") from error
     finally:
-        logger.setLevel(said)
+        logger.setLevel(level)
 
 
 def _short(error: Exception) -> str:

@@ -1,23 +1,32 @@
-"""What a frame decoder predicts, held against the spectra of the given signal, without a synthesis in between."""
+"""Loss between the spectra that a frame decoder predicts and those of the original signal, before the inverse STFT."""
 
 import torch
 from torch import Tensor, nn
 
 from narrows.codecs.audio.frames import FrameDecoder
-from narrows.recipes.losses.spectral import magnitude_distance
+from narrows.recipes.losses.stft import magnitude_distance
 
 
-class FrameMagnitudes(nn.Module):
-    """Distance between predicted and true magnitudes of the decoder's own short-time spectra.
+class FrameMagnitudeLoss(nn.Module):
+    """Distance between magnitudes that a frame decoder predicts and those of the original's STFT.
 
-    Learns envelopes and harmonics several times faster than losses on the signal, whose gradients must pass phases that
-    are still arbitrary.
+    It learns spectral envelopes and harmonics several times faster than losses on the decoded signal, whose gradients
+    pass through phases that are still random early in training.
     """
 
     def forward(self, decoder: FrameDecoder, latents: Tensor, target: Tensor) -> Tensor:
-        """Latents (B, D, F) and the signal (B, 1, T) that they stand for, T = F stride, to a scalar."""
+        """Compute the loss.
+
+        Args:
+            decoder: Decoder whose prediction is compared; its STFT is used for the original.
+            latents: Latents (B, D, F).
+            target: Original signal (B, 1, T), T = F × stride.
+
+        Returns:
+            A scalar.
+        """
         magnitudes, _ = decoder.predict(latents)
         norm = decoder.spectra.window.square().sum().sqrt()
         with torch.no_grad():
-            wanted = decoder.spectra(target[:, 0].float()).abs()
-        return magnitude_distance(magnitudes / norm, wanted / norm)
+            expected = decoder.spectra(target[:, 0].float()).abs()
+        return magnitude_distance(magnitudes / norm, expected / norm)

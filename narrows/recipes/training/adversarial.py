@@ -1,140 +1,183 @@
-"""Training against discriminators: what runs of all media share.
+"""Training with weighted losses and discriminators: what audio codecs and image tokenizers share.
 
-x ──▶ codec ──▶ y ──▶ losses(y, x) + bottleneck's losses + what discriminators say of y ──▶ codec's weights
-                └──▶ discriminators(x), discriminators(y) ──▶ discriminators' weights
+x ──▶ codec ──▶ y ──▶ losses(y, x) + bottleneck losses + generator and feature matching losses ──▶ codec's weights
+                └──▶ discriminators(x), discriminators(y) ──▶ discriminator loss ──▶ discriminators' weights
 """
 
-from abc import abstractmethod
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from narrows.bitstream import Tables
-from narrows.checkpoints import folder
-from narrows.codecs.codec import Codec
 from narrows.errors import InputError
-from narrows.recipes.losses.adversarial import Features, discriminator_loss
-from narrows.recipes.settings import AdamW, Adversary, Schedule
-from narrows.recipes.training.base import Descent
+from narrows.recipes.losses.adversarial import Features, hinge_discriminator_loss
+from narrows.recipes.settings import AdamW, Adversarial
+from narrows.recipes.training.base import Recipe, Training
 
-Losses = Mapping[str, tuple[float, nn.Module]]  # by name, weight and module
+Losses = Mapping[str, tuple[float, nn.Module]]  # name → (weight, module)
+BOTTLENECK_LOSS_WEIGHTS = {
+    "commitment": 0.25,
+    "codebook": 1.0,
+    "joint": 1.0,
+    "sample_entropy": 0.1,
+    "diversity": 0.1,
+    "kl": 1e-3,
+    "norm": 1e-3,
+}
+LINEAR_LAYERS = ("straight", "project")  # in the names of their parameters
 
 
-class Adversarial(Descent):
-    """A codec in training with weighted losses and, from a step on, against discriminators.
+@dataclass(frozen=True, kw_only=True)
+class AdversarialRecipe(Recipe):
+    """A recipe with weighted losses and, from a step on, discriminators.
 
-    weights: of all losses by the last part of their names. straight: share of the learning rate for straight paths and
-    projections.
+    Args:
+        losses: Losses by name, each a weight and a module of the decoded and the original signal, (B, C, ...) both, to
+            a scalar.
+        bottleneck_loss_weights: Weights of the losses that the bottleneck returns, by name; for a bottleneck made of
+            others ("semantic/commitment") by the last part of the name.
+        discriminators: Modules from a signal to a list of features, the logits last.
+        adversarial: Settings of discriminators and adversarial losses.
     """
+
+    losses: Losses
+    bottleneck_loss_weights: Mapping[str, float] = field(default_factory=lambda: BOTTLENECK_LOSS_WEIGHTS)
+    discriminators: Sequence[nn.Module] = ()
+    adversarial: Adversarial = field(default_factory=Adversarial)
+
+
+class AdversarialTraining(Training):
+    """Trains an AdversarialRecipe. Optimizers: one of the codec and one of the discriminators.
+
+    Args:
+        recipe: What to train.
+        other_losses: Losses with other arguments than the recipe's `losses`, by name.
+        latent_grid: A small grid of latents, on which the names of the bottleneck's losses are found out.
+        discriminator_start: First step at which discriminators are trained.
+        linear_lr_fraction: Learning rate of linear paths and projections as a fraction of the codec's.
+
+    Raises:
+        InputError: If the bottleneck returns a loss that has no weight.
+    """
+
+    recipe: AdversarialRecipe
 
     def __init__(
         self,
-        codec: Codec,
-        schedule: Schedule,
-        weights: Mapping[str, float],
-        optimizer: AdamW,
-        discriminators: Sequence[nn.Module],
-        adversary: Adversary,
-        straight: float = 1.0,
+        recipe: AdversarialRecipe,
+        other_losses: Losses,
+        latent_grid: tuple[int, ...],
+        discriminator_start: int,
+        linear_lr_fraction: float = 1.0,
     ) -> None:
-        super().__init__(codec, schedule)
-        self.weights, self.optimizer, self.adversary, self.straight = weights, optimizer, adversary, straight
-        self.discriminators = nn.ModuleList(discriminators)
-
-    @abstractmethod
-    def tables(self, codec: Codec) -> Tables | None:
-        """Frequency tables of a finished codec, counted on training data; None where it has no codes."""
+        super().__init__(recipe)
+        self.losses, self.other_losses = _modules(recipe.losses), _modules(other_losses)
+        self.discriminators = nn.ModuleList(recipe.discriminators)
+        self._discriminator_start, self._linear_lr_fraction = discriminator_start, linear_lr_fraction
+        self._weights = {name: weight for name, (weight, _) in (*recipe.losses.items(), *other_losses.items())}
+        self._weights |= recipe.bottleneck_loss_weights
+        self._check_bottleneck_losses(latent_grid)
 
     @property
-    def learning(self) -> nn.Module:
-        """All that learns but for the discriminators."""
+    def trainable(self) -> nn.Module:
+        """All modules that the codec's optimizer trains."""
         return self.codec
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """One optimiser for the codec, one for the discriminators."""
-        optimizers: list[torch.optim.Optimizer] = [_adamw(self.learning, self.optimizer, self.straight)]
+        """AdamW for the codec and, if there are any, for the discriminators."""
+        settings = self.recipe.optimizer
+        optimizers: list[torch.optim.Optimizer] = [_adamw(self.trainable, settings, self._linear_lr_fraction)]
         if self.discriminators:
-            optimizers.append(_adamw(self.discriminators, replace(self.optimizer, lr=self.adversary.lr)))
+            optimizers.append(_adamw(self.discriminators, replace(settings, lr=self.recipe.adversarial.lr)))
         return optimizers
 
-    def has_begun(self, step: int) -> bool:
-        """Whether there are discriminators that learn at a step."""
-        return bool(self.discriminators) and step >= max(self.adversary.start, self.schedule.signal)
+    def uses_discriminators(self, step: int) -> bool:
+        """Whether discriminators are trained at a step."""
+        return bool(self.discriminators) and step >= self._discriminator_start
 
-    def weighted(self, values: Mapping[str, Tensor]) -> Tensor:
-        """The sum of some losses times their weights. Raises InputError for a loss without one."""
-        return torch.stack([self._weight(name) * value for name, value in values.items()]).sum()
+    def weighted_sum(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """Sum of losses times their weights.
 
-    def judge(self, x: Tensor, y: Tensor, rate: float) -> tuple[Tensor, list[Features], list[Features]]:
-        """One step of the discriminators on given x and decoded y: their loss, and what they then say of x and of y.
-
-        Gradients of that go to y, not to the discriminators.
+        Raises:
+            InputError: For a loss without a weight.
         """
-        loss = discriminator_loss(*self._judged(x, y.detach()))
-        self.descend(self._optimizers()[1], loss, rate, self.discriminators)
+        return torch.stack([self._weight(name) * value for name, value in losses.items()]).sum()
+
+    def update_discriminators(
+        self, x: Tensor, y: Tensor, lr_fraction: float
+    ) -> tuple[Tensor, list[Features], list[Features]]:
+        """One step of the discriminators, then their features for the codec's losses.
+
+        Args:
+            x: Original signals.
+            y: Decoded signals, of the same shape.
+            lr_fraction: Learning rate as a fraction of its peak.
+
+        Returns:
+            The discriminator loss, and the features of x and of y after the step. Gradients of the features reach y
+            but not the discriminators.
+        """
+        loss = hinge_discriminator_loss(*self._features(x, y.detach()))
+        self.update(self._optimizers()[1], loss, lr_fraction, self.discriminators)
         self.discriminators.requires_grad_(False)
-        real, fake = self._judged(x, y)
+        real, fake = self._features(x, y)
         self.discriminators.requires_grad_(True)
         return loss, real, fake
 
-    def improve(self, loss: Tensor, values: Mapping[str, Tensor], rate: float) -> None:
-        """One step of the codec, and the end of the training step: the average follows, values are logged."""
+    def update_codec(self, loss: Tensor, logged: Mapping[str, Tensor], lr_fraction: float) -> None:
+        """End of a training step: optimizer step of the codec, EMA update, logging."""
         step = int(self.step)
-        self.descend(self._optimizers()[0], loss, rate, self.learning)
-        self.follow(step)
+        self.update(self._optimizers()[0], loss, lr_fraction, self.trainable)
+        self.update_ema(step)
         self.step += 1
-        self.log_dict({name: value.detach() for name, value in values.items()}, prog_bar=True)
-
-    def save(self, out: Path, name: str, sample_rate: int = 0) -> Path:
-        """Count the tables and write the averaged codec as a checkpoint folder below `out`."""
-        target = out / "checkpoint"
-        folder.save(target, self.average, name, sample_rate)
-        codec = folder.read(target).codec  # the tables belong to the weights as they are stored, in half precision
-        folder.save(target, codec, name, sample_rate, self.tables(codec))
-        return target
+        self.log_dict({name: value.detach() for name, value in logged.items()}, prog_bar=True)
 
     def _optimizers(self) -> list[Any]:
         optimizers: Any = self.optimizers()
         return optimizers if isinstance(optimizers, list) else [optimizers]
 
     def _weight(self, name: str) -> float:
-        last = name.rsplit("/", 1)[-1]  # a bottleneck of bottlenecks returns "semantic/commitment"
-        if last not in self.weights:
-            raise InputError(f"the bottleneck returns the loss {name!r}; give {last!r} a weight in the recipe")
-        return self.weights[last]
+        key = name.rsplit("/", 1)[-1]  # a bottleneck made of others returns names such as "semantic/commitment"
+        if key not in self._weights:
+            raise InputError(
+                f"expected a weight for each loss, got none for {name!r} of the bottleneck; "
+                f"add {key!r} to the recipe's bottleneck_loss_weights"
+            )
+        return self._weights[key]
 
-    def _judged(self, x: Tensor, y: Tensor) -> tuple[list[Features], list[Features]]:
-        return [judge(x) for judge in self.discriminators], [judge(y) for judge in self.discriminators]
+    def _check_bottleneck_losses(self, latent_grid: tuple[int, ...]) -> None:
+        """Run a copy of the bottleneck once, in training mode, to find losses without a weight before training."""
+        bottleneck = copy.deepcopy(self.codec.bottleneck).train()
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():  # some losses need gradients
+            for name in bottleneck(torch.randn(2, bottleneck.dim, *latent_grid)).losses:
+                self._weight(name)
+
+    def _features(self, x: Tensor, y: Tensor) -> tuple[list[Features], list[Features]]:
+        return [module(x) for module in self.discriminators], [module(y) for module in self.discriminators]
 
 
-def weights_of(*losses: Losses) -> dict[str, float]:
-    """The weights of losses by their names."""
-    return {name: weight for several in losses for name, (weight, _) in several.items()}
-
-
-def modules_of(losses: Losses) -> nn.ModuleDict:
-    """The modules of losses by their names."""
+def _modules(losses: Losses) -> nn.ModuleDict:
     return nn.ModuleDict({name: module for name, (_, module) in losses.items()})
 
 
-def _adamw(module: nn.Module, settings: AdamW, straight: float = 1.0) -> torch.optim.AdamW:
-    """An optimiser of `module` whose straight paths and projections learn at a share of the rate."""
+def _adamw(module: nn.Module, settings: AdamW, linear_lr_fraction: float = 1.0) -> torch.optim.AdamW:
+    """AdamW for a module. Linear layers have their own learning rate; they, biases and norms have no weight decay."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault(("straight" in name or "project" in name, parameter.ndim > 1), []).append(parameter)
+            is_linear = any(layer in name for layer in LINEAR_LAYERS)
+            groups.setdefault((is_linear, parameter.ndim > 1), []).append(parameter)
     return torch.optim.AdamW(
         [
             {
                 "params": parameters,
-                "full_lr": settings.lr * (straight if linear else 1.0),
-                "weight_decay": settings.weight_decay if matrix and not linear else 0.0,
+                "peak_lr": settings.lr * (linear_lr_fraction if is_linear else 1.0),
+                "weight_decay": settings.weight_decay if is_matrix and not is_linear else 0.0,
             }
-            for (linear, matrix), parameters in groups.items()
+            for (is_linear, is_matrix), parameters in groups.items()
         ],
         lr=settings.lr,
         betas=settings.betas,

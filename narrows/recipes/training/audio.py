@@ -1,7 +1,13 @@
-"""Training of an audio codec: what it learns from one batch, and what a validation says of it."""
+"""Audio codecs: the recipe, and the Lightning module that trains it.
 
+x ──▶ encoder ──▶ bottleneck ──▶ decoder ──▶ y        frame losses (decoder, latents, x) from the first step on
+                                                      losses (y, x) from `signal_loss_start` on
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -9,97 +15,143 @@ from torch.utils.data import DataLoader
 
 from narrows.bitstream import Tables
 from narrows.codecs.codec import Codec
-from narrows.recipes.data.audio import Crops, Recordings
-from narrows.recipes.initialization.pca import start_linear
-from narrows.recipes.losses.adversarial import feature_loss, generator_loss
-from narrows.recipes.settings import Recipe
-from narrows.recipes.training.adversarial import Adversarial, modules_of, weights_of
-from narrows.recipes.training.scores import speech_scores
+from narrows.recipes.data.audio import AudioCrops, AudioFiles
+from narrows.recipes.data.synthetic import write_synthetic_audio
+from narrows.recipes.initialization.pca import initialize_pca
+from narrows.recipes.losses.adversarial import feature_matching_loss, hinge_generator_loss
+from narrows.recipes.settings import AudioData, check_range
+from narrows.recipes.training.adversarial import AdversarialRecipe, AdversarialTraining, Losses
+from narrows.recipes.training.fit_tables import fit_audio_tables
+from narrows.recipes.training.speech_metrics import speech_metrics
 from narrows.tokenizers.audio import AudioTokenizer
 
-TABLE_SECONDS = 4 * 3600  # of training data that the frequency tables are fitted on
 
+@dataclass(frozen=True, kw_only=True)
+class AudioRecipe(AdversarialRecipe):
+    """A training run of an audio codec with one channel.
 
-class Training(Adversarial):
-    """A recipe for audio as a Lightning module.
-
-    Crops are drawn by (seed, first step of the epoch, item), so a resumed run sees the same.
+    Args:
+        sample_rate: Sample rate of the codec in Hz.
+        data: Training and validation data.
+        frame_losses: Losses by name, each a weight and a module of decoder, latents (B, D, F) and original signal
+            (B, 1, T) to a scalar. They need no decoded signal.
+        signal_loss_start: First step at which `losses`, which compare signals (B, 1, T), are used and the signal is
+            decoded; before it only `frame_losses` train the codec. Without frame losses it is 0.
+        pca_initialization: Whether the codec starts as a PCA of the training data's spectra (see initialization/pca).
+        linear_lr_fraction: Learning rate of the linear layers that PCA sets, as a fraction of the codec's.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__(
-            recipe.codec,
-            recipe.schedule,
-            weights_of(recipe.losses, recipe.frame_losses) | dict(recipe.weights),
-            recipe.optimizer,
-            recipe.discriminators,
-            recipe.adversary,
-            recipe.straight,
+    sample_rate: int
+    data: AudioData
+    frame_losses: Losses = field(default_factory=dict)
+    signal_loss_start: int = 0
+    pca_initialization: bool = False
+    linear_lr_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(0, signal_loss_start=self.signal_loss_start, linear_lr_fraction=self.linear_lr_fraction)
+
+    def training(self) -> "AudioTraining":
+        """The Lightning module that trains this recipe."""
+        return AudioTraining(self)
+
+    def smoke(self) -> Self:
+        """This recipe with half a second of audio, two crops per step and six steps."""
+        return replace(
+            self,
+            data=replace(self.data, seconds=0.5, batch_size=2, workers=0),
+            schedule=replace(self.schedule, steps=6, warmup_steps=2, validate_every=3),
+            signal_loss_start=2,
+            adversarial=replace(self.adversarial, start=3),
         )
-        self.recipe = recipe
-        self.losses, self.frame_losses = modules_of(recipe.losses), modules_of(recipe.frame_losses)
-        self._recordings = Recordings(recipe.data.train, recipe.sample_rate)
-        self._valid = Recordings(recipe.data.valid, recipe.sample_rate)
+
+    def on_synthetic_data(self, folder: Path) -> Self:
+        """This recipe with synthetic vowels, which are written to `folder`."""
+        write_synthetic_audio(folder, self.sample_rate)
+        return replace(self, data=replace(self.data, train=folder, valid=folder))
+
+
+class AudioTraining(AdversarialTraining):
+    """Trains an AudioRecipe.
+
+    Crops depend on the seed, the first step of the epoch and their index, so a resumed run gets the same crops.
+
+    Args:
+        recipe: What to train.
+    """
+
+    recipe: AudioRecipe
+
+    def __init__(self, recipe: AudioRecipe) -> None:
+        signal_loss_start = recipe.signal_loss_start if recipe.frame_losses else 0
+        super().__init__(
+            recipe,
+            recipe.frame_losses,
+            latent_grid=(16,),
+            discriminator_start=max(recipe.adversarial.start, signal_loss_start),
+            linear_lr_fraction=recipe.linear_lr_fraction,
+        )
+        self._signal_loss_start = signal_loss_start
+        self._train = AudioFiles(recipe.data.train, recipe.sample_rate)
+        self._valid = AudioFiles(recipe.data.valid, recipe.sample_rate)
+
+    def initialize(self) -> None:
+        """PCA of the training data, if the recipe says so."""
+        if self.recipe.pca_initialization:
+            initialize_pca(self.codec, self._train)
+
+    @property
+    def checkpoint_fields(self) -> Mapping[str, Any]:
+        """The sample rate."""
+        return {"sample_rate": self.recipe.sample_rate}
+
+    def fit_tables(self, codec: Codec) -> Tables:
+        """Frequency tables of the codes of training recordings."""
+        return fit_audio_tables(AudioTokenizer(codec, self.recipe.sample_rate), self._train)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        """Crops of this epoch."""
-        data, recipe = self.recipe.data, self.recipe
-        samples = max(1, round(data.seconds * recipe.sample_rate) // recipe.codec.stride) * recipe.codec.stride
-        step = int(self.step)
-        crops = Crops(self._recordings, samples, self.steps_ahead * data.batch, (recipe.seed, step), data.speeds)
-        return DataLoader(crops, batch_size=data.batch, num_workers=data.workers, pin_memory=torch.cuda.is_available())
-
-    def begin(self) -> None:
-        """A linear codec of the data, where the recipe says so."""
-        if self.recipe.linear_start:
-            start_linear(self.codec, self._recordings)
-
-    def deliver(self, out: Path) -> Path:
-        """Fit the frequency tables on training data and write the checkpoint folder."""
-        return self.save(out, self.recipe.name, self.recipe.sample_rate)
-
-    def tables(self, codec: Codec) -> Tables:
-        """Frequency tables of what the codec makes of training data."""
-        return fit_tables(AudioTokenizer(codec, self.recipe.sample_rate), self._recordings)
+        """Crops (B, 1, T) of the next epoch, T a multiple of the codec's stride."""
+        data, recipe, stride = self.recipe.data, self.recipe, self.codec.stride
+        samples = max(1, round(data.seconds * recipe.sample_rate) // stride) * stride
+        count, seed = self.epoch_steps * data.batch_size, (recipe.seed, int(self.step))
+        return DataLoader(
+            AudioCrops(self._train, samples, count, seed, data.speeds),
+            batch_size=data.batch_size,
+            num_workers=data.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Whole recordings (T,), one at a time."""
+        """Whole recordings (1, T), one at a time."""
         return DataLoader(self._valid, batch_size=1)
-
-    def validation_step(self, x: Tensor, index: int) -> None:
-        """Mean over recordings x (1, T) of what the averaged codec makes of them."""
-        stride = self.recipe.codec.stride
-        x = x.unsqueeze(1)
-        padded = nn.functional.pad(x, (0, -x.shape[2] % stride))
-        y = self.average(padded).x[:, :, : x.shape[2]].float()
-        values = {name: loss(y, x) for name, loss in self.losses.items()}
-        values |= speech_scores(x[0, 0].cpu(), y[0, 0].cpu(), self.recipe.sample_rate)
-        self.log_dict({f"valid/{name}": value for name, value in values.items()}, prog_bar=True, batch_size=1)
 
     def training_step(self, x: Tensor, index: int) -> None:
         """One step on crops x (B, 1, T)."""
         step = int(self.step)
-        rate = self.schedule.rate(step)
+        lr_fraction = self.schedule.lr_fraction(step)
         quantized = self.codec.bottleneck(self.codec.encoder(x))
         values = dict(quantized.losses)
-        values |= {name: loss(self.codec.decoder, quantized.latents, x) for name, loss in self.frame_losses.items()}
-        if step >= self.schedule.signal or not self.frame_losses:
+        values |= {name: loss(self.codec.decoder, quantized.latents, x) for name, loss in self.other_losses.items()}
+        if step >= self._signal_loss_start:
             y = self.codec.decoder(quantized.latents).float()
             values |= {name: loss(y, x) for name, loss in self.losses.items()}
-        total = self.weighted(values)
-        if self.has_begun(step):
-            values["discriminators"], real, fake = self.judge(x, y, rate)
-            values["score"], values["features"] = generator_loss(fake), feature_loss(real, fake)
-            total = total + self.adversary.score * values["score"] + self.adversary.features * values["features"]
-        self.improve(total, values, rate)
+        total = self.weighted_sum(values)
+        if self.uses_discriminators(step):
+            values["discriminator"], real, fake = self.update_discriminators(x, y, lr_fraction)
+            values["generator"], values["feature_matching"] = (
+                hinge_generator_loss(fake),
+                feature_matching_loss(real, fake),
+            )
+            weights = self.recipe.adversarial
+            total = total + weights.weight * values["generator"] + weights.feature_weight * values["feature_matching"]
+        self.update_codec(total, values, lr_fraction)
 
-
-def fit_tables(tokenizer: AudioTokenizer, recordings: Recordings, seconds: float = TABLE_SECONDS) -> Tables:
-    """Frequency tables for the symbols that a tokenizer makes of recordings at its rate, drawn from all over them."""
-    codes, total = [], 0.0
-    for index in recordings.shuffled():
-        codes.append(tokenizer.encode(recordings[index], tokenizer.sample_rate).codes)
-        total += recordings.seconds[index]
-        if total > seconds:
-            break
-    return tokenizer.tables_for(torch.cat(codes, 2))
+    def validation_step(self, x: Tensor, index: int) -> None:
+        """Losses, PESQ and ESTOI of the EMA codec on a recording x (1, T)."""
+        x = x.unsqueeze(1)
+        padded = nn.functional.pad(x, (0, -x.shape[2] % self.codec.stride))
+        y = self.ema(padded).x[:, :, : x.shape[2]].float()
+        values = {name: loss(y, x) for name, loss in self.losses.items()}
+        values |= speech_metrics(x[0, 0].cpu(), y[0, 0].cpu(), self.recipe.sample_rate)
+        self.log_dict({f"valid/{name}": value for name, value in values.items()}, prog_bar=True, batch_size=1)

@@ -1,45 +1,107 @@
-"""What training runs of all media share: steps counted in the state, a running mean of the weights, cut gradients."""
+"""What training runs of all media share: the abstract recipe and the Lightning module that trains it.
+
+Recipe      what to train: codec, data, losses, optimizer, schedule. A frozen dataclass.
+Training    how: optimizer steps, gradient clipping, EMA of the weights, the final checkpoint.
+
+A recipe of your own subclasses both (or one of the pairs beside this file); `run(recipe, folder)` trains it.
+"""
 
 import copy
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lightning
 import torch
 from torch import Tensor, nn
 
+from narrows.bitstream import Tables
+from narrows.checkpoints import folder
 from narrows.codecs.codec import Codec
-from narrows.recipes.settings import Schedule
+from narrows.recipes.settings import AdamW, Schedule
 
-LARGEST_GRADIENT = 1.0  # norm to which the gradients are cut
+MAX_GRADIENT_NORM = 1.0
 
 
-class Descent(lightning.LightningModule):
-    """A codec in training. `average`, a running mean of the trained weights, is what the run delivers.
+@dataclass(frozen=True, kw_only=True)
+class Recipe(ABC):
+    """A whole training run, except for the machine and the output folder.
 
-    An epoch is `schedule.validate_every` steps. Parameter groups hold their full learning rate as `full_lr`.
+    Args:
+        name: Name of the trained checkpoint.
+        codec: The codec to train, with its initial weights.
+        optimizer: Optimizer of the codec.
+        schedule: Length of the run and learning-rate schedule.
+        seed: Seed of data order, crops and noise.
     """
 
+    name: str
+    codec: Codec
+    optimizer: AdamW = field(default_factory=AdamW)
+    schedule: Schedule = field(default_factory=Schedule)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        folder.check_name(self.name)
+
+    @abstractmethod
+    def training(self) -> "Training":
+        """The Lightning module that trains this recipe.
+
+        Raises:
+            InputError: For settings that do not fit each other and for folders without media.
+        """
+
+    @abstractmethod
+    def smoke(self) -> Self:
+        """This recipe with tiny batches and a few steps that pass through every phase of training."""
+
+    @abstractmethod
+    def on_synthetic_data(self, folder: Path) -> Self:
+        """This recipe with synthetic data, which is written to `folder` and used for training and validation."""
+
+
+class Training(lightning.LightningModule):
+    """A codec in training.
+
+    One epoch is `schedule.validate_every` steps. Each parameter group of an optimizer holds its peak learning rate as
+    `peak_lr`. `ema` is the codec with the exponential moving average of the weights.
+
+    Args:
+        recipe: What to train.
+    """
+
+    recipe: Recipe
     step: Tensor
 
-    def __init__(self, codec: Codec, schedule: Schedule) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.codec, self.schedule = codec, schedule
-        self.average = copy.deepcopy(codec).requires_grad_(False).eval()
+        self.recipe, self.codec, self.schedule = recipe, recipe.codec, recipe.schedule
+        self.ema = copy.deepcopy(recipe.codec).requires_grad_(False).eval()
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     @abstractmethod
-    def begin(self) -> None:
-        """Set the weights of a new run, where it begins from better than random ones."""
+    def initialize(self) -> None:
+        """Set the codec's weights at the start of a new run; does nothing if its random weights are the start."""
 
     @abstractmethod
-    def deliver(self, out: Path) -> Path:
-        """Write the averaged codec as a checkpoint folder below `out`."""
+    def fit_tables(self, codec: Codec) -> Tables | None:
+        """Frequency tables for entropy coding of a trained codec, counted on training data.
+
+        Returns:
+            The tables, or None for a codec without codes.
+        """
 
     @property
-    def steps_ahead(self) -> int:
+    def checkpoint_fields(self) -> Mapping[str, Any]:
+        """What the checkpoint stores beside codec, name and tables."""
+        return {}
+
+    @property
+    def epoch_steps(self) -> int:
         """Steps of the next epoch."""
         return min(self.schedule.validate_every, self.schedule.steps - int(self.step))
 
@@ -47,23 +109,42 @@ class Descent(lightning.LightningModule):
         """End the run after its last step."""
         self.trainer.should_stop = int(self.step) >= self.schedule.steps
 
-    def descend(self, optimizer: Any, loss: Tensor, rate: float, module: nn.Module) -> None:
-        """One step of an optimiser of `module` at a share of its learning rates; a step gone astray is left out."""
+    def write_checkpoint(self, out: Path) -> Path:
+        """Fit the frequency tables and write the EMA codec to the folder out/checkpoint.
+
+        Returns:
+            The checkpoint folder.
+        """
+        target = out / "checkpoint"
+        folder.save(target, self.ema, self.recipe.name, **self.checkpoint_fields)
+        codec = folder.read(target).codec  # tables are fitted to the weights as they are stored, in half precision
+        folder.save(target, codec, self.recipe.name, tables=self.fit_tables(codec), **self.checkpoint_fields)
+        return target
+
+    def update(self, optimizer: Any, loss: Tensor, lr_fraction: float, module: nn.Module) -> None:
+        """One optimizer step with clipped gradients. A step with non-finite gradients is skipped.
+
+        Args:
+            optimizer: Optimizer of the parameters of `module`.
+            loss: Scalar to minimise.
+            lr_fraction: Learning rate as a fraction of each parameter group's `peak_lr`.
+            module: Module whose gradients are clipped to the norm `MAX_GRADIENT_NORM`.
+        """
         for group in optimizer.param_groups:
-            group["lr"] = group["full_lr"] * rate
+            group["lr"] = group["peak_lr"] * lr_fraction
         optimizer.zero_grad()
         self.manual_backward(loss)
-        norm = nn.utils.clip_grad_norm_(module.parameters(), LARGEST_GRADIENT)
+        norm = nn.utils.clip_grad_norm_(module.parameters(), MAX_GRADIENT_NORM)
         if norm.isfinite():
             optimizer.step()
 
     @torch.no_grad()
-    def follow(self, step: int) -> None:
-        """Move the average towards the codec; faster at first, so that it leaves its random start behind."""
-        decay = min(self.schedule.average, (1 + step) / (10 + step))
-        ours, theirs = self.average.state_dict(), self.codec.state_dict()
-        for name, value in ours.items():
+    def update_ema(self, step: int) -> None:
+        """Update the EMA of the weights; its decay is smaller in the first steps, to forget the initial weights."""
+        decay = min(self.schedule.ema_decay, (1 + step) / (10 + step))
+        averaged, current = self.ema.state_dict(), self.codec.state_dict()
+        for name, value in averaged.items():
             if value.is_floating_point():
-                value.lerp_(theirs[name], 1 - decay)
+                value.lerp_(current[name], 1 - decay)
             else:
-                value.copy_(theirs[name])
+                value.copy_(current[name])

@@ -1,118 +1,158 @@
-"""Training of an image tokenizer as VQGAN does it (Esser et al., arXiv 2012.09841, section 3.1)."""
+"""Image tokenizers: the recipe, and the Lightning module that trains it as VQGAN is (arXiv 2012.09841, section 3.1)."""
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from narrows.bitstream import Tables
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
-from narrows.recipes.data.images import PictureCrops, Pictures
-from narrows.recipes.losses.adversarial import balance, feature_loss, unbounded_loss
-from narrows.recipes.training.adversarial import Adversarial, modules_of, weights_of
-from narrows.recipes.training.tokenizer_recipe import TokenizerRecipe
+from narrows.recipes.data.images import ImageCrops, ImageFiles
+from narrows.recipes.data.synthetic import write_synthetic_images
+from narrows.recipes.losses.adversarial import adaptive_weight, feature_matching_loss, mean_generator_loss
+from narrows.recipes.settings import ImageData
+from narrows.recipes.training.adversarial import AdversarialRecipe, AdversarialTraining, Losses
 from narrows.tokenizers.image import ImageTokenizer
 
-TABLE_CROPS = 2000  # at most, that the frequency tables are counted on
-CROPS_A_PICTURE = 4  # of them
+MAX_TABLE_CROPS = 2000  # that the frequency tables are counted on
+TABLE_CROPS_PER_IMAGE = 4
 
 
-class TokenizerTraining(Adversarial):
-    """A recipe for an image tokenizer as a Lightning module.
+@dataclass(frozen=True, kw_only=True)
+class ImageTokenizerRecipe(AdversarialRecipe):
+    """A training run of an image tokenizer with one rate.
 
-    Crops are drawn by (seed, first step of the epoch, item), so a resumed run sees the same.
+    `losses` compare images (B, 3, H, W) in [-1, 1].
+
+    Args:
+        data: Training and validation data.
+        latent_losses: Losses by name, each a weight and a module of latents (B, D, h, w) and original images to a
+            scalar. Their modules may have parameters, which are trained with the codec.
     """
 
-    def __init__(self, recipe: TokenizerRecipe) -> None:
-        super().__init__(
-            recipe.codec,
-            recipe.schedule,
-            weights_of(recipe.losses, recipe.latent_losses) | dict(recipe.weights),
-            recipe.optimizer,
-            recipe.discriminators,
-            recipe.adversary,
+    data: ImageData
+    latent_losses: Losses = field(default_factory=dict)
+
+    def training(self) -> "ImageTokenizerTraining":
+        """The Lightning module that trains this recipe."""
+        return ImageTokenizerTraining(self)
+
+    def smoke(self) -> Self:
+        """This recipe with crops of 32 × 32, two per step, and two steps."""
+        return replace(
+            self,
+            data=replace(self.data, crop_size=32, batch_size=2, workers=0),
+            schedule=replace(self.schedule, steps=2, warmup_steps=1, validate_every=2),
+            adversarial=replace(self.adversarial, start=1),
         )
-        if recipe.data.side % recipe.codec.stride:
-            raise InputError(f"data.side={recipe.data.side} given, a multiple of {recipe.codec.stride} wanted")
-        self.recipe = recipe
-        self.losses, self.latent_losses = modules_of(recipe.losses), modules_of(recipe.latent_losses)
-        self._pictures, self._valid = Pictures(recipe.data.train), Pictures(recipe.data.valid)
+
+    def on_synthetic_data(self, folder: Path) -> Self:
+        """This recipe with synthetic images, which are written to `folder`."""
+        write_synthetic_images(folder)
+        return replace(self, data=replace(self.data, train=folder, valid=folder))
+
+
+class ImageTokenizerTraining(AdversarialTraining):
+    """Trains an ImageTokenizerRecipe.
+
+    Crops depend on the seed, the first step of the epoch and their index, so a resumed run gets the same crops.
+
+    Args:
+        recipe: What to train.
+
+    Raises:
+        InputError: If the crop size is not a multiple of the codec's stride.
+    """
+
+    recipe: ImageTokenizerRecipe
+
+    def __init__(self, recipe: ImageTokenizerRecipe) -> None:
+        super().__init__(recipe, recipe.latent_losses, latent_grid=(4, 4), discriminator_start=recipe.adversarial.start)
+        if recipe.data.crop_size % recipe.codec.stride:
+            raise InputError(
+                f"expected data.crop_size to be a multiple of {recipe.codec.stride}, got {recipe.data.crop_size}"
+            )
+        self._train, self._valid = ImageFiles(recipe.data.train), ImageFiles(recipe.data.valid)
 
     @property
-    def learning(self) -> torch.nn.Module:
-        """The codec, and what the losses on latents learn beside it."""
-        return torch.nn.ModuleList([self.codec, self.latent_losses])
+    def trainable(self) -> nn.Module:
+        """The codec and the parameters of the latent losses."""
+        return nn.ModuleList([self.codec, self.other_losses])
 
     @property
-    def last(self) -> Tensor:
+    def last_layer(self) -> Tensor:
         """The weight of the decoder's last layer."""
         named = self.codec.named_parameters()
         return [p for name, p in named if name.startswith("decoder.") and p.ndim > 1][-1]
 
-    def begin(self) -> None:
-        """Random weights."""
-
-    def deliver(self, out: Path) -> Path:
-        """Count the frequency tables on training data and write the checkpoint folder."""
-        return self.save(out, self.recipe.name)
+    def initialize(self) -> None:
+        """The random weights are the start."""
 
     @torch.inference_mode()
-    def tables(self, codec: Codec) -> Tables | None:
-        """Frequency tables of what the codec makes of crops of the training data; None where it has no codes."""
+    def fit_tables(self, codec: Codec) -> Tables | None:
+        """Frequency tables of the codes of training crops; None for a codec without codes."""
         if not codec.bottleneck.codebook_sizes:
             return None
         data, device = self.recipe.data, "cuda" if torch.cuda.is_available() else "cpu"
-        count = min(TABLE_CROPS, CROPS_A_PICTURE * len(self._pictures))
-        crops = PictureCrops(self._pictures, data.side, count, (self.recipe.seed, 1))
+        count = min(MAX_TABLE_CROPS, TABLE_CROPS_PER_IMAGE * len(self._train))
+        crops = ImageCrops(self._train, data.crop_size, count, (self.recipe.seed, 1))
         codec.eval().to(device)
-        codes = [codec.encode(x.to(device)).cpu() for x in DataLoader(crops, data.batch, num_workers=data.workers)]
+        batches = DataLoader(crops, data.batch_size, num_workers=data.workers)
+        codes = [codec.encode(x.to(device)).cpu() for x in batches]
         return ImageTokenizer(codec.cpu()).tables_for(torch.cat(codes))
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        """Crops of this epoch."""
-        data, step = self.recipe.data, int(self.step)
-        crops = PictureCrops(self._pictures, data.side, self.steps_ahead * data.batch, (self.recipe.seed, 2, step))
-        return DataLoader(crops, batch_size=data.batch, num_workers=data.workers, pin_memory=torch.cuda.is_available())
+        """Crops (B, 3, crop_size, crop_size) of the next epoch."""
+        data, seed = self.recipe.data, (self.recipe.seed, 2, int(self.step))
+        return DataLoader(
+            ImageCrops(self._train, data.crop_size, self.epoch_steps * data.batch_size, seed),
+            batch_size=data.batch_size,
+            num_workers=data.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Whole pictures (H, W, 3) uint8, one at a time."""
+        """Whole images (1, 3, H, W) uint8, one at a time."""
         return DataLoader(self._valid, batch_size=1)
 
     def training_step(self, x: Tensor, index: int) -> None:
-        """One step on crops x (B, 3, side, side)."""
+        """One step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
         step = int(self.step)
-        rate = self.schedule.rate(step)
+        lr_fraction = self.schedule.lr_fraction(step)
         quantized = self.codec.bottleneck(self.codec.encoder(x))
         y = self.codec.decoder(quantized.latents).float()
-        seen = {name: loss(y, x) for name, loss in self.losses.items()}
-        read = {name: loss(quantized.latents, x) for name, loss in self.latent_losses.items()}
-        values = quantized.losses | seen | read
-        total = self.weighted(values)
-        if self.has_begun(step):
-            judged, real, fake = self.judge(x, y, rate)
-            score, features = unbounded_loss(fake), feature_loss(real, fake)
-            pull = balance(self.weighted(seen), score, self.last)
-            total = total + self.adversary.score * pull * score + self.adversary.features * features
-            values |= {"discriminators": judged, "score": score, "features": features, "pull": pull}
-        self.improve(total, values | quantized.metrics, rate)
+        image_losses = {name: loss(y, x) for name, loss in self.losses.items()}
+        latent_losses = {name: loss(quantized.latents, x) for name, loss in self.other_losses.items()}
+        values = quantized.losses | image_losses | latent_losses
+        total = self.weighted_sum(values)
+        if self.uses_discriminators(step):
+            discriminator, real, fake = self.update_discriminators(x, y, lr_fraction)
+            generator, matching = mean_generator_loss(fake), feature_matching_loss(real, fake)
+            adaptive = adaptive_weight(self.weighted_sum(image_losses), generator, self.last_layer)
+            weights = self.recipe.adversarial
+            total = total + weights.weight * adaptive * generator + weights.feature_weight * matching
+            values |= {"discriminator": discriminator, "generator": generator}
+            values |= {"feature_matching": matching, "adaptive_weight": adaptive}
+        self.update_codec(total, values | quantized.metrics, lr_fraction)
 
     def validation_step(self, x: Tensor, index: int) -> None:
-        """PSNR in dB and losses of what the averaged codec makes of the middle of pictures x (1, H, W, 3)."""
-        given = _middle(x, self.recipe.data.side, self.codec.stride)
-        if not given.numel():
+        """Losses and PSNR in dB of the EMA codec on the centre of an image x (1, 3, H, W) uint8."""
+        original = _centre_crop(x, self.recipe.data.crop_size, self.codec.stride)
+        if not original.numel():
             return
-        decoded = self.average(given).x.float().clamp(-1, 1)
-        values = {name: loss(decoded, given) for name, loss in self.losses.items()}
-        error = (decoded - given).square().mean().clamp(min=1e-10)
+        decoded = self.ema(original).x.float().clamp(-1, 1)
+        values = {name: loss(decoded, original) for name, loss in self.losses.items()}
+        error = (decoded - original).square().mean().clamp(min=1e-10)
         values["psnr"] = 10 * torch.log10(4 / error)
         self.log_dict({f"valid/{name}": value for name, value in values.items()}, prog_bar=True, batch_size=1)
 
 
-def _middle(pixels: Tensor, side: int, stride: int) -> Tensor:
-    """The middle of pictures (B, H, W, 3) uint8 as (B, 3, h, w) in [-1, 1], at most `side` each, whole strides."""
-    sizes = [min(side, size // stride * stride) for size in pixels.shape[1:3]]
-    top, left = ((size - kept) // 2 for size, kept in zip(pixels.shape[1:3], sizes, strict=True))
-    return pixels[:, top : top + sizes[0], left : left + sizes[1]].permute(0, 3, 1, 2).float() / 127.5 - 1
+def _centre_crop(pixels: Tensor, size: int, stride: int) -> Tensor:
+    """Centre of images (B, 3, H, W) uint8 in [-1, 1]; each side at most `size` and a multiple of `stride`."""
+    sizes = [min(size, side // stride * stride) for side in pixels.shape[2:]]
+    top, left = ((side - kept) // 2 for side, kept in zip(pixels.shape[2:], sizes, strict=True))
+    return pixels[:, :, top : top + sizes[0], left : left + sizes[1]].float() / 127.5 - 1

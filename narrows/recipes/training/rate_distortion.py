@@ -1,131 +1,210 @@
-"""Training for rate and distortion: lambda × squared error + bits a pixel, each crop at a quality of its own.
+"""Image codecs with an entropy model: the recipe, and the Lightning module that trains it for all qualities at once.
 
-x ──▶ encoder ──▶ entropy model at quality q ──▶ decoder ──▶ y        loss = lambda(q) |y - x|² + bits / pixels
+x ──▶ encoder ──▶ entropy model at quality q ──▶ decoder ──▶ y        loss = lambda(q) |y - x|² + bits per pixel
+
+Each crop of a batch has its own quality. The scheme is that of a codec with gains (Cui et al., arXiv 2003.02012).
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from narrows.checkpoints import folder
+from narrows.bitstream import Tables
+from narrows.checkpoints.folder import LARGEST_LAMBDA
 from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
+from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LappedEncoder
+from narrows.codecs.layers.qualities import ANCHORS
 from narrows.errors import InputError
-from narrows.recipes.data.images import PictureCrops, Pictures
-from narrows.recipes.initialization.lapped import FULL_SCALE, start_lapped
-from narrows.recipes.training.base import Descent
-from narrows.recipes.training.image_recipe import ImageRecipe
-from narrows.recipes.training.tables import fit_chosen
+from narrows.recipes.data.images import ImageCrops, ImageFiles
+from narrows.recipes.data.synthetic import write_synthetic_images
+from narrows.recipes.initialization.lapped import FULL_SCALE, initialize_lapped
+from narrows.recipes.settings import ImageData, check_range
+from narrows.recipes.training.base import Recipe, Training
+from narrows.recipes.training.fit_tables import fit_entropy_model_tables
 
-EVEN = 0.45  # about the power of lambda with which the loss of a trained codec grows
-START_CROPS = 480
-TABLE_PICTURES = 400
-PACE = {"log_scale": 2.0, "root_gain": 1.0, "inverse": 0.3}  # learning rates, of the networks'
+LOSS_EXPONENT = 0.45  # the loss of a trained codec grows about as this power of lambda
+INITIALIZATION_CROPS = 480
+TABLE_IMAGES = 400  # that the frequency tables are counted on
+LR_FACTORS = {"log_scale": 2.0, "root_gain": 1.0, "inverse": 0.3}  # by parts of parameter names, of the networks' rate
 
 
-class RateDistortion(Descent):
-    """An image recipe as a Lightning module."""
+@dataclass(frozen=True, kw_only=True)
+class RateDistortionRecipe(Recipe):
+    """A training run of an image codec with an entropy model.
 
+    Args:
+        data: Training and validation data.
+        lambdas: Weights of the squared error (of 8-bit values) against bits per pixel, from the lowest quality to the
+            highest; those of the qualities between them are interpolated.
+        entropy_model_steps: First steps, in which only the entropy model is trained and the transforms stay as
+            initialised.
+        linear_lr_fraction: Learning rate of the linear transforms as a fraction of the networks'.
+
+    Raises:
+        InputError: For lambdas that are not 8 rising numbers above 0.
+    """
+
+    data: ImageData
+    lambdas: tuple[float, ...]
+    entropy_model_steps: int = 1000
+    linear_lr_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(0, entropy_model_steps=self.entropy_model_steps, linear_lr_fraction=self.linear_lr_fraction)
+        is_rising = all(low < high for low, high in pairwise((0, *self.lambdas, LARGEST_LAMBDA)))
+        if len(self.lambdas) != ANCHORS or not is_rising:
+            shown = str(list(self.lambdas))[:80]
+            raise InputError(
+                f"expected lambdas of {ANCHORS} rising numbers between 0 and {LARGEST_LAMBDA:g}, got {shown}"
+            )
+
+    def training(self) -> "RateDistortionTraining":
+        """The Lightning module that trains this recipe."""
+        return RateDistortionTraining(self)
+
+    def smoke(self) -> Self:
+        """This recipe with crops of 64 × 64, two per step, and four steps."""
+        return replace(
+            self,
+            data=replace(self.data, crop_size=64, batch_size=2, workers=0),
+            entropy_model_steps=2,
+            schedule=replace(self.schedule, steps=4, warmup_steps=2, validate_every=2),
+        )
+
+    def on_synthetic_data(self, folder: Path) -> Self:
+        """This recipe with synthetic images, which are written to `folder`."""
+        write_synthetic_images(folder)
+        return replace(self, data=replace(self.data, train=folder, valid=folder))
+
+
+class RateDistortionTraining(Training):
+    """Trains a RateDistortionRecipe.
+
+    Args:
+        recipe: What to train.
+
+    Raises:
+        InputError: For a codec of other parts than lapped transforms and a space-channel context model, and if the
+            crop size is not a multiple of the blocks that these work on.
+    """
+
+    recipe: RateDistortionRecipe
     lambdas: Tensor
 
-    def __init__(self, recipe: ImageRecipe) -> None:
-        super().__init__(recipe.codec, recipe.schedule)
+    def __init__(self, recipe: RateDistortionRecipe) -> None:
+        super().__init__(recipe)
         encoder, model = recipe.codec.encoder, recipe.codec.bottleneck
         if not isinstance(model, SpaceChannelContext) or not isinstance(encoder, LappedEncoder):
-            raise InputError("a codec without lapped-encoder or space-channel-context given, both wanted")
+            raise InputError(
+                f"expected a codec of LappedEncoder and {SpaceChannelContext.__name__}, "
+                f"got {type(encoder).__name__} and {type(model).__name__}"
+            )
         block = encoder.stride * model.multiple
-        if recipe.data.side % block:
-            raise InputError(f"data.side={recipe.data.side} given, a multiple of {block} wanted")
-        self.recipe, self.model = recipe, model
+        if recipe.data.crop_size % block:
+            raise InputError(f"expected data.crop_size to be a multiple of {block}, got {recipe.data.crop_size}")
+        self.model = model
         self.register_buffer("lambdas", torch.tensor(recipe.lambdas), persistent=False)
-        self._pictures, self._valid = Pictures(recipe.data.train), Pictures(recipe.data.valid)
+        self._train, self._valid = ImageFiles(recipe.data.train), ImageFiles(recipe.data.valid)
 
-    def begin(self) -> None:
-        """The lapped linear transform codec of the data."""
-        crops = PictureCrops(self._pictures, self.recipe.data.side, START_CROPS, (self.recipe.seed, 1))
-        start_lapped(self.codec, crops, self.lambdas)
+    def initialize(self) -> None:
+        """KLT of the training data with lapped transforms (see initialization/lapped)."""
+        crops = ImageCrops(self._train, self.recipe.data.crop_size, INITIALIZATION_CROPS, (self.recipe.seed, 1))
+        initialize_lapped(self.codec, crops, self.lambdas)
 
-    def deliver(self, out: Path) -> Path:
-        """Count the tables on training data and write the checkpoint folder."""
-        recipe, target = self.recipe, out / "checkpoint"
-        folder.save(target, self.average, recipe.name)
-        codec = folder.read(target).codec  # the tables belong to the weights as they are stored, in half precision
-        tables = fit_chosen(codec, self._pictures, TABLE_PICTURES)
-        folder.save(target, codec, recipe.name, tables=tables, lambdas=recipe.lambdas)
-        return target
+    @property
+    def checkpoint_fields(self) -> Mapping[str, Any]:
+        """The lambdas, which RDO rounding needs."""
+        return {"lambdas": self.recipe.lambdas}
+
+    def fit_tables(self, codec: Codec) -> Tables:
+        """Frequency tables of the symbols of training images."""
+        return fit_entropy_model_tables(codec, self._train, TABLE_IMAGES)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        """Crops of this epoch."""
-        data, step = self.recipe.data, int(self.step)
-        crops = PictureCrops(self._pictures, data.side, self.steps_ahead * data.batch, (self.recipe.seed, 2, step))
-        return DataLoader(crops, batch_size=data.batch, num_workers=data.workers, pin_memory=torch.cuda.is_available())
+        """Crops (B, 3, crop_size, crop_size) of the next epoch."""
+        data, seed = self.recipe.data, (self.recipe.seed, 2, int(self.step))
+        return DataLoader(
+            ImageCrops(self._train, data.crop_size, self.epoch_steps * data.batch_size, seed),
+            batch_size=data.batch_size,
+            num_workers=data.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Whole pictures (H, W, 3) uint8, one at a time."""
+        """Whole images (1, 3, H, W) uint8, one at a time."""
         return DataLoader(self._valid, batch_size=1)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW, with paces of their own for transforms and gains."""
+        """AdamW, with other learning rates for linear transforms and gains."""
         settings = self.recipe.optimizer
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.codec.named_parameters():
-            pace = self.recipe.straight if "straight" in name else 1.0
-            for word, own in PACE.items():
-                pace = own if word in name else pace
-            groups.setdefault(pace, []).append(parameter)
-        parameters = [{"params": group, "full_lr": settings.lr * pace} for pace, group in groups.items()]
+            factor = self.recipe.linear_lr_fraction if "straight" in name else 1.0
+            for part, other in LR_FACTORS.items():
+                factor = other if part in name else factor
+            groups.setdefault(factor, []).append(parameter)
+        parameters = [{"params": group, "peak_lr": settings.lr * factor} for factor, group in groups.items()]
         return torch.optim.AdamW(parameters, settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
 
     def training_step(self, x: Tensor, index: int) -> None:
-        """One step on crops x (B, 3, side, side)."""
+        """One step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
         step, pixels = int(self.step), x[0, 0].numel()
         x = x.contiguous(memory_format=torch.channels_last)
-        share = (torch.arange(len(x), device=x.device) + torch.rand(len(x), device=x.device)) / len(x)
-        place = share * (len(self.lambdas) - 1)
-        lambdas = _interpolated(self.lambdas, place)
-        quality = share * (self.model.qualities - 1)
-        learning = step < self.recipe.linear  # the entropy model alone
-        self.model.root_gain.requires_grad_(not learning)  # bits alone would shrink it
-        with torch.set_grad_enabled(not learning):
+        # Qualities in [0, 1): one random value in each of B equal intervals.
+        relative = (torch.arange(len(x), device=x.device) + torch.rand(len(x), device=x.device)) / len(x)
+        lambdas = _interpolate(self.lambdas, relative * (len(self.lambdas) - 1))
+        quality = relative * (self.model.qualities - 1)
+        entropy_model_only = step < self.recipe.entropy_model_steps
+        self.model.root_gain.requires_grad_(not entropy_model_only)  # the rate alone would shrink it
+        with torch.set_grad_enabled(not entropy_model_only):
             z = self.codec.encoder(x)
         quantized = self.model(z, quality)
-        bits = quantized.bits / pixels
-        if learning:
-            loss = bits
+        bits_per_pixel = quantized.bits / pixels
+        if entropy_model_only:
+            loss = bits_per_pixel
         else:
             error = (self.codec.synthesize(quantized.latents, quality) - x).square().mean((1, 2, 3)) * FULL_SCALE**2
-            loss = lambdas * error + bits
-            self.log("error", error.detach().mean(), prog_bar=True)
-        loss = (loss * (lambdas / self.lambdas.mean()) ** -EVEN).mean()
+            loss = lambdas * error + bits_per_pixel
+            self.log("squared_error", error.detach().mean(), prog_bar=True)
+        loss = (loss * (lambdas / self.lambdas.mean()) ** -LOSS_EXPONENT).mean()  # all qualities weigh about the same
         optimizer: Any = self.optimizers()
-        self.descend(optimizer, loss, self.schedule.rate(step), self.codec)
-        self.follow(step)
+        self.update(optimizer, loss, self.schedule.lr_fraction(step), self.codec)
+        self.update_ema(step)
         self.step += 1
-        self.log_dict({"loss": loss.detach(), "bits": quantized.bits.detach().mean() / pixels}, prog_bar=True)
+        logged = {"loss": loss.detach(), "bits_per_pixel": quantized.bits.detach().mean() / pixels}
+        self.log_dict(logged, prog_bar=True)
 
     def validation_step(self, x: Tensor, index: int) -> None:
-        """Bits a pixel and PSNR of pictures x (1, H, W, 3), whole blocks of them, at four qualities."""
+        """Bits per pixel and PSNR in dB of the EMA codec on an image x (1, 3, H, W) uint8 at qualities 2, 4, 6 and 8.
+
+        The image is cut at the bottom and right to whole blocks.
+        """
         block = self.codec.stride * self.model.multiple
-        height, width = (size // block * block for size in x.shape[1:3])
+        height, width = (side // block * block for side in x.shape[2:])
         if not height or not width:
             return
-        given = x[:, :height, :width].permute(0, 3, 1, 2).float()
+        original = x[:, :, :height, :width].float()
         for anchor in range(1, 8, 2):
             quality = anchor * (self.model.qualities - 1) // 7
-            out = self.average(given / FULL_SCALE - 1, quality)
+            out = self.ema(original / FULL_SCALE - 1, quality)
             decoded = ((out.x.clamp(-1, 1) + 1) * FULL_SCALE).round()
-            psnr = 20 * torch.log10(255 / (decoded - given).square().mean().sqrt().clamp(min=1e-3))
+            psnr = 20 * torch.log10(255 / (decoded - original).square().mean().sqrt().clamp(min=1e-3))
             values = {
-                f"valid/bits-{anchor + 1}": out.quantized.bits[0] / given[0, 0].numel(),
+                f"valid/bits_per_pixel-{anchor + 1}": out.quantized.bits[0] / original[0, 0].numel(),
                 f"valid/psnr-{anchor + 1}": psnr,
             }
             self.log_dict(values, prog_bar=False, batch_size=1)
 
 
-def _interpolated(lambdas: Tensor, place: Tensor) -> Tensor:
-    """Lambdas at places between their indices, even in the logarithm."""
-    low = place.floor().clamp(0, len(lambdas) - 2).long()
-    return torch.lerp(lambdas.log()[low], lambdas.log()[low + 1], place - low).exp()
+def _interpolate(lambdas: Tensor, index: Tensor) -> Tensor:
+    """Lambdas at fractional indices, interpolated linearly in the logarithm."""
+    low = index.floor().clamp(0, len(lambdas) - 2).long()
+    return torch.lerp(lambdas.log()[low], lambdas.log()[low + 1], index - low).exp()

@@ -71,7 +71,7 @@ def test_every_weight_learns() -> None:
     ],
 )
 def test_what_makes_no_network_is_refused(make) -> None:
-    with pytest.raises(InputError, match="expected"):
+    with pytest.raises(InputError, match="wanted"):
         make()
 
 

@@ -19,8 +19,8 @@ def voice():
 
 
 @pytest.fixture(scope="session")
-def worse():
-    """worse(signal, amount, seed) -> the signal with noise of deviation `amount` of full scale."""
+def noisy():
+    """noisy(signal, amount, seed) -> the signal with noise of deviation `amount` of full scale."""
 
     def made(signal, amount=0.01, seed=1):
         rng = np.random.default_rng(seed)

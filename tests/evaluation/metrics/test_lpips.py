@@ -33,9 +33,9 @@ def network(tmp_path, monkeypatch):
     module._network.cache_clear()
 
 
-def test_agrees_with_the_package(network, photo, worse):
+def test_matches_the_package(network, photo, noisy):
     x = photo(64, 80)
-    y = worse(x, 0.1)
+    y = noisy(x, 0.1)
     a, b = (torch.from_numpy(p.pixels).permute(2, 0, 1)[None] / 127.5 - 1 for p in (x, y))
     METRICS["lpips"].check()
     with torch.no_grad():
@@ -44,7 +44,7 @@ def test_agrees_with_the_package(network, photo, worse):
     assert METRICS["lpips"].measure(x, x) == 0
 
 
-def test_small_pictures_have_no_number(network, photo):
+def test_small_images_are_undefined(network, photo):
     assert METRICS["lpips"].measure(photo(31, 31), photo(31, 31)) == 0
     with pytest.raises(NotMeasurable, match="a side is shorter than 31 pixels"):
         METRICS["lpips"].measure(photo(30, 31), photo(30, 31))

@@ -4,14 +4,14 @@ import soxr
 
 from narrows.errors import InputError
 from narrows.evaluation.base import NotMeasurable, Picture, Sound
-from narrows.evaluation.metrics.pairs import mean_of_channels, pictures
+from narrows.evaluation.metrics.pairs import image_pair, mean_of_channels
 
 PICTURE = Picture(np.zeros((4, 6, 3), np.uint8))
 
 
-def test_channels_are_measured_one_by_one_at_the_rate_that_is_asked_for(voice, worse):
+def test_mean_over_channels_at_another_sample_rate(voice, noisy):
     x = voice(0.2, 44_100, channels=2)
-    y = worse(x)
+    y = noisy(x)
     seen = []
 
     def measure(a, b, rate):
@@ -26,20 +26,20 @@ def test_channels_are_measured_one_by_one_at_the_rate_that_is_asked_for(voice, w
     assert mean_of_channels(x, y, lambda a, b, rate: rate) == 44_100
 
 
-def test_what_cannot_be_compared_is_refused(voice):
+def test_incompatible_signals_are_rejected(voice):
     x = voice(0.1)
     for other in (Sound(x.samples, 8000), Sound(x.samples[:, 1:], x.rate), Sound(x.samples.repeat(2, 0), x.rate)):
-        with pytest.raises(InputError, match="one shape and rate wanted"):
+        with pytest.raises(InputError, match="of one shape and sample rate"):
             mean_of_channels(x, other, lambda a, b, rate: 0.0)
-    with pytest.raises(InputError, match="a picture given"):
+    with pytest.raises(InputError, match="two audio signals, got an image"):
         mean_of_channels(x, PICTURE, lambda a, b, rate: 0.0)
-    with pytest.raises(InputError, match="a sound given"):
-        pictures(PICTURE, x)
+    with pytest.raises(InputError, match="two images, got audio"):
+        image_pair(PICTURE, x)
     with pytest.raises(InputError, match=r"\(4, 6, 3\) and \(6, 4, 3\)"):
-        pictures(PICTURE, Picture(np.zeros((6, 4, 3), np.uint8)))
+        image_pair(PICTURE, Picture(np.zeros((6, 4, 3), np.uint8)))
 
 
-def test_a_silent_channel_and_results_that_are_not_finite_have_reasons(voice):
+def test_reasons_for_silent_channels_and_non_finite_results(voice):
     x = voice(0.1, channels=2)
     half = Sound(x.samples * np.array([[1], [0]], np.float32), x.rate)
     with pytest.raises(NotMeasurable, match="silence in channel 2"):

@@ -7,15 +7,15 @@ from narrows.evaluation.metrics import METRICS
 MEASURE = METRICS["psnr"].measure
 
 
-def test_is_that_of_its_definition(photo, worse):
+def test_matches_its_definition(photo, noisy):
     x = photo()
-    y = worse(x)
+    y = noisy(x)
     error = ((x.pixels.astype(float) - y.pixels) ** 2).mean()
     assert MEASURE(x, y) == pytest.approx(10 * np.log10(255**2 / error), abs=1e-9)
     black, white = (Picture(np.full((1, 1, 3), value, np.uint8)) for value in (0, 255))
     assert MEASURE(black, white) == MEASURE(white, black) == 0
 
 
-def test_identical_pictures_have_no_number(photo):
+def test_identical_images_are_undefined(photo):
     with pytest.raises(NotMeasurable, match="identical"):
         MEASURE(photo(), photo())

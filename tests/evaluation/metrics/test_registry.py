@@ -6,8 +6,8 @@ import pytest
 
 from narrows.errors import InputError
 from narrows.evaluation import base
-from narrows.evaluation.base import Metric, NotMeasurable, Picture, Sound, identity
-from narrows.evaluation.metrics import DEFAULTS, METRICS, metric, metrics_of
+from narrows.evaluation.base import Metric, NotMeasurable, Picture, Sound, metric_definition
+from narrows.evaluation.metrics import DEFAULTS, METRICS, metric
 
 EXTRAS = {"visqol-audio", "lpips"}  # need packages or weights that not everyone has
 PLAIN = [one for one in METRICS.values() if isinstance(one, Metric) and one.name not in EXTRAS]
@@ -17,23 +17,23 @@ def test_metrics_are_found_by_name():
     assert metric("ms-ssim") is METRICS["ms-ssim"]
     with pytest.raises(InputError, match="no metric 'pesq_wb'; did you mean 'pesq-wb'"):
         metric("pesq_wb")
-    with pytest.raises(InputError, match="there are pesq-wb, stoi"):
+    with pytest.raises(InputError, match="known are pesq-wb, stoi"):
         metric("xyz")
 
 
-def test_every_metric_has_one_medium_and_says_what_it_is():
-    assert {*metrics_of("audio"), *metrics_of("image")} == set(METRICS.values())
-    assert all(METRICS[name] in metrics_of(medium) for medium, names in DEFAULTS.items() for name in names)
+def test_every_metric_has_a_medium_and_a_description():
+    assert {metric.medium for metric in METRICS.values()} == {"audio", "image"}
+    assert all(METRICS[name].medium == medium for medium, names in DEFAULTS.items() for name in names)
     for name, one in METRICS.items():
-        assert one.about.endswith(".")
+        assert one.description.endswith(".")
         assert pickle.loads(pickle.dumps(one)).name == name
 
 
 @pytest.mark.parametrize("one", PLAIN, ids=lambda one: one.name)
-def test_the_better_signal_scores_better_and_the_number_is_plain(one, voice, photo, worse):
+def test_less_noise_scores_better(one, voice, photo, noisy):
     _checked(one)
     reference = voice() if one.medium == "audio" else photo()
-    good, bad = (one.measure(reference, worse(reference, amount)) for amount in (0.002, 0.1))
+    good, bad = (one.measure(reference, noisy(reference, amount)) for amount in (0.002, 0.1))
     assert good > bad if one.better == "higher" else good < bad
     assert type(good) is float
     json.dumps(good, allow_nan=False)
@@ -41,17 +41,17 @@ def test_the_better_signal_scores_better_and_the_number_is_plain(one, voice, pho
 
 @pytest.mark.parametrize("one", PLAIN, ids=lambda one: one.name)
 @pytest.mark.parametrize("length", [1, 2, 40])
-def test_tiny_signals_give_a_finite_number_or_a_reason(one, length, worse):
+def test_tiny_signals_give_a_finite_value_or_a_reason(one, length, noisy):
     _checked(one)
     rng = np.random.default_rng(0)
     sound = Sound(0.1 * rng.standard_normal((1, length), np.float32), 16_000)
     picture = Picture(rng.integers(0, 256, (length, length, 3), np.uint8))
     reference = sound if one.medium == "audio" else picture
-    assert _number_or_reason(one, reference, worse(reference))
+    assert _number_or_reason(one, reference, noisy(reference))
 
 
 @pytest.mark.parametrize("one", [one for one in PLAIN if one.medium == "audio"], ids=lambda one: one.name)
-def test_sounds_without_a_number_say_why(one, voice):
+def test_undefined_audio_metrics_have_a_reason(one, voice):
     _checked(one)
     x = voice()
     silence, broken = Sound(0 * x.samples, x.rate), Sound(x.samples * np.nan, x.rate)
@@ -78,9 +78,13 @@ def _checked(one):
         pytest.skip(str(error))
 
 
-def test_another_version_of_a_package_is_another_number(monkeypatch):
-    told = identity(METRICS["psnr"]), identity(METRICS["mel-levels"])
-    assert told[0] == METRICS["psnr"].about
+def test_definition_includes_package_versions(monkeypatch):
+    told = metric_definition(METRICS["psnr"]), metric_definition(METRICS["mel-level-difference"])
+    assert told[0] == METRICS["psnr"].description
     monkeypatch.setattr(base, "version", lambda name: "0.0.7")
-    assert identity(METRICS["psnr"]) == told[0]
-    assert identity(METRICS["mel-levels"]) == f"{METRICS['mel-levels'].about} soxr 0.0.7." != told[1]
+    assert metric_definition(METRICS["psnr"]) == told[0]
+    assert (
+        metric_definition(METRICS["mel-level-difference"])
+        == f"{METRICS['mel-level-difference'].description} soxr 0.0.7. torchaudio 0.0.7."
+        != told[1]
+    )

@@ -8,9 +8,9 @@ from narrows.evaluation.metrics import METRICS
 
 
 @pytest.fixture(scope="module")
-def pair(voice, worse):
+def pair(voice, noisy):
     x = voice(0.5, channels=2)
-    return x, worse(x)
+    return x, noisy(x)
 
 
 def direct(sound, size, hop, window):
@@ -24,7 +24,7 @@ def direct(sound, size, hop, window):
     return np.abs(frames @ transform)
 
 
-def test_stft_distance_is_that_of_its_definition(pair):
+def test_stft_distance_matches_its_definition(pair):
     expected = 0.0
     for size, hop, window in ((512, 50, 240), (1024, 120, 600), (2048, 240, 1200)):
         x, y = (direct(sound, size, hop, window).clip(min=1e-4) for sound in pair)
@@ -33,7 +33,7 @@ def test_stft_distance_is_that_of_its_definition(pair):
     assert METRICS["stft-distance"].measure(*pair) == pytest.approx(expected, abs=1e-6)
 
 
-def test_stft_distance_agrees_with_auraloss(pair):
+def test_stft_distance_matches_auraloss(pair):
     auraloss = pytest.importorskip("auraloss")
     x, y = (torch.from_numpy(sound.samples[:1].astype(np.float64))[None] for sound in pair)
     expected = float(auraloss.freq.MultiResolutionSTFTLoss()(y, x))
@@ -42,7 +42,7 @@ def test_stft_distance_agrees_with_auraloss(pair):
 
 
 @pytest.mark.filterwarnings("ignore:At least one mel filterbank")  # the narrowest bands lie between the bins
-def test_mel_distance_is_that_of_its_definition(pair):
+def test_mel_distance_matches_its_definition(pair):
     expected = 0.0
     for scale in range(7):
         window, mels = 32 << scale, 5 << scale
@@ -54,17 +54,17 @@ def test_mel_distance_is_that_of_its_definition(pair):
     assert METRICS["mel-distance"].measure(*pair) == pytest.approx(expected, abs=1e-5)  # float32 in the other bank
 
 
-def test_mel_levels_are_a_ratio_in_decibels(voice):
+def test_mel_level_difference_is_a_ratio_in_decibels(voice):
     x = voice(1)
-    assert METRICS["mel-levels"].measure(x, x) == 0
+    assert METRICS["mel-level-difference"].measure(x, x) == 0
     louder = Sound(x.samples * np.float32(10**0.05), x.rate)
-    assert METRICS["mel-levels"].measure(x, louder) == pytest.approx(1, abs=1e-3)
+    assert METRICS["mel-level-difference"].measure(x, louder) == pytest.approx(1, abs=1e-3)
     faint = [Sound(x.samples * np.float32(scale), x.rate) for scale in (1e-6, 1e-7)]  # both below the floor
-    assert METRICS["mel-levels"].measure(*faint) == 0
+    assert METRICS["mel-level-difference"].measure(*faint) == 0
 
 
 @pytest.mark.parametrize("name", ["mel-distance", "stft-distance"])
-def test_too_short_sounds_have_no_number(name, voice):
+def test_too_short_audio_is_undefined(name, voice):
     x = voice(1024 / 16_000)
     with pytest.raises(NotMeasurable, match="shorter than 1025 samples"):
         METRICS[name].measure(x, x)
@@ -72,9 +72,9 @@ def test_too_short_sounds_have_no_number(name, voice):
     assert METRICS[name].measure(x, x) == 0
 
 
-def test_long_sounds_are_measured_block_by_block_alike(voice, worse, monkeypatch):
+def test_block_size_does_not_change_the_value(voice, noisy, monkeypatch):
     x = voice(1)
-    names = ("mel-distance", "stft-distance", "mel-levels")
-    whole = [METRICS[name].measure(x, worse(x)) for name in names]
+    names = ("mel-distance", "stft-distance", "mel-level-difference")
+    whole = [METRICS[name].measure(x, noisy(x)) for name in names]
     monkeypatch.setattr("narrows.evaluation.spectra.BLOCK", 1 << 12)
-    assert [METRICS[name].measure(x, worse(x)) for name in names] == pytest.approx(whole)
+    assert [METRICS[name].measure(x, noisy(x)) for name in names] == pytest.approx(whole)

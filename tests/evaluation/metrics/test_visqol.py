@@ -7,9 +7,9 @@ visqol = pytest.importorskip("visqol", reason="the extra `visqol` is not install
 MEASURE = METRICS["visqol-audio"].measure
 
 
-def test_agrees_with_the_package(voice, worse):
+def test_matches_the_package(voice, noisy):
     x = voice(1, 48_000)
-    y = worse(x, 0.003)
+    y = noisy(x, 0.003)
     judge = visqol.VisqolApi()
     judge.create(mode="audio")
     expected = judge.measure_from_arrays(x.samples[0], y.samples[0], 48_000).moslqo
@@ -17,7 +17,7 @@ def test_agrees_with_the_package(voice, worse):
     assert 1 < expected < 4.73
 
 
-def test_too_short_sounds_have_no_number(voice):
+def test_too_short_audio_is_undefined(voice):
     x = voice(0.5)
     with pytest.raises(NotMeasurable, match="too short"):
         MEASURE(x, x)

@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from narrows.evaluation.bands import Bands
+from narrows.evaluation.bands import BandDistortion
 from narrows.evaluation.base import Picture, Sound
-from narrows.evaluation.metrics.codebooks import CodebookUse
-from narrows.evaluation.report import Sample, write_report
-from narrows.evaluation.results import Measure, Point, Results, Row
+from narrows.evaluation.metrics.codebook_usage import CodebookUsage
+from narrows.evaluation.report import MediaSample, write_report
+from narrows.evaluation.results import ItemResult, MeasuredPoint, MetricInfo, Results
 
 EVIL = '<script>alert("x")</script>&.wav'
 
@@ -29,7 +29,7 @@ def sounds():
             tone = np.float32(0.3 * np.sin(2 * np.pi * 220 * (index + 1) * time))[None]
             noise = np.random.default_rng(index).standard_normal(tone.shape).astype(np.float32)
             decoded = {f"ours@{k}": Sound(tone + noise / (10 * k), 16_000) for k in (6, 12)}
-            samples.append(Sample(name, Sound(tone, 16_000), decoded))
+            samples.append(MediaSample(name, Sound(tone, 16_000), decoded))
         return samples
 
     return made
@@ -46,50 +46,58 @@ def pictures():
             pixels = np.uint8(noise + np.linspace(0, 150, side + 20)[:, None])
             grey = np.broadcast_to(pixels.mean(2, keepdims=True), pixels.shape).astype(np.uint8)
             decoded = {"jpeg@10": Picture(grey), "jpeg@50": Picture(pixels)}
-            samples.append(Sample(f"{index}.png", Picture(pixels), decoded))
+            samples.append(MediaSample(f"{index}.png", Picture(pixels), decoded))
         return samples
 
     return made
 
 
 def bands(name):
-    return Bands(
+    return BandDistortion(
         "Hz", (0.0, 100.0, 1000.0, 8000.0), (1.0, 1.0, 0.0), (0.1, 0.2, 0.0), (1.0, 4.0, len(name)), (1.0,) * 3
     )
 
 
 def flipped():
-    points = [Point(f"ours@6+flips@{share:g}", "ours@6+flips", share, {}) for share in (1e-4, 1e-3)]
-    rows = [Row(f"{i}.wav", p.name, 8.0, 100, metrics={"sdr": 1e-3 / p.setting + i}) for p in points for i in range(3)]
-    return Results("audio", points, rows, [Measure("sdr", "dB", "higher", "Signal to distortion.")])
+    points = [MeasuredPoint(f"ours@6+bit-flips@{share:g}", "ours@6+bit-flips", share, {}) for share in (1e-4, 1e-3)]
+    rows = [
+        ItemResult(f"{i}.wav", p.name, 8.0, 100, metrics={"sdr": 1e-3 / p.setting + i})
+        for p in points
+        for i in range(3)
+    ]
+    return Results("audio", points, rows, [MetricInfo("sdr", "dB", "higher", "Signal to distortion.")])
 
 
 @pytest.fixture(scope="session")
-def sound_report(results, sounds, tmp_path_factory):
+def audio_report(results, sounds, tmp_path_factory):
     """A folder with a report that shows all that there is."""
     folder, there = tmp_path_factory.mktemp("sound"), results()
-    there = replace(there, rows=[replace(row, item=EVIL) if row.item == "0.wav" else row for row in there.rows])
+    there = replace(
+        there, item_results=[replace(row, item=EVIL) if row.item == "0.wav" else row for row in there.item_results]
+    )
     write_report(
         there,
         folder,
         sounds(),
         bands={name: bands(name) for name in ("ours@6", "opus@6")},
-        flipped={"ours@6": flipped()},
-        codebooks={"ours@6": [CodebookUse(16, 1000, 0.75, 3.2, 9.2)]},
+        bit_flips={"ours@6": flipped()},
+        codebooks={"ours@6": [CodebookUsage(16, 1000, 0.75, 3.2, 9.2)]},
     )
     return folder
 
 
 @pytest.fixture(scope="session")
-def picture_report(pictures, tmp_path_factory):
+def image_report(pictures, tmp_path_factory):
     """A folder with a report of pictures, of one codec."""
-    points = [Point(f"jpeg@{quality}", "jpeg", quality, {}) for quality in (10, 50)]
+    points = [MeasuredPoint(f"jpeg@{quality}", "jpeg", quality, {}) for quality in (10, 50)]
     rows = [
-        Row(f"{item}.png", point.name, 5376, 100 * (item + 1) * round(point.setting), metrics={"psnr": point.setting})
+        ItemResult(
+            f"{item}.png", point.name, 5376, 100 * (item + 1) * round(point.setting), metrics={"psnr": point.setting}
+        )
         for point in points
         for item in range(2)
     ]
-    results = Results("image", points, rows, [Measure("psnr", "dB", "higher", "Peak signal to noise ratio.")])
+    results = Results("image", points, rows, [MetricInfo("psnr", "dB", "higher", "Peak signal to noise ratio.")])
     folder = tmp_path_factory.mktemp("pictures")
     write_report(results, folder, pictures())
     return folder

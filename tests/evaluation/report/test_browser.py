@@ -60,8 +60,8 @@ def plays(page, index):
         assert tries, f"player {index} does not play"
 
 
-def test_keys_play_and_switch_at_the_same_position(opened, sound_report):
-    page = opened(sound_report)
+def test_keys_play_and_switch_at_the_same_position(opened, audio_report):
+    page = opened(audio_report)
     page.keyboard.press(" ")
     plays(page, 0)
     before = time_of(page, 0)
@@ -79,8 +79,8 @@ def test_keys_play_and_switch_at_the_same_position(opened, sound_report):
     assert time_of(page, 0) == pytest.approx(there, abs=0.01)
 
 
-def test_one_player_sounds_at_a_time(opened, sound_report):
-    page = opened(sound_report)
+def test_only_one_player_plays(opened, audio_report):
+    page = opened(audio_report)
     page.evaluate("document.querySelectorAll('audio')[0].play()")
     plays(page, 0)
     page.evaluate("document.querySelectorAll('audio')[4].play()")
@@ -90,17 +90,17 @@ def test_one_player_sounds_at_a_time(opened, sound_report):
     plays(page, 3)
 
 
-def test_a_click_switches_as_a_key_does(opened, sound_report):
-    page = opened(sound_report)
+def test_click_switches_like_a_key(opened, audio_report):
+    page = opened(audio_report)
     page.evaluate("document.querySelectorAll('audio')[0].currentTime = 0.5")
     page.locator(".versions button").nth(1).click()
     assert time_of(page, 1) == pytest.approx(0.5, abs=0.01)
 
 
-def test_tables_sort(opened, sound_report):
-    page = opened(sound_report)
-    rates = "[...document.querySelectorAll('.sorts tbody tr')].map((row) => Number(row.cells[1].dataset.value))"
-    head = page.locator(".sorts thead th").nth(1)
+def test_tables_sort(opened, audio_report):
+    page = opened(audio_report)
+    rates = "[...document.querySelectorAll('.sortable tbody tr')].map((row) => Number(row.cells[1].dataset.value))"
+    head = page.locator(".sortable thead th").nth(1)
     head.get_by_role("button").focus()
     page.keyboard.press("Enter")
     rising = page.evaluate(rates)
@@ -108,37 +108,37 @@ def test_tables_sort(opened, sound_report):
     assert head.get_attribute("aria-sort") == "ascending"
     page.keyboard.press("Enter")
     assert page.evaluate(rates) == rising[::-1]
-    speeds = page.locator(".sorts thead th", has_text="encode")
+    speeds = page.locator(".sortable thead th", has_text="encode")
     speeds.get_by_role("button").click()
-    names = page.locator(".sorts tbody th").all_inner_texts()
+    names = page.locator(".sortable tbody th").all_inner_texts()
     assert [name.split("@")[0] for name in names] == ["ours"] * 4 + ["opus"] * 4  # without a speed: last
     assert head.get_attribute("aria-sort") == "none"
 
 
-def test_plots_tell_of_their_points(opened, sound_report):
-    page = opened(sound_report)
+def test_tooltips_of_plots(opened, audio_report):
+    page = opened(audio_report)
     page.locator(".plot").first.focus()
     page.keyboard.press("ArrowRight")
-    assert page.locator("#tip").inner_text().startswith("opus@6: ")
+    assert page.locator("#tooltip").inner_text().startswith("opus@6: ")
     page.keyboard.press("ArrowLeft")
-    assert page.locator("#tip").inner_text().startswith("ours@16: ")
+    assert page.locator("#tooltip").inner_text().startswith("ours@16: ")
     box = page.locator(".plot .mark").nth(1).bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2)
-    assert page.locator("#tip").inner_text().startswith("opus@8: ")
+    assert page.locator("#tooltip").inner_text().startswith("opus@8: ")
     page.mouse.move(1, 1)
-    assert page.locator("#tip").is_hidden()
+    assert page.locator("#tooltip").is_hidden()
 
 
-def test_the_legend_hides_a_codec_in_all_plots_that_share_it(opened, sound_report):
-    page = opened(sound_report)
+def test_legend_hides_a_codec_in_all_plots_that_share_it(opened, audio_report):
+    page = opened(audio_report)
     page.locator("#curves ~ .legend").get_by_role("button", name="opus").click()
     shown = page.locator("#curves ~ .plots .series:visible").evaluate_all("all => all.map((one) => one.dataset.series)")
     assert shown == ["ours", "ours"]
     assert page.locator("#more ~ .plots .series[data-series]:visible").count() == 5
 
 
-def test_the_slider_moves(opened, picture_report):
-    page = opened(picture_report)
+def test_image_slider(opened, image_report):
+    page = opened(image_report)
     left = page.locator(".stage img").first
     slider = page.get_by_role("slider").first
     assert "50%" in left.evaluate("image => image.style.clipPath")
@@ -149,18 +149,20 @@ def test_the_slider_moves(opened, picture_report):
     page.mouse.click(box["x"] + box["width"] / 4, box["y"] + 20)
     assert float(slider.input_value()) == pytest.approx(25, abs=2)
     page.locator("select.left").first.select_option("jpeg@10")
-    assert page.locator(".stage").first.locator("img:not(.off)").evaluate_all("all => all.map((one) => one.alt)") == [
+    assert page.locator(".stage").first.locator("img:not(.hidden)").evaluate_all(
+        "all => all.map((one) => one.alt)"
+    ) == [
         "0.png, jpeg@10",
         "0.png, jpeg@50",
     ]
-    assert "psnr 10.00 dB" in page.locator(".sides .facts").first.inner_text()
+    assert "psnr 10.00 dB" in page.locator(".sides .values").first.inner_text()
 
 
-@pytest.mark.parametrize("report", ["sound_report", "picture_report"])
-def test_it_fits_a_phone(opened, request, report):
+@pytest.mark.parametrize("report", ["audio_report", "image_report"])
+def test_page_fits_a_phone(opened, request, report):
     page = opened(request.getfixturevalue(report), width=360)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.locator(".plot .mark").last.tap()
-    assert page.locator("#tip").is_visible()
+    assert page.locator("#tooltip").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == 360

@@ -1,7 +1,7 @@
 from narrows.evaluation.report.markup import Html, h, join
 
 
-def test_texts_are_escaped_and_markup_is_not():
+def test_text_is_escaped_and_markup_is_not():
     assert h("p", "a < b & c", h("b", '"x"')) == "<p>a &lt; b &amp; c<b>&quot;x&quot;</b></p>"
     assert join("<", Html("<i>")) == "&lt;<i>"
 

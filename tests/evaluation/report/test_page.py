@@ -38,8 +38,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def text(sound_report):
-    return (sound_report / "index.html").read_text()
+def text(audio_report):
+    return (audio_report / "index.html").read_text()
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ def page(text):
     return Page(text)
 
 
-def test_all_sections_are_there_and_linked(page):
+def test_all_sections_exist_and_are_linked(page):
     anchors = [had["id"] for had in page.all("h2")]
-    wanted = ["curves", "bd-rate", "points", "media", "more", "codebooks", "metrics", "left-out", "setup"]
+    wanted = ["curves", "bd-rate", "points", "media", "more", "codebooks", "metrics", "skipped", "setup"]
     assert anchors == wanted
     assert [had["href"] for had in page.all("a") if had["href"].startswith("#")] == [f"#{name}" for name in wanted]
     for told in ("six recordings", "2026-01-02", "Mean difference of 80 mel bands.", "FFmpeg without libmp3lame"):
@@ -58,43 +58,43 @@ def test_all_sections_are_there_and_linked(page):
     assert "75%" in page.text
 
 
-def test_empty_sections_are_not(picture_report):
-    page = Page((picture_report / "index.html").read_text())
+def test_empty_sections_are_omitted(image_report):
+    page = Page((image_report / "index.html").read_text())
     assert [had["id"] for had in page.all("h2")] == ["curves", "points", "media", "metrics", "setup"]
 
 
-def test_every_plot_has_its_files(page, sound_report):
-    names = {"rate-1-sdr", "rate-2-mel", "bit-flips-1-sdr", "level-distance", "noise-to-signal"}
+def test_every_plot_has_its_files(page, audio_report):
+    names = {"rate-1-sdr", "rate-2-mel", "bit-flips-1-sdr", "log-spectral-distance", "noise-to-signal"}
     assert {had["href"] for had in page.all("a") if had["href"].startswith("plots/")} == {
         f"plots/{name}.{kind}" for name in names for kind in ("png", "csv")
     }
-    assert set(os.listdir(sound_report / "plots")) == {f"{name}.{kind}" for name in names for kind in ("png", "csv")}
+    assert set(os.listdir(audio_report / "plots")) == {f"{name}.{kind}" for name in names for kind in ("png", "csv")}
     assert len(page.all("svg", **{"class": "plot"})) == 5
 
 
 def test_operating_points(page, results):
     values = [had["data-value"] for had in page.all("td") if "data-value" in had]
-    told = results().summary()[0]
+    told = results().summaries()[0]
     wanted = [told.rate.mean, told.metrics["sdr"].mean, told.metrics["mel"].mean]
     assert list(map(float, values[:3])) == pytest.approx(wanted)
     assert "1 failed" in page.text
     assert "6 items" in page.text
-    assert len(page.all("span", **{"class": "member", "title": "Pareto member"})) == 8
+    assert len(page.all("span", **{"class": "pareto-marker", "title": "on the Pareto front"})) == 8
 
 
-def test_bd_rates_of_each_against_each(page):
+def test_bd_rates_of_all_pairs(page):
     assert len(page.all("td", **{"class": "better"})) == 2
     assert len(page.all("td", **{"class": "worse"})) == 2
 
 
-def test_names_are_texts(page, text, evil):
+def test_names_are_escaped(page, text, evil):
     assert evil in page.text
     assert evil not in text
     assert len(page.all("script")) == 1
     assert not any(name.startswith("on") for _, had in page.elements for name in had)
 
 
-def test_nothing_is_asked_of_the_network(page, text):
+def test_nothing_is_loaded_from_the_network(page, text):
     for _, had in page.elements:
         for name in ("src", "href"):
             assert re.match(r"data:|#|plots/", had.get(name, "#"))
@@ -102,7 +102,7 @@ def test_nothing_is_asked_of_the_network(page, text):
     assert "@import" not in text
 
 
-def test_the_policy_allows_this_style_and_this_script_alone(page, text):
+def test_content_security_policy_allows_only_the_inline_style_and_script(page, text):
     (policy,) = (had["content"] for had in page.all("meta") if "http-equiv" in had)
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -112,7 +112,7 @@ def test_the_policy_allows_this_style_and_this_script_alone(page, text):
     assert not any("style" in had for _, had in page.elements)
 
 
-def test_players_and_what_is_said_of_them(page):
+def test_audio_players(page):
     players = page.all("audio")
     assert len(players) == 9
     assert all("controls" in had and had["aria-label"] for had in players)
@@ -120,12 +120,12 @@ def test_players_and_what_is_said_of_them(page):
     assert "switch at the same position" in page.text
 
 
-def test_pictures_have_a_slider(picture_report):
-    page = Page((picture_report / "index.html").read_text())
+def test_images_have_a_slider(image_report):
+    page = Page((image_report / "index.html").read_text())
     assert len(page.all("input", type="range")) == 2
     assert len(page.all("img")) == 6
     assert len(page.all("select")) == 4
-    assert "bits/pixel · psnr" in " ".join(had.get("data-facts") or "" for had in page.all("option"))
+    assert "bits/pixel · psnr" in " ".join(had.get("data-values") or "" for had in page.all("option"))
 
 
 def test_accessible_names(page):
@@ -136,12 +136,12 @@ def test_accessible_names(page):
     assert len(page.all("h1")) == 1
 
 
-def test_a_page_with_much_sound_stays_small(results, sounds, tmp_path):
+def test_page_with_long_audio_stays_small(results, sounds, tmp_path):
     write_report(results(), tmp_path, 3 * sounds(8))
     assert 5_000_000 < (tmp_path / "index.html").stat().st_size < 8_000_000
 
 
-def test_the_same_again_only_when_asked(results, tmp_path):
+def test_existing_report_is_replaced_only_with_overwrite(results, tmp_path):
     write_report(results(), tmp_path)
     first = (tmp_path / "index.html").read_bytes()
     with pytest.raises(MediaError, match="exists already"):

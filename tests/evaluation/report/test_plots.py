@@ -6,37 +6,37 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from narrows.evaluation.bands import Bands
-from narrows.evaluation.report.plots import by_band, by_flips, front, rate_quality
-from narrows.evaluation.report.png import PALETTE, picture
+from narrows.evaluation.bands import BandDistortion
+from narrows.evaluation.report.plots import band_plots, bit_flip_plots, pareto_points, rate_quality_plots
+from narrows.evaluation.report.png import PALETTE, plot_png
 from narrows.evaluation.report.svg import COLOURS, axis, drawing, log_axis, tick_label
-from narrows.evaluation.results import Measure, Point, Results, Row
+from narrows.evaluation.results import ItemResult, MeasuredPoint, MetricInfo, Results
 
 
-def test_one_plot_a_metric_one_series_a_codec(results):
-    plots = rate_quality(results(), results().summary())
+def test_one_plot_per_metric_one_series_per_codec(results):
+    plots = rate_quality_plots(results(), results().summaries())
     assert [plot.name for plot in plots] == ["rate-1-sdr", "rate-2-mel"]
     assert [series.name for series in plots[0].series] == ["opus", "ours"]
     mark = plots[0].series[1].marks[0]
-    told = results().summary()[4]
+    told = results().summaries()[4]
     assert (mark.x, mark.y, mark.low) == (told.rate.mean, told.metrics["sdr"].mean, told.metrics["sdr"].low)
     assert mark.label.startswith("ours@6: ")
     assert "lower is better" in plots[1].title
 
 
-def test_the_front_is_of_rate_metric_and_speed(results):
+def test_pareto_front_of_rate_metric_and_speed(results):
     sdr, mel = results().metrics
-    assert front(results().summary(), sdr) == {"ours@6", "ours@8", "ours@12", "ours@16"}
-    assert "opus@6" in front(results(-10).summary(), sdr)
-    assert "opus@6" in front(results(-10).summary(), mel)
+    assert pareto_points(results().summaries(), sdr) == {"ours@6", "ours@8", "ours@12", "ours@16"}
+    assert "opus@6" in pareto_points(results(-10).summaries(), sdr)
+    assert "opus@6" in pareto_points(results(-10).summaries(), mel)
 
 
 def test_drawing(results):
-    (plot, _) = rate_quality(results(), results().summary())
+    (plot, _) = rate_quality_plots(results(), results().summaries())
     drawn = ElementTree.fromstring(drawing(plot))
     marks = [group for group in drawn.iter("g") if group.get("class") == "mark"]
     assert len(marks) == 8
-    assert sum("Pareto member" in mark.get("data-label") for mark in marks) == 4
+    assert sum("on the Pareto front" in mark.get("data-label") for mark in marks) == 4
     for mark in marks:
         x, y = map(float, mark.get("transform").removeprefix("translate(").removesuffix(")").split(","))
         assert 36 <= x <= 390
@@ -47,7 +47,7 @@ def test_drawing(results):
 
 
 def test_as_csv(results):
-    (plot, _) = rate_quality(results(), results().summary())
+    (plot, _) = rate_quality_plots(results(), results().summaries())
     lines = list(csv.reader(io.StringIO(plot.as_csv().decode())))
     assert lines[0] == ["series", "label", "rate, kbit/s", "sdr, dB", "low", "high"]
     assert len(lines) == 9
@@ -55,9 +55,9 @@ def test_as_csv(results):
 
 
 def test_as_png(results):
-    (plot, _) = rate_quality(results(), results().summary())
-    data = picture(plot)
-    assert data == picture(plot)
+    (plot, _) = rate_quality_plots(results(), results().summaries())
+    data = plot_png(plot)
+    assert data == plot_png(plot)
     pixels = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
     assert pixels.shape == (704, 1024, 3)
     colours = {tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in PALETTE[:2]}
@@ -65,14 +65,18 @@ def test_as_png(results):
 
 
 def test_other_plots():
-    sums = Bands("Hz", (0.0, 100.0, 400.0, 1600.0), (1.0, 1.0, 0.0), (0.1, 1.0, 0.0), (4.0, 9.0, 0.0), (1.0, 1.0, 0.0))
-    levels, noise = by_band({"a": sums})
+    sums = BandDistortion(
+        "Hz", (0.0, 100.0, 400.0, 1600.0), (1.0, 1.0, 0.0), (0.1, 1.0, 0.0), (4.0, 9.0, 0.0), (1.0, 1.0, 0.0)
+    )
+    levels, noise = band_plots({"a": sums})
     assert [(mark.x, mark.y) for mark in levels.series[0].marks] == [(50, 2), (200, 3)]
     assert [(mark.x, mark.y) for mark in noise.series[0].marks] == [(50, -10), (200, 0)]
-    points = [Point(f"a+flips@{share:g}", "a+flips", share, {}) for share in (1e-2, 1e-3)]
-    rows = [Row(f"{i}.wav", p.name, 1.0, 1, metrics={"sdr": i + p.setting}) for p in points for i in range(3)]
-    damaged = Results("audio", points, rows, [Measure("sdr", "dB", "higher", ""), Measure("mel", "dB", "lower", "")])
-    (flips,) = by_flips({"a": damaged})
+    points = [MeasuredPoint(f"a+bit-flips@{share:g}", "a+bit-flips", share, {}) for share in (1e-2, 1e-3)]
+    rows = [ItemResult(f"{i}.wav", p.name, 1.0, 1, metrics={"sdr": i + p.setting}) for p in points for i in range(3)]
+    damaged = Results(
+        "audio", points, rows, [MetricInfo("sdr", "dB", "higher", ""), MetricInfo("mel", "dB", "lower", "")]
+    )
+    (flips,) = bit_flip_plots({"a": damaged})
     assert [(mark.x, mark.y) for mark in flips.series[0].marks] == [(1e-3, 1.001), (1e-2, 1.01)]
     for plot in (levels, noise, flips):
         assert drawing(plot)
@@ -86,7 +90,7 @@ def test_ticks(values, ticks):
     found = axis(values, 0, 100)
     assert found.ticks[0] <= min(values) < max(values) + 1e-9 <= found.ticks[-1] + 1e-9
     assert 4 <= len(found.ticks) <= 9
-    assert (found.place(found.ticks[0]), found.place(found.ticks[-1])) == pytest.approx((0, 100))
+    assert (found.position(found.ticks[0]), found.position(found.ticks[-1])) == pytest.approx((0, 100))
     if ticks and len(values) == len(ticks):
         assert found.ticks == pytest.approx(ticks)
 
@@ -95,7 +99,7 @@ def test_ticks(values, ticks):
 def test_logarithmic_ticks(values):
     found = log_axis(values, 0, 100)
     assert 2 <= len(found.ticks) <= 9
-    assert all(-1e-9 <= found.place(tick) <= 100 + 1e-9 for tick in found.ticks)
+    assert all(-1e-9 <= found.position(tick) <= 100 + 1e-9 for tick in found.ticks)
 
 
 def test_tick_labels():

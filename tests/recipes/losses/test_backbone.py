@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from narrows.errors import InputError, ModelError
-from narrows.recipes.image_tokenizer import Perceptual, Semantic
+from narrows.recipes.image_tokenizer import Contrastive, Perceptual
 from narrows.recipes.losses.backbone import Backbone
-from narrows.recipes.losses.features import FeatureDistance, SemanticContrast
+from narrows.recipes.losses.contrastive import ContrastiveLoss
+from narrows.recipes.losses.perceptual import PerceptualLoss
 
 timm = pytest.importorskip("timm")
 
@@ -21,57 +22,57 @@ def weights(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
-def test_a_network_looks_at_pictures_of_any_size_and_never_learns(name: str, tmp_path: Path) -> None:
+def test_backbone_takes_any_size_and_is_frozen(name: str, tmp_path: Path) -> None:
     path = weights(tmp_path, name)
     backbone = Backbone(name, path).train()
     x = torch.rand(2, 3, 40, 56, requires_grad=True) * 2 - 1
     assert backbone(x).shape == (2, backbone.dim)
-    assert len(backbone.layers(x)) > 1
+    assert len(backbone.features(x)) > 1
     assert not any(module.training for module in backbone.modules())
     assert not any(p.requires_grad for p in backbone.parameters())
-    theirs = timm.create_model(name, num_classes=0).eval()
-    found = theirs.load_state_dict({k: v for k, v in timm.models.load_state_dict(str(path)).items()}, strict=False)
-    assert not found.missing_keys
-    size = theirs.pretrained_cfg["input_size"][1:]
+    network = timm.create_model(name, num_classes=0).eval()
+    loaded = network.load_state_dict({k: v for k, v in timm.models.load_state_dict(str(path)).items()}, strict=False)
+    assert not loaded.missing_keys
+    size = network.pretrained_cfg["input_size"][1:]
     x = torch.rand(1, 3, *size)
-    mean, std = (torch.tensor(theirs.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
-    torch.testing.assert_close(backbone(2 * x - 1), theirs((x - mean) / std))
+    mean, std = (torch.tensor(network.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
+    torch.testing.assert_close(backbone(2 * x - 1), network((x - mean) / std))
 
 
-def test_features_tell_pictures_apart(tmp_path: Path) -> None:
-    distance = Perceptual("test_resnet", weights(tmp_path, "test_resnet")).loss()
-    assert isinstance(distance, FeatureDistance)
+def test_perceptual_loss_grows_with_noise(tmp_path: Path) -> None:
+    loss = Perceptual("test_resnet", weights(tmp_path, "test_resnet")).loss()
+    assert isinstance(loss, PerceptualLoss)
     torch.manual_seed(0)
     x, noise = torch.rand(2, 3, 64, 64) - 0.5, torch.randn(2, 3, 64, 64)
-    values = [distance(x + level * noise, x).item() for level in (0, 0.02, 0.1, 0.4)]
+    values = [loss(x + level * noise, x).item() for level in (0, 0.02, 0.1, 0.4)]
     assert values[0] == 0
     assert values == sorted(values)
     flat = torch.zeros(1, 3, 64, 64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(distance(flat, x[:1]), flat)
+    (gradient,) = torch.autograd.grad(loss(flat, x[:1]), flat)
     assert gradient.isfinite().all()
 
 
-def test_latents_learn_what_a_teacher_takes_pictures_for(tmp_path: Path) -> None:
-    contrast = Semantic("test_resnet", weights(tmp_path, "test_resnet")).loss(6)
-    assert isinstance(contrast, SemanticContrast)
+def test_contrastive_loss_falls_when_its_head_is_trained(tmp_path: Path) -> None:
+    loss = Contrastive("test_resnet", weights(tmp_path, "test_resnet")).loss(6)
+    assert isinstance(loss, ContrastiveLoss)
     torch.manual_seed(0)
     colours = torch.tensor([[1.0, -1, -1], [-1, 1, -1], [-1, -1, 1], [1, 1, 1]])
     x, latents = colours.view(4, 3, 1, 1).expand(4, 3, 64, 64), torch.randn(4, 6, 2, 2)
-    learned = [p for p in contrast.parameters() if p.requires_grad]
-    assert len(learned) == 5
-    optimizer = torch.optim.Adam(learned, 0.03)
+    trained = [p for p in loss.parameters() if p.requires_grad]
+    assert len(trained) == 5
+    optimizer = torch.optim.Adam(trained, 0.03)
     values = []
     for _ in range(60):
-        values.append(contrast(latents, x))
+        values.append(loss(latents, x))
         optimizer.zero_grad()
         values[-1].backward()
         optimizer.step()
     assert values[-1] < 0.5 * values[0]
-    assert contrast(latents.flip(0), x) > values[-1]
-    assert Semantic().loss(6) is None
+    assert loss(latents.flip(0), x) > values[-1]
+    assert Contrastive().loss(6) is None
 
 
-def test_weights_that_cannot_be_had_are_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_wrong_weights_are_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object) -> None:
         raise OSError("no network\nat all")
 
@@ -80,13 +81,18 @@ def test_weights_that_cannot_be_had_are_told_in_one_line(tmp_path: Path, monkeyp
     (tmp_path / "none.safetensors").write_bytes(b"nothing")
     (tmp_path / "pickle.pth").write_bytes(b"nothing")
     cases: list[tuple[str, Path | None, type[Exception], str]] = [
-        ("test_vit", None, ModelError, r"cannot be fetched \(no network at all\)"),
-        ("test_vit", other, ModelError, r"does not hold the weights of test_vit \(it lacks"),
-        ("test_vit", tmp_path / "none.safetensors", ModelError, "does not hold the weights"),
-        ("test_vit", tmp_path / "pickle.pth", InputError, "a .safetensors file that is there wanted"),
+        ("test_vit", None, ModelError, r"cannot download the weights of test_vit \(no network at all\)"),
+        ("test_vit", other, ModelError, r"expected the weights of test_vit in .*, got none of"),
+        ("test_vit", tmp_path / "none.safetensors", ModelError, "expected the weights of test_vit in .*, got others"),
+        (
+            "test_vit",
+            tmp_path / "pickle.pth",
+            InputError,
+            "expected an existing .safetensors file as weights of test_vit",
+        ),
         ("test_vitt", None, InputError, "did you mean 'test_vit'"),
     ]
-    for name, path, kind, said in cases:
-        with pytest.raises(kind, match=said) as caught:
+    for name, path, error, message in cases:
+        with pytest.raises(error, match=message) as caught:
             Backbone(name, path)
         assert "\n" not in str(caught.value)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from narrows.bitstream import Prior, Tables, quantize
-from narrows.bitstream.chosen import ChosenCoder
+from narrows.bitstream import FrequencyTables, Prior, quantize
+from narrows.bitstream.indexed import IndexedCoder
 from narrows.codecs import FactorizedPrior, MeanScaleHyperprior, ScaleHyperprior, SpaceChannelContext
 from narrows.codecs.bottlenecks.entropy import base as entropy_model
 from narrows.codecs.bottlenecks.entropy import space_channel as context_groups
@@ -27,10 +27,10 @@ def models() -> list[EntropyModel]:
     return [model.eval() for model in made]
 
 
-def coder(model: EntropyModel, quality: int = 0) -> ChosenCoder:
+def coder(model: EntropyModel, quality: int = 0) -> IndexedCoder:
     tables = [np.append(0.7 ** abs(np.arange(size - 1) - (size // 2 - 1.0)), 1e-3) for size in model.table_sizes]
-    prior = Prior(Tables(tuple(map(quantize, tables))), model.choose)
-    return ChosenCoder(prior, len(model.codebook_sizes), 4096, quality)
+    prior = Prior(FrequencyTables(tuple(map(quantize, tables))), model.choose)
+    return IndexedCoder(prior, len(model.codebook_sizes), 4096, quality)
 
 
 @pytest.fixture(params=models(), ids=lambda model: type(model).__name__)
@@ -117,9 +117,9 @@ def test_estimated_bits_are_those_of_tables_of_normal_densities() -> None:
     symbols = torch.arange(-31, 32).float().view(1, 1, 1, -1).expand(1, 4, 1, -1)
     with torch.no_grad():
         p = model.density(symbols)[0, :, 0].numpy()
-    tables = Tables(tuple(quantize(np.append(row, max(1e-6, 1 - row.sum()))) for row in p))
+    tables = FrequencyTables(tuple(quantize(np.append(row, max(1e-6, 1 - row.sum()))) for row in p))
     with torch.inference_mode():
-        payload = ChosenCoder(Prior(tables, model.choose), 4, 4096, 0).compress(codes)
+        payload = IndexedCoder(Prior(tables, model.choose), 4, 4096, 0).compress(codes)
         bits = float(model(y).bits)
     assert abs(8 * len(payload) / bits - 1) < 0.01
 

@@ -1,0 +1,94 @@
+"""Frequency tables for the entropy coder, counted on training data with the trained codec."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from narrows.bitstream import Prior, Tables
+from narrows.bitstream.frequency_tables import quantize
+from narrows.bitstream.indexed import ChosenCoder
+from narrows.codecs.base import LARGEST_DIGIT
+from narrows.codecs.bottlenecks.entropy.base import SCALES, EntropyModel, scales
+from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
+from narrows.codecs.codec import Codec
+from narrows.errors import InputError
+from narrows.recipes.data.audio import AudioFiles
+from narrows.recipes.data.images import ImageFiles
+from narrows.tokenizers.audio import AudioTokenizer
+from narrows.tokenizers.image import ImageTokenizer
+
+TABLE_SECONDS = 4 * 3600  # of audio that tables are counted on
+PRIOR_COUNT = 200.0  # number of symbols that the assumed density counts for, in addition to the observed symbols
+ESCAPE = 1e-5  # probability of the escape symbol in the assumed density
+
+
+def fit_audio_tables(tokenizer: AudioTokenizer, files: AudioFiles, seconds: float = TABLE_SECONDS) -> Tables:
+    """Frequency tables of the codes of audio files.
+
+    Args:
+        tokenizer: Tokenizer of the trained codec.
+        files: Audio files at the tokenizer's sample rate.
+        seconds: Length of audio that is encoded, in files drawn from the whole folder.
+    """
+    codes, total = [], 0.0
+    for index in files.shuffled():
+        codes.append(tokenizer.encode(files[index], tokenizer.sample_rate).codes)
+        total += files.seconds[index]
+        if total > seconds:
+            break
+    return tokenizer.tables_for(torch.cat(codes, 2))
+
+
+def fit_entropy_model_tables(codec: Codec, images: ImageFiles, count: int) -> Tables:
+    """Frequency tables of an entropy model's symbols at qualities from its whole range.
+
+    Encoding may use the tables (RDO rounding), so tables are first counted on a quarter of the images without tables,
+    then on all with these tables.
+
+    Args:
+        codec: Codec whose bottleneck is an entropy model.
+        images: Images to encode.
+        count: Number of images that are encoded, drawn from the whole folder.
+
+    Raises:
+        InputError: For a bottleneck that is no entropy model.
+    """
+    model = codec.bottleneck
+    if not isinstance(model, EntropyModel):
+        raise InputError(f"expected a codec with an entropy model, got one with {type(model).__name__}")
+    first = _count(ImageTokenizer(codec), model, images, -(-count // 4))
+    return _count(ImageTokenizer(codec, tables=first), model, images, count)
+
+
+def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, count: int) -> Tables:
+    """Tables of the symbols of `count` images as the tokenizer encodes them."""
+    has_scales = not isinstance(model, FactorizedPrior)
+    assumed = [_assumed(index, size, has_scales) for index, size in enumerate(model.table_sizes)]
+    counts = [PRIOR_COUNT * table for table in assumed]
+    uniform = Tables(tuple(quantize(table) for table in assumed))
+    for position, index in enumerate(images.shuffled()[:count]):
+        quality_index = position * (model.qualities - 1) // max(1, count - 1)
+        tokens = tokenizer.encode_at(images[index], quality_index)
+        coder = ChosenCoder(Prior(uniform, model.choose), len(model.codebook_sizes), LARGEST_DIGIT, quality_index)
+        with torch.inference_mode():
+            for piece in coder.pieces(tokens.codes.numpy()):
+                if piece.table >= 0:
+                    counts[piece.table] += np.bincount(piece.symbols, minlength=len(counts[piece.table]))
+    return Tables(tuple(quantize(_symmetric(table)) for table in counts))
+
+
+def _assumed(index: int, size: int, has_scales: bool) -> NDArray[np.float64]:
+    """Probabilities of the symbols -c to c and of the escape before any were counted."""
+    symbols = np.arange(size - 1) - (size // 2 - 1)
+    if has_scales and index < SCALES:
+        edges = torch.from_numpy(np.append(symbols - 0.5, symbols[-1] + 0.5) / scales()[index])
+        p = torch.special.ndtr(edges).diff().numpy() + 1e-7
+    else:
+        p = 0.5 ** np.abs(symbols).astype(np.float64)
+    return np.append(p / p.sum() * (1 - ESCAPE), ESCAPE)
+
+
+def _symmetric(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Counts of s and -s replaced by their mean; the escape stays."""
+    inner = counts[:-1]
+    return np.append((inner + inner[::-1]) / 2, counts[-1])

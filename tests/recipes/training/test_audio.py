@@ -1,0 +1,207 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import narrows
+from narrows.checkpoints import folder
+from narrows.codecs import (
+    FSQ,
+    IBQ,
+    LFQ,
+    VQ,
+    AttentionProjection,
+    Bottleneck,
+    Codec,
+    DitheredFSQ,
+    EMACodebook,
+    FrameDecoder,
+    FrameEncoder,
+    Gaussian,
+    LearnedCodebook,
+    MultiCodebook,
+    Nested,
+    Ordered,
+    ResidualVQ,
+    Rounding,
+    SplitResidualVQ,
+)
+from narrows.errors import InputError
+from narrows.recipes.discriminators.multi_period import MultiPeriodDiscriminator
+from narrows.recipes.discriminators.multi_resolution_stft import MultiResolutionSTFTDiscriminator
+from narrows.recipes.losses.frames import FrameMagnitudeLoss
+from narrows.recipes.losses.stft import ComplexSTFTLoss, MultiResolutionSTFTLoss
+from narrows.recipes.speech import speech
+from narrows.recipes.training.audio import AudioRecipe, AudioTraining
+from narrows.recipes.training.run import run
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
+
+def small(seed: int = 0) -> AudioRecipe:
+    torch.manual_seed(seed)
+    return replace(
+        speech(),
+        codec=Codec(FrameEncoder(16, 16, 1), FSQ(16, (5, 5), 4, dropout=0.5), FrameDecoder(16, 16, 1, rounds=1)),
+        losses={
+            "spectral": (1.0, MultiResolutionSTFTLoss(16_000, [(512, 40)])),
+            "waveform": (0.5, ComplexSTFTLoss(512)),
+        },
+        frame_losses={"frames": (1.0, FrameMagnitudeLoss())},
+        discriminators=[*MultiPeriodDiscriminator((2, 3), 2), *MultiResolutionSTFTDiscriminator((256,), 2)],
+    )
+
+
+@pytest.fixture(scope="module")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a smoke run: `checkpoint`, and `data` to train on."""
+    return run(small(), tmp_path_factory.mktemp("run"), smoke=True).parent
+
+
+def recipe_on(data: Path, steps: int, every: int = 3, seed: int = 0) -> AudioRecipe:
+    recipe = small(seed).smoke()
+    schedule = replace(recipe.schedule, steps=steps, validate_every=every, decay_fraction=0.0)
+    return replace(recipe, data=replace(recipe.data, train=data, valid=data), schedule=schedule)
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_smoke_run_writes_a_checkpoint_that_loads(smoke_run: Path) -> None:
+    tokenizer = narrows.load(smoke_run / "checkpoint")
+    assert tokenizer.tables is not None
+    tokens = tokenizer.encode_file(smoke_run / "data" / "vowel-0.wav")
+    assert tokenizer.decode(tokenizer.decompress(tokenizer.compress(tokens))).shape == (1, 32_000)
+    assert (smoke_run / "last.ckpt").exists()
+    assert [line["step"] for line in lines(smoke_run)] == [3, 6]
+    assert {"frames", "spectral", "waveform", "generator", "feature_matching", "valid/spectral"} <= lines(smoke_run)[
+        1
+    ].keys()
+
+
+def test_smoke_run_does_not_change_a_run_in_the_same_folder(smoke_run: Path, tmp_path: Path) -> None:
+    run(recipe_on(smoke_run / "data", 1), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    run(small(1), tmp_path, smoke=True)
+    assert all(path.read_bytes() == data for path, data in before.items())
+
+
+def test_resumed_run_equals_an_uninterrupted_one(smoke_run: Path, tmp_path: Path) -> None:
+    whole = folder.read(run(recipe_on(smoke_run / "data", 6), tmp_path / "whole"))
+    run(recipe_on(smoke_run / "data", 3), tmp_path / "parts")
+    parts = folder.read(run(recipe_on(smoke_run / "data", 6), tmp_path / "parts"))
+    for name, value in whole.codec.state_dict().items():
+        torch.testing.assert_close(parts.codec.state_dict()[name], value, atol=1e-3, rtol=0, msg=name)
+    assert [line["step"] for line in lines(tmp_path / "parts")] == [3, 6]
+
+
+def test_run_resumes_with_another_schedule_and_ends_after_its_steps(smoke_run: Path, tmp_path: Path) -> None:
+    run(recipe_on(smoke_run / "data", 3), tmp_path)
+    run(recipe_on(smoke_run / "data", 7, every=2), tmp_path)
+    checkpoint = run(recipe_on(smoke_run / "data", 7, every=2), tmp_path)
+    assert [line["step"] for line in lines(tmp_path)] == [3, 5, 7]
+    before = (checkpoint / "model.safetensors").read_bytes()
+    run(recipe_on(smoke_run / "data", 2), tmp_path)  # fewer steps than were done: trains nothing
+    assert (checkpoint / "model.safetensors").read_bytes() == before
+
+
+def test_run_that_cannot_resume_is_rejected(smoke_run: Path, tmp_path: Path) -> None:
+    run(recipe_on(smoke_run / "data", 1), tmp_path)
+    other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, rounds=1))
+    with pytest.raises(InputError, match=r"cannot resume .*encoder.blocks.1"):
+        run(replace(recipe_on(smoke_run / "data", 4), codec=other), tmp_path)
+    with pytest.raises(InputError, match=r"expected no run in .* choose another --out"):
+        run(recipe_on(smoke_run / "data", 4), tmp_path, init=str(smoke_run / "checkpoint"))
+    (tmp_path / "last.ckpt").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="cannot resume"):
+        run(recipe_on(smoke_run / "data", 4), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "bottleneck",
+    [
+        VQ(16, LearnedCodebook(4, 32)),
+        ResidualVQ(16, 2, 32, 4),
+        SplitResidualVQ(VQ(16, EMACodebook(4, 32)), ResidualVQ(16, 2, 32, 4)),
+        MultiCodebook(16, 2, 16, 4, AttentionProjection(16, 8, 2)),
+        IBQ(16, 32, 4),
+        LFQ(16, 6),
+        Nested(Gaussian(16, 4), FSQ(16, (5, 5))),
+        Ordered([Gaussian(16, 1, Rounding()) for _ in range(3)]),
+        DitheredFSQ(16, (5, 5), 2),
+    ],
+    ids=lambda bottleneck: type(bottleneck).__name__,
+)
+def test_every_bottleneck_trains_and_its_checkpoint_codes(
+    bottleneck: Bottleneck, smoke_run: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_on(smoke_run / "data", 2, every=2)
+    codec = Codec(recipe.codec.encoder, bottleneck, recipe.codec.decoder)
+    folder = run(replace(recipe, codec=codec, pca_initialization=False), tmp_path)
+    tokenizer = narrows.load(folder)
+    tokens = tokenizer.encode_file(smoke_run / "data" / "vowel-0.wav")
+    assert tokenizer.decompress(tokenizer.compress(tokens)) == tokens
+    assert tokenizer.decode(tokens).shape == (1, 32_000)
+
+
+@pytest.mark.parametrize(
+    ("bottleneck", "loss"),
+    [
+        (LFQ(16, 6), "sample_entropy"),
+        (VQ(16, LearnedCodebook(4, 32)), "codebook"),
+        (SplitResidualVQ(VQ(16, LearnedCodebook(4, 32)), ResidualVQ(16, 2, 32, 4)), "semantic/codebook"),
+    ],
+    ids=["LFQ", "VQ", "SplitResidualVQ"],
+)
+def test_bottleneck_loss_without_a_weight_is_rejected_before_training(
+    bottleneck: Bottleneck, loss: str, smoke_run: Path
+) -> None:
+    recipe = recipe_on(smoke_run / "data", 2)
+    codec = Codec(recipe.codec.encoder, bottleneck, recipe.codec.decoder)
+    recipe = replace(recipe, codec=codec, bottleneck_loss_weights={"commitment": 1.0})
+    expected = (
+        f"got none for '{loss}' of the bottleneck; add '{loss.split('/')[-1]}' to the recipe's bottleneck_loss_wei"
+    )
+    with pytest.raises(InputError, match=expected):
+        recipe.training()
+
+
+def test_building_the_training_changes_neither_random_state_nor_bottleneck(smoke_run: Path) -> None:
+    recipe = recipe_on(smoke_run / "data", 2)
+    bottleneck = VQ(16, EMACodebook(4, 32))
+    codec = Codec(recipe.codec.encoder, bottleneck, recipe.codec.decoder)
+    state, weights = torch.get_rng_state(), {name: value.clone() for name, value in bottleneck.state_dict().items()}
+    replace(recipe, codec=codec).training()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, weights[name]) for name, value in bottleneck.state_dict().items())
+
+
+def test_ctrl_c_writes_no_checkpoint(smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AudioTraining, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe_on(smoke_run / "data", 3), tmp_path)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_init_takes_weights_of_the_same_architecture(smoke_run: Path, tmp_path: Path) -> None:
+    checkpoint = str(smoke_run / "checkpoint")
+    recipe = recipe_on(smoke_run / "data", 0, seed=1)
+    other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, rounds=1))
+    with pytest.raises(InputError, match=r"of the recipe's architecture, got .* with another 'encoder.blocks.1"):
+        run(replace(recipe, codec=other), tmp_path / "second", init=checkpoint)
+    run(recipe, tmp_path / "third", init=checkpoint)
+    for name, value in folder.read(checkpoint).codec.state_dict().items():
+        assert torch.equal(recipe.codec.state_dict()[name], value)
+
+
+def test_losses_on_the_signal_start_at_their_step_and_at_once_without_frame_losses(smoke_run: Path) -> None:
+    recipe = replace(recipe_on(smoke_run / "data", 2), signal_loss_start=5)
+    assert not recipe.training().uses_discriminators(4)
+    assert recipe.training().uses_discriminators(5)
+    assert replace(recipe, frame_losses={}).training().uses_discriminators(3)
