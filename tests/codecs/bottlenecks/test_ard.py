@@ -86,6 +86,6 @@ def test_moments_are_those_of_the_whole_batch_on_both_ranks(tmp_path: Path) -> N
     torch.manual_seed(0)
     whole = ARD(4, 3)
     whole(torch.randn(2, 4, 7))
-    for a, b, wanted in zip(*found, (whole.mean, whole.prior), strict=True):
+    for a, b, expected in zip(*found, (whole.mean, whole.prior), strict=True):
         assert torch.equal(a, b)
-        torch.testing.assert_close(a, wanted)
+        torch.testing.assert_close(a, expected)

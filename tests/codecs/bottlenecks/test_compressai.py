@@ -49,14 +49,14 @@ def copied(given: nn.Module, ours: Codec) -> None:
             b.copy_(a)
 
 
-def same(ours: Tensor, wanted: Tensor, share: float = 1e-5) -> None:
+def same(ours: Tensor, expected: Tensor, share: float = 1e-5) -> None:
     """Within 1e-5 of the largest number, of which some are far from zero."""
-    assert wanted.std() > 1e-2 * wanted.abs().max()
-    torch.testing.assert_close(ours, wanted, atol=share * float(wanted.abs().max()), rtol=0)
+    assert expected.std() > 1e-2 * expected.abs().max()
+    torch.testing.assert_close(ours, expected, atol=share * float(expected.abs().max()), rtol=0)
 
 
 @torch.no_grad()
-def test_the_factorised_prior(theirs: ModuleType) -> None:
+def test_factorized_prior(theirs: ModuleType) -> None:
     given = theirs.FactorizedPrior(N, M).eval()
     codec = Codec(ConvEncoder(M, N), FactorizedPrior(M), ConvDecoder(M, N)).eval()
     copied(given, codec)

@@ -10,7 +10,7 @@ from narrows.errors import InputError
 
 
 @pytest.mark.parametrize("estimator", [StraightThrough(), RotationTrick()])
-def test_the_value_is_the_code_bit_for_bit(estimator: Estimator) -> None:
+def test_estimators_return_the_code_bit_for_bit(estimator: Estimator) -> None:
     torch.manual_seed(0)
     codes = torch.randn(1000, 8)
     for scale in (1e-30, 1e-5, 1.0, 1e5):
