@@ -51,7 +51,7 @@ def initial_codec(name: str, recordings: AudioFiles, seed: int) -> Codec:
     """
     torch.manual_seed(seed)
     encoder = FrameEncoder(DIM, width=WIDTH, depth=2)
-    decoder = FrameDecoder(DIM, width=WIDTH, depth=3, rounds=4)
+    decoder = FrameDecoder(DIM, width=WIDTH, depth=3, iterations=4)
     codec = Codec(encoder, FSQ(DIM, LEVELS, groups=CODEBOOKS), decoder)
     initialize_pca(codec, recordings)
     if name != "fsq":

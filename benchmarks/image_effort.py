@@ -38,13 +38,13 @@ def main() -> None:
     paths = sorted(path for path in arguments.data.rglob("*") if path.suffix.lower() in image.SUFFIXES)
     if not paths:
         fail(f"{arguments.data} has no pictures; give a folder of them with --data")
-    pictures = [image.read(path).transpose(2, 0, 1) for path in paths[: arguments.pictures]]
+    pictures = [image.read(path).pixels for path in paths[: arguments.pictures]]
     curves = [
         [_coded(tokenizer, x, setting, 0)[0] for setting in range(0, tokenizer.qualities, EVERY)] for x in pictures
     ]
     records = []
     for quality in arguments.quality:
-        setting = tokenizer.setting(quality)
+        setting = tokenizer.quality_index(quality)
         for effort in [0, *arguments.effort]:
             coded = [_coded(tokenizer, x, setting, effort) for x in pictures]
             gains = [_gain(curve, point) for curve, (point, _) in zip(curves, coded, strict=True)]

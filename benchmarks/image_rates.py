@@ -40,7 +40,7 @@ def main() -> None:
     for quality in arguments.quality:
         rows = []
         for item in find_items([arguments.data], MEDIA["image"], arguments.limit):
-            pixels = image.read(item.path).transpose(2, 0, 1)
+            pixels = image.read(item.path).pixels
             tokens = tokenizer.encode(pixels, quality, effort=0)
             error = float(np.square(pixels.astype(np.float64) - tokenizer.pixels(tokens)).mean())
             bits = 8 * len(tokenizer.compress(tokens))
@@ -62,8 +62,8 @@ def bits_by_tables(tokenizer: ImageTokenizer, tokens: Tokens) -> float:
     """Bits of all codes by the frequencies of the tables that the model chooses: what an ideal coder would write."""
     prior, size = tokenizer.prior, tokenizer.codec.bottleneck.codebook_sizes[0]
     assert isinstance(prior, Prior)
-    assert tokens.setting is not None
-    coder = ChosenCoder(prior, len(tokens.radices), size, tokens.setting)
+    assert tokens.quality_index is not None
+    coder = ChosenCoder(prior, len(tokens.radices), size, tokens.quality_index)
     costs = [-np.log2(table / table.sum()) for table in map(np.asarray, prior.tables.frequencies)]
     costs.append(np.full(size, np.log2(size)))  # of table -1, what is escaped
     bands = tokens.codes.numpy()
@@ -78,7 +78,7 @@ def bits_by_densities(tokenizer: ImageTokenizer, tokens: Tokens) -> float:
     """Bits of all codes by the densities that the entropy model was trained with, without tables and bytes."""
     model, totals = tokenizer.model, list[float]()
     assert model is not None
-    assert tokens.setting is not None
+    assert tokens.quality_index is not None
     for band in tokens.codes.long().split(tokens.steps, 2):
         parts = model.unfold((band - ZERO).double())
 
@@ -86,7 +86,7 @@ def bits_by_densities(tokenizer: ImageTokenizer, tokens: Tokens) -> float:
             totals.append(float(model.symbol_bits(parts[index].float(), stage, index)))
             return parts[index]
 
-        run_stages(model.stages((1, *band.shape[2:]), tokens.setting), counted)
+        run_stages(model.stages((1, *band.shape[2:]), tokens.quality_index), counted)
     return sum(totals)
 
 

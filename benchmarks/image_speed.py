@@ -44,7 +44,7 @@ def main() -> None:
     if arguments.rounds < 1 or arguments.threads < 1:
         parser.error("--rounds and --threads must be at least 1")
     torch.set_num_threads(arguments.threads)
-    x = image.read(arguments.picture).transpose(2, 0, 1)[:, :HEIGHT, :WIDTH]
+    x = image.read(arguments.picture).pixels[:, :HEIGHT, :WIDTH]
     if x.shape != (3, HEIGHT, WIDTH):
         fail(f"{arguments.picture} has {x.shape[0]} channels, {x.shape[2]} × {x.shape[1]} pixels; 3, 768 × 512 wanted")
     tokenizer = narrows.load(arguments.model)
@@ -101,10 +101,10 @@ def _narrows(tokenizer: ImageTokenizer, x: image.Pixels, quality: float) -> Call
 def _stages(tokenizer: ImageTokenizer, tokens: narrows.Tokens) -> Iterator[Any]:
     """Places and tables, as the networks choose them for a picture of one band."""
     assert tokenizer.model is not None
-    assert tokens.setting is not None
+    assert tokens.quality_index is not None
     codes = tokens.codes.numpy()
     with torch.inference_mode():
-        choices = tokenizer.model.choose((1, *codes.shape[2:]), tokens.setting)
+        choices = tokenizer.model.choose((1, *codes.shape[2:]), tokens.quality_index)
         place, tables = next(choices)
         while True:
             yield place, tables

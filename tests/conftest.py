@@ -20,9 +20,10 @@ def tiny_checkpoint(tmp_path_factory):
             encoder, decoder = FrameEncoder(8, width=16, depth=1), FrameDecoder(8, width=16, depth=1)
             codec = Codec(encoder, FSQ(8, (4, 4), groups=3, dropout=0.2), decoder)
             tokenizer = AudioTokenizer(codec, 16_000)
-            tables = tokenizer.tables_for(tokenizer.encode(0.1 * torch.randn(80_000), 16_000).codes)
+            tokenizer.name = name
+            tokenizer.tables = tokenizer.fit_tables(tokenizer.encode(0.1 * torch.randn(80_000), 16_000).codes)
         path = tmp_path_factory.mktemp("models") / name
-        folder.save(path, codec, name, 16_000, tables)
+        folder.save(path, tokenizer, torch.float16)
         return path
 
     return made
@@ -38,6 +39,7 @@ def image_checkpoint(tmp_path_factory):
     from narrows.recipes.data.images import ImageFiles
     from narrows.recipes.data.synthetic import write_synthetic_images
     from narrows.recipes.training.fit_tables import fit_entropy_model_tables
+    from narrows.tokenizers.image import ImageTokenizer
 
     place = tmp_path_factory.mktemp("images")
     write_synthetic_images(place / "data")
@@ -49,6 +51,7 @@ def image_checkpoint(tmp_path_factory):
         codec = Codec(LappedEncoder(8, 6, 2, 1), model, LappedDecoder(8, 6, 2, 2, 1)).eval()
         for predictor in itertools.chain(*model.predictors):
             torch.nn.init.normal_(predictor.out.weight, std=0.3)
-        tables = fit_entropy_model_tables(codec, ImageFiles(place / "data"), 3)
-    folder.save(place / "small", codec, "small", tables=tables)
+        tokenizer = ImageTokenizer(codec)
+        tokenizer.name, tokenizer.tables = "small", fit_entropy_model_tables(tokenizer, ImageFiles(place / "data"), 3)
+    folder.save(place / "small", tokenizer, torch.float16)
     return place / "small"

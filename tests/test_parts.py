@@ -14,7 +14,7 @@ def small_codec(seed: int = 0) -> codecs.Codec:
     return codecs.Codec(
         codecs.FrameEncoder(8, width=16, depth=1),
         codecs.FSQ(8, (4, 3), groups=2, dropout=0.5),
-        codecs.FrameDecoder(8, width=16, depth=1, rounds=1),
+        codecs.FrameDecoder(8, width=16, depth=1, iterations=1),
     )
 
 

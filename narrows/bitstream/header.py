@@ -58,7 +58,7 @@ class StreamHeader:
     steps          positions along the first grid axis in one chunk; the last chunk may have fewer
     signals        C: 1, or as many as the channels that a mono model coded one by one
     tables_digest  the first 4 bytes of `FrequencyTables.digest`; None for raw codes of fixed length
-    quality_index        of the model that chooses among the tables, 0 to 255; None where each codebook has its own tables
+    quality_index  of an entropy model that chooses a table per symbol, 0 to 255; None where each codebook has its own
     """
 
     model: str

@@ -26,7 +26,7 @@ Choose = Callable[[tuple[int, int, int], int], Choices]
 
 @dataclass(frozen=True)
 class Prior:
-    """FrequencyTables with what chooses among them: a generator that is given the shape (C, H, W) of the grid and the quality_index.
+    """Frequency tables with the model that chooses one per symbol, given the grid (C, H, W) and the quality index.
 
     It yields a place in the codes (C, K, H, W) and the index of each table there, and is sent the codes at that place.
     """

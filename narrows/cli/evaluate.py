@@ -112,10 +112,11 @@ def _numbers(option: str, text: str | None) -> list[float]:
 
 def _list_metrics() -> None:
     """Prints all metrics with their definitions; * marks the defaults."""
-    from narrows.evaluation.metrics import DEFAULTS, METRICS
+    from narrows.evaluation.by_medium import EVALUATIONS
+    from narrows.evaluation.metrics import METRICS
 
     for name, metric in METRICS.items():
-        default = "*" if name in DEFAULTS[metric.medium] else " "
+        default = "*" if name in EVALUATIONS[metric.medium].metrics else " "
         print(f"{default} {metric.medium:6} {name:20} {metric.better} is better. {metric.description}")
 
 

@@ -1,64 +1,54 @@
 """Time alignment and trimming of decoded signals to their references, before metrics compare them."""
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 
 from narrows.errors import InputError
-from narrows.evaluation.base import Picture, Signal, Sound
+from narrows.media.audio import Audio
+from narrows.media.medium import Signal
 
 MAX_DELAY = 0.3  # seconds; AAC delays by 2112 samples, 0.264 s at 8 kHz
 MIN_CORRELATION = 0.5  # normalized cross-correlation; a lower peak does not indicate a delay
 
 
-def match_reference(decoded: Signal, reference: Signal) -> tuple[Signal, int]:
-    """Aligns decoded audio with its reference; checks that a decoded image has the reference's size.
-
-    Args:
-        decoded: Decoded signal.
-        reference: Original signal.
-
-    Returns:
-        The decoded signal, of the reference's length or size, and the delay that was removed, in samples.
-
-    Raises:
-        InputError: Different media, image sizes, sample rates or numbers of channels.
-    """
-    if isinstance(decoded, Sound) and isinstance(reference, Sound):
-        return align(decoded, reference)
-    if not isinstance(decoded, Picture) or not isinstance(reference, Picture):
-        raise InputError("expected two signals of one medium, got audio and an image")
-    if decoded.pixels.shape != reference.pixels.shape:
-        expected, got = ("{1} × {0} pixels".format(*x.pixels.shape) for x in (reference, decoded))
+def check_size(decoded: Signal, reference: Signal) -> Signal:
+    """The decoded signal. Raises InputError unless it has the medium, channels and size of the reference."""
+    if (decoded.medium, decoded.array.shape) != (reference.medium, reference.array.shape):
+        expected, got = (f"{x.medium} of {x.extent} and {x.extent.channels} channels" for x in (reference, decoded))
         raise InputError(f"expected {expected} as in the reference, got {got}")
-    return decoded, 0
+    return decoded
 
 
-def align(decoded: Sound, reference: Sound) -> tuple[Sound, int]:
+def align(decoded_signal: Signal, reference_signal: Signal) -> tuple[Audio, int]:
     """Removes the delay of decoded audio and trims or zero-pads it to the reference's length.
 
     The delay, common to all channels, is the lag of the largest cross-correlation within ±0.3 seconds. It is 0 if the
     normalized cross-correlation there is at most 0.5, as for decoders that do not preserve phases.
 
     Args:
-        decoded: Audio (C, T').
-        reference: Audio (C, T) at the same sample rate.
+        decoded_signal: Audio (C, T') at any sample rate.
+        reference_signal: Audio (C, T).
 
     Returns:
         The aligned audio (C, T) and the delay in samples, negative where the decoded audio is early.
 
     Raises:
-        InputError: Different sample rates or numbers of channels.
+        InputError: Different numbers of channels, or another medium.
     """
-    x, target = decoded.samples, reference.samples
-    if (decoded.rate, len(x)) != (reference.rate, len(target)):
-        expected, got = (f"{len(s.samples)} channels at {s.rate} Hz" for s in (reference, decoded))
+    kinds = [(x.medium, x.extent.channels) for x in (decoded_signal, reference_signal)]
+    if kinds[0] != kinds[1]:
+        expected, got = (f"{x.extent.channels} channels of {x.medium}" for x in (reference_signal, decoded_signal))
         raise InputError(f"expected {expected} as in the reference, got {got}")
-    delay = _delay(x, target, round(MAX_DELAY * reference.rate)) if np.isfinite(x).all() else 0
+    reference = cast(Audio, reference_signal)
+    x, target = cast(Audio, decoded_signal).resampled(reference.sample_rate).samples, reference.samples
+    delay = _delay(x, target, round(MAX_DELAY * reference.sample_rate)) if np.isfinite(x).all() else 0
     result = np.zeros_like(target)
     start, shifted = max(-delay, 0), x[:, max(delay, 0) :]
     length = max(min(shifted.shape[1], target.shape[1] - start), 0)
     result[:, start : start + length] = shifted[:, :length]
-    return Sound(result, reference.rate), delay
+    return Audio(result, reference.sample_rate), delay
 
 
 def _delay(x: NDArray[np.float32], target: NDArray[np.float32], max_delay: int) -> int:

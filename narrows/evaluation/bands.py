@@ -13,9 +13,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from narrows.evaluation.base import Picture, Signal
 from narrows.evaluation.metrics.pairs import Pixels, audio_pair, image_pair
 from narrows.evaluation.spectra import Spectra, hann, stft
+from narrows.media.medium import Signal
 
 THIRD_OCTAVES = (0.0, *(1000 * 2 ** ((k - 0.5) / 3) for k in range(-7, 15)))  # Hz; one band below 177 Hz, then thirds
 AUDIO_WINDOW = 0.032  # seconds; rounded up to a power of two in samples
@@ -73,10 +73,26 @@ class BandDistortion:
         return BandDistortion(self.unit, self.edges, *(tuple(values) for values in sums))
 
 
-def distortion_by_band(reference: Signal, decoded: Signal) -> BandDistortion:
-    """Distortion in third-octave bands of audio or in rings of spatial frequency of an image.
+def image_distortion_by_band(reference: Signal, decoded: Signal) -> BandDistortion:
+    """Distortion in rings of spatial frequency of an image; the lowest band includes its mean.
 
-    Bands above half the sample rate are empty. The lowest band of an image includes its mean.
+    Args:
+        reference: Original image.
+        decoded: Of the same shape.
+
+    Returns:
+        The sums of this item.
+    """
+    x, y = image_pair(reference, decoded)
+    radius = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)).ravel()
+    weights = np.full((TILE, TILE // 2 + 1), 2.0)  # a bin stands for its conjugate too, but for the two end columns
+    weights[:, [0, -1]] = 1
+    pairs = zip(_tile_spectra(x), _tile_spectra(y), strict=True)
+    return _band_sums(pairs, "cycles/pixel", RADII, radius, weights.ravel(), IMAGE_FLOOR, 1 / 4, (TILE // 2) ** 2)
+
+
+def audio_distortion_by_band(reference: Signal, decoded: Signal) -> BandDistortion:
+    """Distortion in third-octave bands of audio; bands above half the sample rate are empty.
 
     Args:
         reference: Original signal.
@@ -88,15 +104,6 @@ def distortion_by_band(reference: Signal, decoded: Signal) -> BandDistortion:
     Raises:
         NotMeasurable: Samples are not finite.
     """
-    if isinstance(reference, Picture):
-        x, y = image_pair(reference, decoded)
-        radius = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)).ravel()
-        weights = np.full(
-            (TILE, TILE // 2 + 1), 2.0
-        )  # a bin stands for its conjugate too, except in the two end columns
-        weights[:, [0, -1]] = 1
-        pairs = zip(_tile_spectra(x), _tile_spectra(y), strict=True)
-        return _band_sums(pairs, "cycles/pixel", RADII, radius, weights.ravel(), IMAGE_FLOOR, 1 / 4, (TILE // 2) ** 2)
     channels, decoded_channels, rate = audio_pair(reference, decoded)
     size = 1 << (int(AUDIO_WINDOW * rate) - 1).bit_length()
     window = _normalized(hann(size))
@@ -151,7 +158,7 @@ def _band_sums(
 def _tile_spectra(pixels: Pixels) -> Iterator[Spectra]:
     """Half spectra (n, TILE × (TILE / 2 + 1)) of half-overlapping tiles of all channels, one row of tiles at a time."""
     margin = TILE // 2
-    padded = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
+    padded = np.pad(pixels, ((0, 0), (margin, margin), (margin, margin)), mode="reflect").transpose(1, 2, 0)
     window = (_normalized(np.outer(hann(TILE), hann(TILE))) / 255).astype(np.float32)
     for row in sliding_window_view(padded, (TILE, TILE), (0, 1))[::margin, ::margin]:  # (n, 3, TILE, TILE)
         yield np.fft.rfft2(row.astype(np.float32) * window).reshape(len(row) * row.shape[1], -1)

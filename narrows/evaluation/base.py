@@ -11,45 +11,11 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
+from narrows.media.medium import Signal
+
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-
-
-@dataclass(frozen=True)
-class Sound:
-    """samples (C, T) float32, full scale 1, at `rate` Hz."""
-
-    samples: NDArray[np.float32]
-    rate: int
-
-    @property
-    def amount(self) -> float:
-        """Seconds."""
-        return self.samples.shape[1] / self.rate
-
-    def at(self, rate: int) -> "Sound":
-        """Resampled to another rate in Hz, by soxr (VHQ)."""
-        if rate == self.rate:
-            return self
-        resampled = soxr.resample(self.samples.T, self.rate, rate, quality="VHQ")
-        return Sound(np.ascontiguousarray(resampled.T, np.float32), rate)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """pixels (H, W, 3), 8 bits per channel, sRGB."""
-
-    pixels: NDArray[np.uint8]
-
-    @property
-    def amount(self) -> float:
-        """Pixels."""
-        return float(self.pixels.shape[0] * self.pixels.shape[1])
-
-
-Signal = Sound | Picture
 
 
 @dataclass(frozen=True)
@@ -128,10 +94,7 @@ class OperatingPoint(ABC):
     def round_trip(self, signal: Signal, folder: Path) -> CodingResult:
         """Encodes a signal to a file in `folder` and decodes that file. Raises NarrowsError if either fails."""
         path = self.encode(signal, folder)
-        decoded = self.decode(path)
-        if isinstance(signal, Sound) and isinstance(decoded, Sound):
-            decoded = decoded.at(signal.rate)
-        return CodingResult(decoded, path.stat().st_size, self.payload(path), self.codes(path))
+        return CodingResult(self.decode(path), path.stat().st_size, self.payload(path), self.codes(path))
 
 
 def no_requirements() -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from narrows.errors import InputError
-from narrows.evaluation.base import Json, OperatingPoint, Picture, Signal, Sound
-from narrows.evaluation.ours import NarrowsAudio, NarrowsImage
+from narrows.evaluation.base import Json, OperatingPoint
+from narrows.evaluation.models import ModelPoint
+from narrows.media.medium import Signal
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class BitFlips(OperatingPoint):
         InputError: The model has no codebooks, or p is not between 0 and 1.
     """
 
-    point: NarrowsAudio | NarrowsImage
+    point: ModelPoint
     p: float
 
     def __post_init__(self) -> None:
@@ -85,8 +86,4 @@ class BitFlips(OperatingPoint):
             flips = rng.random((*codes[:, codebook].shape, width)) < self.p
             codes[:, codebook] = (codes[:, codebook] ^ (flips << np.arange(width)).sum(-1)) % size
         damaged = replace(tokens, codes=torch.from_numpy(codes))
-        if isinstance(self.point, NarrowsAudio):
-            tokenizer = self.point.tokenizer
-            return Sound(tokenizer.decode(damaged).numpy(), tokenizer.extent(tokens).sample_rate)
-        pixels = self.point.tokenizer.pixels(damaged)
-        return Picture(np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)))
+        return tokenizer.decode_signal(damaged)

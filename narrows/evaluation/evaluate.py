@@ -9,8 +9,8 @@ from pathlib import Path
 
 import narrows
 from narrows.errors import InputError
-from narrows.evaluation.media import MEDIA, find_items
-from narrows.evaluation.metrics import DEFAULTS
+from narrows.evaluation.by_medium import EVALUATIONS
+from narrows.evaluation.items import find_items
 from narrows.evaluation.points import operating_points
 from narrows.evaluation.report import write_report
 from narrows.evaluation.result_files import write_results
@@ -54,17 +54,17 @@ def evaluate(
         NarrowsError: See `operating_points`, `find_items`, `run` and `write_report`.
     """
     points = operating_points(models)
-    medium = MEDIA[points[0].medium]
+    evaluation = EVALUATIONS[points[0].medium]
     if out.exists() and not out.is_dir():
         raise InputError(f"expected a folder for -o, got the file {out}; choose another name")
-    items = find_items(data, medium, limit, exclude=out)
+    items = find_items(data, evaluation.medium, limit, exclude=out)
     setup = {
         "data": f"{len(items)} files of {', '.join(path.name or str(path) for path in data)}",
         "date": date.today().isoformat(),
         "versions": f"narrows {narrows.__version__}, Python {platform.python_version()}, {platform.system()}",
         "processor": f"{_processor()}, {os.cpu_count()} threads; speed in one thread",
     }
-    plan = Plan(points, items, metrics or DEFAULTS[medium.name], samples, bit_flips, speed, setup)
+    plan = Plan(points, items, metrics or evaluation.metrics, samples, bit_flips, speed, setup)
     output = run(plan, out / "cache", jobs, progress)
     write_results(output.results, out, overwrite=True)
     for name, results in output.bit_flips.items():

@@ -22,22 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrows.errors import InputError, NarrowsError
-from narrows.evaluation.alignment import match_reference
-from narrows.evaluation.bands import BandDistortion, distortion_by_band
-from narrows.evaluation.base import (
-    Json,
-    NotMeasurable,
-    OperatingPoint,
-    Picture,
-    SetMetric,
-    Signal,
-    Sound,
-    metric_definition,
-)
-from narrows.evaluation.media import MEDIA, EvaluationItem
+from narrows.evaluation.bands import BandDistortion
+from narrows.evaluation.base import Json, NotMeasurable, OperatingPoint, SetMetric, metric_definition
+from narrows.evaluation.by_medium import EVALUATIONS
+from narrows.evaluation.items import EvaluationItem
 from narrows.evaluation.metrics import metric
 from narrows.evaluation.results import CODING, ItemResult
 from narrows.media.atomic import write_bytes
+from narrows.media.medium import Signal
 from narrows.records import parsed, record
 
 VERSION = 1  # increase when equal inputs give other measurements
@@ -76,9 +68,7 @@ class Measurement:
         stored = self.arrays.get("decoded")
         if stored is None:
             return None
-        if isinstance(reference, Sound):
-            return Sound(stored.astype(np.float32), reference.rate)
-        return Picture(stored.astype(np.uint8))
+        return reference.with_array(stored)
 
 
 def measure_item(
@@ -105,13 +95,14 @@ def measure_item(
         MediaError: The item cannot be read.
         OSError, MemoryError: The machine lacks memory, disk space or file handles, which is no fault of the point.
     """
-    reference = MEDIA[point.medium].read(item.path)
+    evaluation = EVALUATIONS[point.medium]
+    reference = evaluation.read(item.path)
     requested = {name: metric_definition(metric(name)) for name in metrics}
     usable = earlier if earlier is not None and earlier.result.coded else None
     try:
         with tempfile.TemporaryDirectory() as folder:
             coded = point.round_trip(reference, Path(folder))
-        decoded, _ = match_reference(coded.signal, reference)
+        decoded = evaluation.match(coded.signal, reference)
     except Exception as error:
         _raise_if_temporary(error)
         failures = {CODING: _reason(error)} | dict.fromkeys(metrics, "not coded")
@@ -122,7 +113,7 @@ def measure_item(
     if coded.codes is not None:
         arrays["codes"] = coded.codes.astype(np.int32)
     if keep_decoded:
-        arrays["decoded"] = decoded.samples if isinstance(decoded, Sound) else decoded.pixels
+        arrays["decoded"] = decoded.array
     for name in metrics:
         if definitions.get(name) == requested[name]:
             continue
@@ -138,7 +129,7 @@ def measure_item(
             _raise_if_temporary(error)
             failures[name] = _reason(error)
     try:
-        bands = distortion_by_band(reference, decoded)
+        bands = evaluation.bands(reference, decoded)
     except NotMeasurable:
         bands = None
     sizes = coded.file_bytes, coded.payload_bytes

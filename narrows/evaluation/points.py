@@ -12,13 +12,13 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from narrows.checkpoints.index import entries
+from narrows.checkpoints.index import models
 from narrows.errors import InputError
 from narrows.evaluation.base import OperatingPoint
 from narrows.evaluation.baselines.audio import AUDIO_ENCODERS, AudioBaseline
 from narrows.evaluation.baselines.image import IMAGE_FORMATS, ImageBaseline
 from narrows.evaluation.baselines.intra import INTRA_ENCODERS, IntraBaseline
-from narrows.evaluation.ours import model_points
+from narrows.evaluation.models import model_points
 
 BASELINES: dict[str, Callable[..., OperatingPoint]] = {
     **dict.fromkeys(AUDIO_ENCODERS, AudioBaseline),
@@ -59,7 +59,7 @@ def _parse(text: str) -> list[OperatingPoint]:
         if settings == "all":
             raise InputError(f"expected settings of {name}, got {text!r}; list them, such as {name}@VALUE,VALUE")
         return [BASELINES[name](name, setting) for setting in settings or (None,)]
-    known = [*BASELINES, *(entry.name for entry in entries())]
+    known = [*BASELINES, *(entry.name for entry in models())]
     if name in known or os.path.isdir(name) or "/" in name:
         return model_points(name, settings)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

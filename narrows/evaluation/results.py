@@ -14,9 +14,9 @@ import numpy as np
 from narrows.errors import InputError
 from narrows.evaluation.base import Metric, SetMetric, metric_definition
 from narrows.evaluation.statistics import Interval, bootstrap_interval
+from narrows.media.table import MEDIA
 
 CODING = "coding"  # key in `ItemResult.failures`: the point could not encode or decode the item
-RATES = {"audio": ("kbit/s", 1000), "image": ("bits/pixel", 1)}  # by medium: rate unit; bits per second or pixel in it
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,8 @@ class Results:
     set_metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.medium not in RATES:
-            raise InputError(f"expected a medium among {', '.join(RATES)}, got {self.medium!r}")
+        if self.medium not in MEDIA:
+            raise InputError(f"expected a medium among {', '.join(MEDIA)}, got {self.medium!r}")
         points = sorted(self.points, key=lambda p: (p.family, p.setting is not None, p.setting or 0, p.name))
         order = {point.name: index for index, point in enumerate(points)}
         _check_unique("points", [point.name for point in points])
@@ -205,7 +205,7 @@ class Results:
     @property
     def rate_unit(self) -> str:
         """kbit/s or bits/pixel."""
-        return RATES[self.medium][0]
+        return MEDIA[self.medium].rate_unit
 
     @property
     def items(self) -> list[str]:
@@ -228,7 +228,7 @@ class Results:
     def rate(self, result: ItemResult, payload: bool = False) -> float:
         """Rate of an item in `rate_unit`: of the file, or of the payload, which must then be known."""
         size = (result.payload_bytes or 0) if payload else result.file_bytes
-        return 8 * size / result.amount / RATES[self.medium][1]
+        return MEDIA[self.medium].rate(size, result.amount)
 
     def summaries(self) -> list[PointSummary]:
         """Summary of each point, in order."""

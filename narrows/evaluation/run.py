@@ -32,11 +32,12 @@ from narrows.evaluation.base import (
     metric_definition,
 )
 from narrows.evaluation.bit_flips import BitFlips
+from narrows.evaluation.by_medium import EVALUATIONS
+from narrows.evaluation.items import EvaluationItem
 from narrows.evaluation.measurement import Measurement, MeasurementCache, cache_key, measure_item
-from narrows.evaluation.media import MEDIA, EvaluationItem
 from narrows.evaluation.metrics import metric
 from narrows.evaluation.metrics.codebook_usage import CodebookUsage, codebook_usage
-from narrows.evaluation.ours import NarrowsAudio, NarrowsImage
+from narrows.evaluation.models import ModelPoint
 from narrows.evaluation.results import CODING, ItemResult, MeasuredPoint, MetricInfo, Results, Speed
 from narrows.evaluation.speed import measure_speed
 from narrows.media.atomic import write_bytes
@@ -108,11 +109,11 @@ def run(plan: Plan, cache: Path, jobs: int, progress: Progress = lambda done, to
         NarrowsError: A worker was killed.
         MediaError: The cache cannot be written.
     """
-    medium = MEDIA[plan.points[0].medium]
+    medium = EVALUATIONS[plan.points[0].medium].medium
     plan = replace(plan, metrics=list(dict.fromkeys(plan.metrics)), bit_flips=sorted(set(plan.bit_flips)))
     metrics = [_checked_metric(name, medium.name) for name in plan.metrics]
     points, skipped = _available(plan.points)
-    with_codes = [p for p in points if isinstance(p, NarrowsAudio | NarrowsImage) and p.codebook_sizes]
+    with_codes = [p for p in points if isinstance(p, ModelPoint) and p.codebook_sizes]
     damaged = [BitFlips(point, p) for point in with_codes for p in plan.bit_flips]
     if plan.bit_flips and not damaged:
         raise InputError("expected a model with codebooks for bit flips, got none; omit --bit-flips")
@@ -296,7 +297,7 @@ def _codebook_usage(point: OperatingPoint, measurements: Sequence[Measurement]) 
 
 
 def _sample(item: EvaluationItem, points: Sequence[OperatingPoint], cache: MeasurementCache) -> MediaSample:
-    reference = MEDIA[points[0].medium].read(item.path)
+    reference = EVALUATIONS[points[0].medium].read(item.path)
     decoded = {point.name: _cached(cache, item, point).decoded(reference) for point in points}
     return MediaSample(item.name, reference, {name: signal for name, signal in decoded.items() if signal is not None})
 

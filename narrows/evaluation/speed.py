@@ -15,9 +15,10 @@ from pathlib import Path
 from signal import SIGKILL, Signals
 
 from narrows.errors import InputError, NarrowsError
-from narrows.evaluation.base import OperatingPoint, Signal
-from narrows.evaluation.media import MEDIA
+from narrows.evaluation.base import OperatingPoint
+from narrows.evaluation.by_medium import EVALUATIONS
 from narrows.evaluation.results import Speed
+from narrows.media.medium import Signal
 
 MIB = 2**20
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
@@ -72,16 +73,17 @@ def _work(connection: Connection, point: OperatingPoint, paths: Sequence[Path], 
 
 
 def _measure(point: OperatingPoint, paths: Sequence[Path], rounds: int) -> Speed:
-    medium, parameters = MEDIA[point.medium], point.parameters
+    evaluation, parameters = EVALUATIONS[point.medium], point.parameters
+    medium = evaluation.medium
     if parameters is not None:
         import torch
 
         torch.set_num_threads(1)
-    first = medium.read(paths[0])
+    first = evaluation.read(paths[0])
     _round_trip_times(point, first)  # warm-up
     encoding, decoding = [], []
     for path in paths:
-        signal = medium.read(path)
+        signal = evaluation.read(path)
         for _ in range(rounds):
             encode_seconds, decode_seconds = _round_trip_times(point, signal)
             encoding.append(medium.speed(signal.amount, encode_seconds))

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import cast
 
 import numpy as np
+import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from narrows.errors import InputError
@@ -45,6 +46,22 @@ class Audio(Signal):
     def extent(self) -> AudioExtent:
         """Samples, rate and channels."""
         return AudioExtent(self.sample_rate, self.samples.shape[1], len(self.samples))
+
+    @property
+    def array(self) -> NDArray[np.float32]:
+        """The samples."""
+        return self.samples
+
+    def with_array(self, array: NDArray[np.generic]) -> "Audio":
+        """Other samples (C, T) at the same rate."""
+        return Audio(array.astype(np.float32, copy=False), self.sample_rate)
+
+    def resampled(self, sample_rate: int) -> "Audio":
+        """The same audio at another rate in Hz, by soxr (VHQ)."""
+        if sample_rate == self.sample_rate:
+            return self
+        samples = soxr.resample(self.samples.T, self.sample_rate, sample_rate, quality="VHQ")
+        return Audio(np.ascontiguousarray(samples.T, np.float32), sample_rate)
 
 
 def probe(path: Source) -> AudioInfo:
@@ -137,6 +154,7 @@ MEDIUM = Medium(
     speed_divisor=1,
     total_unit="hours",
     total_divisor=3600,
+    amount_unit="second",
     minute=60,
     amount_per_byte=1 / 32_000,
     min_amount=0.1,

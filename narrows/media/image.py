@@ -91,6 +91,19 @@ class Image(Signal):
         channels, height, width = self.pixels.shape
         return ImageExtent(height, width, channels)
 
+    @property
+    def array(self) -> Pixels:
+        """The pixels."""
+        return self.pixels
+
+    def with_array(self, array: NDArray[np.generic]) -> "Image":
+        """Other pixels (C, H, W)."""
+        return Image(array.astype(np.uint8, copy=False))
+
+    def as_rgb(self) -> "Image":
+        """Grey as three equal channels."""
+        return Image(np.repeat(self.pixels, 3 // len(self.pixels), axis=0))
+
 
 class ImageReader:
     """An open image file, a context manager; pixels are decoded by `read`.
@@ -278,6 +291,7 @@ MEDIUM = Medium(
     speed_divisor=1e6,
     total_unit="megapixels",
     total_divisor=1e6,
+    amount_unit="pixel",
     minute=1 << 26,  # 1024 images of 256 × 256
     amount_per_byte=4,
     min_amount=1 << 14,

@@ -7,6 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from narrows.media.extents import Extent
 from narrows.media.files import Source, StrPath
 
@@ -18,6 +21,20 @@ class Signal(ABC):
     @abstractmethod
     def extent(self) -> Extent:
         """Its size."""
+
+    @property
+    @abstractmethod
+    def array(self) -> NDArray[np.generic]:
+        """Its values (C, *signal)."""
+
+    @abstractmethod
+    def with_array(self, array: NDArray[np.generic]) -> Self:
+        """A signal of the same kind and rate with other values (C, *signal)."""
+
+    @property
+    def medium(self) -> str:
+        """The name of the medium."""
+        return self.extent.medium
 
     @property
     def amount(self) -> float:
@@ -70,6 +87,7 @@ class Medium:
         rate_divisor: bits per unit of amount in one `rate_unit`.
         speed_unit, speed_divisor: amount per second in one `speed_unit`.
         total_unit, total_divisor: amount in the unit of totals over many files.
+        amount_unit: of the amount itself.
         minute: the amount that data sets count as one minute.
         amount_per_byte: typical amount in one byte of a file, where nothing better is known.
         min_amount: the least amount that an item counts for, since opening a file takes time too.
@@ -93,6 +111,7 @@ class Medium:
     speed_divisor: float
     total_unit: str
     total_divisor: float
+    amount_unit: str
     minute: float
     amount_per_byte: float
     min_amount: float

@@ -235,7 +235,7 @@ class ImageTokenizer(Tokenizer):
 
     def encode_at(self, x: NDArray[np.generic], quality_index: int, effort: int = 0) -> Tokens:
         """An image (C, H, W), floats in [-1, 1] or uint8, to Tokens at a quality index, 0 to `qualities - 1`."""
-        check_effort(effort)
+        effort = check_effort(effort)
         weight = self._weight(quality_index) if effort else 0.0  # raises before anything is encoded
         tokens = self._quantized(x[None], quality_index)[0]
         if not effort:

@@ -296,6 +296,10 @@ class Tokenizer(ABC):
     def check_codebooks(self, codebooks: float | None) -> int:
         """The number of codebooks, all of them for None. Raises InputError unless so many can be decoded."""
         prefixes = self.codec.bottleneck.prefixes
+        if not prefixes:
+            raise InputError(
+                f"expected a model with codebooks, got {self.name}, which has continuous latents; use encode_latents"
+            )
         number = self.codebooks if codebooks is None else codebooks
         if number not in prefixes:
             raise InputError(f"expected codebooks of {', '.join(map(str, prefixes))} for {self.name}, got {number:g}")

@@ -10,9 +10,9 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import load_file, save_file
 
 import narrows
-from narrows.bitstream import Tables, quantize
+from narrows.bitstream import FrequencyTables, quantize
 from narrows.checkpoints import folder
-from narrows.checkpoints.index import entries
+from narrows.checkpoints.index import models
 from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder
 from narrows.errors import InputError, ModelError
 from narrows.tokenizers.audio import AudioTokenizer
@@ -20,13 +20,13 @@ from narrows.tokenizers.audio import AudioTokenizer
 
 def codec() -> Codec:
     torch.manual_seed(0)
-    return Codec(FrameEncoder(8, 16, 1), FSQ(8, (5, 5), 3, dropout=0.5), FrameDecoder(8, 16, 1, rounds=1))
+    return Codec(FrameEncoder(8, 16, 1), FSQ(8, (5, 5), 3, dropout=0.5), FrameDecoder(8, 16, 1, iterations=1))
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     made = codec()
-    tables = AudioTokenizer(made, 16_000).tables_for(torch.randint(25, (1, 3, 500)))
+    tables = AudioTokenizer(made, 16_000).fit_tables(torch.randint(25, (1, 3, 500)))
     folder.save(tmp_path / "model", made, "small", 16_000, tables)
     return tmp_path / "model"
 
@@ -136,8 +136,8 @@ def test_an_unknown_model_is_refused(name: str) -> None:
 
 
 def test_every_listed_model_is_there_and_is_what_is_listed() -> None:
-    assert entries()
-    for entry in entries():
+    assert models()
+    for entry in models():
         tokenizer = narrows.load(entry.name)
         assert tokenizer.fingerprint == entry.fingerprint
         assert tokenizer.tables is not None
@@ -160,7 +160,7 @@ def test_tables_of_other_weights_do_not_stay(saved: Path) -> None:
 
 
 def test_tables_of_another_codec_are_refused(saved: Path) -> None:
-    other = Tables((quantize([1.0, 1.0]),))
+    other = FrequencyTables((quantize([1.0, 1.0]),))
     (saved / "tables.safetensors").write_bytes(save_arrays(other.to_arrays()))
     with pytest.raises(ModelError, match=r"has alphabets of \(2,\)"):
         folder.read(saved)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from narrows.bitstream import AudioExtent, ImageExtent, Tables, read_header, write
+from narrows.bitstream import AudioExtent, FrequencyTables, ImageExtent, read_header, write
 from narrows.checkpoints.index import Entry
 from narrows.checkpoints.load import load
 from narrows.errors import NarrowsError
@@ -177,7 +177,7 @@ def test_a_whole_stream_that_does_not_fit_its_model_is_refused(refused, model, s
 
 def test_other_tables_of_the_same_weights_are_refused(refused, model, stream):
     path = stream("s.nrw")
-    tables = Tables.from_counts([np.arange(16)] * 3)
+    tables = FrequencyTables.from_counts([np.arange(16)] * 3)
     header = replace(read_header(path.read_bytes()), tables_digest=tables.digest[:4])
     path.write_bytes(write(header, np.zeros(header.shape, np.int64), tables))
     assert "names the tables" in refused("decode", "s.nrw", "-m", model)

@@ -70,7 +70,7 @@ def test_pictures(codec, place, image_checkpoint) -> None:
     pixels = np.random.default_rng(0).integers(256, size=(3, 20, 30), dtype=np.uint8)
     tokens = tokenizer.encode(pixels, quality=3)
     row = Row("p", tokens.codes.numpy(), tokens.extent)
-    write_shard(out / "00000-of-00001.parquet", [row], made_of(tokenizer, "image", setting=tokens.setting))
+    write_shard(out / "00000-of-00001.parquet", [row], made_of(tokenizer, "image", setting=tokens.quality_index))
     assert codec("detokenize", out, "--key", "p", "-m", image_checkpoint).code == 0
     assert np.array_equal(np.asarray(Image.open("p.png")), tokenizer.pixels(tokens).transpose(1, 2, 0))
 
@@ -83,17 +83,17 @@ def test_latents_of_pictures(codec, place, channels) -> None:
     tokenizer, out = load(place / "model"), place / "out"
     out.mkdir()
     pixels = np.random.default_rng(0).integers(256, size=(channels, 20, 30), dtype=np.uint8)
-    row = Row("p", tokenizer.narrow(pixels)[None].numpy().astype("f2"), ImageExtent(20, 30, channels))
+    row = Row("p", tokenizer.encode_latents(pixels)[None].numpy().astype("f2"), ImageExtent(20, 30, channels))
     write_shard(out / "00000-of-00001.parquet", [row], made_of(tokenizer, "image", "latents", 3))
     assert codec("detokenize", out, "--key", "p", "-m", "model").code == 0
-    wanted = tokenizer.widen(tokenizer.narrow(pixels), 20, 30)
+    wanted = tokenizer.decode_latents(tokenizer.encode_latents(pixels), 20, 30)
     wanted = wanted.mean(0) if channels == 1 else wanted.permute(1, 2, 0)
     assert np.abs(np.asarray(Image.open("p.png")) - (wanted.numpy() + 1) * 127.5).max() < 2
 
 
 def test_latents_of_sound(codec, place) -> None:
     torch.manual_seed(0)
-    network = Codec(FrameEncoder(8, 16, 1), Tanh(8, 3), FrameDecoder(8, 16, 1, rounds=1))
+    network = Codec(FrameEncoder(8, 16, 1), Tanh(8, 3), FrameDecoder(8, 16, 1, iterations=1))
     folder.save(place / "model", network, "small", 16_000)
     (place / "source").mkdir()
     x = 0.1 * np.random.default_rng(0).standard_normal((2, 5000)).astype("f4")
@@ -101,7 +101,7 @@ def test_latents_of_sound(codec, place) -> None:
     assert codec("tokenize", "source", "-m", "model", "-o", "out", "--rank", 0, "--world", 1).code == 0
     assert codec("detokenize", "out", "--key", "a", "-m", "model").code == 0
     tokenizer = load(place / "model")
-    wanted = tokenizer.widen(tokenizer.narrow(x, 22_050).half().float(), 5000, 22_050)
+    wanted = tokenizer.decode_latents(tokenizer.encode_latents(x, 22_050).half().float(), 5000, 22_050)
     decoded, rate = soundfile.read(place / "a.wav", dtype="float32")
     assert rate == 22_050
     np.testing.assert_allclose(decoded.T, wanted, atol=1e-4)

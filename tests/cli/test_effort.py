@@ -22,7 +22,7 @@ def pictures(tmp_path_factory):
     tables = fit_entropy_model_tables(codec, ImageFiles(place / "data"), 2)
     folder.save(place / "model", codec, "small", tables=tables, lambdas=(0.01,))
     folder.save(place / "old", codec, "small", tables=tables)
-    image.write(place / "photo.png", np.tile(np.arange(48, dtype=np.uint8)[:, None, None], (1, 40, 3)))
+    image.write(place / "photo.png", np.tile(np.arange(48, dtype=np.uint8)[None, :, None], (3, 1, 40)))
     return place
 
 
@@ -31,7 +31,7 @@ def test_effort_makes_a_stream_that_decodes_as_any(codec, place, pictures):
     assert made.code == 0, made
     decoded = codec("decode", place / "p.nrw", "-m", pictures / "model")
     assert decoded.code == 0, decoded
-    assert image.read(place / "p.png").shape == (48, 40, 3)
+    assert image.read(place / "p.png").pixels.shape == (3, 48, 40)
 
 
 def test_effort_is_refused_where_there_is_none_to_make(refused, pictures, wav, model):

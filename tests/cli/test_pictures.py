@@ -61,7 +61,7 @@ def test_sizes_and_channels_come_back(codec, model, picture, shape):
     result = codec("decode", "a.nrw", "-m", model, "-o", "b.png")
     assert (result.code, result.err) == (0, "")
     assert f"{shape[1]} × {shape[0]}" in result.out
-    assert image.read("b.png").shape == shape
+    assert image.read("b.png").pixels.shape == shape
 
 
 @pytest.mark.parametrize("suffix", sorted(image.SUFFIXES - {".gif"}))
@@ -82,7 +82,9 @@ def test_16_bits_cmyk_and_the_first_of_several_pictures_are_coded(codec, model, 
     assert (result.code, result.out.count("\n")) == (0, 3)
     assert result.err == "codec: 'two.gif': holds several pictures; the first one is coded\n"
     assert codec("decode", "deep.nrw", "four.nrw", "two.nrw", "-m", model, "-o", "out").code == 0
-    assert [image.read(f"out/{name}.png").shape for name in ("deep", "four", "two")] == [(20, 40, c) for c in (1, 3, 3)]
+    assert [image.read(f"out/{name}.png").pixels.shape for name in ("deep", "four", "two")] == [
+        (c, 20, 40) for c in (1, 3, 3)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_a_folder_of_sounds_and_pictures(codec, model, tiny_checkpoint, picture,
     made = sorted(str(path.relative_to(place / "out")) for path in (place / "out").rglob("*.nrw"))
     assert made == ["a.nrw", "c.nrw", "deep/b.nrw"]
     assert codec("decode", "out/a.nrw", "out/deep/b.nrw", "-m", model).code == 0
-    assert image.read("out/deep/b.png").shape == (40, 70, 3)
+    assert image.read("out/deep/b.png").pixels.shape == (3, 40, 70)
 
 
 def test_two_runs_give_the_same_bytes(codec, model, picture, place):
@@ -270,7 +272,7 @@ def test_a_whole_stream_of_other_codes_is_decoded_to_something(codec, model, cod
     codes = np.random.default_rng(0).integers(0, 4096, header.shape, np.int16)
     path.write_bytes(write(header, codes, tokenizer.prior))
     assert codec("decode", "s.nrw", "-m", model).code == 0
-    assert image.read("s.png").shape == (40, 70, 3)
+    assert image.read("s.png").pixels.shape == (3, 40, 70)
 
 
 def test_info_tells_size_quality_and_bits_a_pixel(codec, coded):

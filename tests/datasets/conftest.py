@@ -116,7 +116,7 @@ def picture_models(tmp_path_factory):
 def continuous():
     """A tokenizer of sound that gives real numbers."""
     torch.manual_seed(0)
-    codec = Codec(FrameEncoder(8, 16, 1), Tanh(8, 4), FrameDecoder(8, 16, 1, rounds=1))
+    codec = Codec(FrameEncoder(8, 16, 1), Tanh(8, 4), FrameDecoder(8, 16, 1, iterations=1))
     return AudioTokenizer(codec, RATE, "real")
 
 

@@ -110,7 +110,7 @@ def test_small_items_count_as_well():
 
 def test_pictures_are_counted_in_pixels(tmp_path):
     for index in range(8):
-        image.write(tmp_path / f"{index}.bmp", np.zeros((128, 256, 3), np.uint8))
+        image.write(tmp_path / f"{index}.bmp", np.zeros((3, 128, 256), np.uint8))
     made = shards(entries(str(tmp_path), "image"), 2.01 * 128 * 256 / PIXELS_A_MINUTE, "image")
     assert [len(shard.entries) for shard in made] == [2, 2, 2, 2]
 

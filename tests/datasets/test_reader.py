@@ -44,7 +44,7 @@ def test_items_by_index_and_key(tokenized, samples) -> None:
 def test_pictures_and_latents(tokenized, samples) -> None:
     out, rows = tokenized(2, made=replace(samples.PICTURES, setting=3), name="pictures")
     assert torch.equal(load(out)[1].codes, torch.from_numpy(rows[1].values))
-    assert load(out)[1].setting == 3
+    assert load(out)[1].quality_index == 3
     out, rows = tokenized(2, made=samples.LATENTS, name="latents")
     latents = load(out)[1]
     assert isinstance(latents, Latents)

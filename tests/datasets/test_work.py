@@ -89,10 +89,10 @@ def test_a_continuous_tokenizer_gives_real_numbers(picture_models: dict[str, str
     assert (made.kind, made.radices, made.books) == ("latents", (), 4)
     rows, _ = tokenized(shard, Pictures(tokenizer, 2, None, None, True), 1)
     for row, entry in zip(rows, shard.entries, strict=True):
-        y = tokenizer.narrow(image.read(entry.place.path).transpose(2, 0, 1))
+        y = tokenizer.encode_latents(image.read(entry.place.path).pixels).values[0]
         assert row.values.dtype == np.float16
         assert np.array_equal(row.values, y[None].numpy().astype(np.float16))
-        height, width = image.read(entry.place.path).shape[:2]
+        height, width = image.read(entry.place.path).extent.size
         assert (row.extent.height, row.extent.width) == (height, width)  # type: ignore[union-attr]
 
 
@@ -103,7 +103,7 @@ def test_a_continuous_tokenizer_of_sound(continuous: AudioTokenizer, recordings:
     rows, _ = tokenized(shard, Sounds(continuous, batch, None, True), 1)
     for row, entry in zip(rows, shard.entries, strict=True):
         x, rate = soundfile.read(entry.place.path, dtype="float32", always_2d=True)
-        y = continuous.narrow(x.T, rate).numpy()
+        y = continuous.encode_latents(x.T, rate).values.numpy()
         assert row.values.dtype == np.float16
         np.testing.assert_allclose(row.values, y.astype(np.float16), atol=0 if batch == 1 else 2e-3)
         assert row.extent == AudioExtent(rate, len(x), x.shape[1])

@@ -9,7 +9,6 @@ from narrows.errors import InputError
 from narrows.evaluation.base import Picture, Sound
 from narrows.evaluation.bit_flips import BitFlips
 from narrows.evaluation.media import MEDIA, find_items
-from narrows.evaluation.ours import NarrowsAudio, NarrowsImage
 from narrows.evaluation.points import operating_points
 from narrows.evaluation.run import Plan, run
 

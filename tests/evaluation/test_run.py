@@ -17,13 +17,14 @@ from PIL import Image
 
 from narrows.errors import InputError, NarrowsError
 from narrows.evaluation import run as runs
-from narrows.evaluation.base import CodingResult, Metric, NotMeasurable, OperatingPoint, Picture, SetMetric, Signal
+from narrows.evaluation.base import CodingResult, Metric, NotMeasurable, OperatingPoint, Picture, SetMetric
 from narrows.evaluation.baselines.image import ImageBaseline
 from narrows.evaluation.measurement import MeasurementCache, measure_item
 from narrows.evaluation.media import MEDIA, find_items
 from narrows.evaluation.metrics import METRICS
 from narrows.evaluation.points import operating_points
 from narrows.evaluation.run import Plan, run
+from narrows.media.medium import Signal
 
 
 @pytest.fixture(scope="module")

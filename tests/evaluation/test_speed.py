@@ -5,7 +5,7 @@ import pytest
 
 from narrows.errors import InputError, NarrowsError
 from narrows.evaluation.baselines.image import ImageBaseline
-from narrows.evaluation.ours import NarrowsAudio
+from narrows.evaluation.models import NarrowsAudio
 from narrows.evaluation.speed import measure_speed
 from narrows.media import audio, image
 
@@ -40,7 +40,7 @@ class Slow(ImageBaseline):
 
 @pytest.fixture
 def picture(tmp_path):
-    image.write(tmp_path / "grey.png", np.full((100, 200, 1), 99, np.uint8))
+    image.write(tmp_path / "grey.png", np.full((1, 100, 200), 99, np.uint8))
     return tmp_path / "grey.png"
 
 

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -13,13 +14,19 @@ from narrows.tokenizers.audio import AudioTokenizer
 RATE = 16_000
 
 
+def made(codec: Codec, window_seconds: float = 1.0, batch: int = 1) -> AudioTokenizer:
+    tokenizer = AudioTokenizer(codec, RATE)
+    tokenizer.window_seconds, tokenizer.batch = window_seconds, batch
+    return tokenizer
+
+
 @pytest.fixture(scope="module")
 def tokenizer() -> AudioTokenizer:
     torch.manual_seed(0)
-    codec = Codec(FrameEncoder(8, 16, 2), FSQ(8, (8, 5, 5), 4, dropout=0.5), FrameDecoder(8, 16, 2, rounds=1))
+    codec = Codec(FrameEncoder(8, 16, 2), FSQ(8, (8, 5, 5), 4, dropout=0.5), FrameDecoder(8, 16, 2, iterations=1))
     for parameter in codec.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    return AudioTokenizer(codec, RATE, window_seconds=1.0)
+    return made(codec)
 
 
 def noise(samples: int, channels: int = 1, seed: int = 0) -> np.ndarray:
@@ -39,42 +46,49 @@ def test_windows_give_what_the_whole_gives(tokenizer: AudioTokenizer, seconds: f
     torch.testing.assert_close(tokenizer.decode(tokens), whole, atol=1e-5, rtol=0)
 
 
-def test_a_codec_that_sees_all_takes_recordings_whole() -> None:
+def test_a_codec_with_global_attention_takes_recordings_whole() -> None:
     torch.manual_seed(0)
     bottleneck = MultiCodebook(8, 2, 16, 4, AttentionProjection(8, 8, 2))
-    codec = Codec(FrameEncoder(8, 16, 1), bottleneck, FrameDecoder(8, 16, 1, rounds=1))
+    codec = Codec(FrameEncoder(8, 16, 1), bottleneck, FrameDecoder(8, 16, 1, iterations=1))
     x = torch.from_numpy(noise(320 * 200))
     with torch.inference_mode():
         whole = codec.eval().encode(x[None])
-    assert torch.equal(AudioTokenizer(codec, RATE, window_seconds=1.0).encode(x, RATE).codes, whole)
+    assert torch.equal(made(codec).encode(x, RATE).codes, whole)
 
 
 @pytest.fixture(scope="module")
 def continuous() -> AudioTokenizer:
     torch.manual_seed(0)
-    codec = Codec(FrameEncoder(8, 16, 2), Tanh(8, 3), FrameDecoder(8, 16, 2, rounds=1))
-    return AudioTokenizer(codec, RATE, window_seconds=1.0)
+    codec = Codec(FrameEncoder(8, 16, 2), Tanh(8, 3), FrameDecoder(8, 16, 2, iterations=1))
+    return made(codec)
 
 
-def test_real_numbers_and_back_are_the_codec_itself(continuous: AudioTokenizer) -> None:
+def test_latents_and_back_are_the_codec_itself(continuous: AudioTokenizer) -> None:
     x = torch.from_numpy(noise(320 * 170, 2))
-    y = continuous.narrow(x, RATE)
-    assert y.shape == (2, 3, 170)
+    latents = continuous.encode_latents(x, RATE)
+    assert latents.values.shape == (2, 3, 170)
+    assert latents.extent == AudioExtent(RATE, 320 * 170, 2)
     with torch.inference_mode():
         whole = continuous.codec(x.unsqueeze(1)).x[:, 0]
-    torch.testing.assert_close(continuous.widen(y, x.shape[1], RATE), whole, atol=1e-5, rtol=0)
-    assert continuous.widen(continuous.narrow(x, 44_100), x.shape[1], 44_100).shape == x.shape
+    torch.testing.assert_close(continuous.decode_latents(latents), whole, atol=1e-5, rtol=0)
+    assert continuous.decode_latents(continuous.encode_latents(x, 44_100)).shape == x.shape
 
 
-def test_real_numbers_are_of_their_tokenizer_and_length(tokenizer: AudioTokenizer, continuous: AudioTokenizer) -> None:
-    with pytest.raises(InputError, match=r"custom has codes, no real numbers \(FSQ\)"):
-        tokenizer.narrow(noise(1000), RATE)
-    with pytest.raises(InputError, match="0 codebooks asked for"):
+def test_latents_belong_to_their_tokenizer_and_length(tokenizer: AudioTokenizer, continuous: AudioTokenizer) -> None:
+    with pytest.raises(InputError, match="expected a model with continuous latents, got custom with FSQ"):
+        tokenizer.encode_latents(noise(1000), RATE)
+    with pytest.raises(InputError, match="expected a model with codebooks, got custom"):
         continuous.encode(noise(1000), RATE)
-    y = continuous.narrow(noise(1000), RATE)
-    for wrong, samples in ((y, 2000), (y[:, :2], 1000), (y[:0], 1000), (y[0], 1000)):
-        with pytest.raises(InputError, match=r"numbers of shape .* wanted"):
-            continuous.widen(wrong, samples, RATE)
+    latents = continuous.encode_latents(noise(1000), RATE)
+    values = latents.values
+    for wrong in (values[:, :, :2], values[:, :2], values * torch.nan):
+        with pytest.raises(InputError, match="expected"):
+            continuous.decode_latents(dataclasses.replace(latents, values=wrong))
+    for wrong in (values[:0], values[0], values.long()):
+        with pytest.raises(InputError, match="expected latents as floats"):
+            dataclasses.replace(latents, values=wrong)
+    with pytest.raises(WrongModel):
+        made(copy.deepcopy(tokenizer.codec)).decode_latents(latents)
 
 
 @pytest.mark.parametrize("rate", [1000, 8000, 11127, 16_000, 44_100, 384_000])
@@ -119,17 +133,21 @@ def test_fewer_codebooks_are_a_prefix(tokenizer: AudioTokenizer) -> None:
 
 def test_bitrates(tokenizer: AudioTokenizer) -> None:
     one = tokenizer.bitrate(1)
-    assert one == 50 * 8  # of a raw stream: 200 codes take 8 bits
+    assert one == 50 * 8 / 1000  # of a raw stream: 200 codes take 8 bits
     assert tokenizer.codebooks_for(2.5 * one) == 2
     assert tokenizer.codebooks_for(1e9) == 4
-    with pytest.raises(InputError, match=r"0\.1 kbit/s given; custom offers 0\.40, 0\.80, 1\.20, 1\.60"):
-        tokenizer.codebooks_for(100)
+    with pytest.raises(InputError, match=r"one of 0\.40, 0\.80, 1\.20, 1\.60 kbit/s for custom, got 0\.1"):
+        tokenizer.codebooks_for(0.1)
+    x = noise(1000)
+    assert tokenizer.encode(x, RATE, bitrate=2.5 * one).codes.shape[1] == 2
+    with pytest.raises(InputError, match="got both"):
+        tokenizer.encode(x, RATE, bitrate=2.5 * one, codebooks=2)
 
 
 @pytest.mark.parametrize("coded", [True, False])
 def test_streams_give_the_tokens_back(tokenizer: AudioTokenizer, coded: bool) -> None:
     tokens = tokenizer.encode(noise(70_000, 2), 44_100)
-    tokenizer.tables = tokenizer.tables_for(tokens.codes[:1]) if coded else None
+    tokenizer.tables = tokenizer.fit_tables(tokens.codes[:1]) if coded else None
     data = tokenizer.compress(tokens)
     again = tokenizer.decompress(data)
     assert torch.equal(again.codes, tokens.codes)
@@ -157,10 +175,11 @@ def test_what_is_whole_of_a_damaged_stream_is_recovered(tokenizer: AudioTokenize
 
 
 def test_tokens_of_another_model_are_refused(tokenizer: AudioTokenizer) -> None:
-    other = AudioTokenizer(tokenizer.codec, RATE, fingerprint="0123456789abcdef")
+    other = AudioTokenizer(tokenizer.codec, RATE)
+    other.fingerprint = "0123456789abcdef"
     tokens = other.encode(noise(1000), RATE)
     for call in (tokenizer.decode, tokenizer.compress, lambda tokens: tokenizer.decompress(other.compress(tokens))):
-        with pytest.raises(WrongModel, match=r"made with model custom \(0123456789abcdef"):
+        with pytest.raises(WrongModel, match=r"got what custom \(0123456789abcdef\) made"):
             call(tokens)
 
 
@@ -180,14 +199,14 @@ def test_one_thread_and_two_give_the_same_codes(tokenizer: AudioTokenizer) -> No
 @pytest.mark.parametrize(
     ("x", "rate", "message"),
     [
-        (np.zeros(0, np.float32), RATE, "0 samples given"),
+        (np.zeros(0, np.float32), RATE, "at least 1 sample, got 0"),
         (np.zeros((65, 5), np.float32), RATE, "65 channels, and 1 to 64"),
-        (np.zeros((1, 1, 5), np.float32), RATE, r"audio of shape \(1, 1, 5\)"),
-        (np.zeros(5, np.int16), RATE, "divide 16-bit samples by 32768"),
-        (torch.zeros(5, dtype=torch.int16), RATE, "divide 16-bit samples by 32768"),
-        (np.zeros(5, bool), RATE, "type bool given"),
-        (torch.zeros(5, dtype=torch.complex64), RATE, "complex64 given"),
-        (np.zeros(5, np.float32), 16000.5, "16000.5 given, a whole number"),
+        (np.zeros((1, 1, 5), np.float32), RATE, r"got float32 of shape \(1, 1, 5\)"),
+        (np.zeros(5, np.int16), RATE, "divide int16 by 32768"),
+        (torch.zeros(5, dtype=torch.int16), RATE, "divide int16 by 32768"),
+        (np.zeros(5, bool), RATE, "got bool"),
+        (torch.zeros(5, dtype=torch.complex64), RATE, "complex64"),
+        (np.zeros(5, np.float32), 16000.5, "whole number of Hz, got 16000.5"),
         (np.zeros(5, np.float32), 999, "1000 to 384000 Hz"),
         (np.zeros(5, np.float32), 384_001, "1000 to 384000 Hz"),
         (np.array([0, 1, np.nan], np.float32), RATE, "NaN at sample 2 of channel 0"),
@@ -204,10 +223,13 @@ def test_signals_that_cannot_be_coded_are_refused(
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
-        ([np.zeros((1, 5), np.float32)], "blocks of 5 samples in all given, 10 were announced"),
-        ([np.zeros((1, 5), np.float32), np.zeros((2, 5), np.float32)], r"\(2, 5\) .* \(1, n\) wanted"),
-        ([np.zeros((1, 10), np.float64)], "type float64 given"),
-        ([np.zeros((1, 5), np.float32)] * 3, "blocks of 15 samples in all given, 10 were announced"),
+        ([np.zeros((1, 5), np.float32)], "expected blocks of 10 samples in all, got 5"),
+        (
+            [np.zeros((1, 5), np.float32), np.zeros((2, 5), np.float32)],
+            r"\(1, n\) float32, got float32 of shape \(2, 5\)",
+        ),
+        ([np.zeros((1, 10), np.float64)], "got float64"),
+        ([np.zeros((1, 5), np.float32)] * 3, "expected blocks of 10 samples in all, got 15"),
         ([np.zeros((1, 7), np.float32), np.full((1, 3), np.inf, np.float32)], "infinity at sample 7 of channel 0"),
     ],
 )
@@ -226,11 +248,76 @@ def test_other_weights_have_another_fingerprint(tokenizer: AudioTokenizer) -> No
         AudioTokenizer(codec, RATE).decode(tokenizer.encode(noise(1000), RATE))
 
 
-def test_what_is_lost_is_said(tokenizer: AudioTokenizer) -> None:
-    assert tokenizer.lost(RATE, 1) is None
-    assert tokenizer.lost(8000, 1) is None
-    assert "below 8 kHz, of 22.05" in str(tokenizer.lost(44_100, 2))
-    assert "2 channels" in str(tokenizer.lost(RATE, 2))
+def test_losses_are_reported(tokenizer: AudioTokenizer) -> None:
+    def info(rate: int, channels: int) -> media.AudioInfo:
+        return media.AudioInfo(rate, channels, 10, "wav", "pcm_16")
+
+    assert tokenizer.losses(info(RATE, 1)) == tokenizer.losses(info(8000, 1)) == []
+    bandwidth, phases = tokenizer.losses(info(44_100, 2))
+    assert "up to 8 kHz, of 22.05" in bandwidth
+    assert "2 channels" in phases
+
+
+@pytest.mark.parametrize("samples", [1, 319, 16_000, 16_001, 33_000, 100_000])
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+@pytest.mark.parametrize("block", [700, 1 << 18])
+def test_blocks_of_unknown_length_give_what_a_known_length_gives(
+    tokenizer: AudioTokenizer, samples: int, rate: int, block: int
+) -> None:
+    x = noise(samples, 2)
+    blocks = [x[:, i : i + block] for i in range(0, samples, block)]
+    known, unknown = tokenizer.encode(x, rate), tokenizer.encode_blocks(iter(blocks), None, rate)
+    assert unknown.extent == known.extent
+    assert torch.equal(unknown.codes, known.codes)
+
+
+def test_no_blocks_of_unknown_length_are_refused(tokenizer: AudioTokenizer) -> None:
+    with pytest.raises(InputError, match="at least 1 sample"):
+        tokenizer.encode_blocks([], None, RATE)
+
+
+def test_a_file_of_unknown_length_is_decoded_once(tokenizer: AudioTokenizer, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    import av
+
+    x, path = noise(50_000), tmp_path / "x.m4a"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("aac", rate=RATE, layout="mono")
+        frame = av.AudioFrame.from_ndarray(x, format="fltp", layout="mono")
+        frame.sample_rate = RATE
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            file.mux(packet)
+    decoded, read = 0, media.AudioReader.read
+
+    def counted(self: media.AudioReader, samples: int) -> np.ndarray:
+        nonlocal decoded
+        block = read(self, samples)
+        decoded += block.shape[1]
+        return block
+
+    monkeypatch.setattr(media.AudioReader, "read", counted)
+    tokens = tokenizer.encode_file(path)
+    assert decoded == tokens.extent.size[0]
+    whole = media.read(path)
+    assert torch.equal(tokens.codes, tokenizer.encode(whole.samples, RATE).codes)
+
+
+def test_stereo_is_coded_jointly_by_a_codec_of_two_channels() -> None:
+    torch.manual_seed(0)
+    bottleneck = FSQ(8, (8, 5, 5), 2)
+    codec = Codec(FrameEncoder(8, 16, 1, channels=2), bottleneck, FrameDecoder(8, 16, 1, iterations=1, channels=2))
+    tokenizer, x = made(codec), torch.from_numpy(noise(40_000, 2))
+    tokens = tokenizer.encode(x, RATE)
+    assert tokens.codes.shape == (1, 2, 125)
+    with torch.inference_mode():
+        whole = codec.eval()(x[None])
+    assert torch.equal(tokens.codes, whole.quantized.codes)
+    torch.testing.assert_close(tokenizer.decode(tokens), whole.x[0], atol=1e-5, rtol=0)
+    for channels, groups in ((1, 1), (3, 2), (5, 3)):
+        tokens = tokenizer.encode(noise(1000, channels), 22_050)
+        assert tokens.codes.shape[0] == groups
+        assert tokenizer.decode(tokens).shape == (channels, 1000)
+        assert tokenizer.decompress(tokenizer.compress(tokens)) == tokens
+    assert tokenizer.encode(noise(1000, 4), RATE)[1:2].extent.channels == 2
 
 
 @pytest.mark.gpu
@@ -239,6 +326,6 @@ def test_a_gpu_gives_the_codes_of_the_cpu(tokenizer: AudioTokenizer) -> None:
     """Sums are ordered differently there; a code changes only where two levels are a float tie, decoded within 1e-3."""
     x = noise(30 * RATE, 2)
     tokens = tokenizer.encode(x, RATE)
-    there = AudioTokenizer(copy.deepcopy(tokenizer.codec), RATE, window_seconds=1.0, batch=8).to("cuda")
+    there = made(copy.deepcopy(tokenizer.codec), batch=8).to("cuda")
     assert int((there.encode(x, RATE).codes != tokens.codes).sum()) <= tokens.codes.numel() // 500
     torch.testing.assert_close(there.decode(tokens), tokenizer.decode(tokens), atol=1e-3, rtol=0)

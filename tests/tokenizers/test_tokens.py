@@ -62,8 +62,8 @@ def test_bytes_and_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "codes", [torch.zeros(2, 3), torch.zeros(2, 3, 0).long(), torch.zeros(2, 3, 4), torch.zeros(1, 3, 4).long()]
+    "codes", [torch.zeros(2, 3), torch.zeros(2, 3, 0).long(), torch.zeros(2, 3, 4), torch.zeros(3, 3, 4).long()]
 )
 def test_codes_that_do_not_fit_are_refused(codes: torch.Tensor) -> None:
-    with pytest.raises(InputError, match="codes of shape"):
+    with pytest.raises(InputError, match="expected codes as integers"):
         Tokens(codes, ((8,),) * 3, AudioExtent(16_000, 1600, 2), "m", "00" * 8)

@@ -6,12 +6,14 @@ audio ─ resampled to a rate of the codec ─▶ encoder ─▶ file ─▶ dec
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from narrows.errors import InputError, MediaError
-from narrows.evaluation.base import Json, OperatingPoint, Signal, Sound
+from narrows.evaluation.base import Json, OperatingPoint
 from narrows.evaluation.baselines import ffmpeg
 from narrows.evaluation.baselines.settings import SettingRange
+from narrows.media.audio import Audio
+from narrows.media.medium import Signal
 
 MPEG_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
@@ -125,17 +127,16 @@ class AudioBaseline(OperatingPoint):
 
     def encode(self, signal: Signal, folder: Path) -> Path:
         """Writes the file. Raises MediaError for too many channels and for anything else that the encoder rejects."""
-        assert isinstance(signal, Sound)
-        encoder, channels = self.encoder, len(signal.samples)
+        encoder, audio, channels = self.encoder, cast(Audio, signal), signal.extent.channels
         if channels > encoder.channels:
             raise MediaError(f"expected at most {encoder.channels} channels for {self.family}, got {channels}; skip it")
-        path, resampled = folder / f"coded{encoder.suffix}", signal.at(encoder.rate(signal.rate))
+        path, resampled = folder / f"coded{encoder.suffix}", audio.resampled(encoder.rate(audio.sample_rate))
         if not resampled.samples.size:
-            raise MediaError(f"{signal.samples.shape[1]} samples are too few for {self.family}; skip the recording")
+            raise MediaError(f"{audio.samples.shape[1]} samples are too few for {self.family}; skip the recording")
         self._backend.encode(resampled, path, encoder.encoder, encoder.options_at(self.setting))
         return path
 
-    def decode(self, path: Path) -> Sound:
+    def decode(self, path: Path) -> Audio:
         """The audio, at the decoder's sample rate."""
         return self._backend.decode(path)
 

@@ -13,8 +13,9 @@ import numpy as np
 import soundfile
 
 from narrows.errors import MediaError
-from narrows.evaluation.base import Sound, Unavailable
+from narrows.evaluation.base import Unavailable
 from narrows.media import audio
+from narrows.media.audio import Audio
 
 LAYOUTS = {1: "mono", 2: "stereo"}
 
@@ -28,7 +29,7 @@ class FFmpegBackend(ABC):
         """Versions of the libraries or the program that encode and decode."""
 
     @abstractmethod
-    def encode(self, sound: Sound, path: Path, encoder: str, options: Mapping[str, str]) -> None:
+    def encode(self, sound: Audio, path: Path, encoder: str, options: Mapping[str, str]) -> None:
         """Writes a file in the container of its suffix.
 
         Args:
@@ -42,7 +43,7 @@ class FFmpegBackend(ABC):
         """
 
     @abstractmethod
-    def decode(self, path: Path) -> Sound:
+    def decode(self, path: Path) -> Audio:
         """The audio of a file. Raises MediaError if it cannot be decoded."""
 
 
@@ -54,18 +55,18 @@ class PyAVBackend(FFmpegBackend):
         """Such as "PyAV 18.1.0, libavcodec 62.28.102, libavformat 62.12.102, libsndfile 1.2.2"."""
         return f"{pyav_versions()}, libsndfile {soundfile.__libsndfile_version__}"
 
-    def encode(self, sound: Sound, path: Path, encoder: str, options: Mapping[str, str]) -> None:
+    def encode(self, sound: Audio, path: Path, encoder: str, options: Mapping[str, str]) -> None:
         """See FFmpegBackend."""
         import av
 
         layout = LAYOUTS[len(sound.samples)]
         try:
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound.samples), format="fltp", layout=layout)
-            frame.sample_rate, frame.time_base = sound.rate, Fraction(1, sound.rate)
+            frame.sample_rate, frame.time_base = sound.sample_rate, Fraction(1, sound.sample_rate)
             frame.pts = 0  # the encoder's padding then comes before time 0 and is declared in the file
             # without this option FLAC files get 8 KiB of padding
             with av.open(str(path), "w", options={"metadata_header_padding": "0"}) as file:
-                stream = file.add_stream(encoder, rate=sound.rate, layout=layout, options=dict(options))
+                stream = file.add_stream(encoder, rate=sound.sample_rate, layout=layout, options=dict(options))
                 assert isinstance(stream, av.AudioStream)
                 stream.codec_context.thread_count = 1
                 for packet in (*stream.encode(frame), *stream.encode(None)):
@@ -73,10 +74,10 @@ class PyAVBackend(FFmpegBackend):
         except (av.FFmpegError, ValueError) as error:
             raise _encoder_error(encoder, str(getattr(error, "strerror", None) or error)) from error
 
-    def decode(self, path: Path) -> Sound:
+    def decode(self, path: Path) -> Audio:
         """See FFmpegBackend."""
         read = audio.read(path)
-        return Sound(read.samples, read.sample_rate)
+        return read
 
 
 class ProgramBackend(FFmpegBackend):
@@ -87,9 +88,9 @@ class ProgramBackend(FFmpegBackend):
         """Such as "ffmpeg version 7.1"."""
         return _run("-version").decode("utf-8", "replace").partition(" Copyright")[0]
 
-    def encode(self, sound: Sound, path: Path, encoder: str, options: Mapping[str, str]) -> None:
+    def encode(self, sound: Audio, path: Path, encoder: str, options: Mapping[str, str]) -> None:
         """See FFmpegBackend."""
-        source = ("-f", "f32le", "-ar", str(sound.rate), "-ac", str(len(sound.samples)), "-i", "pipe:0")
+        source = ("-f", "f32le", "-ar", str(sound.sample_rate), "-ac", str(len(sound.samples)), "-i", "pipe:0")
         encoder_options = [part for name, value in options.items() for part in (f"-{name}:a", value)]
         samples = np.ascontiguousarray(sound.samples.T, "<f4").tobytes()
         try:
@@ -97,7 +98,7 @@ class ProgramBackend(FFmpegBackend):
         except subprocess.CalledProcessError as error:
             raise _encoder_error(encoder, error.stderr.decode("utf-8", "replace")) from error
 
-    def decode(self, path: Path) -> Sound:
+    def decode(self, path: Path) -> Audio:
         """See FFmpegBackend. Decodes to a WAV file beside `path`."""
         decoded = path.with_suffix(".wav")
         try:

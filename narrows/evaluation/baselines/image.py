@@ -11,11 +11,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import PIL
-from PIL import Image, features
+from PIL import Image as PILImage
+from PIL import features
 
 from narrows.errors import MediaError
-from narrows.evaluation.base import Json, OperatingPoint, Picture, Signal, Unavailable
+from narrows.evaluation.base import Json, OperatingPoint, Unavailable
 from narrows.evaluation.baselines.settings import SettingRange
+from narrows.media.image import Image
+from narrows.media.medium import Signal
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,12 @@ class ImageBaseline(OperatingPoint):
 
     def encode(self, signal: Signal, folder: Path) -> Path:
         """Writes the file. Raises MediaError for what the format rejects, such as too large a side."""
-        assert isinstance(signal, Picture)
         self.check()
         path, data = folder / f"coded{self.format.suffix}", io.BytesIO()
         try:
-            Image.fromarray(signal.pixels).save(data, self.format.name, **self.format.options(self.setting))
+            PILImage.fromarray(np.ascontiguousarray(signal.array.transpose(1, 2, 0))).save(
+                data, self.format.name, **self.format.options(self.setting)
+            )
         except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise MediaError(
@@ -139,8 +143,8 @@ class ImageBaseline(OperatingPoint):
         path.write_bytes(data.getvalue())
         return path
 
-    def decode(self, path: Path) -> Picture:
+    def decode(self, path: Path) -> Image:
         """The decoded image."""
         self.check()
-        with Image.open(path, formats=(self.format.name,)) as decoded:
-            return Picture(np.asarray(decoded.convert("RGB")))
+        with PILImage.open(path, formats=(self.format.name,)) as decoded:
+            return Image(np.ascontiguousarray(np.asarray(decoded.convert("RGB")).transpose(2, 0, 1)))

@@ -8,15 +8,17 @@ RGB ─ Y′CbCr 4:4:4, BT.601, full range ─▶ encoder ─▶ elementary stre
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from narrows.errors import MediaError
-from narrows.evaluation.base import Json, OperatingPoint, Picture, Signal, Unavailable
+from narrows.evaluation.base import Json, OperatingPoint, Unavailable
 from narrows.evaluation.baselines import ffmpeg
 from narrows.evaluation.baselines.settings import SettingRange
+from narrows.media.image import Image
+from narrows.media.medium import Signal
 
 # ITU-R BT.601, full range as in JFIF
 TO_YCC = np.array(
@@ -114,12 +116,11 @@ class IntraBaseline(OperatingPoint):
         import av
         from av.bitstream import BitStreamFilterContext
 
-        assert isinstance(signal, Picture)
         self.check()
         path, encoder = folder / f"coded{self.encoder.suffix}", self.encoder
-        height, width = signal.pixels.shape[:2]
+        height, width = signal.extent.size
         try:
-            frame = av.VideoFrame.from_ndarray(_to_ycc(signal.pixels), format="yuv444p")
+            frame = av.VideoFrame.from_ndarray(_to_ycc(cast(Image, signal).pixels), format="yuv444p")
             frame.color_range, frame.colorspace = FULL_RANGE, BT601
             with av.open(str(path), "w") as file:
                 stream = file.add_stream(encoder.name, rate=1, options=encoder.options(self.setting))
@@ -140,7 +141,7 @@ class IntraBaseline(OperatingPoint):
             ) from error
         return path
 
-    def decode(self, path: Path) -> Picture:
+    def decode(self, path: Path) -> Image:
         """The decoded image. Raises MediaError if it cannot be decoded."""
         import av
 
@@ -150,7 +151,7 @@ class IntraBaseline(OperatingPoint):
                 frame = next(file.decode(video=0))
         except (av.FFmpegError, StopIteration) as error:
             raise MediaError(f"{self.family} wrote a file that cannot be decoded; use another setting") from error
-        return Picture(_to_rgb(frame.to_ndarray().astype(np.uint8)))
+        return Image(_to_rgb(frame.to_ndarray().astype(np.uint8)))
 
     def payload(self, path: Path) -> int:
         """Bytes of the packet."""
@@ -158,12 +159,12 @@ class IntraBaseline(OperatingPoint):
 
 
 def _to_ycc(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB (H, W, 3) to planes (3, H, W)."""
-    ycc = pixels.astype(np.float32) @ TO_YCC.T + OFFSET
+    """RGB (3, H, W) to YCbCr planes (3, H, W)."""
+    ycc = pixels.transpose(1, 2, 0).astype(np.float32) @ TO_YCC.T + OFFSET
     return np.ascontiguousarray(ycc.round().clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
 
 
 def _to_rgb(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Planes (3, H, W) to RGB (H, W, 3)."""
+    """YCbCr planes (3, H, W) to RGB (3, H, W)."""
     rgb = (planes.transpose(1, 2, 0).astype(np.float32) - OFFSET) @ np.linalg.inv(TO_YCC).T
-    return rgb.round().clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(rgb.round().clip(0, 255).astype(np.uint8).transpose(2, 0, 1))

@@ -17,7 +17,7 @@ from narrows.evaluation.metrics.ssim import MS_SSIM, MS_SSIM_DB, SSIM
 from narrows.evaluation.metrics.stoi import ESTOI, STOI
 from narrows.evaluation.metrics.visqol import VISQOL_AUDIO
 
-__all__ = ["DEFAULTS", "METRICS", "metric"]
+__all__ = ["METRICS", "metric"]
 
 METRICS: dict[str, Metric | SetMetric] = {
     listed.name: listed
@@ -38,11 +38,6 @@ METRICS: dict[str, Metric | SetMetric] = {
         LPIPS_ALEX,
         RFID,
     )
-}
-
-DEFAULTS: dict[str, tuple[str, ...]] = {  # by medium
-    "audio": ("pesq-wb", "estoi", "mel-distance", "stft-distance", "si-sdr"),
-    "image": ("psnr", "ms-ssim", "ms-ssim-db"),
 }
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from narrows.evaluation.base import Metric, Signal
+from narrows.evaluation.base import Metric
 from narrows.evaluation.metrics.pairs import Pixels, image_pair
 from narrows.evaluation.metrics.requirements import pretrained_weights, require_package
+from narrows.media.medium import Signal
 
 BACKBONE = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"  # torchvision's AlexNet, trained on ImageNet
 DIGEST = "7be5be79"
@@ -33,7 +34,7 @@ def check() -> None:
 def _scaled(pixels: Pixels) -> Any:
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))[None]).float() / 127.5 - 1
+    return torch.from_numpy(np.ascontiguousarray(pixels)[None]).float() / 127.5 - 1
 
 
 @cache

@@ -1,12 +1,16 @@
 """Checks of the two signals that a metric compares, and their arrays."""
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from narrows.errors import InputError
-from narrows.evaluation.base import NotMeasurable, Picture, Signal, Sound
+from narrows.evaluation.base import NotMeasurable
+from narrows.media.audio import Audio
+from narrows.media.image import Image
+from narrows.media.medium import Signal
 
 Channel = NDArray[np.float32]  # (T,)
 Pixels = NDArray[np.uint8]  # (H, W, 3)
@@ -49,32 +53,40 @@ def audio_pair(reference: Signal, decoded: Signal) -> tuple[NDArray[np.float32],
         NotMeasurable: There are no samples, or some are not finite.
         InputError: One is an image, or they differ in sample rate or shape.
     """
-    if not isinstance(reference, Sound) or not isinstance(decoded, Sound):
-        raise InputError("expected two audio signals, got an image")
-    if (reference.rate, reference.samples.shape) != (decoded.rate, decoded.samples.shape):
-        got = " and ".join(f"{x.samples.shape} at {x.rate} Hz" for x in (reference, decoded))
+    x, y = _of_medium("audio", reference, decoded)
+    original, coded = cast(Audio, x), cast(Audio, y)
+    if (original.sample_rate, original.samples.shape) != (coded.sample_rate, coded.samples.shape):
+        got = " and ".join(f"{each.samples.shape} at {each.sample_rate} Hz" for each in (original, coded))
         raise InputError(f"expected two audio signals of one shape and sample rate, got {got}")
-    if reference.samples.size == 0:
-        raise NotMeasurable("no samples")
-    if not np.isfinite(reference.samples).all() or not np.isfinite(decoded.samples).all():
+    if not np.isfinite(original.samples).all() or not np.isfinite(coded.samples).all():
         raise NotMeasurable("samples are not finite")
-    return reference.samples, decoded.samples, reference.rate
+    return original.samples, coded.samples, original.sample_rate
 
 
 def image_pair(reference: Signal, decoded: Signal, min_side: int = 1) -> tuple[Pixels, Pixels]:
-    """Pixels (H, W, 3) of both.
+    """Pixels (C, H, W) of both.
 
     Raises:
         NotMeasurable: A side is shorter than `min_side` pixels.
         InputError: One is audio, or they differ in size.
     """
-    if not isinstance(reference, Picture) or not isinstance(decoded, Picture):
-        raise InputError("expected two images, got audio")
-    if reference.pixels.shape != decoded.pixels.shape:
-        raise InputError(f"expected two images of one shape, got {reference.pixels.shape} and {decoded.pixels.shape}")
-    if min(reference.pixels.shape[:2]) < min_side:
+    x, y = _of_medium("image", reference, decoded)
+    original, coded = cast(Image, x).pixels, cast(Image, y).pixels
+    if original.shape != coded.shape:
+        raise InputError(f"expected two images of one shape, got {original.shape} and {coded.shape}")
+    if min(original.shape[1:]) < min_side:
         raise NotMeasurable(f"a side is shorter than {min_side} pixels")
-    return reference.pixels, decoded.pixels
+    return original, coded
+
+
+def _of_medium(medium: str, reference: Signal, decoded: Signal) -> tuple[Signal, Signal]:
+    """Both signals. Raises InputError for a signal of another medium, NotMeasurable for an empty one."""
+    for signal in (reference, decoded):
+        if signal.array.size == 0:
+            raise NotMeasurable("no samples")
+        if signal.medium != medium:
+            raise InputError(f"expected two signals of {medium}, got one of {signal.medium}")
+    return reference, decoded
 
 
 def _resample(x: NDArray[np.float32], original: int, rate: int) -> NDArray[np.float32]:

@@ -4,9 +4,10 @@ from functools import partial
 
 import numpy as np
 
-from narrows.evaluation.base import Metric, NotMeasurable, Signal
+from narrows.evaluation.base import Metric, NotMeasurable
 from narrows.evaluation.metrics.pairs import Channel, mean_of_channels
 from narrows.evaluation.metrics.requirements import require_package
+from narrows.media.medium import Signal
 
 RATE = 16_000  # Hz, of the wideband mode
 MAX_LENGTH = 20 * RATE  # samples; the reference code crashes beyond 50 utterances, which longer audio may have

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from narrows.evaluation.base import Metric, NotMeasurable, Signal
+from narrows.evaluation.base import Metric, NotMeasurable
 from narrows.evaluation.metrics.pairs import image_pair
+from narrows.media.medium import Signal
 
 
 def psnr(reference: Signal, decoded: Signal) -> float:

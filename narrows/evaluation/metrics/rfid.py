@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.evaluation.base import NotMeasurable, SetMetric, Signal
+from narrows.evaluation.base import NotMeasurable, SetMetric
 from narrows.evaluation.metrics.pairs import image_pair
 from narrows.evaluation.metrics.requirements import pretrained_weights, require_package
+from narrows.media.medium import Signal
 
 INCEPTION = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
@@ -28,12 +29,12 @@ def features(signal: Signal) -> Features:
     import torch
 
     pixels, _ = image_pair(signal, signal)
-    sides = [min(TILE, side) for side in pixels.shape[:2]]
+    sides = [min(TILE, side) for side in pixels.shape[1:]]
     starts = [
-        range(length % side // 2, length - side + 1, side) for length, side in zip(pixels.shape[:2], sides, strict=True)
+        range(length % side // 2, length - side + 1, side) for length, side in zip(pixels.shape[1:], sides, strict=True)
     ]
-    tiles = [pixels[top : top + sides[0], left : left + sides[1]] for top in starts[0] for left in starts[1]]
-    batches = [np.ascontiguousarray(tile.transpose(2, 0, 1))[None] for tile in tiles]
+    tiles = [pixels[:, top : top + sides[0], left : left + sides[1]] for top in starts[0] for left in starts[1]]
+    batches = [np.ascontiguousarray(tile)[None] for tile in tiles]
     with torch.inference_mode():
         return np.concatenate([_network()(torch.from_numpy(batch))[0].numpy() for batch in batches]).astype(np.float64)
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from narrows.evaluation.base import Metric, NotMeasurable, Signal
+from narrows.evaluation.base import Metric, NotMeasurable
 from narrows.evaluation.metrics.pairs import Channel, mean_of_channels
+from narrows.media.medium import Signal
 
 NEGLIGIBLE = 1e-20  # relative energy of rounding errors
 

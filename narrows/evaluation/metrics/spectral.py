@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.evaluation.base import Metric, NotMeasurable, Signal
+from narrows.evaluation.base import Metric, NotMeasurable
 from narrows.evaluation.metrics.pairs import Channel, mean_of_channels
 from narrows.evaluation.spectra import Padding, hann, mel_filters, stft
+from narrows.media.medium import Signal
 
 MELS = {32: 5, 64: 10, 128: 20, 256: 40, 512: 80, 1024: 160, 2048: 320}  # mel bands by window, as descript-audio-codec
 MEL_FLOOR = 1e-5

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.evaluation.base import Metric, NotMeasurable, Signal
+from narrows.evaluation.base import Metric, NotMeasurable
 from narrows.evaluation.metrics.pairs import image_pair
+from narrows.media.medium import Signal
 
 WINDOW, SIGMA = 11, 1.5  # pixels
 MARGIN = WINDOW // 2
@@ -49,13 +50,13 @@ def _similarity(x: Samples, y: Samples) -> tuple[float, float]:
 
     Means over channels and positions; borders are padded by reflection.
     """
-    height, width, channels = x.shape
+    channels, height, width = x.shape
     x, y = _padded(x), _padded(y)
     ssim_sum = contrast_sum = 0.0
     for top in range(0, height, STRIP):
         rows = slice(top, top + STRIP + 2 * MARGIN)
         inner = slice(max(MARGIN - top, 0), max(height - MARGIN - top, 0)), slice(MARGIN, -MARGIN)
-        for a, b in zip(x[rows].transpose(2, 0, 1), y[rows].transpose(2, 0, 1), strict=True):
+        for a, b in zip(x[:, rows], y[:, rows], strict=True):
             a, b = a.astype(np.float64), b.astype(np.float64)
             mean_a, mean_b = _blurred(a), _blurred(b)
             product, squares = mean_a * mean_b, mean_a**2 + mean_b**2
@@ -68,7 +69,7 @@ def _similarity(x: Samples, y: Samples) -> tuple[float, float]:
 
 
 def _padded(x: Samples) -> Samples:
-    padded: Samples = np.pad(x, ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), mode="reflect")  # type: ignore
+    padded: Samples = np.pad(x, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="reflect")  # type: ignore
     return padded
 
 
@@ -84,10 +85,11 @@ def _blurred(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _halved(x: Samples) -> NDArray[np.float64]:
-    """2 × 2 average pooling (H, W, 3) to (H // 2, W // 2, 3)."""
-    x = x[: len(x) // 2 * 2, : x.shape[1] // 2 * 2]
-    total = np.zeros((len(x) // 2, x.shape[1] // 2, x.shape[2]))
-    for part in (x[::2, ::2], x[::2, 1::2], x[1::2, ::2], x[1::2, 1::2]):
+    """2 × 2 average pooling (C, H, W) to (C, H // 2, W // 2)."""
+    height, width = x.shape[1] // 2, x.shape[2] // 2
+    x = x[:, : 2 * height, : 2 * width]
+    total = np.zeros((len(x), height, width))
+    for part in (x[:, ::2, ::2], x[:, ::2, 1::2], x[:, 1::2, ::2], x[:, 1::2, 1::2]):
         total += part
     return total / 4
 

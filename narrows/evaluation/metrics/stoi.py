@@ -3,9 +3,10 @@
 import warnings
 from functools import partial
 
-from narrows.evaluation.base import Metric, NotMeasurable, Signal
+from narrows.evaluation.base import Metric, NotMeasurable
 from narrows.evaluation.metrics.pairs import Channel, mean_of_channels
 from narrows.evaluation.metrics.requirements import require_package
+from narrows.media.medium import Signal
 
 MIN_SECONDS = 0.4  # STOI compares segments of 384 ms
 

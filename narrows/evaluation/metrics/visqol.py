@@ -3,9 +3,10 @@
 from functools import cache, partial
 from typing import Any
 
-from narrows.evaluation.base import Metric, NotMeasurable, Signal
+from narrows.evaluation.base import Metric, NotMeasurable
 from narrows.evaluation.metrics.pairs import Channel, mean_of_channels
 from narrows.evaluation.metrics.requirements import require_package
+from narrows.media.medium import Signal
 
 RATE = 48_000  # Hz, in audio mode
 MIN_SECONDS = 1.0  # ViSQOL compares patches of 0.6 seconds

@@ -13,10 +13,13 @@ import av
 import numpy as np
 import soundfile
 import soxr
-from PIL import Image
+from PIL import Image as PILImage
 
 from narrows.errors import InputError
-from narrows.evaluation.base import MediaSample, Picture, Signal, Sound
+from narrows.evaluation.base import MediaSample
+from narrows.media.audio import Audio
+from narrows.media.image import Image
+from narrows.media.medium import Signal
 
 BUDGET = 7_000_000  # bytes of data: URIs; the page stays below 8 MB
 REFERENCE = "reference"
@@ -32,7 +35,7 @@ class EmbeddedItem:
     """A sample in the page: (name, data: URI) of the reference and of each operating point, in this order."""
 
     name: str
-    is_audio: bool
+    medium: str
     versions: Sequence[tuple[str, str]]
 
 
@@ -45,7 +48,9 @@ class EmbeddedMedia:
     omitted: Sequence[str]
 
 
-def embed(samples: Sequence[MediaSample], budget: int = BUDGET) -> EmbeddedMedia:
+def embed(
+    samples: Sequence[MediaSample], encodings: Sequence[tuple[str, MediaEncoder]], budget: int = BUDGET
+) -> EmbeddedMedia:
     """Encodes samples as data: URIs.
 
     Audio is 16-bit FLAC if all of it fits, else Opus at 64 or 40 kbit/s per channel. Images are lossless WebP: whole if
@@ -53,6 +58,7 @@ def embed(samples: Sequence[MediaSample], budget: int = BUDGET) -> EmbeddedMedia
 
     Args:
         samples: Samples of one medium.
+        encodings: Encoders with their descriptions, from the best to the smallest.
         budget: Largest number of bytes of all URIs together.
 
     Returns:
@@ -61,10 +67,9 @@ def embed(samples: Sequence[MediaSample], budget: int = BUDGET) -> EmbeddedMedia
     Raises:
         InputError: Audio and images together.
     """
-    kinds = {type(signal) for sample in samples for signal in (sample.reference, *sample.decoded.values())}
-    if len(kinds) > 1:
-        raise InputError("expected samples of one medium, got audio and images; write one report for each")
-    encodings = AUDIO_ENCODINGS if kinds == {Sound} else IMAGE_ENCODINGS
+    media = {signal.medium for sample in samples for signal in (sample.reference, *sample.decoded.values())}
+    if len(media) > 1:
+        raise InputError(f"expected samples of one medium, got {' and '.join(sorted(media))}; write a report for each")
     embedded = EmbeddedMedia((), "", ())
     for encoding, encoder in encodings:
         items = _fitting(samples, encoder, budget)
@@ -89,27 +94,25 @@ def _fitting(samples: Sequence[MediaSample], encoder: MediaEncoder, budget: int)
 def _item(sample: MediaSample, encoder: MediaEncoder) -> EmbeddedItem:
     versions = [(REFERENCE, sample.reference), *sample.decoded.items()]
     uris = [(name, _uri(*encoder(_trim(signal, sample.reference)))) for name, signal in versions]
-    return EmbeddedItem(sample.item, isinstance(sample.reference, Sound), uris)
+    return EmbeddedItem(sample.item, sample.reference.medium, uris)
 
 
 def _trim(signal: Signal, reference: Signal) -> Signal:
     """Without what a codec added at the end, right or bottom."""
-    if isinstance(signal, Sound) and isinstance(reference, Sound):
-        return Sound(signal.samples[:, : reference.samples.shape[1]], signal.rate)
-    assert isinstance(signal, Picture)
-    assert isinstance(reference, Picture)
-    height, width = reference.pixels.shape[:2]
-    return Picture(signal.pixels[:height, :width])
+    index: tuple[Any, ...] = (..., *(slice(size) for size in reference.extent.size))
+    return signal.with_array(signal.array[index])
 
 
 def _uri(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def flac(sound: Sound) -> tuple[str, bytes]:
+def flac(sound: Audio) -> tuple[str, bytes]:
     """FLAC of 16 bits; only the first 8 channels, which is FLAC's limit."""
     sink = io.BytesIO()
-    soundfile.write(sink, _to_int16(sound.samples[:FLAC_CHANNELS]).T, sound.rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(
+        sink, _to_int16(sound.samples[:FLAC_CHANNELS]).T, sound.sample_rate, format="FLAC", subtype="PCM_16"
+    )
     return "audio/flac", sink.getvalue()
 
 
@@ -122,11 +125,11 @@ def opus(bits: int) -> MediaEncoder:
         bits: Bits per second and channel.
     """
 
-    def encode(sound: Sound) -> tuple[str, bytes]:
+    def encode(sound: Audio) -> tuple[str, bytes]:
         samples = sound.samples[:OPUS_CHANNELS]
-        rate = next((rate for rate in OPUS_RATES if rate >= sound.rate), OPUS_RATES[-1])
-        if rate != sound.rate:
-            samples = soxr.resample(samples.T, sound.rate, rate).T
+        rate = next((rate for rate in OPUS_RATES if rate >= sound.sample_rate), OPUS_RATES[-1])
+        if rate != sound.sample_rate:
+            samples = soxr.resample(samples.T, sound.sample_rate, rate).T
         layout = "mono" if len(samples) == 1 else "stereo"
         sink = io.BytesIO()
         with av.open(sink, "w", format="webm", options={"fflags": "+bitexact"}) as file:
@@ -149,14 +152,16 @@ def _to_int16(samples: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any,
 def cropped(side: int | None) -> MediaEncoder:
     """Encoder of lossless WebP: the centre crop of `side` pixels per side; None: the whole image."""
 
-    def encode(image: Picture) -> tuple[str, bytes]:
-        pixels = image.pixels
+    def encode(image: Image) -> tuple[str, bytes]:
+        pixels = image.pixels.transpose(1, 2, 0)
         for axis, size in enumerate(pixels.shape[:2]):
             limit = min(side or WEBP_MAX_SIDE, WEBP_MAX_SIDE)
             if size > limit:
                 pixels = pixels.take(range((size - limit) // 2, (size - limit) // 2 + limit), axis)
         sink = io.BytesIO()
-        Image.fromarray(pixels).save(sink, "WEBP", lossless=True, quality=0, method=0)  # 10 times as fast, 8 % larger
+        PILImage.fromarray(np.ascontiguousarray(pixels)).save(
+            sink, "WEBP", lossless=True, quality=0, method=0
+        )  # 10 times as fast, 8 % larger
         return "image/webp", sink.getvalue()
 
     return encode

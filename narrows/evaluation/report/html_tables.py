@@ -12,6 +12,7 @@ from narrows.evaluation.report.number_format import count, interval_text, large,
 from narrows.evaluation.report.plots import pareto_points
 from narrows.evaluation.results import CODING, MetricInfo, PointSummary, Results
 from narrows.evaluation.statistics import Interval
+from narrows.media.table import MEDIA
 
 Column = tuple[str, str, list[Html]]  # name, unit or note, cells
 _SAME_CODEC = h("td", class_="same")
@@ -40,8 +41,7 @@ def points_table(results: Results, summaries: Sequence[PointSummary]) -> Html:
 
 
 def _cost_columns(results: Results, summaries: Sequence[PointSummary]) -> list[Column]:
-    is_audio = results.medium == "audio"
-    unit = "× real time" if is_audio else "megapixel/s"
+    medium = MEDIA[results.medium]
     speeds = {summary.point.name: asdict(summary.point.speed) for summary in summaries if summary.point.speed}
 
     def cells(field: str) -> list[Html]:
@@ -50,11 +50,11 @@ def _cost_columns(results: Results, summaries: Sequence[PointSummary]) -> list[C
     payloads = [_number_cell(summary.total_payload_rate, number) for summary in summaries]
     return [
         ("payload", results.rate_unit, payloads),
-        ("encode", unit, cells("encode")),
-        ("decode", unit, cells("decode")),
+        ("encode", medium.speed_unit, cells("encode")),
+        ("decode", medium.speed_unit, cells("decode")),
         ("peak memory", "MiB", cells("peak_mib")),
         ("parameters", "", cells("parameters")),
-        ("FLOPs", "per second" if is_audio else "per pixel", cells("flops")),
+        ("FLOPs", f"per {medium.amount_unit}", cells("flops")),
     ]
 
 

@@ -14,7 +14,7 @@ KEYS = 10  # digits 0 to 9
 def media_section(embedded: EmbeddedMedia, results: Results) -> Html:
     """All items, the first one open."""
     parts = [h("p", f"Embedded as: {embedded.encoding}.")]
-    if any(item.is_audio for item in embedded.items):
+    if any(item.medium == "audio" for item in embedded.items):
         keys = [h("kbd", key) for key in ("1", "9", "0", "space")]
         texts = (" to ", " switch at the same position, ", " is the reference, ", " plays and pauses.")
         parts.append(h("p", "Keys: ", *(part for pair in zip(keys, texts, strict=True) for part in pair)))
@@ -26,7 +26,7 @@ def media_section(embedded: EmbeddedMedia, results: Results) -> Html:
 
 
 def _item(item: EmbeddedItem, results: Results, index: int) -> Html:
-    body = _players(item, results) if item.is_audio else _slider(item, results)
+    body = _players(item, results) if item.medium == "audio" else _slider(item, results)
     return h("details", h("summary", item.name), body, class_="item", open=index == 0)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 
+from narrows.evaluation.by_medium import EVALUATIONS
 from narrows.evaluation.metrics.codebook_usage import CodebookUsage
 from narrows.evaluation.report.embedding import EmbeddedMedia
 from narrows.evaluation.report.html_tables import bd_rate_table, codebook_table, points_table
@@ -15,6 +16,7 @@ from narrows.evaluation.report.number_format import count, number
 from narrows.evaluation.report.plots import Plot
 from narrows.evaluation.report.svg import drawing, swatch
 from narrows.evaluation.results import PointSummary, Results
+from narrows.media.table import MEDIA
 
 
 def page(
@@ -46,7 +48,7 @@ def page(
         " marks points on the Pareto front: no other point is at least as good in rate, this metric and speed, and ",
         "better in one of them. Click a column heading to sort.",
     )
-    media_title = "Listen" if results.medium == "audio" else "Look"
+    media_title = EVALUATIONS[results.medium].heading
     sections: list[tuple[str, str, list[Html]]] = [
         ("curves", "Rate and quality", [_legend(results.families), _figures(curves)] if curves else []),
         ("bd-rate", "BD-rate", _bd_rates(results) if len(results.families) > 1 else []),
@@ -94,7 +96,8 @@ def _hash(text: str) -> str:
 def _extent(results: Results) -> str:
     amounts = {result.item: result.amount for result in results.item_results}
     total = sum(amounts.values())
-    size = f"{number(total)} s" if results.medium == "audio" else f"{number(total / 1e6)} megapixels"
+    medium = MEDIA[results.medium]
+    size = f"{number(total / medium.total_divisor)} {medium.total_unit}"
     points = f"{count(len(results.points), 'operating point')} of {count(len(results.families), 'codec')}"
     parts = [count(len(amounts), "item"), size, points, count(len(results.metrics), "metric")]
     return " · ".join(parts + [results.setup[name] for name in ("data", "date") if name in results.setup])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from narrows.evaluation.bands import BandDistortion
 from narrows.evaluation.base import MediaSample
+from narrows.evaluation.by_medium import EVALUATIONS
 from narrows.evaluation.metrics.codebook_usage import CodebookUsage
 from narrows.evaluation.report.embedding import embed
 from narrows.evaluation.report.page import page
@@ -54,4 +55,8 @@ def write_report(
         for plot in (*curves, *more):
             write_bytes(folder / "plots" / f"{plot.name}.png", plot_png(plot), overwrite=overwrite)
             write_bytes(folder / "plots" / f"{plot.name}.csv", plot.as_csv(), overwrite=overwrite)
-        file.write(page(results, summaries, curves, more, embed(samples), codebooks or {}).encode())
+        file.write(
+            page(
+                results, summaries, curves, more, embed(samples, EVALUATIONS[results.medium].encodings), codebooks or {}
+            ).encode()
+        )

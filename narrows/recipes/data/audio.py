@@ -28,7 +28,7 @@ class AudioFiles(MediaFiles):
     """
 
     def __init__(self, folder: str | Path, sample_rate: int) -> None:
-        super().__init__(folder, media.SUFFIXES, "audio files")
+        super().__init__(folder, media.MEDIUM.suffixes, "audio files")
         self.sample_rate = sample_rate
         self.seconds = [media.probe(path).seconds for path in self.paths]
 

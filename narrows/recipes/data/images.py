@@ -27,13 +27,13 @@ class ImageFiles(MediaFiles):
     """
 
     def __init__(self, folder: str | Path) -> None:
-        super().__init__(folder, media.SUFFIXES, "images")
+        super().__init__(folder, media.MEDIUM.suffixes, "images")
         self.pixels = [media.probe(path).pixels for path in self.paths]
 
     def read(self, path: Path) -> NDArray[np.uint8]:
         """RGB pixels (3, H, W) of one file."""
-        pixels = media.read(path).transpose(2, 0, 1)
-        return np.repeat(pixels, 3, 0) if len(pixels) == 1 else np.ascontiguousarray(pixels)
+        pixels = media.read(path).pixels
+        return np.repeat(pixels, 3, 0) if len(pixels) == 1 else pixels
 
 
 class ImageCrops(Dataset[Tensor]):

@@ -38,4 +38,4 @@ def write_synthetic_images(folder: Path) -> None:
         edges = 0.5 * np.sign(np.sin(rng.normal(0, 2) * x + rng.normal(0, 2) * y))
         noise = rng.normal(0, 0.1, (160, 192, 3))
         pixels = 128 + 50 * (np.stack(waves, 2) + edges[..., None] + noise)
-        image.write(folder / f"waves-{index}.png", pixels.clip(0, 255).astype(np.uint8))
+        image.write(folder / f"waves-{index}.png", pixels.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))

@@ -56,10 +56,10 @@ def initialize_lapped(codec: Codec, crops: ImageCrops, lambdas: Tensor) -> None:
     kernels = torch.einsum("ai,ocad,dj->ocij", fold, components, fold)
 
     halves = kernels.view(count, 3, 2, STRIDE, 2, STRIDE).permute(0, 1, 3, 5, 2, 4).reshape(count, -1, 2, 2)
-    _set(encoder.straight, halves, -(kernels * mean.view(3, 1, 1)).sum((1, 2, 3)))
-    _set(decoder.straight, halves.flip(2, 3).transpose(0, 1), mean.repeat_interleave(STRIDE**2))
-    decoder.sideways.copy_((components * components.flip(3)).sum((1, 2, 3)).view(-1, 1, 1))
-    decoder.upright.copy_((components * components.flip(2)).sum((1, 2, 3)).view(-1, 1, 1))
+    _set(encoder.linear, halves, -(kernels * mean.view(3, 1, 1)).sum((1, 2, 3)))
+    _set(decoder.linear, halves.flip(2, 3).transpose(0, 1), mean.repeat_interleave(STRIDE**2))
+    decoder.parity_x.copy_((components * components.flip(3)).sum((1, 2, 3)).view(-1, 1, 1))
+    decoder.parity_y.copy_((components * components.flip(2)).sum((1, 2, 3)).view(-1, 1, 1))
     for layer in (encoder.out, decoder.last):
         _set(layer, torch.zeros_like(layer.weight), torch.zeros(layer.out_channels))
     # At high rates a quantization step has the distortion step² / 12, and halving the step costs one bit a sample.

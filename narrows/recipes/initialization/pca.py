@@ -54,16 +54,16 @@ def initialize_pca(codec: Codec, files: AudioFiles) -> None:
     components = vectors.flip(1)[:, :count]  # (fold (2 hop + 1), count)
     gain, offset = _dequantization(bottleneck)
 
-    for layer in (encoder.straight, bottleneck.project_in, bottleneck.project_out, decoder.straight):
+    for layer in (encoder.linear, bottleneck.project_in, bottleneck.project_out, decoder.linear):
         layer.weight.mul_(RANDOM_FRACTION)
         layer.bias.zero_()
-    encoder.straight.weight[:count] = (components / deviations).T.float()
-    encoder.straight.bias[:count] = -(mean @ (components / deviations)).float()
+    encoder.linear.weight[:count] = (components / deviations).T.float()
+    encoder.linear.bias[:count] = -(mean @ (components / deviations)).float()
     bottleneck.project_in.weight[:, :count] += torch.eye(count)
     bottleneck.project_out.weight[:count] += torch.diag(gain.repeat(bottleneck.groups)).float()
     bottleneck.project_out.bias[:count] = offset.repeat(bottleneck.groups).float()
-    decoder.straight.weight[:, :count] = (components * deviations).float()
-    decoder.straight.bias.copy_(mean.float())
+    decoder.linear.weight[:, :count] = (components * deviations).float()
+    decoder.linear.bias.copy_(mean.float())
     encoder.out.weight.mul_(0.1)
     encoder.out.bias.zero_()
     logs = len(decoder.out.weight) // 3
@@ -76,9 +76,10 @@ def _frames(encoder: FrameEncoder, files: AudioFiles) -> Tensor:
     found, total = [], 0
     for index in files.shuffled():
         x = torch.from_numpy(files[index][: 10 * files.sample_rate])
-        x = x[: len(x) // encoder.stride * encoder.stride]
+        x = x[: len(x) // encoder.stride[0] * encoder.stride[0]]
         if len(x):
-            found.append(encoder.logs(encoder.spectra(x[None]))[0, ::2].double())
+            spectra = encoder.spectra(x.expand(1, encoder.channels, -1))
+            found.append(encoder.log_magnitudes(spectra)[0, ::2].double())
             total += len(found[-1])
         if total > MAX_FRAMES:
             break

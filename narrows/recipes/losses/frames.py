@@ -20,13 +20,14 @@ class FrameMagnitudeLoss(nn.Module):
         Args:
             decoder: Decoder whose prediction is compared; its STFT is used for the original.
             latents: Latents (B, D, F).
-            target: Original signal (B, 1, T), T = F × stride.
+            target: Original signal (B, C, T), T = F × stride.
 
         Returns:
             A scalar.
         """
         magnitudes, _ = decoder.predict(latents)
-        norm = decoder.spectra.window.square().sum().sqrt()
+        norm = decoder.stft.window.square().sum().sqrt()
         with torch.no_grad():
-            expected = decoder.spectra(target[:, 0].float()).abs()
+            spectra = decoder.stft(target.flatten(0, 1).float()).unflatten(0, target.shape[:2])
+            expected = spectra.abs().transpose(1, 2).flatten(2)  # (B, frames, C bins)
         return magnitude_distance(magnitudes / norm, expected / norm)

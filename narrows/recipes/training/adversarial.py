@@ -27,7 +27,7 @@ BOTTLENECK_LOSS_WEIGHTS = {
     "kl": 1e-3,
     "norm": 1e-3,
 }
-LINEAR_LAYERS = ("straight", "project")  # in the names of their parameters
+LINEAR_LAYERS = (".linear.", "project")  # in the names of their parameters
 
 
 @dataclass(frozen=True, kw_only=True)

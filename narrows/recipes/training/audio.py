@@ -4,7 +4,6 @@ x ──▶ encoder ──▶ bottleneck ──▶ decoder ──▶ y        fr
                                                       losses (y, x) from `signal_loss_start` on
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from narrows.bitstream import Tables
+from narrows.bitstream import FrequencyTables
 from narrows.codecs.codec import Codec
 from narrows.recipes.data.audio import AudioCrops, AudioFiles
 from narrows.recipes.data.synthetic import write_synthetic_audio
@@ -24,6 +23,7 @@ from narrows.recipes.training.adversarial import AdversarialRecipe, AdversarialT
 from narrows.recipes.training.fit_tables import fit_audio_tables
 from narrows.recipes.training.speech_metrics import speech_metrics
 from narrows.tokenizers.audio import AudioTokenizer
+from narrows.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,18 +101,18 @@ class AudioTraining(AdversarialTraining):
         if self.recipe.pca_initialization:
             initialize_pca(self.codec, self._train)
 
-    @property
-    def checkpoint_fields(self) -> Mapping[str, Any]:
-        """The sample rate."""
-        return {"sample_rate": self.recipe.sample_rate}
+    def tokenizer(self, codec: Codec) -> AudioTokenizer:
+        """An AudioTokenizer at the sample rate of the recipe."""
+        return AudioTokenizer(codec, self.recipe.sample_rate)
 
-    def fit_tables(self, codec: Codec) -> Tables:
-        """Frequency tables of the codes of training recordings."""
-        return fit_audio_tables(AudioTokenizer(codec, self.recipe.sample_rate), self._train)
+    def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables | None:
+        """Frequency tables of the codes of training recordings; None for a codec without codes."""
+        assert isinstance(tokenizer, AudioTokenizer)
+        return fit_audio_tables(tokenizer, self._train) if tokenizer.codebooks else None
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 1, T) of the next epoch, T a multiple of the codec's stride."""
-        data, recipe, stride = self.recipe.data, self.recipe, self.codec.stride
+        data, recipe, (stride,) = self.recipe.data, self.recipe, self.codec.stride
         samples = max(1, round(data.seconds * recipe.sample_rate) // stride) * stride
         count, seed = self.epoch_steps * data.batch_size, (recipe.seed, int(self.step))
         return DataLoader(
@@ -150,7 +150,7 @@ class AudioTraining(AdversarialTraining):
     def validation_step(self, x: Tensor, index: int) -> None:
         """Losses, PESQ and ESTOI of the EMA codec on a recording x (1, T)."""
         x = x.unsqueeze(1)
-        padded = nn.functional.pad(x, (0, -x.shape[2] % self.codec.stride))
+        padded = nn.functional.pad(x, (0, -x.shape[2] % self.codec.stride[0]))
         y = self.ema(padded).x[:, :, : x.shape[2]].float()
         values = {name: loss(y, x) for name, loss in self.losses.items()}
         values |= speech_metrics(x[0, 0].cpu(), y[0, 0].cpu(), self.recipe.sample_rate)

@@ -8,7 +8,6 @@ A recipe of your own subclasses both (or one of the pairs beside this file); `ru
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -17,10 +16,11 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from narrows.bitstream import Tables
+from narrows.bitstream import FrequencyTables
 from narrows.checkpoints import folder
 from narrows.codecs.codec import Codec
 from narrows.recipes.settings import AdamW, Schedule
+from narrows.tokenizers.tokenizer import Tokenizer
 
 MAX_GRADIENT_NORM = 1.0
 
@@ -88,17 +88,16 @@ class Training(lightning.LightningModule):
         """Set the codec's weights at the start of a new run; does nothing if its random weights are the start."""
 
     @abstractmethod
-    def fit_tables(self, codec: Codec) -> Tables | None:
+    def tokenizer(self, codec: Codec) -> Tokenizer:
+        """The tokenizer of a trained codec, which the checkpoint stores."""
+
+    @abstractmethod
+    def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables | None:
         """Frequency tables for entropy coding of a trained codec, counted on training data.
 
         Returns:
             The tables, or None for a codec without codes.
         """
-
-    @property
-    def checkpoint_fields(self) -> Mapping[str, Any]:
-        """What the checkpoint stores beside codec, name and tables."""
-        return {}
 
     @property
     def epoch_steps(self) -> int:
@@ -115,10 +114,12 @@ class Training(lightning.LightningModule):
         Returns:
             The checkpoint folder.
         """
-        target = out / "checkpoint"
-        folder.save(target, self.ema, self.recipe.name, **self.checkpoint_fields)
-        codec = folder.read(target).codec  # tables are fitted to the weights as they are stored, in half precision
-        folder.save(target, codec, self.recipe.name, tables=self.fit_tables(codec), **self.checkpoint_fields)
+        target, tokenizer = out / "checkpoint", self.tokenizer(self.ema)
+        tokenizer.name = self.recipe.name
+        folder.save(target, tokenizer, torch.float16)
+        tokenizer = folder.read(target)  # tables are fitted to the weights as they are stored, in half precision
+        tokenizer.tables = self.fit_tables(tokenizer)
+        folder.save(target, tokenizer, torch.float16)
         return target
 
     def update(self, optimizer: Any, loss: Tensor, lr_fraction: float, module: nn.Module) -> None:

@@ -4,13 +4,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from narrows.bitstream import Prior, Tables
+from narrows.bitstream import FrequencyTables, Prior
 from narrows.bitstream.frequency_tables import quantize
-from narrows.bitstream.indexed import ChosenCoder
+from narrows.bitstream.indexed import IndexedCoder
 from narrows.codecs.base import LARGEST_DIGIT
 from narrows.codecs.bottlenecks.entropy.base import SCALES, EntropyModel, scales
 from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
-from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.recipes.data.audio import AudioFiles
 from narrows.recipes.data.images import ImageFiles
@@ -22,7 +21,7 @@ PRIOR_COUNT = 200.0  # number of symbols that the assumed density counts for, in
 ESCAPE = 1e-5  # probability of the escape symbol in the assumed density
 
 
-def fit_audio_tables(tokenizer: AudioTokenizer, files: AudioFiles, seconds: float = TABLE_SECONDS) -> Tables:
+def fit_audio_tables(tokenizer: AudioTokenizer, files: AudioFiles, seconds: float = TABLE_SECONDS) -> FrequencyTables:
     """Frequency tables of the codes of audio files.
 
     Args:
@@ -36,45 +35,46 @@ def fit_audio_tables(tokenizer: AudioTokenizer, files: AudioFiles, seconds: floa
         total += files.seconds[index]
         if total > seconds:
             break
-    return tokenizer.tables_for(torch.cat(codes, 2))
+    return tokenizer.fit_tables(torch.cat(codes, 2))
 
 
-def fit_entropy_model_tables(codec: Codec, images: ImageFiles, count: int) -> Tables:
+def fit_entropy_model_tables(tokenizer: ImageTokenizer, images: ImageFiles, count: int) -> FrequencyTables:
     """Frequency tables of an entropy model's symbols at qualities from its whole range.
 
     Encoding may use the tables (RDO rounding), so tables are first counted on a quarter of the images without tables,
     then on all with these tables.
 
     Args:
-        codec: Codec whose bottleneck is an entropy model.
+        tokenizer: Tokenizer of a codec whose bottleneck is an entropy model; its tables are replaced.
         images: Images to encode.
         count: Number of images that are encoded, drawn from the whole folder.
 
     Raises:
         InputError: For a bottleneck that is no entropy model.
     """
-    model = codec.bottleneck
+    model = tokenizer.codec.bottleneck
     if not isinstance(model, EntropyModel):
         raise InputError(f"expected a codec with an entropy model, got one with {type(model).__name__}")
-    first = _count(ImageTokenizer(codec), model, images, -(-count // 4))
-    return _count(ImageTokenizer(codec, tables=first), model, images, count)
+    tokenizer.tables = None
+    tokenizer.tables = _count(tokenizer, model, images, -(-count // 4))
+    return _count(tokenizer, model, images, count)
 
 
-def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, count: int) -> Tables:
+def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, count: int) -> FrequencyTables:
     """Tables of the symbols of `count` images as the tokenizer encodes them."""
     has_scales = not isinstance(model, FactorizedPrior)
     assumed = [_assumed(index, size, has_scales) for index, size in enumerate(model.table_sizes)]
     counts = [PRIOR_COUNT * table for table in assumed]
-    uniform = Tables(tuple(quantize(table) for table in assumed))
+    uniform = FrequencyTables(tuple(quantize(table) for table in assumed))
     for position, index in enumerate(images.shuffled()[:count]):
         quality_index = position * (model.qualities - 1) // max(1, count - 1)
         tokens = tokenizer.encode_at(images[index], quality_index)
-        coder = ChosenCoder(Prior(uniform, model.choose), len(model.codebook_sizes), LARGEST_DIGIT, quality_index)
+        coder = IndexedCoder(Prior(uniform, model.choose), len(model.codebook_sizes), LARGEST_DIGIT, quality_index)
         with torch.inference_mode():
             for piece in coder.pieces(tokens.codes.numpy()):
                 if piece.table >= 0:
                     counts[piece.table] += np.bincount(piece.symbols, minlength=len(counts[piece.table]))
-    return Tables(tuple(quantize(_symmetric(table)) for table in counts))
+    return FrequencyTables(tuple(quantize(_symmetric(table)) for table in counts))
 
 
 def _assumed(index: int, size: int, has_scales: bool) -> NDArray[np.float64]:

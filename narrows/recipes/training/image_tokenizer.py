@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from narrows.bitstream import Tables
+from narrows.bitstream import FrequencyTables
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.recipes.data.images import ImageCrops, ImageFiles
@@ -17,6 +17,7 @@ from narrows.recipes.losses.adversarial import adaptive_weight, feature_matching
 from narrows.recipes.settings import ImageData
 from narrows.recipes.training.adversarial import AdversarialRecipe, AdversarialTraining, Losses
 from narrows.tokenizers.image import ImageTokenizer
+from narrows.tokenizers.tokenizer import Tokenizer
 
 MAX_TABLE_CROPS = 2000  # that the frequency tables are counted on
 TABLE_CROPS_PER_IMAGE = 4
@@ -72,10 +73,9 @@ class ImageTokenizerTraining(AdversarialTraining):
 
     def __init__(self, recipe: ImageTokenizerRecipe) -> None:
         super().__init__(recipe, recipe.latent_losses, latent_grid=(4, 4), discriminator_start=recipe.adversarial.start)
-        if recipe.data.crop_size % recipe.codec.stride:
-            raise InputError(
-                f"expected data.crop_size to be a multiple of {recipe.codec.stride}, got {recipe.data.crop_size}"
-            )
+        stride = max(recipe.codec.stride)
+        if recipe.data.crop_size % stride:
+            raise InputError(f"expected data.crop_size to be a multiple of {stride}, got {recipe.data.crop_size}")
         self._train, self._valid = ImageFiles(recipe.data.train), ImageFiles(recipe.data.valid)
 
     @property
@@ -92,10 +92,15 @@ class ImageTokenizerTraining(AdversarialTraining):
     def initialize(self) -> None:
         """The random weights are the start."""
 
+    def tokenizer(self, codec: Codec) -> ImageTokenizer:
+        """An ImageTokenizer."""
+        return ImageTokenizer(codec)
+
     @torch.inference_mode()
-    def fit_tables(self, codec: Codec) -> Tables | None:
+    def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables | None:
         """Frequency tables of the codes of training crops; None for a codec without codes."""
-        if not codec.bottleneck.codebook_sizes:
+        codec = tokenizer.codec
+        if not tokenizer.codebooks:
             return None
         data, device = self.recipe.data, "cuda" if torch.cuda.is_available() else "cpu"
         count = min(MAX_TABLE_CROPS, TABLE_CROPS_PER_IMAGE * len(self._train))
@@ -103,7 +108,8 @@ class ImageTokenizerTraining(AdversarialTraining):
         codec.eval().to(device)
         batches = DataLoader(crops, data.batch_size, num_workers=data.workers)
         codes = [codec.encode(x.to(device)).cpu() for x in batches]
-        return ImageTokenizer(codec.cpu()).tables_for(torch.cat(codes))
+        tokenizer.to("cpu")
+        return tokenizer.fit_tables(torch.cat(codes))
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 3, crop_size, crop_size) of the next epoch."""
@@ -141,7 +147,7 @@ class ImageTokenizerTraining(AdversarialTraining):
 
     def validation_step(self, x: Tensor, index: int) -> None:
         """Losses and PSNR in dB of the EMA codec on the centre of an image x (1, 3, H, W) uint8."""
-        original = _centre_crop(x, self.recipe.data.crop_size, self.codec.stride)
+        original = _centre_crop(x, self.recipe.data.crop_size, max(self.codec.stride))
         if not original.numel():
             return
         decoded = self.ema(original).x.float().clamp(-1, 1)

@@ -5,7 +5,6 @@ x ──▶ encoder ──▶ entropy model at quality q ──▶ decoder ─�
 Each crop of a batch has its own quality. The scheme is that of a codec with gains (Cui et al., arXiv 2003.02012).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from narrows.bitstream import Tables
-from narrows.checkpoints.folder import LARGEST_LAMBDA
+from narrows.bitstream import FrequencyTables
 from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LappedEncoder
@@ -28,6 +26,8 @@ from narrows.recipes.initialization.lapped import FULL_SCALE, initialize_lapped
 from narrows.recipes.settings import ImageData, check_range
 from narrows.recipes.training.base import Recipe, Training
 from narrows.recipes.training.fit_tables import fit_entropy_model_tables
+from narrows.tokenizers.image import MAX_LAMBDA, ImageTokenizer
+from narrows.tokenizers.tokenizer import Tokenizer
 
 LOSS_EXPONENT = 0.45  # the loss of a trained codec grows about as this power of lambda
 INITIALIZATION_CROPS = 480
@@ -59,12 +59,10 @@ class RateDistortionRecipe(Recipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(0, entropy_model_steps=self.entropy_model_steps, linear_lr_fraction=self.linear_lr_fraction)
-        is_rising = all(low < high for low, high in pairwise((0, *self.lambdas, LARGEST_LAMBDA)))
+        is_rising = all(low < high for low, high in pairwise((0, *self.lambdas, MAX_LAMBDA)))
         if len(self.lambdas) != ANCHORS or not is_rising:
             shown = str(list(self.lambdas))[:80]
-            raise InputError(
-                f"expected lambdas of {ANCHORS} rising numbers between 0 and {LARGEST_LAMBDA:g}, got {shown}"
-            )
+            raise InputError(f"expected lambdas of {ANCHORS} rising numbers between 0 and {MAX_LAMBDA:g}, got {shown}")
 
     def training(self) -> "RateDistortionTraining":
         """The Lightning module that trains this recipe."""
@@ -107,7 +105,7 @@ class RateDistortionTraining(Training):
                 f"expected a codec of LappedEncoder and {SpaceChannelContext.__name__}, "
                 f"got {type(encoder).__name__} and {type(model).__name__}"
             )
-        block = encoder.stride * model.multiple
+        block = encoder.stride[0] * model.multiple
         if recipe.data.crop_size % block:
             raise InputError(f"expected data.crop_size to be a multiple of {block}, got {recipe.data.crop_size}")
         self.model = model
@@ -119,14 +117,14 @@ class RateDistortionTraining(Training):
         crops = ImageCrops(self._train, self.recipe.data.crop_size, INITIALIZATION_CROPS, (self.recipe.seed, 1))
         initialize_lapped(self.codec, crops, self.lambdas)
 
-    @property
-    def checkpoint_fields(self) -> Mapping[str, Any]:
-        """The lambdas, which RDO rounding needs."""
-        return {"lambdas": self.recipe.lambdas}
+    def tokenizer(self, codec: Codec) -> ImageTokenizer:
+        """An ImageTokenizer with the lambdas, which the encoder-side search needs."""
+        return ImageTokenizer(codec, self.recipe.lambdas)
 
-    def fit_tables(self, codec: Codec) -> Tables:
+    def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables:
         """Frequency tables of the symbols of training images."""
-        return fit_entropy_model_tables(codec, self._train, TABLE_IMAGES)
+        assert isinstance(tokenizer, ImageTokenizer)
+        return fit_entropy_model_tables(tokenizer, self._train, TABLE_IMAGES)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 3, crop_size, crop_size) of the next epoch."""
@@ -147,7 +145,7 @@ class RateDistortionTraining(Training):
         settings = self.recipe.optimizer
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.codec.named_parameters():
-            factor = self.recipe.linear_lr_fraction if "straight" in name else 1.0
+            factor = self.recipe.linear_lr_fraction if "linear" in name else 1.0
             for part, other in LR_FACTORS.items():
                 factor = other if part in name else factor
             groups.setdefault(factor, []).append(parameter)
@@ -187,7 +185,7 @@ class RateDistortionTraining(Training):
 
         The image is cut at the bottom and right to whole blocks.
         """
-        block = self.codec.stride * self.model.multiple
+        block = self.codec.stride[0] * self.model.multiple
         height, width = (side // block * block for side in x.shape[2:])
         if not height or not width:
             return

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder, Spectra
+from narrows.codecs.audio.frames import STFT, FrameDecoder, FrameEncoder
 
 
 def randomized(module: torch.nn.Module) -> torch.nn.Module:
@@ -14,7 +14,7 @@ def randomized(module: torch.nn.Module) -> torch.nn.Module:
 
 @pytest.mark.parametrize("frames", [1, 2, 7])
 def test_spectra_are_inverted(frames: int) -> None:
-    spectra = Spectra(16)
+    spectra = STFT(16)
     x = torch.randn(2, 16 * frames)
     torch.testing.assert_close(spectra.inverse(spectra(x)), x, atol=1e-5, rtol=0)
 
@@ -24,7 +24,7 @@ def test_spectra_are_those_of_torch() -> None:
     padded = torch.nn.functional.pad(x, (24, 24))
     window = torch.hann_window(64)
     wanted = torch.stft(padded, 64, 16, window=window, center=False, return_complex=True).transpose(1, 2)
-    torch.testing.assert_close(Spectra(16)(x), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(STFT(16)(x), wanted, atol=1e-5, rtol=0)
 
 
 def changed(before: torch.Tensor, after: torch.Tensor) -> list[int]:
@@ -49,7 +49,7 @@ def test_the_encoder_reaches_as_far_as_it_says_and_no_farther(fold: int) -> None
 
 @pytest.mark.parametrize(("depth", "fold", "rounds"), [(1, 1, 0), (2, 2, 1), (1, 3, 4), (3, 2, 4)])
 def test_the_decoder_reaches_as_far_as_it_says_and_no_farther(depth: int, fold: int, rounds: int) -> None:
-    decoder = randomized(FrameDecoder(4, width=12, depth=depth, hop=8, fold=fold, rounds=rounds))
+    decoder = randomized(FrameDecoder(4, width=12, depth=depth, hop=8, fold=fold, iterations=rounds))
     frames, at = 40, 20
     z = torch.randn(1, 4, frames).double()
     other = z.clone()
@@ -74,12 +74,12 @@ def test_every_option_changes_something() -> None:
 
 def test_rounds_bring_the_magnitudes_of_the_signal_closer_to_the_predicted() -> None:
     torch.manual_seed(0)
-    spectra = Spectra(16)
+    spectra = STFT(16)
     magnitudes = spectra(torch.randn(1, 16 * 50)).abs()
     start = magnitudes * torch.exp(2j * torch.pi * torch.rand(magnitudes.shape))
     errors = []
     for rounds in (0, 1, 4, 16):
-        x = spectra.inverse(spectra.consistent(magnitudes, start, rounds))
+        x = spectra.inverse(spectra.griffin_lim(magnitudes, start, rounds))
         errors.append((spectra(x).abs() - magnitudes).square().mean().item())
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.3 * errors[0]

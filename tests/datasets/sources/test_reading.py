@@ -63,7 +63,7 @@ def test_pictures_are_read_where_they_lie(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as made:
         made.add(tmp_path / "a.png", "a.png")
     (entry,) = entries(str(tmp_path / "a.tar"), "image")
-    assert np.array_equal(image.read(opened(entry)), pixels)
+    assert np.array_equal(image.read(opened(entry)).pixels, pixels)
 
 
 @pytest.mark.parametrize(("name", "pack"), [("a.tar", tar), ("a.parquet", table)])

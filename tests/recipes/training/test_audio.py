@@ -44,7 +44,7 @@ def small(seed: int = 0) -> AudioRecipe:
     torch.manual_seed(seed)
     return replace(
         speech(),
-        codec=Codec(FrameEncoder(16, 16, 1), FSQ(16, (5, 5), 4, dropout=0.5), FrameDecoder(16, 16, 1, rounds=1)),
+        codec=Codec(FrameEncoder(16, 16, 1), FSQ(16, (5, 5), 4, dropout=0.5), FrameDecoder(16, 16, 1, iterations=1)),
         losses={
             "spectral": (1.0, MultiResolutionSTFTLoss(16_000, [(512, 40)])),
             "waveform": (0.5, ComplexSTFTLoss(512)),
@@ -110,7 +110,7 @@ def test_run_resumes_with_another_schedule_and_ends_after_its_steps(smoke_run: P
 
 def test_run_that_cannot_resume_is_rejected(smoke_run: Path, tmp_path: Path) -> None:
     run(recipe_on(smoke_run / "data", 1), tmp_path)
-    other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, rounds=1))
+    other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, iterations=1))
     with pytest.raises(InputError, match=r"cannot resume .*encoder.blocks.1"):
         run(replace(recipe_on(smoke_run / "data", 4), codec=other), tmp_path)
     with pytest.raises(InputError, match=r"expected no run in .* choose another --out"):
@@ -192,7 +192,7 @@ def test_ctrl_c_writes_no_checkpoint(smoke_run: Path, tmp_path: Path, monkeypatc
 def test_init_takes_weights_of_the_same_architecture(smoke_run: Path, tmp_path: Path) -> None:
     checkpoint = str(smoke_run / "checkpoint")
     recipe = recipe_on(smoke_run / "data", 0, seed=1)
-    other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, rounds=1))
+    other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, iterations=1))
     with pytest.raises(InputError, match=r"of the recipe's architecture, got .* with another 'encoder.blocks.1"):
         run(replace(recipe, codec=other), tmp_path / "second", init=checkpoint)
     run(recipe, tmp_path / "third", init=checkpoint)

@@ -22,7 +22,7 @@ def noise_images(folder: Path) -> ImageFiles:
     for index in range(IMAGES):
         deviations = 60 * rng.random((SIDE // 128, SIDE // 128)) ** 2
         noise = rng.normal(size=(SIDE, SIDE, 3)) * np.kron(deviations, np.ones((128, 128)))[..., None]
-        image.write(folder / f"{index}.png", (128 + noise).clip(0, 255).astype(np.uint8))
+        image.write(folder / f"{index}.png", (128 + noise).clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
     return ImageFiles(folder)
 
 
@@ -50,7 +50,8 @@ def test_payload_of_a_trained_hyperprior_is_its_estimated_rate(part: type[Hyperp
         torch.nn.utils.clip_grad_norm_(model.parameters(), 100.0)
         adam.step()
     model.eval()
-    tokenizer = ImageTokenizer(codec, tables=fit_entropy_model_tables(codec, images, IMAGES))
+    tokenizer = ImageTokenizer(codec)
+    tokenizer.tables = fit_entropy_model_tables(tokenizer, images, IMAGES)
     streams = [tokenizer.compress(tokenizer.encode_at(pixels, 0)) for pixels in x]
     bits = 8 * sum(inspect(stream).payload_bytes for stream in streams)
     with torch.no_grad():

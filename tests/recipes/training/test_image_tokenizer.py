@@ -95,7 +95,7 @@ def test_continuous_bottleneck_without_codes_has_no_tables(tmp_path: Path) -> No
     tokenizer = narrows.load(run(small(Gaussian(8, 3)), tmp_path, smoke=True))
     assert isinstance(tokenizer, narrows.ImageTokenizer)
     assert tokenizer.tables is None
-    assert tokenizer.narrow(np.zeros((3, 30, 50), np.uint8)).shape == (3, 8, 13)
+    assert tokenizer.encode_latents(np.zeros((3, 30, 50), np.uint8)).shape == (3, 8, 13)
 
 
 def test_perceptual_and_contrastive_loss_are_used_and_trained(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from narrows.checkpoints import folder
 from narrows.codecs import FSQ, Codec, ConvDecoder, ConvEncoder
 from narrows.errors import DamagedStream, InputError
 from narrows.evaluation.base import Picture, Sound
-from narrows.evaluation.ours import NarrowsAudio, NarrowsImage
 from narrows.evaluation.points import operating_points
 
 

@@ -1,51 +1,15 @@
-"""The media that can be evaluated, and the items: files of one medium."""
+"""The items of an evaluation: files of one medium."""
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from narrows.errors import InputError, MediaError
-from narrows.evaluation.base import Picture, Signal, Sound
-from narrows.media import audio, image
 from narrows.media.files import StrPath, shown
 from narrows.media.folders import File, size, suffix, text, walk
-
-
-@dataclass(frozen=True)
-class Medium:
-    """A medium: its files, and the units of rates and speeds.
-
-    The amount of a signal is in seconds or pixels.
-
-    Args:
-        name: "audio" or "image".
-        suffixes: Suffixes of its files.
-        read: Reads a file.
-        rate_unit: Unit of rates.
-        rate_divisor: Bits per amount in one `rate_unit`.
-        speed_unit: Unit of speeds.
-        speed_divisor: Amount per second in one `speed_unit`.
-    """
-
-    name: str
-    suffixes: frozenset[str]
-    read: Callable[[Path], Signal]
-    rate_unit: str
-    rate_divisor: float
-    speed_unit: str
-    speed_divisor: float
-
-    def rate(self, file_bytes: float, amount: float) -> float:
-        """Rate in `rate_unit` of a file of so many bytes."""
-        return 8 * file_bytes / amount / self.rate_divisor
-
-    def speed(self, amount: float, seconds: float) -> float:
-        """Speed in `speed_unit` of processing an amount of signal in so many seconds."""
-        return amount / seconds / self.speed_divisor
+from narrows.media.medium import Medium
 
 
 @dataclass(frozen=True)
@@ -108,21 +72,3 @@ def _digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise MediaError(f"{shown(path)} cannot be read: {error.strerror}; check it or leave it out") from error
-
-
-def _sound(path: Path) -> Sound:
-    """A recording at its own sample rate, all channels."""
-    read = audio.read(path)
-    return Sound(read.samples, read.sample_rate)
-
-
-def _picture(path: Path) -> Picture:
-    """An image; greyscale becomes three equal channels."""
-    pixels = image.read(path)
-    return Picture(np.repeat(pixels, 3 // pixels.shape[2], axis=2))
-
-
-MEDIA = {
-    "audio": Medium("audio", audio.SUFFIXES, _sound, "kbit/s", 1000, "× real time", 1),
-    "image": Medium("image", image.SUFFIXES, _picture, "bit/pixel", 1, "megapixel/s", 1e6),
-}
