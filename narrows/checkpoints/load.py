@@ -1,5 +1,6 @@
 """Loading a tokenizer: a model shipped with the package, a folder, or a repository on the Hugging Face hub."""
 
+import copy
 import difflib
 import os
 from pathlib import Path
@@ -75,7 +76,7 @@ def _best_device(tokenizer: Tokenizer) -> str:
 
 def _runs_on(tokenizer: Tokenizer, device: str) -> bool:
     """Whether encode and decode of a small signal work on a device; some parts need float64, which MPS lacks."""
-    codec, model = tokenizer.codec, tokenizer.entropy_model
+    codec, model = copy.deepcopy(tokenizer.codec), tokenizer.entropy_model
     multiple, index = (model.multiple, 0) if model is not None else (1, None)
     x = torch.zeros(1, codec.channels, *(stride * multiple for stride in codec.stride))
     try:
@@ -84,7 +85,6 @@ def _runs_on(tokenizer: Tokenizer, device: str) -> bool:
             codec(x.to(device), index).x.cpu()
         return True
     except (RuntimeError, TypeError):  # NotImplementedError is a RuntimeError
-        codec.to("cpu")
         return False
 
 

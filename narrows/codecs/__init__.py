@@ -4,7 +4,7 @@ Axes: B batch, C channels, T samples, F frames, D latent dim, K codebooks, V cod
 """
 
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
-from narrows.codecs.base import Bottleneck, Quantized
+from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, State
 from narrows.codecs.bottlenecks.ard import ARD
 from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
 from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
@@ -48,8 +48,10 @@ __all__ = [
     "Codec",
     "ConvDecoder",
     "ConvEncoder",
+    "Decoder",
     "DitheredFSQ",
     "EMACodebook",
+    "Encoder",
     "Estimator",
     "FactorizedPrior",
     "FrameDecoder",
@@ -82,6 +84,7 @@ __all__ = [
     "SoftNorm",
     "SpaceChannelContext",
     "SplitResidualVQ",
+    "State",
     "StraightThrough",
     "Strided",
     "Tanh",

@@ -15,7 +15,7 @@ from narrows.evaluation.points import operating_points
 from narrows.evaluation.report import write_report
 from narrows.evaluation.result_files import write_results
 from narrows.evaluation.results import Results
-from narrows.evaluation.run import Plan, Progress, run
+from narrows.evaluation.run import Plan, ProgressCallback, run
 
 
 def evaluate(
@@ -29,7 +29,7 @@ def evaluate(
     samples: int = 6,
     bit_flips: Sequence[float] = (),
     speed: bool = True,
-    progress: Progress = lambda done, total: None,
+    progress: ProgressCallback = lambda done, total: None,
 ) -> Results:
     """Measures rate, quality and speed of codecs over files, and writes results and a report.
 

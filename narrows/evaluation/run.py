@@ -45,7 +45,7 @@ from narrows.media.files import shown
 from narrows.records import parsed, record
 
 SPEED_ITEMS = 3
-Progress = Callable[[int, int], None]  # called with the numbers of finished and of all measurements
+ProgressCallback = Callable[[int, int], None]  # called with the numbers of finished and of all measurements
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class RunOutput:
     codebooks: Mapping[str, Sequence[CodebookUsage]]
 
 
-def run(plan: Plan, cache: Path, jobs: int, progress: Progress = lambda done, total: None) -> RunOutput:
+def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda done, total: None) -> RunOutput:
     """Does the measurements of a plan that are not cached yet, and collects all of them.
 
     Operating points that cannot run here and items that cannot be read are skipped; the results say why.
@@ -176,11 +176,15 @@ def _available(requested: Sequence[OperatingPoint]) -> tuple[list[OperatingPoint
     return points, skipped
 
 
-Task = tuple[EvaluationItem, OperatingPoint, bool]  # the last: whether to store the decoded signal
+PendingMeasurement = tuple[EvaluationItem, OperatingPoint, bool]  # the last: whether to store the decoded signal
 
 
 def _run_missing(
-    tasks: Sequence[Task], metrics: Sequence[str], cache: MeasurementCache, jobs: int, progress: Progress
+    tasks: Sequence[PendingMeasurement],
+    metrics: Sequence[str],
+    cache: MeasurementCache,
+    jobs: int,
+    progress: ProgressCallback,
 ) -> dict[str, str]:
     """Does the measurements that are not cached. Returns the items that cannot be read, with reasons."""
     missing = [task for task in tasks if not _complete(cache.load(*task[:2]), metrics, task[2])]

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from narrows.checkpoints import folder
 from narrows.checkpoints.index import models
 from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder
 from narrows.errors import InputError, ModelError
+from narrows.parts import spec
 from narrows.tokenizers.audio import AudioTokenizer
 
 
@@ -23,42 +25,73 @@ def codec() -> Codec:
     return Codec(FrameEncoder(8, 16, 1), FSQ(8, (5, 5), 3, dropout=0.5), FrameDecoder(8, 16, 1, iterations=1))
 
 
+def tokenizer() -> AudioTokenizer:
+    made = AudioTokenizer(codec(), 16_000)
+    made.name, made.tables = "small", made.fit_tables(torch.randint(25, (1, 3, 500)))
+    return made
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    made = codec()
-    tables = AudioTokenizer(made, 16_000).fit_tables(torch.randint(25, (1, 3, 500)))
-    folder.save(tmp_path / "model", made, "small", 16_000, tables)
+    folder.save(tmp_path / "model", tokenizer(), torch.float16)
     return tmp_path / "model"
 
 
-def test_what_is_saved_is_read_in_half_precision(saved: Path) -> None:
-    checkpoint = folder.read(saved)
-    for name, value in codec().state_dict().items():
-        assert torch.equal(checkpoint.codec.state_dict()[name], value.half().float())
-    assert (checkpoint.name, checkpoint.medium, checkpoint.sample_rate) == ("small", "audio", 16_000)
-    assert checkpoint.tables is not None
-    assert not checkpoint.codec.training
-    tokenizer = narrows.load(saved)
-    assert tokenizer.fingerprint == checkpoint.fingerprint == folder.fingerprint(saved)
-    assert tokenizer.tables == checkpoint.tables
+def test_what_is_saved_is_read(saved: Path) -> None:
+    made, again = tokenizer(), folder.read(saved)
+    for name, value in made.codec.state_dict().items():
+        assert torch.equal(again.codec.state_dict()[name], value.half().float())
+    assert isinstance(again, AudioTokenizer)
+    assert (again.name, again.sample_rate, again.tables) == ("small", 16_000, made.tables)
+    assert not again.codec.training
+    assert not any(parameter.requires_grad for parameter in again.codec.parameters())
+    loaded = narrows.load(saved)
+    assert loaded.fingerprint == again.fingerprint
+    assert json.loads((saved / "config.json").read_text())["tokenizer"] == json.loads(json.dumps(spec(again)))
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_a_dtype_is_kept_as_saved(tmp_path: Path, dtype: torch.dtype | None) -> None:
+    """16-bit floats are a form of storage, computed with as float32; others stay as they are."""
+    made = tokenizer()
+    folder.save(tmp_path / "model", made, dtype)
+    stored = load_file(tmp_path / "model" / "model.safetensors")["encoder.out.bias"]
+    assert stored.dtype == (dtype or torch.float32)
+    read = folder.read(tmp_path / "model")
+    computed = torch.float64 if dtype == torch.float64 else torch.float32
+    assert {p.dtype for p in read.codec.parameters()} == {computed}
+    assert torch.equal(read.codec.get_parameter("encoder.out.bias"), stored.to(computed))
+    folder.save(tmp_path / "again", read, dtype)
+    assert load_file(tmp_path / "again" / "model.safetensors")["encoder.out.bias"].dtype == stored.dtype
+    assert folder.read(tmp_path / "again").fingerprint == read.fingerprint
+    assert (read.fingerprint == made.fingerprint) == (dtype in (None, torch.float32))
 
 
 def test_the_fingerprint_changes_with_weights_and_description(saved: Path) -> None:
-    first = folder.fingerprint(saved)
+    first = folder.read(saved).fingerprint
     config = json.loads((saved / "config.json").read_text())
-    config["codec"]["decoder"]["rounds"] = 2
+    config["tokenizer"]["codec"]["decoder"]["iterations"] = 2
     (saved / "config.json").write_text(json.dumps(config))
-    second = folder.fingerprint(saved)
+    second = folder.read(saved).fingerprint
     weights = load_file(saved / "model.safetensors")
     weights["encoder.out.bias"][0] += 1
     save_file(weights, saved / "model.safetensors")
-    assert len({first, second, folder.fingerprint(saved)}) == 3
+    assert len({first, second, folder.read(saved).fingerprint}) == 3
 
 
 def edit_config(**changes: object) -> Callable[[Path], None]:
     def edit(path: Path) -> None:
         config = json.loads((path / "config.json").read_text())
         (path / "config.json").write_text(json.dumps(config | changes))
+
+    return edit
+
+
+def edit_tokenizer(**changes: object) -> Callable[[Path], None]:
+    def edit(path: Path) -> None:
+        config = json.loads((path / "config.json").read_text())
+        config["tokenizer"] |= changes
+        (path / "config.json").write_text(json.dumps(config))
 
     return edit
 
@@ -74,13 +107,13 @@ def edit_weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Callabl
 
 def huge(path: Path) -> None:
     config = json.loads((path / "config.json").read_text())
-    config["codec"]["encoder"]["width"] = 60_000
+    config["tokenizer"]["codec"]["encoder"]["width"] = 60_000
     (path / "config.json").write_text(json.dumps(config))
 
 
 def deep(path: Path) -> None:
     config = json.loads((path / "config.json").read_text())
-    config["codec"]["encoder"]["depth"] = 60_000
+    config["tokenizer"]["codec"]["encoder"]["depth"] = 60_000
     (path / "config.json").write_text(json.dumps(config))
 
 
@@ -93,31 +126,33 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
     [
         (lambda path: (path / "config.json").unlink(), "config.json cannot be read"),
         (write("config.json", b"{"), "config.json cannot be read"),
-        (write("config.json", b"[]"), "has no int under 'format'"),
+        (write("config.json", b"[]"), "expected an integer under 'format'"),
         (write("config.json", b"[" * 100_000), "config.json cannot be read"),
-        (write("config.json", b" " * (2 << 20)), "more than a config ever has"),
-        (edit_config(format=99), "format 99, this version reads up to 1; upgrade"),
-        (edit_config(codec={"part": "os.system"}), "no part is called 'os.system'"),
-        (edit_config(codec={"part": "fsq"}), "describes a FSQ, a codec wanted"),
-        (edit_config(sample_rate="16000"), "has no int under 'sample_rate'"),
-        (edit_config(medium="smell"), "a model for smell"),
-        (edit_config(name="../up"), "the name '../up' given"),
-        (edit_config(sample_rate=0), "has a sample rate of 0 Hz"),
-        (edit_config(sample_rate=True), "has no int under 'sample_rate'"),
-        (edit_config(name="-o"), "the name '-o' given"),
-        (edit_config(lambdas=0.01), "has lambdas 0.01, numbers"),
-        (edit_config(lambdas=[0.01, "1"]), "has lambdas"),
-        (edit_config(lambdas=[0]), "has lambdas"),
-        (edit_config(lambdas=[float("nan")]), "has lambdas"),
-        (deep, "describes far more than the 36 tensors"),
-        (huge, "encoder.blocks.0.mix.bias of shape .16,., .60000,. wanted"),
+        (write("config.json", b" " * (2 << 20)), "expected .* of at most 1048576 bytes"),
+        (edit_config(format=99), "expected a checkpoint of format 2, got 99 .* upgrade"),
+        (edit_config(format=1), "expected a checkpoint of format 2, got 1 .* train or publish it again"),
+        (edit_config(tokenizer={"part": "os.system"}), "expected a registered part, got 'os.system'"),
+        (edit_config(tokenizer={"part": "fsq"}), "expected the config of a tokenizer, got one of a FSQ"),
+        (edit_config(tokenizer=3), "expected a dict under 'tokenizer'"),
+        (edit_tokenizer(sample_rate="16000"), "a whole number of Hz, got '16000'"),
+        (edit_tokenizer(part="smell-tokenizer"), "expected a registered part, got 'smell-tokenizer'"),
+        (edit_tokenizer(part="image-tokenizer"), "image-tokenizer has no argument 'sample_rate'"),
+        (edit_config(name="../up"), "expected a name .* got '../up'"),
+        (edit_tokenizer(sample_rate=0), "sample rate of 0 Hz"),
+        (edit_tokenizer(sample_rate=True), "a whole number of Hz, got True"),
+        (edit_config(name="-o"), "expected a name .* got '-o'"),
+        (deep, "expected 36 tensors, .* got far more in config.json"),
+        (huge, "expected encoder.blocks.0.mix.bias of shape .60000,. in .* got .16,."),
         (lambda path: (path / "model.safetensors").unlink(), "model.safetensors cannot be read"),
         (write("model.safetensors", b"\xff" * 100), "model.safetensors cannot be read"),
-        (edit_weights(lambda weights: weights.pop("encoder.out.bias")), "lacks the tensor encoder.out.bias"),
-        (edit_weights(lambda weights: weights.update(extra=torch.zeros(1))), "holds extra, which"),
+        (
+            edit_weights(lambda weights: weights.pop("encoder.out.bias")),
+            "expected the tensor encoder.out.bias",
+        ),
+        (edit_weights(lambda weights: weights.update(extra=torch.zeros(1))), "got extra in"),
         (
             edit_weights(lambda weights: weights.update({"encoder.out.bias": torch.zeros(9)})),
-            "encoder.out.bias of shape .9,., .8,. wanted",
+            "expected encoder.out.bias of shape .8,. in .* got .9,.",
         ),
         (write("tables.safetensors", b"\xff" * 100), "tables.safetensors cannot be read"),
     ],
@@ -131,7 +166,7 @@ def test_a_damaged_checkpoint_is_named(saved: Path, damage: Callable[[Path], obj
 
 @pytest.mark.parametrize("name", ["speach", "./nowhere", "/nowhere/at/all"])
 def test_an_unknown_model_is_refused(name: str) -> None:
-    with pytest.raises(ModelError, match="no model or folder"):
+    with pytest.raises(ModelError, match="expected a model name, folder or hub repository, got"):
         narrows.load(name)
 
 
@@ -144,34 +179,35 @@ def test_every_listed_model_is_there_and_is_what_is_listed() -> None:
         assert (Path(folder.__file__).parent / entry.name / "README.md").exists()
 
 
-def test_lambdas_are_kept_and_change_no_fingerprint(saved: Path, tmp_path: Path) -> None:
-    plain = folder.read(saved)
-    folder.save(tmp_path / "other", plain.codec, plain.name, plain.sample_rate, lambdas=(0.01, 1))
-    other = folder.read(tmp_path / "other")
-    assert (plain.lambdas, other.lambdas) == ((), (0.01, 1.0))
-    assert other.fingerprint == plain.fingerprint
+@pytest.mark.parametrize("lambdas", [0.01, [0.01, "1"], [0], [float("nan")], [-1.0], [1e7]])
+def test_wrong_lambdas_are_refused(image_checkpoint: Path, tmp_path: Path, lambdas: object) -> None:
+    shutil.copytree(image_checkpoint, tmp_path / "model")
+    edit_tokenizer(lambdas=lambdas)(tmp_path / "model")
+    with pytest.raises(ModelError, match="image-tokenizer cannot be built"):
+        narrows.load(tmp_path / "model")
 
 
 def test_tables_of_other_weights_do_not_stay(saved: Path) -> None:
-    checkpoint = folder.read(saved)
-    assert checkpoint.tables is not None
-    folder.save(saved, checkpoint.codec, "tiny", 16_000)
+    again = folder.read(saved)
+    assert again.tables is not None
+    again.tables = None
+    folder.save(saved, again)
     assert folder.read(saved).tables is None
 
 
 def test_tables_of_another_codec_are_refused(saved: Path) -> None:
     other = FrequencyTables((quantize([1.0, 1.0]),))
     (saved / "tables.safetensors").write_bytes(save_arrays(other.to_arrays()))
-    with pytest.raises(ModelError, match=r"has alphabets of \(2,\)"):
+    with pytest.raises(ModelError, match=r"expected alphabets of .* got \(2,\)"):
         folder.read(saved)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), 1e6])
 def test_weights_that_do_not_fit_half_precision_are_not_saved(saved: Path, tmp_path: Path, bad: float) -> None:
-    codec = folder.read(saved).codec
-    codec.state_dict()["encoder.out.bias"][0] = bad
-    with pytest.raises(InputError, match=r"encoder.out.bias holds numbers that are not finite"):
-        folder.save(tmp_path / "new", codec, "tiny", 16_000)
+    tokenizer = folder.read(saved)
+    tokenizer.codec.state_dict()["encoder.out.bias"][0] = bad
+    with pytest.raises(InputError, match=r"finite as torch.float16, got others in encoder\.out\.bias"):
+        folder.save(tmp_path / "new", tokenizer, torch.float16)
     assert not (tmp_path / "new").exists()
 
 
@@ -197,3 +233,23 @@ def test_loading_imports_no_compiler() -> None:
     script = "import sys, narrows; narrows.load('speech'); narrows.load('image'); print('torch._dynamo' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"
+
+
+def test_a_device_is_chosen(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert narrows.load(saved, "auto").device.type in ("cpu", "cuda", "mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr("narrows.checkpoints.load._runs_on", lambda tokenizer, device: False)
+    assert narrows.load(saved, "auto").device.type == "cpu"
+    with pytest.raises(InputError, match="expected a device that can be used here, got 'nowhere'"):
+        narrows.load(saved, "nowhere")
+
+
+def test_a_device_on_which_a_part_does_not_run_is_not_chosen(saved: Path) -> None:
+    from narrows.checkpoints.load import _runs_on
+
+    tokenizer = narrows.load(saved)
+    assert _runs_on(tokenizer, "cpu")
+    assert not _runs_on(tokenizer, "meta")  # whose results cannot be had
+    assert not _runs_on(tokenizer, "nowhere")
+    assert tokenizer.device.type == "cpu"

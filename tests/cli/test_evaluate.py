@@ -7,7 +7,7 @@ from PIL import Image
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "pictures"
+    folder = tmp_path_factory.mktemp("data") / "images"
     folder.mkdir()
     rng = np.random.default_rng(0)
     for index in range(2):
@@ -36,19 +36,19 @@ def test_report_and_comparison(codec, place, data):
     side = codec("evaluate", "--compare", "a/results.json", "a/results.json", "-o", "same.json")
     assert side.code == 0
     assert "jpeg@20" in side.out
-    told = json.loads((place / "same.json").read_text())
-    assert {one["change"]["mean"] for one in told["differences"]} == {0}
+    comparison = json.loads((place / "same.json").read_text())
+    assert {difference["change"]["mean"] for difference in comparison["differences"]} == {0}
 
 
 def test_list_of_metrics(codec):
-    told = codec("evaluate", "--metrics", "?")
-    assert told.code == 0
-    assert any(line.startswith("* image  psnr") for line in told.out.splitlines())
-    assert any(line.startswith("  audio  visqol-audio") for line in told.out.splitlines())
+    listing = codec("evaluate", "--metrics", "?")
+    assert listing.code == 0
+    assert any(line.startswith("* image  psnr") for line in listing.out.splitlines())
+    assert any(line.startswith("  audio  visqol-audio") for line in listing.out.splitlines())
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ((), "expected -m, --data and -o"),
         (("-m", "jpeg@3", "--data", "", "-o", "a"), "expected -m, --data and -o"),
@@ -63,15 +63,15 @@ def test_list_of_metrics(codec):
         (("--compare", "a", "b", "-m", "jpeg@3"), "run two commands"),
     ],
 )
-def test_invalid_requests_are_rejected(refused, data, arguments, told):
+def test_invalid_requests_are_rejected(refused, data, arguments, message):
     line = refused("evaluate", *(str(data) if part == "DATA" else part for part in arguments), out=None)
-    assert told in line
+    assert message in line
 
 
 def test_output_folder_is_not_searched_for_data(codec, place, data):
     for name in ("0.png", "1.png"):
         (place / name).write_bytes((data / name).read_bytes())
-    for metrics in ("psnr,ssim", "psnr"):  # the second time fewer metrics, and pictures in report/
+    for metrics in ("psnr,ssim", "psnr"):  # the second time fewer metrics, and images in report/
         made = codec(
             "evaluate",
             "-m",
@@ -87,7 +87,7 @@ def test_output_folder_is_not_searched_for_data(codec, place, data):
             1,
         )
         assert made.code == 0, made
-        told = json.loads((place / "report" / "results.json").read_text())
-        assert {row["item"] for row in told["item_results"]} == {"0.png", "1.png"}
-        assert {one["name"] for one in told["metrics"]} == set(metrics.split(","))
+        results = json.loads((place / "report" / "results.json").read_text())
+        assert {row["item"] for row in results["item_results"]} == {"0.png", "1.png"}
+        assert {metric["name"] for metric in results["metrics"]} == set(metrics.split(","))
     assert not list((place / "report" / "plots").glob("*ssim*"))

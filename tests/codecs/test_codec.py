@@ -1,7 +1,18 @@
 import pytest
 import torch
 
-from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder, LinearSynthesis, ResidualVQ
+from narrows.codecs import (
+    FSQ,
+    AttentionProjection,
+    Codec,
+    FrameDecoder,
+    FrameEncoder,
+    LDMDecoder,
+    LDMEncoder,
+    LinearSynthesis,
+    MultiCodebook,
+    ResidualVQ,
+)
 from narrows.errors import InputError
 
 
@@ -14,7 +25,7 @@ def codec(bottleneck: torch.nn.Module | None = None) -> Codec:
 @pytest.mark.parametrize("bottleneck", [FSQ(8, (5, 4), 3), ResidualVQ(8, 3, 16, 4)])
 def test_decode_of_encode_is_forward(bottleneck: torch.nn.Module) -> None:
     made = codec(bottleneck).eval()
-    x = torch.randn(2, 1, 10 * made.stride)
+    x = torch.randn(2, 1, 10 * made.stride[0])
     codes = made.encode(x)
     assert codes.shape == (2, 3, 10)
     assert codes.dtype == torch.int64
@@ -26,7 +37,7 @@ def test_decode_of_encode_is_forward(bottleneck: torch.nn.Module) -> None:
 
 def test_items_do_not_depend_on_their_batch() -> None:
     made = codec().eval()
-    x = torch.randn(3, 1, 12 * made.stride)
+    x = torch.randn(3, 1, 12 * made.stride[0])
     together, alone = made.encode(x), torch.cat([made.encode(item[None]) for item in x])
     assert torch.equal(together, alone)
     torch.testing.assert_close(made.decode(together)[1:2], made.decode(alone[1:2]), atol=1e-5, rtol=0)
@@ -34,26 +45,40 @@ def test_items_do_not_depend_on_their_batch() -> None:
 
 def test_every_weight_has_a_gradient() -> None:
     made = codec().train()
-    made(torch.randn(2, 1, 8 * made.stride)).x.square().sum().backward()
+    made(torch.randn(2, 1, 8 * made.stride[0])).x.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in made.parameters())
 
 
 def test_parts_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(InputError, match="encoder 8, bottleneck 4, decoder 8"):
+    with pytest.raises(InputError, match="expected parts of one latent dim, got encoder 8, bottleneck 4, decoder 8"):
         codec(FSQ(4))
-    with pytest.raises(InputError, match="stride 32 and decoder of stride 48"):
+    with pytest.raises(InputError, match=r"expected one stride, got \(32,\) of the encoder, \(48,\) of the decoder"):
         Codec(FrameEncoder(8, 16, 1, hop=16), FSQ(8), FrameDecoder(8, 16, 1, hop=16, fold=3))
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 33), (1, 2, 64), (1, 64), (1, 1, 0)])
-def test_audio_of_a_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match=r"wanted"):
-        codec().encode(torch.zeros(shape))
-
-
-def test_parts_for_other_media_are_refused() -> None:
-    encoder = FrameEncoder(8, 16, 1, hop=16, fold=1)
-    with pytest.raises(InputError, match="an encoder of audio and a decoder of images"):
+def test_parts_of_other_kinds_and_channels_are_refused() -> None:
+    encoder, decoder = FrameEncoder(8, 16, 1, hop=16), FrameDecoder(8, 16, 1, hop=16)
+    with pytest.raises(InputError, match=r"expected one stride, got \(32,\) of the encoder, \(16, 16\)"):
         Codec(encoder, FSQ(8, (5, 4), 3), LinearSynthesis(8))
-    with pytest.raises(InputError, match="one for images wanted"):
-        codec().check_axes(2)
+    with pytest.raises(InputError, match="expected the decoder to be a Decoder, got FrameEncoder"):
+        Codec(encoder, FSQ(8), encoder)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="expected one number of channels, got 2 of the encoder, 1 of the decoder"):
+        Codec(FrameEncoder(8, 16, 1, hop=16, channels=2), FSQ(8), decoder)
+    with pytest.raises(InputError, match="expected no quality for FSQ"):
+        codec().encode(torch.zeros(1, 1, 32), 3)
+
+
+def test_a_codec_of_two_channels() -> None:
+    both = {"hop": 16, "channels": 2}
+    made = Codec(FrameEncoder(8, 16, 1, **both), FSQ(8, (5, 4), 3), FrameDecoder(8, 16, 1, **both)).eval()
+    x = torch.randn(3, 2, 320)
+    assert made.channels == 2
+    assert made(x).x.shape == x.shape
+    assert torch.equal(made.decode(made.encode(x)), made(x).x)
+
+
+def test_bounded_codecs() -> None:
+    assert codec().bounded
+    attention = MultiCodebook(8, 2, 16, 4, AttentionProjection(8, 8, 2))
+    assert not codec(attention).bounded
+    assert not Codec(LDMEncoder(8, 4, (1, 2), 1, 0, 2), FSQ(8), LDMDecoder(8, 4, (1, 2), 1, 0, 2)).bounded

@@ -8,7 +8,7 @@ from narrows.evaluation.results import ItemResult, MeasuredPoint, MetricInfo, Re
 
 @pytest.fixture(autouse=True)
 def quick_disk(monkeypatch):
-    """Small files need not wait for the disk one by one."""
+    """Tests do not wait for the disk."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
@@ -16,19 +16,19 @@ def quick_disk(monkeypatch):
 def results():
     """results(gain) -> two codecs with four points each over six recordings; the first codec better by a gain in dB."""
 
-    def made(gain=0.0):
+    def make(gain=0.0):
         points, rows = [], []
-        for family, worth in (("ours", 2 + gain), ("opus", 0)):
+        for family, offset in (("ours", 2 + gain), ("opus", 0)):
             for kbps in (6, 8, 12, 16):
                 speed = Speed(50.0 + kbps, 200.0, 120.5, 1_000_000, 2e9) if family == "ours" else None
                 points.append(MeasuredPoint(f"{family}@{kbps}", family, kbps, {"version": "1.0"}, speed))
                 for item in range(6):
                     noise = np.random.default_rng([kbps, item]).normal(0, 0.2)
-                    sdr = 10 * np.log10(kbps) + worth + item + noise
+                    sdr = 10 * np.log10(kbps) + offset + item + noise
                     metrics = {"sdr": sdr, "mel": 10 - sdr / 4}
                     failures = {}
                     if item == 5 and family == "opus":
-                        failures["mel"] = "no sound"
+                        failures["mel"] = "silence"
                         del metrics["mel"]
                     size = round(125 * kbps * (2 + item) * (1 + noise / 10))
                     rows.append(ItemResult(f"{item}.wav", points[-1].name, 2 + item, size, size - 9, metrics, failures))
@@ -39,4 +39,4 @@ def results():
         setup = {"data": "six recordings", "date": "2026-01-02"}
         return Results("audio", points, rows, metrics, {"mp3@2": "FFmpeg without libmp3lame"}, setup)
 
-    return made
+    return make

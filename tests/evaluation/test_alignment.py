@@ -10,10 +10,10 @@ RNG = np.random.default_rng(0)
 X = Sound(RNG.standard_normal((2, 20_000), np.float32), 16_000)
 
 
-def delayed(sound, delay, extra=0):
-    """The sound later by so many samples, or ahead, with noise and with samples more at the end."""
-    samples = np.pad(sound.samples, ((0, 0), (max(delay, 0), extra)))[:, max(-delay, 0) :]
-    return Sound((samples + 0.1 * RNG.standard_normal(samples.shape)).astype(np.float32), sound.rate)
+def delayed(recording, delay, extra=0):
+    """Recording delayed by so many samples (negative: early), with noise and `extra` samples at the end."""
+    samples = np.pad(recording.samples, ((0, 0), (max(delay, 0), extra)))[:, max(-delay, 0) :]
+    return Sound((samples + 0.1 * RNG.standard_normal(samples.shape)).astype(np.float32), recording.rate)
 
 
 @pytest.mark.parametrize("delay", [0, 1, -1, 1280, -700, 4800, -4800])
@@ -25,13 +25,13 @@ def test_delay_is_found_and_removed(delay, extra):
     assert (result.rate, result.samples.shape, result.samples.dtype) == (16_000, X.samples.shape, np.float32)
     start, stop = max(-delay, 0), X.samples.shape[1]
     np.testing.assert_array_equal(result.samples[:, :start], 0)
-    kept = decoded.samples[:, max(delay, 0) :][:, : stop - start]
-    np.testing.assert_array_equal(result.samples[:, start:], kept)
+    expected = decoded.samples[:, max(delay, 0) :][:, : stop - start]
+    np.testing.assert_array_equal(result.samples[:, start:], expected)
 
 
 def test_delay_is_found_over_the_whole_recording(monkeypatch):
     monkeypatch.setattr(alignment, "MAX_DELAY", 0.01)  # blocks of about 2000 samples
-    quiet = X.samples * (np.arange(20_000) > 15_000)  # all the sound is at the end
+    quiet = X.samples * (np.arange(20_000) > 15_000)  # the first part is silent
     reference = Sound(quiet.astype(np.float32), 16_000)
     assert align(delayed(reference, 150), reference)[1] == 150
     size = 1 << 16

@@ -21,7 +21,7 @@ def grating(period, amplitude=60, size=128):
     return np.repeat((amplitude * np.sin(2 * np.pi * x / period))[..., None], 3, -1)
 
 
-def picture(values):
+def image_of(values):
     return Picture((128 + values).round().clip(0, 255).astype(np.uint8))
 
 
@@ -77,12 +77,12 @@ def test_items_of_different_sample_rates_add_up():
     assert both.noise_to_signal[-1] == second.noise_to_signal[-1]
     assert first + second == second + first
     with pytest.raises(ValueError, match="equal band edges"):
-        first + distortion_by_band(*[picture(grating(8))] * 2)
+        first + distortion_by_band(*[image_of(grating(8))] * 2)
 
 
 @pytest.mark.parametrize("waves", [3, 9, 17, 31])  # in a tile, each in the middle of a ring
 def test_error_is_in_its_ring_of_an_image(waves):
-    x = picture(20 * RNG.standard_normal((128, 128, 3)))
+    x = image_of(20 * RNG.standard_normal((128, 128, 3)))
     bands = distortion_by_band(x, Picture((x.pixels + grating(64 / waves, 20)).round().clip(0, 255).astype(np.uint8)))
     assert bands.unit == "cycles/pixel"
     found = int(np.argmax(bands.error))
@@ -90,8 +90,8 @@ def test_error_is_in_its_ring_of_an_image(waves):
 
 
 def test_image_energies_are_power_times_pixels():
-    x, size = picture(grating(64 / 9, 100, 512)), 512 + 32  # the windows at the borders count whole
-    bands = distortion_by_band(x, picture(grating(64 / 9, 50, 512)))
+    x, size = image_of(grating(64 / 9, 100, 512)), 512 + 32  # the windows at the borders count whole
+    bands = distortion_by_band(x, image_of(grating(64 / 9, 50, 512)))
     assert sum(bands.signal[3:6]) == pytest.approx(3 * size**2 * (100 / 255) ** 2 / 2, rel=0.05)
     assert bands.amount[4] == 3 * size**2
     assert bands.noise_to_signal[4] == pytest.approx(-6.02, abs=0.05)

@@ -19,21 +19,21 @@ def model(tiny_checkpoint):
 
 
 @pytest.fixture(scope="module")
-def sound():
+def recording():
     return Sound(0.1 * np.random.default_rng(0).standard_normal((1, 32_000)).astype(np.float32), 16_000)
 
 
-def test_fraction_of_flipped_bits(model, sound, tmp_path, monkeypatch):
-    inner = NarrowsAudio(model, 2.0)
+def test_fraction_of_flipped_bits(model, recording, tmp_path, monkeypatch):
+    point = NarrowsAudio(model, 2.0)
     tokenizer, seen = narrows.load(model), []
     monkeypatch.setattr(
         type(tokenizer), "decode", lambda self, tokens: seen.append(tokens) or tokens.codes[:, 0].float()
     )
-    path = inner.encode(sound, tmp_path)
-    point = BitFlips(inner, 0.1)
-    point.decode(path)
-    point.decode(path)
-    BitFlips(inner, 1e-9).decode(path)
+    path = point.encode(recording, tmp_path)
+    damaged = BitFlips(point, 0.1)
+    damaged.decode(path)
+    damaged.decode(path)
+    BitFlips(point, 1e-9).decode(path)
     first, second, none = (tokens.codes.numpy() for tokens in seen)
     assert np.array_equal(first, second)
     whole = tokenizer.decompress(path.read_bytes()).codes.numpy()
@@ -45,13 +45,13 @@ def test_fraction_of_flipped_bits(model, sound, tmp_path, monkeypatch):
 
 
 def test_image_codes(tmp_path, tmp_path_factory):
-    place = tmp_path_factory.mktemp("models") / "books"
-    folder.save(place, Codec(ConvEncoder(8, 8), FSQ(8, (3, 5), groups=2), ConvDecoder(8, 8)), "books")
-    picture = Picture(np.random.default_rng(0).integers(0, 256, (40, 33, 3)).astype(np.uint8))
-    inner = NarrowsImage(str(place))
-    coded = BitFlips(inner, 0.4).round_trip(picture, tmp_path)
+    path = tmp_path_factory.mktemp("models") / "books"
+    folder.save(path, Codec(ConvEncoder(8, 8), FSQ(8, (3, 5), groups=2), ConvDecoder(8, 8)), "books")
+    image = Picture(np.random.default_rng(0).integers(0, 256, (40, 33, 3)).astype(np.uint8))
+    point = NarrowsImage(str(path))
+    coded = BitFlips(point, 0.4).round_trip(image, tmp_path)
     assert coded.signal.pixels.shape == (40, 33, 3)
-    assert not np.array_equal(coded.signal.pixels, inner.round_trip(picture, tmp_path).signal.pixels)
+    assert not np.array_equal(coded.signal.pixels, point.round_trip(image, tmp_path).signal.pixels)
 
 
 def test_invalid_probabilities_are_rejected(model):
@@ -60,16 +60,16 @@ def test_invalid_probabilities_are_rejected(model):
             BitFlips(NarrowsAudio(model, 3.0), p)
 
 
-def test_run_with_several_probabilities(model, sound, tmp_path):
-    soundfile.write(tmp_path / "a.wav", sound.samples[0], sound.rate)
-    asked = operating_points([f"{model}@1,3"])
-    plan = Plan(asked, find_items([tmp_path / "a.wav"], MEDIA["audio"]), ["snr"], bit_flips=(0.01, 0.3), speed=False)
+def test_run_with_several_probabilities(model, recording, tmp_path):
+    soundfile.write(tmp_path / "a.wav", recording.samples[0], recording.rate)
+    points = operating_points([f"{model}@1,3"])
+    plan = Plan(points, find_items([tmp_path / "a.wav"], MEDIA["audio"]), ["snr"], bit_flips=(0.01, 0.3), speed=False)
     measured = run(plan, tmp_path / "cache", 1)
-    assert set(measured.bit_flips) == {point.name for point in asked}
+    assert set(measured.bit_flips) == {point.name for point in points}
     for name, results in measured.bit_flips.items():
         assert [point.setting for point in results.points] == [0.01, 0.3]
         assert results.families == [f"{name}+bit-flips"]
         assert len(results.item_results) == 2
     assert {point.family for point in measured.results.points} == {model}
-    assert set(measured.codebooks) == {point.name for point in asked}
-    assert [use.size for use in measured.codebooks[asked[1].name]] == [16] * 3
+    assert set(measured.codebooks) == {point.name for point in points}
+    assert [use.size for use in measured.codebooks[points[1].name]] == [16] * 3

@@ -1,4 +1,4 @@
-"""Against published points of the Kodak pictures (CompressAI's repository, results/image/kodak)."""
+"""Published points of the Kodak images (CompressAI's repository, results/image/kodak)."""
 
 import json
 from pathlib import Path
@@ -88,7 +88,7 @@ def test_saturation_is_flagged():
 
 
 def of_items(factor, count=20):
-    """Points of many items: some take more bits than others, in all codecs alike."""
+    """Points of many items, some of which need more bits than others with every codec."""
     generator = np.random.default_rng(0)
     hard = generator.lognormal(0, 0.5, (count, 1))
     noise = np.random.default_rng(int(100 * factor)).normal(1, 0.02, (count, 5))
@@ -120,7 +120,7 @@ def test_a_published_anchor_without_items():
 
 
 @pytest.mark.parametrize(
-    ("rates", "qualities", "told"),
+    ("rates", "qualities", "message"),
     [
         ([1, 2, 3], [1, 2], "shapes"),
         ([], [], "shapes"),
@@ -128,8 +128,8 @@ def test_a_published_anchor_without_items():
         ([1, 2, 3, 4], [1, 2, 3, float("inf")], "finite"),
     ],
 )
-def test_invalid_curves_are_rejected(rates, qualities, told):
-    with pytest.raises(InputError, match=told):
+def test_invalid_curves_are_rejected(rates, qualities, message):
+    with pytest.raises(InputError, match=message):
         Curve(rates, qualities)
 
 

@@ -14,7 +14,7 @@ def folder(tmp_path):
     for name in ("b.wav", "a.flac", "sub/c.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         audio.write(tmp_path / name, 0.1 * np.ones((2, 441), np.float32), 44_100)
-    (tmp_path / "notes.txt").write_text("no sound")
+    (tmp_path / "notes.txt").write_text("no audio")
     (tmp_path / "empty.wav").write_bytes(b"")
     return tmp_path
 
@@ -61,18 +61,18 @@ def test_invalid_paths_are_rejected(folder):
 
 
 def test_audio_keeps_its_sample_rate_and_channels(folder):
-    sound = MEDIA["audio"].read(folder / "a.flac")
-    assert (sound.samples.shape, sound.rate) == ((2, 441), 44_100)
-    assert sound.amount == pytest.approx(0.01)
+    recording = MEDIA["audio"].read(folder / "a.flac")
+    assert (recording.samples.shape, recording.rate) == ((2, 441), 44_100)
+    assert recording.amount == pytest.approx(0.01)
 
 
 def test_greyscale_images_have_three_equal_channels(tmp_path):
     grey = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
     image.write(tmp_path / "grey.png", grey)
-    picture = MEDIA["image"].read(tmp_path / "grey.png")
-    assert picture.amount == 12
-    assert (picture.pixels == grey).all()
-    assert picture.pixels.shape == (3, 4, 3)
+    decoded = MEDIA["image"].read(tmp_path / "grey.png")
+    assert decoded.amount == 12
+    assert (decoded.pixels == grey).all()
+    assert decoded.pixels.shape == (3, 4, 3)
 
 
 def test_units():
@@ -84,9 +84,9 @@ def test_units():
 
 def test_resampling():
     time = np.arange(4000) / 8000
-    sound = Sound(np.sin(2 * np.pi * 300 * time)[None].astype(np.float32), 8000)
-    twice = sound.at(16_000)
+    recording = Sound(np.sin(2 * np.pi * 300 * time)[None].astype(np.float32), 8000)
+    twice = recording.at(16_000)
     assert (twice.samples.shape, twice.rate, twice.samples.dtype) == ((1, 8000), 16_000, np.float32)
     wanted = np.sin(2 * np.pi * 300 * np.arange(8000) / 16_000)
     assert np.abs(twice.samples[0] - wanted)[500:-500].max() < 1e-3
-    assert sound.at(8000) is sound
+    assert recording.at(8000) is recording

@@ -8,9 +8,9 @@ from narrows.evaluation.points import operating_points
 
 @pytest.fixture(scope="module")
 def audio_model(tiny_checkpoint, tmp_path_factory):
-    place = tmp_path_factory.mktemp("place") / "with@sign"
-    place.symlink_to(tiny_checkpoint("tiny"), target_is_directory=True)
-    return str(place)
+    path = tmp_path_factory.mktemp("links") / "with@sign"
+    path.symlink_to(tiny_checkpoint("tiny"), target_is_directory=True)
+    return str(path)
 
 
 def names(*texts):
@@ -37,7 +37,7 @@ def test_models_in_folders(audio_model, image_checkpoint):
 
 
 @pytest.mark.parametrize(
-    ("texts", "told"),
+    ("texts", "message"),
     [
         (["opsu@6"], r"no codec, model or folder 'opsu'; did you mean 'opus'\?"),
         (["spech"], r"did you mean 'speech'\?"),
@@ -58,8 +58,8 @@ def test_models_in_folders(audio_model, image_checkpoint):
         ([], "at least one operating point, got none"),
     ],
 )
-def test_invalid_names_are_rejected_in_one_line(texts, told):
-    with pytest.raises(InputError, match=told) as error:
+def test_invalid_names_are_rejected_in_one_line(texts, message):
+    with pytest.raises(InputError, match=message) as error:
         operating_points(texts)
     assert "\n" not in str(error.value)
 
@@ -71,8 +71,8 @@ def test_no_checkpoint(tmp_path):
 
 def test_model_with_one_setting(tmp_path):
     for name, codec, rate in (
-        ("sound", Codec(FrameEncoder(8, 16, 1), FSQ(8, (4, 4)), FrameDecoder(8, 16, 1)), 16_000),
-        ("picture", Codec(ConvEncoder(8, 8), FSQ(8, (4, 4)), ConvDecoder(8, 8)), 0),
+        ("audio", Codec(FrameEncoder(8, 16, 1), FSQ(8, (4, 4)), FrameDecoder(8, 16, 1)), 16_000),
+        ("image", Codec(ConvEncoder(8, 8), FSQ(8, (4, 4)), ConvDecoder(8, 8)), 0),
     ):
         folder.save(tmp_path / name, codec, name, rate)
         for text in (str(tmp_path / name), f"{tmp_path / name}@all"):

@@ -44,20 +44,20 @@ def test_points_are_in_order_of_family_and_setting(results):
 
 
 def test_summary(results):
-    told = results().summaries()[0]
+    summary = results().summaries()[0]
     rows = list(results().by_point["opus@6"].values())
-    assert told.point.name == "opus@6"
-    assert told.rate == bootstrap_interval([8 * row.file_bytes / row.amount / 1000 for row in rows])
-    assert told.total_rate == pytest.approx(8 * sum(r.file_bytes for r in rows) / sum(r.amount for r in rows) / 1000)
-    assert told.total_payload_rate < told.total_rate
-    assert told.failed == {"coding": 0, "sdr": 0, "mel": 1}
-    assert told.metrics["mel"] == bootstrap_interval([row.metrics["mel"] for row in rows[:5]])
+    assert summary.point.name == "opus@6"
+    assert summary.rate == bootstrap_interval([8 * row.file_bytes / row.amount / 1000 for row in rows])
+    assert summary.total_rate == pytest.approx(8 * sum(r.file_bytes for r in rows) / sum(r.amount for r in rows) / 1000)
+    assert summary.total_payload_rate < summary.total_rate
+    assert summary.failed == {"coding": 0, "sdr": 0, "mel": 1}
+    assert summary.metrics["mel"] == bootstrap_interval([row.metrics["mel"] for row in rows[:5]])
 
 
 def test_bits_per_pixel():
     rows = [ItemResult("a.png", "jpeg@50", 1000, 250)]
-    (told,) = Results("image", [MeasuredPoint("jpeg@50", "jpeg", 50, {})], rows, []).summaries()
-    assert (told.rate.mean, told.total_payload_rate) == (2.0, None)
+    (summary,) = Results("image", [MeasuredPoint("jpeg@50", "jpeg", 50, {})], rows, []).summaries()
+    assert (summary.rate.mean, summary.total_payload_rate) == (2.0, None)
 
 
 def test_failed_items_count_only_as_failed(results):
@@ -76,7 +76,7 @@ def test_table_files(results, tmp_path):
         lines = list(csv.DictReader(file))
     assert len(lines) == 48
     assert float(lines[0]["sdr"]) == results().item_results[0].metrics["sdr"]
-    assert (lines[5]["mel"], json.loads(lines[5]["failures"])) == ("", {"mel": "no sound"})
+    assert (lines[5]["mel"], json.loads(lines[5]["failures"])) == ("", {"mel": "silence"})
     table = parquet.read_table(tmp_path / "item_results.parquet").to_pydict()
     assert list(table) == list(lines[0])
     assert table["file_bytes"] == [row.file_bytes for row in results().item_results]
@@ -93,7 +93,7 @@ def test_metric_info_is_a_metric_without_its_function():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda facts: facts.update(format="other"), "no format 'narrows results'"),
         (lambda facts: facts.update(version=2), "install another narrows"),
@@ -114,12 +114,12 @@ def test_metric_info_is_a_metric_without_its_function():
         (lambda facts: facts["points"][4]["speed"].update(encode=0), "above 0"),
     ],
 )
-def test_invalid_files_are_rejected(results, tmp_path, change, told):
+def test_invalid_files_are_rejected(results, tmp_path, change, message):
     facts = json.loads(results_to_json(results()))
     change(facts)
     path = tmp_path / "old.json"
     path.write_text(json.dumps(facts))
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read_results(path)
     assert "old.json" in str(caught.value)
     assert "\n" not in str(caught.value)

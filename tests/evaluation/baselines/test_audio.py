@@ -30,8 +30,8 @@ DELAYED = {"amr-nb": 80, "amr-wb": None, "speex": 223, "codec2": None}  # sample
 
 @pytest.fixture(scope="module")
 def speech():
-    sound = MEDIA["audio"].read(SPEECH)
-    return Sound(sound.samples[:, 16_000:48_000], sound.rate)
+    recording = MEDIA["audio"].read(SPEECH)
+    return Sound(recording.samples[:, 16_000:48_000], recording.rate)
 
 
 def available(*point):
@@ -90,11 +90,11 @@ def test_flac_is_lossless(tmp_path):
 def test_other_sample_rates_and_channels(family, rate, channels, tmp_path):
     time = np.arange(rate) / rate
     tones = [0.3 * np.sin(2 * np.pi * 110 * (c + 1) * time) for c in range(channels)]
-    sound = Sound(np.stack(tones).astype(np.float32), rate)
-    coded = AudioBaseline(family, 128).round_trip(sound, tmp_path)
+    recording = Sound(np.stack(tones).astype(np.float32), rate)
+    coded = AudioBaseline(family, 128).round_trip(recording, tmp_path)
     assert coded.signal.rate == rate
-    assert coded.signal.samples.shape == sound.samples.shape
-    for reference, decoded in zip(sound.samples, coded.signal.samples, strict=True):
+    assert coded.signal.samples.shape == recording.samples.shape
+    for reference, decoded in zip(recording.samples, coded.signal.samples, strict=True):
         assert noise(reference, decoded) < 0.02
 
 

@@ -14,7 +14,7 @@ from narrows.evaluation.baselines import image as image_baselines
 from narrows.evaluation.baselines.image import IMAGE_FORMATS, ImageBaseline
 from narrows.evaluation.baselines.intra import INTRA_ENCODERS, IntraBaseline
 from narrows.evaluation.media import MEDIA
-from narrows.recipes.data.synthetic import write_synthetic_images
+from narrows.recipes.data.synthetic import made_up_pictures
 
 SETTINGS = {  # from worst to best
     "jpeg": (10, 50, 95),
@@ -32,10 +32,10 @@ BEST = {"x264": 1, "x265": 0, "vp9": 0, "jpeg2000": 50, "jpeg-444": 100, "avif-4
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory):
-    place = tmp_path_factory.mktemp("pictures") / "made"
-    write_synthetic_images(place)
-    return MEDIA["image"].read(place / "waves-1.png")
+def image(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images") / "synthetic"
+    made_up_pictures(folder)
+    return MEDIA["image"].read(folder / "waves-1.png")
 
 
 def available(family, setting):
@@ -56,16 +56,16 @@ def test_all_codecs_are_tested():
 
 
 @pytest.mark.parametrize("family", SETTINGS)
-def test_rate_and_quality_increase_together(family, picture, tmp_path):
-    coded = [available(family, setting).round_trip(picture, tmp_path) for setting in SETTINGS[family]]
+def test_rate_and_quality_increase_together(family, image, tmp_path):
+    coded = [available(family, setting).round_trip(image, tmp_path) for setting in SETTINGS[family]]
     sizes = [result.file_bytes for result in coded]
-    qualities = [psnr(picture, result.signal) for result in coded]
+    qualities = [psnr(image, result.signal) for result in coded]
     assert sizes == sorted(sizes)
     assert qualities == sorted(qualities)
     assert 22 < qualities[0] < qualities[2] - 4
-    assert sizes[0] * 3 < sizes[2] < picture.pixels.size
+    assert sizes[0] * 3 < sizes[2] < image.pixels.size
     for result in coded:
-        assert result.signal.pixels.shape == picture.pixels.shape
+        assert result.signal.pixels.shape == image.pixels.shape
         assert result.codes is None
         assert (
             result.payload_bytes is None
@@ -75,14 +75,14 @@ def test_rate_and_quality_increase_together(family, picture, tmp_path):
 
 
 @pytest.mark.parametrize("family", BEST)
-def test_best_setting_is_near_lossless(family, picture, tmp_path):
-    assert psnr(picture, available(family, BEST[family]).round_trip(picture, tmp_path).signal) > 45
+def test_best_setting_is_near_lossless(family, image, tmp_path):
+    assert psnr(image, available(family, BEST[family]).round_trip(image, tmp_path).signal) > 45
 
 
 @pytest.mark.parametrize("family", INTRA_ENCODERS)
-def test_no_banner_is_in_the_stream(family, picture, tmp_path):
+def test_no_banner_is_in_the_stream(family, image, tmp_path):
     """x264 and x265 write a text of hundreds of bytes about themselves, which decoders do not need."""
-    data = available(family, 50).encode(picture, tmp_path).read_bytes()
+    data = available(family, 50).encode(image, tmp_path).read_bytes()
     assert b"x26" not in data
     assert b"options" not in data
 
@@ -99,15 +99,15 @@ def test_odd_sizes(family, shape, tmp_path):
 def test_pure_colours_are_preserved(tmp_path):
     """A wrong matrix or range would shift pure colours."""
     pure = np.repeat([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0]], 16, axis=0)
-    picture = Picture(np.broadcast_to(pure, (16, 80, 3)).astype(np.uint8))
+    image = Picture(np.broadcast_to(pure, (16, 80, 3)).astype(np.uint8))
     for family in ("x264", "x265", "vp9", "jpeg-444", "avif-444"):
-        decoded = available(family, BEST[family]).round_trip(picture, tmp_path).signal.pixels.astype(int)
-        assert np.abs(decoded - picture.pixels)[:, 8::16].max() <= 3
+        decoded = available(family, BEST[family]).round_trip(image, tmp_path).signal.pixels.astype(int)
+        assert np.abs(decoded - image.pixels)[:, 8::16].max() <= 3
 
 
-def test_jpeg_2000_decorrelates_colours(picture, tmp_path):
+def test_jpeg_2000_decorrelates_colours(image, tmp_path):
     """Pillow does so only with an option; else a greyscale image takes three times the bytes."""
-    grey = picture.pixels[..., :1]
+    grey = image.pixels[..., :1]
     size = available("jpeg2000", 35).round_trip(Picture(np.repeat(grey, 3, 2)), tmp_path).file_bytes
     Image.fromarray(grey[..., 0]).save(tmp_path / "grey.jp2", quality_mode="dB", quality_layers=[35], irreversible=True)
     assert size < 1.3 * (tmp_path / "grey.jp2").stat().st_size

@@ -6,23 +6,23 @@ from narrows.evaluation.base import Picture, Sound
 
 @pytest.fixture(scope="session")
 def voice():
-    """voice(seconds, rate, channels) -> a sound with the harmonics and the syllables of a voice."""
+    """voice(seconds, rate, channels) -> audio with the harmonics and syllables of a voice."""
 
-    def made(seconds=2.0, rate=16_000, channels=1):
+    def make(seconds=2.0, rate=16_000, channels=1):
         time = np.arange(round(seconds * rate)) / rate
         carrier = sum(np.sin(2 * np.pi * 140 * k * time + k) / k for k in range(1, 20))
         syllables = np.sin(2 * np.pi * 1.5 * time).clip(0) ** 0.5
         noise = np.random.default_rng(0).standard_normal((channels, len(time)))
         return Sound((0.1 * carrier * syllables + 0.003 * noise).astype(np.float32), rate)
 
-    return made
+    return make
 
 
 @pytest.fixture(scope="session")
 def noisy():
-    """noisy(signal, amount, seed) -> the signal with noise of deviation `amount` of full scale."""
+    """noisy(signal, amount, seed) -> the signal with Gaussian noise of standard deviation `amount` of full scale."""
 
-    def made(signal, amount=0.01, seed=1):
+    def make(signal, amount=0.01, seed=1):
         rng = np.random.default_rng(seed)
         if isinstance(signal, Sound):
             noise = amount * rng.standard_normal(signal.samples.shape, np.float32)
@@ -30,17 +30,17 @@ def noisy():
         noise = 255 * amount * rng.standard_normal(signal.pixels.shape)
         return Picture((signal.pixels + noise).round().clip(0, 255).astype(np.uint8))
 
-    return made
+    return make
 
 
 @pytest.fixture(scope="session")
 def photo():
-    """photo(height, width) -> a picture with slopes, edges and grain."""
+    """photo(height, width) -> an image with gradients, edges and noise."""
 
-    def made(height=176, width=200):
+    def make(height=176, width=200):
         y, x = np.mgrid[:height, :width]
         planes = [120 + 60 * np.sin(x / (7 + 5 * c)) + 40 * (y > height / 2) * np.cos(y / 3 + c) for c in range(3)]
         grain = 6 * np.random.default_rng(0).standard_normal((height, width, 3))
         return Picture((np.stack(planes, -1) + grain).round().clip(0, 255).astype(np.uint8))
 
-    return made
+    return make

@@ -9,7 +9,7 @@ from narrows.evaluation import base
 from narrows.evaluation.base import Metric, NotMeasurable, Picture, Sound, metric_definition
 from narrows.evaluation.metrics import DEFAULTS, METRICS, metric
 
-EXTRAS = {"visqol-audio", "lpips"}  # need packages or weights that not everyone has
+EXTRAS = {"visqol-audio", "lpips"}  # need optional packages or weights
 PLAIN = [one for one in METRICS.values() if isinstance(one, Metric) and one.name not in EXTRAS]
 
 
@@ -44,9 +44,9 @@ def test_less_noise_scores_better(one, voice, photo, noisy):
 def test_tiny_signals_give_a_finite_value_or_a_reason(one, length, noisy):
     _checked(one)
     rng = np.random.default_rng(0)
-    sound = Sound(0.1 * rng.standard_normal((1, length), np.float32), 16_000)
-    picture = Picture(rng.integers(0, 256, (length, length, 3), np.uint8))
-    reference = sound if one.medium == "audio" else picture
+    recording = Sound(0.1 * rng.standard_normal((1, length), np.float32), 16_000)
+    image = Picture(rng.integers(0, 256, (length, length, 3), np.uint8))
+    reference = recording if one.medium == "audio" else image
     assert _number_or_reason(one, reference, noisy(reference))
 
 
@@ -79,12 +79,12 @@ def _checked(one):
 
 
 def test_definition_includes_package_versions(monkeypatch):
-    told = metric_definition(METRICS["psnr"]), metric_definition(METRICS["mel-level-difference"])
-    assert told[0] == METRICS["psnr"].description
+    definitions = metric_definition(METRICS["psnr"]), metric_definition(METRICS["mel-level-difference"])
+    assert definitions[0] == METRICS["psnr"].description
     monkeypatch.setattr(base, "version", lambda name: "0.0.7")
-    assert metric_definition(METRICS["psnr"]) == told[0]
+    assert metric_definition(METRICS["psnr"]) == definitions[0]
     assert (
         metric_definition(METRICS["mel-level-difference"])
         == f"{METRICS['mel-level-difference'].description} soxr 0.0.7. torchaudio 0.0.7."
-        != told[1]
+        != definitions[1]
     )

@@ -14,15 +14,15 @@ EVIL = '<script>alert("x")</script>&.wav'
 
 @pytest.fixture(scope="session")
 def evil():
-    """The name of an item that is markup."""
+    """An item name that contains markup."""
     return EVIL
 
 
 @pytest.fixture(scope="session")
-def sounds():
-    """sounds(seconds) -> three samples: a tone and two noisier versions of it, at 16 kHz."""
+def audio_samples():
+    """audio_samples(seconds) -> three samples: a tone and two noisier versions of it, at 16 kHz."""
 
-    def made(seconds=2.0):
+    def make(seconds=2.0):
         samples = []
         for index, name in enumerate((EVIL, "1.wav", "2.wav")):
             time = np.arange(round(16_000 * seconds)) / 16_000
@@ -32,14 +32,14 @@ def sounds():
             samples.append(MediaSample(name, Sound(tone, 16_000), decoded))
         return samples
 
-    return made
+    return make
 
 
 @pytest.fixture(scope="session")
-def pictures():
-    """pictures(side) -> two samples of noise on a ramp, that no codec makes small; decoded, grey comes out."""
+def image_samples():
+    """image_samples(side) -> two samples of noise on a ramp, hard to compress; one decoded version is grey."""
 
-    def made(side=64):
+    def make(side=64):
         samples = []
         for index in range(2):
             noise = np.random.default_rng(index).integers(0, 100, (side, side + 20, 3))
@@ -49,7 +49,7 @@ def pictures():
             samples.append(MediaSample(f"{index}.png", Picture(pixels), decoded))
         return samples
 
-    return made
+    return make
 
 
 def bands(name):
@@ -58,37 +58,40 @@ def bands(name):
     )
 
 
-def flipped():
-    points = [MeasuredPoint(f"ours@6+bit-flips@{share:g}", "ours@6+bit-flips", share, {}) for share in (1e-4, 1e-3)]
-    rows = [
-        ItemResult(f"{i}.wav", p.name, 8.0, 100, metrics={"sdr": 1e-3 / p.setting + i})
-        for p in points
+def bit_flip_results():
+    points = [MeasuredPoint(f"ours@6+bit-flips@{p:g}", "ours@6+bit-flips", p, {}) for p in (1e-4, 1e-3)]
+    item_results = [
+        ItemResult(f"{i}.wav", point.name, 8.0, 100, metrics={"sdr": 1e-3 / point.setting + i})
+        for point in points
         for i in range(3)
     ]
-    return Results("audio", points, rows, [MetricInfo("sdr", "dB", "higher", "Signal to distortion.")])
+    return Results("audio", points, item_results, [MetricInfo("sdr", "dB", "higher", "Signal to distortion.")])
 
 
 @pytest.fixture(scope="session")
-def audio_report(results, sounds, tmp_path_factory):
-    """A folder with a report that shows all that there is."""
-    folder, there = tmp_path_factory.mktemp("sound"), results()
-    there = replace(
-        there, item_results=[replace(row, item=EVIL) if row.item == "0.wav" else row for row in there.item_results]
+def audio_report(results, audio_samples, tmp_path_factory):
+    """A folder with a report that has every section."""
+    folder, results_with_markup = tmp_path_factory.mktemp("audio"), results()
+    results_with_markup = replace(
+        results_with_markup,
+        item_results=[
+            replace(row, item=EVIL) if row.item == "0.wav" else row for row in results_with_markup.item_results
+        ],
     )
     write_report(
-        there,
+        results_with_markup,
         folder,
-        sounds(),
+        audio_samples(),
         bands={name: bands(name) for name in ("ours@6", "opus@6")},
-        bit_flips={"ours@6": flipped()},
+        bit_flips={"ours@6": bit_flip_results()},
         codebooks={"ours@6": [CodebookUsage(16, 1000, 0.75, 3.2, 9.2)]},
     )
     return folder
 
 
 @pytest.fixture(scope="session")
-def image_report(pictures, tmp_path_factory):
-    """A folder with a report of pictures, of one codec."""
+def image_report(image_samples, tmp_path_factory):
+    """A folder with an image report of one codec."""
     points = [MeasuredPoint(f"jpeg@{quality}", "jpeg", quality, {}) for quality in (10, 50)]
     rows = [
         ItemResult(
@@ -98,6 +101,6 @@ def image_report(pictures, tmp_path_factory):
         for item in range(2)
     ]
     results = Results("image", points, rows, [MetricInfo("psnr", "dB", "higher", "Peak signal to noise ratio.")])
-    folder = tmp_path_factory.mktemp("pictures")
-    write_report(results, folder, pictures())
+    folder = tmp_path_factory.mktemp("images")
+    write_report(results, folder, image_samples())
     return folder

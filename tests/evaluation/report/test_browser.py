@@ -1,4 +1,4 @@
-"""The page in a real browser: what it shows, that it works without a mouse, and that it asks nothing of the network."""
+"""The page in a real browser: content, keyboard control, no network requests."""
 
 from pathlib import Path
 
@@ -23,24 +23,24 @@ def browser():
 
 @pytest.fixture
 def opened(browser):
-    """opened(folder, width) -> its page; at the end of the test no error was told and nothing else was asked for."""
-    context, complaints = None, []
+    """opened(folder, width) -> its page; the test fails if the page logs an error or requests anything else."""
+    context, errors = None, []
 
-    def made(folder, width=1280):
+    def open_page(folder, width=1280):
         nonlocal context
         size = {"width": width, "height": 800}
         context = browser.new_context(viewport=size, has_touch=width < 500, reduced_motion="reduce")
         page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text))
+        page.on("pageerror", lambda error: errors.append(str(error)))
         address = (folder / "index.html").as_uri()
-        page.on("request", lambda asked: asked.url.startswith((address, "data:")) or complaints.append(asked.url))
+        page.on("request", lambda request: request.url.startswith((address, "data:")) or errors.append(request.url))
         page.goto(address)
         return page
 
-    yield made
+    yield open_page
     context.close()
-    assert complaints == []
+    assert errors == []
 
 
 def time_of(page, index):
@@ -52,7 +52,7 @@ def paused(page):
 
 
 def plays(page, index):
-    """Waits until a player has moved on; the page's policy forbids waiting inside it."""
+    """Waits until a player advances; the page's content security policy forbids waiting inside it."""
     before, tries = time_of(page, index), 200
     while time_of(page, index) <= before + 0.05:
         page.wait_for_timeout(25)
@@ -74,7 +74,7 @@ def test_keys_play_and_switch_at_the_same_position(opened, audio_report):
     assert paused(page) == [True] * 3
     there = time_of(page, 2)
     page.keyboard.press("0")
-    page.keyboard.press("7")  # no such version
+    page.keyboard.press("7")  # there is no such version
     assert paused(page) == [True] * 3
     assert time_of(page, 0) == pytest.approx(there, abs=0.01)
 
@@ -86,7 +86,7 @@ def test_only_one_player_plays(opened, audio_report):
     page.evaluate("document.querySelectorAll('audio')[4].play()")
     plays(page, 4)
     assert paused(page) == [True] * 3
-    page.keyboard.press("0")  # now of the second item
+    page.keyboard.press("0")  # of the second item
     plays(page, 3)
 
 

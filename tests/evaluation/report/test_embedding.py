@@ -22,8 +22,8 @@ def total(embedded):
     return sum(len(uri) for item in embedded.items for _, uri in item.versions)
 
 
-def test_audio_that_fits_is_lossless(sounds):
-    samples = sounds()
+def test_audio_that_fits_is_lossless(audio_samples):
+    samples = audio_samples()
     embedded = embed(samples)
     assert embedded.encoding.startswith("FLAC")
     assert embedded.omitted == []
@@ -35,13 +35,14 @@ def test_audio_that_fits_is_lossless(sounds):
 
 
 @pytest.mark.parametrize(
-    ("budget", "form", "skipped"), [(220_000, "Opus at 64", 0), (140_000, "Opus at 40", 0), (60_000, "Opus at 40", 2)]
+    ("budget", "encoding", "omitted"),
+    [(220_000, "Opus at 64", 0), (140_000, "Opus at 40", 0), (60_000, "Opus at 40", 2)],
 )
-def test_encoding_depends_on_the_budget(sounds, budget, form, skipped):
-    embedded = embed(sounds(), budget)
+def test_encoding_depends_on_the_budget(audio_samples, budget, encoding, omitted):
+    embedded = embed(audio_samples(), budget)
     assert total(embedded) <= budget
-    assert embedded.encoding.startswith(form)
-    assert list(embedded.omitted) == ["1.wav", "2.wav"][2 - skipped :]
+    assert embedded.encoding.startswith(encoding)
+    assert list(embedded.omitted) == ["1.wav", "2.wav"][2 - omitted :]
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (44_100, 2), (96_000, 3)])
@@ -66,8 +67,8 @@ def test_padding_of_a_codec_is_removed():
     assert embedded.items[0].versions[0][1] == embedded.items[0].versions[1][1]
 
 
-def test_images_are_lossless_and_cropped_to_the_budget(pictures):
-    samples = pictures(300)
+def test_images_are_lossless_and_cropped_to_the_budget(image_samples):
+    samples = image_samples(300)
     whole, cut = embed(samples), embed(samples, 1_000_000)
     assert whole.encoding.startswith("whole")
     _, webp = data(whole.items[0].versions[0][1])
@@ -83,9 +84,9 @@ def test_centre_crop():
     assert np.array_equal(np.array(Image.open(io.BytesIO(webp))), pixels[3:7, 4:8])
 
 
-def test_several_media_are_rejected(sounds, pictures):
+def test_several_media_are_rejected(audio_samples, image_samples):
     with pytest.raises(InputError, match="one medium"):
-        embed([*sounds(), *pictures()])
+        embed([*audio_samples(), *image_samples()])
     assert embed([]).items == []
 
 

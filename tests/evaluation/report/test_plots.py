@@ -18,8 +18,8 @@ def test_one_plot_per_metric_one_series_per_codec(results):
     assert [plot.name for plot in plots] == ["rate-1-sdr", "rate-2-mel"]
     assert [series.name for series in plots[0].series] == ["opus", "ours"]
     mark = plots[0].series[1].marks[0]
-    told = results().summaries()[4]
-    assert (mark.x, mark.y, mark.low) == (told.rate.mean, told.metrics["sdr"].mean, told.metrics["sdr"].low)
+    summary = results().summaries()[4]
+    assert (mark.x, mark.y, mark.low) == (summary.rate.mean, summary.metrics["sdr"].mean, summary.metrics["sdr"].low)
     assert mark.label.startswith("ours@6: ")
     assert "lower is better" in plots[1].title
 
@@ -71,8 +71,12 @@ def test_other_plots():
     levels, noise = band_plots({"a": sums})
     assert [(mark.x, mark.y) for mark in levels.series[0].marks] == [(50, 2), (200, 3)]
     assert [(mark.x, mark.y) for mark in noise.series[0].marks] == [(50, -10), (200, 0)]
-    points = [MeasuredPoint(f"a+bit-flips@{share:g}", "a+bit-flips", share, {}) for share in (1e-2, 1e-3)]
-    rows = [ItemResult(f"{i}.wav", p.name, 1.0, 1, metrics={"sdr": i + p.setting}) for p in points for i in range(3)]
+    points = [MeasuredPoint(f"a+bit-flips@{p:g}", "a+bit-flips", p, {}) for p in (1e-2, 1e-3)]
+    rows = [
+        ItemResult(f"{i}.wav", point.name, 1.0, 1, metrics={"sdr": i + point.setting})
+        for point in points
+        for i in range(3)
+    ]
     damaged = Results(
         "audio", points, rows, [MetricInfo("sdr", "dB", "higher", ""), MetricInfo("mel", "dB", "lower", "")]
     )

@@ -1,0 +1,251 @@
+"""One contract for all encoders and decoders: shapes, channels, reach, batches, gradients, options, streaming."""
+
+import inspect
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from narrows import codecs
+from narrows.codecs import (
+    ConvDecoder,
+    ConvEncoder,
+    Decoder,
+    Encoder,
+    FrameDecoder,
+    FrameEncoder,
+    LappedDecoder,
+    LappedEncoder,
+    LDMDecoder,
+    LDMEncoder,
+    LinearSynthesis,
+    ShallowDecoder,
+    State,
+    ViTDecoder,
+    ViTEncoder,
+)
+from narrows.codecs.base import Network
+from narrows.errors import InputError
+from narrows.parts import build, find, names, spec
+
+ENCODERS = [
+    lambda **more: FrameEncoder(8, 12, 2, hop=8, fold=1, **more),
+    lambda **more: FrameEncoder(8, 12, 1, hop=8, fold=3, **more),
+    lambda **more: ConvEncoder(8, 6, **more),
+    lambda **more: LappedEncoder(8, 6, 2, 1, **more),
+    lambda **more: LDMEncoder(8, 4, (1, 2), 1, 1, 2, **more),
+    lambda **more: ViTEncoder(8, 16, 1, 2, 4, 3, **more),
+]
+DECODERS = [
+    lambda **more: FrameDecoder(8, 12, 1, hop=8, fold=1, iterations=0, **more),
+    lambda **more: FrameDecoder(8, 12, 2, hop=8, fold=2, iterations=1, **more),
+    lambda **more: FrameDecoder(8, 12, 1, hop=8, fold=3, iterations=4, **more),
+    lambda **more: ConvDecoder(8, 6, **more),
+    lambda **more: LappedDecoder(8, 6, 2, 2, 1, **more),
+    lambda **more: LinearSynthesis(8, **more),
+    lambda **more: ShallowDecoder(8, 4, **more),
+    lambda **more: LDMDecoder(8, 4, (1, 2), 1, 1, 2, **more),
+    lambda **more: ViTDecoder(8, 16, 1, 2, 4, 3, **more),
+]
+GRID = (37, 15)  # positions; more than twice any reach here
+
+
+def made(make, **more) -> Network:
+    """A network with weights of no special values, in float64."""
+    torch.manual_seed(1)
+    network = make(**more)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return network.double().eval()
+
+
+def grid_of(network: Network) -> tuple[int, ...]:
+    return GRID[: len(network.stride)]
+
+
+def signal(network: Network, batch: int = 1) -> Tensor:
+    size = [count * stride for count, stride in zip(grid_of(network), network.stride, strict=True)]
+    return torch.randn(batch, network.channels, *size, dtype=torch.float64)
+
+
+def latents(network: Network, batch: int = 1) -> Tensor:
+    return torch.randn(batch, network.dim, *grid_of(network), dtype=torch.float64)
+
+
+def test_every_registered_network_is_here() -> None:
+    tested = {type(made(make)) for make in (*ENCODERS, *DECODERS)}
+    assert {find(name) for kind in ("encoder", "decoder") for name in names(kind)} == tested
+
+
+@pytest.mark.parametrize("make", ENCODERS)
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_encoders_give_latents(make, channels: int) -> None:
+    encoder = made(make, channels=channels)
+    assert isinstance(encoder, Encoder)
+    assert encoder.channels == channels
+    assert encoder(signal(encoder, 2)).shape == (2, encoder.dim, *grid_of(encoder))
+
+
+@pytest.mark.parametrize("make", DECODERS)
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_decoders_give_signals(make, channels: int) -> None:
+    decoder = made(make, channels=channels)
+    assert isinstance(decoder, Decoder)
+    assert decoder(latents(decoder, 2)).shape == signal(decoder, 2).shape
+
+
+@pytest.mark.parametrize("make", ENCODERS)
+def test_encoders_refuse_other_signals(make) -> None:
+    encoder = made(make)
+    x = signal(encoder)
+    for wrong in (x[0], x[..., :-1], x[:, :0], x[..., :0], x.repeat(1, 2, *[1] * (x.ndim - 2))):
+        with pytest.raises(InputError, match="expected a signal"):
+            encoder(wrong)
+
+
+def positions_that_change(network: Network, axis: int) -> list[int]:
+    """The positions along an axis of the grid at which the output changes with the input at the middle one."""
+    is_encoder, middle = isinstance(network, Encoder), grid_of(network)[axis] // 2
+    x = signal(network) if is_encoder else latents(network)
+    step = network.stride[axis] if is_encoder else 1
+    before, seen = network(x), set()
+    for offset in range(step):
+        other = x.clone()
+        other.movedim(2 + axis, -1)[..., middle * step + offset] += 10
+        differs = (network(other) != before).movedim(2 + axis, -1).flatten(0, -2).any(0).nonzero().flatten()
+        seen |= {int(place) // (1 if is_encoder else network.stride[axis]) for place in differs}
+    return sorted(place - middle for place in seen)
+
+
+@pytest.mark.parametrize("make", [*ENCODERS, *DECODERS])
+def test_the_reach_is_what_it_says(make) -> None:
+    network = made(make)
+    assert len(network.reach) == len(network.stride)
+    for axis, reach in enumerate(network.reach):
+        seen, size = positions_that_change(network, axis), grid_of(network)[axis]
+        if reach is None:
+            assert len(seen) == size
+        else:
+            before, after = reach
+            # An output at p depends on inputs from p - before to p + after, so the input at p changes p - after to
+            # p + before.
+            assert -after <= min(seen) <= max(seen) <= before < size // 2
+
+
+@pytest.mark.parametrize("make", [ENCODERS[0], ENCODERS[1], DECODERS[0], DECODERS[1], DECODERS[2]])
+def test_the_reach_of_frame_networks_is_tight(make) -> None:
+    network = made(make)
+    ((before, after),) = network.reach
+    seen = positions_that_change(network, 0)
+    assert max(-min(seen), max(seen)) == max(before, after)
+
+
+@pytest.mark.parametrize("make", [*ENCODERS, *DECODERS])
+def test_items_do_not_depend_on_their_batch(make) -> None:
+    network = made(make)
+    x = signal(network, 3) if isinstance(network, Encoder) else latents(network, 3)
+    alone = torch.cat([network(item[None]) for item in x])
+    torch.testing.assert_close(network(x), alone, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("make", [*ENCODERS, *DECODERS])
+def test_every_weight_learns(make) -> None:
+    network = made(make)
+    x = signal(network) if isinstance(network, Encoder) else latents(network)
+    network(x).square().sum().backward()
+    dead = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum()]
+    # A constant in all keys changes no attention weight; a last linear quality table has rows of other qualities.
+    assert all("key.bias" in name for name in dead)
+
+
+@pytest.mark.parametrize("make", DECODERS)
+def test_only_conditioned_decoders_depend_on_the_quality(make) -> None:
+    decoder = made(make)
+    z = latents(decoder)
+    assert torch.equal(decoder(z, 0), decoder(z))
+    assert torch.equal(decoder(z, 40), decoder(z)) == (not decoder.conditioned)
+    if decoder.conditioned:
+        several = decoder(torch.cat([z, z]), torch.tensor([0, 40]))
+        torch.testing.assert_close(several, torch.cat([decoder(z, 0), decoder(z, 40)]), atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("make", [*ENCODERS, *DECODERS])
+def test_networks_survive_json(make) -> None:
+    network = made(make)
+    again = build(spec(network)).double().eval()
+    assert again.load_state_dict(network.state_dict())
+    x = signal(network) if isinstance(network, Encoder) else latents(network)
+    assert torch.equal(again(x), network(x))
+
+
+@pytest.mark.parametrize("name", sorted({*names("encoder"), *names("decoder")}))
+def test_every_option_changes_something(name: str) -> None:
+    """A larger value of each option changes shapes, weights, the reach or the output."""
+    part = find(name)
+    small = {"dim": 8, "width": 8, "depth": 1, "hop": 8, "heads": 2, "patch": 4, "grid": 2, "groups": 2, "fine": 4}
+    small |= {"multipliers": (1, 2), "attention": 0, "skip": 2, "iterations": 1, "fold": 1}
+    base = {key: value for key, value in small.items() if key in inspect.signature(part).parameters}
+
+    def facts(options: dict) -> tuple:
+        torch.manual_seed(0)
+        network = part(**options).eval()
+        shapes = tuple((key, tuple(value.shape)) for key, value in network.state_dict().items())
+        size = [8 * stride for stride in network.stride]
+        x = (
+            torch.randn(1, network.channels, *size)
+            if isinstance(network, Encoder)
+            else torch.randn(1, network.dim, *size)
+        )
+        with torch.no_grad():
+            return shapes, network.stride, network.reach, float(network(x).double().sum())
+
+    for option in inspect.signature(part).parameters:
+        value = base.get(option, inspect.signature(part).parameters[option].default)
+        changed = (*value, 2) if isinstance(value, tuple) else value * 2 or 1
+        assert facts(base | {option: changed}) != facts(base), option
+
+
+def test_parts_that_do_not_stream_say_so() -> None:
+    encoder = FrameEncoder(4, 8, 1, hop=8)
+    for call in (lambda: encoder.start(1), lambda: encoder.step(torch.zeros(1, 1, 16), State())):
+        with pytest.raises(InputError, match="expected a causal part that implements start and step, got FrameEncoder"):
+            call()
+
+
+class Past(State):
+    def __init__(self, samples: Tensor) -> None:
+        self.samples = samples
+
+
+class CausalAverage(Encoder):
+    """The mean of this and the two samples before: a causal part with a state."""
+
+    channels, dim, stride, reach = 1, 1, (1,), ((2, 0),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.step(x, self.start(len(x)))[0]
+
+    def start(self, batch: int) -> Past:
+        return Past(torch.zeros(batch, 1, 2, dtype=torch.float64))
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, Past]:
+        assert isinstance(state, Past)
+        x = torch.cat([state.samples, x], 2)
+        return x.unfold(2, 3, 1).mean(-1), Past(x[..., -2:])
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 50])
+def test_a_stream_in_pieces_gives_what_the_whole_gives(size: int) -> None:
+    encoder, x = CausalAverage(), torch.randn(2, 1, 50, dtype=torch.float64)
+    state, pieces = encoder.start(2), []
+    for piece in x.split(size, 2):
+        before = state
+        out, state = encoder.step(piece, state)
+        assert torch.equal(encoder.step(piece, before)[0], out)  # a step changes no state
+        pieces.append(out)
+    assert torch.equal(torch.cat(pieces, 2), encoder(x))
+
+
+def test_networks_are_exported() -> None:
+    for name in ("Encoder", "Decoder", "State", "Bottleneck", "Codec"):
+        assert name in codecs.__all__
