@@ -18,9 +18,9 @@ from torch import nn
 from narrows.codecs.base import Bottleneck
 from narrows.codecs.bottlenecks.fsq import FSQ
 from narrows.codecs.bottlenecks.gaussian import Gaussian
-from narrows.codecs.bottlenecks.grouped import MultiCodebook
 from narrows.codecs.bottlenecks.ibq import IBQ
 from narrows.codecs.bottlenecks.lookup_free import BSQ, LFQ
+from narrows.codecs.bottlenecks.multi_codebook import MultiCodebook
 from narrows.codecs.bottlenecks.residual import ResidualVQ
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec

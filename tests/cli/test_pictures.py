@@ -82,7 +82,9 @@ def test_16_bits_cmyk_and_the_first_of_several_pictures_are_coded(codec, model, 
     assert (result.code, result.out.count("\n")) == (0, 3)
     assert result.err == "codec: 'two.gif': holds several pictures; the first one is coded\n"
     assert codec("decode", "deep.nrw", "four.nrw", "two.nrw", "-m", model, "-o", "out").code == 0
-    assert [image.read(f"out/{name}.png").pixels.shape for name in ("deep", "four", "two")] == [(c, 20, 40) for c in (1, 3, 3)]
+    assert [image.read(f"out/{name}.png").pixels.shape for name in ("deep", "four", "two")] == [
+        (c, 20, 40) for c in (1, 3, 3)
+    ]
 
 
 @pytest.mark.parametrize(

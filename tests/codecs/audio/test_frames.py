@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder, STFT
+from narrows.codecs.audio.frames import STFT, FrameDecoder, FrameEncoder
 
 
 def randomized(module: torch.nn.Module) -> torch.nn.Module:
