@@ -181,7 +181,8 @@ def check_suffix(path: StrPath) -> str:
     """The suffix of an output in lower case. Raises InputError for a suffix that names no format."""
     suffix = Path(path).suffix.lower()
     if suffix not in _SETTINGS:
-        raise InputError(f"expected one of the suffixes {', '.join(sorted(_SETTINGS))}, got {shown(path)}")
+        known = ", ".join(sorted(_SETTINGS))
+        raise InputError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {shown(path)}")
     return suffix
 
 

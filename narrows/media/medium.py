@@ -83,7 +83,7 @@ class Medium:
         amount_of: seconds or pixels in a file; raises MediaError as `open` does.
         read: a whole file.
         write: path, signal and whether an existing file may be replaced.
-        check_suffix: raises InputError or MediaError for the path of an output whose suffix names no format.
+        check_suffix: raises InputError for the path of an output whose suffix names no format.
         rate_unit, rate_key: of the rate in text, and as a key of JSON.
         rate_divisor: bits per unit of amount in one `rate_unit`.
         speed_unit, speed_divisor: amount per second in one `speed_unit`.
