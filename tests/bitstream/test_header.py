@@ -69,7 +69,7 @@ def test_refused_fields(change, message):
     "extent", [lambda: AudioExtent(0, 1, 1), lambda: AudioExtent(8000, 0, 1), lambda: ImageExtent(1, 1, 256)]
 )
 def test_refused_extents(extent):
-    with pytest.raises(InputError, match="expected .* from 1 to"):
+    with pytest.raises(InputError, match=r"expected .* from 1 to"):
         extent()
 
 
