@@ -161,7 +161,7 @@ def test_options_of_the_other_medium_are_refused(refused, model, tiny_checkpoint
     coded("s.nrw")
     assert "--salvage" in refused("decode", "s.nrw", "-m", model, "--salvage")
     assert "tables" in refused("encode", "a.png", "-m", model, "--raw")
-    assert "no sound" in refused("encode", "a.png", "-m", audio)
+    assert "cannot be decoded" in refused("encode", "a.png", "-m", audio)
     assert "no picture" in refused("encode", "a.wav", "-m", model)
     assert ".wav" in refused("decode", "s.nrw", "-m", model, "-o", "b.wav")
 
