@@ -270,7 +270,7 @@ def test_a_whole_stream_of_other_codes_is_decoded_to_something(codec, model, cod
     path = coded()
     header, tokenizer = read_header(path.read_bytes()), load(model)
     codes = np.random.default_rng(0).integers(0, 4096, header.shape, np.int16)
-    path.write_bytes(write(header, codes, tokenizer.prior))
+    path.write_bytes(write(header, codes, tokenizer.coding_tables))
     assert codec("decode", "s.nrw", "-m", model).code == 0
     assert image.read("s.png").pixels.shape == (3, 40, 70)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from narrows.bitstream import FrequencyTables, Prior, quantize
-from narrows.bitstream.indexed import ChosenCoder
+from narrows.bitstream import FrequencyTables, IndexedTables, integer_frequencies
+from narrows.bitstream.indexed import IndexedCoder
 from narrows.codecs import ContextGroups, FactorizedPrior, MeanScaleHyperprior, ScaleHyperprior
 from narrows.codecs.bottlenecks.entropy import base as entropy_model
 from narrows.codecs.bottlenecks.entropy import hyperprior
@@ -23,10 +23,10 @@ def models() -> list[EntropyModel]:
     return [model.eval() for model in made]
 
 
-def coder(model: EntropyModel, quality: int = 0) -> ChosenCoder:
+def coder(model: EntropyModel, quality: int = 0) -> IndexedCoder:
     tables = [np.append(0.7 ** abs(np.arange(size - 1) - (size // 2 - 1.0)), 1e-3) for size in model.table_sizes]
-    prior = Prior(FrequencyTables(tuple(map(quantize, tables))), model.choose)
-    return ChosenCoder(prior, len(model.codebook_sizes), 4096, quality)
+    indexed = IndexedTables(FrequencyTables(tuple(map(integer_frequencies, tables))), model.choose)
+    return IndexedCoder(indexed, len(model.codebook_sizes), 4096, quality)
 
 
 @pytest.fixture(params=models(), ids=lambda model: type(model).__name__)
@@ -53,7 +53,7 @@ def test_bytes_hold_the_codes_whatever_the_state_of_the_machine(model: EntropyMo
         try:
             torch.set_num_threads(2 if threads == 1 else 1)
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                found, latents = coder(model).decompress_with(payload, codes.shape)
+                found, latents = coder(model).decompress_with_output(payload, codes.shape)
         finally:
             torch.set_num_threads(threads)
     assert np.array_equal(found, codes)
@@ -115,9 +115,9 @@ def test_estimated_bits_are_those_of_tables_of_normal_densities() -> None:
     symbols = torch.arange(-31, 32).float().view(1, 1, 1, -1).expand(1, 4, 1, -1)
     with torch.no_grad():
         p = model.density(symbols)[0, :, 0].numpy()
-    tables = FrequencyTables(tuple(quantize(np.append(row, max(1e-6, 1 - row.sum()))) for row in p))
+    tables = FrequencyTables(tuple(integer_frequencies(np.append(row, max(1e-6, 1 - row.sum()))) for row in p))
     with torch.inference_mode():
-        payload = ChosenCoder(Prior(tables, model.choose), 4, 4096, 0).compress(codes)
+        payload = IndexedCoder(IndexedTables(tables, model.choose), 4, 4096, 0).compress(codes)
         bits = float(model(y).bits)
     assert abs(8 * len(payload) / bits - 1) < 0.01
 
