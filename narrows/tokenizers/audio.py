@@ -17,7 +17,7 @@ from narrows.bitstream import read_header, recover
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media import audio as media
-from narrows.media.audio_limits import channels_fault, finite_fault, rate_fault
+from narrows.media.audio_limits import channels_error, finite_error, sample_rate_error
 from narrows.media.extents import AudioExtent, Extent
 from narrows.media.files import Source, StrPath
 from narrows.media.medium import Info, Medium, Reader, Signal
@@ -408,8 +408,8 @@ class _Counted:
                 wanted = f"({self.channels}, n)" if self.channels else "(T,) or (C, T), T at least 1,"
                 raise InputError(f"expected audio {wanted} float32, got {block.dtype} of shape {block.shape}")
             self.channels = len(block)
-            if fault := channels_fault(self.channels) or finite_fault(block, self.samples):
-                raise InputError(f"the signal has {fault}")
+            if message := channels_error(self.channels) or finite_error(block, self.samples):
+                raise InputError(message)
             self.samples += block.shape[1]
             yield block.clip(-MAX_AMPLITUDE, MAX_AMPLITUDE)
         if self._expected not in (None, self.samples):
@@ -453,8 +453,8 @@ def _cut_unknown(
 def _check_rate(sample_rate: int) -> None:
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
         raise InputError(f"expected the sample rate as a whole number of Hz, got {sample_rate!r}")
-    if fault := rate_fault(int(sample_rate)):
-        raise InputError(f"the signal has {fault}")
+    if message := sample_rate_error(int(sample_rate)):
+        raise InputError(message)
 
 
 def _as_block(x: Array) -> Block:

@@ -206,11 +206,11 @@ class ImageTokenizer(Tokenizer):
         if self.model is None:
             return self.decode_signal(self.decompress(data))
         header = self._header(data)
-        reader = StreamReader(data, self.prior)
+        reader = StreamReader(data, self.coding_tables)
         reader.verify()
-        latents = torch.empty(header.signals, self.model.dim, *header.grid)
+        latents = torch.empty(header.groups, self.model.dim, *header.grid)
         for chunk in reader:
-            latents[:, :, chunk.start : chunk.stop] = chunk.made
+            latents[:, :, chunk.start : chunk.stop] = chunk.model_output
         extent = self._checked(header, header.grid)
         return media.Image(self.tiles.decode(latents, extent, header.quality_index, torch.uint8)[0].numpy())
 
@@ -380,9 +380,9 @@ class ImageTokenizer(Tokenizer):
         check_size(header)
         extent = self._checked(header, header.grid)
         groups = self.groups(extent.channels)
-        if header.signals != groups or (self.model and header.steps != self._band_rows(header.grid[1], groups)):
+        if header.groups != groups or (self.model and header.steps != self._band_rows(header.grid[1], groups)):
             raise InputError(
-                f"expected a stream of {self.name}, got one of {header.signals} groups in bands of {header.steps} rows"
+                f"expected a stream of {self.name}, got one of {header.groups} groups in bands of {header.steps} rows"
             )
         return header
 

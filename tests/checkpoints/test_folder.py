@@ -11,7 +11,7 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import load_file, save_file
 
 import narrows
-from narrows.bitstream import FrequencyTables, quantize
+from narrows.bitstream import FrequencyTables, integer_frequencies
 from narrows.checkpoints import folder
 from narrows.checkpoints.index import models
 from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder
@@ -196,7 +196,7 @@ def test_tables_of_other_weights_do_not_stay(saved: Path) -> None:
 
 
 def test_tables_of_another_codec_are_refused(saved: Path) -> None:
-    other = FrequencyTables((quantize([1.0, 1.0]),))
+    other = FrequencyTables((integer_frequencies([1.0, 1.0]),))
     (saved / "tables.safetensors").write_bytes(save_arrays(other.to_arrays()))
     with pytest.raises(ModelError, match=r"expected alphabets of .* got \(2,\)"):
         folder.read(saved)
