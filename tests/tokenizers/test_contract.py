@@ -183,8 +183,8 @@ def test_foreign_and_wrong_tokens_are_refused(tokenizer: Tokenizer) -> None:
             with pytest.raises(WrongModel):
                 use(wrong)
     too_large = tokens.codes.clone()
-    too_large[0, 0, 0] = 1 << 20
-    with pytest.raises(InputError, match="expected codes|codes from 0 to"):
+    too_large[0, 0, 0] = 1 << 14
+    with pytest.raises(InputError, match="expected codes 0 to"):
         tokenizer.decode(replace(tokens, codes=too_large))
 
 
