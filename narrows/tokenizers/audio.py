@@ -292,7 +292,7 @@ class AudioTokenizer(Tokenizer):
     def _synthesize(self, latents: Tensor) -> Tensor:
         return self.codec.decoder(self.continuous.decode_latents(latents))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _decoded(self, network: Callable[[Tensor], Tensor], values: Tensor, channels: int) -> Iterator[Block]:
         """The output (C, n) of the network for values (S, k, F), window by window."""
 
@@ -384,7 +384,7 @@ class AudioEncoding(Encoding):
         radices = tokenizer.codec.bottleneck.radices[: self.codebooks]
         return Tokens(codes, radices, extent, tokenizer.name, tokenizer.fingerprint)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _run(self, network: Callable[[Tensor], Tensor], windows: Sequence[Block]) -> list[Tensor]:
         """Windows (C, T) of one shape to the output (S, K, F) of the network for the groups of their channels."""
         x, device = torch.from_numpy(np.stack(windows)), self.tokenizer.device

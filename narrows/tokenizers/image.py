@@ -141,7 +141,7 @@ class ImageTokenizer(Tokenizer):
         each = [found[number] for number in range(len(arrays))]
         return each if codebooks is None else [tokens[:, :keep] for tokens in each]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_latents(self, x: Array) -> Latents:
         """An image to the Latents of a continuous bottleneck; nothing is rounded.
 
@@ -203,7 +203,7 @@ class ImageTokenizer(Tokenizer):
         """Tokens or Latents to an Image."""
         return media.Image(self.pixels(item))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode_stream(self, data: bytes) -> media.Image:
         """An .nrw stream to an Image; an entropy model predicts its tables and the latents in one pass."""
         if self.model is None:
@@ -323,7 +323,7 @@ class ImageTokenizer(Tokenizer):
         error = sum(float(np.square(np.subtract(a, b, dtype=np.float32)).sum(dtype=np.float64)) for a, b in pairs)
         return 8 * len(self.compress(tokens)) + weight * error / len(x)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _quantized(self, x: NDArray[np.generic], quality_index: int) -> list[Tokens]:
         """Images (N, C, H, W) of one size to Tokens."""
         extent = _extent_of(x[0])
@@ -343,7 +343,7 @@ class ImageTokenizer(Tokenizer):
         """Latents (N S, D, rows, width) of consecutive bands of the bottleneck."""
         return self.tiles.encode(x, grid, self._band_rows(grid[1], self.groups(x.shape[1])) if self.model else None)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _decoded(self, item: Tokens | Latents, dtype: torch.dtype) -> Tensor:
         extent = self._checked_item(item)
         index = item.quality_index if isinstance(item, Tokens) else None
@@ -356,7 +356,7 @@ class ImageTokenizer(Tokenizer):
     def _latents(self, codes: Tensor, like: Tokens) -> Tensor:
         """Latents (N S, D, H, W) of codes (N S, K, H, W), all of the quality and chunks of `like`."""
         codes, model = codes.to(self.device), self.model
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             if model is None:
                 return self.codec.bottleneck.decode(codes).cpu()
             assert like.quality_index is not None

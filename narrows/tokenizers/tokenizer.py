@@ -280,13 +280,13 @@ class Tokenizer(ABC):
         radices = self.codec.bottleneck.radices
         return FrequencyTables.fit(codes_to_symbols(codes.cpu().numpy(), radices), alphabet_sizes(radices))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def compress(self, tokens: Tokens) -> bytes:
         """Tokens to an .nrw stream, entropy-coded where the model has tables. Raises WrongModel for foreign tokens."""
         self.check_model(tokens.model, tokens.fingerprint)
         return tokens.compress(self.coding_tables)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decompress(self, data: bytes) -> Tokens:
         """An .nrw stream to Tokens. Raises WrongModel, and what `Tokens.decompress` raises."""
         header = read_header(data)

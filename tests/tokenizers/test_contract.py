@@ -135,6 +135,18 @@ def test_all_ways_to_encode_give_the_same_tokens(tokenizer: Tokenizer, tmp_path:
         assert same(found, tokens)
 
 
+def test_results_can_be_used_in_training(tokenizer: Tokenizer) -> None:
+    """They are no inference tensors, which autograd refuses to save."""
+    tokens = tokenizer.encode_signal(signals(tokenizer)[0])
+    embedding = torch.nn.Embedding(1 << 13, 4)
+    embedding(tokens.codes.long().clamp(0, (1 << 13) - 1)).sum().backward()
+    assert embedding.weight.grad is not None
+    assert not tokens.codes.is_inference()
+    decoded = tokenizer.decode(tokens)
+    assert not decoded.is_inference()
+    assert not decoded.requires_grad
+
+
 def same(first: Tokens, second: Tokens) -> bool:
     facts = [(x.extent, x.model, x.fingerprint, x.quality_index, x.radices) for x in (first, second)]
     return facts[0] == facts[1] and torch.equal(first.codes, second.codes)
