@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,8 @@ class ImageInfo:
 @dataclass(frozen=True, eq=False)
 class Image(Signal):
     """Pixels (C, H, W) uint8, C 1 for grey or 3 for RGB in sRGB."""
+
+    medium: ClassVar[str] = "image"
 
     pixels: Pixels
 

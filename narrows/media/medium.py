@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,13 @@ from narrows.media.files import Source, StrPath
 
 
 class Signal(ABC):
-    """A decoded signal in memory: `audio.Audio` or `image.Image`."""
+    """A decoded signal in memory: `audio.Audio` or `image.Image`.
+
+    Attributes:
+        medium: Name of the medium.
+    """
+
+    medium: ClassVar[str]
 
     @property
     @abstractmethod
@@ -30,11 +36,6 @@ class Signal(ABC):
     @abstractmethod
     def with_array(self, array: NDArray[np.generic]) -> Self:
         """A signal of the same kind and rate with other values (C, *signal)."""
-
-    @property
-    def medium(self) -> str:
-        """The name of the medium."""
-        return self.extent.medium
 
     @property
     def amount(self) -> float:

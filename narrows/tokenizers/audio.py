@@ -177,14 +177,16 @@ class AudioTokenizer(Tokenizer):
 
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
         """An Audio to Tokens; settings as `encode` takes them."""
-        assert isinstance(signal, media.Audio)
+        if not isinstance(signal, media.Audio):
+            raise InputError(f"expected an Audio for {self.name}, got a signal of {signal.medium}")
         self.check_settings(settings)
         x = signal.samples
         return self.encode_blocks([x], x.shape[1], signal.sample_rate, **settings)
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
         """An open audio file to Tokens, read block by block; settings as `encode` takes them."""
-        assert isinstance(reader, media.AudioReader)
+        if not isinstance(reader, media.AudioReader):
+            raise InputError(f"expected an AudioReader for {self.name}, got {type(reader).__name__}")
         self.check_settings(settings)
         return self.encode_blocks(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate, **settings)
 
@@ -208,22 +210,20 @@ class AudioTokenizer(Tokenizer):
 
     def decode_signal(self, item: Tokens | Latents) -> media.Audio:
         """Tokens or Latents to an Audio."""
-        extent = item.extent
-        assert isinstance(extent, AudioExtent)
-        return media.Audio(np.concatenate(list(self.decode_blocks(item)), 1), extent.sample_rate)
+        blocks = self.decode_blocks(item)
+        return media.Audio(np.concatenate(list(blocks), 1), cast(AudioExtent, item.extent).sample_rate)
 
     def decode_file(self, item: bytes | Tokens | Latents, path: StrPath, *, overwrite: bool = False) -> Extent:
         """An .nrw stream, Tokens or Latents to an audio file, see `Tokenizer.decode_file`; in bounded memory."""
         item = self.decompress(item) if isinstance(item, bytes) else item
-        blocks, extent = self.decode_blocks(item), item.extent
-        assert isinstance(extent, AudioExtent)
+        blocks = self.decode_blocks(item)
+        extent = cast(AudioExtent, item.extent)
         media.write(path, blocks, extent.sample_rate, overwrite=overwrite)
         return extent
 
     def decode_blocks(self, item: Tokens | Latents) -> Iterator[Block]:
         """Tokens or Latents to consecutive blocks (C, n) of the recording, in bounded memory. Raises as `decode`."""
-        extent = self.check_item(item)
-        assert isinstance(extent, AudioExtent)
+        extent = cast(AudioExtent, self.check_item(item))
         values = item.codes if isinstance(item, Tokens) else item.values
         wanted = self.frames(extent.samples, extent.sample_rate)
         if values.shape[2] != wanted:
@@ -458,7 +458,10 @@ def _check_rate(sample_rate: int) -> None:
 
 
 def _as_block(x: Array) -> Block:
+    """Audio (C, T) float32 as an array, after its shape and type are checked."""
     array = x.detach() if isinstance(x, Tensor) else np.asarray(x)
+    if array.ndim not in (1, 2):
+        raise InputError(f"expected audio (T,) or (C, T), got shape {tuple(array.shape)}")
     if not (array.is_floating_point() if isinstance(array, Tensor) else array.dtype.kind == "f"):
         raise InputError(f"expected audio as floats with full scale 1, got {array.dtype}; divide int16 by 32768")
     block: Block = array.float().cpu().numpy() if isinstance(array, Tensor) else array.astype(np.float32, copy=False)

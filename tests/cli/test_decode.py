@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from narrows.bitstream import AudioExtent, ImageExtent, FrequencyTables, read_header, write
+from narrows.bitstream import AudioExtent, FrequencyTables, ImageExtent, read_header, write
 from narrows.checkpoints.index import Entry
 from narrows.checkpoints.load import load
 from narrows.errors import NarrowsError

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from narrows.checkpoints import folder
-from narrows.codecs import Codec, ContextGroups, LappedDecoder, LappedEncoder
+from narrows.codecs import Codec, LappedDecoder, LappedEncoder, SpaceChannelContext
 from narrows.media import image
 from narrows.recipes.data.images import ImageFiles
 from narrows.recipes.data.synthetic import write_synthetic_images
@@ -16,7 +16,9 @@ def pictures(tmp_path_factory):
     place = tmp_path_factory.mktemp("effort")
     write_synthetic_images(place / "data")
     torch.manual_seed(0)
-    codec = Codec(LappedEncoder(8, 6, 2, 1), ContextGroups((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)).eval()
+    codec = Codec(
+        LappedEncoder(8, 6, 2, 1), SpaceChannelContext((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)
+    ).eval()
     tables = fit_entropy_model_tables(codec, ImageFiles(place / "data"), 2)
     folder.save(place / "model", codec, "small", tables=tables, lambdas=(0.01,))
     folder.save(place / "old", codec, "small", tables=tables)

@@ -62,10 +62,6 @@ def test_what_is_not_understood_is_refused(codec, place, arguments, said):
     assert not list(place.iterdir())
 
 
-def test_an_unknown_recipe_is_refused(refused):
-    assert "no recipe is called 'nonsense'; there are speech" in refused("train", "nonsense")
-
-
 def long_wav(place, model):
     path = place / "long.wav"
     size = 2_000_000_000  # 17 hours of silence that take no room

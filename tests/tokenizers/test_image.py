@@ -21,7 +21,6 @@ from narrows.codecs import (
     AttentionProjection,
     Bottleneck,
     Codec,
-    ContextGroups,
     ConvDecoder,
     ConvEncoder,
     FrameDecoder,
@@ -36,6 +35,7 @@ from narrows.codecs import (
     ResidualVQ,
     Rounding,
     SoftNorm,
+    SpaceChannelContext,
     Tanh,
 )
 from narrows.errors import DamagedStream, InputError, StreamError, WrongModel
@@ -58,7 +58,9 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ImageTokenizer:
     torch.manual_seed(0)
     data = tmp_path_factory.mktemp("pictures") / "made"
     write_synthetic_images(data)
-    codec = Codec(LappedEncoder(8, 6, 2, 1), ContextGroups((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)).eval()
+    codec = Codec(
+        LappedEncoder(8, 6, 2, 1), SpaceChannelContext((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)
+    ).eval()
     return made(codec, fit_entropy_model_tables(made(codec), ImageFiles(data), 2))
 
 
@@ -179,7 +181,7 @@ def test_a_whole_picture_is_neither_tiled_nor_larger_than_was_said() -> None:
 
 def test_bands_of_an_entropy_model_behind_networks_that_see_all() -> None:
     codec = Codec(
-        LDMEncoder(8, 4, (1, 2), 1, 0, 2), ContextGroups((3, 5), 1, (8, 8)), LDMDecoder(8, 4, (1, 2), 1, 0, 2)
+        LDMEncoder(8, 4, (1, 2), 1, 0, 2), SpaceChannelContext((3, 5), 1, (8, 8)), LDMDecoder(8, 4, (1, 2), 1, 0, 2)
     )
     tokenizer = ImageTokenizer(codec)
     x = np.random.default_rng(0).integers(0, 256, (3, 150, 10)).astype(np.uint8)
@@ -216,7 +218,7 @@ def test_latents_of_a_continuous_bottleneck_decode_to_the_image() -> None:
         torch.testing.assert_close(decoded, tokenizer.codec(padded).x[0, :, :22, :41].clamp(-1, 1))
     with pytest.raises(InputError, match=r"expected a grid \(6, 12\) for 22 × 45 pixels"):
         tokenizer.decode_latents(replace(latents, extent=ImageExtent(22, 45, 3)))
-    with pytest.raises(InputError, match="codes"):
+    with pytest.raises(InputError, match="continuous latents; use encode_latents"):
         tokenizer.encode(x)
     with pytest.raises(InputError, match="expected a model with continuous latents, got custom"):
         whole(FSQ(8, (5, 5), 2)).encode_latents(x)
@@ -255,7 +257,7 @@ def wider(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("wider")
     write_synthetic_images(place / "made")
     torch.manual_seed(1)
-    model = ContextGroups((8, 8, 48), 2, (64, 64, 64))
+    model = SpaceChannelContext((8, 8, 48), 2, (64, 64, 64))
     with torch.no_grad():
         model.root_gain.fill_(3.0)
         for predictor in itertools.chain(*model.predictors):

@@ -8,14 +8,14 @@ Each crop of a batch has its own quality. The scheme is that of a codec with gai
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from narrows.bitstream import FrequencyTables
-from narrows.codecs.bottlenecks.entropy.space_channel import ContextGroups
+from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LappedEncoder
 from narrows.codecs.layers.qualities import ANCHORS
@@ -100,9 +100,9 @@ class RateDistortionTraining(Training):
     def __init__(self, recipe: RateDistortionRecipe) -> None:
         super().__init__(recipe)
         encoder, model = recipe.codec.encoder, recipe.codec.bottleneck
-        if not isinstance(model, ContextGroups) or not isinstance(encoder, LappedEncoder):
+        if not isinstance(model, SpaceChannelContext) or not isinstance(encoder, LappedEncoder):
             raise InputError(
-                f"expected a codec of LappedEncoder and {ContextGroups.__name__}, "
+                f"expected a codec of LappedEncoder and {SpaceChannelContext.__name__}, "
                 f"got {type(encoder).__name__} and {type(model).__name__}"
             )
         block = encoder.stride[0] * model.multiple
@@ -123,8 +123,7 @@ class RateDistortionTraining(Training):
 
     def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables:
         """Frequency tables of the symbols of training images."""
-        assert isinstance(tokenizer, ImageTokenizer)
-        return fit_entropy_model_tables(tokenizer, self._train, TABLE_IMAGES)
+        return fit_entropy_model_tables(cast(ImageTokenizer, tokenizer), self._train, TABLE_IMAGES)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 3, crop_size, crop_size) of the next epoch."""

@@ -1,55 +1,11 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from narrows.evaluation.bands import BandDistortion
-from narrows.evaluation.base import Picture, Sound
 from narrows.evaluation.metrics.codebook_usage import CodebookUsage
-from narrows.evaluation.report import MediaSample, write_report
+from narrows.evaluation.report import write_report
 from narrows.evaluation.results import ItemResult, MeasuredPoint, MetricInfo, Results
-
-EVIL = '<script>alert("x")</script>&.wav'
-
-
-@pytest.fixture(scope="session")
-def evil():
-    """An item name that contains markup."""
-    return EVIL
-
-
-@pytest.fixture(scope="session")
-def audio_samples():
-    """audio_samples(seconds) -> three samples: a tone and two noisier versions of it, at 16 kHz."""
-
-    def make(seconds=2.0):
-        samples = []
-        for index, name in enumerate((EVIL, "1.wav", "2.wav")):
-            time = np.arange(round(16_000 * seconds)) / 16_000
-            tone = np.float32(0.3 * np.sin(2 * np.pi * 220 * (index + 1) * time))[None]
-            noise = np.random.default_rng(index).standard_normal(tone.shape).astype(np.float32)
-            decoded = {f"ours@{k}": Sound(tone + noise / (10 * k), 16_000) for k in (6, 12)}
-            samples.append(MediaSample(name, Sound(tone, 16_000), decoded))
-        return samples
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def image_samples():
-    """image_samples(side) -> two samples of noise on a ramp, hard to compress; one decoded version is grey."""
-
-    def make(side=64):
-        samples = []
-        for index in range(2):
-            noise = np.random.default_rng(index).integers(0, 100, (side, side + 20, 3))
-            pixels = np.uint8(noise + np.linspace(0, 150, side + 20)[:, None])
-            grey = np.broadcast_to(pixels.mean(2, keepdims=True), pixels.shape).astype(np.uint8)
-            decoded = {"jpeg@10": Picture(grey), "jpeg@50": Picture(pixels)}
-            samples.append(MediaSample(f"{index}.png", Picture(pixels), decoded))
-        return samples
-
-    return make
 
 
 def bands(name):
@@ -69,13 +25,13 @@ def bit_flip_results():
 
 
 @pytest.fixture(scope="session")
-def audio_report(results, audio_samples, tmp_path_factory):
+def audio_report(results, audio_samples, evil, tmp_path_factory):
     """A folder with a report that has every section."""
     folder, results_with_markup = tmp_path_factory.mktemp("audio"), results()
     results_with_markup = replace(
         results_with_markup,
         item_results=[
-            replace(row, item=EVIL) if row.item == "0.wav" else row for row in results_with_markup.item_results
+            replace(row, item=evil) if row.item == "0.wav" else row for row in results_with_markup.item_results
         ],
     )
     write_report(
