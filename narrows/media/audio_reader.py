@@ -223,12 +223,12 @@ def _open_decoder(file: BinaryIO, path: Source) -> _Decoder:
         reasons.append(f"FFmpeg: {(getattr(error, 'strerror', None) or str(error)).lower()!r}")
         raise MediaError(
             f"expected audio (WAV, FLAC, Ogg, Opus, MP3, AIFF, M4A, or a video with audio), got {name}, "
-            f"which cannot be decoded ({', '.join(reasons)})"
+            f"which cannot be decoded ({', '.join(reasons)}); give another file"
         ) from error
 
 
 def _no_samples(name: str) -> str:
-    return f"expected a file of one sample or more, got {name}, which holds no samples"
+    return f"expected a file of one sample or more, got {name}, which holds no samples; give another file"
 
 
 def _size(file: BinaryIO) -> int:

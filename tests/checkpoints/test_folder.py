@@ -138,7 +138,7 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
         (edit_tokenizer(part="smell-tokenizer"), "expected a registered part, got 'smell-tokenizer'"),
         (edit_tokenizer(part="image-tokenizer"), "image-tokenizer has no argument 'sample_rate'"),
         (edit_config(name="../up"), "expected a name .* got '../up'"),
-        (edit_tokenizer(sample_rate=0), "sample rate of 0 Hz"),
+        (edit_tokenizer(sample_rate=0), "sample rate from 1000 to 384000 Hz, got 0 Hz"),
         (edit_tokenizer(sample_rate=True), "a whole number of Hz, got True"),
         (edit_config(name="-o"), "expected a name .* got '-o'"),
         (deep, "expected 36 tensors, .* got far more in config.json"),
