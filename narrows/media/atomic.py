@@ -27,7 +27,7 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
     Only a killed process leaves a `.narrows-*.part`.
 
     Args:
-        path: where the file is to appear.
+        path: the output file.
         overwrite: whether an existing file may be replaced; its permissions are kept. A symbolic link stays, the file
             that it points to is replaced. Else an existing file is an error, at the start of the block and at its end.
 

@@ -1,4 +1,4 @@
-"""Audio files: their properties, reading them at once or in blocks, writing.
+"""Reading, inspecting and writing audio files, whole or in blocks.
 
 >>> from narrows.media import audio
 >>> audio.write("tone.flac", 0.1 * np.sin(np.arange(24_000) / 10)[None], 24_000)
@@ -55,7 +55,7 @@ class Audio(Signal):
         return self.samples
 
     def with_array(self, array: NDArray[np.generic]) -> "Audio":
-        """Other samples (C, T) at the same rate."""
+        """New audio with the given samples (C, T), at the same rate."""
         return Audio(array.astype(np.float32, copy=False), self.sample_rate)
 
     def resampled(self, sample_rate: int) -> "Audio":
@@ -67,10 +67,10 @@ class Audio(Signal):
 
 
 def probe(path: Source) -> AudioInfo:
-    """What an audio file holds, including the number of samples.
+    """Properties of an audio file, including the number of samples.
 
-    The number of samples is read from the header where it is exact (WAV, FLAC, AIFF, Ogg, Opus, MP3 with a Xing
-    header); else the whole file is decoded. Raises MediaError as AudioReader does.
+    The number of samples is read from the header if it is exact there (WAV, FLAC, AIFF, Ogg, Opus, MP3 with a Xing
+    header). Otherwise the whole file is decoded. Raises MediaError as AudioReader does.
     """
     with AudioReader(path) as reader:
         info = reader.info
@@ -80,17 +80,17 @@ def probe(path: Source) -> AudioInfo:
 
 
 def read(path: Source) -> Audio:
-    """All samples of a file. Integers of b bits are divided by 2^(b - 1); floats are unchanged, also above 1.
+    """All samples of a file. Integers of b bits are divided by 2^(b - 1); floats are unchanged, even above 1.
 
     Raises:
-        MediaError: as AudioReader does, and for NaN, infinity, damage or a missing end.
+        MediaError: as AudioReader does, and for NaN or infinite samples and a damaged or truncated file.
     """
     with AudioReader(path) as reader:
-        # Not into an array of the length in the header, which may be wrong: memory is allocated for decoded samples.
+        # The array is allocated after decoding, because the length in the header may be wrong.
         parts = list(reader.blocks(_BLOCK))
         samples = np.empty((reader.channels, sum(part.shape[1] for part in parts)), np.float32)
         end = samples.shape[1]
-        while parts:  # from the last to the first, so that each part is freed when it is copied
+        while parts:  # from last to first; each part is freed once it is copied
             part = parts.pop()
             samples[:, end - part.shape[1] : end] = part
             end -= part.shape[1]
@@ -98,9 +98,10 @@ def read(path: Source) -> Audio:
 
 
 def blocks(path: Source, samples: int = _BLOCK) -> Iterator[NDArray[np.float32]]:
-    """The blocks (C, `samples`) of a file in order, the last may be shorter; one at a time is in memory.
+    """Iterate over a file in blocks (C, `samples`); the last may be shorter. Only one block is in memory at a time.
 
-    The file is opened when the first block is taken. AudioReader has its sample rate too. Raises what `read` raises.
+    The file is opened when the first block is requested. Use AudioReader to get the sample rate as well. Raises what
+    `read` raises.
     """
     with AudioReader(path) as reader:
         yield from reader.blocks(samples)
@@ -117,7 +118,7 @@ def write(
     """Write an audio file in the format of its suffix. The file appears when it is complete.
 
     Args:
-        path: where the file is to appear.
+        path: the output file.
         samples: (C, T), or an iterable of blocks (C, n).
         sample_rate: in Hz.
         overwrite: whether an existing file may be replaced.
@@ -126,7 +127,7 @@ def write(
     Raises:
         InputError, MediaError: as AudioWriter does.
     """
-    # A tensor is iterable too, but over its channels and not over blocks.
+    # An array or tensor is one block: iterating over it would give channels instead of blocks.
     parts = iter([cast(ArrayLike, samples)] if hasattr(samples, "__array__") else cast(Iterable[ArrayLike], samples))
     first = next(parts, ())
     if len(np.shape(first)) != 2:

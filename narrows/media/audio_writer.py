@@ -86,7 +86,7 @@ class AudioWriter:
     encoders get them unchanged.
 
     Args:
-        path: where the file is to appear.
+        path: the output file.
         sample_rate: in Hz.
         channels: number of channels.
         overwrite: whether an existing file may be replaced.
@@ -131,13 +131,15 @@ class AudioWriter:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if error is None:
             with self._stack:
                 self._finish()
         else:
             self._discard()
-            self._stack.__exit__(kind, error, at)
+            self._stack.__exit__(kind, error, traceback)
 
     def write(self, block: ArrayLike) -> None:
         """Append samples (C, n), floats with full scale 1.0.

@@ -1,9 +1,8 @@
-"""Image files: their properties, reading pixels, writing.
+"""Reading, inspecting and writing image files.
 
-Reading gives 8 bits per channel, grey or RGB in sRGB, upright: the EXIF orientation is applied, ICC profiles are
-converted to sRGB, CMYK and palettes become RGB, 16 bits become 8, and of several images in a file the first is read.
-A transparent pixel is an error: a codec of three channels cannot keep it.
-Metadata (EXIF, profile, comments) is dropped.
+Reading gives 8 bits per channel, grey or sRGB. The EXIF orientation is applied. Colours with an ICC profile, CMYK and
+palettes are converted to sRGB, and 16 bits to 8. If a file holds more than one image, the first is read. A transparent
+pixel is an error, because the codecs have no alpha channel. Metadata (EXIF, profile, comments) is dropped.
 
 >>> from narrows.media import image
 >>> image.write("grey.png", np.full((1, 4, 6), 128, np.uint8))
@@ -37,9 +36,9 @@ Pixels = NDArray[np.uint8]  # (C, H, W), C 1 or 3
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"})
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")  # no other readers of Pillow are tried
-MAX_PIXELS = 2 * 89_478_485  # as in Pillow; larger images are refused before memory is allocated
+MAX_PIXELS = 2 * 89_478_485  # as in Pillow; larger images are rejected before memory is allocated
 ORIENTATION = 0x0112  # the EXIF tag
-_WRITE_OPTIONS: dict[str, dict[str, Any]] = {  # of Pillow, by suffix
+_WRITE_OPTIONS: dict[str, dict[str, Any]] = {  # options of Pillow's `save`, by suffix
     ".png": {},
     ".bmp": {},
     ".tif": {"compression": "tiff_deflate"},
@@ -53,11 +52,11 @@ _WRITE_OPTIONS: dict[str, dict[str, Any]] = {  # of Pillow, by suffix
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What an image file holds, from its header.
+    """Properties of an image file, read from its header.
 
     Attributes:
-        height, width: in pixels, after the orientation is applied.
-        channels: after reading, 1 or 3.
+        height, width: size in pixels, after the orientation is applied.
+        channels: channels after reading, 1 or 3.
         format: "png", "jpeg", ...
         multiple: whether the file holds more than one image: an animation, or pages.
     """
@@ -75,7 +74,7 @@ class ImageInfo:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A line if the file holds more than one image, of which only the first is read."""
+        """One warning if the file holds more than one image, otherwise empty."""
         return ("holds several images; only the first is encoded",) if self.multiple else ()
 
 
@@ -99,22 +98,22 @@ class Image(Signal):
         return self.pixels
 
     def with_array(self, array: NDArray[np.generic]) -> "Image":
-        """Other pixels (C, H, W)."""
+        """A new image with the given pixels (C, H, W)."""
         return Image(array.astype(np.uint8, copy=False))
 
     def as_rgb(self) -> "Image":
-        """The same image with three channels: grey is repeated."""
+        """The same image with three channels; a grey channel is repeated."""
         return Image(np.repeat(self.pixels, 3 // len(self.pixels), axis=0))
 
 
 class ImageReader:
-    """An open image file, a context manager; pixels are decoded by `read`.
+    """An open image file; use it as a context manager. `read` decodes the pixels.
 
     Args:
         path: the file.
 
     Attributes:
-        info: what the file holds.
+        info: properties of the file.
 
     Raises:
         MediaError: for a file that is missing, not an image of a known format, or of more than `MAX_PIXELS`.
@@ -133,7 +132,7 @@ class ImageReader:
                         "cut it into parts"
                     )
                 transposed = self._image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-                if transposed and self._image.format != "TIFF":  # Pillow gives the size of a TIFF upright
+                if transposed and self._image.format != "TIFF":  # for TIFF, Pillow's size is already rotated
                     width, height = height, width
                 multiple = bool(getattr(self._image, "is_animated", False))
                 channels = 1 if _is_grey(self._image) else 3
@@ -161,19 +160,21 @@ class ImageReader:
             return Image(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
     def close(self) -> None:
-        """Close the file. A second time does nothing."""
+        """Close the file. Closing it again has no effect."""
         self._image.close()
         self._file.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
 
 
 def probe(path: Source) -> ImageInfo:
-    """What an image file holds, without decoding its pixels. Raises MediaError as ImageReader does."""
+    """Properties of an image file, without decoding its pixels. Raises MediaError as ImageReader does."""
     with ImageReader(path) as reader:
         return reader.info
 
@@ -199,12 +200,12 @@ def write(path: StrPath, pixels: Pixels, *, overwrite: bool = False) -> None:
     PNG, WebP, TIFF and BMP are lossless; JPEG (4:4:4) and AVIF are written at quality 95.
 
     Args:
-        path: where the file is to appear.
+        path: the output file.
         pixels: (C, H, W) uint8, C 1 or 3.
         overwrite: whether an existing file may be replaced.
 
     Raises:
-        InputError: for other pixels or an unknown suffix.
+        InputError: for pixels of another shape or dtype, or an unknown suffix.
         MediaError: if the file cannot be written, or exists and `overwrite` is False.
     """
     suffix = check_suffix(path)
@@ -226,7 +227,7 @@ def _media_errors(path: Source) -> Iterator[None]:
     """Turns every error of Pillow into a MediaError of one line."""
     name = shown(path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's about metadata, and about the size, which is checked here
+        warnings.simplefilter("ignore")  # about metadata and large images; the size is checked elsewhere
         try:
             yield
         except UnidentifiedImageError as error:
@@ -241,7 +242,7 @@ def _media_errors(path: Source) -> Iterator[None]:
             raise MediaError(
                 f"not enough memory for {name}; cut it into parts, or use a machine with more memory"
             ) from error
-        except Exception as error:  # of any type: some readers of Pillow compute with unchecked values
+        except Exception as error:  # some Pillow decoders raise arbitrary exceptions for invalid data
             reason = " ".join(str(error).split()) or type(error).__name__
             raise MediaError(f"{name} is damaged or cut short ({reason}); get another copy") from error
 
@@ -259,18 +260,20 @@ def _opaque(image: PILImage.Image, path: Source) -> PILImage.Image:
         opaque, transparent = rgba.convert("RGB"), rgba.getchannel("A").getextrema()[0] != 255
         opaque = opaque.convert("L") if _is_grey(image) else opaque
     if transparent:
-        raise MediaError(f"expected opaque pixels, got transparent ones in {shown(path)}; put it on a background first")
+        raise MediaError(
+            f"expected opaque pixels, got transparent ones in {shown(path)}; flatten the image onto a background first"
+        )
     return opaque
 
 
 def _to_8_bits(image: PILImage.Image) -> PILImage.Image:
-    """Grey of 16 or more bits, or of floats, to 8 bits.
+    """Convert grey pixels of 16 or more bits, or floats, to 8 bits.
 
-    White is 65535 for integers; for floats it is 1, or 255 or 65535 if there are larger values.
+    White is 65535 for integers. For floats it is 1; or 255 if a value is above 1; or 65535 if a value is above 255.
     """
     values = np.asarray(image, np.float64)
     if not np.isfinite(values).all():
-        raise ValueError("pixels are NaN or infinity")
+        raise ValueError("pixels are NaN or infinite")
     largest = values.max(initial=0)
     white = 65535.0 if image.mode != "F" or largest > 255 else 255.0 if largest > 1 else 1.0
     return PILImage.fromarray((values.clip(0, white) * (255 / white)).round().astype(np.uint8))

@@ -1,7 +1,9 @@
-"""Images through the networks of a codec in tiles, whose results are those of the whole.
+"""Tiled encoding and decoding of images, with the same results as on whole images.
 
-encoder:  bands of rows of positions, each in tiles with the encoder's reach around them
-decoder:  tiles with the decoder's reach around them
+encoder:  the latent grid is computed in bands of rows, and each band in tiles that overlap by the encoder's reach
+decoder:  the latent grid is decoded in tiles that overlap by the decoder's reach
+
+Shapes: N images, each with S groups of c channels that are coded separately.
 """
 
 from collections.abc import Iterator
@@ -17,15 +19,15 @@ from narrows.media.extents import ImageExtent
 from narrows.tokenizers.channels import group_channels, ungroup_channels
 from narrows.tokenizers.windows import bands, cut, decode_tiles, tiles
 
-FULL_SCALE = 127.5  # an 8-bit pixel p is p / 127.5 - 1 for the networks
+FULL_SCALE = 127.5  # the networks get p / 127.5 - 1 for an 8-bit pixel p
 
 
 class ImageTiles:
-    """The networks of a codec on images in tiles, where their reach is bounded; else on whole images.
+    """Runs the networks of a codec on tiles if their reach is bounded, otherwise on whole images.
 
     Args:
-        codec: the network.
-        side: positions of a tile's side at most.
+        codec: the codec.
+        side: largest side of a tile, in latent positions; raised to at least four times the reach.
     """
 
     def __init__(self, codec: Codec, side: int) -> None:
@@ -34,12 +36,12 @@ class ImageTiles:
 
     @torch.no_grad()
     def encode(self, x: NDArray[np.generic], grid: tuple[int, int], rows: int | None = None) -> Iterator[Tensor]:
-        """Latents (N S, D, rows, width) of consecutive bands of rows of positions.
+        """Encode images to the latents (N S, D, rows, width) of consecutive bands.
 
         Args:
             x: images (N, C, H, W), floats in [-1, 1] or uint8.
-            grid: positions (height, width); pixels beyond the image repeat the last ones.
-            rows: positions of a band; None for those of a tile.
+            grid: size of the latent grid (height, width); beyond the image its last row and column are repeated.
+            rows: rows of latents per band; None for `side`.
         """
         (height, width), encoder, rows = grid, self.codec.encoder, rows or self.side
         vertical, horizontal = encoder.reach
@@ -57,38 +59,42 @@ class ImageTiles:
 
     @torch.no_grad()
     def decode(self, latents: Tensor, extent: ImageExtent, quality_index: int | None, dtype: torch.dtype) -> Tensor:
-        """Latents (N S, D, h, w) to images (N, C, H, W), float32 in [-1, 1] or uint8."""
+        """Decode latents (N S, D, h, w) to images (N, C, H, W), float32 in [-1, 1] or uint8."""
         codec, groups = self.codec, -(-extent.channels // self.codec.channels)
         device, (vertical, horizontal) = next(codec.parameters()).device, codec.decoder.reach
         out = torch.empty(len(latents) // groups, extent.channels, extent.height, extent.width, dtype=dtype)
 
         def run(z: Tensor) -> Tensor:
-            z = z.to(device).contiguous(memory_format=torch.channels_last)  # a quarter less time on CPUs
+            z = z.to(device).contiguous(memory_format=torch.channels_last)  # takes 25 % less time on CPUs
             with torch.autocast(device.type, enabled=False):
                 return codec.synthesize(z, quality_index).clamp(-1, 1).cpu()
 
-        where = tiles(
+        grid_tiles = tiles(
             partial(cut, latents.shape[2], self.side, vertical), partial(cut, latents.shape[3], self.side, horizontal)
         )
-        for (rows, columns), x in decode_tiles(latents, where, codec.stride, run):
+        for (rows, columns), x in decode_tiles(latents, grid_tiles, codec.stride, run):
             for image, groups_of_image in zip(out, x.split(groups), strict=True):
                 pixels = ungroup_channels(groups_of_image, extent.channels)
                 if dtype == torch.uint8:
                     pixels = ((pixels + 1) * FULL_SCALE).round()
-                place = image[:, rows.target, columns.target]
-                place.copy_(pixels[:, : place.shape[1], : place.shape[2]])
+                target = image[:, rows.target, columns.target]
+                target.copy_(pixels[:, : target.shape[1], : target.shape[2]])
         return out
 
     def pixels(self, x: NDArray[np.generic], rows: slice, columns: slice) -> Tensor:
-        """Pixels (N S, c, height, width) in [-1, 1] of images (N, C, H, W) at ranges of positions.
+        """The pixels (N S, c, height, width), in [-1, 1], of a range of rows and columns of the latent grid.
 
-        Pixels beyond the image repeat the last ones.
+        Beyond the image its last row and column are repeated.
+
+        Args:
+            x: images (N, C, H, W), floats in [-1, 1] or uint8.
+            rows, columns: ranges of latent positions.
         """
-        places = [
-            np.arange(each.start * stride, each.stop * stride).clip(max=size - 1)
-            for each, stride, size in zip((rows, columns), self.codec.stride, x.shape[2:], strict=True)
+        indices = [
+            np.arange(positions.start * stride, positions.stop * stride).clip(max=size - 1)
+            for positions, stride, size in zip((rows, columns), self.codec.stride, x.shape[2:], strict=True)
         ]
-        tile = torch.from_numpy(np.ascontiguousarray(x[..., places[0][:, None], places[1]]).astype(np.float32))
+        tile = torch.from_numpy(np.ascontiguousarray(x[..., indices[0][:, None], indices[1]]).astype(np.float32))
         if x.dtype == np.uint8:
             tile = tile / FULL_SCALE - 1
         tile = group_channels(tile.clamp(-1, 1), self.codec.channels).flatten(0, 1)

@@ -20,11 +20,11 @@ from narrows.parts import part
 
 STRIDE = 16
 LAP = 8  # pixels by which basis functions overlap the neighbouring blocks
-HALF = 2  # factor from full to half resolution
+HALF_STRIDE = 2  # pixels per position at half resolution
 
 
 class Residual(nn.Module):
-    """(B, C, h, w) to the same: x + two 3 × 3 convolutions, without norms. The second is initialised to zero."""
+    """Residual block of two 3 × 3 convolutions on (B, C, h, w), without normalization. The second starts at zero."""
 
     reach = 2
 
@@ -43,11 +43,11 @@ class LappedEncoder(Encoder):
     """Images (B, C, H, W) in [-1, 1], sides multiples of 16, to latents (B, dim, H/16, W/16).
 
     Args:
-        dim: D of the latents.
-        width: channels of the correction on the latent grid.
-        fine: channels of the correction at half resolution.
+        dim: channels of the latents, D.
+        width: channels of the learned correction on the latent grid.
+        fine: channels of the learned correction at half resolution.
         depth: number of residual blocks.
-        channels: C.
+        channels: channels of the image, C.
     """
 
     def __init__(self, dim: int = 320, width: int = 192, fine: int = 32, depth: int = 3, channels: int = 3) -> None:
@@ -56,37 +56,37 @@ class LappedEncoder(Encoder):
         check_whole(0, MOST, depth=depth)
         self.channels, self.dim, self.stride = channels, dim, (STRIDE, STRIDE)
         self.linear = nn.Conv2d(channels * STRIDE**2, dim, 2)  # 32 × 32 pixels after the pixel unshuffle
-        self.fine = nn.Conv2d(channels * HALF**2, fine, 3, padding=1)
-        self.fold = nn.Conv2d(fine * (STRIDE // HALF) ** 2, width, 1)
+        self.fine = nn.Conv2d(channels * HALF_STRIDE**2, fine, 3, padding=1)
+        self.fold = nn.Conv2d(fine * (STRIDE // HALF_STRIDE) ** 2, width, 1)
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(depth)))
         self.out = nn.Conv2d(width, dim, 1)
 
     @property
     def reach(self) -> tuple[Reach, ...]:
-        """Latent positions to each side on which a latent depends."""
+        """How many positions before and after a latent influence it, for each axis."""
         positions = 1 + Residual.reach * len(self.blocks)
         return (positions, positions), (positions, positions)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, dim, H/16, W/16)."""
         self.check_signal(x)
-        fine = nn.functional.gelu(self.fine(nn.functional.pixel_unshuffle(x, HALF)))
-        h = self.blocks(self.fold(nn.functional.pixel_unshuffle(fine, STRIDE // HALF)))
+        fine = nn.functional.gelu(self.fine(nn.functional.pixel_unshuffle(x, HALF_STRIDE)))
+        h = self.blocks(self.fold(nn.functional.pixel_unshuffle(fine, STRIDE // HALF_STRIDE)))
         linear = self.linear(nn.functional.pixel_unshuffle(reflected(x, LAP), STRIDE))
         return linear + self.out(nn.functional.gelu(h))
 
 
 @part("lapped-decoder")
 class LappedDecoder(Decoder):
-    """Latents (B, dim, h, w) at a quality index, 0 to 56, to images (B, C, 16 h, 16 w), about [-1, 1].
+    """Latents (B, dim, h, w) at a quality index, 0 to 56, to images (B, C, 16 h, 16 w), roughly in [-1, 1].
 
     Args:
-        dim: D of the latents.
+        dim: channels of the latents, D.
         width: channels on the latent grid.
         skip: channels passed from the latent grid to half resolution.
         fine: channels at half resolution.
         depth: number of residual blocks.
-        channels: C.
+        channels: channels of the image, C.
     """
 
     conditioned = True
@@ -99,37 +99,44 @@ class LappedDecoder(Decoder):
         check_whole(0, MOST, depth=depth)
         self.channels, self.dim, self.stride = channels, dim, (STRIDE, STRIDE)
         self.linear = nn.Conv2d(dim, channels * STRIDE**2, 2)
-        self.parity_x = nn.Parameter(torch.ones(dim, 1, 1))  # of a component under horizontal reflection
+        self.parity_x = nn.Parameter(
+            torch.ones(dim, 1, 1)
+        )  # factor of a latent channel if the image is mirrored left to right
         self.parity_y = nn.Parameter(torch.ones(dim, 1, 1))
         self.embed = nn.Conv2d(dim, width, 1)
         self.quality = nn.Parameter(torch.empty(ANCHORS, width).normal_(std=0.1))
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(depth)))
-        self.unfold = nn.Conv2d(width, skip * (STRIDE // HALF) ** 2, 1)
-        self.first = nn.Conv2d(channels * HALF**2 + skip, fine, 3, padding=1)
+        self.unfold = nn.Conv2d(width, skip * (STRIDE // HALF_STRIDE) ** 2, 1)
+        self.first = nn.Conv2d(channels * HALF_STRIDE**2 + skip, fine, 3, padding=1)
         self.fine_quality = nn.Parameter(torch.empty(ANCHORS, fine).normal_(std=0.1))
         self.second = nn.Conv2d(fine, fine, 3, padding=1)
-        self.last = nn.Conv2d(fine, channels * HALF**2, 3, padding=1)
+        self.last = nn.Conv2d(fine, channels * HALF_STRIDE**2, 3, padding=1)
 
     @property
     def reach(self) -> tuple[Reach, ...]:
-        """Latent positions to each side on which a block of 16 × 16 pixels depends."""
+        """How many latent positions before and after a block of 16 × 16 pixels influence it, for each axis."""
         positions = 1 + Residual.reach * len(self.blocks)
         return (positions, positions), (positions, positions)
 
     def forward(self, z: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
-        """(B, dim, h, w), and quality indices (B,) or one (0 where None), to (B, C, 16 h, 16 w)."""
+        """Decode latents (B, dim, h, w) to images (B, C, 16 h, 16 w).
+
+        Args:
+            z: latents.
+            quality_index: one per latent, (B,), or one for all of them; None for 0.
+        """
         if not isinstance(quality_index, Tensor):
             quality_index = torch.full((len(z),), quality_index or 0, device=z.device)
         gelu = nn.functional.gelu
         skip = self.unfold(gelu(self.blocks(self.embed(z) + at_quality(self.quality, quality_index).to(z.dtype))))
         linear = nn.functional.pixel_shuffle(self.linear(self._reflected(z)), STRIDE)[..., LAP:-LAP, LAP:-LAP]
-        linear = nn.functional.pixel_unshuffle(linear, HALF)
-        fine = self.first(torch.cat((linear, nn.functional.pixel_shuffle(skip, STRIDE // HALF)), 1))
+        linear = nn.functional.pixel_unshuffle(linear, HALF_STRIDE)
+        fine = self.first(torch.cat((linear, nn.functional.pixel_shuffle(skip, STRIDE // HALF_STRIDE)), 1))
         fine = self.second(gelu(fine + at_quality(self.fine_quality, quality_index).to(z.dtype)))
-        return nn.functional.pixel_shuffle(linear + self.last(gelu(fine)), HALF)
+        return nn.functional.pixel_shuffle(linear + self.last(gelu(fine)), HALF_STRIDE)
 
     def _reflected(self, z: Tensor) -> Tensor:
-        """One more position on each side: a reflected block has the latents of the block, times their parities."""
+        """Extend by one position on each side. The latents of a mirrored block are those of the block times parity."""
         z = torch.cat((z[..., :1] * self.parity_x, z, z[..., -1:] * self.parity_x), 3)
         return torch.cat((z[..., :1, :] * self.parity_y, z, z[..., -1:, :] * self.parity_y), 2)
 

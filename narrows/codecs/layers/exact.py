@@ -1,8 +1,8 @@
-"""Convolutions with the same results on every machine, for networks that choose how bytes are read.
+"""Convolutions with bit-exact results on every machine, for networks whose output selects the tables of entropy coding.
 
-In eval mode all numbers are integer multiples of a power of two, in float64: weights of 2^-16, inputs of 2^-8. All
-products and sums stay below 2^53 units, where float64 is exact, so results do not depend on the order of additions, the
-number of threads, the batch or the device. In training the same layers compute in float32.
+In eval mode all numbers are float64 multiples of a power of two: 2^-16 for weights and 2^-8 for inputs. All products
+and sums stay below 2^53 such units, where float64 is exact. So results do not depend on the order of additions, the
+number of threads, the batch or the device. In training mode the layers compute in float32.
 """
 
 import torch
@@ -10,34 +10,34 @@ from torch import Tensor, nn
 
 from narrows.errors import InputError
 
-STEP = 2.0**-8  # unit of an activation
-LARGEST = 2.0**10  # of an activation: 2^18 units
+ACTIVATION_STEP = 2.0**-8  # unit of an activation
+MAX_ACTIVATION = 2.0**10  # 2^18 units
 WEIGHT_STEP = 2.0**-16  # unit of a weight and a bias
-LARGEST_WEIGHT = 2.0**3  # 2^19 units
-MOST_TERMS = 2**15  # products in one output: 2^(18 + 19 + 15) < 2^53
+MAX_WEIGHT = 2.0**3  # 2^19 units
+MAX_TERMS = 2**15  # products per output: 2^(18 + 19 + 15) < 2^53
 
 
 def quantize_activations(x: Tensor) -> Tensor:
     """Round to multiples of 2^-8, clamped to ±1024, as float64."""
-    return x.double().clamp(-LARGEST, LARGEST).mul_(1 / STEP).round_().mul_(STEP)
+    return x.double().clamp(-MAX_ACTIVATION, MAX_ACTIVATION).mul_(1 / ACTIVATION_STEP).round_().mul_(ACTIVATION_STEP)
 
 
 def signed_sqrt(x: Tensor) -> Tensor:
     """sign(x) (sqrt(1 + |x|) - 1), which compresses the range of latents.
 
-    For multiples of 2^-8 up to ±2^12, which is what the models pass, the result is at least 2^-25 away from every
-    rounding border between two multiples of 2^-8. So a square root that is wrong in its last bit, as in some libraries,
-    gives the same `quantize_activations`.
+    The models call it with multiples of 2^-8 up to ±2^12. For these, the result is at least 2^-25 away from every
+    midpoint between two multiples of 2^-8. So `quantize_activations` rounds it to the same value even if a library
+    computes the last bit of the square root wrong.
     """
     return x.sign() * ((1 + x.abs()).sqrt() - 1)
 
 
 class ExactConv2d(nn.Conv2d):
-    """(B, C, H, W) to (B, C', H, W), zero-padded. In eval mode float64, and exact.
+    """A zero-padded convolution, (B, C, H, W) to (B, C', H, W). In eval mode the result is float64 and exact.
 
     Args:
-        inputs: C.
-        outputs: C'.
+        inputs: input channels, C.
+        outputs: output channels, C'.
         kernel: height and width of the kernel, odd.
     """
 
@@ -48,7 +48,7 @@ class ExactConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', H, W)."""
         if self.training:
-            return super().forward(x.clamp(-LARGEST, LARGEST))
+            return super().forward(x.clamp(-MAX_ACTIVATION, MAX_ACTIVATION))
         with torch.autocast(x.device.type, enabled=False):
             x, weight, bias = quantize_activations(x), quantize_weights(self.weight), quantize_weights(self.bias)
             if x.device.type == "cpu":
@@ -57,11 +57,11 @@ class ExactConv2d(nn.Conv2d):
 
 
 class ExactUpsample2d(nn.ConvTranspose2d):
-    """(B, C, H, W) to (B, C', 2 H, 2 W): a transposed 5 × 5 convolution. In eval mode float64, and exact.
+    """A transposed 5 × 5 convolution, (B, C, H, W) to (B, C', 2 H, 2 W). In eval mode the result is float64 and exact.
 
     Args:
-        inputs: C.
-        outputs: C'.
+        inputs: input channels, C.
+        outputs: output channels, C'.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -71,7 +71,7 @@ class ExactUpsample2d(nn.ConvTranspose2d):
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(B, C, H, W) to (B, C', 2 H, 2 W)."""
         if self.training:
-            return super().forward(x.clamp(-LARGEST, LARGEST))
+            return super().forward(x.clamp(-MAX_ACTIVATION, MAX_ACTIVATION))
         with torch.autocast(x.device.type, enabled=False):
             x, weight, bias = quantize_activations(x), quantize_weights(self.weight), quantize_weights(self.bias)
             if x.device.type == "cpu":
@@ -91,7 +91,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def convolve_transposed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The transposed convolution of `ExactUpsample2d` as one matrix product (col2im); see `convolve`."""
-    columns = weight.flatten(1).T @ x.flatten(2)  # (B, C' 25, H W)
+    columns = weight.flatten(1).T @ x.flatten(2)  # (B, 25 C', H W)
     size = (2 * x.shape[2], 2 * x.shape[3])
     return nn.functional.fold(columns, size, 5, padding=2, stride=2) + bias[:, None, None]
 
@@ -99,10 +99,12 @@ def convolve_transposed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def quantize_weights(weight: Tensor | None) -> Tensor:
     """Round to multiples of 2^-16, clamped to ±8, as float64."""
     assert weight is not None
-    clamped = weight.detach().float().clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)  # float32 is enough, and faster
+    clamped = (
+        weight.detach().float().clamp(-MAX_WEIGHT, MAX_WEIGHT)
+    )  # float32 represents every multiple in this range, and is faster
     return clamped.mul_(1 / WEIGHT_STEP).round_().mul_(WEIGHT_STEP).double()
 
 
 def _check_terms(terms: int) -> None:
-    if terms > MOST_TERMS:
-        raise InputError(f"expected at most {MOST_TERMS} products per output, got {terms}; use fewer channels")
+    if terms > MAX_TERMS:
+        raise InputError(f"expected at most {MAX_TERMS} products per output, got {terms}; use fewer channels")

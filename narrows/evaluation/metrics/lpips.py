@@ -11,8 +11,9 @@ from narrows.evaluation.metrics.pairs import Pixels, image_pair
 from narrows.evaluation.metrics.requirements import pretrained_weights, require_package
 from narrows.media.medium import Signal
 
-BACKBONE = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"  # torchvision's AlexNet, trained on ImageNet
-DIGEST = "7be5be79"
+# torchvision's AlexNet, trained on ImageNet
+BACKBONE_URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+BACKBONE_SHA256 = "7be5be79"  # first digits
 MIN_SIDE = 31  # pixels; the last layer then has one position
 
 
@@ -28,7 +29,7 @@ def lpips(reference: Signal, decoded: Signal) -> float:
 def check() -> None:
     """Raises InputError if the package or the weights of AlexNet are missing."""
     require_package("lpips", "lpips", "perceptual")
-    pretrained_weights(BACKBONE, DIGEST, "lpips")
+    pretrained_weights(BACKBONE_URL, BACKBONE_SHA256, "lpips")
 
 
 def _scaled(pixels: Pixels) -> Any:
@@ -45,20 +46,24 @@ def _network() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # lpips uses a deprecated torchvision argument
         network = LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
-    trained = torch.load(pretrained_weights(BACKBONE, DIGEST, "lpips"), map_location="cpu", weights_only=True)
+    trained = torch.load(
+        pretrained_weights(BACKBONE_URL, BACKBONE_SHA256, "lpips"), map_location="cpu", weights_only=True
+    )
     layers = {name: name.split(".", 1)[1] for name in network.net.state_dict()}  # slice2.3.weight is features.3.weight
     network.net.load_state_dict({name: trained[f"features.{layer}"] for name, layer in layers.items()})
     return network
 
 
 LPIPS_ALEX = Metric(
-    "lpips",
-    "image",
-    "",
-    "lower",
-    "LPIPS 0.1 with AlexNet (Zhang et al., arXiv 1801.03924), of the whole image at its own size. Package lpips, "
-    "weights of torchvision.",
-    lpips,
-    check,
-    ("lpips", "torchvision"),
+    name="lpips",
+    medium="image",
+    unit="",
+    better="lower",
+    description=(
+        "LPIPS 0.1 with AlexNet (Zhang et al., arXiv 1801.03924), of the whole image at its own size. Package lpips, "
+        "weights of torchvision."
+    ),
+    measure=lpips,
+    check=check,
+    packages=("lpips", "torchvision"),
 )

@@ -31,13 +31,15 @@ def _channel_pesq(x: Channel, y: Channel, rate: int) -> float:
 
 
 PESQ_WB = Metric(
-    "pesq-wb",
-    "audio",
-    "MOS-LQO",
-    "higher",
-    "PESQ wideband (ITU-T P.862.2): perceptual quality of speech, 1.04 to 4.64, at 16 kHz (other rates are resampled). "
-    "Audio longer than 20 seconds: mean over equal segments of at most 20 seconds. Package pesq.",
-    pesq_wb,
-    partial(require_package, "pesq", "pesq-wb", "speech"),
-    ("pesq", "soxr"),
+    name="pesq-wb",
+    medium="audio",
+    unit="MOS-LQO",
+    better="higher",
+    description=(
+        "PESQ wideband (ITU-T P.862.2): perceptual quality of speech, 1.04 to 4.64, at 16 kHz (other rates are "
+        "resampled). Audio longer than 20 seconds: mean over equal segments of at most 20 seconds. Package pesq."
+    ),
+    measure=pesq_wb,
+    check=partial(require_package, "pesq", "pesq-wb", "speech"),
+    packages=("pesq", "soxr"),
 )

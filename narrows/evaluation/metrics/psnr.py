@@ -17,11 +17,13 @@ def psnr(reference: Signal, decoded: Signal) -> float:
 
 
 PSNR = Metric(
-    "psnr",
-    "image",
-    "dB",
-    "higher",
-    "Peak signal-to-noise ratio over the values of red, green and blue together, 8 bits. Undefined for identical "
-    "images.",
-    psnr,
+    name="psnr",
+    medium="image",
+    unit="dB",
+    better="higher",
+    description=(
+        "Peak signal-to-noise ratio over the values of red, green and blue together, 8 bits. Undefined for identical "
+        "images."
+    ),
+    measure=psnr,
 )

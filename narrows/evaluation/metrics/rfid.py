@@ -12,19 +12,19 @@ from narrows.evaluation.metrics.pairs import image_pair
 from narrows.evaluation.metrics.requirements import pretrained_weights, require_package
 from narrows.media.medium import Signal
 
-INCEPTION = (
+WEIGHTS_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 )
-DIGEST = "6726825d"
+WEIGHTS_SHA256 = "6726825d"  # first digits
 TILE = 256  # pixels
 
 Features = NDArray[np.float64]  # (N, D)
 
 
 def features(signal: Signal) -> Features:
-    """Inception v3 features (N, 2048) of N non-overlapping centred tiles of 256 × 256 pixels of an image.
+    """Inception v3 features (N, 2048) of an image, cut into N centred non-overlapping tiles of 256 × 256 pixels.
 
-    A side shorter than 256 pixels is used whole.
+    If a side of the image has fewer than 256 pixels, the tiles have that side.
     """
     import torch
 
@@ -46,8 +46,8 @@ def distance(reference: Features, decoded: Features) -> float:
     of the singular values of R Sᵀ.
 
     Args:
-        reference: (N, D), N at least 2.
-        decoded: (N, D).
+        reference: Features of the references (N, D), N at least 2.
+        decoded: Features of the decoded images (N, D).
 
     Returns:
         The distance, at least 0.
@@ -68,7 +68,7 @@ def distance(reference: Features, decoded: Features) -> float:
 def check() -> None:
     """Raises InputError if the package or the weights of Inception are missing."""
     require_package("torch_fidelity", "rfid", "perceptual")
-    pretrained_weights(INCEPTION, DIGEST, "rfid")
+    pretrained_weights(WEIGHTS_URL, WEIGHTS_SHA256, "rfid")
 
 
 def _moments(x: Features) -> tuple[Features, Features]:
@@ -83,22 +83,26 @@ def _network() -> Any:
     import torch
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    file = io.BytesIO()  # torch-fidelity unpickles its file: give it one that holds tensors only
-    torch.save(torch.load(pretrained_weights(INCEPTION, DIGEST, "rfid"), map_location="cpu", weights_only=True), file)
+    file = io.BytesIO()  # torch-fidelity unpickles this file, so give it a copy with tensors only
+    torch.save(
+        torch.load(pretrained_weights(WEIGHTS_URL, WEIGHTS_SHA256, "rfid"), map_location="cpu", weights_only=True), file
+    )
     file.seek(0)
     return FeatureExtractorInceptionV3("inception", ["2048"], file)
 
 
 RFID = SetMetric(
-    "rfid",
-    "image",
-    "",
-    "lower",
-    "Reconstruction FID: Fréchet distance between Inception v3 features (Heusel et al., arXiv 1706.08500; network of "
-    "2015-12-05 in torch-fidelity) of references and decoded images, over all centred non-overlapping tiles of "
-    "256 × 256 pixels. It decreases with the number of tiles: compare over the same images only.",
-    features,
-    distance,
-    check,
-    ("torch-fidelity",),
+    name="rfid",
+    medium="image",
+    unit="",
+    better="lower",
+    description=(
+        "Reconstruction FID: Fréchet distance between Inception v3 features (Heusel et al., arXiv 1706.08500; network "
+        "of 2015-12-05 in torch-fidelity) of references and decoded images, over all centred non-overlapping tiles of "
+        "256 × 256 pixels. It decreases with the number of tiles: compare over the same images only."
+    ),
+    features=features,
+    distance=distance,
+    check=check,
+    packages=("torch-fidelity",),
 )

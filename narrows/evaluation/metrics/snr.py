@@ -45,20 +45,25 @@ def _decibels(signal: float, error: float, reason_without_error: str) -> float:
 
 
 SNR = Metric(
-    "snr",
-    "audio",
-    "dB",
-    "higher",
-    "Signal-to-noise ratio of the samples. Low for decoders that do not preserve phases, whatever they sound like. "
-    "Undefined for identical audio.",
-    snr,
+    name="snr",
+    medium="audio",
+    unit="dB",
+    better="higher",
+    description=(
+        "Signal-to-noise ratio of the samples. Low for decoders that do not preserve phases, whatever they sound like. "
+        "Undefined for identical audio."
+    ),
+    measure=snr,
 )
 SI_SDR = Metric(
-    "si-sdr",
-    "audio",
-    "dB",
-    "higher",
-    "Scale-invariant signal-to-distortion ratio of the samples (Le Roux et al., arXiv 1811.02508), means removed. Low "
-    "for decoders that do not preserve phases, whatever they sound like. Undefined for audio identical up to scale.",
-    si_sdr,
+    name="si-sdr",
+    medium="audio",
+    unit="dB",
+    better="higher",
+    description=(
+        "Scale-invariant signal-to-distortion ratio of the samples (Le Roux et al., arXiv 1811.02508), means removed. "
+        "Low for decoders that do not preserve phases, whatever they sound like. Undefined for audio identical up to "
+        "scale."
+    ),
+    measure=si_sdr,
 )

@@ -84,33 +84,40 @@ def _check_length(x: Channel, window: int) -> None:
 
 
 MEL_DISTANCE = Metric(
-    "mel-distance",
-    "audio",
-    "",
-    "lower",
-    "Multi-resolution mel distance of descript-audio-codec (arXiv 2306.06546): mean |difference| of log10 of mel "
-    "magnitudes (floor 1e-5), summed over Hann windows of 32, 64, ... 2048 samples (hop a quarter) with 5, 10, ... 320 "
-    "bands (torchaudio's filters, Slaney scale). At the recording's own sample rate: compare at one rate only.",
-    mel_distance,
+    name="mel-distance",
+    medium="audio",
+    unit="",
+    better="lower",
+    description=(
+        "Multi-resolution mel distance of descript-audio-codec (arXiv 2306.06546): mean |difference| of log10 of mel "
+        "magnitudes (floor 1e-5), summed over Hann windows of 32, 64, ... 2048 samples (hop a quarter) with 5, 10, ... "
+        "320 bands (torchaudio's filters, Slaney scale). At the recording's own sample rate: compare at one rate only."
+    ),
+    measure=mel_distance,
     packages=("torchaudio",),
 )
 STFT_DISTANCE = Metric(
-    "stft-distance",
-    "audio",
-    "",
-    "lower",
-    "Multi-resolution STFT distance (Yamamoto et al., arXiv 1910.11480, as in auraloss): spectral convergence plus "
-    "mean |difference| of the natural logarithm of magnitudes, mean over FFTs of 1024, 2048, 512 (Hann windows of 600, "
-    "1200, 240; hops of 120, 240, 50; floor 1e-4). At the recording's own sample rate: compare at one rate only.",
-    stft_distance,
+    name="stft-distance",
+    medium="audio",
+    unit="",
+    better="lower",
+    description=(
+        "Multi-resolution STFT distance (Yamamoto et al., arXiv 1910.11480, as in auraloss): spectral convergence plus "
+        "mean |difference| of the natural logarithm of magnitudes, mean over FFTs of 1024, 2048, 512 (Hann windows of "
+        "600, 1200, 240; hops of 120, 240, 50; floor 1e-4). At the recording's own sample rate: compare at one rate "
+        "only."
+    ),
+    measure=stft_distance,
 )
 MEL_LEVEL_DIFFERENCE = Metric(
-    "mel-level-difference",
-    "audio",
-    "dB",
-    "lower",
-    "Mean |difference| of the levels of 80 mel bands at 16 kHz (other rates are resampled; Hann window of 1024, hop of "
-    "256; torchaudio's filters, Slaney scale), with a floor 80 dB below full scale.",
-    mel_level_difference,
+    name="mel-level-difference",
+    medium="audio",
+    unit="dB",
+    better="lower",
+    description=(
+        "Mean |difference| of the levels of 80 mel bands at 16 kHz (other rates are resampled; Hann window of 1024, "
+        "hop of 256; torchaudio's filters, Slaney scale), with a floor 80 dB below full scale."
+    ),
+    measure=mel_level_difference,
     packages=("soxr", "torchaudio"),
 )

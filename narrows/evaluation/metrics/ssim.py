@@ -95,28 +95,32 @@ def _halved(x: Samples) -> NDArray[np.float64]:
 
 
 SSIM = Metric(
-    "ssim",
-    "image",
-    "",
-    "higher",
-    "Structural similarity (Wang et al., 2004), at most 1: Gaussian window of 11 pixels, sigma 1.5, K 0.01 and 0.03, "
-    "mean over red, green and blue, 8 bits, borders padded by reflection, as in torchmetrics.",
-    ssim,
+    name="ssim",
+    medium="image",
+    unit="",
+    better="higher",
+    description=(
+        "Structural similarity (Wang et al., 2004), at most 1: Gaussian window of 11 pixels, sigma 1.5, K 0.01 and "
+        "0.03, mean over red, green and blue, 8 bits, borders padded by reflection, as in torchmetrics."
+    ),
+    measure=ssim,
 )
 MS_SSIM = Metric(
-    "ms-ssim",
-    "image",
-    "",
-    "higher",
-    "Structural similarity at five scales (Wang, Simoncelli and Bovik, 2003), 0 to 1: parameters of ssim, each "
-    "scale's mean over red, green and blue, as in torchmetrics. Sides of at least 176 pixels.",
-    ms_ssim,
+    name="ms-ssim",
+    medium="image",
+    unit="",
+    better="higher",
+    description=(
+        "Structural similarity at five scales (Wang, Simoncelli and Bovik, 2003), 0 to 1: parameters of ssim, each "
+        "scale's mean over red, green and blue, as in torchmetrics. Sides of at least 176 pixels."
+    ),
+    measure=ms_ssim,
 )
 MS_SSIM_DB = Metric(
-    "ms-ssim-db",
-    "image",
-    "dB",
-    "higher",
-    "-10 log10(1 - ms-ssim). Undefined for identical images.",
-    ms_ssim_db,
+    name="ms-ssim-db",
+    medium="image",
+    unit="dB",
+    better="higher",
+    description="-10 log10(1 - ms-ssim). Undefined for identical images.",
+    measure=ms_ssim_db,
 )

@@ -1,4 +1,4 @@
-"""STOI and ESTOI: intelligibility of speech."""
+"""STOI and ESTOI, metrics of speech intelligibility."""
 
 import warnings
 from functools import partial
@@ -27,7 +27,7 @@ def _channel_stoi(x: Channel, y: Channel, rate: int, extended: bool = False) -> 
     if len(x) < MIN_SECONDS * rate:
         raise NotMeasurable("too short")
     with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)  # pystoi warns and returns a placeholder value
+        warnings.simplefilter("error", RuntimeWarning)  # for too little speech, pystoi warns and returns a placeholder
         try:
             return float(pystoi.stoi(x, y, rate, extended=extended))
         except RuntimeWarning as warning:
@@ -35,23 +35,28 @@ def _channel_stoi(x: Channel, y: Channel, rate: int, extended: bool = False) -> 
 
 
 STOI = Metric(
-    "stoi",
-    "audio",
-    "",
-    "higher",
-    "Short-time objective intelligibility of speech (Taal et al., 2011), at most 1, at 10 kHz (resampled by pystoi).",
-    stoi,
-    partial(require_package, "pystoi", "stoi", "speech"),
-    ("pystoi",),
+    name="stoi",
+    medium="audio",
+    unit="",
+    better="higher",
+    description=(
+        "Short-time objective intelligibility of speech (Taal et al., 2011), at most 1, at 10 kHz (resampled by "
+        "pystoi)."
+    ),
+    measure=stoi,
+    check=partial(require_package, "pystoi", "stoi", "speech"),
+    packages=("pystoi",),
 )
 ESTOI = Metric(
-    "estoi",
-    "audio",
-    "",
-    "higher",
-    "Extended short-time objective intelligibility of speech (Jensen and Taal, 2016), at most 1, at 10 kHz "
-    "(resampled by pystoi).",
-    estoi,
-    partial(require_package, "pystoi", "estoi", "speech"),
-    ("pystoi",),
+    name="estoi",
+    medium="audio",
+    unit="",
+    better="higher",
+    description=(
+        "Extended short-time objective intelligibility of speech (Jensen and Taal, 2016), at most 1, at 10 kHz "
+        "(resampled by pystoi)."
+    ),
+    measure=estoi,
+    check=partial(require_package, "pystoi", "estoi", "speech"),
+    packages=("pystoi",),
 )

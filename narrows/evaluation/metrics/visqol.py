@@ -36,13 +36,15 @@ def _visqol_api() -> Any:
 
 
 VISQOL_AUDIO = Metric(
-    "visqol-audio",
-    "audio",
-    "MOS-LQO",
-    "higher",
-    "ViSQOL v3 in audio mode (Chinen et al., arXiv 2004.09584): perceptual quality, 1 to about 4.73, at 48 kHz "
-    "(other rates are resampled). Package visqol-python. Slow.",
-    visqol_audio,
-    partial(require_package, "visqol", "visqol-audio", "visqol"),
-    ("visqol-python", "soxr"),
+    name="visqol-audio",
+    medium="audio",
+    unit="MOS-LQO",
+    better="higher",
+    description=(
+        "ViSQOL v3 in audio mode (Chinen et al., arXiv 2004.09584): perceptual quality, 1 to about 4.73, at 48 kHz "
+        "(other rates are resampled). Package visqol-python. Slow."
+    ),
+    measure=visqol_audio,
+    check=partial(require_package, "visqol", "visqol-audio", "visqol"),
+    packages=("visqol-python", "soxr"),
 )

@@ -1,4 +1,4 @@
-"""Plots as data, from which the SVG of the page, the PNG file and the CSV file are made."""
+"""Plots as data, for the SVG in the HTML report, the PNG file and the CSV file."""
 
 import csv
 import io
@@ -14,7 +14,14 @@ from narrows.evaluation.results import MetricInfo, PointSummary, Results
 
 @dataclass(frozen=True)
 class Mark:
-    """A point of a plot; low and high are the ends of its error bar. pareto: it is on the Pareto front."""
+    """A point of a plot.
+
+    Args:
+        x, y: Position.
+        label: Text shown for the point.
+        low, high: Ends of the error bar; None for no error bar.
+        pareto: Whether the point is on the Pareto front.
+    """
 
     x: float
     y: float
@@ -26,7 +33,13 @@ class Mark:
 
 @dataclass(frozen=True)
 class Series:
-    """Marks connected by a line. style: index of colour, shape and dash, the same for one codec in all plots."""
+    """Marks connected by a line.
+
+    Args:
+        name: Name in the legend.
+        style: Index of colour, shape and dash; a codec has the same style in all plots.
+        marks: Points from left to right.
+    """
 
     name: str
     style: int
@@ -35,7 +48,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Plot:
-    """A line plot with a logarithmic x axis; `name` is the stem of its files."""
+    """A line plot with a logarithmic x axis; `name` is the name of its files without suffix."""
 
     name: str
     title: str
@@ -54,14 +67,14 @@ class Plot:
 
 
 def rate_quality_plots(results: Results, summaries: Sequence[PointSummary]) -> list[Plot]:
-    """One plot for each metric with a value, one series for each family."""
+    """One plot for each metric that has values, with one series for each family."""
     plots = []
     for index, metric in enumerate(results.metrics):
         front = pareto_points(summaries, metric)
         series = []
         for style, family in enumerate(results.families):
-            own = [s for s in summaries if s.point.family == family and metric.name in s.metrics]
-            marks = [_mark(summary, metric, results.rate_unit, summary.point.name in front) for summary in own]
+            of_family = [s for s in summaries if s.point.family == family and metric.name in s.metrics]
+            marks = [_mark(summary, metric, results.rate_unit, summary.point.name in front) for summary in of_family]
             if marks:
                 series.append(Series(family, style, sorted(marks, key=lambda mark: mark.x)))
         if series:
@@ -83,18 +96,18 @@ def pareto_points(summaries: Sequence[PointSummary], metric: MetricInfo) -> froz
 
     A speed that was not measured counts as 0.
     """
-    known = [summary for summary in summaries if metric.name in summary.metrics]
-    if not known:
+    measured = [summary for summary in summaries if metric.name in summary.metrics]
+    if not measured:
         return frozenset()
-    rates = [summary.metric_rates[metric.name] for summary in known]
-    qualities = [metric.sign * summary.metrics[metric.name].mean for summary in known]
-    speeds = [summary.point.speed.round_trip if summary.point.speed else 0.0 for summary in known]
+    rates = [summary.metric_rates[metric.name] for summary in measured]
+    qualities = [metric.sign * summary.metrics[metric.name].mean for summary in measured]
+    speeds = [summary.point.speed.round_trip if summary.point.speed else 0.0 for summary in measured]
     front = pareto(rates, qualities, speeds)
-    return frozenset(summary.point.name for summary, on_front in zip(known, front, strict=True) if on_front)
+    return frozenset(summary.point.name for summary, on_front in zip(measured, front, strict=True) if on_front)
 
 
 def band_plots(bands: Mapping[str, BandDistortion]) -> list[Plot]:
-    """Distortion over frequency, one series for each operating point."""
+    """Plots of distortion by frequency, with one series for each operating point."""
     distances = {name: distortion.log_spectral_distance for name, distortion in bands.items()}
     ratios = {name: distortion.noise_to_signal for name, distortion in bands.items()}
     plots = []
@@ -106,8 +119,8 @@ def band_plots(bands: Mapping[str, BandDistortion]) -> list[Plot]:
         for style, (point, band_values) in enumerate(values.items()):
             edges, unit = bands[point].edges, bands[point].unit
             centres = [(low * high) ** 0.5 or high / 2 for low, high in pairwise(edges)]
-            known = [(x, y) for x, y in zip(centres, band_values, strict=True) if y is not None]
-            marks = [Mark(x, y, f"{point}: {number(y)} at {number(x)} {unit}") for x, y in known]
+            measured = [(x, y) for x, y in zip(centres, band_values, strict=True) if y is not None]
+            marks = [Mark(x, y, f"{point}: {number(y)} at {number(x)} {unit}") for x, y in measured]
             series += [Series(point, style, marks)] if marks else []
         if series:
             title = f"{y_label}, by frequency ↓ lower is better"
@@ -116,7 +129,7 @@ def band_plots(bands: Mapping[str, BandDistortion]) -> list[Plot]:
 
 
 def bit_flip_plots(bit_flips: Mapping[str, Results]) -> list[Plot]:
-    """Each metric over the bit error probability, one series for each operating point."""
+    """One plot of each metric by bit error probability, with one series for each operating point."""
     results = next(iter(bit_flips.values()))
     plots = []
     for index, metric in enumerate(results.metrics):
@@ -137,4 +150,4 @@ def bit_flip_plots(bit_flips: Mapping[str, Results]) -> list[Plot]:
 
 
 def _file_name(text: str) -> str:
-    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text.lower())
+    return "".join(char if char.isascii() and char.isalnum() else "-" for char in text.lower())

@@ -1,4 +1,4 @@
-"""Image losses that need no trained network. For the mean absolute error use `torch.nn.L1Loss`."""
+"""Image losses that need no pretrained network. For the mean absolute error use `torch.nn.L1Loss`."""
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,11 @@ class LaplacianPyramidLoss(nn.Module):
     """Distance between normalized Laplacian pyramids (Laparra et al., arXiv 1701.06641, section 2).
 
     Each level of a Laplacian pyramid is divided by its local amplitude, so that a difference counts relative to the
-    local contrast. The loss is mean |difference|, averaged over levels. The paper fits the filters of the amplitude
-    and has an exponent of 2; here the amplitude is the low-pass filtered magnitude and the exponent is 1.
+    local contrast. The loss is the mean absolute difference, averaged over levels. The paper fits the filters
+    of the amplitude and squares the differences; here the amplitude is the low-pass filtered magnitude.
 
     Args:
-        levels: Levels of the pyramid, 1 to 16; small images have fewer.
+        levels: Number of levels of the pyramid, 1 to 16; small images use fewer.
     """
 
     kernel: Tensor

@@ -1,9 +1,10 @@
-"""What training runs of all media share: the abstract recipe and the Lightning module that trains it.
+"""Base classes of training runs: the abstract recipe and the Lightning module that trains it.
 
 Recipe      what to train: codec, data, losses, optimizer, schedule. A frozen dataclass.
-Training    how: optimizer steps, gradient clipping, EMA of the weights, the final checkpoint.
+Training    how to train it: optimizer steps, gradient clipping, EMA of the weights, the final checkpoint.
 
-A recipe of your own subclasses both (or one of the pairs beside this file); `run(recipe, folder)` trains it.
+To write a new recipe, subclass both classes, or a pair of subclasses from another module of this package.
+`run(recipe, folder)` trains it.
 """
 
 import copy
@@ -27,7 +28,7 @@ MAX_GRADIENT_NORM = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
-    """A whole training run, except for the machine and the output folder.
+    """All settings of a training run except the device and the output folder.
 
     Args:
         name: Name of the trained checkpoint.
@@ -51,23 +52,23 @@ class Recipe(ABC):
         """The Lightning module that trains this recipe.
 
         Raises:
-            InputError: For settings that do not fit each other and for folders without media.
+            InputError: For incompatible settings, and for folders without media.
         """
 
     @abstractmethod
     def smoke(self) -> Self:
-        """This recipe with tiny batches and a few steps that pass through every phase of training."""
+        """A copy of this recipe for a smoke test: tiny batches and a few steps through every phase of training."""
 
     @abstractmethod
     def on_synthetic_data(self, folder: Path) -> Self:
-        """This recipe with synthetic data, which is written to `folder` and used for training and validation."""
+        """A copy of this recipe that trains and validates on synthetic data, which is written to `folder`."""
 
 
 class Training(lightning.LightningModule, ABC):
-    """A codec in training.
+    """The Lightning module that trains a codec.
 
     One epoch is `schedule.validate_every` steps. Each parameter group of an optimizer holds its peak learning rate as
-    `peak_lr`. `ema` is the codec with the exponential moving average of the weights.
+    `peak_lr`. `ema` is a copy of the codec whose weights are the exponential moving average of the trained weights.
 
     Args:
         recipe: What to train.
@@ -85,23 +86,23 @@ class Training(lightning.LightningModule, ABC):
 
     @abstractmethod
     def initialize(self) -> None:
-        """Set the codec's weights at the start of a new run; does nothing if its random weights are the start."""
+        """Set the codec's weights at the start of a new run. Does nothing if training starts from random weights."""
 
     @abstractmethod
     def tokenizer(self, codec: Codec) -> Tokenizer:
-        """The tokenizer of a trained codec, which the checkpoint stores."""
+        """A tokenizer with a trained codec, to be stored in the checkpoint."""
 
     @abstractmethod
     def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables | None:
         """Frequency tables for entropy coding of a trained codec, counted on training data.
 
         Returns:
-            The tables, or None for a codec without codes.
+            The tables, or None for a codec without codebooks.
         """
 
     @property
     def epoch_steps(self) -> int:
-        """Steps of the next epoch."""
+        """Number of steps in the next epoch."""
         return min(self.schedule.validate_every, self.schedule.steps - int(self.step))
 
     def on_train_epoch_end(self) -> None:
@@ -117,7 +118,7 @@ class Training(lightning.LightningModule, ABC):
         target, tokenizer = out / "checkpoint", self.tokenizer(self.ema)
         tokenizer.name = self.recipe.name
         folder.save(target, tokenizer, torch.float16)
-        tokenizer = folder.read(target)  # tables are fitted to the weights as they are stored, in half precision
+        tokenizer = folder.read(target)  # fit the tables to the stored float16 weights
         tokenizer.tables = self.fit_tables(tokenizer)
         folder.save(target, tokenizer, torch.float16)
         return target

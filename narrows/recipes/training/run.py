@@ -29,7 +29,7 @@ def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = 
     """Train a recipe to its last step and write the checkpoint. An interrupted run in `out` is resumed.
 
     Args:
-        recipe: What to train: one of `narrows.recipes` or a subclass of `Recipe` of your own.
+        recipe: What to train: a recipe of `narrows.recipes` or your own subclass of `Recipe`.
         out: Folder of the run.
         init: Name or folder of a checkpoint whose weights a new run starts with; its codec must have the same parts.
         smoke: Run `recipe.smoke()` on synthetic data in the new folder out/smoke, which takes seconds.

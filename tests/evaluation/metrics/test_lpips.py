@@ -20,13 +20,13 @@ def network(tmp_path, monkeypatch):
         torch.manual_seed(0)
         warnings.simplefilter("ignore")
         network = reference.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
-    path = tmp_path / "checkpoints" / module.BACKBONE.rsplit("/", 1)[1]
+    path = tmp_path / "checkpoints" / module.BACKBONE_URL.rsplit("/", 1)[1]
     path.parent.mkdir()
     names = {name: f"features.{name.split('.', 1)[1]}" for name in network.net.state_dict()}
     torch.save({names[name]: value for name, value in network.net.state_dict().items()}, path)
     before = torch.hub.get_dir()
     torch.hub.set_dir(tmp_path)
-    monkeypatch.setattr(module, "DIGEST", hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(module, "BACKBONE_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     module._network.cache_clear()
     yield network
     torch.hub.set_dir(before)
