@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from narrows.errors import InputError
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-LARGEST_DIGIT = 4096  # entries of the largest frequency table of the .nrw format
+MAX_RADIX = 4096  # entries of the largest frequency table of the .nrw format
 
 Reach = tuple[int, int] | None  # positions (before, after) of the latent grid; None where all of them are seen
 
@@ -221,9 +221,9 @@ class Bottleneck(nn.Module, ABC):
 
 def _digits(size: int) -> tuple[int, ...]:
     """Factors of `size`, each as large as a frequency table allows."""
-    if size <= LARGEST_DIGIT:
+    if size <= MAX_RADIX:
         return (size,)
-    for digit in range(LARGEST_DIGIT, 1, -1):
+    for digit in range(MAX_RADIX, 1, -1):
         if size % digit == 0:
             return (digit, *_digits(size // digit))
-    raise InputError(f"expected a codebook size that is a product of factors up to {LARGEST_DIGIT}, got {size}")
+    raise InputError(f"expected a codebook size that is a product of factors up to {MAX_RADIX}, got {size}")

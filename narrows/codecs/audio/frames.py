@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs.base import Decoder, Encoder, Reach
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.layers.convnext import ConvNeXt
 from narrows.parts import part
 
@@ -109,7 +109,7 @@ class FrameEncoder(Encoder):
         self, dim: int = 64, width: int = 384, depth: int = 4, hop: int = 160, fold: int = 2, channels: int = 1
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, width=width, depth=depth, hop=hop, fold=fold, channels=channels)
+        check_integers(1, MAX_SIZE, dim=dim, width=width, depth=depth, hop=hop, fold=fold, channels=channels)
         self.channels, self.dim, self.stride, self.fold = channels, dim, (hop * fold,), fold
         bins = channels * fold * (2 * hop + 1)
         self.stft = STFT(hop)
@@ -168,8 +168,8 @@ class FrameDecoder(Decoder):
         channels: int = 1,
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, width=width, depth=depth, hop=hop, fold=fold, channels=channels)
-        check_whole(0, MOST, iterations=iterations)
+        check_integers(1, MAX_SIZE, dim=dim, width=width, depth=depth, hop=hop, fold=fold, channels=channels)
+        check_integers(0, MAX_SIZE, iterations=iterations)
         self.channels, self.dim, self.stride = channels, dim, (hop * fold,)
         self.fold, self.iterations = fold, iterations
         bins = channels * fold * (2 * hop + 1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs.base import Bottleneck, Quantized
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.quantization.projection import to_latents, to_vectors
 from narrows.codecs.quantization.rounding import Rounding
 from narrows.codecs.quantization.usage import usage
@@ -35,7 +35,7 @@ class Continuous(Bottleneck):
 
     def __init__(self, dim: int, channels: int, rounding: Rounding | None, heads: int = 1) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, channels=channels)
+        check_integers(1, MAX_SIZE, dim=dim, channels=channels)
         if rounding is not None and not isinstance(rounding, Rounding):
             raise InputError(f"expected rounding to be a Rounding or None, got {rounding!r}")
         self.dim, self.channels, self.rounding = dim, channels, rounding

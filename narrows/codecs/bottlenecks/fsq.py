@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.base import LARGEST_DIGIT, Bottleneck, Quantized
-from narrows.codecs.checks import MOST, check_fraction, check_several, check_whole
+from narrows.codecs.base import MAX_RADIX, Bottleneck, Quantized
+from narrows.codecs.checks import MAX_SIZE, check_fraction, check_integer_lists, check_integers
 from narrows.codecs.quantization.dropout import draw_kept
 from narrows.codecs.quantization.mixed_radix import MixedRadix
 from narrows.codecs.quantization.projection import to_latents, to_vectors
@@ -23,8 +23,8 @@ from narrows.errors import InputError
 from narrows.parts import part
 
 EPSILON = 1e-3  # widens the range of the bounded scalars, so that with odd L it does not end on a rounding tie
-LARGEST_EXTENSION = 0.25  # of that widening, in units of the distance of two levels
-MOST_FINE_LEVELS = 2**22  # that float32 represents with room to spare
+MAX_EXTENSION = 0.25  # of that widening, in units of the distance of two levels
+MAX_FINE_LEVELS = 2**22  # that float32 represents with room to spare
 
 
 class ScalarGroups(Bottleneck):
@@ -45,8 +45,8 @@ class ScalarGroups(Bottleneck):
         self, dim: int, levels: Sequence[int], groups: int, dropout: float, lowest: int = 2, gray: bool = False
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, groups=groups)
-        check_several(lowest, LARGEST_DIGIT, levels=levels)
+        check_integers(1, MAX_SIZE, dim=dim, groups=groups)
+        check_integer_lists(lowest, MAX_RADIX, levels=levels)
         check_fraction(dropout=dropout)
         self.mixed_radix = MixedRadix(levels, gray)
         self.dim, self.levels, self.groups, self.dropout = dim, self.mixed_radix.levels, groups, dropout
@@ -136,7 +136,7 @@ class FSQ(ScalarGroups):
     ) -> None:
         super().__init__(dim, levels, groups, dropout, lowest=3, gray=gray)
         count = torch.tensor(self.levels, dtype=torch.float64)
-        scale = (count - 1) / 2 + ((count - 1) / 2 * EPSILON).clamp(max=LARGEST_EXTENSION)
+        scale = (count - 1) / 2 + ((count - 1) / 2 * EPSILON).clamp(max=MAX_EXTENSION)
         offset = torch.where(count % 2 == 0, 0.5, 0.0)
         self._set_levels(scale, torch.atanh(offset / scale), offset, torch.zeros_like(scale), self.centre)
 
@@ -209,11 +209,11 @@ class ResidualFSQ(Bottleneck):
         self, dim: int = 64, levels: Sequence[int] = (5, 5, 5, 5), stages: int = 4, dropout: float = 0.5
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, stages=stages)
-        check_several(2, LARGEST_DIGIT, levels=levels)
+        check_integers(1, MAX_SIZE, dim=dim, stages=stages)
+        check_integer_lists(2, MAX_RADIX, levels=levels)
         check_fraction(dropout=dropout)
         self.mixed_radix = MixedRadix(levels)
-        if stages > 22 or max(levels) ** stages > MOST_FINE_LEVELS:
+        if stages > 22 or max(levels) ** stages > MAX_FINE_LEVELS:
             raise InputError(
                 f"expected levels ** stages of at most 2^22, got {stages} stages of levels {tuple(levels)}; use fewer"
             )

@@ -22,7 +22,7 @@ from narrows.codecs.bottlenecks.composition import (
 )
 from narrows.codecs.bottlenecks.residual import Residual
 from narrows.codecs.bottlenecks.vq import VQ
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.quantization.attention_projection import AttentionProjection
 from narrows.codecs.quantization.codebooks import EMACodebook
 from narrows.codecs.quantization.projection import Projection
@@ -49,7 +49,7 @@ class Grouped(Bottleneck):
         projection: Projection | AttentionProjection | None = None,
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim)
+        check_integers(1, MAX_SIZE, dim=dim)
         given = check_members("members", [VQ(8) for _ in range(4)] if members is None else members, same_dim=False)
         self.dim, self.widths = dim, [member.dim for member in given]
         self.members = nn.ModuleList(given)
@@ -118,6 +118,6 @@ class GroupedResidualVQ(Residual):
         code_dim: int = 8,
         dropout: float = 0.5,
     ) -> None:
-        check_whole(1, MOST, groups=groups, stages=stages, code_dim=code_dim)
+        check_integers(1, MAX_SIZE, groups=groups, stages=stages, code_dim=code_dim)
         members = [[VQ(code_dim, EMACodebook(code_dim, entries)) for _ in range(groups)] for _ in range(stages)]
         super().__init__(dim, [Grouped(groups * code_dim, of_stage) for of_stage in members], dropout)

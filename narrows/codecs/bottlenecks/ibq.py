@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from narrows.codecs.base import Bottleneck, Quantized
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.quantization.projection import Projection
 from narrows.codecs.quantization.search import max_inner_product
 from narrows.codecs.quantization.usage import usage
@@ -39,8 +39,8 @@ class IBQ(Bottleneck):
 
     def __init__(self, dim: int = 64, entries: int = 16384, code_dim: int = 8, temperature: float = 0.01) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, code_dim=code_dim)
-        check_whole(2, 1 << 24, entries=entries)
+        check_integers(1, MAX_SIZE, dim=dim, code_dim=code_dim)
+        check_integers(2, 1 << 24, entries=entries)
         if type(temperature) not in (int, float) or not 1e-6 <= temperature <= 1e6:
             raise InputError(f"expected temperature from 0.000001 to 1000000, got {temperature!r}")
         self.dim, self.temperature = dim, temperature

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs.base import Bottleneck, Quantized
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.quantization.binary_entropy import code_entropy, sample_entropy
 from narrows.codecs.quantization.mixed_radix import MixedRadix
 from narrows.codecs.quantization.projection import to_latents, to_vectors
@@ -20,7 +20,7 @@ from narrows.codecs.quantization.usage import usage
 from narrows.errors import InputError
 from narrows.parts import part
 
-MOST_BITS = 62  # of a code, an int64
+MAX_BITS = 62  # of a code, an int64
 
 
 class Signs(Bottleneck):
@@ -28,8 +28,8 @@ class Signs(Bottleneck):
 
     def __init__(self, dim: int, bits: int, groups: int, temperature: float, size: float) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, groups=groups)
-        check_whole(1, MOST_BITS, bits=bits)
+        check_integers(1, MAX_SIZE, dim=dim, groups=groups)
+        check_integers(1, MAX_BITS, bits=bits)
         if type(temperature) not in (int, float) or not 1e-6 <= temperature <= 1e6:
             raise InputError(f"expected temperature from 0.000001 to 1000000, got {temperature!r}")
         self.dim, self.groups, self.temperature, self.size = dim, groups, temperature, size
@@ -124,7 +124,7 @@ class BSQ(Signs):
     """
 
     def __init__(self, dim: int = 64, bits: int = 18, groups: int = 1, temperature: float = 0.01) -> None:
-        check_whole(2, MOST_BITS, bits=bits)  # a single scalar of length 1 has no gradient
+        check_integers(2, MAX_BITS, bits=bits)  # a single scalar of length 1 has no gradient
         super().__init__(dim, bits, groups, temperature, bits**-0.5)
 
     def _normalize(self, scalars: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from narrows.codecs.bottlenecks.grouped import Grouped
 from narrows.codecs.bottlenecks.vq import VQ
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.quantization.attention_projection import AttentionProjection
 from narrows.codecs.quantization.codebooks import LearnedCodebook
 from narrows.codecs.quantization.estimators import StraightThrough
@@ -33,6 +33,6 @@ class MultiCodebook(Grouped):
         code_dim: int = 8,
         projection: Projection | AttentionProjection | None = None,
     ) -> None:
-        check_whole(1, MOST, codebooks=codebooks)
+        check_integers(1, MAX_SIZE, codebooks=codebooks)
         tables = [LearnedCodebook(code_dim, entries, cosine=True) for _ in range(codebooks)]
         super().__init__(dim, [VQ(code_dim, table, StraightThrough()) for table in tables], projection)

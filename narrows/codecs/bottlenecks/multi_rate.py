@@ -16,7 +16,7 @@ from torch import Tensor
 from narrows.codecs.base import Bottleneck, Quantized
 from narrows.codecs.bottlenecks.residual import Residual
 from narrows.codecs.bottlenecks.vq import VQ
-from narrows.codecs.checks import MOST, check_several, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integer_lists, check_integers
 from narrows.codecs.quantization.codebooks import EMACodebook
 from narrows.errors import InputError
 from narrows.parts import part
@@ -36,7 +36,7 @@ class Strided(Bottleneck):
 
     def __init__(self, bottleneck: Bottleneck | None = None, steps: int = 4, stride: int = 2) -> None:
         super().__init__()
-        check_whole(1, MOST, steps=steps, stride=stride)
+        check_integers(1, MAX_SIZE, steps=steps, stride=stride)
         self.bottleneck = VQ(8) if bottleneck is None else bottleneck
         if not isinstance(self.bottleneck, Bottleneck):
             raise InputError(f"expected a bottleneck, got {type(bottleneck).__name__}")
@@ -107,6 +107,6 @@ class MultiRateVQ(Residual):
         code_dim: int = 8,
         dropout: float = 0.5,
     ) -> None:
-        check_several(1, MOST, strides=strides)
+        check_integer_lists(1, MAX_SIZE, strides=strides)
         stages = [Strided(VQ(code_dim, EMACodebook(code_dim, entries)), max(strides), stride) for stride in strides]
         super().__init__(dim, stages, dropout)

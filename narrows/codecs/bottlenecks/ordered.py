@@ -21,7 +21,7 @@ from narrows.codecs.bottlenecks.composition import (
     mean_by_name,
     split_codes,
 )
-from narrows.codecs.checks import check_fraction, check_whole
+from narrows.codecs.checks import check_fraction, check_integers
 from narrows.codecs.quantization.dropout import draw_kept
 from narrows.parts import part
 
@@ -81,7 +81,7 @@ class Ordered(Bottleneck):
 
     def prefix(self, z: Tensor, blocks: int) -> Tensor:
         """Latents (B, D, *grid) through the first `blocks` blocks; also works without codes."""
-        check_whole(1, len(self.blocks), blocks=blocks)
+        check_integers(1, len(self.blocks), blocks=blocks)
         return _total([block(z.float()).latents for block in as_bottlenecks(self.blocks)[:blocks]]).to(z.dtype)
 
 

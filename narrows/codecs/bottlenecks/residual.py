@@ -24,7 +24,7 @@ from narrows.codecs.bottlenecks.composition import (
     sum_by_name,
 )
 from narrows.codecs.bottlenecks.vq import VQ
-from narrows.codecs.checks import MOST, check_fraction, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_fraction, check_integers
 from narrows.codecs.quantization.codebooks import EMACodebook
 from narrows.codecs.quantization.dropout import draw_kept
 from narrows.codecs.quantization.projection import Projection
@@ -67,7 +67,7 @@ class Residual(Bottleneck):
 
     def __init__(self, dim: int = 64, stages: Sequence[Bottleneck] | None = None, dropout: float = 0.5) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim)
+        check_integers(1, MAX_SIZE, dim=dim)
         check_fraction(dropout=dropout)
         members = check_members("stages", [VQ(8) for _ in range(8)] if stages is None else stages, same_dim=True)
         self.dim, self.dropout = dim, dropout
@@ -141,6 +141,6 @@ class ResidualVQ(Residual):
         dropout: float = 0.5,
         decay: float = 0.99,
     ) -> None:
-        check_whole(1, MOST, codebooks=codebooks)
+        check_integers(1, MAX_SIZE, codebooks=codebooks)
         stages = [VQ(code_dim, EMACodebook(code_dim, entries, decay)) for _ in range(codebooks)]
         super().__init__(dim, stages, dropout)

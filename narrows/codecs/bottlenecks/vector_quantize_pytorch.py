@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs.base import Bottleneck, Quantized
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.quantization.mixed_radix import MixedRadix
 from narrows.codecs.quantization.package_quantizers import QUANTIZERS, MapperWithProjections, Quantizer
 from narrows.codecs.quantization.usage import usage
@@ -25,7 +25,7 @@ from narrows.parts import part
 
 Option = bool | int | float | str | None | Sequence[int] | Sequence[float]
 
-LARGEST_OPTION = 1 << 24  # of an integer
+MAX_OPTION = 1 << 24  # of an integer
 # Options that choose another layout, that `decode` cannot follow, or that share tensors between layers.
 UNSUPPORTED = {
     "self", "dim", "channel_last", "channel_first", "is_channel_first", "accept_image_fmap", "accept_3d_fmap",
@@ -68,7 +68,7 @@ class VectorQuantizePytorch(Bottleneck):
         options: Sequence[tuple[str, Option]] = (("codebook_size", 1024),),
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim)
+        check_integers(1, MAX_SIZE, dim=dim)
         if quantizer not in QUANTIZERS:
             raise InputError(f"expected a quantizer of {', '.join(QUANTIZERS)}, got {quantizer!r}{_nearest(quantizer)}")
         self.dim, self.quantizer_name = dim, quantizer
@@ -167,10 +167,8 @@ def _check_options(family: type[Quantizer], name: str, options: Iterable[tuple[s
             raise InputError(f"expected an option of {name}, each once, got {key!r}{_nearest(key, known)}")
         numbers = value if isinstance(value, list | tuple) else (value,)
         plain = all(isinstance(number, bool | int | float | str | None) for number in numbers)
-        if not plain or any(isinstance(number, int) and abs(number) > LARGEST_OPTION for number in numbers):
-            raise InputError(
-                f"expected numbers up to {LARGEST_OPTION}, text, True, False or None as {key}, got {value!r}"
-            )
+        if not plain or any(isinstance(number, int) and abs(number) > MAX_OPTION for number in numbers):
+            raise InputError(f"expected numbers up to {MAX_OPTION}, text, True, False or None as {key}, got {value!r}")
         checked[key] = value if key == "codebook_size" or not isinstance(value, list | tuple) else list(value)
     return checked
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs.base import Bottleneck, Quantized
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.quantization.codebooks import Codebook, EMACodebook
 from narrows.codecs.quantization.estimators import Estimator, RotationTrick
 from narrows.codecs.quantization.projection import Projection
@@ -36,7 +36,7 @@ class VQ(Bottleneck):
 
     def __init__(self, dim: int = 64, codebook: Codebook | None = None, estimator: Estimator | None = None) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim)
+        check_integers(1, MAX_SIZE, dim=dim)
         self.codebook = EMACodebook() if codebook is None else codebook
         self.estimator = RotationTrick() if estimator is None else estimator
         if not isinstance(self.codebook, Codebook) or not isinstance(self.estimator, Estimator):

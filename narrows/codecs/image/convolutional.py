@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from narrows.codecs.base import Decoder, Encoder, Reach
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.layers.gdn import GDN
 from narrows.parts import part
 
@@ -30,7 +30,7 @@ class ConvEncoder(Encoder):
 
     def __init__(self, dim: int = 192, width: int = 128, channels: int = 3) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, width=width, channels=channels)
+        check_integers(1, MAX_SIZE, dim=dim, width=width, channels=channels)
         self.channels, self.dim, self.stride = channels, dim, (STRIDE, STRIDE)
         sizes = (channels, width, width, width, dim)
         convs = [nn.Conv2d(a, b, 5, stride=2, padding=2) for a, b in pairwise(sizes)]
@@ -55,7 +55,7 @@ class ConvDecoder(Decoder):
 
     def __init__(self, dim: int = 192, width: int = 128, channels: int = 3) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, width=width, channels=channels)
+        check_integers(1, MAX_SIZE, dim=dim, width=width, channels=channels)
         self.channels, self.dim, self.stride = channels, dim, (STRIDE, STRIDE)
         sizes = (dim, width, width, width, channels)
         convs = [nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1) for a, b in pairwise(sizes)]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs.base import Decoder, Encoder, Reach
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.layers.qualities import ANCHORS, at_quality
 from narrows.parts import part
 
@@ -52,8 +52,8 @@ class LappedEncoder(Encoder):
 
     def __init__(self, dim: int = 320, width: int = 192, fine: int = 32, depth: int = 3, channels: int = 3) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, width=width, fine=fine, channels=channels)
-        check_whole(0, MOST, depth=depth)
+        check_integers(1, MAX_SIZE, dim=dim, width=width, fine=fine, channels=channels)
+        check_integers(0, MAX_SIZE, depth=depth)
         self.channels, self.dim, self.stride = channels, dim, (STRIDE, STRIDE)
         self.linear = nn.Conv2d(channels * STRIDE**2, dim, 2)  # 32 × 32 pixels after the pixel unshuffle
         self.fine = nn.Conv2d(channels * HALF_STRIDE**2, fine, 3, padding=1)
@@ -95,8 +95,8 @@ class LappedDecoder(Decoder):
         self, dim: int = 320, width: int = 192, skip: int = 24, fine: int = 32, depth: int = 1, channels: int = 3
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, width=width, skip=skip, fine=fine, channels=channels)
-        check_whole(0, MOST, depth=depth)
+        check_integers(1, MAX_SIZE, dim=dim, width=width, skip=skip, fine=fine, channels=channels)
+        check_integers(0, MAX_SIZE, depth=depth)
         self.channels, self.dim, self.stride = channels, dim, (STRIDE, STRIDE)
         self.linear = nn.Conv2d(dim, channels * STRIDE**2, 2)
         self.parity_x = nn.Parameter(

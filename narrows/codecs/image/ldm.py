@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from narrows.codecs.base import Decoder, Encoder, Reach
-from narrows.codecs.checks import MOST, check_several, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integer_lists, check_integers
 from narrows.errors import InputError
 from narrows.parts import part
 
@@ -104,7 +104,7 @@ class LDMEncoder(Encoder):
         channels: int = 3,
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, channels=channels)
+        check_integers(1, MAX_SIZE, channels=channels)
         widths = _widths(dim, width, multipliers, depth, attention, groups)
         self.channels, self.dim, self.stride = channels, dim, (2 ** (len(widths) - 1),) * 2
         self.first = nn.Conv2d(channels, width, 3, padding=1)
@@ -145,7 +145,7 @@ class LDMDecoder(Decoder):
         channels: int = 3,
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, channels=channels)
+        check_integers(1, MAX_SIZE, channels=channels)
         widths = _widths(dim, width, multipliers, depth, attention, groups)[::-1]
         self.channels, self.dim, self.stride = channels, dim, (2 ** (len(widths) - 1),) * 2
         self.first = nn.Conv2d(dim, widths[0], 3, padding=1)
@@ -165,11 +165,11 @@ class LDMDecoder(Decoder):
 
 def _widths(dim: int, width: int, multipliers: Sequence[int], depth: int, attention: int, groups: int) -> list[int]:
     """Channels of each level. Raises InputError for arguments out of range."""
-    check_whole(1, MOST, dim=dim, width=width, groups=groups)
-    check_whole(1, 64, depth=depth)
-    check_several(1, 64, multipliers=multipliers)
-    check_whole(1, 8, levels=len(multipliers))
-    check_whole(0, len(multipliers), attention=attention)
+    check_integers(1, MAX_SIZE, dim=dim, width=width, groups=groups)
+    check_integers(1, 64, depth=depth)
+    check_integer_lists(1, 64, multipliers=multipliers)
+    check_integers(1, 8, levels=len(multipliers))
+    check_integers(0, len(multipliers), attention=attention)
     if width % groups:
         raise InputError(f"expected groups that divide the width, got groups={groups} and width={width}")
     return [width * factor for factor in multipliers]

@@ -8,7 +8,7 @@ two layers    z ─┬─ 13 × 13, stride 8, inverse GDN ─┐
 from torch import Tensor, nn
 
 from narrows.codecs.base import Decoder, Reach
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.layers.gdn import GDN
 from narrows.parts import part
 
@@ -28,7 +28,7 @@ class LinearSynthesis(Decoder):
 
     def __init__(self, dim: int = 320, channels: int = 3) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, channels=channels)
+        check_integers(1, MAX_SIZE, dim=dim, channels=channels)
         self.channels, self.dim, self.stride = channels, dim, (STRIDE, STRIDE)
         self.synthesis = nn.ConvTranspose2d(dim, channels, 18, stride=STRIDE, padding=1)
 
@@ -52,7 +52,7 @@ class ShallowDecoder(Decoder):
 
     def __init__(self, dim: int = 320, width: int = 12, channels: int = 3) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, width=width, channels=channels)
+        check_integers(1, MAX_SIZE, dim=dim, width=width, channels=channels)
         self.channels, self.dim, self.stride = channels, dim, (STRIDE, STRIDE)
         self.nonlinear = nn.ConvTranspose2d(dim, width, 13, stride=8, padding=3, output_padding=1)
         self.norm = GDN(width, inverse=True)

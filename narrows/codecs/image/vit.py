@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs.base import Decoder, Encoder, Reach
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.errors import InputError
 from narrows.parts import part
 
@@ -25,9 +25,9 @@ class _Transformer(nn.Module):
         super().__init__()
         from timm.models.vision_transformer import Block  # takes seconds to import
 
-        check_whole(1, MOST, width=width, heads=heads)
-        check_whole(1, 1024, depth=depth)
-        check_whole(1, 256, grid=grid)
+        check_integers(1, MAX_SIZE, width=width, heads=heads)
+        check_integers(1, 1024, depth=depth)
+        check_integers(1, 256, grid=grid)
         if width % heads:
             raise InputError(f"expected heads that divide the width, got heads={heads} and width={width}")
         self.positions = nn.Parameter(torch.empty(1, width, grid, grid).normal_(std=DEVIATION))
@@ -80,8 +80,8 @@ class ViTEncoder(Encoder):
         channels: int = 3,
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, channels=channels)
-        check_whole(1, 256, patch=patch)
+        check_integers(1, MAX_SIZE, dim=dim, channels=channels)
+        check_integers(1, 256, patch=patch)
         self.channels, self.dim, self.stride = channels, dim, (patch, patch)
         self.transformer = _Transformer(width, depth, heads, grid)
         self.embed = nn.Conv2d(channels, width, patch, patch)
@@ -120,8 +120,8 @@ class ViTDecoder(Decoder):
         channels: int = 3,
     ) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, channels=channels)
-        check_whole(1, 256, patch=patch)
+        check_integers(1, MAX_SIZE, dim=dim, channels=channels)
+        check_integers(1, 256, patch=patch)
         self.channels, self.dim, self.stride = channels, dim, (patch, patch)
         self.embed = nn.Conv2d(dim, width, 1)
         self.transformer = _Transformer(width, depth, heads, grid)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.errors import InputError
 from narrows.parts import part
 
@@ -28,7 +28,7 @@ class AttentionProjection(nn.Module):
 
     def __init__(self, dim: int = 64, inner: int = 64, heads: int = 8) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, inner=inner, heads=heads)
+        check_integers(1, MAX_SIZE, dim=dim, inner=inner, heads=heads)
         if dim % heads or inner % heads:
             raise InputError(f"expected heads to divide dim={dim} and inner={inner}, got {heads}")
         self.dim, self.inner = dim, inner

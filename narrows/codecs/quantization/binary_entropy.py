@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-LARGEST_BLOCK = 18  # bits whose joint distribution is stored: 2^18 numbers
+MAX_BLOCK_BITS = 18  # bits whose joint distribution is stored: 2^18 numbers
 CHUNK = 1 << 21  # numbers of a table at a time; they are recomputed in the backward pass
 MIN_PROBABILITY = 1e-30  # keeps logarithms finite
 
@@ -31,7 +31,7 @@ def code_entropy(logits: Tensor) -> Tensor:
     Args:
         logits: (N, K, bits).
     """
-    blocks = -(-logits.shape[-1] // LARGEST_BLOCK)
+    blocks = -(-logits.shape[-1] // MAX_BLOCK_BITS)
     total = logits.new_zeros(())
     for block in logits.tensor_split(blocks, -1):
         rows = max(1, CHUNK // (block.shape[1] << (block.shape[2] + 1) // 2))

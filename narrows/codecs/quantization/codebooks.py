@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.checks import MOST, check_fraction, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_fraction, check_integers
 from narrows.codecs.quantization import distributed as ranks
 from narrows.codecs.quantization.kmeans import kmeans, sum_by_code
 from narrows.errors import InputError
@@ -21,7 +21,7 @@ from narrows.parts import part
 
 MIN_USAGE = 1e-5  # vectors per batch, below which a code is not updated
 MIN_NORM = 1e-6  # of a vector that is normalised
-MOST_ENTRIES = 1 << 24
+MAX_ENTRIES = 1 << 24
 
 
 class Codebook(nn.Module, ABC):
@@ -31,8 +31,8 @@ class Codebook(nn.Module, ABC):
 
     def __init__(self, dim: int, entries: int, cosine: bool) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim)
-        check_whole(2, MOST_ENTRIES, entries=entries)
+        check_integers(1, MAX_SIZE, dim=dim)
+        check_integers(2, MAX_ENTRIES, entries=entries)
         if type(cosine) is not bool or (cosine and dim == 1):
             raise InputError(f"expected cosine to be True or False, and False for dim=1, got {cosine!r}, dim={dim}")
         self.dim, self.entries, self.cosine = dim, entries, cosine
@@ -69,7 +69,7 @@ class _UsageTrackingCodebook(Codebook):
     ) -> None:
         super().__init__(dim, entries, cosine)
         check_fraction(decay=decay, dead_code_threshold=dead_code_threshold)
-        check_whole(0, 1000, kmeans_steps=kmeans_steps)
+        check_integers(0, 1000, kmeans_steps=kmeans_steps)
         self.decay, self.kmeans_steps, self.dead_code_threshold = decay, kmeans_steps, dead_code_threshold
         self.register_buffer("initialized", torch.tensor(False))
         self.register_buffer("usage", torch.ones(entries))

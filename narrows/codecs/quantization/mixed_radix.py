@@ -22,10 +22,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.base import LARGEST_DIGIT
+from narrows.codecs.base import MAX_RADIX
 from narrows.errors import InputError
 
-MOST_CODES = 2**62  # fits an int64, and the .nrw format
+MAX_CODES = 2**62  # fits an int64, and the .nrw format
 
 
 class MixedRadix(nn.Module):
@@ -43,7 +43,7 @@ class MixedRadix(nn.Module):
 
     def __init__(self, levels: Sequence[int], gray: bool = False) -> None:
         super().__init__()
-        if not levels or len(levels) > 62 or math.prod(levels) > MOST_CODES:
+        if not levels or len(levels) > 62 or math.prod(levels) > MAX_CODES:
             raise InputError(
                 f"expected levels whose product is at most 2^62, got {len(levels)} levels {tuple(levels[:8])}"
             )
@@ -64,7 +64,7 @@ class MixedRadix(nn.Module):
         """Digits for entropy coding: neighbouring levels are merged while their product fits a frequency table."""
         digits = [1]
         for levels in self.levels:
-            if digits[-1] > 1 and digits[-1] * levels > LARGEST_DIGIT:
+            if digits[-1] > 1 and digits[-1] * levels > MAX_RADIX:
                 digits.append(1)
             digits[-1] *= levels
         return tuple(digits)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.parts import part
 
 
@@ -42,7 +42,7 @@ class Projection(nn.Module):
 
     def __init__(self, dim: int = 64, inner: int = 8) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, inner=inner)
+        check_integers(1, MAX_SIZE, dim=dim, inner=inner)
         self.dim, self.inner = dim, inner
         self.down_map = nn.Linear(dim, inner) if dim != inner else nn.Identity()
         self.up_map = nn.Linear(inner, dim) if dim != inner else nn.Identity()

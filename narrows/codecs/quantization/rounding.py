@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from narrows.codecs.base import LARGEST_DIGIT
+from narrows.codecs.base import MAX_RADIX
 from narrows.errors import InputError
 from narrows.parts import part
 
@@ -29,12 +29,10 @@ class Rounding:
             if type(value) not in (int, float) or not 0 < value < math.inf:
                 raise InputError(f"expected {name} to be a finite number above 0, got {value!r}")
         self.step, self.limit = step, limit
-        self.farthest = math.floor(min(limit / step, LARGEST_DIGIT) + 1e-6)  # levels on either side of 0
+        self.farthest = math.floor(min(limit / step, MAX_RADIX) + 1e-6)  # levels on either side of 0
         self.levels = 2 * self.farthest + 1
-        if not 3 <= self.levels <= LARGEST_DIGIT:
-            raise InputError(
-                f"expected 3 to {LARGEST_DIGIT} levels, got {self.levels} from step={step!r}, limit={limit!r}"
-            )
+        if not 3 <= self.levels <= MAX_RADIX:
+            raise InputError(f"expected 3 to {MAX_RADIX} levels, got {self.levels} from step={step!r}, limit={limit!r}")
 
     def noisy(self, y: Tensor) -> Tensor:
         """Values, clipped to the range, with uniform noise."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-LARGEST_COUNTED = 65_536  # entries of a codebook; the codes of a larger one are sorted instead of counted in a table
+MAX_COUNTED = 65_536  # entries of a codebook; the codes of a larger one are sorted instead of counted in a table
 
 
 @torch.no_grad()
@@ -22,7 +22,7 @@ def usage(codes: Tensor, sizes: Sequence[int]) -> dict[str, Tensor]:
     if not sizes:
         return {}
     flat = codes.movedim(1, 0).flatten(1)  # (K, N)
-    if max(sizes) > LARGEST_COUNTED:
+    if max(sizes) > MAX_COUNTED:
         ordered = flat.sort(1).values
         starts = (ordered[:, 1:] != ordered[:, :-1]).long().cumsum(1)
         runs = torch.nn.functional.pad(starts, (1, 0))  # (K, N): which run of equal codes a code is in

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.checks import check_whole
+from narrows.codecs.checks import check_integers
 
 KERNEL = (0.05, 0.25, 0.4, 0.25, 0.05)  # low-pass filter (Burt and Adelson, IEEE TCOM 31(4), 1983)
 MIN_AMPLITUDE = 0.1  # added to the local amplitude, in a range of 2 from black to white
@@ -24,7 +24,7 @@ class LaplacianPyramidLoss(nn.Module):
 
     def __init__(self, levels: int = 5) -> None:
         super().__init__()
-        check_whole(1, 16, levels=levels)
+        check_integers(1, 16, levels=levels)
         self.levels = levels
         taps = torch.tensor(KERNEL)
         self.register_buffer("kernel", (taps[:, None] * taps).expand(3, 1, 5, 5).contiguous(), persistent=False)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from narrows.bitstream import FrequencyTables, IndexedTables
 from narrows.bitstream.frequency_tables import integer_frequencies
 from narrows.bitstream.indexed import IndexedCoder
-from narrows.codecs.base import LARGEST_DIGIT
+from narrows.codecs.base import MAX_RADIX
 from narrows.codecs.bottlenecks.entropy.base import SCALES, EntropyModel, scales
 from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
 from narrows.errors import InputError
@@ -69,9 +69,7 @@ def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, c
     for position, index in enumerate(images.shuffled()[:count]):
         quality_index = position * (model.qualities - 1) // max(1, count - 1)
         tokens = tokenizer.encode_at(images[index], quality_index)
-        coder = IndexedCoder(
-            IndexedTables(uniform, model.choose), len(model.codebook_sizes), LARGEST_DIGIT, quality_index
-        )
+        coder = IndexedCoder(IndexedTables(uniform, model.choose), len(model.codebook_sizes), MAX_RADIX, quality_index)
         with torch.inference_mode():
             for coded in coder.symbols_by_table(tokens.codes.numpy()):
                 if coded.table >= 0:

@@ -21,11 +21,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from narrows.codecs.base import LARGEST_DIGIT, Bottleneck, Quantized
+from narrows.codecs.base import MAX_RADIX, Bottleneck, Quantized
 from narrows.codecs.layers.density import MIN_PROBABILITY, lower_bound
 from narrows.errors import InputError
 
-ZERO = LARGEST_DIGIT // 2  # the code of the symbol 0
+ZERO = MAX_RADIX // 2  # the code of the symbol 0
 MIN_SCALE, MAX_SCALE, SCALES = 0.11, 256.0, 64  # scales of the tables: a geometric series (arXiv 1802.01436)
 TABLE_REACH = 6  # scales to each side of zero that a table covers; symbols beyond are escaped
 CHANNEL_TABLE_REACH = 31  # symbols to each side of zero that the table of a channel covers

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from narrows.codecs.base import LARGEST_DIGIT, Quantized
+from narrows.codecs.base import MAX_RADIX, Quantized
 from narrows.codecs.bottlenecks.entropy.base import (
     CHANNEL_TABLE_REACH,
     EntropyModel,
@@ -13,7 +13,7 @@ from narrows.codecs.bottlenecks.entropy.base import (
     Stages,
     add_uniform_noise,
 )
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.layers.density import Density
 from narrows.parts import part
 
@@ -28,9 +28,9 @@ class FactorizedPrior(EntropyModel):
 
     def __init__(self, dim: int = 192) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim)
+        check_integers(1, MAX_SIZE, dim=dim)
         self.dim = dim
-        self.codebook_sizes, self.prefixes = (LARGEST_DIGIT,) * dim, (dim,)
+        self.codebook_sizes, self.prefixes = (MAX_RADIX,) * dim, (dim,)
         self.density = Density(dim)
 
     @property

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.base import LARGEST_DIGIT, Quantized
+from narrows.codecs.base import MAX_RADIX, Quantized
 from narrows.codecs.bottlenecks.entropy.base import (
     CHANNEL_TABLE_REACH,
     MIN_SCALE,
@@ -25,7 +25,7 @@ from narrows.codecs.bottlenecks.entropy.base import (
     scale_table_sizes,
 )
 from narrows.codecs.bottlenecks.entropy.factorized import channel_stage
-from narrows.codecs.checks import MOST, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.layers.density import Density, lower_bound
 from narrows.codecs.layers.exact import ExactConv2d, ExactUpsample2d, quantize_activations
 from narrows.errors import InputError
@@ -48,12 +48,12 @@ class Hyperprior(EntropyModel):
 
     def __init__(self, dim: int, hyper_dim: int) -> None:
         super().__init__()
-        check_whole(1, MOST, dim=dim, hyper_dim=hyper_dim)
+        check_integers(1, MAX_SIZE, dim=dim, hyper_dim=hyper_dim)
         if hyper_dim % DOWNSAMPLING**2:
             raise InputError(f"expected hyper_dim to be a multiple of {DOWNSAMPLING**2}, got {hyper_dim}")
         self.dim, self.hyper_dim, self.hyper_codebooks = dim, hyper_dim, hyper_dim // DOWNSAMPLING**2
         codebooks = self.hyper_codebooks + dim
-        self.codebook_sizes, self.prefixes = (LARGEST_DIGIT,) * codebooks, (codebooks,)
+        self.codebook_sizes, self.prefixes = (MAX_RADIX,) * codebooks, (codebooks,)
         self.density = Density(hyper_dim)
 
     @abstractmethod

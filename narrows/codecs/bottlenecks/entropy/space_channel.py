@@ -18,7 +18,7 @@ from math import log2
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.base import LARGEST_DIGIT, Quantized
+from narrows.codecs.base import MAX_RADIX, Quantized
 from narrows.codecs.bottlenecks.entropy.base import (
     MAX_SCALE,
     MIN_SCALE,
@@ -32,7 +32,7 @@ from narrows.codecs.bottlenecks.entropy.base import (
     rdo_round,
     scale_table_sizes,
 )
-from narrows.codecs.checks import MOST, check_several, check_whole
+from narrows.codecs.checks import MAX_SIZE, check_integer_lists, check_integers
 from narrows.codecs.layers.density import lower_bound
 from narrows.codecs.layers.exact import ExactConv2d, quantize_activations, signed_sqrt
 from narrows.codecs.layers.qualities import ANCHORS, QUALITIES, at_quality
@@ -110,13 +110,13 @@ class SpaceChannelContext(EntropyModel):
         widths: Sequence[int] = (128, 160, 192, 224, 256),
     ) -> None:
         super().__init__()
-        check_several(1, MOST, groups=groups, widths=widths)
-        check_whole(1, MOST, channels=sum(groups))
-        check_whole(0, len(groups), phased=phased)
+        check_integer_lists(1, MAX_SIZE, groups=groups, widths=widths)
+        check_integers(1, MAX_SIZE, channels=sum(groups))
+        check_integers(0, len(groups), phased=phased)
         if len(widths) != len(groups):
             raise InputError(f"expected one width per group, got {len(groups)} groups and {len(widths)} widths")
         self.groups, self.widths, self.dim = tuple(groups), tuple(widths), sum(groups)
-        self.codebook_sizes, self.prefixes = (LARGEST_DIGIT,) * self.dim, (self.dim,)
+        self.codebook_sizes, self.prefixes = (MAX_RADIX,) * self.dim, (self.dim,)
         starts = [0, *accumulate(groups)][:-1]
         self._phases = [PHASES if index < phased else WHOLE for index in range(len(groups))]
         self._channels = [slice(start, start + size) for start, size in zip(starts, groups, strict=True)]
