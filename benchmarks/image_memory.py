@@ -86,7 +86,7 @@ def _tiles_against_whole(model: str, path: Path, side: int) -> dict[str, str | f
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     tokenizer = narrows.load(model)
-    codec, entropy_model = tokenizer.codec, tokenizer.model
+    codec, entropy_model = tokenizer.codec, tokenizer.entropy_model
     if entropy_model is None or side % tokenizer.block:
         fail(f"this check needs an entropy model and sides of multiples of {tokenizer.block}")
     tokens = tokenizer.encode_file(path)

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only the first pictures by name")
     arguments = parser.parse_args()
     tokenizer = narrows.load(arguments.model)
-    if not isinstance(tokenizer, ImageTokenizer) or tokenizer.model is None or tokenizer.tables is None:
+    if not isinstance(tokenizer, ImageTokenizer) or tokenizer.entropy_model is None or tokenizer.tables is None:
         fail(f"{arguments.model} has no entropy model with tables; give a model of pictures that has one")
     records = []
     for quality in arguments.quality:
@@ -78,7 +78,7 @@ def bits_by_tables(tokenizer: ImageTokenizer, tokens: Tokens) -> float:
 @torch.inference_mode()
 def bits_by_densities(tokenizer: ImageTokenizer, tokens: Tokens) -> float:
     """Bits of all codes by the densities that the entropy model was trained with, without tables and bytes."""
-    model, totals = tokenizer.model, list[float]()
+    model, totals = tokenizer.entropy_model, list[float]()
     assert model is not None
     assert tokens.quality_index is not None
     for band in tokens.codes.long().split(tokens.steps, 2):

@@ -100,11 +100,11 @@ def _narrows(tokenizer: ImageTokenizer, x: image.Pixels, quality: float) -> Call
 
 def _stages(tokenizer: ImageTokenizer, tokens: narrows.Tokens) -> Iterator[Any]:
     """Places and tables, as the networks choose them for a picture of one band."""
-    assert tokenizer.model is not None
+    assert tokenizer.entropy_model is not None
     assert tokens.quality_index is not None
     codes = tokens.codes.numpy()
     with torch.inference_mode():
-        choices = tokenizer.model.choose((1, *codes.shape[2:]), tokens.quality_index)
+        choices = tokenizer.entropy_model.choose((1, *codes.shape[2:]), tokens.quality_index)
         place, tables = next(choices)
         while True:
             yield place, tables

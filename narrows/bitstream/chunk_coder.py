@@ -20,7 +20,7 @@ def make_chunk_coder(header: StreamHeader, tables: FrequencyTables | IndexedTabl
 
     Raises:
         InputError: for missing tables.
-        WrongModel: for tables that are not those of the header.
+        WrongModel: for tables that differ from those in the header.
     """
     if header.tables_digest is None:
         return RawCoder(header.radices)

@@ -52,7 +52,7 @@ Bytes = bytes | bytearray | memoryview | mmap  # a file in memory, or memory-map
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """What a stream holds.
+    """Header of a stream: what it contains and how it is coded.
 
     Args:
         model: name of the checkpoint, 1 to 63 bytes of printable UTF-8.

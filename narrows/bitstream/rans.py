@@ -22,7 +22,7 @@ WORD = 4  # bytes
 
 
 def payload_limit(symbols: int) -> int:
-    """The greatest size in bytes of a payload of so many coded symbols: 16 bits each, and the state of the coder."""
+    """The maximum size in bytes of a payload of `symbols` coded symbols: 16 bits each, plus the state of the coder."""
     return 2 * symbols + 8 if symbols else 0
 
 

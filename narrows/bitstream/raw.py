@@ -24,7 +24,7 @@ class RawCoder:
         self.widths = tuple((size - 1).bit_length() for size in self.sizes)
 
     def payload_size(self, positions: int) -> int:
-        """Bytes of the payload of so many positions (G times those of the grid)."""
+        """Bytes of the payload of `positions` positions (G times those of the grid)."""
         return -(-positions * sum(self.widths) // 8)
 
     def compress(self, codes: NDArray[np.integer]) -> bytes:

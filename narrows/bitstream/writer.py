@@ -25,7 +25,7 @@ class Writer:
         tables: of the model; None for a raw stream.
 
     Raises:
-        InputError: for tables that are not those of the header.
+        InputError: for tables that differ from those in the header.
     """
 
     def __init__(self, header: StreamHeader, tables: FrequencyTables | IndexedTables | None = None) -> None:

@@ -1,10 +1,10 @@
-"""A checkpoint on disk: a folder that holds all that a tokenizer needs, and nothing that runs.
+"""Checkpoint folders: everything that a tokenizer needs, without code or pickles.
 
 config.json           format, name, and the tokenizer as nested parts
 model.safetensors     the weights
 tables.safetensors    frequency tables for entropy coding (optional)
 README.md             the model card: training data and duration, results, licence
-evaluation.json       the numbers of the card
+evaluation.json       the results in the model card
 """
 
 import json
@@ -32,27 +32,27 @@ from narrows.tokenizers.tokenizer import Tokenizer
 FORMAT = 2
 MAX_CONFIG_BYTES = 1 << 20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
-AGAIN = "fetch the checkpoint again"
+ADVICE = "fetch the checkpoint again"
 
 
 def save(folder: str | Path, tokenizer: Tokenizer, dtype: torch.dtype | None = None) -> None:
-    """Write a tokenizer with its tables as a checkpoint folder.
+    """Save a tokenizer and its tables as a checkpoint folder.
 
     Args:
-        folder: made if it is not there; a checkpoint in it is replaced.
-        tokenizer: its `name` becomes the name of the model.
-        dtype: of the stored floating-point weights, such as torch.float16; None keeps the dtype of each tensor.
+        folder: created if it does not exist; a checkpoint in it is replaced.
+        tokenizer: the tokenizer; its `name` is the name of the model.
+        dtype: dtype of the stored floating-point weights, such as torch.float16; None keeps the dtype of each tensor.
 
     Raises:
-        InputError: for a name that `read` would refuse, and for weights that are not finite in this dtype.
-        MediaError: where a file cannot be written.
+        InputError: for an invalid name, and for weights that are not finite in this dtype.
+        MediaError: if a file cannot be written.
     """
     check_name(tokenizer.name)
     folder = Path(folder)
     config = {"format": FORMAT, "name": tokenizer.name, "tokenizer": spec(tokenizer)}
-    weights = {key: _stored(key, tensor, dtype) for key, tensor in tokenizer.codec.state_dict().items()}
+    weights = {key: _to_storage(key, tensor, dtype) for key, tensor in tokenizer.codec.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tables.safetensors").unlink(missing_ok=True)  # those of other weights
+    (folder / "tables.safetensors").unlink(missing_ok=True)  # tables of a replaced checkpoint
     write_bytes(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode(), overwrite=True)
     write_bytes(folder / "model.safetensors", save_tensors(weights), overwrite=True)
     if tokenizer.tables is not None:
@@ -60,36 +60,36 @@ def save(folder: str | Path, tokenizer: Tokenizer, dtype: torch.dtype | None = N
         write_bytes(folder / "tables.safetensors", arrays, overwrite=True)
 
 
-@torch.inference_mode(False)  # weights made in inference mode could never have gradients
+@torch.inference_mode(False)  # tensors made in inference mode cannot be trained
 def read(folder: str | Path) -> Tokenizer:
-    """Load a checkpoint folder; nothing is unpickled and no code of the folder runs.
+    """Load a checkpoint folder. Nothing is unpickled, and no code from the folder runs.
 
-    Weights stored as float16 or bfloat16 are computed with as float32; other dtypes are kept.
+    Weights stored as float16 or bfloat16 are converted to float32; other dtypes are kept.
 
-    Raises ModelError for a file that is missing or damaged, another format, an unknown part, and for each tensor that
-    is missing, unexpected or of a wrong shape, by name.
+    Raises ModelError for a missing or damaged file, another format or an unknown part, and with the name of a tensor
+    that is missing, unexpected or of a wrong shape.
     """
     folder = Path(folder)
     config, path = _config(folder / "config.json"), folder / "model.safetensors"
     try:
         with safe_open(path, framework="pt") as file:
             given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-            _compare(given, _expected(config, len(given)), path)
-            weights = {key: _computed(file.get_tensor(key)) for key in given}
+            _check_shapes(given, _expected(config, len(given)), path)
+            weights = {key: _to_compute_dtype(file.get_tensor(key)) for key in given}
         for key, tensor in weights.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise ModelError(f"expected finite weights in {path}, got NaN or infinity in {key}; {AGAIN}")
-        with torch.random.fork_rng(devices=[]):  # initial weights are drawn and then replaced
+                raise ModelError(f"expected finite weights in {path}, got NaN or infinity in {key}; {ADVICE}")
+        with torch.random.fork_rng(devices=[]):  # keep the random state of the caller
             tokenizer = _tokenizer(config)
     except ModelError:
         raise
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read: {error}; {AGAIN}") from error
+        raise ModelError(f"{path} cannot be read: {error}; {ADVICE}") from error
     except (NarrowsError, RuntimeError, MemoryError, OverflowError) as error:
         raise ModelError(
-            f"{folder / 'config.json'} describes no tokenizer of this version: {error}; {AGAIN}"
+            f"{folder / 'config.json'} does not describe a tokenizer of this version: {error}; {ADVICE}"
         ) from error
-    tokenizer.codec.load_state_dict(weights, assign=True)  # the dtypes as well
+    tokenizer.codec.load_state_dict(weights, assign=True)  # also assigns the dtypes
     tokenizer.codec.eval().requires_grad_(False)
     tokenizer.name = config["name"]
     tokenizer.tables = _tables(folder / "tables.safetensors", tokenizer)
@@ -97,7 +97,7 @@ def read(folder: str | Path) -> Tokenizer:
 
 
 def check_name(name: str) -> None:
-    """Raise InputError unless a model may have this name, which stands in file names and headers of streams."""
+    """Raise InputError for an invalid name of a model, which is used in file names and stream headers."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise InputError(
             f"expected a name of 1 to 60 letters, digits, '.', '-' and '_', letter or digit first, got {name!r}"
@@ -107,20 +107,22 @@ def check_name(name: str) -> None:
 def _config(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ModelError(f"expected {path} of at most {MAX_CONFIG_BYTES} bytes, got {path.stat().st_size}; {AGAIN}")
+            raise ModelError(
+                f"expected {path} of at most {MAX_CONFIG_BYTES} bytes, got {path.stat().st_size}; {ADVICE}"
+            )
         config = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
-            f"{path} cannot be read as the config of a checkpoint: {error}; give a folder that codec train made"
+            f"{path} cannot be read as the config of a checkpoint: {error}; give a folder that `codec train` made"
         ) from error
     if not isinstance(config, dict) or type(config.get("format")) is not int:
-        raise ModelError(f"expected an integer under 'format' in {path}, got none; {AGAIN}")
+        raise ModelError(f"expected an integer under 'format' in {path}, got none; {ADVICE}")
     if config["format"] != FORMAT:
         advice = "upgrade narrows" if config["format"] > FORMAT else "train or publish it again with this version"
         raise ModelError(f"expected a checkpoint of format {FORMAT}, got {config['format']} in {path}; {advice}")
     for key, kind in {"name": str, "tokenizer": dict}.items():
         if type(config.get(key)) is not kind:
-            raise ModelError(f"expected a {kind.__name__} under {key!r} in {path}, got {config.get(key)!r}; {AGAIN}")
+            raise ModelError(f"expected a {kind.__name__} under {key!r} in {path}, got {config.get(key)!r}; {ADVICE}")
     try:
         check_name(config["name"])
     except InputError as error:
@@ -136,38 +138,49 @@ def _tokenizer(config: Mapping[str, Any]) -> Tokenizer:
 
 
 def _expected(config: Mapping[str, Any], tensors: int) -> dict[str, tuple[int, ...]]:
-    """The shapes that a config asks for, without allocating them; stops soon after `tensors` parameters."""
+    """Shapes of the tensors that a config describes, without allocating them.
+
+    Raises ModelError once the config has far more than `tensors` parameters, so that a huge config fails fast.
+    """
     built, thread = 0, threading.get_ident()
 
     def count(*_: object) -> None:
         nonlocal built
         built += threading.get_ident() == thread
-        if built > 2 * tensors + 100:  # a parameter may be registered twice
-            raise ModelError(f"expected {tensors} tensors, as model.safetensors has, got far more in config.json")
+        if built > 2 * tensors + 100:  # a parameter may be registered more than once
+            raise ModelError(
+                f"expected {tensors} tensors, the number in model.safetensors, got far more in config.json"
+            )
 
     hook = register_module_parameter_registration_hook(count)
     try:
-        with torch.device("meta"), _RealConstants():
+        with torch.device("meta"), _ConstantsOnCpu():
             return {key: tuple(tensor.shape) for key, tensor in _tokenizer(config).codec.state_dict().items()}
     finally:
         hook.remove()
 
 
-class _RealConstants(TorchFunctionMode):
-    """Under the meta device: creates constants on the CPU and does not fill weights.
+class _ConstantsOnCpu(TorchFunctionMode):
+    """Under the meta device, creates constants on the CPU and skips random initialization of weights.
 
-    Arithmetic on meta tensors would work too, but imports a part of torch that takes longer to load than all else here.
+    Arithmetic on meta tensors would also work, but it imports a part of torch that takes longer than everything else
+    here.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, Tensor.clamp_):  # the last two: truncated normals
+        if func in (
+            Tensor.uniform_,
+            Tensor.normal_,
+            Tensor.erfinv_,
+            Tensor.clamp_,
+        ):  # the last two are used by truncated normals
             return args[0]
-        real = {"device": "cpu"} if func in (torch.tensor, torch.arange, torch.linspace, torch.hann_window) else {}
-        return func(*args, **(real | (kwargs or {})))
+        device = {"device": "cpu"} if func in (torch.tensor, torch.arange, torch.linspace, torch.hann_window) else {}
+        return func(*args, **(device | (kwargs or {})))
 
 
-def _compare(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    advice = "use the config.json that these weights came with"
+def _check_shapes(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    advice = "use the config.json that belongs to these weights"
     for key in sorted(expected.keys() | given.keys()):
         if key not in given:
             raise ModelError(f"expected the tensor {key} of shape {expected[key]} in {path}, got none; {advice}")
@@ -183,21 +196,23 @@ def _tables(path: Path, tokenizer: Tokenizer) -> FrequencyTables | None:
     try:
         tables = FrequencyTables.from_arrays(load_arrays(path))
     except (SafetensorError, OSError, NarrowsError) as error:
-        raise ModelError(f"{path} cannot be read: {error}; {AGAIN}") from error
+        raise ModelError(f"{path} cannot be read: {error}; {ADVICE}") from error
     expected = tokenizer.codec.bottleneck.table_sizes
     if tables.sizes != expected:
-        raise ModelError(f"expected alphabets of {expected} in {path}, got {tables.sizes}; {AGAIN}")
+        raise ModelError(f"expected alphabet sizes {expected} in {path}, got {tables.sizes}; {ADVICE}")
     return tables
 
 
-def _computed(tensor: Tensor) -> Tensor:
-    """A stored tensor in the dtype that it is computed with."""
+def _to_compute_dtype(tensor: Tensor) -> Tensor:
+    """Convert a stored tensor to the dtype that is used in computation."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def _stored(key: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+def _to_storage(key: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     stored = tensor.detach().cpu().contiguous()
     stored = stored.to(dtype) if dtype is not None and stored.is_floating_point() else stored
     if stored.is_floating_point() and not stored.isfinite().all():
-        raise InputError(f"expected weights that are finite as {stored.dtype}, got others in {key}; train again")
+        raise InputError(
+            f"expected weights that are finite as {stored.dtype}, got NaN or infinity in {key}; train again"
+        )
     return stored

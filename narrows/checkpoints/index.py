@@ -1,24 +1,24 @@
-"""The models that ship with the package, by name. Reading the index needs no torch."""
+"""The index of models that ship with the package. Reading it does not import torch."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+MODELS_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class ShippedModel:
-    """A model of the index.
+    """A model that ships with the package.
 
     Attributes:
-        name: by which `load` finds it.
+        name: name for `load`.
         medium: "audio" or "image".
-        summary: one line.
-        licence: of the weights.
-        fingerprint: of tokenizer and weights, see `Tokenizer.fingerprint`.
-        numbers: results of its evaluation.
+        summary: one-line description.
+        licence: licence of the weights.
+        fingerprint: fingerprint of the tokenizer; see `Tokenizer.fingerprint`.
+        numbers: results of the evaluation.
     """
 
     name: str
@@ -30,6 +30,6 @@ class ShippedModel:
 
 
 def models() -> list[ShippedModel]:
-    """The models that ship with the package, by name. Reads one JSON file and needs no torch."""
-    index = json.loads((HERE / "index.json").read_text(encoding="utf-8"))
+    """The models that ship with the package, sorted by name. Does not import torch."""
+    index = json.loads((MODELS_FOLDER / "index.json").read_text(encoding="utf-8"))
     return [ShippedModel(name=name, **index[name]) for name in sorted(index)]

@@ -1,4 +1,4 @@
-"""Loading a tokenizer: a model shipped with the package, a folder, or a repository on the Hugging Face hub."""
+"""Loading of tokenizers: models shipped with the package, folders, and repositories on the Hugging Face Hub."""
 
 import copy
 import difflib
@@ -9,7 +9,7 @@ from typing import Literal, overload
 import torch
 
 from narrows.checkpoints import folder as folders
-from narrows.checkpoints.index import HERE, models
+from narrows.checkpoints.index import MODELS_FOLDER, models
 from narrows.errors import InputError, ModelError
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.image import ImageTokenizer
@@ -26,20 +26,21 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
     """Load a tokenizer.
 
     Args:
-        model: a name ("speech"), a folder ("runs/mine") or a hub repository ("owner/name", "owner/name@revision").
-        device: "cpu", "cuda", "cuda:1", "mps", or "auto": CUDA where there is such a GPU, MPS where the model runs
-            there, else the CPU.
+        model: a name ("speech"), a folder ("runs/mine") or a repository on the Hugging Face Hub
+            ("owner/name", "owner/name@revision").
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto": CUDA if available, otherwise MPS if the model runs on
+            it, otherwise the CPU.
 
     Raises:
-        ModelError: for an unknown name (with the nearest known one), a folder that is not a checkpoint, and weights
-            that are not those of the index.
-        InputError: for a device that cannot be used here.
+        ModelError: for an unknown name (the message has the nearest known name), a folder that is not a checkpoint, and
+            a shipped model whose weights differ from the index.
+        InputError: for a device that is not available.
     """
     if device != "auto":
         _check_device(device)
     known = {entry.name: entry for entry in models()}
     if model in known:
-        tokenizer = folders.read(HERE / str(model))
+        tokenizer = folders.read(MODELS_FOLDER / str(model))
         expected = known[str(model)].fingerprint
         if tokenizer.fingerprint != expected:
             raise ModelError(f"expected weights {expected} of {model}, got {tokenizer.fingerprint}; reinstall narrows")
@@ -51,7 +52,7 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
         close = difflib.get_close_matches(str(model), known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ModelError(
-            f"expected a model name, folder or hub repository, got {str(model)!r}; {hint}`codec models` lists them"
+            f"expected a model name, folder or hub repository, got {str(model)!r}; {hint}`codec models` lists the names"
         )
     return tokenizer.to(_best_device(tokenizer) if device == "auto" else device)
 
@@ -61,9 +62,7 @@ def _check_device(device: str | torch.device) -> None:
         torch.zeros(1, device=torch.device(device)).cpu()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(
-            f"expected a device that can be used here, got {str(device)!r} ({reason}); give cpu, or auto"
-        ) from error
+        raise InputError(f"expected an available device, got {str(device)!r} ({reason}); use cpu or auto") from error
 
 
 def _best_device(tokenizer: Tokenizer) -> str:
@@ -75,7 +74,7 @@ def _best_device(tokenizer: Tokenizer) -> str:
 
 
 def _runs_on(tokenizer: Tokenizer, device: str) -> bool:
-    """Whether encode and decode of a small signal work on a device; some parts need float64, which MPS lacks."""
+    """Whether a small signal can be encoded and decoded on a device. Some parts need float64, which MPS lacks."""
     codec, model = copy.deepcopy(tokenizer.codec), tokenizer.entropy_model
     multiple, index = (model.multiple, 0) if model is not None else (1, None)
     x = torch.zeros(1, codec.channels, *(stride * multiple for stride in codec.stride))
@@ -90,7 +89,7 @@ def _runs_on(tokenizer: Tokenizer, device: str) -> bool:
 
 def _from_hub(model: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of httpx or of requests
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError of httpx or requests
         HfHubHTTPError,
         HFValidationError,
         HTTPError,
@@ -102,7 +101,7 @@ def _from_hub(model: str) -> Path:
     try:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=files))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, HTTPError, OSError) as error:
-        reason = (str(error).strip() or "it does not answer").splitlines()[0].rstrip(".")
+        reason = (str(error).strip() or "no answer").splitlines()[0].rstrip(".")
         raise ModelError(
             f"no folder {model!r}, and the hub repository of that name cannot be fetched ({reason}); check the name"
         ) from error

@@ -1,4 +1,4 @@
-"""Publishing: from a trained checkpoint folder to a model that ships with the package."""
+"""Publishing of a trained checkpoint as a model that ships with the package."""
 
 import json
 import shutil
@@ -6,37 +6,37 @@ from pathlib import Path
 from typing import Any
 
 from narrows.checkpoints import folder as folders
-from narrows.checkpoints.index import HERE
+from narrows.checkpoints.index import MODELS_FOLDER
 from narrows.errors import ModelError
 from narrows.media.atomic import write_bytes
 from narrows.tokenizers.tokenizer import Tokenizer
 
-SHIPPED = ("config.json", "model.safetensors", "tables.safetensors", "README.md", "evaluation.json")
+SHIPPED_FILES = ("config.json", "model.safetensors", "tables.safetensors", "README.md", "evaluation.json")
 
 
 def publish(
-    source: str | Path, summary: str, licence: str, numbers: dict[str, Any], home: str | Path = HERE
+    source: str | Path, summary: str, licence: str, numbers: dict[str, Any], home: str | Path = MODELS_FOLDER
 ) -> Tokenizer:
-    """Copy a checkpoint to `home`, below its own name, and list it in the index with its fingerprint.
+    """Copy a checkpoint to the folder `home`/name and add it to the index with its fingerprint.
 
     Args:
         source: folder of the checkpoint.
-        summary: one line for `codec models`.
-        licence: of the weights.
-        numbers: results, reported by `codec models --json`.
+        summary: one-line description for `codec models`.
+        licence: licence of the weights.
+        numbers: results of the evaluation for `codec models --json`.
         home: folder of the index; a checkpoint of the same name in it is replaced.
 
     Raises:
-        ModelError: for a folder that cannot be loaded, or that lacks its tables or its card.
+        ModelError: for a folder that cannot be loaded, or that lacks a file such as the tables or the model card.
     """
     source, home = Path(source), Path(home)
     tokenizer = folders.read(source)
-    for name in SHIPPED:
+    for name in SHIPPED_FILES:
         if not (source / name).exists():
-            raise ModelError(f"expected {', '.join(SHIPPED)} in {source}, got no {name}; add it")
+            raise ModelError(f"expected {', '.join(SHIPPED_FILES)} in {source}, got no {name}; add it")
     target = home / tokenizer.name
     target.mkdir(parents=True, exist_ok=True)
-    for name in SHIPPED:
+    for name in SHIPPED_FILES:
         shutil.copyfile(source / name, target / name)
     path = home / "index.json"
     index = json.loads(path.read_text()) if path.exists() else {}

@@ -78,7 +78,7 @@ def encode(
             tokens = tokenizer.encode_reader(reader, **settings)
             data = tokenizer.compress(tokens)
             file.write(data)
-        for loss in tokenizer.losses(reader.info):
+        for loss in tokenizer.warnings(reader.info):
             complain(loss, source)
         amount = tokens.extent.amount
         rate, speed = medium.rate(len(data), amount), medium.speed(amount, watch.seconds)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.errors import InputError, MediaError, ModelError, NarrowsError
-from narrows.media.files import open_input, shown
+from narrows.media.files import open_input, quoted
 
 if TYPE_CHECKING:
     from narrows.bitstream import StreamHeader
@@ -82,8 +82,8 @@ def work(jobs: Sequence[Job], act: Callable[[Path, Path], str], out_is_folder: b
 def complain(error: object, source: Path | None = None) -> None:
     """One line on standard error. It names the file that was worked on, if the error itself does not."""
     line = " ".join(str(error).splitlines())
-    if source is not None and shown(source) not in line:
-        line = f"{shown(source)}: {line}"
+    if source is not None and quoted(source) not in line:
+        line = f"{quoted(source)}: {line}"
     print(f"codec: {line}", file=sys.stderr, flush=True)
 
 

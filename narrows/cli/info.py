@@ -18,7 +18,7 @@ def info(
 
     For a model or checkpoint folder: medium, parameters, bytes, rates, and its card.
     """
-    from narrows.checkpoints.index import HERE, models
+    from narrows.checkpoints.index import MODELS_FOLDER, models
 
     if Path(what).exists() or what not in {model.name for model in models()}:
         folder = Path(what)
@@ -26,7 +26,7 @@ def info(
             _stream(folder, as_json)
             return
     else:
-        folder = HERE / what
+        folder = MODELS_FOLDER / what
     facts, card = _model(folder), folder / "README.md"
     _show(facts, as_json)
     if not as_json and card.exists():
@@ -41,7 +41,7 @@ def _stream(file: Path, as_json: bool) -> None:
     from narrows.bitstream import inspect
     from narrows.cli.files import contents
     from narrows.errors import DamagedStream
-    from narrows.media.files import shown
+    from narrows.media.files import quoted
     from narrows.media.table import medium_named
 
     data = contents(file)
@@ -75,7 +75,7 @@ def _stream(file: Path, as_json: bool) -> None:
     if not found.intact:
         lost = sum(damage.last + 1 - damage.first for damage in found.damaged)
         raise DamagedStream(
-            f"{shown(file)} is damaged: {lost} of {header.chunks} chunks are lost, "
+            f"{quoted(file)} is damaged: {lost} of {header.chunks} chunks are lost, "
             f"{found.damaged_bytes} bytes were changed or appended; get another copy"
         )
 

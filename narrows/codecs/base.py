@@ -17,23 +17,23 @@ from torch import Tensor, nn
 from narrows.errors import InputError
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-MAX_RADIX = 4096  # entries of the largest frequency table of the .nrw format
+MAX_RADIX = 4096  # values of a digit; the largest frequency table of the .nrw format has one entry for each
 
 Reach = tuple[int, int] | None  # positions (before, after) of the latent grid; None where all of them are seen
 
 
 class State:
-    """What a causal part keeps between two steps of a stream; each streaming part has a subclass of its own."""
+    """State of a causal part between two steps of a stream. Each streaming part defines its own subclass."""
 
 
 class Network(nn.Module, ABC):
-    """What encoders and decoders have in common.
+    """Base class of encoders and decoders.
 
     Attributes:
         channels: C of the signal.
         dim: D of the latents.
         stride: samples of the signal per position of the latent grid, one number per axis of the signal.
-        conditioned: whether `forward` takes a quality index beside its input.
+        conditioned: whether `forward` takes a quality index in addition to its input.
     """
 
     conditioned: ClassVar[bool] = False
@@ -46,8 +46,8 @@ class Network(nn.Module, ABC):
     def reach(self) -> tuple[Reach, ...]:
         """Per axis, how many positions of the grid before and after its own one output position depends on.
 
-        None for an axis of which all is seen. The output at position p of an encoder is latent p, of a decoder the
-        `stride` samples that belong to latent p.
+        None for an axis along which an output depends on all positions. The output at position p of an encoder is
+        latent p, of a decoder the `stride` samples that belong to latent p.
         """
 
     def start(self, batch: int) -> State:

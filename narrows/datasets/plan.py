@@ -47,7 +47,7 @@ def shards(entries: Iterable[Entry], minutes: float, medium: str, sizes: Sequenc
 def _sizes(ordered: Sequence[Entry], minutes: float, medium: Medium) -> list[int]:
     ratios = _ratios(ordered, medium)
     sizes = list[int]()
-    filled = budget = minutes * medium.minute
+    filled = budget = minutes * medium.amount_per_minute
     for entry in ordered:
         amount = max(medium.min_amount, (entry.place.size or 0) * ratios[suffix(entry.place.path)])
         if filled + amount > budget:

@@ -22,9 +22,9 @@ from narrows.datasets.base import Json, Made, Row
 from narrows.datasets.columns import Columns
 from narrows.datasets.shards import ShardFile, read_shard
 from narrows.errors import InputError
-from narrows.media.files import StrPath, shown
+from narrows.media.files import StrPath, quoted
 from narrows.media.table import medium_named
-from narrows.tokenizers.ids import Pattern, Vocabulary, flattened, unflattened
+from narrows.tokenizers.ids import Pattern, Vocabulary, flatten_codes, unflatten_ids
 from narrows.tokenizers.tokens import Latents, Tokens
 
 GROUPS = 4  # of rows that are kept in memory
@@ -61,7 +61,7 @@ def load(
     for file in files:
         if file.made != made:
             raise InputError(
-                f"{shown(files[0].path)} was made by {_maker(made)}, {shown(file.path)} by {_maker(file.made)}; "
+                f"{quoted(files[0].path)} was made by {_maker(made)}, {quoted(file.path)} by {_maker(file.made)}; "
                 "shards of one folder belong to one data set: move the others away"
             )
     if ids is None:
@@ -69,7 +69,7 @@ def load(
             raise InputError("a vocabulary given without ids; give a pattern such as ids='delayed' too")
         return TokenData(files, partial(item, made))
     if made.kind == "latents":
-        raise InputError(f"ids were asked for, and {shown(folder)} holds real numbers; leave ids out")
+        raise InputError(f"ids were asked for, and {quoted(folder)} holds real numbers; leave ids out")
     return TokenData(files, partial(_ids, ids, vocabulary or vocabulary_of(made)))
 
 
@@ -163,7 +163,7 @@ class TokenData(Dataset[T_co], Generic[T_co]):
                 f"expected inner={len(made.strides) - 1} sizes of the latent grid after the first axis, got {inner}; "
                 "for an image of rows of 16 positions: inner=(16,)"
             )
-        codes = unflattened(ids, pattern, vocabulary or vocabulary_of(made), made.books, groups, inner)
+        codes = unflatten_ids(ids, pattern, vocabulary or vocabulary_of(made), made.books, groups, inner)
         size = tuple(stride * count for stride, count in zip(made.strides, codes.shape[2:], strict=True))
         extent = medium_named(made.medium).extent.of(size, groups * made.channels, made.rate)
         return Tokens(codes, made.radices, extent, made.model, made.fingerprint, made.quality_index)
@@ -260,7 +260,7 @@ def item(made: Made, row: Row) -> Item:
 
 
 def _ids(pattern: Pattern, vocabulary: Vocabulary, row: Row) -> Tensor:
-    return flattened(torch.from_numpy(np.array(row.values, order="C")), pattern, vocabulary)
+    return flatten_codes(torch.from_numpy(np.array(row.values, order="C")), pattern, vocabulary)
 
 
 def _finished(folder: StrPath, allow_missing: bool) -> list[str]:
@@ -268,18 +268,18 @@ def _finished(folder: StrPath, allow_missing: bool) -> list[str]:
     try:
         found = {match[0]: match for name in os.listdir(folder) if (match := NAME.fullmatch(name))}
     except OSError as error:
-        raise InputError(f"no folder {shown(folder)} with token shards ({error.strerror}); check the path") from error
+        raise InputError(f"no folder {quoted(folder)} with token shards ({error.strerror}); check the path") from error
     if not found:
-        raise InputError(f"{shown(folder)} has no token shards; make them with: codec tokenize DATA -o {folder}")
+        raise InputError(f"{quoted(folder)} has no token shards; make them with: codec tokenize DATA -o {folder}")
     counts = {int(match[2]): name for name, match in sorted(found.items())}
     if len(counts) > 1:
         names = " and ".join(list(counts.values())[:2])
-        raise InputError(f"{shown(folder)} has {names}, shards of different runs; move those of one run away")
+        raise InputError(f"{quoted(folder)} has {names}, shards of different runs; move those of one run away")
     count = next(iter(counts))
     numbers = {int(match[1]): name for name, match in found.items() if int(match[1]) < count}
     if len(numbers) < count and not allow_missing:
         raise InputError(
-            f"{count - len(numbers)} of {count} shards are missing in {shown(folder)}; run the same codec tokenize "
+            f"{count - len(numbers)} of {count} shards are missing in {quoted(folder)}; run the same codec tokenize "
             "again, which goes on, or take what is there with --allow-missing (in Python allow_missing=True)"
         )
     return [os.path.join(folder, numbers[number]) for number in sorted(numbers)]

@@ -20,7 +20,7 @@ from narrows.datasets.base import Made, Row
 from narrows.datasets.columns import Columns, Kinds, about, joined, merged, metas, schema, table
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import atomic_write
-from narrows.media.files import StrPath, open_input, shown
+from narrows.media.files import StrPath, open_input, quoted
 
 ROWS = 1000  # of a group at most
 VALUES = 1 << 24  # of a group, beyond which no row is added to it: 32 MiB of 16 bits
@@ -126,7 +126,7 @@ class ShardFile:
         except (pa.ArrowException, ValueError, KeyError, IndexError, OverflowError, OSError, MemoryError) as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise MediaError(
-                f"{shown(self.path)} cannot be read ({reason}); remove it and run codec tokenize again"
+                f"{quoted(self.path)} cannot be read ({reason}); remove it and run codec tokenize again"
             ) from error
 
 

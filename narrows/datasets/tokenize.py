@@ -23,7 +23,7 @@ from narrows.datasets.sources import entries
 from narrows.datasets.work import Done, Job, made_by
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import write_bytes
-from narrows.media.files import shown
+from narrows.media.files import quoted
 
 FORMAT = 3
 BATCH = 32  # windows or pictures at once on a GPU; on a processor one is the fastest
@@ -101,7 +101,7 @@ def tokenize(
     begin = time.perf_counter()
     if os.path.isdir(task.source) and Path(os.path.realpath(task.out)).is_relative_to(os.path.realpath(task.source)):
         raise InputError(
-            f"{shown(task.out)} lies in {shown(task.source)}, which is read; choose a folder outside with -o"
+            f"{quoted(task.out)} lies in {quoted(task.source)}, which is read; choose a folder outside with -o"
         )
     tokenizer = load(task.model, task.device)
     settings = {"codebooks": task.codebooks, "quality": task.quality}
@@ -160,7 +160,7 @@ def _claim(out: Path, facts: Mapping[str, Any], plan: Callable[[], list[int]]) -
     try:
         while not path.is_file():
             if any(out.glob("*.parquet")):
-                raise InputError(f"{shown(out)} has shards and no manifest.json; choose another folder with -o")
+                raise InputError(f"{quoted(out)} has shards and no manifest.json; choose another folder with -o")
             text = json.dumps({**facts, "shards": plan()}, indent=1) + "\n"
             out.mkdir(parents=True, exist_ok=True)
             try:
@@ -170,7 +170,7 @@ def _claim(out: Path, facts: Mapping[str, Any], plan: Callable[[], list[int]]) -
                     raise
         return _kept(path.read_text(encoding="utf-8"), facts, out)
     except (OSError, UnicodeDecodeError) as error:
-        raise MediaError(f"{shown(path)} cannot be read or made ({error}); choose another folder with -o") from error
+        raise MediaError(f"{quoted(path)} cannot be read or made ({error}); choose another folder with -o") from error
 
 
 def _kept(text: str, facts: Mapping[str, Any], out: Path) -> list[int]:
@@ -187,7 +187,7 @@ def _kept(text: str, facts: Mapping[str, Any], out: Path) -> list[int]:
     elif known and _are_sizes(given.get("shards"), wanted["items"]):
         sizes: list[int] = given["shards"]
         return sizes
-    raise InputError(f"{shown(out)} holds another run: {what}; choose another folder with -o, or the same options")
+    raise InputError(f"{quoted(out)} holds another run: {what}; choose another folder with -o, or the same options")
 
 
 def _are_sizes(sizes: object, items: int) -> bool:

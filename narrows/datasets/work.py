@@ -28,7 +28,7 @@ from narrows.datasets.shards import write_shard
 from narrows.datasets.sources import opened
 from narrows.errors import NarrowsError
 from narrows.media.atomic import write_bytes
-from narrows.tokenizers.tokenizer import Encoding, Tokenizer
+from narrows.tokenizers.tokenizer import BatchEncoder, Tokenizer
 from narrows.tokenizers.tokens import Latents, Tokens
 
 READERS = 8  # threads that read for a GPU; for a processor one does
@@ -168,9 +168,9 @@ class Worker:
             note.unlink(missing_ok=True)
         return rows, failures, busy
 
-    def _encoding(self) -> Encoding:
+    def _encoding(self) -> BatchEncoder:
         job = self.job
-        return self.tokenizer.encoding(job.batch, job.made.kind == "latents", **job.settings)
+        return self.tokenizer.batch_encoder(job.batch, job.made.kind == "latents", **job.settings)
 
 
 def attempt(worker: Callable[[], Worker], shard: Shard) -> Done:
@@ -185,7 +185,7 @@ def attempt(worker: Callable[[], Worker], shard: Shard) -> Done:
         ) from error
 
 
-def tokenized(shard: Shard, encoding: Encoding, threads: int) -> tuple[list[Row], list[Failure]]:
+def tokenized(shard: Shard, encoding: BatchEncoder, threads: int) -> tuple[list[Row], list[Failure]]:
     """Rows and failures of a shard, each in its order. A fault of an item is its own; the others are kept."""
     begun, failures = list[tuple[int, Callable[[], Tokens | Latents]]](), list[Failure]()
     readers = [partial(_pieces, encoding, entry) for entry in shard.entries]
@@ -204,7 +204,7 @@ def tokenized(shard: Shard, encoding: Encoding, threads: int) -> tuple[list[Row]
     return rows, failures
 
 
-def _pieces(encoding: Encoding, entry: Entry) -> Iterator[Any]:
+def _pieces(encoding: BatchEncoder, entry: Entry) -> Iterator[Any]:
     """What the network is given of an entry."""
     return encoding.read(opened(entry))
 

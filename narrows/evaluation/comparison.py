@@ -40,7 +40,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What changed from one run to another.
+    """Differences between two runs.
 
     Args:
         differences: Of the rate and of each metric at each point in both runs.
@@ -132,7 +132,7 @@ def _missing(before: Results, after: Results, common: Sequence[str]) -> list[str
 
 
 def _differences(before: Results, after: Results, point: str, metrics: Sequence[MetricInfo]) -> list[Difference]:
-    """Of the rate, then of each metric that some item has in both runs."""
+    """Changes of the rate, then of each metric that at least one item has in both runs."""
     pairs = [
         (result, after.by_point[point][item])
         for item, result in before.by_point[point].items()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from narrows.errors import InputError, MediaError
-from narrows.media.files import StrPath, shown
+from narrows.media.files import StrPath, quoted
 from narrows.media.folders import File, size, suffix, text, walk
 from narrows.media.medium import Medium
 
@@ -48,10 +48,10 @@ def find_items(
             continue
         if found.setdefault(file.name, path) != path:
             raise InputError(
-                f"{shown(found[file.name])} and {shown(path)} both have the name {file.name}; give a folder above both"
+                f"{quoted(found[file.name])} and {quoted(path)} both have the name {file.name}; give a parent folder"
             )
     if not found:
-        places, kinds = ", ".join(map(shown, paths)) or "nothing", ", ".join(sorted(medium.suffixes))
+        places, kinds = ", ".join(map(quoted, paths)) or "nothing", ", ".join(sorted(medium.suffixes))
         raise InputError(f"no {medium.name} file in {places}; give folders or files with {kinds}")
     return [EvaluationItem(name, found[name], _digest(found[name])) for name in sorted(found)[:limit]]
 
@@ -63,7 +63,7 @@ def _files(path_or_folder: StrPath, suffixes: frozenset[str]) -> Iterator[File]:
     elif os.path.isfile(path):
         yield File(path, text(os.path.basename(path)), size(path))
     else:
-        raise InputError(f"there is no file or folder {shown(path_or_folder)}; check the path")
+        raise InputError(f"there is no file or folder {quoted(path_or_folder)}; check the path")
 
 
 def _digest(path: Path) -> str:
@@ -71,4 +71,4 @@ def _digest(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise MediaError(f"{shown(path)} cannot be read: {error.strerror}; check it or leave it out") from error
+        raise MediaError(f"{quoted(path)} cannot be read: {error.strerror}; check it or leave it out") from error

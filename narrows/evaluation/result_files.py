@@ -18,7 +18,7 @@ from pyarrow import parquet
 from narrows.errors import InputError
 from narrows.evaluation.results import CODING, PointSummary, Results
 from narrows.media.atomic import write_bytes
-from narrows.media.files import StrPath, open_input, shown
+from narrows.media.files import StrPath, open_input, quoted
 from narrows.records import parse_json, to_record
 
 FORMAT, VERSION = "narrows results", 1
@@ -38,7 +38,7 @@ def read_results(path: StrPath) -> Results:
         InputError: It holds something else.
     """
     with open_input(path) as file:
-        return results_from_json(file.read(), shown(path))
+        return results_from_json(file.read(), quoted(path))
 
 
 def write_results(results: Results, folder: StrPath, *, overwrite: bool = False) -> None:

@@ -41,7 +41,7 @@ from narrows.evaluation.models import ModelPoint
 from narrows.evaluation.results import CODING, ItemResult, MeasuredPoint, MetricInfo, Results, Speed
 from narrows.evaluation.speed import measure_speed
 from narrows.media.atomic import write_bytes
-from narrows.media.files import shown
+from narrows.media.files import quoted
 from narrows.records import parse_json, to_record
 
 SPEED_ITEMS = 3
@@ -50,7 +50,7 @@ ProgressCallback = Callable[[int, int], None]  # called with the numbers of fini
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure.
+    """The plan of a run: what to measure.
 
     Args:
         points: Operating points of one medium.
@@ -250,7 +250,7 @@ def _measure_and_store(
         try:
             cache.store(item, point, measure_item(item, point, metrics, keep_decoded, earlier))
         except MediaError as error:
-            if shown(item.path) not in str(error):
+            if quoted(item.path) not in str(error):
                 raise
             return item.name, str(error)
     return item.name, ""

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from narrows.errors import MediaError
-from narrows.media.files import StrPath, shown
+from narrows.media.files import StrPath, quoted
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def write_error(path: StrPath, reason: OSError | str) -> MediaError:
     """The error for a file that could not be written completely."""
     text = (reason.strerror or str(reason)) if isinstance(reason, OSError) else reason
     advice = "free some space" if _is_full(reason) else "try again, or in another folder"
-    return MediaError(f"{shown(path)} could not be written to its end ({text.lower()}), so nothing was kept; {advice}")
+    return MediaError(f"{quoted(path)} could not be written to its end ({text.lower()}), so nothing was kept; {advice}")
 
 
 def _is_full(reason: object) -> bool:
@@ -90,7 +90,7 @@ def _is_full(reason: object) -> bool:
 @contextmanager
 def _media_errors(path: StrPath) -> Iterator[None]:
     """Turns errors of creating and renaming the file into a MediaError."""
-    name, folder = shown(path), shown(os.path.dirname(os.fspath(path)) or ".")
+    name, folder = quoted(path), quoted(os.path.dirname(os.fspath(path)) or ".")
     try:
         yield
     except FileExistsError as error:
@@ -113,18 +113,18 @@ def _permissions(target: str, path: StrPath, overwrite: bool) -> int | None:
     except FileNotFoundError:
         return None
     if stat.S_ISDIR(mode):
-        raise MediaError(f"expected the path of a file, got {shown(path)}, which is a folder; add a file name")
+        raise MediaError(f"expected the path of a file, got {quoted(path)}, which is a folder; add a file name")
     if not overwrite:
         raise _exists(path)
     if not stat.S_ISREG(mode):
         raise MediaError(
-            f"expected a regular file, got {shown(path)}, which is a pipe or a device; choose another name"
+            f"expected a regular file, got {quoted(path)}, which is a pipe or a device; choose another name"
         )
     return stat.S_IMODE(mode)
 
 
 def _exists(path: StrPath) -> MediaError:
-    return MediaError(f"{shown(path)} exists already; pass --force (overwrite=True in Python) or choose another name")
+    return MediaError(f"{quoted(path)} exists already; pass --force (overwrite=True in Python) or choose another name")
 
 
 def _rename_to_new(source: str, target: str) -> None:

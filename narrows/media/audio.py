@@ -165,7 +165,7 @@ MEDIUM = Medium(
     total_unit="hours",
     total_divisor=3600,
     amount_unit="second",
-    minute=60,
+    amount_per_minute=60,
     amount_per_byte=1 / 32_000,
     min_amount=0.1,
 )

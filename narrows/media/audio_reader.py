@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from narrows.errors import InputError, MediaError
 from narrows.media.audio_limits import channels_error, finite_error, sample_rate_error
 from narrows.media.declared_end import declared_end, mpeg_format, ogg_streams
-from narrows.media.files import Source, open_input, shown
+from narrows.media.files import Source, open_input, quoted
 from narrows.media.pyav_decoder import AudioDecodeError, NoAudioError, PyavDecoder
 from narrows.media.soundfile_decoder import SoundfileDecoder
 
@@ -39,7 +39,7 @@ class _Decoder(Protocol):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What an audio file holds.
+    """Properties of an audio file.
 
     Attributes:
         sample_rate: in Hz.
@@ -93,7 +93,7 @@ class AudioReader:
     """
 
     def __init__(self, path: Source) -> None:
-        self._name = shown(path)
+        self._name = quoted(path)
         self._position = 0  # samples read
         self._file = open_input(path)
         try:
@@ -116,7 +116,7 @@ class AudioReader:
 
     @property
     def info(self) -> AudioInfo:
-        """What the header of the file says."""
+        """Properties of the file, from its header."""
         return AudioInfo(self.sample_rate, self.channels, self.samples, self.format, self.codec)
 
     def read(self, samples: int) -> NDArray[np.float32]:
@@ -192,7 +192,7 @@ class AudioReader:
 
 def _open_decoder(file: BinaryIO, path: Source) -> _Decoder:
     """A decoder for the file. Raises MediaError if there is none, or the file ends before its declared end."""
-    name, size = shown(path), _size(file)
+    name, size = quoted(path), _size(file)
     end = declared_end(file, size)
     if end is not None and end > size:
         raise MediaError(f"{name} is cut: expected {end} bytes by its header, got {size}; {_ADVICE}")

@@ -18,7 +18,7 @@ from narrows.errors import InputError, MediaError
 from narrows.media.atomic import atomic_write, write_error
 from narrows.media.audio_limits import MAX_AUDIO_CHANNELS, channels_error, finite_error, sample_rate_error
 from narrows.media.declared_end import declared_end
-from narrows.media.files import StrPath, open_input, shown
+from narrows.media.files import StrPath, open_input, quoted
 from narrows.media.soundfile_decoder import SoundfileDecoder
 
 _MAX_BLOCK = 65_536  # samples given to libsndfile at once; its Vorbis encoder overflows the stack with a million
@@ -102,7 +102,7 @@ class AudioWriter:
     def __init__(
         self, path: StrPath, *, sample_rate: int, channels: int, overwrite: bool = False, encoding: str | None = None
     ) -> None:
-        self._name = shown(path)
+        self._name = quoted(path)
         self._format = _format_of(path, sample_rate, channels)
         self._subtype = self._format.subtype(encoding)
         self._path = path
@@ -219,7 +219,7 @@ def check_suffix(path: StrPath) -> _Format:
     format = _FORMATS.get(suffix.lower())
     if format is None:
         known = ", ".join(_FORMATS)
-        raise InputError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {shown(path)}")
+        raise InputError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {quoted(path)}")
     return format
 
 
@@ -227,7 +227,7 @@ def _format_of(path: StrPath, sample_rate: int, channels: int) -> _Format:
     """The format of the suffix. Raises InputError or MediaError for a rate or channels that it does not take."""
     if not isinstance(sample_rate, (int, np.integer)) or not isinstance(channels, (int, np.integer)):
         raise InputError(f"expected whole numbers, got sample_rate={sample_rate!r} and channels={channels!r}")
-    where = f" for {shown(path)}"
+    where = f" for {quoted(path)}"
     if message := sample_rate_error(sample_rate, where) or channels_error(channels, where):
         raise InputError(message)
     format, suffix = check_suffix(path), Path(path).suffix

@@ -65,7 +65,7 @@ class Extent(ABC):
     @property
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """What a user wants to know, by name, ready for JSON."""
+        """Properties for users by name, as JSON values."""
 
 
 @dataclass(frozen=True)

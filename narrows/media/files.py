@@ -26,7 +26,7 @@ class MemoryFile:
 Source = StrPath | MemoryFile
 
 
-def shown(path: Source) -> str:
+def quoted(path: Source) -> str:
     """The path in quotes for a message, with line breaks and unprintable characters escaped."""
     return repr(path.name if isinstance(path, MemoryFile) else os.fspath(path))
 
@@ -37,7 +37,7 @@ def open_input(path: Source) -> BinaryIO:
     Raises:
         MediaError: for a path that is missing, a folder, a pipe or device, empty, or may not be read.
     """
-    name = shown(path)
+    name = quoted(path)
     if isinstance(path, MemoryFile):
         if not path.data:
             raise MediaError(f"{name} is empty (0 bytes); create or download it again")
@@ -70,5 +70,5 @@ def _nearest(path: StrPath) -> str:
     """Text that names the first folder of the path that is missing; empty if all exist."""
     for folder in reversed(Path(path).parents):
         if not folder.exists():
-            return f" (nor a folder {shown(folder)})"
+            return f" (nor a folder {quoted(folder)})"
     return ""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from narrows.errors import InputError
-from narrows.media.files import shown
+from narrows.media.files import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def walk(folder: str) -> Iterator[File]:
                     else:
                         yield File(entry.path, text(prefix + entry.name), size(entry.path))
         except OSError as error:
-            raise InputError(f"the folder {shown(path)} cannot be read: {error.strerror}; check it") from error
+            raise InputError(f"the folder {quoted(path)} cannot be read: {error.strerror}; check it") from error
 
 
 def size(path: str) -> int | None:

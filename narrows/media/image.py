@@ -27,7 +27,7 @@ from PIL import ImageCms, ImageOps, UnidentifiedImageError
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import atomic_write
 from narrows.media.extents import ImageExtent
-from narrows.media.files import Source, StrPath, open_input, shown
+from narrows.media.files import Source, StrPath, open_input, quoted
 from narrows.media.medium import Medium, Signal
 
 __all__ = ["MEDIUM", "Image", "ImageInfo", "ImageReader", "check_suffix", "probe", "read", "write"]
@@ -128,7 +128,7 @@ class ImageReader:
                 width, height = self._image.size
                 if width * height > MAX_PIXELS:
                     raise MediaError(
-                        f"expected an image of at most {MAX_PIXELS} pixels, got {width} × {height} in {shown(path)}; "
+                        f"expected an image of at most {MAX_PIXELS} pixels, got {width} × {height} in {quoted(path)}; "
                         "cut it into parts"
                     )
                 transposed = self._image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
@@ -190,7 +190,7 @@ def check_suffix(path: StrPath) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITE_OPTIONS:
         known = ", ".join(sorted(_WRITE_OPTIONS))
-        raise InputError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {shown(path)}")
+        raise InputError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {quoted(path)}")
     return suffix
 
 
@@ -217,7 +217,7 @@ def write(path: StrPath, pixels: Pixels, *, overwrite: bool = False) -> None:
         image.save(encoded, PILImage.registered_extensions()[suffix], **_WRITE_OPTIONS[suffix])
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise MediaError(f"{shown(path)} cannot be written ({reason}); write a .png instead") from error
+        raise MediaError(f"{quoted(path)} cannot be written ({reason}); write a .png instead") from error
     with atomic_write(path, overwrite=overwrite) as file:
         file.write(encoded.getbuffer())
 
@@ -225,7 +225,7 @@ def write(path: StrPath, pixels: Pixels, *, overwrite: bool = False) -> None:
 @contextmanager
 def _media_errors(path: Source) -> Iterator[None]:
     """Turns every error of Pillow into a MediaError of one line."""
-    name = shown(path)
+    name = quoted(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about metadata and large images; the size is checked elsewhere
         try:
@@ -261,7 +261,7 @@ def _opaque(image: PILImage.Image, path: Source) -> PILImage.Image:
         opaque = opaque.convert("L") if _is_grey(image) else opaque
     if transparent:
         raise MediaError(
-            f"expected opaque pixels, got transparent ones in {shown(path)}; flatten the image onto a background first"
+            f"expected opaque pixels, got transparent ones in {quoted(path)}; flatten the image onto a background first"
         )
     return opaque
 
@@ -315,7 +315,7 @@ MEDIUM = Medium(
     total_unit="megapixels",
     total_divisor=1e6,
     amount_unit="pixel",
-    minute=1 << 26,  # 1024 images of 256 × 256
+    amount_per_minute=1 << 26,  # 1024 images of 256 × 256
     amount_per_byte=4,
     min_amount=1 << 14,
 )

@@ -1,4 +1,4 @@
-"""The description of a medium that the rest of the library uses; table.py lists all media."""
+"""Base classes of signals and readers, and the description of a medium. table.py lists all media."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -26,37 +26,37 @@ class Signal(ABC):
     @property
     @abstractmethod
     def extent(self) -> Extent:
-        """Its size."""
+        """Size of the signal."""
 
     @property
     @abstractmethod
     def array(self) -> NDArray[np.generic]:
-        """Its values (C, *signal)."""
+        """Values of the signal (C, *signal)."""
 
     @abstractmethod
     def with_array(self, array: NDArray[np.generic]) -> Self:
-        """A signal of the same kind and rate with other values (C, *signal)."""
+        """A new signal of the same kind and sample rate with the given values (C, *signal)."""
 
     @property
     def amount(self) -> float:
-        """Seconds of audio, pixels of an image."""
+        """Seconds of audio, or pixels of an image."""
         return self.extent.amount
 
 
 class Info(Protocol):
-    """What the header of a file says."""
+    """Properties of a media file, read from its header."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What reading the file leaves out, one line each."""
+        """Warnings about content that reading skips, one line per warning."""
 
 
 class Reader(Protocol):
-    """An open file of a medium, a context manager. Opening raises MediaError for a file that cannot be read."""
+    """An open media file; use it as a context manager. Opening raises MediaError for a file that cannot be read."""
 
     @property
     def info(self) -> Info:
-        """What the header of the file says."""
+        """Properties of the file."""
 
     def close(self) -> None:
         """Close the file."""
@@ -74,24 +74,24 @@ class Medium:
 
     Attributes:
         name: "audio" or "image".
-        files: what its files are called in messages.
+        files: word for its files in messages.
         extent: the class of its extents.
-        suffixes: the files that are looked for in folders. A file is recognised by its content, not by its suffix.
-        default_suffix: of decoded files.
-        default_model: name of the model that `codec encode` uses.
+        suffixes: suffixes that are searched for in folders. The format of a file is detected from its content.
+        default_suffix: suffix of decoded files.
+        default_model: name of the model that `codec encode` uses by default.
         open: opens a file for reading.
-        amount_of: seconds or pixels in a file; raises MediaError as `open` does.
-        read: a whole file.
-        write: path, signal and whether an existing file may be replaced.
-        check_suffix: raises InputError for the path of an output whose suffix names no format.
-        rate_unit, rate_key: of the rate in text, and as a key of JSON.
+        amount_of: returns the seconds or pixels in a file; raises MediaError as `open` does.
+        read: reads a whole file.
+        write: writes a signal; arguments are path, signal and whether an existing file may be replaced.
+        check_suffix: raises InputError for the path of an output whose suffix is not a known format.
+        rate_unit, rate_key: unit of the rate in text, and key of the rate in JSON.
         rate_divisor: bits per unit of amount in one `rate_unit`.
-        speed_unit, speed_divisor: amount per second in one `speed_unit`.
-        total_unit, total_divisor: amount in the unit of totals over many files.
-        amount_unit: of the amount itself.
-        minute: the amount that data sets count as one minute.
-        amount_per_byte: typical amount in one byte of a file, where nothing better is known.
-        min_amount: the least amount that an item counts for, since opening a file takes time too.
+        speed_unit, speed_divisor: unit of the speed, and amount per second in one such unit.
+        total_unit, total_divisor: unit of totals over many files, and amount in one such unit.
+        amount_unit: unit of the amount.
+        amount_per_minute: amount that counts as one minute in the size of the shards of data sets.
+        amount_per_byte: typical amount in one byte of a file, used if the amount is unknown.
+        min_amount: smallest amount that an item counts for, since opening a file takes time too.
     """
 
     name: str
@@ -113,16 +113,16 @@ class Medium:
     total_unit: str
     total_divisor: float
     amount_unit: str
-    minute: float
+    amount_per_minute: float
     amount_per_byte: float
     min_amount: float
 
     def rate(self, num_bytes: float, amount: float) -> float:
-        """The rate, in `rate_unit`, of so many bytes for an amount of signal."""
+        """The rate of `num_bytes` for an amount of signal, in `rate_unit`."""
         return 8 * num_bytes / amount / self.rate_divisor
 
     def speed(self, amount: float, seconds: float) -> float:
-        """The speed, in `speed_unit`, of work on an amount of signal that took so many seconds."""
+        """The speed of processing an amount of signal in `seconds`, in `speed_unit`."""
         return amount / max(seconds, 1e-9) / self.speed_divisor
 
     def has_suffix(self, path: StrPath) -> bool:

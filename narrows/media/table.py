@@ -2,7 +2,7 @@
 
 from narrows.errors import InputError
 from narrows.media import audio, image
-from narrows.media.files import StrPath, shown
+from narrows.media.files import StrPath, quoted
 from narrows.media.medium import Medium
 
 MEDIA: dict[str, Medium] = {medium.name: medium for medium in (audio.MEDIUM, image.MEDIUM)}
@@ -17,5 +17,5 @@ def medium_of(path: StrPath) -> Medium:
 def medium_named(name: str) -> Medium:
     """The medium with a name. Raises InputError for an unknown name."""
     if name not in MEDIA:
-        raise InputError(f"expected one of the media {', '.join(MEDIA)}, got {shown(name)}")
+        raise InputError(f"expected one of the media {', '.join(MEDIA)}, got {quoted(name)}")
     return MEDIA[name]

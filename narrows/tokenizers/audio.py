@@ -1,6 +1,6 @@
-"""Audio to tokens and back: an audio codec with resampling, channel groups, exact lengths and windows.
+"""The audio tokenizer: an audio codec with resampling, channel groups, exact lengths and windows.
 
-any rate, C channels ─ resample ─ groups of channels ─ windows ─ codec ─▶ Tokens ─▶ the same in reverse
+any rate, C channels ─ resample ─ groups of channels ─ windows ─ codec ─▶ Tokens ─▶ the same steps in reverse
 """
 
 import sys
@@ -24,34 +24,37 @@ from narrows.media.medium import Info, Medium, Reader, Signal
 from narrows.parts import part
 from narrows.tokenizers.batches import Batches
 from narrows.tokenizers.channels import group_channels, ungroup_channels
-from narrows.tokenizers.resampling import Block, resampled
-from narrows.tokenizers.tokenizer import Encoding, Tokenizer
+from narrows.tokenizers.resampling import Block, resample_blocks
+from narrows.tokenizers.tokenizer import BatchEncoder, Tokenizer
 from narrows.tokenizers.tokens import Latents, Tokens
 from narrows.tokenizers.windows import Window, cut, decode_tiles, tiles
 
-MAX_AMPLITUDE = 1e6  # full scale is 1; louder samples are clipped, so that no square of them is infinite
-READ_SAMPLES = 1 << 18  # per block of a file
-BATCHED_WINDOW = 8  # reaches of the encoder in a window of batches: overlap costs a third, few recordings are shorter
+MAX_AMPLITUDE = 1e6  # full scale is 1; louder samples are clipped, so that their squares stay finite
+READ_SAMPLES = 1 << 18  # samples per block that is read from a file
+# Length of batched windows, in reaches of the encoder: about a third of the work is overlap, and few recordings are
+# shorter than a window.
+BATCHED_WINDOW = 8
 Array = Tensor | NDArray[np.floating]
-Piece = tuple[Window, Block] | AudioExtent  # windows with their samples, and at the end the size of the recording
+Piece = tuple[Window, Block] | AudioExtent  # a window with its samples; the last piece is the extent of the recording
 
 
 @part("audio-tokenizer")
 class AudioTokenizer(Tokenizer):
-    """A codec for audio at one sample rate, for recordings of any rate, channel count and length.
+    """Tokenizes recordings of any sample rate, channel count and length with an audio codec of one sample rate.
 
-    Long recordings are cut into windows of `window_seconds` at most, whose results are those of the whole, so that
-    memory does not grow with length. A codec with an unbounded reach (global attention) takes a recording whole.
+    Long recordings are processed in overlapping windows of at most `window_seconds`, so memory does not grow with their
+    length. The result is the same as without windows. A codec with an unbounded reach (global attention) processes
+    every recording whole.
 
     Args:
-        codec: the network, of one signal axis.
-        sample_rate: of the codec, in Hz.
+        codec: the codec, with one signal axis.
+        sample_rate: sample rate of the codec, in Hz.
 
     Attributes:
-        window_seconds: longest window.
+        window_seconds: length of the longest window.
 
     Raises:
-        InputError: for a codec of other axes or a sample rate out of range.
+        InputError: for a codec with another number of axes, or a sample rate out of range.
     """
 
     medium: ClassVar[Medium] = media.MEDIUM
@@ -66,7 +69,7 @@ class AudioTokenizer(Tokenizer):
 
     @property
     def sample_rate(self) -> int:
-        """Of the codec, in Hz."""
+        """Sample rate of the codec, in Hz."""
         return self._sample_rate
 
     @property
@@ -81,12 +84,12 @@ class AudioTokenizer(Tokenizer):
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """`codebooks` and `bitrate`, where there is a choice of codebooks."""
+        """`codebooks` and `bitrate` if the codec has codebooks, otherwise empty."""
         return ("codebooks", "bitrate") if self.codebooks else ()
 
     @property
     def window(self) -> int:
-        """Longest window in frames: `window_seconds`, and at least four times the reach."""
+        """Length of the longest window in frames: `window_seconds`, but at least four times the reach."""
         if not self.codec.bounded:
             return sys.maxsize
         assert self._encoder_reach is not None
@@ -94,13 +97,13 @@ class AudioTokenizer(Tokenizer):
         return max(round(self.window_seconds * self.frame_rate), 4 * max(self._encoder_reach + self._decoder_reach))
 
     def bitrate(self, codebooks: int | None = None) -> float:
-        """kbit/s of one group of channels with the first `codebooks`, see `rate`."""
+        """kbit/s of one channel group with the first `codebooks` codebooks; see `rate`."""
         return self.rate(codebooks)
 
     def codebooks_for(self, bitrate: float) -> int:
-        """The largest number of codebooks whose rate is at most `bitrate` kbit/s per group of channels.
+        """The largest number of codebooks whose rate is at most `bitrate` kbit/s per channel group.
 
-        Raises InputError where not even the smallest fits; the message names the rates there are.
+        Raises InputError if even the lowest rate is above `bitrate`; the message lists all rates.
         """
         prefixes = self.codec.bottleneck.prefixes
         fitting = [k for k in prefixes if self.rate(k) <= bitrate]
@@ -112,13 +115,13 @@ class AudioTokenizer(Tokenizer):
     def encode(
         self, x: Array, sample_rate: int, *, codebooks: int | None = None, bitrate: float | None = None
     ) -> Tokens:
-        """Audio to Tokens.
+        """Encode audio to Tokens.
 
         Args:
             x: (T,) or (C, T), floats with full scale ±1, T at least 1.
-            sample_rate: of x, in Hz.
-            codebooks: how many of the K to keep; None for all of them.
-            bitrate: instead of `codebooks`, at most so many kbit/s per group of channels.
+            sample_rate: sample rate of `x`, in Hz.
+            codebooks: number of codebooks to keep; None for all K.
+            bitrate: instead of `codebooks`, the highest allowed rate in kbit/s per channel group.
 
         Raises:
             InputError: for a wrong shape, rate or setting, and for samples that are not finite.
@@ -134,16 +137,17 @@ class AudioTokenizer(Tokenizer):
         codebooks: int | None = None,
         bitrate: float | None = None,
     ) -> list[Tokens]:
-        """Each of several signals of different lengths to its Tokens, as `encode` gives them up to float ties.
+        """Encode signals of different lengths in batches; returns the Tokens of each signal.
 
-        Windows of one shape, of whichever signals, go through the network `batch` at a time.
+        Windows of equal shape, also of different signals, go through the network `batch` at a time. The Tokens equal
+        those of `encode`, except where rounding errors decide between two nearly equal codes.
         """
         window = self.window if self.batch > 1 else None
-        encoding = AudioEncoding(self, self.batch, False, self._chosen(codebooks, bitrate), window)
+        encoder = AudioBatchEncoder(self, self.batch, False, self._num_codebooks(codebooks, bitrate), window)
         blocks = [_as_block(x) for x in signals]
-        found = [encoding.add(encoding.cut([x], x.shape[1], sample_rate)) for x in blocks]
-        encoding.finish()
-        return [cast(Tokens, result()) for result in found]
+        results = [encoder.add(encoder.windows([x], x.shape[1], sample_rate)) for x in blocks]
+        encoder.finish()
+        return [cast(Tokens, result()) for result in results]
 
     def encode_blocks(
         self,
@@ -154,29 +158,30 @@ class AudioTokenizer(Tokenizer):
         codebooks: float | None = None,
         bitrate: float | None = None,
     ) -> Tokens:
-        """Consecutive blocks of a signal to Tokens, in bounded memory.
+        """Encode consecutive blocks of a signal to Tokens, in bounded memory.
 
         Args:
-            blocks: (C, n) float32.
-            samples: per channel, of all blocks; None where nobody knows before the end.
-            sample_rate: of the blocks, in Hz.
-            codebooks, bitrate: as `encode` takes them.
+            blocks: blocks (C, n), float32.
+            samples: samples per channel of all blocks together; None if this is not known in advance.
+            sample_rate: sample rate of the blocks, in Hz.
+            codebooks, bitrate: see `encode`.
 
         Raises:
-            InputError: for blocks of other shapes or types, samples that are not finite, and fewer or more of them.
+            InputError: for blocks of another shape or type, samples that are not finite, and a number of samples that
+                is not `samples`.
         """
-        return cast(Tokens, self._encoded(blocks, samples, sample_rate, False, self._chosen(codebooks, bitrate)))
+        return cast(Tokens, self._encode(blocks, samples, sample_rate, False, self._num_codebooks(codebooks, bitrate)))
 
     def encode_latents(self, x: Array, sample_rate: int) -> Latents:
-        """Audio, as `encode` takes it, to the Latents of a continuous bottleneck; nothing is rounded.
+        """Encode audio to the Latents of a continuous bottleneck, without quantization. `x` as for `encode`.
 
-        Raises InputError for another bottleneck, and as `encode`.
+        Raises InputError for a model with another bottleneck, and as `encode` does.
         """
         block = _as_block(x)
-        return cast(Latents, self._encoded([block], block.shape[1], sample_rate, True, 0))
+        return cast(Latents, self._encode([block], block.shape[1], sample_rate, True, 0))
 
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
-        """An Audio to Tokens; settings as `encode` takes them."""
+        """Encode an Audio to Tokens; settings as for `encode`."""
         if not isinstance(signal, media.Audio):
             raise InputError(f"expected an Audio for {self.name}, got a signal of {signal.medium}")
         self.check_settings(settings)
@@ -184,37 +189,37 @@ class AudioTokenizer(Tokenizer):
         return self.encode_blocks([x], x.shape[1], signal.sample_rate, **settings)
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
-        """An open audio file to Tokens, read block by block; settings as `encode` takes them."""
+        """Encode an open audio file to Tokens, block by block; settings as for `encode`."""
         if not isinstance(reader, media.AudioReader):
             raise InputError(f"expected an AudioReader for {self.name}, got {type(reader).__name__}")
         self.check_settings(settings)
         return self.encode_blocks(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate, **settings)
 
-    def encoding(self, batch: int = 1, latents: bool = False, **settings: float | None) -> "AudioEncoding":
-        """An AudioEncoding of files, see `Tokenizer.encoding`."""
+    def batch_encoder(self, batch: int = 1, latents: bool = False, **settings: float | None) -> "AudioBatchEncoder":
+        """See `Tokenizer.batch_encoder`."""
         self.check_settings(settings)
         reach = self._encoder_reach
         window = BATCHED_WINDOW * max(1, max(reach)) if batch > 1 and reach is not None else None
-        return AudioEncoding(self, batch, latents, 0 if latents else self._chosen(**settings), window)
+        return AudioBatchEncoder(self, batch, latents, 0 if latents else self._num_codebooks(**settings), window)
 
     def decode(self, tokens: Tokens) -> Tensor:
-        """Tokens to audio (C, T) float32 of the rate, length and channels that the recording had.
+        """Decode Tokens to audio (C, T) float32, with the sample rate, length and channels of the encoded recording.
 
-        Raises WrongModel for tokens of another model, InputError for codes that do not fit their extent.
+        Raises WrongModel for tokens of another model, and InputError for codes that do not match their extent.
         """
         return torch.from_numpy(np.concatenate(list(self.decode_blocks(tokens)), 1))
 
     def decode_latents(self, latents: Latents) -> Tensor:
-        """Latents to audio (C, T) float32, as `decode`."""
+        """Decode Latents to audio (C, T) float32; see `decode`."""
         return torch.from_numpy(np.concatenate(list(self.decode_blocks(latents)), 1))
 
     def decode_signal(self, item: Tokens | Latents) -> media.Audio:
-        """Tokens or Latents to an Audio."""
+        """Decode Tokens or Latents to an Audio."""
         blocks = self.decode_blocks(item)
         return media.Audio(np.concatenate(list(blocks), 1), cast(AudioExtent, item.extent).sample_rate)
 
     def decode_file(self, item: bytes | Tokens | Latents, path: StrPath, *, overwrite: bool = False) -> Extent:
-        """An .nrw stream, Tokens or Latents to an audio file, see `Tokenizer.decode_file`; in bounded memory."""
+        """Decode an .nrw stream, Tokens or Latents to an audio file, in bounded memory; see `Tokenizer.decode_file`."""
         item = self.decompress(item) if isinstance(item, bytes) else item
         blocks = self.decode_blocks(item)
         extent = cast(AudioExtent, item.extent)
@@ -222,99 +227,99 @@ class AudioTokenizer(Tokenizer):
         return extent
 
     def decode_blocks(self, item: Tokens | Latents) -> Iterator[Block]:
-        """Tokens or Latents to consecutive blocks (C, n) of the recording, in bounded memory. Raises as `decode`."""
+        """Decode Tokens or Latents to consecutive blocks (C, n), in bounded memory. Raises as `decode` does."""
         extent = cast(AudioExtent, self.check_item(item))
         values = item.codes if isinstance(item, Tokens) else item.values
-        wanted = self.frames(extent.samples, extent.sample_rate)
-        if values.shape[2] != wanted:
+        frames = self.frames(extent.samples, extent.sample_rate)
+        if values.shape[2] != frames:
             raise InputError(
-                f"expected {wanted} frames for {extent.samples} samples at {extent.sample_rate} Hz, got "
+                f"expected {frames} frames for {extent.samples} samples at {extent.sample_rate} Hz, got "
                 f"{values.shape[2]}"
             )
         network = self.codec.decode if isinstance(item, Tokens) else self._synthesize
-        blocks = self._decoded(network, values, extent.channels)
-        return resampled(blocks, self.sample_rate, extent.sample_rate, extent.samples)
+        blocks = self._decode(network, values, extent.channels)
+        return resample_blocks(blocks, self.sample_rate, extent.sample_rate, extent.samples)
 
     def frames(self, samples: int, sample_rate: int) -> int:
-        """Latent frames of a recording: as many as cover it at the rate of the codec."""
+        """Number of latent frames that cover a recording at the sample rate of the codec."""
         _check_rate(sample_rate)
         if samples < 1:
             raise InputError("expected a signal of at least 1 sample, got 0")
-        ours = -(-samples * self.sample_rate // sample_rate)  # samples at the codec's rate, rounded up
-        return -(-ours // self._stride)
+        resampled = -(-samples * self.sample_rate // sample_rate)  # samples at the codec's rate, rounded up
+        return -(-resampled // self._stride)
 
-    def losses(self, info: Info) -> list[str]:
-        """What of a file this model does not keep: bandwidth, and phases between channels coded side by side."""
+    def warnings(self, info: Info) -> list[str]:
+        """Warnings about bandwidth and relative phases of channels that this model does not preserve."""
         assert isinstance(info, media.AudioInfo)
-        found = super().losses(info)
+        lost = super().warnings(info)
         if info.sample_rate > self.sample_rate:
-            found.append(f"{self.name} keeps up to {self.sample_rate / 2000:g} kHz, of {info.sample_rate / 2000:g} kHz")
+            lost.append(f"{self.name} keeps up to {self.sample_rate / 2000:g} kHz, of {info.sample_rate / 2000:g} kHz")
         if info.channels > self.codec.channels:
-            found.append(f"its {info.channels} channels are coded separately, so their relative phases may change")
-        return found
+            lost.append(f"its {info.channels} channels are coded separately, so their relative phases may change")
+        return lost
 
     def recover(self, data: bytes) -> tuple[Tokens, list[tuple[float, float]]]:
-        """What a damaged .nrw stream still holds, silence where chunks are lost, and the lost spans in seconds.
+        """Recover a damaged .nrw stream: the Tokens with silence for lost chunks, and the lost spans in seconds.
 
-        Raises what `decompress` raises for header, model and tables, and DamagedStream where nothing is left.
+        Raises what `decompress` raises for the header, model and tables, and DamagedStream if no chunk is intact.
         """
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())
-        found = recover(data, self.tables)
+        recovered = recover(data, self.tables)
         extent = header.extent
         if not isinstance(extent, AudioExtent):
             raise InputError(f"expected a stream of audio, got one of {extent.medium}")
-        codes = torch.from_numpy(found.codes)
+        codes = torch.from_numpy(recovered.codes)
         frames = 2 * max(self._encoder_reach or (0, 0)) + 1
         x = torch.zeros(self.codec.channels, frames * self._stride)
         silence = self.encode(x, self.sample_rate).codes[0, :, frames // 2]
         spans = []
-        for lost in found.damaged:
+        for lost in recovered.damaged:
             codes[:, :, lost.start : lost.stop] = silence[: codes.shape[1], None]
             spans.append((lost.start / self.frame_rate, min(lost.stop / self.frame_rate, extent.seconds)))
         return Tokens(codes, header.radices, extent, header.model, header.fingerprint.hex()), spans
 
-    def _chosen(self, codebooks: float | None = None, bitrate: float | None = None) -> int:
+    def _num_codebooks(self, codebooks: float | None = None, bitrate: float | None = None) -> int:
         if bitrate is None:
             return self.check_codebooks(codebooks)
         if codebooks is not None:
             raise InputError("expected codebooks or a bitrate, got both; leave one out")
         return self.codebooks_for(bitrate)
 
-    def _encoded(
+    def _encode(
         self, blocks: Iterable[Block], samples: int | None, sample_rate: int, latents: bool, codebooks: int
     ) -> Tokens | Latents:
-        encoding = AudioEncoding(self, self.batch, latents, codebooks)
-        result = encoding.add(encoding.cut(blocks, samples, sample_rate))
-        encoding.finish()
+        encoder = AudioBatchEncoder(self, self.batch, latents, codebooks)
+        result = encoder.add(encoder.windows(blocks, samples, sample_rate))
+        encoder.finish()
         return result()
 
     def _synthesize(self, latents: Tensor) -> Tensor:
         return self.codec.decoder(self.continuous.decode_latents(latents))
 
     @torch.no_grad()
-    def _decoded(self, network: Callable[[Tensor], Tensor], values: Tensor, channels: int) -> Iterator[Block]:
+    def _decode(self, network: Callable[[Tensor], Tensor], values: Tensor, channels: int) -> Iterator[Block]:
         """The output (C, n) of the network for values (S, k, F), window by window."""
 
         def run(pieces: Tensor) -> Tensor:
             with torch.autocast(self.device.type, enabled=False):
                 return network(pieces.to(self.device)).float().cpu()
 
-        where = tiles(lambda: cut(values.shape[2], self.window, self._decoder_reach))
-        for _, x in decode_tiles(values, where, self.codec.stride, run, self.batch):
+        windows = tiles(lambda: cut(values.shape[2], self.window, self._decoder_reach))
+        for _, x in decode_tiles(values, windows, self.codec.stride, run, self.batch):
             yield ungroup_channels(x, channels).numpy()
 
 
-class AudioEncoding(Encoding):
-    """Recordings to codes or latents.
+class AudioBatchEncoder(BatchEncoder):
+    """Encodes recordings to Tokens or Latents.
 
     Args:
-        tokenizer: the model.
+        tokenizer: the tokenizer.
         batch: windows per call of the network.
-        latents: to Latents instead of Tokens.
-        codebooks: how many to keep.
-        window: frames of each window, so that windows of many recordings have one shape; None for windows as equal as
-            they can be within each recording, of at most `tokenizer.window` frames.
+        latents: whether to make Latents instead of Tokens.
+        codebooks: number of codebooks to keep.
+        window: frames per window, so that windows of different recordings have the same shape. None: each recording is
+            split into windows of equal length, of at most `tokenizer.window` frames.
     """
 
     def __init__(
@@ -322,8 +327,8 @@ class AudioEncoding(Encoding):
     ) -> None:
         self.tokenizer, self.codebooks, self.latents, self.window = tokenizer, codebooks, latents, window
         codec = tokenizer.codec
-        last = tokenizer.continuous.encode_latents if latents else codec.bottleneck.encode
-        self._batches = Batches[Block, Tensor](partial(self._run, lambda x: last(codec.encoder(x))), batch)
+        bottleneck = tokenizer.continuous.encode_latents if latents else codec.bottleneck.encode
+        self._batches = Batches[Block, Tensor](partial(self._run, lambda x: bottleneck(codec.encoder(x))), batch)
 
     @property
     def seconds(self) -> float:
@@ -331,50 +336,52 @@ class AudioEncoding(Encoding):
         return self._batches.seconds
 
     def finish(self) -> None:
-        """Encode what still waits for a full batch."""
+        """Encode the windows that still wait for a full batch."""
         self._batches.finish()
 
     def read(self, source: Source) -> Iterator[Piece]:
         """The windows of a file, which is opened and decoded once."""
         with media.AudioReader(source) as reader:
-            yield from self.cut(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate)
+            yield from self.windows(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate)
 
-    def cut(self, blocks: Iterable[Block], samples: int | None, sample_rate: int) -> Iterator[Piece]:
-        """The windows of consecutive blocks, as `encode_blocks` takes and refuses them."""
+    def windows(self, blocks: Iterable[Block], samples: int | None, sample_rate: int) -> Iterator[Piece]:
+        """The windows of consecutive blocks. Arguments and errors are those of `encode_blocks`."""
         tokenizer = self.tokenizer
         (stride,), reach = tokenizer.codec.stride, tokenizer._encoder_reach
-        counted, size = _Counted(blocks, samples), self.window or tokenizer.window
+        checked, size = _CheckedBlocks(blocks, samples), self.window or tokenizer.window
 
         def padded() -> int:
-            """Samples at the codec's rate, once the samples of the recording are counted."""
-            return tokenizer.frames(counted.samples, sample_rate) * stride
+            """Samples at the codec's rate, padded to whole frames; known once all blocks are read."""
+            return tokenizer.frames(checked.samples, sample_rate) * stride
 
         if samples is None:
-            signal = resampled(counted, sample_rate, tokenizer.sample_rate, padded, stride)
-            yield from _cut_unknown(signal, size, reach or (0, 0), stride)  # without a reach `size` has no bound
+            signal = resample_blocks(checked, sample_rate, tokenizer.sample_rate, padded, stride)
+            yield from _windows_of_unknown_length(
+                signal, size, reach or (0, 0), stride
+            )  # with an unbounded reach, `size` is unlimited
         else:
             frames = tokenizer.frames(samples, sample_rate)
-            signal = resampled(counted, sample_rate, tokenizer.sample_rate, frames * stride)
+            signal = resample_blocks(checked, sample_rate, tokenizer.sample_rate, frames * stride)
             windows = cut(frames, size, reach, fixed=self.window is not None)
-            yield from _cut_known(windows, signal, stride)
-        for _ in signal:  # to the end, where the number of samples is checked
+            yield from _windows_of_known_length(windows, signal, stride)
+        for _ in signal:  # reads to the end, where the number of samples is checked
             pass
-        yield AudioExtent(int(sample_rate), counted.samples, counted.channels)
+        yield AudioExtent(int(sample_rate), checked.samples, checked.channels)
 
     def add(self, pieces: Iterator[Piece]) -> Callable[[], Tokens | Latents]:
-        """Encode the windows of a recording, see `Encoding.add`."""
-        found, extents = list[Tensor](), list[AudioExtent]()
+        """Encode the windows of a recording; see `BatchEncoder.add`."""
+        encoded, extents = list[Tensor](), list[AudioExtent]()
         for piece in pieces:
             if isinstance(piece, AudioExtent):
                 extents.append(piece)
                 continue
-            window, x = piece  # all of one shape, so results come in their order
+            window, x = piece  # all of one shape, so results arrive in the same order
 
             def receive(values: Tensor, kept: slice = window.kept) -> None:
-                found.append(values[:, :, kept])
+                encoded.append(values[:, :, kept])
 
             self._batches.add(x.shape, x, receive)
-        return partial(self._joined, found, extents[0])
+        return partial(self._joined, encoded, extents[0])
 
     def _joined(self, pieces: Sequence[Tensor], extent: AudioExtent) -> Tokens | Latents:
         tokenizer = self.tokenizer
@@ -386,7 +393,7 @@ class AudioEncoding(Encoding):
 
     @torch.no_grad()
     def _run(self, network: Callable[[Tensor], Tensor], windows: Sequence[Block]) -> list[Tensor]:
-        """Windows (C, T) of one shape to the output (S, K, F) of the network for the groups of their channels."""
+        """Run the network on windows (C, T) of one shape; returns its output (S, K, F) for each window."""
         x, device = torch.from_numpy(np.stack(windows)), self.tokenizer.device
         x = group_channels(x, self.tokenizer.codec.channels)  # (n, S, c, T)
         with torch.autocast(device.type, enabled=False):
@@ -394,8 +401,8 @@ class AudioEncoding(Encoding):
         return list(values.unflatten(0, x.shape[:2]))
 
 
-class _Counted:
-    """Blocks, checked and clipped far beyond full scale, that count their samples."""
+class _CheckedBlocks:
+    """Iterates over blocks once: checks them, clips extreme samples to ±MAX_AMPLITUDE and counts the samples."""
 
     def __init__(self, blocks: Iterable[Block], expected: int | None) -> None:
         self._blocks, self._expected = blocks, expected
@@ -403,21 +410,23 @@ class _Counted:
 
     def __iter__(self) -> Iterator[Block]:
         for block in self._blocks:
-            fits = block.ndim == 2 and block.dtype == np.float32 and 0 not in block.shape
-            if not fits or self.channels not in (0, len(block)):
-                wanted = f"({self.channels}, n)" if self.channels else "(T,) or (C, T), T at least 1,"
-                raise InputError(f"expected audio {wanted} float32, got {block.dtype} of shape {block.shape}")
+            valid = block.ndim == 2 and block.dtype == np.float32 and 0 not in block.shape
+            if not valid or self.channels not in (0, len(block)):
+                shape = f"({self.channels}, n)" if self.channels else "(T,) or (C, T), T at least 1,"
+                raise InputError(f"expected audio {shape} float32, got {block.dtype} of shape {block.shape}")
             self.channels = len(block)
             if message := channels_error(self.channels) or finite_error(block, self.samples):
                 raise InputError(message)
             self.samples += block.shape[1]
             yield block.clip(-MAX_AMPLITUDE, MAX_AMPLITUDE)
         if self._expected not in (None, self.samples):
-            raise InputError(f"expected blocks of {self._expected} samples in all, got {self.samples}")
+            raise InputError(f"expected blocks of {self._expected} samples in total, got {self.samples}")
 
 
-def _cut_known(windows: Iterable[Window], signal: Iterator[Block], stride: int) -> Iterator[tuple[Window, Block]]:
-    """Windows with their samples (C, T), cut from a signal that is read once."""
+def _windows_of_known_length(
+    windows: Iterable[Window], signal: Iterator[Block], stride: int
+) -> Iterator[tuple[Window, Block]]:
+    """Windows with their samples (C, T), from a signal that is read once."""
     held, offset = next(signal), 0  # samples [offset, offset + held.shape[1]) of the signal
     for window in windows:
         begin, end = window.start * stride, window.stop * stride
@@ -429,15 +438,17 @@ def _cut_known(windows: Iterable[Window], signal: Iterator[Block], stride: int) 
         yield window, held[:, : end - begin]
 
 
-def _cut_unknown(
+def _windows_of_unknown_length(
     signal: Iterator[Block], size: int, reach: tuple[int, int], stride: int
 ) -> Iterator[tuple[Window, Block]]:
-    """Windows of `size` frames of a signal whose length only shows at its end; the last is aligned to the end."""
-    held = np.empty((0, 0), np.float32)  # the samples from frame `offset` on, where the current window begins
+    """Windows of `size` frames of a signal whose length is not known in advance; the last is aligned to the end."""
+    held = np.empty((0, 0), np.float32)  # samples from frame `offset` on, the start of the current window
     offset, first, step, done = 0, 0, size - sum(reach), False  # done: whether the current window was yielded
     for block in signal:
         held = np.concatenate([held, block], 1) if held.size else block
-        while held.shape[1] > (size + step if done else size) * stride:  # more follows: the window is not the last
+        while (
+            held.shape[1] > (size + step if done else size) * stride
+        ):  # there are more samples, so this window is not the last
             if done:
                 held, offset = held[:, step * stride :], offset + step
             else:
@@ -458,7 +469,7 @@ def _check_rate(sample_rate: int) -> None:
 
 
 def _as_block(x: Array) -> Block:
-    """Audio (C, T) float32 as an array, after its shape and type are checked."""
+    """Check the shape and type of audio and return it as an array (C, T) float32."""
     array = x.detach() if isinstance(x, Tensor) else np.asarray(x)
     if array.ndim not in (1, 2):
         raise InputError(f"expected audio (T,) or (C, T), got shape {tuple(array.shape)}")

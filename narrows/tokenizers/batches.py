@@ -1,6 +1,6 @@
-"""Batches of equally shaped inputs of several signals through one network.
+"""Batching of equally shaped inputs, also of different signals, for one network.
 
-recording 1  ├─window─┤├─window─┤      shape (1, 32000)   ■ ■ ■ ■ ─▶ run ─▶ each result to the signal it belongs to
+recording 1  ├─window─┤├─window─┤      shape (1, 32000)   ■ ■ ■ ■ ─▶ run ─▶ results, each to its signal
 recording 2  ├─window─┤├─window─┤
 recording 3  ├─short─┤                 shape (1, 20160)   ■ ─▶ waits for others of its shape, or for `finish`
 """
@@ -14,12 +14,12 @@ R = TypeVar("R")
 
 
 class Batches(Generic[T, R]):
-    """Calls `run` with lists of `size` inputs of one shape, and at the end with the rest of each shape.
+    """Collects inputs by shape and calls `run` with `size` of them at a time; `finish` runs the remaining ones.
 
-    Nothing is padded. Results of one shape come in the order in which the inputs were added.
+    Nothing is padded. Results of one shape arrive in the order in which the inputs were added.
 
     Args:
-        run: a list of inputs of one shape to a list of results.
+        run: computes a list of results from a list of inputs of one shape.
         size: inputs per call.
 
     Attributes:
@@ -38,7 +38,7 @@ class Batches(Generic[T, R]):
             self._run(shape)
 
     def finish(self) -> None:
-        """Run the inputs that still wait."""
+        """Run the inputs that still wait for a full batch."""
         for shape in list(self._waiting):
             self._run(shape)
 

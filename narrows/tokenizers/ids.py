@@ -1,16 +1,17 @@
-"""Codes as ids for a language model, and back.
+"""Conversion of codes to ids for a language model, and back.
 
-Codes of K codebooks over positions become one sequence, or K in parallel; codes of codebook k are shown as k0 k1 k2 ...
+The codes of K codebooks become one sequence of ids, or K parallel sequences. Below, kp is the code of codebook k at
+position p.
 
-    interleaved   00 10 20 01 11 21 02 12 22 ...      position by position, all codebooks of each; (N,)
-    raster        the same, where positions are those of an image, row by row
+    interleaved   00 10 20 01 11 21 02 12 22 ...      all codebooks of a position, then the next one; (N,)
+    raster        the same for an image, whose positions are ordered row by row
     parallel      00 01 02 03 ...                     codebook k in row k; (K, N)
                   10 11 12 13 ...
     delayed       00 01 02 03  -  -                   codebook k is delayed by k positions, so that a model that
-                   - 10 11 12 13  -                   predicts a column at a time is conditioned on the codebooks
-                   -  - 20 21 22 23                   before (MusicGen, Copet et al. 2023); `-` is padding; (K, N)
+                   - 10 11 12 13  -                   predicts one column at a time is conditioned on the previous
+                   -  - 20 21 22 23                   codebooks (MusicGen, Copet et al. 2023); `-` is padding; (K, N)
 
-Groups of channels of a recording follow one another in N.
+If a signal has more than one channel group, their ids are concatenated along N.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,20 +26,20 @@ from torch import Tensor
 from narrows.errors import InputError
 
 Pattern = Literal["interleaved", "raster", "parallel", "delayed"]
-SPECIAL = 3
+NUM_SPECIAL = 3  # ids of padding, begin and end
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The meaning of ids: from `first` on padding, begin, end, then the codes of all codebooks.
+    """The vocabulary of ids. From `first` on: padding, begin, end, then the codes of all codebooks.
 
-    The ids of the first few codebooks are the same in a vocabulary of more codebooks.
+    Adding codebooks at the end does not change the ids of the codebooks before them.
 
     Args:
-        sizes: V of each codebook.
-        shared: whether all codebooks use the same ids, for a model with one embedding per codebook; else each codebook
-            has ids of its own.
-        first: 0, or the size of a text vocabulary that these ids follow.
+        sizes: number of codes of each codebook.
+        shared: whether all codebooks use the same ids, for a model with one embedding per codebook. Otherwise every
+            codebook has separate ids.
+        first: the first id: 0, or the size of a text vocabulary that comes before.
 
     Raises:
         InputError: for numbers out of range.
@@ -50,52 +51,53 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         numbers = (*self.sizes, self.first + 1)
-        if not self.sizes or any(type(each) is not int or each < 1 for each in numbers) or self.size >= 1 << 63:
+        if not self.sizes or any(type(number) is not int or number < 1 for number in numbers) or self.size >= 1 << 63:
             raise InputError(f"expected sizes from 1, a first id from 0 and all ids below 2^63, got {self}")
 
     @property
     def padding(self) -> int:
-        """Where there is no code: padding, and the corners of `delayed`."""
+        """Id of padding, and of the positions without a code in `delayed`."""
         return self.first
 
     @property
     def begin(self) -> int:
-        """Before the first id of an item."""
+        """Id that marks the beginning of an item."""
         return self.first + 1
 
     @property
     def end(self) -> int:
-        """After the last id of an item."""
+        """Id that marks the end of an item."""
         return self.first + 2
 
     @property
     def offsets(self) -> tuple[int, ...]:
         """The id of code 0 of each codebook."""
-        before = [0] * len(self.sizes) if self.shared else [0, *accumulate(self.sizes[:-1])]
-        return tuple(self.first + SPECIAL + each for each in before)
+        preceding = [0] * len(self.sizes) if self.shared else [0, *accumulate(self.sizes[:-1])]
+        return tuple(self.first + NUM_SPECIAL + count for count in preceding)
 
     @property
     def size(self) -> int:
-        """The number of ids, the rows of an embedding: all ids are below it."""
+        """One more than the largest id: the number of rows of an embedding."""
         return max(offset + size for offset, size in zip(self.offsets, self.sizes, strict=True))
 
     def add_begin_end(self, ids: Tensor) -> Tensor:
-        """Ids (..., N) between begin and end, (..., N + 2)."""
-        side = ids.new_empty(*ids.shape[:-1], 1)
-        return torch.cat([torch.full_like(side, self.begin), ids, torch.full_like(side, self.end)], -1)
+        """Add begin and end to ids (..., N): (..., N + 2)."""
+        column = ids.new_empty(*ids.shape[:-1], 1)
+        return torch.cat([torch.full_like(column, self.begin), ids, torch.full_like(column, self.end)], -1)
 
     def remove_begin_end(self, ids: Tensor) -> Tensor:
-        """Ids (..., N) after begin, if that is the first, and before the first end; ids after the end are ignored."""
+        """Remove begin, if ids (..., N) start with it, and the first end with all ids after it."""
         flat = ids.unsqueeze(0).flatten(0, -2)  # (1 or K, N)
         start = int((flat[:, :1] == self.begin).all(0).any())
         ends = (flat == self.end).any(0).nonzero()
         return ids[..., start : int(ends[0]) if len(ends) else None]
 
 
-def flattened(codes: Tensor, pattern: Pattern, vocabulary: Vocabulary) -> Tensor:
-    """Codes (S, K, *grid) to int64 ids, (N,) or (K, N) depending on the pattern.
+def flatten_codes(codes: Tensor, pattern: Pattern, vocabulary: Vocabulary) -> Tensor:
+    """Convert codes (S, K, *grid) to int64 ids, (N,) or (K, N) depending on the pattern.
 
-    K may be less than the vocabulary has. Raises InputError for codes outside of their codebooks, and other patterns.
+    The vocabulary may have more than K codebooks. Raises InputError for codes outside of their codebooks and for an
+    unknown pattern.
     """
     if codes.ndim < 3 or codes.is_floating_point():
         raise InputError(f"expected codes as integers (S, K, *grid), got {codes.dtype} of shape {tuple(codes.shape)}")
@@ -105,13 +107,13 @@ def flattened(codes: Tensor, pattern: Pattern, vocabulary: Vocabulary) -> Tensor
         codes >= _column(vocabulary.sizes[:codebooks], codes.device).view(-1, *[1] * (codes.ndim - 2))
     )
     if wrong.any():
-        place = tuple(wrong.nonzero()[0].tolist())
-        top = vocabulary.sizes[place[1]] - 1
-        raise InputError(f"expected codes from 0 to {top} in codebook {place[1]}, got {int(codes[place])}")
+        index = tuple(wrong.nonzero()[0].tolist())
+        last = vocabulary.sizes[index[1]] - 1
+        raise InputError(f"expected codes from 0 to {last} in codebook {index[1]}, got {int(codes[index])}")
     return _patterns(pattern)[0](codes.flatten(2).long() + offsets, vocabulary)
 
 
-def unflattened(
+def unflatten_ids(
     ids: Tensor,
     pattern: Pattern,
     vocabulary: Vocabulary,
@@ -119,36 +121,36 @@ def unflattened(
     groups: int = 1,
     inner: tuple[int, ...] = (),
 ) -> Tensor:
-    """Int64 ids, as `flattened` gives them, to codes (S, K, *grid).
+    """Convert ids to int64 codes (S, K, *grid); the inverse of `flatten_codes`.
 
     Args:
         ids: (N,) or (K, N) depending on the pattern.
-        pattern, vocabulary: those of the ids.
-        num_codebooks: K; None for all of the vocabulary.
-        groups: S.
-        inner: sizes of the axes of the grid after the first: () for audio, (W,) for images, (H, W) for video.
+        pattern, vocabulary: pattern and vocabulary that the ids were made with.
+        num_codebooks: K; None for all codebooks of the vocabulary.
+        groups: number of channel groups, S.
+        inner: sizes of the grid axes after the first: () for audio, (W,) for images, (H, W) for video.
 
     Raises:
-        InputError: for ids that no codes give; it says where.
+        InputError: for ids that `flatten_codes` cannot return, with their position.
     """
     codebooks = len(vocabulary.sizes) if num_codebooks is None else num_codebooks
     offsets = _offsets(vocabulary, codebooks, ids.device)
-    gather = _patterns(pattern)[1]
+    restore = _patterns(pattern)[1]
     shape = "(N,)" if pattern in ("interleaved", "raster") else f"({codebooks}, N)"
-    sides = ids.shape[:-1] == (() if shape == "(N,)" else (codebooks,))
-    if not sides or ids.is_floating_point() or ids.shape[-1] < 1:
+    valid = ids.shape[:-1] == (() if shape == "(N,)" else (codebooks,))
+    if not valid or ids.is_floating_point() or ids.shape[-1] < 1:
         raise InputError(f"expected ids as integers {shape}, got {ids.dtype} of shape {tuple(ids.shape)}")
     if min(groups, *inner, 1) < 1:
         raise InputError(f"expected groups and sizes of at least 1, got {groups} groups and a grid (-1, {inner})")
-    gathered = gather(ids.long(), vocabulary, codebooks, groups)
-    codes = gathered - offsets
+    restored = restore(ids.long(), vocabulary, codebooks, groups)
+    codes = restored - offsets
     wrong = (codes < 0) | (codes >= _column(vocabulary.sizes[:codebooks], codes.device))
     if wrong.any():
         group, codebook, position = wrong.nonzero()[0].tolist()
         first = vocabulary.offsets[codebook]
         raise InputError(
             f"expected ids from {first} to {first + vocabulary.sizes[codebook] - 1} for codebook {codebook}, got "
-            f"{int(gathered[group, codebook, position])} at position {position} of group {group}"
+            f"{int(restored[group, codebook, position])} at position {position} of group {group}"
         )
     if codes.shape[2] % prod(inner):
         raise InputError(f"expected ids of whole rows of {prod(inner)} positions, got {codes.shape[2]} positions")
@@ -159,7 +161,7 @@ def _interleaved(ids: Tensor, vocabulary: Vocabulary) -> Tensor:
     return ids.transpose(1, 2).flatten()
 
 
-def _of_interleaved(ids: Tensor, vocabulary: Vocabulary, codebooks: int, groups: int) -> Tensor:
+def _from_interleaved(ids: Tensor, vocabulary: Vocabulary, codebooks: int, groups: int) -> Tensor:
     return _divisible(ids, groups * codebooks).view(groups, -1, codebooks).transpose(1, 2)
 
 
@@ -167,7 +169,7 @@ def _parallel(ids: Tensor, vocabulary: Vocabulary) -> Tensor:
     return ids.transpose(0, 1).flatten(1)
 
 
-def _of_parallel(ids: Tensor, vocabulary: Vocabulary, codebooks: int, groups: int) -> Tensor:
+def _from_parallel(ids: Tensor, vocabulary: Vocabulary, codebooks: int, groups: int) -> Tensor:
     return _divisible(ids, groups).view(codebooks, groups, -1).transpose(0, 1)
 
 
@@ -179,8 +181,8 @@ def _delayed(ids: Tensor, vocabulary: Vocabulary) -> Tensor:
     return _parallel(delayed, vocabulary)
 
 
-def _of_delayed(ids: Tensor, vocabulary: Vocabulary, codebooks: int, groups: int) -> Tensor:
-    delayed = _of_parallel(ids, vocabulary, codebooks, groups)
+def _from_delayed(ids: Tensor, vocabulary: Vocabulary, codebooks: int, groups: int) -> Tensor:
+    delayed = _from_parallel(ids, vocabulary, codebooks, groups)
     count = delayed.shape[2] - codebooks + 1
     if count < 1:
         raise InputError(
@@ -198,16 +200,16 @@ def _of_delayed(ids: Tensor, vocabulary: Vocabulary, codebooks: int, groups: int
 
 
 Flatten = Callable[[Tensor, Vocabulary], Tensor]
-Gather = Callable[[Tensor, Vocabulary, int, int], Tensor]
-_PATTERNS: Mapping[Pattern, tuple[Flatten, Gather]] = {
-    "interleaved": (_interleaved, _of_interleaved),
-    "raster": (_interleaved, _of_interleaved),
-    "parallel": (_parallel, _of_parallel),
-    "delayed": (_delayed, _of_delayed),
+Restore = Callable[[Tensor, Vocabulary, int, int], Tensor]
+_PATTERNS: Mapping[Pattern, tuple[Flatten, Restore]] = {
+    "interleaved": (_interleaved, _from_interleaved),
+    "raster": (_interleaved, _from_interleaved),
+    "parallel": (_parallel, _from_parallel),
+    "delayed": (_delayed, _from_delayed),
 }
 
 
-def _patterns(pattern: Pattern) -> tuple[Flatten, Gather]:
+def _patterns(pattern: Pattern) -> tuple[Flatten, Restore]:
     if pattern not in _PATTERNS:
         raise InputError(f"expected a pattern of {', '.join(get_args(Pattern))}, got {pattern!r}")
     return _PATTERNS[pattern]
@@ -216,15 +218,17 @@ def _patterns(pattern: Pattern) -> tuple[Flatten, Gather]:
 def _divisible(ids: Tensor, parts: int) -> Tensor:
     if ids.shape[-1] % parts:
         raise InputError(
-            f"expected a multiple of {parts} ids, got {ids.shape[-1]}; check that the pattern is the one of the ids"
+            f"expected a multiple of {parts} ids, got {ids.shape[-1]}; check that the ids were made with this pattern"
         )
     return ids
 
 
 def _offsets(vocabulary: Vocabulary, codebooks: int, device: torch.device) -> Tensor:
-    """The ids of code 0, (K, 1)."""
+    """The id of code 0 of each codebook, (K, 1)."""
     if not 1 <= codebooks <= len(vocabulary.sizes):
-        raise InputError(f"expected 1 to {len(vocabulary.sizes)} codebooks, as the vocabulary has, got {codebooks}")
+        raise InputError(
+            f"expected 1 to {len(vocabulary.sizes)} codebooks, the number in the vocabulary, got {codebooks}"
+        )
     return _column(vocabulary.offsets[:codebooks], device)
 
 

@@ -1,6 +1,6 @@
-"""Images to tokens and back: an image codec with exact sizes, grey and colour, and tiles.
+"""The image tokenizer: an image codec with exact sizes, grey and colour, and tiles.
 
-(C, H, W) ─ padded to whole blocks ─ tiles ─ encoder ─ bands of rows ─ bottleneck ─▶ Tokens ─▶ the same in reverse
+(C, H, W) ─ pad to whole blocks ─ tiles ─ encoder ─ bands of rows ─ bottleneck ─▶ Tokens ─▶ the same steps in reverse
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -33,7 +33,7 @@ from narrows.tokenizers.search import (
     improve,
     largest_within,
 )
-from narrows.tokenizers.tokenizer import Encoding, Tokenizer
+from narrows.tokenizers.tokenizer import BatchEncoder, Tokenizer
 from narrows.tokenizers.tokens import Latents, Tokens
 
 MAX_LAMBDA = 1e6
@@ -43,22 +43,24 @@ Array = Tensor | NDArray[np.floating] | Pixels
 
 @part("image-tokenizer")
 class ImageTokenizer(Tokenizer):
-    """A codec for images in [-1, 1], for images of any size, grey or RGB.
+    """Tokenizes images of any size, grey or RGB, with an image codec.
 
-    Sides are padded to whole blocks by repeating the last pixels; grey is coded as equal channels. Large images are cut
-    into tiles whose results are those of the whole, so that memory does not grow with what the networks need.
+    Sides are padded to whole blocks by repeating the last row and column, and grey is repeated in all channels. Large
+    images are processed in overlapping tiles, which bounds the memory of the networks. The result is the same as
+    without tiles.
 
     Args:
-        codec: the network, of two signal axes.
-        lambdas: weights of the squared error (8-bit steps) against bits per pixel that the codec was trained for, from
-            the lowest quality to the highest, between which they are interpolated; `effort` needs them.
+        codec: the codec, with two signal axes.
+        lambdas: weights of the squared error (of 8-bit values) relative to bits per pixel that the codec was trained
+            with, from the lowest quality to the highest. Qualities between them use interpolated weights. Needed for
+            `effort`.
 
     Attributes:
         tile: largest side of a tile, in pixels.
-        max_pixels: largest image of a codec with an unbounded reach, which takes images whole.
+        max_pixels: largest image for a codec with an unbounded reach, which processes every image whole.
 
     Raises:
-        InputError: for a codec of other axes, and for lambdas out of range.
+        InputError: for a codec with another number of axes, and for lambdas out of range.
     """
 
     medium: ClassVar[Medium] = media.MEDIUM
@@ -67,16 +69,15 @@ class ImageTokenizer(Tokenizer):
 
     def __init__(self, codec: Codec, lambdas: Sequence[float] = ()) -> None:
         super().__init__(codec)
-        if any(type(each) not in (int, float) or not 0 < each < MAX_LAMBDA for each in lambdas):
+        if any(type(value) not in (int, float) or not 0 < value < MAX_LAMBDA for value in lambdas):
             raise InputError(f"expected lambdas above 0 and below {MAX_LAMBDA:g}, got {str(list(lambdas))[:80]}")
         self.lambdas = tuple(map(float, lambdas))
-        self.model = self.entropy_model
-        multiple = self.model.multiple if self.model else 1
+        multiple = self.entropy_model.multiple if self.entropy_model else 1
         self.block = (codec.stride[0] * multiple, codec.stride[1] * multiple)
 
     @property
     def tiles(self) -> ImageTiles:
-        """The networks in tiles."""
+        """The networks of the codec, run on tiles."""
         return ImageTiles(self.codec, self.tile // max(self.codec.stride))
 
     @property
@@ -86,11 +87,11 @@ class ImageTokenizer(Tokenizer):
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """`codebooks`; or those of `quality`, `bits_per_pixel` and `effort` that an entropy model offers."""
-        if self.model is None:
+        """`codebooks`; for an entropy model, the supported ones of `quality`, `bits_per_pixel` and `effort`."""
+        if self.entropy_model is None:
             return ("codebooks",) if self.codebooks else ()
-        several = ("quality", "bits_per_pixel") if self.qualities > 1 else ()
-        return several if self._missing_for_effort else (*several, "effort")
+        settings = ("quality", "bits_per_pixel") if self.qualities > 1 else ()
+        return settings if self._missing_for_effort else (*settings, "effort")
 
     def encode(
         self,
@@ -101,21 +102,21 @@ class ImageTokenizer(Tokenizer):
         bits_per_pixel: float | None = None,
         effort: float | None = None,
     ) -> Tokens:
-        """An image to Tokens.
+        """Encode an image to Tokens.
 
         Args:
             x: (C, H, W), C 1 or 3, floats in [-1, 1] or uint8.
-            quality: 1 to 8 where the model has several; None for 4.
-            codebooks: how many of the K to keep, where prefixes can be decoded; None for all of them.
-            bits_per_pixel: instead of a quality, the best quality whose stream takes at most so many.
-            effort: 0 (none) to 5: codes are improved by an encoder-side search, in 3 iterations at effort 1 and twice
-                as many with each more; an iteration takes about as long as decoding twice. The result is never worse
-                in lambda × squared error + bits. None for 1 where the model can and the image has at most 2^20
-                pixels, else 0.
+            quality: 1 to 8, for a model with several qualities; None for 4.
+            codebooks: number of codebooks to keep; None for all K.
+            bits_per_pixel: instead of a quality, the highest allowed rate; the best quality within it is used.
+            effort: 0 (none) to 5. Above 0, an encoder-side search improves the codes, in 3 iterations at effort 1 and
+                twice as many at each next effort. An iteration takes about as long as decoding twice. The result is
+                never worse in lambda × squared error + bits. None for 1 if the model supports it and the image has at
+                most 2^20 pixels, otherwise 0.
 
         Raises:
-            InputError: for other shapes and types, values that are not finite, settings out of range, and an effort
-                where the model has no lambdas, no tables or no entropy model.
+            InputError: for another shape or type, values that are not finite, settings out of range, and an effort
+                above 0 if the model has no lambdas, no tables or no entropy model.
         """
         array = _as_array(x)
         keep = self.check_codebooks(codebooks)
@@ -129,23 +130,24 @@ class ImageTokenizer(Tokenizer):
     def encode_batch(
         self, images: Sequence[Array], *, quality: float | None = None, codebooks: float | None = None
     ) -> list[Tokens]:
-        """Each of several images to its Tokens, as `encode` with effort 0 gives them up to float ties.
+        """Encode images in batches; returns the Tokens of each image.
 
-        Images of one size go through the networks together.
+        Images of equal size go through the networks together. The Tokens equal those of `encode` with effort 0, except
+        where rounding errors decide between two nearly equal codes.
         """
         index, keep = self.quality_index(quality), self.check_codebooks(codebooks)
-        arrays, found = [_as_array(x) for x in images], dict[int, Tokens]()
+        arrays, encoded = [_as_array(x) for x in images], dict[int, Tokens]()
         areas = [x.shape[1] * x.shape[2] for x in arrays]
         for group in _groups_of_equal([(x.shape, x.dtype) for x in arrays], areas, self._max_pixels_at_once):
-            found |= zip(group, self._quantized(np.stack([arrays[each] for each in group]), index), strict=True)
-        each = [found[number] for number in range(len(arrays))]
-        return each if codebooks is None else [tokens[:, :keep] for tokens in each]
+            encoded |= zip(group, self._encode_stack(np.stack([arrays[i] for i in group]), index), strict=True)
+        results = [encoded[i] for i in range(len(arrays))]
+        return results if codebooks is None else [tokens[:, :keep] for tokens in results]
 
     @torch.no_grad()
     def encode_latents(self, x: Array) -> Latents:
-        """An image to the Latents of a continuous bottleneck; nothing is rounded.
+        """Encode an image to the Latents of a continuous bottleneck, without quantization.
 
-        Raises InputError for another bottleneck, and as `encode`.
+        Raises InputError for a model with another bottleneck, and as `encode` does.
         """
         array, continuous = _as_array(x), self.continuous
         extent = _extent_of(array)
@@ -154,93 +156,93 @@ class ImageTokenizer(Tokenizer):
         return Latents(values, extent, self.name, self.fingerprint)
 
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
-        """An Image to Tokens; settings as `encode` takes them."""
+        """Encode an Image to Tokens; settings as for `encode`."""
         if not isinstance(signal, media.Image):
             raise InputError(f"expected an Image for {self.name}, got a signal of {signal.medium}")
         self.check_settings(settings)
         return self.encode(signal.pixels, **settings)
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
-        """An open image file to Tokens; settings as `encode` takes them."""
+        """Encode an open image file to Tokens; settings as for `encode`."""
         if not isinstance(reader, media.ImageReader):
             raise InputError(f"expected an ImageReader for {self.name}, got {type(reader).__name__}")
         return self.encode_signal(reader.read(), **settings)
 
-    def encoding(self, batch: int = 1, latents: bool = False, **settings: float | None) -> "ImageEncoding":
-        """An ImageEncoding of files, see `Tokenizer.encoding`."""
+    def batch_encoder(self, batch: int = 1, latents: bool = False, **settings: float | None) -> "ImageBatchEncoder":
+        """See `Tokenizer.batch_encoder`."""
         self.check_settings(settings)
-        return ImageEncoding(self, batch, latents, **settings)
+        return ImageBatchEncoder(self, batch, latents, **settings)
 
     def decode(self, tokens: Tokens) -> Tensor:
-        """Tokens to an image (C, H, W) float32 in [-1, 1], of the size and channels that it had.
+        """Decode Tokens to an image (C, H, W) float32 in [-1, 1], with the size and channels of the encoded image.
 
-        Raises WrongModel for tokens of another model, InputError for codes that do not fit their extent.
+        Raises WrongModel for tokens of another model, and InputError for codes that do not match their extent.
         """
         return self._decoded(tokens, torch.float32)
 
     def decode_latents(self, latents: Latents) -> Tensor:
-        """Latents to an image (C, H, W) float32 in [-1, 1]."""
+        """Decode Latents to an image (C, H, W) float32 in [-1, 1]."""
         return self._decoded(latents, torch.float32)
 
     def decode_batch(self, batch: Sequence[Tokens]) -> list[Tensor]:
-        """Each of several Tokens to its image, as `decode` gives it up to float rounding.
+        """Decode a list of Tokens; returns the image of each, equal to that of `decode` up to rounding errors.
 
-        Those of one size, quality and number of codebooks go through the networks together.
+        Tokens of equal size, quality and number of codebooks go through the networks together.
         """
-        found, extents = dict[int, Tensor](), [self._checked_item(tokens) for tokens in batch]
+        decoded, extents = dict[int, Tensor](), [self._check_item_and_grid(tokens) for tokens in batch]
         keys = [(extent, tokens.quality_index, tokens.radices) for extent, tokens in zip(extents, batch, strict=True)]
         for group in _groups_of_equal(keys, [int(extent.amount) for extent in extents], self._max_pixels_at_once):
-            first, codes = group[0], torch.cat([batch[number].codes for number in group])
+            first, codes = group[0], torch.cat([batch[i].codes for i in group])
             latents, index = self._latents(codes, batch[first]), batch[first].quality_index
-            found |= zip(group, self.tiles.decode(latents, extents[first], index, torch.float32), strict=True)
-        return [found[number] for number in range(len(batch))]
+            decoded |= zip(group, self.tiles.decode(latents, extents[first], index, torch.float32), strict=True)
+        return [decoded[i] for i in range(len(batch))]
 
     def pixels(self, item: Tokens | Latents) -> Pixels:
-        """Tokens or Latents to an image (C, H, W), 8 bits per channel."""
+        """Decode Tokens or Latents to an image (C, H, W), 8 bits per channel."""
         return self._decoded(item, torch.uint8).numpy()
 
     def decode_signal(self, item: Tokens | Latents) -> media.Image:
-        """Tokens or Latents to an Image."""
+        """Decode Tokens or Latents to an Image."""
         return media.Image(self.pixels(item))
 
     @torch.no_grad()
     def decode_stream(self, data: bytes) -> media.Image:
-        """An .nrw stream to an Image; an entropy model predicts its tables and the latents in one pass."""
-        if self.model is None:
+        """Decode an .nrw stream to an Image. An entropy model predicts its tables and the latents in one pass."""
+        if self.entropy_model is None:
             return self.decode_signal(self.decompress(data))
         header = self._header(data)
         reader = StreamReader(data, self.coding_tables)
         reader.verify()
-        latents = torch.empty(header.groups, self.model.dim, *header.grid)
+        latents = torch.empty(header.groups, self.entropy_model.dim, *header.grid)
         for chunk in reader:
             latents[:, :, chunk.start : chunk.stop] = chunk.model_output
-        extent = self._checked(header, header.grid)
+        extent = self._check_grid(header, header.grid)
         return media.Image(self.tiles.decode(latents, extent, header.quality_index, torch.uint8)[0].numpy())
 
     def decode_file(self, item: bytes | Tokens | Latents, path: StrPath, *, overwrite: bool = False) -> Extent:
-        """An .nrw stream, Tokens or Latents to an image file, see `Tokenizer.decode_file`."""
-        media.check_suffix(path)  # before the work of decoding
+        """Decode an .nrw stream, Tokens or Latents to an image file; see `Tokenizer.decode_file`."""
+        media.check_suffix(path)  # fails before the work of decoding
         image = self.decode_stream(item) if isinstance(item, bytes) else self.decode_signal(item)
         media.write(path, image.pixels, overwrite=overwrite)
         return image.extent
 
     def compress(self, tokens: Tokens) -> bytes:
-        """Tokens to an .nrw stream. Raises what `decode` raises for tokens, InputError where tables are needed."""
-        if self.model is not None and self.tables is None:
-            raise InputError(f"expected frequency tables for {self.name}, got none; leave out --raw, or set them")
-        self._checked_item(tokens)
+        """Compress Tokens to an .nrw stream. Raises as `decode` does, and InputError if required tables are missing."""
+        if self.entropy_model is not None and self.tables is None:
+            raise InputError(f"expected frequency tables for {self.name}, got none; leave out --raw or set tables")
+        self._check_item_and_grid(tokens)
         return super().compress(tokens)
 
     def decompress(self, data: bytes) -> Tokens:
-        """An .nrw stream to Tokens. Raises what `Tokens.decompress` raises, InputError for no stream of this model."""
+        """Read the Tokens of an .nrw stream. Raises as `Tokens.decompress`, and for a stream of another model."""
         self._header(data)
         return super().decompress(data)
 
     def encode_at(self, x: NDArray[np.generic], quality_index: int, effort: int = 0) -> Tokens:
-        """An image (C, H, W), floats in [-1, 1] or uint8, to Tokens at a quality index, 0 to `qualities - 1`."""
+        """Encode an image (C, H, W), floats in [-1, 1] or uint8, at a quality index, 0 to `qualities - 1`."""
         effort = check_effort(effort)
         weight = self._weight(quality_index) if effort else 0.0  # raises before anything is encoded
-        tokens = self._quantized(x[None], quality_index)[0]
+        tokens = self._encode_stack(x[None], quality_index)[0]
         if not effort:
             return tokens
         tiles, grid = self.tiles, cast(tuple[int, int], tuple(tokens.codes.shape[2:]))
@@ -254,15 +256,15 @@ class ImageTokenizer(Tokenizer):
         )
         latents = self._latents(tokens.codes, tokens)[0].to(self.device)
         better = improve(self.codec, tokens, latents, reference, ITERATIONS[effort])
-        return min(tokens, better, key=lambda each: self._cost(x, each, weight))
+        return min(tokens, better, key=lambda candidate: self._cost(x, candidate, weight))
 
     @property
     def bit_costs(self) -> Tensor | None:
-        """Bits per symbol of each table, for models that round by rate."""
+        """Bits per symbol of each table, for rate-distortion-optimised rounding; None without tables."""
         return None if self.tables is None else torch.from_numpy(self.tables.bit_costs).to(self.device)
 
     def grid(self, extent: ImageExtent) -> tuple[int, int]:
-        """Latent positions of an image: whole blocks. Raises InputError for more than the networks take at once."""
+        """Size of the latent grid of an image, in whole blocks. Raises InputError for an image that is too large."""
         if not self.codec.bounded and extent.height * extent.width > self.max_pixels:
             raise InputError(
                 f"expected at most {self.max_pixels} pixels, since {self.name} takes an image whole, got "
@@ -275,9 +277,10 @@ class ImageTokenizer(Tokenizer):
         return sides[0], sides[1]
 
     def _encode_within(self, x: NDArray[np.generic], bits_per_pixel: float, effort: int) -> Tokens:
-        """The best Tokens whose stream takes at most so many bits per pixel.
+        """The best Tokens whose stream has at most `bits_per_pixel`.
 
-        The quality that is best without effort is searched with it, and then higher ones while they fit.
+        First the best quality is found without effort. Then this quality and higher ones are tried with the effort, as
+        long as their streams are within the rate.
         """
         pixels, best = x.shape[1] * x.shape[2], dict[int, Tokens]()
 
@@ -288,18 +291,18 @@ class ImageTokenizer(Tokenizer):
         index, smallest = largest_within(self.qualities, cost, bits_per_pixel)
         if index is None:
             raise InputError(f"expected at least {smallest:.3f} bits per pixel for this image, got {bits_per_pixel:g}")
-        found = best[index]
+        result = best[index]
         for higher in range(index, self.qualities if effort else index):
             tokens = self.encode_at(x, higher, effort)
             if 8 * len(self.compress(tokens)) > bits_per_pixel * pixels:
                 break
-            found = tokens
-        return found
+            result = tokens
+        return result
 
     @property
     def _missing_for_effort(self) -> str | None:
-        """What the search needs and this model does not have."""
-        needed = {"entropy model": self.model, "tables": self.tables, "lambdas": self.lambdas or None}
+        """The first requirement of the search that this model lacks; None if it lacks none."""
+        needed = {"entropy model": self.entropy_model, "tables": self.tables, "lambdas": self.lambdas or None}
         return next((name for name, value in needed.items() if value is None), None)
 
     def _effort(self, effort: float | None, x: NDArray[np.generic]) -> int:
@@ -308,26 +311,26 @@ class ImageTokenizer(Tokenizer):
         return DEFAULT_EFFORT if not self._missing_for_effort and x[0].size <= DEFAULT_MAX_PIXELS else 0
 
     def _weight(self, quality_index: int) -> float:
-        """Lambda at a quality index. Raises InputError where no search can be made."""
+        """Lambda at a quality index. Raises InputError if the model does not support an effort."""
         if self._missing_for_effort:
             raise InputError(
                 f"expected no effort for {self.name}, which has no {self._missing_for_effort}, got one; leave it out"
             )
-        place = quality_index / max(1, self.qualities - 1) * (len(self.lambdas) - 1)
-        return exp(np.interp(place, range(len(self.lambdas)), [log(each) for each in self.lambdas]))
+        position = quality_index / max(1, self.qualities - 1) * (len(self.lambdas) - 1)
+        return exp(np.interp(position, range(len(self.lambdas)), [log(value) for value in self.lambdas]))
 
     def _cost(self, x: NDArray[np.generic], tokens: Tokens, weight: float) -> float:
-        """Bits of the stream + weight × squared error in 8-bit steps, the mean of the channels."""
+        """Bits of the stream + weight × squared error of 8-bit values, averaged over channels."""
         target = x if x.dtype == np.uint8 else (x.clip(-1, 1) + 1) * FULL_SCALE
         pairs = zip(target, self.pixels(tokens), strict=True)
         error = sum(float(np.square(np.subtract(a, b, dtype=np.float32)).sum(dtype=np.float64)) for a, b in pairs)
         return 8 * len(self.compress(tokens)) + weight * error / len(x)
 
     @torch.no_grad()
-    def _quantized(self, x: NDArray[np.generic], quality_index: int) -> list[Tokens]:
-        """Images (N, C, H, W) of one size to Tokens."""
+    def _encode_stack(self, x: NDArray[np.generic], quality_index: int) -> list[Tokens]:
+        """Encode images (N, C, H, W)."""
         extent = _extent_of(x[0])
-        latents, model = self._bands(x, self.grid(extent)), self.model
+        latents, model = self._bands(x, self.grid(extent)), self.entropy_model
         with torch.autocast(self.device.type, enabled=False):
             if model is None:
                 codes = self.codec.bottleneck.encode(torch.cat(list(latents), 2).to(self.device)).cpu()
@@ -336,16 +339,18 @@ class ImageTokenizer(Tokenizer):
                 bands = [model.encode(z.to(self.device), quality_index, costs).short().cpu() for z in latents]
                 codes = torch.cat(bands, 2)
         radices, index = self.codec.bottleneck.radices, quality_index if model else None
-        groups = codes.split(self.groups(extent.channels))
-        return [Tokens(each, radices, extent, self.name, self.fingerprint, index) for each in groups]
+        images = codes.split(self.groups(extent.channels))
+        return [Tokens(image, radices, extent, self.name, self.fingerprint, index) for image in images]
 
     def _bands(self, x: NDArray[np.generic], grid: tuple[int, int]) -> Iterator[Tensor]:
-        """Latents (N S, D, rows, width) of consecutive bands of the bottleneck."""
-        return self.tiles.encode(x, grid, self._band_rows(grid[1], self.groups(x.shape[1])) if self.model else None)
+        """Latents (N S, D, rows, width) of consecutive bands, which the bottleneck codes independently."""
+        return self.tiles.encode(
+            x, grid, self._band_rows(grid[1], self.groups(x.shape[1])) if self.entropy_model else None
+        )
 
     @torch.no_grad()
     def _decoded(self, item: Tokens | Latents, dtype: torch.dtype) -> Tensor:
-        extent = self._checked_item(item)
+        extent = self._check_item_and_grid(item)
         index = item.quality_index if isinstance(item, Tokens) else None
         if isinstance(item, Tokens):
             latents = self._latents(item.codes, item)
@@ -354,8 +359,8 @@ class ImageTokenizer(Tokenizer):
         return self.tiles.decode(latents, extent, index, dtype)[0]
 
     def _latents(self, codes: Tensor, like: Tokens) -> Tensor:
-        """Latents (N S, D, H, W) of codes (N S, K, H, W), all of the quality and chunks of `like`."""
-        codes, model = codes.to(self.device), self.model
+        """Latents (N S, D, H, W) of codes (N S, K, H, W) with the quality and chunk size of `like`."""
+        codes, model = codes.to(self.device), self.entropy_model
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             if model is None:
                 return self.codec.bottleneck.decode(codes).cpu()
@@ -365,35 +370,35 @@ class ImageTokenizer(Tokenizer):
 
     @property
     def _max_pixels_at_once(self) -> int:
-        """Pixels of several images that go through the networks together."""
+        """Maximum number of pixels per batch, over all images of the batch."""
         return self.tiles.side**2 * self.codec.stride[0] * self.codec.stride[1]
 
     def _band_rows(self, width: int, groups: int) -> int:
-        """Rows of positions that the bottleneck takes together: those of a chunk of the stream."""
+        """Latent rows that the bottleneck codes together: those of one chunk of the stream."""
         shape = (groups, self.codebooks, 1, width)
         codes, extent = torch.zeros((), dtype=torch.int16).expand(shape), ImageExtent(1, 1, groups)
         return Tokens(codes, self.codec.bottleneck.radices, extent, "", "", 0).steps
 
     def _header(self, data: bytes) -> StreamHeader:
-        """The header of a stream of this model, all of it checked before anything is allocated."""
+        """Read the header of a stream and check it before memory is allocated."""
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())
         check_size(header)
-        extent = self._checked(header, header.grid)
+        extent = self._check_grid(header, header.grid)
         groups = self.groups(extent.channels)
-        if header.groups != groups or (self.model and header.steps != self._band_rows(header.grid[1], groups)):
+        if header.groups != groups or (self.entropy_model and header.steps != self._band_rows(header.grid[1], groups)):
             raise InputError(
                 f"expected a stream of {self.name}, got one of {header.groups} groups in bands of {header.steps} rows"
             )
         return header
 
-    def _checked_item(self, item: Tokens | Latents) -> ImageExtent:
-        """As `check_item`, and whether the grid fits the image."""
+    def _check_item_and_grid(self, item: Tokens | Latents) -> ImageExtent:
+        """Run `check_item`, and check that the grid matches the size of the image."""
         self.check_item(item)
-        return self._checked(item, (item.codes if isinstance(item, Tokens) else item.values).shape[2:])
+        return self._check_grid(item, (item.codes if isinstance(item, Tokens) else item.values).shape[2:])
 
-    def _checked(self, item: Tokens | Latents | StreamHeader, grid: Sequence[int]) -> ImageExtent:
-        """Height, width and channels. Raises InputError for what this codec cannot have made."""
+    def _check_grid(self, item: Tokens | Latents | StreamHeader, grid: Sequence[int]) -> ImageExtent:
+        """Return the extent. Raises InputError for an item that this codec cannot have made."""
         extent = item.extent
         if not isinstance(extent, ImageExtent):
             raise InputError(f"expected tokens of an image, got tokens of {extent.medium}")
@@ -405,13 +410,13 @@ class ImageTokenizer(Tokenizer):
         return extent
 
 
-class ImageEncoding(Encoding):
-    """Images to codes, those of one size together; or to latents, one by one.
+class ImageBatchEncoder(BatchEncoder):
+    """Encodes images to Tokens, in batches of equal size, or to Latents, one at a time.
 
     Args:
-        tokenizer: the model.
+        tokenizer: the tokenizer.
         batch: images per call of the network.
-        latents: to Latents instead of Tokens.
+        latents: whether to make Latents instead of Tokens.
         settings: `quality` and `codebooks`.
     """
 
@@ -431,20 +436,20 @@ class ImageEncoding(Encoding):
         return self._batches.seconds
 
     def finish(self) -> None:
-        """Encode what still waits for a full batch."""
+        """Encode the images that still wait for a full batch."""
         self._batches.finish()
 
     def read(self, source: Source) -> Iterator[Pixels]:
-        """The pixels of a file. Raises InputError for an image too large for the model."""
+        """Read the pixels of a file. Raises InputError for an image that is too large for the model."""
         pixels = media.read(source).pixels
         self._tokenizer.grid(_extent_of(pixels))
         yield pixels
 
     def add(self, pieces: Iterator[Pixels]) -> Callable[[], Tokens | Latents]:
-        """Encode an image, see `Encoding.add`."""
-        (pixels,), found = pieces, list[Any]()
-        self._batches.add(pixels.shape, pixels, found.append)
-        return lambda: found[0]
+        """Encode an image; see `BatchEncoder.add`."""
+        (pixels,), results = pieces, list[Any]()
+        self._batches.add(pixels.shape, pixels, results.append)
+        return lambda: results[0]
 
 
 def _extent_of(x: NDArray[np.generic]) -> ImageExtent:
@@ -452,7 +457,7 @@ def _extent_of(x: NDArray[np.generic]) -> ImageExtent:
 
 
 def _as_array(x: Array) -> NDArray[np.generic]:
-    """An image (C, H, W) as an array, after its shape, type and values are checked."""
+    """Check the shape, type and values of an image and return it as an array (C, H, W)."""
     if isinstance(x, Tensor):
         x = (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()  # NumPy has no bfloat16
     array = np.asarray(x)
@@ -466,10 +471,10 @@ def _as_array(x: Array) -> NDArray[np.generic]:
 
 
 def _groups_of_equal(keys: Sequence[Hashable], areas: Sequence[int], max_pixels: int) -> Iterator[list[int]]:
-    """Indices of equal keys, at least one and at most as many together as have `max_pixels`."""
-    places: dict[Hashable, list[int]] = {}
+    """Groups of indices with equal keys, of at most `max_pixels` in total but at least one index."""
+    indices: dict[Hashable, list[int]] = {}
     for index, key in enumerate(keys):
-        places.setdefault(key, []).append(index)
-    for equal in places.values():
+        indices.setdefault(key, []).append(index)
+    for equal in indices.values():
         count = max(1, max_pixels // areas[equal[0]])
         yield from (equal[start : start + count] for start in range(0, len(equal), count))

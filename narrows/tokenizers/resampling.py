@@ -1,4 +1,4 @@
-"""Sample rates: blocks of audio at one rate to blocks at another, the same however the signal is cut into blocks."""
+"""Resampling of audio in blocks. The result does not depend on where the signal is split into blocks."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -9,25 +9,27 @@ from numpy.typing import NDArray
 Block = NDArray[np.float32]
 
 
-def resampled(
-    blocks: Iterable[Block], rate: int, wanted: int, samples: int | Callable[[], int], slack: int = 0
+def resample_blocks(
+    blocks: Iterable[Block], source_rate: int, target_rate: int, samples: int | Callable[[], int], max_surplus: int = 0
 ) -> Iterator[Block]:
-    """Blocks (C, n) at one rate to blocks (C, m) at another, of an exact length.
+    """Resample blocks (C, n) to blocks (C, m) at another rate, to an exact total length.
 
-    Missing samples at the end are zeros, surplus samples are dropped: rates rarely divide each other.
+    The end is padded with zeros or cut, because the resampled length is rarely a whole number.
 
     Args:
         blocks: consecutive blocks of a signal.
-        rate: of the blocks, in Hz.
-        wanted: of the result, in Hz.
-        samples: of the result in all; a function where that is only known once all blocks have been read.
-        slack: with such a function, the most samples by which the result may have to be shortened.
+        source_rate: sample rate of the blocks, in Hz.
+        target_rate: sample rate of the result, in Hz.
+        samples: total samples per channel of the result; a function if this is only known after the last block.
+        max_surplus: if `samples` is a function, the largest number of samples that may have to be cut at the end.
     """
-    converted = iter(blocks) if rate == wanted else _converted(blocks, rate, wanted)
-    return _exact(converted, samples) if isinstance(samples, int) else _exact_at_end(converted, samples, slack)
+    converted = iter(blocks) if source_rate == target_rate else _resample(blocks, source_rate, target_rate)
+    if isinstance(samples, int):
+        return _fit_length(converted, samples)
+    return _fit_length_at_end(converted, samples, max_surplus)
 
 
-def _exact(blocks: Iterator[Block], samples: int) -> Iterator[Block]:
+def _fit_length(blocks: Iterator[Block], samples: int) -> Iterator[Block]:
     left, channels = samples, 1
     for block in blocks:
         channels = len(block)
@@ -38,24 +40,24 @@ def _exact(blocks: Iterator[Block], samples: int) -> Iterator[Block]:
         yield np.zeros((channels, left), np.float32)
 
 
-def _exact_at_end(blocks: Iterator[Block], samples: Callable[[], int], slack: int) -> Iterator[Block]:
+def _fit_length_at_end(blocks: Iterator[Block], samples: Callable[[], int], max_surplus: int) -> Iterator[Block]:
     held, done = np.empty((1, 0), np.float32), 0
     for block in blocks:
         held = np.concatenate([held, block], 1) if held.size else block
-        if held.shape[1] > slack:
-            yield held[:, : held.shape[1] - slack]
-            done += held.shape[1] - slack
-            held = held[:, held.shape[1] - slack :]
+        if held.shape[1] > max_surplus:
+            yield held[:, : held.shape[1] - max_surplus]
+            done += held.shape[1] - max_surplus
+            held = held[:, held.shape[1] - max_surplus :]
     left = samples() - done
     yield np.pad(held[:, :left], ((0, 0), (0, max(0, left - held.shape[1]))))
 
 
-def _converted(blocks: Iterable[Block], rate: int, wanted: int) -> Iterator[Block]:
+def _resample(blocks: Iterable[Block], source_rate: int, target_rate: int) -> Iterator[Block]:
     stream, channels = None, 1
     for block in blocks:
         if stream is None:
             channels = len(block)
-            stream = soxr.ResampleStream(rate, wanted, channels, dtype="float32", quality="HQ")
+            stream = soxr.ResampleStream(source_rate, target_rate, channels, dtype="float32", quality="HQ")
         yield stream.resample_chunk(np.ascontiguousarray(block.T), last=False).reshape(-1, channels).T
     if stream is not None:
         yield stream.resample_chunk(np.zeros((0, channels), np.float32), last=True).reshape(-1, channels).T

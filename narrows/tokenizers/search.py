@@ -1,15 +1,16 @@
 """Encoder-side search for better codes of an image; the decoder is unchanged (bottlenecks/entropy/refinement.py).
 
-    rows of positions   ┌──────────────┐
-                        │ final        │ ▲ reach of the decoder: pixels here depend on the band and count
+    latent rows         ┌──────────────┐
+                        │ final        │ ▲ within the decoder's reach: these pixels depend on the band too
     band                ├──────────────┤
                         │ refined      │
                         ├──────────────┤
-                        │ as encoded   │ ▼ the same
+                        │ as encoded   │ ▼ within the decoder's reach
                         └──────────────┘
 
-A band has bits of its own, and the pixels that depend on it are decoded with the rows around it held fixed, so that an
-improvement of a band is one of the image. An image of one band (up to 1024 rows of pixels) is optimised whole.
+Bands are coded independently and refined from top to bottom. The distortion of a band is that of all pixels that depend
+on it, with the latents around the band held fixed, so an improvement of a band improves the image. An image of one band
+(up to 1024 rows of pixels) is optimised whole.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,13 +26,13 @@ from narrows.errors import InputError
 from narrows.media.extents import ImageExtent
 from narrows.tokenizers.tokens import Tokens
 
-ITERATIONS = (0, 3, 6, 12, 24, 48)  # by effort
+ITERATIONS = (0, 3, 6, 12, 24, 48)  # for efforts 0 to 5
 DEFAULT_EFFORT = 1
-DEFAULT_MAX_PIXELS = 1 << 20  # of an image that is searched without being asked for
+DEFAULT_MAX_PIXELS = 1 << 20  # larger images are not searched by default
 
 
 def check_effort(effort: float) -> int:
-    """The effort. Raises InputError unless it is a whole number from 0 to 5."""
+    """Return the effort. Raises InputError unless it is an integer from 0 to 5."""
     if isinstance(effort, bool) or effort not in range(len(ITERATIONS)):
         raise InputError(f"expected an effort of 0 (none) to {len(ITERATIONS) - 1}, got {effort!r}")
     return int(effort)
@@ -39,12 +40,12 @@ def check_effort(effort: float) -> int:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a search compares with.
+    """The original image for a search, as pixels and latents, and the weights of its cost.
 
     Args:
-        pixels: rows of positions (a slice) of the image to (1, 3, rows, width) in [-1, 1].
-        bands: the encoder's latents (D, rows, W), one band of the tokens after another.
-        weight: of the squared error of a pixel, the mean of its channels, against one bit.
+        pixels: function of a range of latent rows that returns their pixels (1, 3, rows, width) in [-1, 1].
+        bands: the encoder's latents (D, rows, W) of each band, from top to bottom.
+        weight: weight of the squared error of a pixel (mean of its channels) relative to one bit.
         bit_costs: see `EntropyModel.encode`.
     """
 
@@ -57,13 +58,13 @@ class Reference:
 @torch.inference_mode(False)
 @torch.no_grad()
 def improve(codec: Codec, tokens: Tokens, latents: Tensor, reference: Reference, iterations: int) -> Tokens:
-    """Tokens of one image after a number of iterations from what was encoded.
+    """Search for better Tokens of one image.
 
     Args:
-        codec: with an entropy model.
-        tokens: as encoded.
-        latents: of the tokens, (D, H, W).
-        reference: the image and the weights.
+        codec: codec with an entropy model.
+        tokens: the Tokens from encoding.
+        latents: latents of these Tokens, (D, H, W).
+        reference: the original image and the weights.
         iterations: number of iterations.
     """
     model, extent = codec.bottleneck, tokens.extent
@@ -76,15 +77,16 @@ def improve(codec: Codec, tokens: Tokens, latents: Tensor, reference: Reference,
     before, after = (height, height) if vertical is None else vertical
     for band in reference.bands:
         last = first + band.shape[1]
-        start, touched = max(0, first - before - after), max(0, first - after)  # `touched` see the band after them
-        rows = slice(touched, min(last + before, -(-extent.height // codec.stride[0])))
+        # Pixels of latent rows from `affected` on depend on the band; their decoding needs latents from `start` on.
+        start, affected = max(0, first - before - after), max(0, first - after)
+        rows = slice(affected, min(last + before, -(-extent.height // codec.stride[0])))
         distortion = _Distortion(
             codec,
             tokens.quality_index,
             latents[:, :, start:first],
             latents[:, :, last : last + before + after],
-            reference.pixels(rows)[:, :, : extent.height - touched * codec.stride[0], : extent.width],
-            (touched - start) * codec.stride[0],
+            reference.pixels(rows)[:, :, : extent.height - affected * codec.stride[0], : extent.width],
+            (affected - start) * codec.stride[0],
             extent.channels == 1,
             reference.weight,
         )
@@ -99,10 +101,11 @@ class _Distortion:
     """Weight × squared error of the pixels that depend on the latents (1, D, h, w) of a band.
 
     Args:
-        codec, quality_index: decoder and quality.
+        codec: codec that decodes the latents.
+        quality_index: quality index of the latents.
         above, below: latents around the band.
-        target: pixels (1, 3, rows, width).
-        top: the first row of the target in what is decoded.
+        target: original pixels (1, 3, rows, width).
+        top: row of the decoded pixels at which the target starts.
         grey: whether the channels of the decoded image are averaged.
         weight: see Reference.
     """
@@ -125,9 +128,15 @@ class _Distortion:
 
 
 def largest_within(count: int, cost: Callable[[int], float], budget: float) -> tuple[int | None, float]:
-    """The largest of the indices 0 to `count - 1` whose rising cost is within a budget, by bisection; None if none is.
+    """Find the largest index whose cost is within a budget, by bisection.
 
-    Also the smallest cost that was seen.
+    Args:
+        count: number of indices, from 0.
+        cost: cost of an index, increasing.
+        budget: largest allowed cost.
+
+    Returns:
+        The index, None if there is none, and the smallest cost that was computed.
     """
     low, high, best, smallest = 0, count - 1, None, float("inf")
     while low <= high:

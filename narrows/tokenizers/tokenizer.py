@@ -1,4 +1,4 @@
-"""What tokenizers of all media share: a codec with a name, a fingerprint and frequency tables, and the way to bytes."""
+"""Base class of tokenizers: a codec with a name, a fingerprint and frequency tables, and its .nrw streams."""
 
 import hashlib
 import json
@@ -26,15 +26,21 @@ from narrows.tokenizers.tokens import Latents, Tokens
 
 @dataclass(frozen=True)
 class RateSetting:
-    """A setting of `encode` that chooses between rate and quality: its name, its usual values and its default."""
+    """The setting of `encode` that trades rate for quality.
+
+    Args:
+        name: name of the argument of `encode`.
+        values: usual values.
+        default: value that `encode` uses if none is given.
+    """
 
     name: str
     values: tuple[float, ...]
     default: float
 
 
-class Encoding(ABC):
-    """Many signals through the encoder: pieces of equal shape, of whichever signals, share a call of the network.
+class BatchEncoder(ABC):
+    """Encodes many signals: pieces of equal shape, also of different signals, are batched into one call of the network.
 
     Attributes:
         seconds: time spent in the network.
@@ -47,32 +53,31 @@ class Encoding(ABC):
 
     @abstractmethod
     def read(self, source: Source) -> Iterator[Any]:
-        """The pieces of a file. No network is used: other threads may read while one encodes.
+        """Read a file as pieces for `add`. Does not run the network, so several threads may read while one encodes.
 
         Raises MediaError and InputError for a file that cannot be read or encoded.
         """
 
     @abstractmethod
     def add(self, pieces: Iterator[Any]) -> Callable[[], Tokens | Latents]:
-        """Encode the pieces of a signal, now or later. The result can be called after `finish`."""
+        """Encode the pieces of a signal, now or later. Call the returned function after `finish` to get the result."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Encode what still waits for a full batch."""
+        """Encode the pieces that still wait for a full batch."""
 
 
 class Tokenizer(ABC):
-    """A codec with what its medium needs.
+    """Encodes signals of a medium, of any size and channel count, to Tokens, and decodes them.
 
-    Signals of any channel count go through a codec of n channels in groups of n, side by side; a mono signal for a
-    codec of several channels is repeated.
+    A codec of n channels codes a signal in groups of n channels. If n is above 1, a mono signal is repeated.
 
     Attributes:
         medium: the medium, an entry of the table of media.
-        codec: the network, in eval mode.
-        name: of the model, stored in tokens and streams.
+        codec: the codec, in eval mode.
+        name: name of the model, stored in tokens and streams.
         tables: frequency tables for entropy coding; None for raw streams of fixed code lengths.
-        batch: pieces that share a call of the network.
+        batch: number of pieces per call of the network.
     """
 
     kind: ClassVar[str] = "tokenizer"
@@ -89,85 +94,85 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode(self, *args: Any, **kwargs: Any) -> Tokens:
-        """A signal in memory to Tokens."""
+        """Encode a signal to Tokens."""
 
     @abstractmethod
     def encode_batch(self, *args: Any, **kwargs: Any) -> list[Tokens]:
-        """Several signals in memory, each to its Tokens."""
+        """Encode signals in batches; returns the Tokens of each signal."""
 
     @abstractmethod
     def encode_latents(self, *args: Any, **kwargs: Any) -> Latents:
-        """A signal in memory to the Latents of a continuous bottleneck."""
+        """Encode a signal to the Latents of a continuous bottleneck."""
 
     @abstractmethod
     def decode(self, tokens: Tokens) -> Tensor:
-        """Tokens to a signal (C, *signal) of the size that was encoded."""
+        """Decode Tokens to a signal (C, *signal) of the size that was encoded."""
 
     @abstractmethod
     def decode_latents(self, latents: Latents) -> Tensor:
-        """Latents to a signal (C, *signal)."""
+        """Decode Latents to a signal (C, *signal)."""
 
     def decode_batch(self, batch: Sequence[Tokens]) -> list[Tensor]:
-        """Several Tokens, each to its signal as `decode` gives it, up to float rounding."""
+        """Decode a list of Tokens; returns the signal of each, equal to that of `decode` up to rounding errors."""
         return [self.decode(tokens) for tokens in batch]
 
     @property
     @abstractmethod
     def settings(self) -> tuple[str, ...]:
-        """The names of the settings that `encode` of this model takes, such as `quality`, `codebooks`, `bitrate`."""
+        """Names of the settings that `encode` of this model accepts, such as `quality`, `codebooks`, `bitrate`."""
 
     @property
     def sample_rate(self) -> int | None:
-        """Samples per second of audio that the codec works at; None for images."""
+        """Sample rate of the codec in Hz; None for images."""
         return None
 
     @property
     @abstractmethod
     def positions_per_amount(self) -> float:
-        """Positions of the latent grid of one group per second of audio, or per pixel."""
+        """Latent positions of one channel group per second of audio, or per pixel."""
 
     @abstractmethod
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
-        """A signal of the medium to Tokens; settings as `encode` takes them."""
+        """Encode a Signal, such as an Audio or Image, to Tokens; settings as for `encode`."""
 
     @abstractmethod
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
-        """An open file to Tokens, read and decoded once; settings as `encode` takes them."""
+        """Encode an open file to Tokens; the file is read once. Settings as for `encode`."""
 
     @abstractmethod
     def decode_signal(self, item: Tokens | Latents) -> Signal:
-        """Tokens or Latents to a signal of the medium."""
+        """Decode Tokens or Latents to a Signal, such as an Audio or Image."""
 
     @abstractmethod
     def decode_file(self, item: bytes | Tokens | Latents, path: StrPath, *, overwrite: bool = False) -> Extent:
-        """An .nrw stream, Tokens or Latents to a media file in the format of its suffix; returns the size.
+        """Decode an .nrw stream, Tokens or Latents to a media file in the format of its suffix; returns its extent.
 
-        Raises MediaError where the file cannot be written, and what `decode` and `decompress` raise.
+        Raises MediaError if the file cannot be written, and what `decode` and `decompress` raise.
         """
 
     @abstractmethod
-    def encoding(self, batch: int = 1, latents: bool = False, **settings: float | None) -> Encoding:
-        """An Encoding of files.
+    def batch_encoder(self, batch: int = 1, latents: bool = False, **settings: float | None) -> BatchEncoder:
+        """An encoder for many files.
 
         Args:
-            batch: pieces that share a call of the network.
-            latents: to Latents instead of Tokens.
-            settings: as `encode` takes them, but for searches (`effort`, `bits_per_pixel`).
+            batch: number of pieces per call of the network.
+            latents: whether to make Latents instead of Tokens.
+            settings: settings of `encode`, except those that search (`effort`, `bits_per_pixel`).
         """
 
     @property
     def rate_setting(self) -> RateSetting:
-        """The setting that chooses between rate and quality: the quality, else the number of codebooks."""
+        """The setting that trades rate for quality: `quality` if the model has qualities, otherwise `codebooks`."""
         model = self.entropy_model
         if model is not None and model.qualities > 1:
             return RateSetting("quality", tuple(range(1, 9)), 4)
         return RateSetting("codebooks", self.codec.bottleneck.prefixes, self.codebooks)
 
     def rate(self, codebooks: int | None = None) -> float:
-        """The rate of one group with the first `codebooks`, in the unit of the medium: kbit/s, or bits per pixel.
+        """The rate of one channel group with the first `codebooks` codebooks, in kbit/s or bits per pixel.
 
-        Estimated from the frequency tables where there are some; else the fixed code lengths of a raw stream. Nominal
-        for an entropy model, whose rate depends on the signal.
+        Estimated from the frequency tables if the tokenizer has some. Otherwise, and for an entropy model, whose rate
+        depends on the signal, the rate of a raw stream.
         """
         bottleneck = self.codec.bottleneck
         if self.tables is None or self.entropy_model is not None:
@@ -177,35 +182,35 @@ class Tokenizer(ABC):
         return bits * self.positions_per_amount / self.medium.rate_divisor
 
     def encode_file(self, path: Source, **settings: float | None) -> Tokens:
-        """A media file to Tokens; settings as `encode` takes them.
+        """Encode a media file to Tokens; settings as for `encode`.
 
-        Raises MediaError where the file cannot be read, and what `encode` raises.
+        Raises MediaError if the file cannot be read, and what `encode` raises.
         """
         self.check_settings(settings)
         with self.medium.open(path) as reader:
             return self.encode_reader(reader, **settings)
 
     def decode_stream(self, data: bytes) -> Signal:
-        """An .nrw stream to a signal of the medium. Raises what `decompress` and `decode` raise."""
+        """Decode an .nrw stream to a Signal. Raises what `decompress` and `decode` raise."""
         return self.decode_signal(self.decompress(data))
 
     def recover(self, data: bytes) -> tuple[Tokens, list[tuple[float, float]]]:
-        """What a damaged .nrw stream still holds, and the damaged spans (from, to) in seconds.
+        """Recover a damaged .nrw stream: the Tokens that are intact, and the damaged spans (start, end) in seconds.
 
-        Raises InputError for a medium whose streams are decoded whole or not at all, which is the default.
+        Raises InputError for a medium whose damaged streams cannot be recovered, which is the default.
         """
         raise InputError(f"expected a damaged stream of audio, got one of {self.name}, which codes {self.medium.files}")
 
-    def losses(self, info: Info) -> list[str]:
-        """What of a file this model does not keep, one line each."""
+    def warnings(self, info: Info) -> list[str]:
+        """Warnings about properties of a file that this model does not preserve, one line per warning."""
         return list(info.warnings)
 
     def check_settings(self, settings: Mapping[str, float | None]) -> None:
-        """Raise InputError for a setting that is given and that this model does not take."""
+        """Raise InputError if a setting is given that this model does not accept."""
         for name, value in settings.items():
             if value is not None and name not in self.settings:
-                known = ", ".join(self.settings) or "none"
-                raise InputError(f"expected settings of {self.name} ({known}), got {name}={value}; leave it out")
+                accepted = ", ".join(self.settings) or "none"
+                raise InputError(f"expected settings of {self.name} ({accepted}), got {name}={value}; leave it out")
 
     def to(self, device: torch.device | str) -> Self:
         """Move the codec, and with it all computation, to another device."""
@@ -214,29 +219,29 @@ class Tokenizer(ABC):
 
     @property
     def device(self) -> torch.device:
-        """The device of the codec's weights, where it computes."""
+        """The device of the codec."""
         return next(self.codec.parameters()).device
 
     @property
     def codebooks(self) -> int:
-        """K, the number of all codebooks; 0 of a continuous bottleneck without rounding."""
+        """K, the number of codebooks; 0 for a continuous bottleneck."""
         return len(self.codec.bottleneck.codebook_sizes)
 
     @property
     def entropy_model(self) -> EntropyModel | None:
-        """The bottleneck, where it is an entropy model."""
+        """The bottleneck if it is an entropy model, otherwise None."""
         bottleneck = self.codec.bottleneck
         return bottleneck if isinstance(bottleneck, EntropyModel) else None
 
     @property
     def qualities(self) -> int:
-        """The number of quality indices, 1 where the codec has no choice."""
+        """Number of quality indices; 1 for a codec with a single quality."""
         return 1 if self.entropy_model is None else self.entropy_model.qualities
 
     def quality_index(self, quality: float | None) -> int:
-        """The index nearest to a quality from 1, the smallest file, to 8, the best image; 4 for None.
+        """The quality index nearest to a quality, from 1 (smallest file) to 8 (best image); None for 4.
 
-        Raises InputError for a quality outside of that, and for a model without qualities.
+        Raises InputError for another quality, and for any quality if the model has only one.
         """
         if self.qualities == 1:
             if quality is None:
@@ -249,7 +254,7 @@ class Tokenizer(ABC):
 
     @property
     def continuous(self) -> Continuous:
-        """The bottleneck, where it has continuous latents. Raises InputError for another."""
+        """The bottleneck if it has continuous latents. Raises InputError otherwise."""
         bottleneck = self.codec.bottleneck
         if not isinstance(bottleneck, Continuous):
             raise InputError(
@@ -260,7 +265,7 @@ class Tokenizer(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of the SHA-256 over the description of the tokenizer and its weights as float32."""
+        """First 16 hexadecimal digits of the SHA-256 of the description (`spec`) and the weights as float32."""
         digest = hashlib.sha256(json.dumps(spec(self), sort_keys=True).encode())
         for name, tensor in sorted(self.codec.state_dict().items()):
             values = tensor.detach().cpu()
@@ -271,7 +276,7 @@ class Tokenizer(ABC):
 
     @property
     def coding_tables(self) -> FrequencyTables | IndexedTables | None:
-        """What the entropy coder needs: tables, or tables with the model that chooses one per symbol."""
+        """Tables for the entropy coder, for an entropy model with the function that chooses a table per symbol."""
         model = self.entropy_model
         return self.tables if self.tables is None or model is None else IndexedTables(self.tables, model.choose)
 
@@ -282,19 +287,22 @@ class Tokenizer(ABC):
 
     @torch.no_grad()
     def compress(self, tokens: Tokens) -> bytes:
-        """Tokens to an .nrw stream, entropy-coded where the model has tables. Raises WrongModel for foreign tokens."""
+        """Compress Tokens to an .nrw stream, with entropy coding if there are tables.
+
+        Raises WrongModel for tokens of another model.
+        """
         self.check_model(tokens.model, tokens.fingerprint)
         return tokens.compress(self.coding_tables)
 
     @torch.no_grad()
     def decompress(self, data: bytes) -> Tokens:
-        """An .nrw stream to Tokens. Raises WrongModel, and what `Tokens.decompress` raises."""
+        """Read the Tokens of an .nrw stream. Raises WrongModel, and what `Tokens.decompress` raises."""
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())
         return Tokens.decompress(data, self.coding_tables)
 
     def check_codebooks(self, codebooks: float | None) -> int:
-        """The number of codebooks, all of them for None. Raises InputError unless so many can be decoded."""
+        """The number of codebooks; None for all. Raises InputError if this number cannot be decoded."""
         prefixes = self.codec.bottleneck.prefixes
         if not prefixes:
             raise InputError(
@@ -306,16 +314,16 @@ class Tokenizer(ABC):
         return int(number)
 
     def check_model(self, model: str, fingerprint: str) -> None:
-        """Raise WrongModel unless this is the model, and these are the weights."""
+        """Raise WrongModel unless name and fingerprint are those of this model."""
         if (model, fingerprint) != (self.name, self.fingerprint):
             raise WrongModel(
-                f"expected {self.name} ({self.fingerprint}), got what {model} ({fingerprint}) made; load that model"
+                f"expected {self.name} ({self.fingerprint}), got data of {model} ({fingerprint}); load that model"
             )
 
     def check_item(self, item: Tokens | Latents) -> Extent:
-        """The extent of an item. Raises WrongModel or InputError unless it is of this model and medium.
+        """Check that an item can be decoded by this model, and return its extent. Raises WrongModel or InputError.
 
-        Codes are checked here to be within their codebooks, once, so that the network need not.
+        This includes the range of the codes, which the networks do not check.
         """
         self.check_model(item.model, item.fingerprint)
         if not isinstance(item.extent, self.medium.extent):
@@ -324,8 +332,8 @@ class Tokenizer(ABC):
             self._check_codebooks_of(item.radices, item.quality_index)
             self.codec.bottleneck.check_codes(item.codes)
         elif item.values.shape[1] != self.continuous.channels or not item.values.isfinite().all():
-            wanted = f"{self.continuous.channels} channels of finite numbers"
-            raise InputError(f"expected latents of {wanted}, got shape {tuple(item.values.shape)}")
+            expected = f"{self.continuous.channels} channels of finite numbers"
+            raise InputError(f"expected latents of {expected}, got shape {tuple(item.values.shape)}")
         groups = (item.codes if isinstance(item, Tokens) else item.values).shape[0]
         if groups != self.groups(item.extent.channels):
             raise InputError(
@@ -334,14 +342,16 @@ class Tokenizer(ABC):
         return item.extent
 
     def groups(self, channels: int) -> int:
-        """The number of groups in which a signal of so many channels is coded."""
+        """Number of channel groups of a signal with `channels` channels."""
         return -(-channels // self.codec.channels)
 
     def _check_codebooks_of(self, radices: tuple[tuple[int, ...], ...], quality_index: int | None) -> None:
-        """Raise InputError unless the first codebooks of this model have these radices, at such a quality."""
+        """Raise InputError unless the radices and quality index are possible for this model."""
         codebooks, model = self.check_codebooks(len(radices)), self.entropy_model
         if radices != self.codec.bottleneck.radices[:codebooks]:
-            raise InputError(f"expected codebook sizes of {self.name}, got others; use the model that made the tokens")
+            raise InputError(
+                f"expected codebook sizes of {self.name}, got other sizes; use the model that made the tokens"
+            )
         if (quality_index is None) != (model is None) or (model and (quality_index or 0) >= model.qualities):
-            wanted = "none" if model is None else f"0 to {model.qualities - 1}"
-            raise InputError(f"expected a quality index of {self.name} ({wanted}), got {quality_index}")
+            expected = "none" if model is None else f"0 to {model.qualities - 1}"
+            raise InputError(f"expected a quality index of {self.name} ({expected}), got {quality_index}")

@@ -1,4 +1,4 @@
-"""Tokens and Latents: what a tokenizer returns, with all that is needed to get the signal back."""
+"""Tokens and Latents: the results of encoding, with everything that decoding needs except the model."""
 
 import math
 from dataclasses import dataclass, replace
@@ -23,10 +23,10 @@ from narrows.bitstream import (
 from narrows.bitstream.limits import MAX_BYTES_AT_ONCE, MAX_INDEXED_SYMBOLS, MAX_SYMBOLS
 from narrows.errors import InputError
 from narrows.media.extents import Extent
-from narrows.tokenizers.ids import Pattern, Vocabulary, flattened, unflattened
+from narrows.tokenizers.ids import Pattern, Vocabulary, flatten_codes, unflatten_ids
 
-BAND = 64  # rows of positions that an entropy model codes together; a multiple of 4, the hyperprior's downsampling
-CHUNK_SECONDS = 20  # of an .nrw chunk: framing costs 5 bit/s, and damage costs at most a sentence or two
+BAND_ROWS = 64  # latent rows that an entropy model codes together; a multiple of 4, the hyperprior's downsampling
+CHUNK_SECONDS = 20  # length of an .nrw chunk: headers cost 5 bit/s, and damage at most a sentence or two of speech
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +34,15 @@ class Tokens:
     """Codes (S, K, *grid) of one recording or image.
 
     Args:
-        codes: integers: S groups of channels that are coded side by side, K codebooks, a grid (F,) or (H, W).
-        radices: for each codebook the radices of the digits that its indices are split into; their product is its size.
+        codes: integers (S, K, *grid), S channel groups, K codebooks; the grid is (F,) for audio, (H, W) for images.
+        radices: for each codebook, the radices of the digits of its codes; their product is the codebook size.
         extent: the size of the signal: rate, samples and channels, or height, width and channels.
         model: name of the model.
-        fingerprint: 16 hexadecimal digits of a hash of its architecture and weights.
-        quality_index: 0 to `qualities - 1` where the model has several qualities, else None.
+        fingerprint: hash of the architecture and weights of the model, as 16 hexadecimal digits.
+        quality_index: 0 to `qualities - 1` for an entropy model, otherwise None.
 
     Raises:
-        InputError: for codes whose shape or type does not fit the others.
+        InputError: for codes whose shape or type does not match the other arguments.
     """
 
     codes: Tensor
@@ -57,29 +57,27 @@ class Tokens:
         _check_shape("codes", codes, not codes.is_floating_point(), "integers", len(self.radices), self.extent)
 
     def __getitem__(self, index: Any) -> "Tokens":
-        """`tokens[:, :k]` keeps the first k codebooks, `tokens[1:2]` one group of channels. The grid cannot be cut."""
-        channels, books = index if isinstance(index, tuple) and len(index) == 2 else (index, slice(None))
+        """`tokens[:, :k]` keeps the first k codebooks, `tokens[1:2]` one channel group. The grid cannot be sliced."""
+        groups, codebooks = index if isinstance(index, tuple) and len(index) == 2 else (index, slice(None))
         if (
-            not isinstance(channels, slice)
-            or not isinstance(books, slice)
-            or books.indices(len(self.radices))[::2] != (0, 1)
+            not isinstance(groups, slice)
+            or not isinstance(codebooks, slice)
+            or codebooks.indices(len(self.radices))[::2] != (0, 1)
         ):
-            raise InputError(
-                f"expected tokens[channels, :codebooks], two slices, codebooks from the first, got tokens[{index}]"
-            )
-        codes, extent = self.codes[channels, books], self.extent
-        each = -(-extent.channels // len(self.codes))  # channels in a group
-        kept = max(1, min(extent.channels, codes.shape[0] * each))
-        extent = replace(extent, channels=kept)
-        return replace(self, codes=codes, radices=self.radices[books], extent=extent)
+            raise InputError(f"expected tokens[groups, :codebooks], two slices, the second from 0, got tokens[{index}]")
+        codes, extent = self.codes[groups, codebooks], self.extent
+        group_size = -(-extent.channels // len(self.codes))
+        channels = max(1, min(extent.channels, codes.shape[0] * group_size))
+        extent = replace(extent, channels=channels)
+        return replace(self, codes=codes, radices=self.radices[codebooks], extent=extent)
 
     def __eq__(self, other: object) -> bool:
-        """Whether codes and all other fields are equal, on whichever device the codes are."""
+        """Whether codes and all other fields are equal; the devices of the codes may differ."""
         if not isinstance(other, Tokens):
             return NotImplemented
         ours, theirs = replace(self, codes=self.codes.cpu()), replace(other, codes=other.codes.cpu())
-        facts = [(t.radices, t.extent, t.model, t.fingerprint, t.quality_index) for t in (ours, theirs)]
-        return facts[0] == facts[1] and torch.equal(ours.codes, theirs.codes)
+        metadata = [(t.radices, t.extent, t.model, t.fingerprint, t.quality_index) for t in (ours, theirs)]
+        return metadata[0] == metadata[1] and torch.equal(ours.codes, theirs.codes)
 
     def __hash__(self) -> int:
         return hash((self.radices, self.extent, self.model, self.fingerprint))
@@ -90,57 +88,57 @@ class Tokens:
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """V of each codebook."""
+        """Number of codes of each codebook, V."""
         return codebook_sizes(self.radices)
 
     @property
     def steps(self) -> int:
-        """Positions along the first grid axis in one chunk of a stream."""
+        """Positions along the first grid axis per chunk of an .nrw stream."""
         shape = self.codes.shape
         row = shape[0] * len(alphabet_sizes(self.radices)) * math.prod(shape[3:])
         if self.quality_index is not None:
-            return max(4, min(BAND, MAX_INDEXED_SYMBOLS // row // 4 * 4))
-        most = max(1, MAX_SYMBOLS // row)
+            return max(4, min(BAND_ROWS, MAX_INDEXED_SYMBOLS // row // 4 * 4))
+        limit = max(1, MAX_SYMBOLS // row)
         seconds = self.extent.seconds
-        return min(shape[2], most, max(1, round(shape[2] / seconds * CHUNK_SECONDS)) if seconds else shape[2])
+        return min(shape[2], limit, max(1, round(shape[2] / seconds * CHUNK_SECONDS)) if seconds else shape[2])
 
     @property
     def nominal_bits(self) -> float:
-        """Bits of all codes where each takes log2 of the size of its codebook."""
+        """Bits of all codes without entropy coding: log2 of its codebook size per code."""
         return sum(map(log2, self.codebook_sizes)) * (self.codes.numel() // len(self.radices))
 
     def flatten(self, pattern: Pattern, vocabulary: Vocabulary | None = None) -> Tensor:
-        """Ids for a language model, int64 (N,) or (K, N).
+        """Convert codes to ids for a language model, int64 (N,) or (K, N).
 
         Args:
             pattern: the order of the ids; see narrows/tokenizers/ids.py.
-            vocabulary: the ids of all codes; None for the vocabulary of these codebooks.
+            vocabulary: the vocabulary of the ids; None for one with only these codebooks.
 
         Raises:
             InputError: for codes outside of their codebooks.
         """
-        return flattened(self.codes, pattern, vocabulary or Vocabulary(self.codebook_sizes))
+        return flatten_codes(self.codes, pattern, vocabulary or Vocabulary(self.codebook_sizes))
 
     def unflatten(self, ids: Tensor, pattern: Pattern, vocabulary: Vocabulary | None = None) -> "Tokens":
-        """Tokens of the same extent, codebooks and model from ids as `flatten` gives them; its exact inverse.
+        """Convert ids to tokens with the extent, codebooks and model of these tokens; the inverse of `flatten`.
 
-        Raises InputError for ids that no such tokens give; it says where.
+        Raises InputError for ids that `flatten` cannot return, with their position.
         """
         groups, codebooks, *grid = self.codes.shape
-        known = vocabulary or Vocabulary(self.codebook_sizes)
-        codes = unflattened(ids, pattern, known, codebooks, groups, tuple(grid[1:]))
+        vocabulary = vocabulary or Vocabulary(self.codebook_sizes)
+        codes = unflatten_ids(ids, pattern, vocabulary, codebooks, groups, tuple(grid[1:]))
         if codes.shape[2:] != self.codes.shape[2:]:
             raise InputError(f"expected ids of a grid {tuple(grid)}, got {tuple(codes.shape[2:])}")
         return replace(self, codes=codes.to(self.codes.dtype))
 
     def compress(self, tables: FrequencyTables | IndexedTables | None = None) -> bytes:
-        """The tokens as an .nrw stream: entropy-coded with `tables`, or raw, in a fixed number of bits per code.
+        """Write an .nrw stream: entropy-coded with `tables`, or raw with a fixed number of bits per code.
 
-        Raises InputError for more codes than a reader takes at once, and for codes outside of their codebooks.
+        Raises InputError for more codes than `decompress` accepts, and for codes outside of their codebooks.
         """
-        most = MAX_BYTES_AT_ONCE // (8 if self.quality_index is None else 2)
-        if self.codes.numel() > most:
-            raise InputError(f"expected at most {most} codes, got {self.codes.numel()}; cut the signal into parts")
+        max_codes = MAX_BYTES_AT_ONCE // (8 if self.quality_index is None else 2)
+        if self.codes.numel() > max_codes:
+            raise InputError(f"expected at most {max_codes} codes, got {self.codes.numel()}; cut the signal into parts")
         header = StreamHeader(
             model=self.model,
             fingerprint=bytes.fromhex(self.fingerprint),
@@ -156,15 +154,15 @@ class Tokens:
 
     @classmethod
     def decompress(cls, data: bytes, tables: FrequencyTables | IndexedTables | None = None) -> "Tokens":
-        """The tokens of a whole .nrw stream.
+        """Read the tokens of a whole .nrw stream.
 
         Args:
             data: the stream.
-            tables: the tables that it was made with; raw streams need none.
+            tables: the tables that the stream was written with; raw streams need none.
 
         Raises:
             StreamError, DamagedStream, NewerStream, WrongModel: for a stream that cannot be read.
-            InputError: where tables are needed.
+            InputError: if tables are needed and not given.
         """
         header = Reader(data, tables).header
         codes = torch.from_numpy(np.ascontiguousarray(read(data, tables)))
@@ -177,12 +175,12 @@ class Latents:
     """Continuous latents (S, D, *grid) of one recording or image, for generative models such as diffusion.
 
     Args:
-        values: floats: S groups of channels that are coded side by side, D channels of the bottleneck, a grid (F,) or
-            (H, W).
-        extent, model, fingerprint: as of Tokens.
+        values: floats (S, D, *grid), S channel groups, D channels of the bottleneck; the grid is (F,) for audio,
+            (H, W) for images.
+        extent, model, fingerprint: see Tokens.
 
     Raises:
-        InputError: for values whose shape or type does not fit the extent.
+        InputError: for values whose shape or type does not match the extent.
     """
 
     values: Tensor
@@ -201,8 +199,8 @@ class Latents:
 
 def _check_shape(name: str, x: Tensor, right_type: bool, kind: str, second: int | None, extent: Extent) -> None:
     """Raise InputError unless x is (S, `second`, *grid), S from 1 to the channels of the extent."""
-    fits = x.ndim == 2 + extent.axes and right_type and 0 not in x.shape
-    if not fits or not 1 <= x.shape[0] <= extent.channels or second not in (None, x.shape[1]):
+    valid = x.ndim == 2 + extent.axes and right_type and 0 not in x.shape
+    if not valid or not 1 <= x.shape[0] <= extent.channels or second not in (None, x.shape[1]):
         grid = {1: "F", 2: "H, W", 3: "T, H, W"}[extent.axes]
-        wanted = f"{kind} (1 to {extent.channels}, {'D' if second is None else second}, {grid})"
-        raise InputError(f"expected {name} as {wanted} for {extent.medium}, got {x.dtype} of shape {tuple(x.shape)}")
+        expected = f"{kind} (1 to {extent.channels}, {'D' if second is None else second}, {grid})"
+        raise InputError(f"expected {name} as {expected} for {extent.medium}, got {x.dtype} of shape {tuple(x.shape)}")

@@ -1,13 +1,13 @@
-"""Windows: a signal of any length in pieces whose middles, put together, are the result of the whole.
+"""Overlapping windows, so that a network can process a signal piece by piece with the same result as at once.
 
     length    ├───────────────────────────────────────┤
-    window 0  ├═════════════──┤                            ═ kept   ─ within the reach of a cut: computed, dropped
+    window 0  ├═════════════──┤                            ═ kept   ─ depends on missing context: dropped
     window 1            ├──═══════════──┤
-    window 2                       ├──════════════════┤    the last one is aligned to the end of the signal
+    window 2                       ├──════════════════┤    the last window ends where the signal ends
 
-A network in which an output position depends on a bounded number of positions before and after it gives, in the kept
-middles, what it gives on the whole signal. The beginning and the end of the signal are the beginning and the end of a
-window, so padding happens where it would have happened. Along several axes, windows are products of those of each axis.
+The reach of a network is the number of positions before and after an output position that influence it. If it is
+bounded, the outputs in the kept parts equal those on the whole signal. The first window starts and the last one ends
+with the signal, so the network pads at the same places. On several axes, a tile has one window per axis.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +24,7 @@ from narrows.errors import InputError
 
 @dataclass(frozen=True)
 class Window:
-    """Along one axis: positions [start, stop) are computed, the results for positions [first, last) are kept."""
+    """A range of positions along one axis: [start, stop) is computed, and of it [first, last) is kept."""
 
     start: int
     stop: int
@@ -33,21 +33,21 @@ class Window:
 
     @property
     def source(self) -> slice:
-        """What is computed, in the signal."""
+        """The computed positions."""
         return slice(self.start, self.stop)
 
     @property
     def target(self) -> slice:
-        """What is kept, in the signal."""
+        """The kept positions."""
         return slice(self.first, self.last)
 
     @property
     def kept(self) -> slice:
-        """What is kept, counted from the start of the window."""
+        """The kept positions, relative to the start of the window."""
         return slice(self.first - self.start, self.last - self.start)
 
     def scaled(self, stride: int) -> "Window":
-        """The same window in samples of the signal, `stride` per position."""
+        """The same window in samples, with `stride` samples per position."""
         return Window(self.start * stride, self.stop * stride, self.first * stride, self.last * stride)
 
 
@@ -55,19 +55,19 @@ Tile = tuple[Window, ...]  # one window per axis
 
 
 def cut(length: int, size: int, reach: Reach, fixed: bool = False) -> Iterable[Window]:
-    """As few windows as cover `length` positions, of equal size: the smallest that does, at most `size`.
+    """Split a signal into windows: the smallest possible number, all of equal size, at most `size` positions.
 
-    One window of everything where the signal is not longer than `size`, or where the reach is None.
+    There is one window if the signal has at most `size` positions, or if the reach is None.
 
     Args:
         length: positions of the signal.
-        size: positions of a window at most.
-        reach: positions before and after on which an output position depends; None where it depends on all.
-        fixed: windows of exactly `size` positions whatever the length, so that windows of many signals have one shape;
-            what the last two share is computed twice.
+        size: maximum positions of a window.
+        reach: positions before and after an output position that influence it; None if all positions do.
+        fixed: use windows of exactly `size` positions, so that windows of different signals have the same shape. The
+            last two windows may then overlap more.
 
     Raises:
-        InputError: for an empty signal, and where nothing is left of a window without the reach.
+        InputError: for an empty signal, and for a size that is not above the reach.
     """
     if length < 1:
         raise InputError(f"expected a signal of at least 1 position, got {length}")
@@ -85,7 +85,7 @@ def cut(length: int, size: int, reach: Reach, fixed: bool = False) -> Iterable[W
 
 
 def _overlapping(length: int, size: int, reach: tuple[int, int], count: int) -> Iterator[Window]:
-    """Windows one after another: a length that a file claims takes no memory."""
+    """Makes windows one at a time, so that a wrong length in a file header needs no memory."""
     done = 0
     for number in range(count):
         start = min(number * (size - sum(reach)), length - size)
@@ -95,38 +95,42 @@ def _overlapping(length: int, size: int, reach: tuple[int, int], count: int) -> 
 
 
 def bands(length: int, size: int, reach: tuple[int, int]) -> Iterator[Window]:
-    """Windows whose kept parts are `size` positions each, the last may have fewer."""
+    """Windows that keep `size` positions each; the last may keep fewer."""
     for first in range(0, length, size):
         last = min(length, first + size)
         yield Window(max(0, first - reach[0]), min(length, last + reach[1]), first, last)
 
 
 def tiles(*axes: Callable[[], Iterable[Window]]) -> Iterator[Tile]:
-    """The products of windows along several axes, the last axis fastest. Each argument makes the windows of an axis."""
+    """All combinations of the windows of several axes; the last axis varies fastest. Each argument yields one axis."""
     if not axes:
         yield ()
         return
     for window in axes[0]():
-        for rest in tiles(*axes[1:]):
-            yield (window, *rest)
+        for others in tiles(*axes[1:]):
+            yield (window, *others)
 
 
 def decode_tiles(
-    values: Tensor, where: Iterable[Tile], stride: tuple[int, ...], network: Callable[[Tensor], Tensor], batch: int = 1
+    values: Tensor,
+    grid_tiles: Iterable[Tile],
+    stride: tuple[int, ...],
+    network: Callable[[Tensor], Tensor],
+    batch: int = 1,
 ) -> Iterator[tuple[Tile, Tensor]]:
-    """Values on a latent grid through a network, tile by tile.
+    """Run a network on a latent grid, tile by tile.
 
     Args:
-        values: (S, k, *grid).
-        where: tiles of the grid; those that share a batch have one shape.
-        stride: samples of the signal per position, per axis.
-        network: (n, k, *positions) to signals (n, C, *samples).
-        batch: number of tiles that share a call of the network.
+        values: codes or latents (S, k, *grid).
+        grid_tiles: tiles of the grid; tiles in the same batch must have the same shape.
+        stride: samples of the signal per latent position, for each axis.
+        network: function of values (n, k, *positions) that returns signals (n, C, *samples).
+        batch: number of tiles per call of the network.
 
     Returns:
-        For each tile its place in the signal and the kept part (S, C, *samples) of the result.
+        For each tile, its windows in samples and the kept part (S, C, *samples) of the result.
     """
-    remaining = iter(where)
+    remaining = iter(grid_tiles)
     while group := list(islice(remaining, batch)):
         pieces = [_sliced(values, tuple(window.source for window in tile)) for tile in group]
         decoded = network(torch.cat(pieces))
@@ -135,7 +139,7 @@ def decode_tiles(
             yield samples, _sliced(x, tuple(window.kept for window in samples))
 
 
-def _sliced(x: Tensor, where: tuple[slice, ...]) -> Tensor:
-    """Slices of the last axes."""
-    index: tuple[Any, ...] = (..., *where)
+def _sliced(x: Tensor, slices: tuple[slice, ...]) -> Tensor:
+    """Slice the last axes."""
+    index: tuple[Any, ...] = (..., *slices)
     return x[index]

@@ -131,7 +131,7 @@ def test_a_file_chooses_among_the_models_of_the_package(codec, model, stream, mo
     known = [Entry("tiny", "audio", "", "", load(model).fingerprint, {})]
     monkeypatch.setattr("narrows.checkpoints.index.entries", lambda: known)
     monkeypatch.setattr("narrows.checkpoints.load.entries", lambda: known)
-    monkeypatch.setattr("narrows.checkpoints.load.HERE", model.parent)
+    monkeypatch.setattr("narrows.checkpoints.load.MODELS_FOLDER", model.parent)
     stream("s.nrw")
     assert codec("decode", "s.nrw").code == 0
 

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from narrows.media import audio, image
-from narrows.media.files import MemoryFile, open_input, shown
+from narrows.media.files import MemoryFile, open_input, quoted
 
 RATE = 24_000
 
@@ -63,4 +63,4 @@ def test_each_opening_starts_at_the_first_byte():
         assert one.read(2) == b"ab"
         assert other.read() == b"abc"
     assert open_input(memory).read() == b"abc"
-    assert shown(memory) == "'twice'"
+    assert quoted(memory) == "'twice'"

@@ -60,7 +60,14 @@ def test_units(medium: Medium):
     assert medium.rate(1000, 2) == 4000 / medium.rate_divisor
     assert medium.speed(6e6, 3) == 2e6 / medium.speed_divisor
     assert medium.speed(1, 0) < float("inf")
-    for name in ("rate_divisor", "speed_divisor", "total_divisor", "minute", "amount_per_byte", "min_amount"):
+    for name in (
+        "rate_divisor",
+        "speed_divisor",
+        "total_divisor",
+        "amount_per_minute",
+        "amount_per_byte",
+        "min_amount",
+    ):
         assert getattr(medium, name) > 0
     for name in ("files", "default_model", "rate_unit", "rate_key", "speed_unit", "total_unit", "amount_unit"):
         assert getattr(medium, name)

@@ -179,7 +179,7 @@ def test_tokens_of_another_model_are_refused(tokenizer: AudioTokenizer) -> None:
     other.fingerprint = "0123456789abcdef"
     tokens = other.encode(noise(1000), RATE)
     for call in (tokenizer.decode, tokenizer.compress, lambda tokens: tokenizer.decompress(other.compress(tokens))):
-        with pytest.raises(WrongModel, match=r"got what custom \(0123456789abcdef\) made"):
+        with pytest.raises(WrongModel, match=r"got data of custom \(0123456789abcdef\)"):
             call(tokens)
 
 
@@ -223,13 +223,13 @@ def test_signals_that_cannot_be_coded_are_refused(
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
-        ([np.zeros((1, 5), np.float32)], "expected blocks of 10 samples in all, got 5"),
+        ([np.zeros((1, 5), np.float32)], "expected blocks of 10 samples in total, got 5"),
         (
             [np.zeros((1, 5), np.float32), np.zeros((2, 5), np.float32)],
             r"\(1, n\) float32, got float32 of shape \(2, 5\)",
         ),
         ([np.zeros((1, 10), np.float64)], "got float64"),
-        ([np.zeros((1, 5), np.float32)] * 3, "expected blocks of 10 samples in all, got 15"),
+        ([np.zeros((1, 5), np.float32)] * 3, "expected blocks of 10 samples in total, got 15"),
         ([np.zeros((1, 7), np.float32), np.full((1, 3), np.inf, np.float32)], "infinity at sample 7 of channel 0"),
     ],
 )
@@ -252,8 +252,8 @@ def test_losses_are_reported(tokenizer: AudioTokenizer) -> None:
     def info(rate: int, channels: int) -> media.AudioInfo:
         return media.AudioInfo(rate, channels, 10, "wav", "pcm_16")
 
-    assert tokenizer.losses(info(RATE, 1)) == tokenizer.losses(info(8000, 1)) == []
-    bandwidth, phases = tokenizer.losses(info(44_100, 2))
+    assert tokenizer.warnings(info(RATE, 1)) == tokenizer.warnings(info(8000, 1)) == []
+    bandwidth, phases = tokenizer.warnings(info(44_100, 2))
     assert "up to 8 kHz, of 22.05" in bandwidth
     assert "2 channels" in phases
 

@@ -127,7 +127,7 @@ def test_all_ways_to_encode_give_the_same_tokens(tokenizer: Tokenizer, tmp_path:
         assert same(tokenizer.encode_file(path), tokens)
         with tokenizer.medium.open(path) as reader:
             assert same(tokenizer.encode_reader(reader), tokens)
-        encoding = tokenizer.encoding()
+        encoding = tokenizer.batch_encoder()
         result = encoding.add(encoding.read(path))
         encoding.finish()
         found = result()

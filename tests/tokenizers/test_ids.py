@@ -7,7 +7,7 @@ import torch
 
 from narrows.bitstream import AudioExtent, ImageExtent
 from narrows.errors import InputError
-from narrows.tokenizers.ids import Pattern, Vocabulary, flattened, unflattened
+from narrows.tokenizers.ids import Pattern, Vocabulary, flatten_codes, unflatten_ids
 from narrows.tokenizers.tokens import Tokens
 
 PATTERNS = get_args(Pattern)
@@ -29,12 +29,12 @@ def test_the_inverse_is_exact(pattern, vocabulary, sizes) -> None:
 
 def check_inverse(pattern, sizes, shape, groups, vocabulary) -> None:
     given, known = codes(sizes, *shape, groups=groups), Vocabulary(sizes, **vocabulary)
-    ids = flattened(given, pattern, known)
+    ids = flatten_codes(given, pattern, known)
     assert ids.dtype == torch.int64
     assert ids.ndim == (1 if pattern in ("interleaved", "raster") else 2)
     assert known.first <= ids.min() <= ids.max() < known.size
     assert not torch.isin(ids, torch.tensor([known.begin, known.end])).any()
-    assert torch.equal(unflattened(ids, pattern, known, groups=groups, inner=shape[1:]), given)
+    assert torch.equal(unflatten_ids(ids, pattern, known, groups=groups, inner=shape[1:]), given)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -57,12 +57,14 @@ def test_the_patterns_are_those_that_are_drawn() -> None:
     given = torch.tensor([[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]])
     known = Vocabulary((12, 12, 12), shared=True)
     drawn = [[0, 1, 2, 3, -3, -3], [-3, 4, 5, 6, 7, -3], [-3, -3, 8, 9, 10, 11]]
-    assert (flattened(given, "delayed", known) - 3).tolist() == drawn
-    assert (flattened(given, "parallel", known) - 3).tolist() == given[0].tolist()
-    assert (flattened(given, "interleaved", known) - 3).tolist() == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]
-    assert torch.equal(flattened(given.view(1, 3, 2, 2), "raster", known), flattened(given, "interleaved", known))
+    assert (flatten_codes(given, "delayed", known) - 3).tolist() == drawn
+    assert (flatten_codes(given, "parallel", known) - 3).tolist() == given[0].tolist()
+    assert (flatten_codes(given, "interleaved", known) - 3).tolist() == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]
+    assert torch.equal(
+        flatten_codes(given.view(1, 3, 2, 2), "raster", known), flatten_codes(given, "interleaved", known)
+    )
     two = torch.cat([given, given])
-    assert torch.equal(flattened(two, "delayed", known), flattened(given, "delayed", known).repeat(1, 2))
+    assert torch.equal(flatten_codes(two, "delayed", known), flatten_codes(given, "delayed", known).repeat(1, 2))
 
 
 def test_each_id_has_one_meaning() -> None:
@@ -90,7 +92,7 @@ def test_frames_around_ids() -> None:
 @pytest.mark.parametrize("codes", [torch.zeros(3).long(), torch.zeros(1, 2, 3), torch.zeros(1, 2).long()])
 def test_other_tensors_are_refused(codes) -> None:
     with pytest.raises(InputError, match=r"integers \(S, K, \*grid\), got"):
-        flattened(codes, "parallel", KNOWN)
+        flatten_codes(codes, "parallel", KNOWN)
 
 
 KNOWN = Vocabulary((4, 2))  # 3 4 5 6, 7 8
@@ -118,18 +120,18 @@ KNOWN = Vocabulary((4, 2))  # 3 4 5 6, 7 8
 )
 def test_ids_that_no_codes_give_are_refused(ids, pattern, said) -> None:
     with pytest.raises(InputError, match=said):
-        unflattened(torch.tensor(ids), pattern, KNOWN)
+        unflatten_ids(torch.tensor(ids), pattern, KNOWN)
 
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="whole rows of 2"):
-        unflattened(torch.tensor([3, 7]), "raster", KNOWN, inner=(2,))
-    with pytest.raises(InputError, match="expected 1 to 2 codebooks, as the vocabulary has, got 3"):
-        unflattened(torch.tensor([3, 7, 3]), "raster", KNOWN, num_codebooks=3)
+        unflatten_ids(torch.tensor([3, 7]), "raster", KNOWN, inner=(2,))
+    with pytest.raises(InputError, match="expected 1 to 2 codebooks, the number in the vocabulary, got 3"):
+        unflatten_ids(torch.tensor([3, 7, 3]), "raster", KNOWN, num_codebooks=3)
     with pytest.raises(InputError, match="from 0 to 1 in codebook 1, got 2"):
-        flattened(torch.tensor([[[3], [2]]]), "raster", KNOWN)
+        flatten_codes(torch.tensor([[[3], [2]]]), "raster", KNOWN)
     with pytest.raises(InputError, match="got 0 groups"):
-        unflattened(torch.tensor([3, 7]), "raster", KNOWN, groups=0)
+        unflatten_ids(torch.tensor([3, 7]), "raster", KNOWN, groups=0)
     tokens = Tokens(torch.tensor([[[3], [1]]]), ((4,), (2,)), AudioExtent(16_000, 300, 1), "m", "00" * 8)
     with pytest.raises(InputError, match=r"a grid \(1,\), got \(2,\)"):
         tokens.unflatten(torch.tensor([3, 7, 3, 7]), "interleaved")

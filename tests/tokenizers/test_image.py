@@ -84,7 +84,7 @@ def test_floats_of_16_bits_are_taken(tokenizer: ImageTokenizer) -> None:
 
 def test_tiles_give_the_codes_and_pixels_of_the_whole(tokenizer: ImageTokenizer) -> None:
     x = np.random.default_rng(1).integers(0, 256, (3, 1312, 480)).astype(np.uint8)
-    codec, model = tokenizer.codec, tokenizer.model
+    codec, model = tokenizer.codec, tokenizer.entropy_model
     assert model is not None
     tiled = made(codec, tokenizer.tables, tile=16)
     assert tiled.tiles.side < 26
@@ -275,7 +275,7 @@ def test_a_stream_reads_the_same_everywhere(wider: Path, tmp_path: Path) -> None
         torch.set_num_threads(1)
         tokenizer = load(wider)
         assert isinstance(tokenizer, ImageTokenizer)
-        assert tokenizer.model is not None
+        assert tokenizer.entropy_model is not None
         tokens = tokenizer.encode(x)
         data = tokenizer.compress(tokens)
         pixels = tokenizer.decode_stream(data).pixels
@@ -294,8 +294,8 @@ def test_a_stream_reads_the_same_everywhere(wider: Path, tmp_path: Path) -> None
         torch.set_num_threads(threads)
     both = tokens.codes.long().repeat(2, 1, 1, 1)
     assert tokens.quality_index is not None
-    latents = tokenizer.model.decode(both, tokens.quality_index)
-    assert torch.equal(latents[:1], tokenizer.model.decode(both[:1], tokens.quality_index))
+    latents = tokenizer.entropy_model.decode(both, tokens.quality_index)
+    assert torch.equal(latents[:1], tokenizer.entropy_model.decode(both[:1], tokens.quality_index))
     assert torch.equal(latents[:1], latents[1:])
 
 

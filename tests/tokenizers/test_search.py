@@ -81,7 +81,7 @@ def test_what_a_band_gains_the_picture_gains(
 ) -> None:
     """The distortion of a band differs by as much as that of the whole picture, when only this band changes."""
     x = data[0][:, :153, :70]
-    monkeypatch.setattr("narrows.tokenizers.tokens.BAND", 4)
+    monkeypatch.setattr("narrows.tokenizers.tokens.BAND_ROWS", 4)
     tokens = tokenizer.encode_at(x, 0)
     given = torch.from_numpy(x.astype(np.float32) / 127.5 - 1)
     codec, seen = tokenizer.codec, []

@@ -24,7 +24,7 @@ from narrows.parts import part
 
 EPSILON = 1e-3  # widens the range of the bounded scalars, so that with odd L it does not end on a rounding tie
 MAX_EXTENSION = 0.25  # of that widening, in units of the distance of two levels
-MAX_FINE_LEVELS = 2**22  # that float32 represents with room to spare
+MAX_FINE_LEVELS = 2**22  # float32 still separates this number of levels safely
 
 
 class ScalarGroups(Bottleneck):

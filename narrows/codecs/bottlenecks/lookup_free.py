@@ -20,7 +20,7 @@ from narrows.codecs.quantization.usage import usage
 from narrows.errors import InputError
 from narrows.parts import part
 
-MAX_BITS = 62  # of a code, an int64
+MAX_BITS = 62  # bits per code; a code fits an int64
 
 
 class Signs(Bottleneck):

@@ -25,7 +25,7 @@ from narrows.parts import part
 
 Option = bool | int | float | str | None | Sequence[int] | Sequence[float]
 
-MAX_OPTION = 1 << 24  # of an integer
+MAX_OPTION = 1 << 24  # largest value of an integer option
 # Options that choose another layout, that `decode` cannot follow, or that share tensors between layers.
 UNSUPPORTED = {
     "self", "dim", "channel_last", "channel_first", "is_channel_first", "accept_image_fmap", "accept_3d_fmap",

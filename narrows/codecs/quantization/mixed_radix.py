@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from narrows.codecs.base import MAX_RADIX
 from narrows.errors import InputError
 
-MAX_CODES = 2**62  # fits an int64, and the .nrw format
+MAX_CODES = 2**62  # codes fit an int64 and the .nrw format
 
 
 class MixedRadix(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-MAX_COUNTED = 65_536  # entries of a codebook; the codes of a larger one are sorted instead of counted in a table
+MAX_COUNTED = 65_536  # codebook entries; codes of larger codebooks are sorted instead of counted in a table
 
 
 @torch.no_grad()

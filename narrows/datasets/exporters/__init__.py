@@ -19,7 +19,7 @@ from narrows.datasets.exporters.hf import hf
 from narrows.datasets.exporters.megatron import megatron
 from narrows.datasets.reader import TokenData
 from narrows.errors import InputError, MediaError
-from narrows.media.files import StrPath, shown
+from narrows.media.files import StrPath, quoted
 from narrows.tokenizers.ids import Pattern
 
 EXPORTERS: Mapping[str, Callable[[TokenData[Any], Path, bool], None]] = {
@@ -48,18 +48,18 @@ def export(
         raise InputError(f"a pattern of ids given; {kind} keeps codes as they are, leave it out")
     place = Path(folder)
     if any(os.path.realpath(file.path).startswith(os.path.realpath(place) + os.sep) for file in data.files):
-        raise InputError(f"{shown(folder)} holds the shards that are to be exported; choose a folder apart from them")
+        raise InputError(f"{quoted(folder)} holds the shards that are to be exported; choose a folder apart from them")
     try:
         place.mkdir(parents=True, exist_ok=True)
         full = any(place.iterdir())
     except OSError as error:
-        raise MediaError(f"the folder {shown(folder)} cannot be made: {error.strerror}; choose another") from error
+        raise MediaError(f"the folder {quoted(folder)} cannot be made: {error.strerror}; choose another") from error
     if full and not overwrite:
-        raise MediaError(f"{shown(folder)} is not empty; pass --force (overwrite=True in Python) or choose another")
+        raise MediaError(f"{quoted(folder)} is not empty; pass --force (overwrite=True in Python) or choose another")
     try:
         _remove_shards(place, kind)
     except OSError as error:
-        raise MediaError(f"the folder {shown(folder)} cannot be cleared: {error.strerror}; choose another") from error
+        raise MediaError(f"the folder {quoted(folder)} cannot be cleared: {error.strerror}; choose another") from error
     act = EXPORTERS[kind] if pattern is None else partial(megatron, pattern=pattern)
     act(data, place, overwrite)
 

@@ -20,7 +20,7 @@ from narrows.datasets.exporters.arrays import write_made
 from narrows.datasets.reader import TokenData, vocabulary_of
 from narrows.errors import InputError
 from narrows.media.atomic import atomic_write, write_bytes
-from narrows.tokenizers.ids import Pattern, flattened
+from narrows.tokenizers.ids import Pattern, flatten_codes
 
 TYPES = ((1 << 16, np.uint16, 8), (1 << 31, np.int32, 4), (1 << 63, np.int64, 5))
 
@@ -38,7 +38,9 @@ def megatron(data: TokenData[Any], folder: Path, overwrite: bool, pattern: Patte
     with atomic_write(folder / "tokens.bin", overwrite=overwrite) as out:
         for file in data.files:
             for row in file:
-                ids = known.add_begin_end(flattened(torch.from_numpy(np.array(row.values, order="C")), pattern, known))
+                ids = known.add_begin_end(
+                    flatten_codes(torch.from_numpy(np.array(row.values, order="C")), pattern, known)
+                )
                 flat = ids.movedim(-1, 0).reshape(-1).numpy().astype(np.dtype(kind).newbyteorder("<"))
                 lengths.append(len(flat))
                 out.write(flat.tobytes())

@@ -14,7 +14,7 @@ from narrows.datasets.sources.manifests import MANIFESTS, manifest_entries
 from narrows.datasets.sources.tables import table_entries
 from narrows.datasets.sources.tars import tar_entries
 from narrows.errors import InputError
-from narrows.media.files import shown
+from narrows.media.files import quoted
 from narrows.media.folders import File, size, suffix, text, walk
 from narrows.media.table import MEDIA
 
@@ -56,11 +56,11 @@ def entries(source: str, medium: str, limit: int | None = None) -> list[Entry]:
     for one, other in pairwise(found):
         if one.key == other.key:
             raise InputError(
-                f"{_told(one.place)} and {_told(other.place)} are both called {shown(one.key)}; "
+                f"{_told(one.place)} and {_told(other.place)} are both called {quoted(one.key)}; "
                 "rename one, give them ids of their own, or tokenize them as two data sets"
             )
     if not found:
-        raise InputError(f"{shown(source)} holds no item of {medium}; give another source")
+        raise InputError(f"{quoted(source)} holds no item of {medium}; give another source")
     return found[:limit]
 
 
@@ -74,14 +74,14 @@ def _chosen(source: str, medium: str) -> tuple[Kind, list[File]]:
         return held.popitem()
     if held:
         raise InputError(
-            f"{shown(source)} holds {' and '.join(kind.name for kind in held)}; "
+            f"{quoted(source)} holds {' and '.join(kind.name for kind in held)}; "
             f"give one of them, for example with '{os.path.join(source, '**', '*' + suffix(files[0].path))}'"
         )
     packed = next((file for file in files if suffix(file.path) in _PACKED), None)
     if packed is not None:
-        raise InputError(f"{shown(packed.path)} is compressed, and such are not read; unpack it first")
+        raise InputError(f"{quoted(packed.path)} is compressed, and such are not read; unpack it first")
     known = ", ".join(f"{kind.name} ({', '.join(sorted(kind.suffixes))})" for kind in KINDS[medium])
-    raise InputError(f"{shown(source)} holds nothing to tokenize; wanted is a folder or a glob of {known}")
+    raise InputError(f"{quoted(source)} holds nothing to tokenize; wanted is a folder or a glob of {known}")
 
 
 def _files(source: str) -> Iterable[File]:
@@ -92,7 +92,7 @@ def _files(source: str) -> Iterable[File]:
     root = os.path.dirname(re.split(r"[*?[]", source)[0])
     found = [_file(path, root) for path in _globbed(source, root) if not os.path.isdir(path)]
     if not found:
-        raise InputError(f"there is no file or folder {shown(source)}; check the path")
+        raise InputError(f"there is no file or folder {quoted(source)}; check the path")
     return found
 
 
@@ -133,5 +133,5 @@ def _order(entry: Entry) -> tuple[str, str, int, int]:
 def _told(place: Place) -> str:
     """In words, for messages."""
     if place.row is not None:
-        return f"row {place.row} of {shown(place.path)}"
-    return shown(place.path) + ("" if place.start is None else f" at byte {place.start}")
+        return f"row {place.row} of {quoted(place.path)}"
+    return quoted(place.path) + ("" if place.start is None else f" at byte {place.start}")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from narrows.datasets.base import Entry, Json, Place
 from narrows.datasets.sources.folders import keys
 from narrows.errors import InputError
-from narrows.media.files import shown
+from narrows.media.files import quoted
 from narrows.media.folders import File, size, suffix
 
 KEYS = ("key", "id")
@@ -71,12 +71,12 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
             while line := file.readline(LONGEST_LINE + 1):
                 number += 1
                 if len(line) > LONGEST_LINE:
-                    raise InputError(f"line {number} of {shown(path)} is longer than {LONGEST_LINE >> 20} MiB; cut it")
+                    raise InputError(f"line {number} of {quoted(path)} is longer than {LONGEST_LINE >> 20} MiB; cut it")
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"line {number} of {shown(path)} is no UTF-8; convert the file with iconv") from error
+        raise InputError(f"line {number} of {quoted(path)} is no UTF-8; convert the file with iconv") from error
     except OSError as error:
-        raise InputError(f"{shown(path)} cannot be read: {error.strerror}; check it") from error
+        raise InputError(f"{quoted(path)} cannot be read: {error.strerror}; check it") from error
 
 
 def decoded(text: str) -> Json:
@@ -113,7 +113,7 @@ def _json_rows(path: str) -> Rows:
     for number, line in _lines(path):
         if not line.strip():
             continue
-        where = f"line {number} of {shown(path)}"
+        where = f"line {number} of {quoted(path)}"
         try:
             row = decoded(line)
         except ValueError as error:
@@ -128,23 +128,23 @@ def _table_rows(path: str, delimiter: str) -> Rows:
     try:
         header = next(reader, [])
         if len(set(header)) < len(header):
-            raise InputError(f"the first line of {shown(path)} names a column twice; rename one")
+            raise InputError(f"the first line of {quoted(path)} names a column twice; rename one")
         for row in reader:
-            where = f"line {reader.line_num} of {shown(path)}"
+            where = f"line {reader.line_num} of {quoted(path)}"
             if len(row) not in (0, len(header)):
                 raise InputError(f"{where} has {len(row)} columns and the first line {len(header)}; mend it")
             if row:
                 yield where, dict(zip(header, row, strict=True))
     except csv.Error as error:
-        raise InputError(f"line {reader.line_num} of {shown(path)} cannot be read ({error}); mend it") from error
+        raise InputError(f"line {reader.line_num} of {quoted(path)} cannot be read ({error}); mend it") from error
 
 
 def _scp_rows(path: str) -> Rows:
     for number, line in _lines(path):
-        where = f"line {number} of {shown(path)}"
+        where = f"line {number} of {quoted(path)}"
         key, file = [*line.split(None, 1), "", ""][:2]
         if file.rstrip().endswith("|"):
-            raise InputError(f"{where} is a command ({shown(key)}), which is not run; write its sound to a file first")
+            raise InputError(f"{where} is a command ({quoted(key)}), which is not run; write its sound to a file first")
         if key:
             yield where, {"key": key, "path": file.strip()}
 

@@ -11,7 +11,7 @@ from pyarrow import ArrowException
 from narrows.datasets.base import Entry, Place
 from narrows.datasets.sources.tables import Cells, cells
 from narrows.errors import MediaError
-from narrows.media.files import MemoryFile, Source, open_input, shown
+from narrows.media.files import MemoryFile, Source, open_input, quoted
 
 _AGAIN = "get another copy"
 KEPT = 16  # batches, mostly rows
@@ -36,7 +36,7 @@ def _slice(place: Place, name: str) -> bytes:
     with open_input(place.path) as file:
         length = file.seek(0, os.SEEK_END)
         if start + size > length:
-            raise MediaError(f"{shown(name)} is cut: it claims {start + size} bytes of {length}; {_AGAIN}")
+            raise MediaError(f"{quoted(name)} is cut: it claims {start + size} bytes of {length}; {_AGAIN}")
         file.seek(start)
         data = bytearray()
         while len(data) < size and (part := file.read(size - len(data))):
@@ -52,7 +52,7 @@ def _cell(place: Place, name: str) -> bytes | str:
         with _lock:
             value = _rows(place.path, place.column, os.stat(place.path).st_mtime_ns).cell(place.row)
     except (ArrowException, OSError, LookupError, UnicodeDecodeError) as error:
-        raise MediaError(f"{shown(name)} cannot be read ({' '.join(str(error).split())}); {_AGAIN}") from error
+        raise MediaError(f"{quoted(name)} cannot be read ({' '.join(str(error).split())}); {_AGAIN}") from error
     if isinstance(value, dict):
         path, value = value.get("path"), value.get("bytes")
         if value is None and path:

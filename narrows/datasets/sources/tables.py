@@ -18,7 +18,7 @@ from pyarrow import compute, ipc, parquet, types
 from narrows.datasets.base import Entry, Json, Place
 from narrows.datasets.sources.manifests import KEYS, columns_of
 from narrows.errors import InputError
-from narrows.media.files import shown
+from narrows.media.files import quoted
 from narrows.media.folders import File, size, suffix
 
 LONGEST_TEXT = 1 << 20  # bytes of a text that travels as meta
@@ -121,7 +121,7 @@ def _of_batch(batch: Any, sizes: Sequence[int | None], column: str, file: File, 
 def _media_column(schema: Any, file: File, medium: str) -> str:
     """One of bytes, called as columns of the medium are or `bytes`; else one of paths; else the only one of bytes."""
     if len(set(schema.names)) < len(schema.names):
-        raise InputError(f"{shown(file.path)} has two columns of one name; rename one")
+        raise InputError(f"{quoted(file.path)} has two columns of one name; rename one")
     held = [field.name for field in schema if _holds_bytes(field.type)]
     named = [name for name in (*columns_of(medium), "bytes") if name in held]
     named += [name for name in columns_of(medium) if name in schema.names and _is_text(schema.field(name).type)]
@@ -129,7 +129,7 @@ def _media_column(schema: Any, file: File, medium: str) -> str:
         return (named or held)[0]
     columns = ", ".join(f"{field.name}: {_kind(field.type)}" for field in schema)
     raise InputError(
-        f"{shown(file.path)} has the columns {columns or 'none'}; wanted is {' or '.join(columns_of(medium))}, "
+        f"{quoted(file.path)} has the columns {columns or 'none'}; wanted is {' or '.join(columns_of(medium))}, "
         "of bytes, struct<bytes, path> or paths; rename the column"
     )
 
@@ -199,4 +199,4 @@ def _told(path: str) -> Iterator[None]:
         yield
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{shown(path)} cannot be read as a table ({reason}); get another copy") from error
+        raise InputError(f"{quoted(path)} cannot be read as a table ({reason}); get another copy") from error

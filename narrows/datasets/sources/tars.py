@@ -16,7 +16,7 @@ from typing import BinaryIO
 from narrows.datasets.base import Entry, Json, Place
 from narrows.datasets.sources.manifests import decoded
 from narrows.errors import InputError
-from narrows.media.files import shown
+from narrows.media.files import quoted
 from narrows.media.folders import File, suffix
 from narrows.media.table import MEDIA
 
@@ -47,7 +47,7 @@ def tar_entries(files: Sequence[File], medium: str) -> Iterator[Entry]:
                 size = os.fstat(tar.fileno()).st_size
                 yield from _of_one(tar, file.path, size, MEDIA[medium].suffixes)
         except OSError as error:
-            raise InputError(f"{shown(file.path)} cannot be read: {error.strerror}; check it") from error
+            raise InputError(f"{quoted(file.path)} cannot be read: {error.strerror}; check it") from error
 
 
 def _of_one(tar: BinaryIO, path: str, size: int, suffixes: frozenset[str]) -> Iterator[Entry]:
@@ -113,7 +113,7 @@ def members(tar: BinaryIO, path: str, size: int) -> Iterator[Member]:
                 raise ValueError("a file with holes, as tar --sparse writes it")
         except ValueError as error:
             raise InputError(
-                f"{shown(path)} is no tar, or damaged at byte {at} ({error}); wanted is a tar that is not compressed"
+                f"{quoted(path)} is no tar, or damaged at byte {at} ({error}); wanted is a tar that is not compressed"
             ) from error
         start = at + BLOCK
         if kind == b"L":
@@ -127,7 +127,7 @@ def members(tar: BinaryIO, path: str, size: int) -> Iterator[Member]:
                 yield Member(told.decode("utf-8", "backslashreplace"), start, length)
             name = longer = None
         at = start + -(-length // BLOCK) * BLOCK
-    raise InputError(f"{shown(path)} is cut: it ends without its mark of the end; get another copy, or leave it out")
+    raise InputError(f"{quoted(path)} is cut: it ends without its mark of the end; get another copy, or leave it out")
 
 
 def _number(field: bytes) -> int:

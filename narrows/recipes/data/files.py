@@ -46,7 +46,7 @@ class MediaFiles(Dataset[NDArray[Any]]):
         return order
 
     def __getitem__(self, index: int) -> NDArray[Any]:
-        """What `read` returns for a file."""
+        """The decoded content of a file, as `read` returns it."""
         if index in self._cache:
             return self._cache[index]
         array = self.read(self.paths[index])
