@@ -18,8 +18,15 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MAX_NOT_RUN = 3  # snippets of all pages together
-DEFINED = {  # names that a page uses without defining them
-    "evaluation.md": "from pathlib import Path\nfolder, out = Path('photos'), Path('report')",
+BEFORE = {  # code that runs before the snippets of a page: names that it uses, settings that save time
+    "evaluation.md": """
+import functools
+from pathlib import Path
+from narrows.evaluation import evaluate as module
+
+module.evaluate = functools.partial(module.evaluate, speed=False, samples=0)
+folder, out = Path("photos"), Path("report")
+""",
 }
 FENCE = re.compile(r"^```python *(.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -61,7 +68,7 @@ def shards(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.name)
 def test_python_snippets_run(page: Path, folder: Path) -> None:
     runnable = [code for words, code in snippets(page) if "no-run" not in words.split()]
-    _run("\n".join([DEFINED.get(page.name, ""), *runnable]), folder)
+    _run("\n".join([BEFORE.get(page.name, ""), *runnable]), folder)
 
 
 def test_few_snippets_are_not_run() -> None:
