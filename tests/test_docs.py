@@ -1,4 +1,4 @@
-"""The Python snippets of README.md and docs/ run, and their links lead to files.
+"""The Python snippets of README.md, docs/ and the model cards run, and their links lead to files.
 
 The snippets of a page run in order, in one process and one namespace, in a folder that holds what `folder` below makes.
 A snippet that needs a network or a GPU starts with ```python no-run.
@@ -16,7 +16,8 @@ import soundfile
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", *DOCS, *sorted((ROOT / "narrows" / "checkpoints").glob("*/README.md"))]
 MAX_NOT_RUN = 3  # snippets of all pages together
 BEFORE = {  # code that runs before the snippets of a page: names that it uses, settings that save time
     "evaluation.md": """
@@ -31,6 +32,10 @@ folder, out = Path("photos"), Path("report")
 FENCE = re.compile(r"^```python *(.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
+def _name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
 def snippets(page: Path) -> list[tuple[str, str]]:
     """(words after `python`, code) of each Python snippet of a page."""
     return FENCE.findall(page.read_text(encoding="utf-8"))
@@ -42,7 +47,8 @@ def folder(tmp_path_factory, shards) -> Path:
     path = tmp_path_factory.mktemp("docs")
     rng = np.random.default_rng(0)
     (path / "examples").mkdir()
-    soundfile.write(path / "examples" / "speech.wav", 0.1 * rng.standard_normal(8000), 16_000)
+    for name in ("examples/speech.wav", "talk.wav"):
+        soundfile.write(path / name, 0.1 * rng.standard_normal(8000), 16_000)
     pixels = np.kron(rng.integers(0, 256, (5, 7, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
     (path / "photos").mkdir()
     for name in ("photo.png", "photos/a.png", "photos/b.png"):
@@ -65,7 +71,7 @@ def shards(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=_name)
 def test_python_snippets_run(page: Path, folder: Path) -> None:
     runnable = [code for words, code in snippets(page) if "no-run" not in words.split()]
     _run("\n".join([BEFORE.get(page.name, ""), *runnable]), folder)
@@ -77,7 +83,7 @@ def test_few_snippets_are_not_run() -> None:
     assert all(set(each) <= {"no-run"} for each in words)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
         if "://" in target:
@@ -90,9 +96,9 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             assert heading in [_anchor(line) for line in lines if line.startswith("#")], target
 
 
-def test_every_page_is_in_the_index_of_the_readme() -> None:
+def test_the_readme_links_to_every_page() -> None:
     readme = PAGES[0].read_text(encoding="utf-8")
-    assert [page.name for page in PAGES[1:] if f"docs/{page.name}" not in readme] == []
+    assert [page.name for page in DOCS if f"docs/{page.name}" not in readme] == []
 
 
 def _anchor(heading: str) -> str:
