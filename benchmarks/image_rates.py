@@ -14,7 +14,7 @@ import torch
 from common import argument_parser, emit, image_files, load_image_model, run, show
 
 from narrows import ImageTokenizer, Tokens
-from narrows.bitstream import Prior
+from narrows.bitstream import IndexedTables
 from narrows.bitstream.indexed import IndexedCoder
 from narrows.codecs.bottlenecks.entropy.base import ZERO, Stage, run_stages
 from narrows.media import image
@@ -55,15 +55,15 @@ def main() -> None:
 @torch.inference_mode()
 def bits_by_tables(tokenizer: ImageTokenizer, tokens: Tokens) -> float:
     """Bits of all codes by the frequencies of their tables: what an ideal entropy coder would write."""
-    prior, size = tokenizer.prior, tokenizer.codec.bottleneck.codebook_sizes[0]
-    assert isinstance(prior, Prior)
+    indexed, size = tokenizer.coding_tables, tokenizer.codec.bottleneck.codebook_sizes[0]
+    assert isinstance(indexed, IndexedTables)
     assert tokens.quality_index is not None
-    coder = IndexedCoder(prior, len(tokens.radices), size, tokens.quality_index)
-    costs = [-np.log2(table / table.sum()) for table in map(np.asarray, prior.tables.frequencies)]
+    coder = IndexedCoder(indexed, len(tokens.radices), size, tokens.quality_index)
+    costs = [-np.log2(table / table.sum()) for table in map(np.asarray, indexed.tables.frequencies)]
     costs.append(np.full(size, np.log2(size)))  # of table -1: escaped codes
     bands = (band.numpy() for band in tokens.codes.split(tokens.steps, 2))
-    pieces = (piece for band in bands for piece in coder.pieces(band))
-    return float(sum(costs[piece.table][piece.symbols].sum() for piece in pieces))
+    groups = (group for band in bands for group in coder.symbols_by_table(band))
+    return float(sum(costs[group.table][group.symbols].sum() for group in groups))
 
 
 @torch.inference_mode()

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from narrows import ImageTokenizer, Tokens
-from narrows.bitstream import Prior, Reader
+from narrows.bitstream import IndexedTables, Reader
 from narrows.media import image
 
 HEIGHT, WIDTH, SEED = 512, 768, 0
@@ -130,7 +130,7 @@ def _decode_with_known_tables(tokenizer: ImageTokenizer, tokens: Tokens, data: b
     def choose(*_: object) -> Any:
         yield from (stage for stage in recorded)  # a generator, which takes what the reader sends
 
-    reader = Reader(data, Prior(tokenizer.tables, choose))
+    reader = Reader(data, IndexedTables(tokenizer.tables, choose))
     reader.verify()
     (chunk,) = reader
     assert np.array_equal(chunk.codes, tokens.codes)

@@ -26,7 +26,7 @@ from narrows.datasets.base import Json, Made, Row
 from narrows.errors import InputError
 from narrows.media.extents import Extent
 from narrows.media.table import MEDIA, medium_named
-from narrows.records import parsed, record
+from narrows.records import parse_json, to_record
 
 FORMAT = 2
 ABOUT, DIGEST = b"narrows", b"narrows.sha256"  # names in the key-value metadata of a file
@@ -81,10 +81,10 @@ def about(metadata: Mapping[bytes, bytes] | None) -> About:
         raise InputError("no tokens of this library are in it")
     if _signed(text) != {name: metadata.get(name) for name in (ABOUT, DIGEST)}:
         raise InputError("its metadata was changed")
-    said = parsed(text)
+    said = parse_json(text)
     if isinstance(said, dict) and isinstance(said.get("format"), int) and said["format"] > FORMAT:
         raise InputError(f"it has format {said['format']}, this version reads up to {FORMAT}: upgrade narrows")
-    found = record(About, said)
+    found = to_record(About, said)
     _check_made(found.made)
     return found
 
@@ -145,7 +145,7 @@ class Columns:
     def _meta(self, index: int, kinds: Kinds) -> dict[str, Json]:
         cells = (self._columns["meta"][index].as_py() if kinds else None) or {}
         return {
-            name: parsed(value) if kinds[name] == "json" else value  # type: ignore[misc]
+            name: parse_json(value) if kinds[name] == "json" else value  # type: ignore[misc]
             for name, value in cells.items()
             if value is not None
         }

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from narrows.datasets.base import Made, Row
 from narrows.datasets.columns import Columns, Kinds, about, joined, merged, metas, schema, table
 from narrows.errors import InputError, MediaError
-from narrows.media.atomic import written_beside
+from narrows.media.atomic import atomic_write
 from narrows.media.files import StrPath, open_input, shown
 
 ROWS = 1000  # of a group at most
@@ -35,10 +35,10 @@ def write_shard(
     The type of a field of meta follows from all its values: integers, floats, booleans or texts, JSON in a text for
     anything else. kinds: of the metas of other files, where this one is to have columns that fit those too.
 
-    Raises InputError for rows that are not of this making or share a key, MediaError as `written_beside`.
+    Raises InputError for rows that are not of this making or share a key, MediaError as `atomic_write`.
     """
     with (
-        written_beside(path, overwrite=overwrite) as file,
+        atomic_write(path, overwrite=overwrite) as file,
         tempfile.TemporaryFile(dir=os.path.dirname(file.name)) as held,
     ):
         found = merged(kinds or {}, _hold(held, rows, made))

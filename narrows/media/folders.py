@@ -1,4 +1,4 @@
-"""Files in folders, whatever they are called."""
+"""Lists the files below a folder."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,13 @@ from narrows.media.files import shown
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file. name: its path below a folder, with slashes; size: in bytes, None where it is missing."""
+    """A file below a folder.
+
+    Attributes:
+        path: of the file.
+        name: its path relative to the folder, with slashes.
+        size: in bytes; None if the file is missing.
+    """
 
     path: str
     name: str
@@ -23,32 +29,35 @@ def suffix(path: str) -> str:
 
 
 def walk(folder: str) -> Iterator[File]:
-    """All files below a folder, in no order; symbolic links are followed, but not into a folder that they lie in.
+    """All files below a folder, in no particular order.
 
-    What begins with a dot is passed over, as globs do. Raises InputError for a folder that may not be read.
+    Symbolic links are followed, but not to a folder that contains them. Names that begin with a dot are skipped.
+
+    Raises:
+        InputError: for a folder that cannot be read.
     """
-    waiting = [(os.path.abspath(folder), "", frozenset[tuple[int, int]]())]
-    while waiting:
-        path, name, above = waiting.pop()
+    pending = [(os.path.abspath(folder), "", frozenset[tuple[int, int]]())]
+    while pending:
+        path, prefix, parents = pending.pop()
         try:
-            told = os.stat(path)
-            here = (told.st_dev, told.st_ino)
-            if here in above:
+            status = os.stat(path)
+            identity = (status.st_dev, status.st_ino)
+            if identity in parents:
                 continue
-            with os.scandir(path) as found:
-                for one in found:
-                    if one.name.startswith("."):
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
                         continue
-                    if one.is_dir():
-                        waiting.append((one.path, f"{name}{one.name}/", above | {here}))
+                    if entry.is_dir():
+                        pending.append((entry.path, f"{prefix}{entry.name}/", parents | {identity}))
                     else:
-                        yield File(one.path, text(name + one.name), size(one.path))
+                        yield File(entry.path, text(prefix + entry.name), size(entry.path))
         except OSError as error:
             raise InputError(f"the folder {shown(path)} cannot be read: {error.strerror}; check it") from error
 
 
 def size(path: str) -> int | None:
-    """Bytes of a file, None where it is missing."""
+    """The size of a file in bytes; None if it is missing."""
     try:
         return os.stat(path).st_size
     except (OSError, ValueError):  # ValueError: a NUL character in the path
@@ -56,5 +65,5 @@ def size(path: str) -> int | None:
 
 
 def text(name: str) -> str:
-    """A name of the file system as text that can be written as UTF-8: what is none is escaped."""
+    """A file name as text that can be written as UTF-8; bytes that are not UTF-8 are escaped with backslashes."""
     return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -26,11 +26,11 @@ def header(claimed, data=bytes(2000)):
     [
         (b"", "is empty (0 bytes)"),
         (header(0, b""), "holds no samples"),
-        (b"not a sound\n" * 50, "is no sound that can be decoded"),
-        (np.random.default_rng(0).bytes(3000), "is no sound that can be decoded"),
-        (header(2000)[:30], "is no sound that can be decoded"),
-        (header(2000)[:1000], "is cut: it tells of 2044 bytes and 1000 are there"),
-        (header(4_000_000_000), "is cut: it tells of 4000000044 bytes and 2044 are there"),
+        (b"not a sound\n" * 50, "cannot be decoded"),
+        (np.random.default_rng(0).bytes(3000), "cannot be decoded"),
+        (header(2000)[:30], "cannot be decoded"),
+        (header(2000)[:1000], "is cut: expected 2044 bytes by its header, got 1000"),
+        (header(4_000_000_000), "is cut: expected 4000000044 bytes by its header, got 2044"),
     ],
     ids=["empty", "no-samples", "text", "random", "half-a-header", "cut", "claims-4-GB"],
 )
@@ -51,12 +51,12 @@ def test_the_first_sample_that_is_no_number_is_named(refused, model, wav, value,
 @pytest.mark.parametrize("rate", [1, 999, 384_001, 400_000])
 def test_rates_out_of_range_are_refused(refused, model, wav, rate):
     wav(rate=rate)
-    assert f"{rate} Hz, and 1000 to 384000 Hz is possible" in refused("encode", "a.wav", "-m", model)
+    assert f"expected a sample rate from 1000 to 384000 Hz, got {rate} Hz" in refused("encode", "a.wav", "-m", model)
 
 
 def test_more_than_64_channels_are_refused(refused, model, wav):
     wav(channels=65)
-    assert "65 channels, and 1 to 64 are possible" in refused("encode", "a.wav", "-m", model)
+    assert "expected 1 to 64 channels, got 65" in refused("encode", "a.wav", "-m", model)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_a_closed_file_and_a_closed_folder_are_refused(refused, model, wav, plac
     if os.access("closed.wav", os.R_OK):
         pytest.skip("permissions do not stop this user: root")
     assert "may not be read" in refused("encode", "closed.wav", "-m", model)
-    assert "is closed to this user" in refused("encode", "folder/a.wav", "-m", model)
+    assert "no permission for the folder" in refused("encode", "folder/a.wav", "-m", model)
 
 
 @pytest.mark.parametrize("name", ["fsync", "link"])

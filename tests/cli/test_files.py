@@ -61,7 +61,7 @@ def test_where_results_go(encode, wav, place, given, out, expected):
         (["n" * 300 + ".wav"], "cannot be opened"),
         (["empty"], "no file to work on in empty; wanted are .aac, "),
         (["empty/*.wav", "empty"], "no file to work on in empty/*.wav, empty; wanted"),
-        (["pipe"], "'pipe' is a pipe or a device"),
+        (["pipe"], "'pipe', which is a pipe or a device"),
         (["loop"], "'loop' cannot be opened"),
         (["new\nline.wav"], r"there is no file 'new\nline.wav'"),
         (["-"], "there is no file '-'"),
@@ -77,7 +77,7 @@ def test_where_results_go(encode, wav, place, given, out, expected):
         (["one.wav", "-o", "d/../one.wav", "--force"], "would replace the input"),
         (["one.wav", "-o", "link.wav", "--force"], "would replace the input"),
         (["a.nrw", "--force"], "the result of a.nrw would replace the input a.nrw"),
-        (["one.wav", "-o", "there.nrw"], "'there.nrw' is a folder"),
+        (["one.wav", "-o", "there.nrw"], "'there.nrw', which is a folder"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(refused, model, wav, place, given, said):
@@ -90,8 +90,8 @@ def test_what_cannot_be_planned_is_refused(refused, model, wav, place, given, sa
     os.symlink("loop", "loop")
     os.symlink("d", "link")
     os.symlink("one.wav", "link.wav")
-    if said == "'there.nrw' is a folder":
-        given, said = ["one.wav", "-o", "there.nrw"], "'there.nrw/one.nrw' is a folder"
+    if said == "'there.nrw', which is a folder":
+        given, said = ["one.wav", "-o", "there.nrw"], "'there.nrw/one.nrw', which is a folder"
     assert said in refused("encode", "-m", model, *given)
 
 
@@ -115,7 +115,7 @@ def test_odd_names(codec, encode, wav, results, model, place, name):
     assert codec("decode", "-m", model, "-o", "back.wav", "--", *results()).code == 0
     (place / name).write_text("no sound")
     line = encode("--force", "--", name).err
-    assert line.startswith(f"codec: {name!r} is no sound")
+    assert f"got {name!r}, which cannot be decoded" in line
 
 
 def test_a_name_that_is_no_text(encode, wav, results, place):

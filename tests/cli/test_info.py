@@ -57,7 +57,7 @@ def test_appended_bytes_are_told(codec, facts, stream):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("nowhere.nrw", "there is no file 'nowhere.nrw'"), (".", "'.' is a folder"), ("/dev/null", "device")],
+    [("nowhere.nrw", "there is no file 'nowhere.nrw'"), (".", "'.', which is a folder"), ("/dev/null", "device")],
 )
 def test_what_is_no_file_is_refused(refused, name, said):
     assert said in refused("info", name)

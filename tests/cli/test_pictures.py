@@ -161,7 +161,7 @@ def test_options_of_the_other_medium_are_refused(refused, model, tiny_checkpoint
     coded("s.nrw")
     assert "--salvage" in refused("decode", "s.nrw", "-m", model, "--salvage")
     assert "tables" in refused("encode", "a.png", "-m", model, "--raw")
-    assert "no sound" in refused("encode", "a.png", "-m", audio)
+    assert "cannot be decoded" in refused("encode", "a.png", "-m", audio)
     assert "no picture" in refused("encode", "a.wav", "-m", model)
     assert ".wav" in refused("decode", "s.nrw", "-m", model, "-o", "b.wav")
 
@@ -270,7 +270,7 @@ def test_a_whole_stream_of_other_codes_is_decoded_to_something(codec, model, cod
     path = coded()
     header, tokenizer = read_header(path.read_bytes()), load(model)
     codes = np.random.default_rng(0).integers(0, 4096, header.shape, np.int16)
-    path.write_bytes(write(header, codes, tokenizer.prior))
+    path.write_bytes(write(header, codes, tokenizer.coding_tables))
     assert codec("decode", "s.nrw", "-m", model).code == 0
     assert image.read("s.png").pixels.shape == (3, 40, 70)
 

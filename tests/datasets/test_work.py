@@ -128,7 +128,7 @@ def test_items_that_cannot_be_read_are_told_and_their_neighbours_kept(
     reasons = {failure["key"]: failure["reason"] for failure in told}
     assert [failure["key"] for failure in told] == sorted(reasons)
     for key, said in {
-        "d0/r0": "is no sound that can be decoded",
+        "d0/r0": "cannot be decoded",
         "d0/r4": "is cut",
         "d1/r1": "has NaN at sample 1",
         "d1/r3": "has 65 channels",

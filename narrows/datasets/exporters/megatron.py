@@ -19,7 +19,7 @@ import torch
 from narrows.datasets.exporters.arrays import write_made
 from narrows.datasets.reader import TokenData, vocabulary_of
 from narrows.errors import InputError
-from narrows.media.atomic import write_bytes, written_beside
+from narrows.media.atomic import atomic_write, write_bytes
 from narrows.tokenizers.ids import Pattern, flattened
 
 TYPES = ((1 << 16, np.uint16, 8), (1 << 31, np.int32, 4), (1 << 63, np.int64, 5))
@@ -35,7 +35,7 @@ def megatron(data: TokenData[Any], folder: Path, overwrite: bool, pattern: Patte
     known = vocabulary_of(data.made)
     kind, code = next((kind, code) for limit, kind, code in TYPES if known.size <= limit)
     lengths = []
-    with written_beside(folder / "tokens.bin", overwrite=overwrite) as out:
+    with atomic_write(folder / "tokens.bin", overwrite=overwrite) as out:
         for file in data.files:
             for row in file:
                 ids = known.add_begin_end(flattened(torch.from_numpy(np.array(row.values, order="C")), pattern, known))
