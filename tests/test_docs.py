@@ -29,6 +29,12 @@ module.evaluate = functools.partial(module.evaluate, speed=False, samples=0)
 folder, out = Path("photos"), Path("report")
 """,
 }
+AFTER = {  # checks after the snippets of a page
+    "datasets.md": """
+assert (codes == data[0].codes[0].numpy().T).all()
+assert next(iter(stream)).shape[0] == 7
+""",
+}
 FENCE = re.compile(r"^```python *(.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -74,7 +80,7 @@ def shards(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=_name)
 def test_python_snippets_run(page: Path, folder: Path) -> None:
     runnable = [code for words, code in snippets(page) if "no-run" not in words.split()]
-    _run("\n".join([BEFORE.get(page.name, ""), *runnable]), folder)
+    _run("\n".join([BEFORE.get(page.name, ""), *runnable, AFTER.get(page.name, "")]), folder)
 
 
 def test_few_snippets_are_not_run() -> None:
