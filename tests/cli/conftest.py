@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from narrows.cli import main
+from narrows.media import image
 
 RATE = 16_000
 
@@ -131,6 +132,33 @@ def stream(codec, model, wav):
     def written(name="s.nrw", *options, **noise):
         source = wav("noise.tmp", **noise)
         result = codec("encode", source, "-m", model, "-o", name, *options)
+        assert result.code == 0, result
+        source.unlink()
+        return source.with_name(name)
+
+    return written
+
+
+@pytest.fixture
+def image_file(place):
+    """image_file(name, shape) -> path of an image of noise, in the format that the suffix names."""
+
+    def written(name="a.png", shape=(3, 40, 70)):
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.write(path, np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+        return path
+
+    return written
+
+
+@pytest.fixture
+def image_stream(codec, image_checkpoint, image_file):
+    """image_stream(name, ...) -> path of an .nrw file of an image of noise; options as those of `encode`."""
+
+    def written(name="s.nrw", *options, shape=(3, 40, 70)):
+        source = image_file("noise.png", shape)
+        result = codec("encode", source, "-m", image_checkpoint, "-o", name, *options)
         assert result.code == 0, result
         source.unlink()
         return source.with_name(name)

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from narrows.bitstream import AudioExtent, ImageExtent, FrequencyTables, read_header, write
-from narrows.checkpoints.index import Entry
+from narrows.checkpoints.index import ShippedModel
 from narrows.checkpoints.load import load
 from narrows.errors import NarrowsError
 
@@ -128,9 +128,9 @@ def test_a_file_chooses_no_folder_and_no_download(refused, stream, place, monkey
 
 
 def test_a_file_chooses_among_the_models_of_the_package(codec, model, stream, monkeypatch):
-    known = [Entry("tiny", "audio", "", "", load(model).fingerprint, {})]
-    monkeypatch.setattr("narrows.checkpoints.index.entries", lambda: known)
-    monkeypatch.setattr("narrows.checkpoints.load.entries", lambda: known)
+    known = [ShippedModel("tiny", "audio", "", "", load(model).fingerprint, {})]
+    monkeypatch.setattr("narrows.checkpoints.index.models", lambda: known)
+    monkeypatch.setattr("narrows.checkpoints.load.models", lambda: known)
     monkeypatch.setattr("narrows.checkpoints.load.HERE", model.parent)
     stream("s.nrw")
     assert codec("decode", "s.nrw").code == 0

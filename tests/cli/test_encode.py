@@ -11,7 +11,7 @@ import soundfile
 from safetensors.numpy import load_file, save_file
 
 from narrows.bitstream import read_header
-from narrows.checkpoints.index import Entry
+from narrows.checkpoints.index import ShippedModel
 from narrows.checkpoints.load import load
 
 
@@ -135,7 +135,7 @@ def test_a_bitrate_chooses_codebooks(codec, model, wav, place, bitrate, codebook
 
 def test_entropy_coding_makes_room_for_codebooks(codec, model, wav, place):
     wav()
-    bitrate = load(model).bitrate(3) / 1000 + 1e-6
+    bitrate = load(model).bitrate(3) + 1e-6
     assert bitrate < 0.59
     for options, codebooks in (([], 3), (["--raw"], 2)):
         assert codec("encode", "a.wav", "-m", model, "--bitrate", bitrate, "--force", *options).code == 0
@@ -145,7 +145,7 @@ def test_entropy_coding_makes_room_for_codebooks(codec, model, wav, place):
 @pytest.mark.parametrize("bitrate", [0.01, 0, -1, "nan"])
 def test_a_bitrate_too_low_names_those_on_offer(refused, model, wav, bitrate):
     wav()
-    rates = [f"{load(model).bitrate(k) / 1000:.2f}" for k in (1, 2, 3)]
+    rates = [f"{load(model).bitrate(k):.2f}" for k in (1, 2, 3)]
     assert f"tiny offers {', '.join(rates)}" in refused("encode", "a.wav", "-m", model, "--bitrate", bitrate)
     line = refused("encode", "a.wav", "-m", model, "--bitrate", bitrate, "--raw")
     assert "tiny offers 0.20, 0.40, 0.60" in line
@@ -188,8 +188,8 @@ def test_a_device_that_is_not_there_is_refused(refused, model, wav, stream, monk
     ],
 )
 def test_an_unknown_model_is_refused(refused, wav, monkeypatch, given, said):
-    known = [Entry("speech", "audio", "", "", "", {})]
-    monkeypatch.setattr("narrows.checkpoints.load.entries", lambda: known)
+    known = [ShippedModel("speech", "audio", "", "", "", {})]
+    monkeypatch.setattr("narrows.checkpoints.load.models", lambda: known)
     wav()
     assert said in refused("encode", "a.wav", "-m", given)
 
@@ -211,9 +211,14 @@ def edit_config(folder, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def edit_codec(folder, name, **changes):
-    codec = json.loads((folder / "config.json").read_text())["codec"]
-    edit_config(folder, codec=codec | {name: codec[name] | changes})
+def edit_tokenizer(folder, **changes):
+    tokenizer = json.loads((folder / "config.json").read_text())["tokenizer"]
+    edit_config(folder, tokenizer=tokenizer | changes)
+
+
+def edit_encoder(folder, **changes):
+    codec = json.loads((folder / "config.json").read_text())["tokenizer"]["codec"]
+    edit_tokenizer(folder, codec=codec | {"encoder": codec["encoder"] | changes})
 
 
 def edit_weights(folder, change):
@@ -236,12 +241,12 @@ BROKEN = {
     "other-medium": (lambda path: edit_config(path, medium="image"), "image"),
     "no-rate": (lambda path: edit_config(path, sample_rate=0), "a sample rate of"),
     "negative-rate": (lambda path: edit_config(path, sample_rate=-16_000), "a sample rate of"),
-    "unknown-part": (lambda path: edit_codec(path, "encoder", part="frame-encodr"), "did you mean 'frame-encoder'"),
-    "import-path": (lambda path: edit_codec(path, "encoder", part="os.system"), "no part is called 'os.system'"),
-    "unknown-key": (lambda path: edit_codec(path, "encoder", widht=16), "did you mean 'width'"),
-    "text-for-a-number": (lambda path: edit_codec(path, "encoder", width="wide"), "config.json"),
-    "other-dim": (lambda path: edit_codec(path, "encoder", dim=9), "one dim wanted"),
-    "too-wide": (lambda path: edit_codec(path, "encoder", width=2**40), "config.json"),
+    "unknown-part": (lambda path: edit_encoder(path, part="frame-encodr"), "did you mean 'frame-encoder'"),
+    "import-path": (lambda path: edit_encoder(path, part="os.system"), "no part is called 'os.system'"),
+    "unknown-key": (lambda path: edit_encoder(path, widht=16), "did you mean 'width'"),
+    "text-for-a-number": (lambda path: edit_encoder(path, width="wide"), "config.json"),
+    "other-dim": (lambda path: edit_encoder(path, dim=9), "one dim wanted"),
+    "too-wide": (lambda path: edit_encoder(path, width=2**40), "config.json"),
     "missing": (lambda path: edit_weights(path, lambda weights: weights.pop(BIAS)), f"lacks the tensor {BIAS}"),
     "unexpected": (lambda path: edit_weights(path, lambda w: w.update(more=w[BIAS])), "holds more, which"),
     "wrong-shape": (lambda path: edit_weights(path, lambda w: w.update({BIAS: w[BIAS][1:]})), f"{BIAS} of shape"),

@@ -69,3 +69,40 @@ def test_a_name_that_is_no_text(codec, stream, place):
     stream("s.nrw").rename(place / name)
     assert r"file             \udcff\udcfe.nrw" in codec("info", name).out
     assert json.loads(codec("info", name, "--json").out)["file"] == name
+
+
+def test_stream_of_an_image(codec, image_stream):
+    path = image_stream("s.nrw", "-q", 2.5)
+    said = json.loads(codec("info", "s.nrw", "--json").out)
+    size = path.stat().st_size
+    assert (said["medium"], said["width"], said["height"], said["channels"]) == ("image", 70, 40, 3)
+    assert (said["quality"], said["bytes"], said["coder"]) == (2.5, size, "chosen")
+    assert said["bits_per_pixel"] == round(8 * size / 2800, 4)
+    assert "quality          2.5\n" in codec("info", "s.nrw").out
+    path.write_bytes(path.read_bytes()[:-1])
+    assert codec("info", "s.nrw").err.count("\n") == 1
+
+
+def test_rates_of_the_shipped_image_model(codec):
+    folder = Path(checkpoints.__file__).parent / "image"
+    rates = json.loads(codec("info", folder, "--json").out)["bits_per_pixel"]
+    assert [*rates] == [str(quality) for quality in range(1, 9)]
+    assert sorted(rates.values()) == [*rates.values()]
+
+
+def test_checkpoints(codec, refused, image_checkpoint, tiny_checkpoint, place):
+    folder = shutil.copytree(image_checkpoint, place / "mine")
+    said = json.loads(codec("info", "mine", "--json").out)
+    assert (said["model"], said["medium"], said["settings"], said["quality"]) == ("small", "image", 57, [1, 8])
+    assert said["parameters"] == sum(p.numel() for p in load(image_checkpoint).codec.parameters())
+    assert said["bits_per_pixel"] is None
+    points = [{"quality": 1, "bits_per_pixel": 0.2}, {"quality": 8, "bits_per_pixel": 2.5}, {"point": "jpeg"}]
+    (folder / "evaluation.json").write_text(json.dumps({"points": points}))
+    assert json.loads(codec("info", "mine", "--json").out)["bits_per_pixel"] == {"1": 0.2, "8": 2.5}
+    for damaged in ("[1, 2", "[" * 100_000):
+        (folder / "evaluation.json").write_text(damaged)
+        assert "evaluation.json" in refused("info", "mine")
+    (folder / "model.safetensors").write_bytes(b"")
+    assert "model.safetensors" in refused("info", "mine")
+    said = json.loads(codec("info", tiny_checkpoint(), "--json").out)
+    assert (said["medium"], said["sample_rate"], len(said["kbit_per_second"])) == ("audio", 16_000, 3)

@@ -1,14 +1,14 @@
 import json
 
-from narrows.checkpoints.index import Entry
+from narrows.checkpoints.index import ShippedModel
 
 
 def test_models_are_listed(codec, monkeypatch):
     known = [
-        Entry("image", "image", "photographs", "Apache-2.0", "fedcba9876543210", {}),
-        Entry("speech", "audio", "voices", "Apache-2.0", "0123456789abcdef", {"pesq": 3.0}),
+        ShippedModel("image", "image", "photographs", "Apache-2.0", "fedcba9876543210", {}),
+        ShippedModel("speech", "audio", "voices", "Apache-2.0", "0123456789abcdef", {"pesq": 3.0}),
     ]
-    monkeypatch.setattr("narrows.checkpoints.index.entries", lambda: known)
+    monkeypatch.setattr("narrows.checkpoints.index.models", lambda: known)
     lines = ["image        image  photographs  [Apache-2.0]", "speech       audio  voices  [Apache-2.0]"]
     assert codec("models").out.splitlines() == lines
     assert json.loads(codec("models", "--json").out)[1]["fingerprint"] == "0123456789abcdef"
