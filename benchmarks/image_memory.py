@@ -94,8 +94,10 @@ def _tiles_against_whole(model: str, path: Path, side: int) -> dict[str, str | f
     x = torch.from_numpy(image.read(path).pixels.astype(np.float32)) / 127.5 - 1
     with torch.inference_mode():
         bands = codec.encoder(x[None]).split(tokens.steps, 2)  # each of them is coded on its own
-        codes = torch.cat([entropy_model.encode(band, tokens.quality_index, tokenizer.prices) for band in bands], 2)
-        bands = [entropy_model.decode(band.long(), tokens.quality_index) for band in tokens.codes.split(tokens.steps, 2)]
+        codes = torch.cat([entropy_model.encode(band, tokens.quality_index, tokenizer.bit_costs) for band in bands], 2)
+        bands = [
+            entropy_model.decode(band.long(), tokens.quality_index) for band in tokens.codes.split(tokens.steps, 2)
+        ]
         whole = codec.synthesize(torch.cat(bands, 2), tokens.quality_index)[0].clamp(-1, 1)
         whole = ((whole + 1) * 127.5).round().int().numpy()
     return {

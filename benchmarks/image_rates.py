@@ -18,7 +18,7 @@ import narrows
 from narrows import ImageTokenizer, Tokens
 from narrows.bitstream import Prior
 from narrows.bitstream.indexed import ChosenCoder
-from narrows.codecs.bottlenecks.entropy.base import ZERO, Stage, driven
+from narrows.codecs.bottlenecks.entropy.base import ZERO, Stage, run_stages
 from narrows.evaluation.media import MEDIA, find_items
 from narrows.media import image
 
@@ -83,10 +83,10 @@ def bits_by_densities(tokenizer: ImageTokenizer, tokens: Tokens) -> float:
         parts = model.unfold((band - ZERO).double())
 
         def counted(index: int, stage: Stage, parts: list[torch.Tensor] = parts) -> torch.Tensor:
-            totals.append(float(model.bits_of(parts[index].float(), stage, index)))
+            totals.append(float(model.symbol_bits(parts[index].float(), stage, index)))
             return parts[index]
 
-        driven(model.stages((1, *band.shape[2:]), tokens.quality_index), counted)
+        run_stages(model.stages((1, *band.shape[2:]), tokens.quality_index), counted)
     return sum(totals)
 
 

@@ -1,9 +1,9 @@
-"""Rotation trick against straight-through: use of the codebook, quantization error, reconstruction.
+"""Rotation trick against straight-through: codebook usage, quantization error, reconstruction error.
 
     python benchmarks/rotation_trick.py --data DIR
 
-Two small autoencoders, of image crops and of speech spectra, each with a codebook of running means and with one that
-learns by gradient, revival of unused codes on and off. All else is alike: same weights at the start, same batches.
+Two small autoencoders, of image crops and of speech spectra, each with an EMA codebook and with one trained by
+gradient, with and without dead-code replacement. Initial weights and batches are the same.
 DIR holds images/ and speech16k/, each with train/ and valid/.
 """
 
@@ -24,7 +24,7 @@ def main() -> None:
     """Train and score every combination."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--revive", type=float, nargs="+", default=[0.1, 0.0], help="settings (default: 0.1 0)")
+    parser.add_argument("--dead-code-thresholds", type=float, nargs="+", default=[0.1, 0.0])
     parser.add_argument("--kinds", nargs="+", choices=("images", "speech"), default=["images", "speech"])
     parser.add_argument("--entries", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=400)
@@ -40,24 +40,24 @@ def main() -> None:
     for kind in arguments.kinds:
         data = load(arguments.data, kind, train=4096, valid=1024)
         for codebook, book in CODEBOOKS.items():
-            for revive in arguments.revive:
+            for threshold in arguments.dead_code_thresholds:
                 for name, estimator in ESTIMATORS.items():
 
-                    def make(book=book, revive=revive, estimator=estimator) -> VQ:  # type: ignore[no-untyped-def]
-                        return VQ(WIDTH, book(8, arguments.entries, 0.97, revive=revive), estimator())
+                    def make(book=book, threshold=threshold, estimator=estimator) -> VQ:  # type: ignore[no-untyped-def]
+                        return VQ(WIDTH, book(8, arguments.entries, 0.97, dead_code_threshold=threshold), estimator())
 
                     runs = [
                         scores(trained(data, make, seed, arguments.steps, arguments.batch), data)
                         for seed in range(arguments.seeds)
                     ]
                     record: dict[str, object] = {"benchmark": "rotation_trick", "data": kind, "codebook": codebook}
-                    record |= {"revive": revive, "estimator": name, "entries": arguments.entries}
+                    record |= {"dead_code_threshold": threshold, "estimator": name, "entries": arguments.entries}
                     record |= {"steps": arguments.steps, "batch": arguments.batch, "seeds": arguments.seeds} | spread(
                         runs
                     )
                     records.append(record)
                     emit(record)
-    columns = ["data", "codebook", "revive", "estimator", "usage", "perplexity", "quantization_mse"]
+    columns = ["data", "codebook", "dead_code_threshold", "estimator", "usage", "perplexity", "quantization_mse"]
     show(records, [*columns, "reconstruction_db"])
 
 

@@ -35,7 +35,7 @@ def image_checkpoint(tmp_path_factory):
     import torch
 
     from narrows.checkpoints import folder
-    from narrows.codecs import Codec, ContextGroups, LappedDecoder, LappedEncoder
+    from narrows.codecs import Codec, LappedDecoder, LappedEncoder, SpaceChannelContext
     from narrows.recipes.data.images import ImageFiles
     from narrows.recipes.data.synthetic import write_synthetic_images
     from narrows.recipes.training.fit_tables import fit_entropy_model_tables
@@ -45,7 +45,7 @@ def image_checkpoint(tmp_path_factory):
     write_synthetic_images(place / "data")
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        model = ContextGroups((3, 5), 1, (8, 8))
+        model = SpaceChannelContext((3, 5), 1, (8, 8))
         model.root_gain.copy_(torch.linspace(1, 6, 8).unsqueeze(1).expand_as(model.root_gain))
         model.inverse.copy_(model.root_gain.square().reciprocal())
         codec = Codec(LappedEncoder(8, 6, 2, 1), model, LappedDecoder(8, 6, 2, 2, 1)).eval()

@@ -11,7 +11,9 @@ from narrows.cli.options import Json
 
 
 def info(
-    what: Annotated[str, typer.Argument(help="An .nrw file, a model name or a checkpoint folder.")],
+    what: Annotated[
+        str, typer.Argument(metavar="FILE|MODEL", help="An .nrw file, a model name or a checkpoint folder.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Show the model, size, rate, chunks and integrity of an .nrw file; no model is needed.

@@ -1,4 +1,4 @@
-"""Networks: tensors in, tensors out. Importing this package registers every part.
+"""Networks, from tensors to tensors. Importing this package registers all parts.
 
 Axes: B batch, C channels, T samples, F frames, D latent dim, K codebooks, V codebook size, H W image.
 """
@@ -7,21 +7,21 @@ from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, State
 from narrows.codecs.bottlenecks.ard import ARD
 from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
-from narrows.codecs.bottlenecks.dithered_fsq import DitheredFSQ
 from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
 from narrows.codecs.bottlenecks.entropy.hyperprior import MeanScaleHyperprior, ScaleHyperprior
-from narrows.codecs.bottlenecks.entropy.space_channel import ContextGroups
-from narrows.codecs.bottlenecks.fsq import FSQ
+from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
+from narrows.codecs.bottlenecks.fsq import FSQ, DitheredFSQ, ResidualFSQ
 from narrows.codecs.bottlenecks.gaussian import Gaussian
-from narrows.codecs.bottlenecks.grouped import Grouped, GroupedResidualVQ, MultiCodebook
+from narrows.codecs.bottlenecks.grouped import Grouped, GroupedResidualVQ
 from narrows.codecs.bottlenecks.ibq import IBQ
 from narrows.codecs.bottlenecks.lookup_free import BSQ, LFQ
-from narrows.codecs.bottlenecks.multi_rate import AtRate, MultiRateVQ
+from narrows.codecs.bottlenecks.multi_codebook import MultiCodebook
+from narrows.codecs.bottlenecks.multi_rate import MultiRateVQ, Strided
 from narrows.codecs.bottlenecks.nested import Nested
 from narrows.codecs.bottlenecks.ordered import Ordered
 from narrows.codecs.bottlenecks.residual import Residual, ResidualVQ
-from narrows.codecs.bottlenecks.residual_fsq import ResidualFSQ
 from narrows.codecs.bottlenecks.split import SplitResidualVQ
+from narrows.codecs.bottlenecks.vector_quantize_pytorch import VectorQuantizePytorch
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec, Reconstruction
 from narrows.codecs.image.convolutional import ConvDecoder, ConvEncoder
@@ -42,12 +42,10 @@ __all__ = [
     "IBQ",
     "LFQ",
     "VQ",
-    "AtRate",
     "AttentionProjection",
     "Bottleneck",
     "Codebook",
     "Codec",
-    "ContextGroups",
     "ConvDecoder",
     "ConvEncoder",
     "Decoder",
@@ -84,10 +82,13 @@ __all__ = [
     "ShallowDecoder",
     "SimCodebook",
     "SoftNorm",
+    "SpaceChannelContext",
     "SplitResidualVQ",
     "State",
     "StraightThrough",
+    "Strided",
     "Tanh",
+    "VectorQuantizePytorch",
     "ViTDecoder",
     "ViTEncoder",
 ]

@@ -5,6 +5,7 @@ x (B, C, *signal) ──▶ Encoder ──▶ latents (B, D, *grid) ──▶ Bo
                                                               codes (B, K, *grid)
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,9 +16,8 @@ from torch import Tensor, nn
 
 from narrows.errors import InputError
 
-LARGEST_LATENT = 1e15  # whose square float32 still holds
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-LARGEST_DIGIT = 4096  # what a frequency table of 16 bits tells apart; the largest alphabet of the .nrw format
+LARGEST_DIGIT = 4096  # entries of the largest frequency table of the .nrw format
 
 Reach = tuple[int, int] | None  # positions (before, after) of the latent grid; None where all of them are seen
 
@@ -100,13 +100,14 @@ class Decoder(Network):
 
 @dataclass(frozen=True)
 class Quantized:
-    """What a bottleneck returns.
+    """Result of a bottleneck.
 
-    latents: (B, D, *grid), what the decoder reads.
-    codes:   (B, K, *grid) int64, or None where a continuous bottleneck has none or training adds noise instead.
-    losses:  unweighted scalars for training; in eval mode those that cost much are left out.
-    bits:    (B,) float32, the rate of each item: nominal for codebooks, estimated for entropy models.
-    metrics: detached scalars worth logging.
+    Args:
+        latents: (B, D, *grid), for the decoder.
+        codes: (B, K, *grid) int64; None if the bottleneck is continuous, or if training adds noise instead of rounding.
+        losses: unweighted scalars for training; expensive ones are left out in eval mode.
+        bits: (B,) float32, rate of each item: nominal for codebooks, estimated for entropy models.
+        metrics: detached scalars for logging.
     """
 
     latents: Tensor
@@ -117,11 +118,16 @@ class Quantized:
 
 
 class Bottleneck(nn.Module, ABC):
-    """The narrow place: latents (B, D, *grid) ⇄ codes (B, K, *grid).
+    """Latents (B, D, *grid) ⇄ codes (B, K, *grid).
 
-    `decode(encode(z))` equals `forward(z).latents` bit for bit in eval mode, and `decode(codes[:, :k])` is meaningful
-    for every k in `prefixes`; it is float32 always. Codes of an item do not depend on the others of its batch, but for
-    ties, which a matrix product of another size may round to the other side.
+    In eval mode `decode(encode(z))` equals `forward(z).latents` bit for bit, up to the cast to the dtype of z: `decode`
+    always returns float32. `decode(codes[:, :k])` is meaningful for every k in `prefixes`. Codes of an item do not
+    depend on the other items of its batch, except that ties may be rounded differently by a matrix product of another
+    size.
+
+    `encode`, `decode` and `forward` in eval mode never synchronise an accelerator with the host and can be exported
+    (`torch.export`). So they check shapes and types, but not values: the tokenizers check that media are finite, and
+    `check_codes` checks codes. Latents with NaN get arbitrary codes, which are in range, and do not change EMAs.
     """
 
     kind: ClassVar[str] = "bottleneck"
@@ -139,35 +145,49 @@ class Bottleneck(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, k, *grid), the first k codebooks, to latents (B, D, *grid)."""
+        """Codes (B, k, *grid) of the first k codebooks to latents (B, D, *grid) float32."""
 
     @property
     def radices(self) -> tuple[tuple[int, ...], ...]:
-        """How each codebook's index splits into digits for entropy coding, least significant digit first."""
+        """Digits into which each codebook's codes are split for entropy coding, the least significant first."""
         return tuple(_digits(size) for size in self.codebook_sizes)
 
     @property
     def reach(self) -> int | None:
-        """Positions to each side on which a position depends: none, or all of them (None) where attention is inside."""
-        return None if any(getattr(module, "sees_all", False) for module in self.modules()) else 0
+        """Positions to each side on which a position depends: 0, or None with attention over all positions."""
+        return None if any(getattr(module, "global_context", False) for module in self.modules()) else 0
 
     @property
     def table_sizes(self) -> tuple[int, ...]:
-        """Entries of each frequency table that entropy coding needs: one for each digit, where nothing else is said."""
+        """Entries of each frequency table for entropy coding: by default one table per digit."""
         return tuple(radix for digits in self.radices for radix in digits)
 
     @property
     def bits_per_position(self) -> float:
-        """Nominal bits of all codebooks at one position of the grid."""
-        return sum(_bits(size) for size in self.codebook_sizes)
+        """Nominal bits of all codebooks at one grid position."""
+        return sum(math.log2(size) for size in self.codebook_sizes)
 
-    def _nominal_bits(self, books: Tensor, positions: int) -> Tensor:
-        """Bits (B,) of `books` (B,) codebooks over `positions` positions."""
-        each = torch.tensor([0.0, *(_bits(size) for size in self.codebook_sizes)], device=books.device)
-        return each.cumsum(0)[books] * positions
+    def check_codes(self, codes: Tensor) -> None:
+        """Check that codes (B, k, *grid) are integers of the first k codebooks, each within its codebook.
+
+        `decode` checks shape and type alone, since reading values from an accelerator stalls it: call this where codes
+        come from a user or a file.
+
+        Raises:
+            InputError: with the codebook, its range and the values found.
+        """
+        self._check_codes(codes)
+        for k, size in enumerate(self.codebook_sizes[: codes.shape[1]]):
+            low, high = (int(value) for value in codes[:, k].aminmax())
+            if low < 0 or high >= size:
+                raise InputError(f"expected codes 0 to {size - 1} in codebook {k}, got {low} to {high}")
+
+    def _nominal_bits(self, codebooks: Tensor, positions: int) -> Tensor:
+        """Bits (B,) of `codebooks` (B,) codebooks, all of one size, at `positions` positions."""
+        return codebooks.float() * (math.log2(self.codebook_sizes[0]) * positions)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Bottleneck":
-        """Move and cast as any module; constants and running means stay float32, or codes would change."""
+        """Move and cast like any module, but keep the dtype of buffers: codes depend on constants and EMAs."""
         buffers = [
             (module, name, buffer)
             for module in self.modules()
@@ -181,47 +201,29 @@ class Bottleneck(nn.Module, ABC):
 
     def _check_latents(self, z: Tensor) -> None:
         if not isinstance(z, Tensor) or not z.is_floating_point():
-            raise InputError(f"latents of type {getattr(z, 'dtype', type(z).__name__)} given, floats wanted")
+            raise InputError(f"expected floating-point latents, got {getattr(z, 'dtype', type(z).__name__)}")
         if z.ndim < 3 or z.shape[1] != self.dim or 0 in z.shape:
-            raise InputError(
-                f"latents of shape {tuple(z.shape)} given, (B, {self.dim}, *grid) with no empty axis wanted"
-            )
-        if not z.detach().abs().amax() <= LARGEST_LATENT:  # NaN is not
-            raise InputError(
-                f"latents of shape {tuple(z.shape)} hold NaN, infinity or more than {LARGEST_LATENT:g}; less wanted"
-            )
-
-    def check_codes(self, codes: Tensor) -> None:
-        """Raise InputError for codes out of range."""
-        self._check_codes(codes)
+            shape = f"(B, {self.dim}, *grid) with no empty axis"
+            raise InputError(f"expected latents of shape {shape}, got {tuple(z.shape)}")
 
     def _check_codes(self, codes: Tensor) -> Tensor:
-        """The codes as int64. Raises InputError unless they are integers in range, of a prefix of the codebooks."""
+        """The codes as int64. Raises InputError unless they are integers of shape (B, k, *grid), k up to K."""
         if (
             codes.dtype not in INTEGERS
             or codes.ndim < 3
             or 0 in codes.shape
             or codes.shape[1] > len(self.codebook_sizes)
         ):
-            wanted = f"integers of shape (B, 1 to {len(self.codebook_sizes)}, *grid) with no empty axis"
-            raise InputError(f"codes of shape {tuple(codes.shape)} and type {codes.dtype} given, {wanted} wanted")
-        codes = codes.long()
-        for k, size in enumerate(self.codebook_sizes[: codes.shape[1]]):
-            low, high = codes[:, k].aminmax()
-            if low < 0 or high >= size:
-                raise InputError(f"codebook {k} was given codes {int(low)} to {int(high)}; it holds 0 to {size - 1}")
-        return codes
-
-
-def _bits(size: int) -> float:
-    return float(torch.tensor(size, dtype=torch.float64).log2())
+            shape = f"(B, 1 to {len(self.codebook_sizes)}, *grid) with no empty axis"
+            raise InputError(f"expected integer codes of shape {shape}, got {codes.dtype} of {tuple(codes.shape)}")
+        return codes.long()
 
 
 def _digits(size: int) -> tuple[int, ...]:
-    """Factors of `size`, each as large as a table allows; raises InputError where a prime factor is larger."""
+    """Factors of `size`, each as large as a frequency table allows."""
     if size <= LARGEST_DIGIT:
         return (size,)
     for digit in range(LARGEST_DIGIT, 1, -1):
         if size % digit == 0:
             return (digit, *_digits(size // digit))
-    raise InputError(f"a codebook of {size} codes given; its size must be a product of factors up to {LARGEST_DIGIT}")
+    raise InputError(f"expected a codebook size that is a product of factors up to {LARGEST_DIGIT}, got {size}")

@@ -7,7 +7,7 @@ from typing import cast
 
 from narrows.evaluation.alignment import align, check_size
 from narrows.evaluation.bands import BandDistortion, audio_distortion_by_band, image_distortion_by_band
-from narrows.evaluation.report.embedding import AUDIO_ENCODINGS, IMAGE_ENCODINGS, MediaEncoder
+from narrows.evaluation.embedding import AUDIO_ENCODINGS, IMAGE_ENCODINGS, MediaEncoder
 from narrows.media.image import Image
 from narrows.media.medium import Medium, Signal
 from narrows.media.table import MEDIA

@@ -2,7 +2,7 @@
 
 import torch
 
-from narrows.codecs.bottlenecks.entropy.space_channel import ContextGroups
+from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
 from narrows.recipes.settings import AdamW, ImageData, Schedule
@@ -33,7 +33,7 @@ def image(
     torch.manual_seed(seed)
     return RateDistortionRecipe(
         name="image",
-        codec=Codec(encoder=LappedEncoder(), bottleneck=ContextGroups(), decoder=LappedDecoder()),
+        codec=Codec(encoder=LappedEncoder(), bottleneck=SpaceChannelContext(), decoder=LappedDecoder()),
         data=data,
         lambdas=lambdas,
         optimizer=optimizer,

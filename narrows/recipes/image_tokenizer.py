@@ -4,13 +4,16 @@
     ... --network.bottleneck fsq                                         with one FSQ codebook of 64000 instead
     ... --network.trunk vit --network.bottleneck multi-codebook          UniTok: transformers, 8 codebooks of 4096
         --contrastive.teacher vit_base_patch16_clip_224.openai           and its contrastive loss, with an image teacher
+    ... --network.bottleneck vector-quantize-pytorch                     any quantizer of vector-quantize-pytorch
+        --network.quantizer ResidualSimVQ
+        --network.quantizer_options '{"num_quantizers": 4, "codebook_size": 1024}'
 
 All have one position for 16 × 16 pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -18,10 +21,11 @@ from torch import nn
 from narrows.codecs.base import Bottleneck
 from narrows.codecs.bottlenecks.fsq import FSQ
 from narrows.codecs.bottlenecks.gaussian import Gaussian
-from narrows.codecs.bottlenecks.grouped import MultiCodebook
 from narrows.codecs.bottlenecks.ibq import IBQ
 from narrows.codecs.bottlenecks.lookup_free import BSQ, LFQ
+from narrows.codecs.bottlenecks.multi_codebook import MultiCodebook
 from narrows.codecs.bottlenecks.residual import ResidualVQ
+from narrows.codecs.bottlenecks.vector_quantize_pytorch import VectorQuantizePytorch
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
@@ -29,6 +33,7 @@ from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 from narrows.codecs.quantization.attention_projection import AttentionProjection
 from narrows.codecs.quantization.codebooks import LearnedCodebook
 from narrows.codecs.quantization.rounding import Rounding
+from narrows.errors import InputError
 from narrows.recipes.discriminators.patchgan import PatchGANDiscriminator
 from narrows.recipes.losses.backbone import Backbone
 from narrows.recipes.losses.contrastive import ContrastiveLoss
@@ -47,17 +52,44 @@ class Network:
     Args:
         trunk: Encoder and decoder: ldm (convolutions with attention at the lowest resolution, 72 million parameters) or
             vit (transformers of 6 and 12 blocks, 129 million parameters).
-        bottleneck: Quantizer between them; gaussian has continuous latents, which are rounded for .nrw streams.
+        bottleneck: Quantizer between them; gaussian has continuous latents, which are rounded for .nrw streams;
+            vector-quantize-pytorch is the class `quantizer` of that package.
+        quantizer: Class of vector-quantize-pytorch, with that bottleneck only; VectorQuantize if not given.
+        quantizer_options: Arguments of that class by name, as JSON, except dim; {"codebook_size": 16384,
+            "codebook_dim": 8} if there is no quantizer.
+
+    Raises:
+        InputError: For a quantizer or options together with another bottleneck, and for options without a quantizer.
     """
 
     trunk: Literal["ldm", "vit"] = "ldm"
-    bottleneck: Literal["vq", "fsq", "multi-codebook", "residual-vq", "ibq", "lfq", "bsq", "gaussian"] = "vq"
+    bottleneck: Literal[
+        "vq", "fsq", "multi-codebook", "residual-vq", "ibq", "lfq", "bsq", "gaussian", "vector-quantize-pytorch"
+    ] = "vq"
+    quantizer: str | None = None
+    quantizer_options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.bottleneck != "vector-quantize-pytorch" and (self.quantizer or self.quantizer_options):
+            raise InputError(
+                f"expected no quantizer and quantizer_options with the bottleneck {self.bottleneck!r}, got "
+                f"{self.quantizer!r} and {self.quantizer_options}; choose the bottleneck vector-quantize-pytorch"
+            )
+        if self.quantizer_options and not self.quantizer:
+            raise InputError("expected a quantizer with quantizer_options, got none; choose one, e.g. VectorQuantize")
 
     def codec(self) -> Codec:
         """The codec with random weights."""
         if self.trunk == "ldm":
-            return Codec(LDMEncoder(CONV_DIM), _bottleneck(self.bottleneck, CONV_DIM), LDMDecoder(CONV_DIM))
-        return Codec(ViTEncoder(VIT_DIM), _bottleneck(self.bottleneck, VIT_DIM), ViTDecoder(VIT_DIM))
+            return Codec(LDMEncoder(CONV_DIM), self._bottleneck(CONV_DIM), LDMDecoder(CONV_DIM))
+        return Codec(ViTEncoder(VIT_DIM), self._bottleneck(VIT_DIM), ViTDecoder(VIT_DIM))
+
+    def _bottleneck(self, dim: int) -> Bottleneck:
+        if self.bottleneck != "vector-quantize-pytorch":
+            return _bottleneck(self.bottleneck, dim)
+        if self.quantizer is None:
+            return VectorQuantizePytorch(dim, "VectorQuantize", (("codebook_size", 16384), ("codebook_dim", 8)))
+        return VectorQuantizePytorch(dim, self.quantizer, tuple(self.quantizer_options.items()))
 
 
 @dataclass(frozen=True)

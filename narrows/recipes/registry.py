@@ -44,6 +44,6 @@ def recipe_function(name: str) -> "Callable[..., Recipe]":
     """
     if name not in _RECIPES:
         close = difflib.get_close_matches(name, _RECIPES, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"expected a recipe out of {', '.join(_RECIPES)}, got {name!r}{hint}")
+        hint = f"did you mean {close[0]!r}?" if close else "choose one of these"
+        raise InputError(f"expected a recipe out of {', '.join(_RECIPES)}, got {name!r}; {hint}")
     return _RECIPES[name]()

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel
-from narrows.codecs.bottlenecks.entropy.refinement import refined
+from narrows.codecs.bottlenecks.entropy.refinement import refine_codes
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media.extents import ImageExtent
@@ -88,7 +88,7 @@ def improve(codec: Codec, tokens: Tokens, latents: Tensor, reference: Reference,
             extent.channels == 1,
             reference.weight,
         )
-        codes.append(refined(model, band[None], tokens.quality_index, distortion, iterations, reference.bit_costs))
+        codes.append(refine_codes(model, band[None], tokens.quality_index, distortion, iterations, reference.bit_costs))
         latents[:, :, first:last] = model.decode(codes[-1], tokens.quality_index)
         first = last
     return replace(tokens, codes=torch.cat(codes, 2).to(tokens.codes))

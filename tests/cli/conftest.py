@@ -59,7 +59,7 @@ def codec(monkeypatch):
 def refused(codec, place):
     """refused(*arguments) -> the one line that the command prints, ending with 2 and having changed no file.
 
-    out: what is printed as the result, None for anything. advice: the line also says what to do.
+    out: what is printed as the result, None for anything. advice: the line says what was expected or what to do.
     """
 
     def line(*arguments, out="", advice=True):
@@ -68,7 +68,7 @@ def refused(codec, place):
         assert result.code == 2, result
         assert result.err.startswith("codec: ")
         assert result.err.count("\n") == 1, result.err
-        assert "; " in result.err or not advice, result.err
+        assert re.search("expected|; ", result.err) or not advice, result.err
         assert not re.search(r"\wError", result.err)  # no name of a Python class
         assert snapshot(place) == before
         if out is not None:

@@ -59,7 +59,7 @@ def test_what_cannot_be_had_is_refused(refused, recordings, model, place, tiny_c
     assert "no item has the key 'x'" in refused("detokenize", out, "--key", "x", "-m", model)
     assert "made with 'tiny', no model of this package" in refused("detokenize", out, "--key", "a/b")
     other = tiny_checkpoint("tiny", seed=1)
-    assert "made with model tiny" in refused("detokenize", out, "--key", "a/b", "-m", other)
+    assert "got what tiny (" in refused("detokenize", out, "--key", "a/b", "-m", other)
     assert "no folder" in refused("detokenize", "nowhere", "--key", "a/b")
     assert "has no token shards" in refused("detokenize", ".", "--key", "a/b")
     (out / "00000-of-00002.parquet").write_bytes(b"PAR1damagedPAR1")

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from narrows.checkpoints import folder
-from narrows.codecs import Codec, ContextGroups, LappedDecoder, LappedEncoder
+from narrows.codecs import Codec, LappedDecoder, LappedEncoder, SpaceChannelContext
 from narrows.media import image
 from narrows.recipes.data.images import ImageFiles
 from narrows.recipes.data.synthetic import write_synthetic_images
@@ -17,7 +17,9 @@ def images(tmp_path_factory):
     place = tmp_path_factory.mktemp("effort")
     write_synthetic_images(place / "data")
     torch.manual_seed(0)
-    codec = Codec(LappedEncoder(8, 6, 2, 1), ContextGroups((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)).eval()
+    codec = Codec(
+        LappedEncoder(8, 6, 2, 1), SpaceChannelContext((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)
+    ).eval()
     for name, lambdas in {"model": (0.01,), "no-lambdas": ()}.items():
         tokenizer = ImageTokenizer(codec, lambdas)
         tokenizer.name, tokenizer.tables = "small", fit_entropy_model_tables(tokenizer, ImageFiles(place / "data"), 2)
@@ -38,5 +40,5 @@ def test_effort_is_refused_where_there_is_none_to_make(refused, images, wav, mod
     photo, small, out = images / "photo.png", images / "model", ("-o", "p.nrw")
     assert "0 (none) to 5" in refused("encode", photo, "-m", small, "--effort", 10, *out, advice=False)
     assert "no lambdas" in refused("encode", photo, "-m", images / "no-lambdas", "--effort", 1, *out, advice=False)
-    assert "one of the two" in refused("encode", photo, "-m", small, "--effort", 1, "--raw", *out)
-    assert "for pictures" in refused("encode", wav(), "-m", model, "--effort", 1)
+    assert "expected --raw or --effort, got both" in refused("encode", photo, "-m", small, "--effort", 1, "--raw", *out)
+    assert "got effort=1" in refused("encode", wav(), "-m", model, "--effort", 1)

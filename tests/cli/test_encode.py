@@ -26,17 +26,19 @@ def header(claimed, data=bytes(2000)):
     [
         (b"", "is empty (0 bytes)"),
         (header(0, b""), "holds no samples"),
-        (b"not a sound\n" * 50, "is no sound that can be decoded"),
-        (np.random.default_rng(0).bytes(3000), "is no sound that can be decoded"),
-        (header(2000)[:30], "is no sound that can be decoded"),
-        (header(2000)[:1000], "is cut: it tells of 2044 bytes and 1000 are there"),
-        (header(4_000_000_000), "is cut: it tells of 4000000044 bytes and 2044 are there"),
+        (b"not audio\n" * 50, "libsndfile says"),
+        (np.random.default_rng(0).bytes(3000), "libsndfile says"),
+        (header(2000)[:30], "libsndfile says"),
+        (header(2000)[:1000], "2044 bytes"),
+        (header(4_000_000_000), "4000000044 bytes"),
     ],
     ids=["empty", "no-samples", "text", "random", "half-a-header", "cut", "claims-4-GB"],
 )
-def test_what_is_no_sound_is_refused(refused, model, place, little_memory, data, said):
+def test_what_is_not_audio_is_refused(refused, model, place, little_memory, data, said):
     (place / "a.wav").write_bytes(data)
-    assert f"'a.wav' {said}" in refused("encode", "a.wav", "-m", model)
+    line = refused("encode", "a.wav", "-m", model)
+    assert "'a.wav' " in line
+    assert said in line
 
 
 @pytest.mark.parametrize(
@@ -108,9 +110,7 @@ def test_a_length_that_a_pipe_left_open_is_no_fault(codec, model, place):
     assert read_header((place / "a.nrw").read_bytes()).extent.samples == 1000
 
 
-@pytest.mark.parametrize(
-    ("options", "note"), [({"rate": 48_000}, "keeps what is below 8 kHz"), ({"channels": 2}, "phases")]
-)
+@pytest.mark.parametrize(("options", "note"), [({"rate": 48_000}, "keeps up to 8 kHz"), ({"channels": 2}, "phases")])
 def test_what_a_model_cannot_keep_is_told(codec, model, wav, options, note):
     wav(**options)
     result = codec("encode", "a.wav", "-m", model)
@@ -123,7 +123,7 @@ def test_the_line_of_a_result_tells_time_size_and_rate(codec, model, wav, place)
     wav(samples=16_000)
     out = codec("encode", "a.wav", "-m", model).out
     size = (place / "a.nrw").stat().st_size
-    assert out.startswith(f"a.wav → a.nrw  1.00 s  {size} bytes  {8 * size / 1000:.2f} kbit/s  ")
+    assert out.startswith(f"a.wav → a.nrw  1.00 s  {size} bytes  {8 * size / 1000:.3g} kbit/s  ")
 
 
 @pytest.mark.parametrize(("bitrate", "codebooks"), [(0.2, 1), (0.39, 1), (0.41, 2), (0.6, 3), ("inf", 3), (1e9, 3)])
@@ -146,9 +146,9 @@ def test_entropy_coding_makes_room_for_codebooks(codec, model, wav, place):
 def test_a_bitrate_too_low_names_those_on_offer(refused, model, wav, bitrate):
     wav()
     rates = [f"{load(model).bitrate(k):.2f}" for k in (1, 2, 3)]
-    assert f"tiny offers {', '.join(rates)}" in refused("encode", "a.wav", "-m", model, "--bitrate", bitrate)
+    assert f"at least one of {', '.join(rates)} kbit/s" in refused("encode", "a.wav", "-m", model, "--bitrate", bitrate)
     line = refused("encode", "a.wav", "-m", model, "--bitrate", bitrate, "--raw")
-    assert "tiny offers 0.20, 0.40, 0.60" in line
+    assert "at least one of 0.20, 0.40, 0.60 kbit/s for tiny" in line
 
 
 def test_raw_needs_no_tables(codec, model, wav, place):
@@ -180,10 +180,10 @@ def test_a_device_that_is_not_there_is_refused(refused, model, wav, stream, monk
     ("given", "said"),
     [
         ("speach", "did you mean 'speech'?"),
-        ("nothing like it", "no model or folder 'nothing like it'; `codec models`"),
-        ("a.wav", "no model or folder 'a.wav'"),
+        ("nothing like it", "got 'nothing like it'; `codec models`"),
+        ("a.wav", "got 'a.wav'"),
         ("", ""),
-        ("./no/such", "no model or folder './no/such'"),
+        ("./no/such", "got './no/such'"),
         ("m" * 300, "mmm"),
     ],
 )
@@ -236,19 +236,19 @@ BROKEN = {
     "a-list": (lambda path: (path / "config.json").write_text("[]"), "config.json"),
     "deep": (lambda path: (path / "config.json").write_text("[" * 100_000), "config.json"),
     "huge": (lambda path: (path / "config.json").write_text(" " * (1 << 21)), "config.json"),
-    "newer": (lambda path: edit_config(path, format=99), "format 99"),
+    "newer": (lambda path: edit_config(path, format=99), "of format 2, got 99"),
     "lacks-name": (lambda path: edit_config(path, name=None), "'name'"),
-    "other-medium": (lambda path: edit_config(path, medium="image"), "image"),
-    "no-rate": (lambda path: edit_config(path, sample_rate=0), "a sample rate of"),
-    "negative-rate": (lambda path: edit_config(path, sample_rate=-16_000), "a sample rate of"),
+    "other-medium": (lambda path: edit_tokenizer(path, part="image-tokenizer"), "image-tokenizer"),
+    "no-rate": (lambda path: edit_tokenizer(path, sample_rate=0), "sample rate"),
+    "negative-rate": (lambda path: edit_tokenizer(path, sample_rate=-16_000), "sample rate"),
     "unknown-part": (lambda path: edit_encoder(path, part="frame-encodr"), "did you mean 'frame-encoder'"),
-    "import-path": (lambda path: edit_encoder(path, part="os.system"), "no part is called 'os.system'"),
+    "import-path": (lambda path: edit_encoder(path, part="os.system"), "expected a registered part, got 'os.system'"),
     "unknown-key": (lambda path: edit_encoder(path, widht=16), "did you mean 'width'"),
     "text-for-a-number": (lambda path: edit_encoder(path, width="wide"), "config.json"),
-    "other-dim": (lambda path: edit_encoder(path, dim=9), "one dim wanted"),
+    "other-dim": (lambda path: edit_encoder(path, dim=9), "expected parts of one latent dim"),
     "too-wide": (lambda path: edit_encoder(path, width=2**40), "config.json"),
-    "missing": (lambda path: edit_weights(path, lambda weights: weights.pop(BIAS)), f"lacks the tensor {BIAS}"),
-    "unexpected": (lambda path: edit_weights(path, lambda w: w.update(more=w[BIAS])), "holds more, which"),
+    "missing": (lambda path: edit_weights(path, lambda weights: weights.pop(BIAS)), f"expected the tensor {BIAS}"),
+    "unexpected": (lambda path: edit_weights(path, lambda w: w.update(more=w[BIAS])), "got more in"),
     "wrong-shape": (lambda path: edit_weights(path, lambda w: w.update({BIAS: w[BIAS][1:]})), f"{BIAS} of shape"),
     "weights-cut": (lambda path: os.truncate(path / "model.safetensors", 5000), "model.safetensors"),
     "weights-empty": (lambda path: os.truncate(path / "model.safetensors", 0), "model.safetensors"),

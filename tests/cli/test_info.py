@@ -1,11 +1,16 @@
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+
+from narrows import checkpoints
+from narrows.checkpoints.load import load
 
 
 @pytest.fixture
 def facts(codec):
-    """facts(path) -> exit code and what `codec info --json` says."""
+    """facts(path) -> exit code and output of `codec info --json`."""
 
     def told(path):
         result = codec("info", path, "--json")
@@ -76,7 +81,7 @@ def test_stream_of_an_image(codec, image_stream):
     said = json.loads(codec("info", "s.nrw", "--json").out)
     size = path.stat().st_size
     assert (said["medium"], said["width"], said["height"], said["channels"]) == ("image", 70, 40, 3)
-    assert (said["quality"], said["bytes"], said["coder"]) == (2.5, size, "chosen")
+    assert (said["quality"], said["bytes"], said["coder"]) == (2.5, size, "indexed")
     assert said["bits_per_pixel"] == round(8 * size / 2800, 4)
     assert "quality          2.5\n" in codec("info", "s.nrw").out
     path.write_bytes(path.read_bytes()[:-1])
@@ -93,7 +98,7 @@ def test_rates_of_the_shipped_image_model(codec):
 def test_checkpoints(codec, refused, image_checkpoint, tiny_checkpoint, place):
     folder = shutil.copytree(image_checkpoint, place / "mine")
     said = json.loads(codec("info", "mine", "--json").out)
-    assert (said["model"], said["medium"], said["settings"], said["quality"]) == ("small", "image", 57, [1, 8])
+    assert (said["model"], said["medium"], said["quality_choices"]) == ("small", "image", [1, 2, 3, 4, 5, 6, 7, 8])
     assert said["parameters"] == sum(p.numel() for p in load(image_checkpoint).codec.parameters())
     assert said["bits_per_pixel"] is None
     points = [{"quality": 1, "bits_per_pixel": 0.2}, {"quality": 8, "bits_per_pixel": 2.5}, {"point": "jpeg"}]

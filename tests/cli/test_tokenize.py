@@ -91,8 +91,8 @@ def test_retry_and_limit(codec, model, source, place, wav):
         ([*RANK, "--workers", 2], "leave the others out"),
         ([*RANK, "--shard-minutes", 0], "more than 0"),
         ([*RANK, "--shard-minutes", "nan"], "more than 0"),
-        ([*RANK, "-q", 4], "codes sound"),
-        ([*RANK, "--codebooks", 7], "offers 1, 2, 3"),
+        ([*RANK, "-q", 4], "got quality=4"),
+        ([*RANK, "--codebooks", 7], "expected codebooks of 1, 2, 3"),
         ([*RANK, "--device", "nonsense"], "nonsense"),
     ],
 )

@@ -13,5 +13,12 @@ def test_wrong_settings_are_reported_in_one_line(refused, arguments, message):
     assert message in refused("train", "image-tokenizer", *arguments)
 
 
-def test_unknown_recipe_is_reported_with_the_nearest_name(refused):
-    assert "got 'sqeech'; did you mean 'speech'?" in refused("train", "sqeech")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nonsense", "expected a recipe out of speech, image, image-tokenizer, got 'nonsense'"),
+        ("sqeech", "got 'sqeech'; did you mean 'speech'?"),
+    ],
+)
+def test_unknown_recipe_is_reported_with_all_names_and_the_nearest(refused, name, message):
+    assert message in refused("train", name)

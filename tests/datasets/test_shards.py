@@ -74,7 +74,7 @@ def test_integers_hold_every_code(tmp_path, size, bits, samples) -> None:
 
 
 def _factors(size):
-    """Digits of at most 4096 whose product is at least the size."""
+    """MixedRadix of at most 4096 whose product is at least the size."""
     while size > 4096:
         yield 4096
         size = -(-size // 4096)

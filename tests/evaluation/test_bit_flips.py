@@ -6,11 +6,15 @@ import narrows
 from narrows.checkpoints import folder
 from narrows.codecs import FSQ, Codec, ConvDecoder, ConvEncoder
 from narrows.errors import InputError
-from narrows.evaluation.base import Picture, Sound
 from narrows.evaluation.bit_flips import BitFlips
-from narrows.evaluation.media import MEDIA, find_items
+from narrows.evaluation.items import find_items
+from narrows.evaluation.models import ModelPoint
 from narrows.evaluation.points import operating_points
 from narrows.evaluation.run import Plan, run
+from narrows.media.audio import Audio
+from narrows.media.image import Image
+from narrows.media.table import MEDIA
+from narrows.tokenizers.image import ImageTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +24,11 @@ def model(tiny_checkpoint):
 
 @pytest.fixture(scope="module")
 def recording():
-    return Sound(0.1 * np.random.default_rng(0).standard_normal((1, 32_000)).astype(np.float32), 16_000)
+    return Audio(0.1 * np.random.default_rng(0).standard_normal((1, 32_000)).astype(np.float32), 16_000)
 
 
 def test_fraction_of_flipped_bits(model, recording, tmp_path, monkeypatch):
-    point = NarrowsAudio(model, 2.0)
+    point = ModelPoint(model, 2.0)
     tokenizer, seen = narrows.load(model), []
     monkeypatch.setattr(
         type(tokenizer), "decode", lambda self, tokens: seen.append(tokens) or tokens.codes[:, 0].float()
@@ -45,23 +49,23 @@ def test_fraction_of_flipped_bits(model, recording, tmp_path, monkeypatch):
 
 
 def test_image_codes(tmp_path, tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "books"
-    folder.save(path, Codec(ConvEncoder(8, 8), FSQ(8, (3, 5), groups=2), ConvDecoder(8, 8)), "books")
-    image = Picture(np.random.default_rng(0).integers(0, 256, (40, 33, 3)).astype(np.uint8))
-    point = NarrowsImage(str(path))
+    path = tmp_path_factory.mktemp("models") / "codebooks"
+    folder.save(path, ImageTokenizer(Codec(ConvEncoder(8, 8), FSQ(8, (3, 5), groups=2), ConvDecoder(8, 8))))
+    image = Image(np.random.default_rng(0).integers(0, 256, (3, 40, 33)).astype(np.uint8))
+    point = ModelPoint(str(path))
     coded = BitFlips(point, 0.4).round_trip(image, tmp_path)
-    assert coded.signal.pixels.shape == (40, 33, 3)
+    assert coded.signal.pixels.shape == (3, 40, 33)
     assert not np.array_equal(coded.signal.pixels, point.round_trip(image, tmp_path).signal.pixels)
 
 
 def test_invalid_probabilities_are_rejected(model):
     for p in (0, 1, -0.1, float("nan")):
         with pytest.raises(InputError, match="probability between 0 and 1"):
-            BitFlips(NarrowsAudio(model, 3.0), p)
+            BitFlips(ModelPoint(model, 3.0), p)
 
 
 def test_run_with_several_probabilities(model, recording, tmp_path):
-    soundfile.write(tmp_path / "a.wav", recording.samples[0], recording.rate)
+    soundfile.write(tmp_path / "a.wav", recording.samples[0], recording.sample_rate)
     points = operating_points([f"{model}@1,3"])
     plan = Plan(points, find_items([tmp_path / "a.wav"], MEDIA["audio"]), ["snr"], bit_flips=(0.01, 0.3), speed=False)
     measured = run(plan, tmp_path / "cache", 1)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from narrows.errors import InputError, MediaError
-from narrows.evaluation.base import Sound
-from narrows.evaluation.media import MEDIA, find_items
+from narrows.evaluation.items import find_items
 from narrows.media import audio, image
+from narrows.media.audio import Audio
+from narrows.media.table import MEDIA
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_invalid_paths_are_rejected(folder):
 
 def test_audio_keeps_its_sample_rate_and_channels(folder):
     recording = MEDIA["audio"].read(folder / "a.flac")
-    assert (recording.samples.shape, recording.rate) == ((2, 441), 44_100)
+    assert (recording.samples.shape, recording.sample_rate) == ((2, 441), 44_100)
     assert recording.amount == pytest.approx(0.01)
 
 
@@ -84,9 +85,9 @@ def test_units():
 
 def test_resampling():
     time = np.arange(4000) / 8000
-    recording = Sound(np.sin(2 * np.pi * 300 * time)[None].astype(np.float32), 8000)
+    recording = Audio(np.sin(2 * np.pi * 300 * time)[None].astype(np.float32), 8000)
     twice = recording.at(16_000)
-    assert (twice.samples.shape, twice.rate, twice.samples.dtype) == ((1, 8000), 16_000, np.float32)
+    assert (twice.samples.shape, twice.sample_rate, twice.samples.dtype) == ((1, 8000), 16_000, np.float32)
     wanted = np.sin(2 * np.pi * 300 * np.arange(8000) / 16_000)
     assert np.abs(twice.samples[0] - wanted)[500:-500].max() < 1e-3
     assert recording.at(8000) is recording

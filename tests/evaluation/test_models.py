@@ -7,9 +7,12 @@ import narrows
 from narrows.bitstream import inspect
 from narrows.checkpoints import folder
 from narrows.codecs import FSQ, Codec, ConvDecoder, ConvEncoder
-from narrows.errors import DamagedStream, InputError
-from narrows.evaluation.base import Picture, Sound
+from narrows.errors import DamagedStream
+from narrows.evaluation.models import ModelPoint
 from narrows.evaluation.points import operating_points
+from narrows.media.audio import Audio
+from narrows.media.image import Image
+from narrows.tokenizers.image import ImageTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -26,24 +29,23 @@ def image_model(image_checkpoint):
 def codebook_model(tmp_path_factory):
     """An image model with 3 codebooks of 16 entries, 16 × 16 pixels per position."""
     path = tmp_path_factory.mktemp("models") / "codebooks"
-    folder.save(path, Codec(ConvEncoder(8, 8), FSQ(8, (4, 4), groups=3, dropout=0.2), ConvDecoder(8, 8)), "codebooks")
+    codec = Codec(ConvEncoder(8, 8), FSQ(8, (4, 4), groups=3, dropout=0.2), ConvDecoder(8, 8))
+    folder.save(path, ImageTokenizer(codec))
     return str(path)
 
 
 @pytest.fixture(scope="module")
 def image():
-    return Picture(np.random.default_rng(0).integers(0, 256, (70, 33, 3)).astype(np.uint8))
+    return Image(np.random.default_rng(0).integers(0, 256, (3, 70, 33)).astype(np.uint8))
 
 
 @pytest.mark.parametrize(("channels", "rate"), [(1, 16_000), (2, 44_100)])
 def test_audio_model(audio_model, channels, rate, tmp_path):
-    recording = Sound(0.1 * np.random.default_rng(0).standard_normal((channels, rate)).astype(np.float32), rate)
-    coded = {
-        codebooks: NarrowsAudio(audio_model, codebooks).round_trip(recording, tmp_path) for codebooks in (1.0, 3.0)
-    }
+    recording = Audio(0.1 * np.random.default_rng(0).standard_normal((channels, rate)).astype(np.float32), rate)
+    coded = {codebooks: ModelPoint(audio_model, codebooks).round_trip(recording, tmp_path) for codebooks in (1.0, 3.0)}
     for codebooks, result in coded.items():
         assert result.signal.samples.shape == recording.samples.shape
-        assert (result.signal.rate, result.signal.samples.dtype) == (rate, np.float32)
+        assert (result.signal.sample_rate, result.signal.samples.dtype) == (rate, np.float32)
         assert result.codes.shape == (codebooks, 50 * channels)  # 50 frames a second
         assert result.codes.dtype == np.int64
         assert result.codes.max() < 16
@@ -53,8 +55,8 @@ def test_audio_model(audio_model, channels, rate, tmp_path):
 
 
 def test_byte_counts_match_the_file(audio_model, tmp_path):
-    point = NarrowsAudio(audio_model, 2.0)
-    recording = Sound(np.zeros((1, 8000), np.float32), 16_000)
+    point = ModelPoint(audio_model, 2.0)
+    recording = Audio(np.zeros((1, 8000), np.float32), 16_000)
     coded, path = point.round_trip(recording, tmp_path), tmp_path / "coded.nrw"
     seen = inspect(path.read_bytes())
     assert coded.file_bytes == path.stat().st_size == seen.header_bytes + seen.framing_bytes + seen.payload_bytes
@@ -66,15 +68,15 @@ def test_byte_counts_match_the_file(audio_model, tmp_path):
 
 
 def test_image_model_with_qualities(image_model, image, tmp_path):
-    coded = [NarrowsImage(image_model, quality).round_trip(image, tmp_path) for quality in (1.0, 4.5, 8.0)]
+    coded = [ModelPoint(image_model, quality).round_trip(image, tmp_path) for quality in (1.0, 4.5, 8.0)]
     assert [result.signal.pixels.shape for result in coded] == [image.pixels.shape] * 3
     assert coded[0].file_bytes < coded[1].file_bytes < coded[2].file_bytes
     assert all(result.codes is None and 0 < result.payload_bytes < result.file_bytes for result in coded)
-    assert NarrowsImage(image_model, 4.0).codebook_sizes == ()
+    assert ModelPoint(image_model, 4.0).codebook_sizes == ()
 
 
 def test_image_model_with_codebooks(codebook_model, image, tmp_path):
-    coded = [NarrowsImage(codebook_model, codebooks).round_trip(image, tmp_path) for codebooks in (1.0, 3.0)]
+    coded = [ModelPoint(codebook_model, codebooks).round_trip(image, tmp_path) for codebooks in (1.0, 3.0)]
     assert [result.codes.shape for result in coded] == [(1, 5 * 3), (3, 5 * 3)]
     assert (coded[1].codes[:1] == coded[0].codes).all()
     assert coded[1].signal.pixels.shape == image.pixels.shape
@@ -84,7 +86,7 @@ def test_image_model_with_codebooks(codebook_model, image, tmp_path):
 
 
 def test_properties(audio_model):
-    point, tokenizer = NarrowsAudio(audio_model, 2.0), narrows.load(audio_model)
+    point, tokenizer = ModelPoint(audio_model, 2.0), narrows.load(audio_model)
     assert point.key["model"] == "small"
     assert point.key["fingerprint"] == tokenizer.fingerprint
     assert point.key["tables"] == tokenizer.tables.digest.hex()
@@ -97,8 +99,5 @@ def test_properties(audio_model):
     point.check()
 
 
-def test_other_media(audio_model, image_model):
-    with pytest.raises(InputError, match="expected an image model"):
-        NarrowsImage(audio_model).parameters  # noqa: B018
-    with pytest.raises(InputError, match="expected an audio model"):
-        NarrowsAudio(image_model).parameters  # noqa: B018
+def test_medium_is_that_of_the_model(audio_model, image_model):
+    assert [ModelPoint(model).medium for model in (audio_model, image_model)] == ["audio", "image"]

@@ -13,18 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from PIL import Image
+from PIL import Image as PILImage
 
 from narrows.errors import InputError, NarrowsError
 from narrows.evaluation import run as runs
-from narrows.evaluation.base import CodingResult, Metric, NotMeasurable, OperatingPoint, Picture, SetMetric
+from narrows.evaluation.base import CodingResult, Metric, NotMeasurable, OperatingPoint, SetMetric
 from narrows.evaluation.baselines.image import ImageBaseline
+from narrows.evaluation.items import find_items
 from narrows.evaluation.measurement import MeasurementCache, measure_item
-from narrows.evaluation.media import MEDIA, find_items
 from narrows.evaluation.metrics import METRICS
 from narrows.evaluation.points import operating_points
 from narrows.evaluation.run import Plan, run
+from narrows.media.image import Image
 from narrows.media.medium import Signal
+from narrows.media.table import MEDIA
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     for index in range(3):
         smooth = np.cumsum(rng.normal(0, 6, (40, 56 + 8 * index, 3)), 1) + 128
-        Image.fromarray(smooth.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
+        PILImage.fromarray(smooth.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
     return folder
 
 
@@ -190,7 +192,7 @@ def test_failures_are_counted_with_reasons(
 
 def test_set_metrics(pictures: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def features(signal: Signal) -> np.ndarray:
-        assert isinstance(signal, Picture)
+        assert isinstance(signal, Image)
         return signal.pixels.mean((0, 1))[None].astype(np.float64)
 
     def distance(x: np.ndarray, y: np.ndarray) -> float:

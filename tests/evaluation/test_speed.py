@@ -5,13 +5,13 @@ import pytest
 
 from narrows.errors import InputError, NarrowsError
 from narrows.evaluation.baselines.image import ImageBaseline
-from narrows.evaluation.ours import NarrowsAudio
+from narrows.evaluation.models import ModelPoint
 from narrows.evaluation.speed import measure_speed
 from narrows.media import audio, image
 
 FAULTS = """
 import os, signal, time
-from narrows.evaluation.base import Picture
+from narrows.media.image import Image
 from narrows.evaluation.baselines.image import ImageBaseline
 
 class Killed(ImageBaseline):
@@ -40,7 +40,7 @@ class Slow(ImageBaseline):
 
 @pytest.fixture
 def image_path(tmp_path):
-    image.write(tmp_path / "grey.png", np.full((100, 200, 1), 99, np.uint8))
+    image.write(tmp_path / "grey.png", np.full((1, 100, 200), 99, np.uint8))
     return tmp_path / "grey.png"
 
 
@@ -58,7 +58,7 @@ def faults(tmp_path, monkeypatch):
 def test_speed_of_a_model(tiny_checkpoint, tmp_path):
     place = tiny_checkpoint("timed")
     audio.write(tmp_path / "noise.wav", 0.1 * np.random.default_rng(0).standard_normal((1, 16_000)), 16_000)
-    point = NarrowsAudio(str(place), 2.0)
+    point = ModelPoint(str(place), 2.0)
     speed = measure_speed(point, [tmp_path / "noise.wav"], 2)
     assert speed.encode > 1
     assert speed.decode > 1

@@ -14,10 +14,12 @@ from narrows.recipes.image_tokenizer import Contrastive, Network, Perceptual, im
 @pytest.mark.parametrize("trunk", get_args(get_type_hints(Network)["trunk"]))
 @pytest.mark.parametrize("bottleneck", get_args(get_type_hints(Network)["bottleneck"]))
 def test_every_network_has_its_rate_and_a_stride_of_16(trunk: str, bottleneck: str) -> None:
-    with torch.device("meta"):
+    package = bottleneck == "vector-quantize-pytorch"  # does not build on the meta device
+    with torch.device("cpu" if package else "meta"):
         codec = Network(trunk, bottleneck).codec()  # type: ignore[arg-type]
     bits = {"vq": 14, "fsq": 15.966, "multi-codebook": 96, "residual-vq": 48, "ibq": 14, "lfq": 18, "bsq": 18}
-    assert codec.stride == 16
+    bits["vector-quantize-pytorch"] = 14
+    assert codec.stride == (16, 16)
     assert codec.bottleneck.bits_per_position == pytest.approx(bits.get(bottleneck, 16 * np.log2(33)), abs=1e-3)
     assert isinstance(codec.encoder, LDMEncoder if trunk == "ldm" else ViTEncoder)
 
@@ -26,6 +28,9 @@ def test_every_network_has_its_rate_and_a_stride_of_16(trunk: str, bottleneck: s
     ("make", "message"),
     [
         (lambda: Perceptual(weight=-1.0), "expected weight of at least 0, got -1"),
+        (lambda: Network(quantizer="SimVQ"), "expected no quantizer .* with the bottleneck 'vq'"),
+        (lambda: Network("ldm", "vector-quantize-pytorch", None, {"codebook_size": 8}), "expected a quantizer with"),
+        (lambda: Network("ldm", "vector-quantize-pytorch", "SimVK").codec(), "did you mean 'SimVQ'"),
         (lambda: Contrastive(weight=float("nan")), "expected weight of at least 0, got nan"),
         (
             lambda: image_tokenizer(contrastive=Contrastive("vit_bse_patch16_224")),

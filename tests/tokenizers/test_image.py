@@ -21,7 +21,6 @@ from narrows.codecs import (
     AttentionProjection,
     Bottleneck,
     Codec,
-    ContextGroups,
     ConvDecoder,
     ConvEncoder,
     FrameDecoder,
@@ -36,6 +35,7 @@ from narrows.codecs import (
     ResidualVQ,
     Rounding,
     SoftNorm,
+    SpaceChannelContext,
     Tanh,
 )
 from narrows.errors import DamagedStream, InputError, StreamError, WrongModel
@@ -58,7 +58,9 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ImageTokenizer:
     torch.manual_seed(0)
     data = tmp_path_factory.mktemp("pictures") / "made"
     write_synthetic_images(data)
-    codec = Codec(LappedEncoder(8, 6, 2, 1), ContextGroups((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)).eval()
+    codec = Codec(
+        LappedEncoder(8, 6, 2, 1), SpaceChannelContext((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1)
+    ).eval()
     return made(codec, fit_entropy_model_tables(made(codec), ImageFiles(data), 2))
 
 
@@ -179,7 +181,7 @@ def test_a_whole_picture_is_neither_tiled_nor_larger_than_was_said() -> None:
 
 def test_bands_of_an_entropy_model_behind_networks_that_see_all() -> None:
     codec = Codec(
-        LDMEncoder(8, 4, (1, 2), 1, 0, 2), ContextGroups((3, 5), 1, (8, 8)), LDMDecoder(8, 4, (1, 2), 1, 0, 2)
+        LDMEncoder(8, 4, (1, 2), 1, 0, 2), SpaceChannelContext((3, 5), 1, (8, 8)), LDMDecoder(8, 4, (1, 2), 1, 0, 2)
     )
     tokenizer = ImageTokenizer(codec)
     x = np.random.default_rng(0).integers(0, 256, (3, 150, 10)).astype(np.uint8)
@@ -255,7 +257,7 @@ def wider(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("wider")
     write_synthetic_images(place / "made")
     torch.manual_seed(1)
-    model = ContextGroups((8, 8, 48), 2, (64, 64, 64))
+    model = SpaceChannelContext((8, 8, 48), 2, (64, 64, 64))
     with torch.no_grad():
         model.root_gain.fill_(3.0)
         for predictor in itertools.chain(*model.predictors):

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from narrows.codecs import Codec, ContextGroups, ConvDecoder, ConvEncoder, LappedDecoder, LappedEncoder
+from narrows.codecs import Codec, ConvDecoder, ConvEncoder, LappedDecoder, LappedEncoder, SpaceChannelContext
 from narrows.codecs import MeanScaleHyperprior as Hyperprior
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 from narrows.errors import InputError
@@ -34,7 +34,7 @@ def tokenizer(request: pytest.FixtureRequest, data: ImageFiles) -> ImageTokenize
         codec = Codec(ConvEncoder(8, 6), Hyperprior(8, 16), ConvDecoder(8, 6))
         torch.nn.init.normal_(codec.encoder.layers[-1].weight, std=2.0)
     else:
-        codec = Codec(LappedEncoder(8, 6, 2, 1), ContextGroups((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1))
+        codec = Codec(LappedEncoder(8, 6, 2, 1), SpaceChannelContext((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1))
         torch.nn.init.constant_(codec.bottleneck.root_gain, 2.0)
         torch.nn.init.constant_(codec.bottleneck.inverse, 0.25)
     tokenizer = ImageTokenizer(codec, [LAMBDA])
@@ -72,7 +72,7 @@ def test_the_result_is_never_worse(
     tokenizer: ImageTokenizer, data: ImageFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = data[0][:, :32, :64]
-    monkeypatch.setattr(search, "refined", lambda model, y, *_: model.encode(y + 3))
+    monkeypatch.setattr(search, "refine_codes", lambda model, y, *_: model.encode(y + 3))
     assert tokenizer.encode_at(x, 0, 1) == tokenizer.encode_at(x, 0)
 
 
@@ -94,7 +94,7 @@ def test_what_a_band_gains_the_picture_gains(
         return codes
 
     bit_costs = torch.from_numpy(tokenizer.tables.bit_costs)
-    monkeypatch.setattr(search, "refined", record)
+    monkeypatch.setattr(search, "refine_codes", record)
     tokenizer.encode_at(x, 0, 1)
     latents = torch.cat([codec.bottleneck.decode(band.long(), 0) for band in tokens.codes.split(4, 2)], 2)
     assert len(seen) == -(-latents.shape[2] // 4) > 1

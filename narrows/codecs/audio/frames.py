@@ -195,7 +195,7 @@ class FrameDecoder(Decoder):
                 part.unflatten(2, (self.channels, -1)).transpose(1, 2).flatten(0, 1) for part in (magnitudes, spectra)
             )
         spectra = self.stft.griffin_lim(magnitudes, spectra, self.iterations)
-        return self.stft.inverse(spectra).unflatten(0, (len(z), self.channels))
+        return self.stft.inverse(spectra).unflatten(0, (z.shape[0], self.channels))
 
     def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(B, dim, F) to magnitudes and complex spectra (B, F fold, C (2 hop + 1)), before Griffin-Lim."""

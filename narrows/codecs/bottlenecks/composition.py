@@ -1,4 +1,4 @@
-"""What bottlenecks that are made of bottlenecks share."""
+"""Helpers of bottlenecks that consist of bottlenecks."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
@@ -11,34 +11,51 @@ from narrows.errors import InputError
 
 
 def check_members(name: str, members: Sequence[Bottleneck], same_dim: bool) -> list[Bottleneck]:
-    """The members. Raises InputError unless there is at least one, all are bottlenecks, all have codes or none, and
-    all are of one dim if that is wanted.
+    """Check the members of a composed bottleneck.
+
+    Args:
+        name: of the constructor argument, for the message.
+        members: at least one; all with codes, or all without.
+        same_dim: whether all must have the same dim.
+
+    Returns:
+        The members as a list.
+
+    Raises:
+        InputError: for anything else.
     """
     if not isinstance(members, list | tuple) or not members or not all(isinstance(m, Bottleneck) for m in members):
         given = [type(m).__name__ for m in members] if isinstance(members, list | tuple) else type(members).__name__
-        raise InputError(f"{name} of {given} given, a list of bottlenecks wanted")
+        raise InputError(f"expected {name} to be a list of bottlenecks, got {given}")
     dims = [member.dim for member in members]
     if same_dim and len(set(dims)) > 1:
-        raise InputError(f"{name} of dims {dims} given, one dim wanted")
+        raise InputError(f"expected {name} of one dim, got dims {dims}")
     if len({bool(member.codebook_sizes) for member in members}) > 1:
-        raise InputError(f"{name} with and without codes given; give all continuous ones a rounding, or none")
+        raise InputError(
+            f"expected {name} all with codes or all without, got both; give all continuous ones a rounding, or none"
+        )
     return list(members)
 
 
-def listed(members: nn.ModuleList) -> list[Bottleneck]:
-    """The members, known to be bottlenecks."""
+def as_bottlenecks(members: nn.ModuleList) -> list[Bottleneck]:
+    """The members with their type."""
     return cast(list[Bottleneck], list(members))
 
 
-def sizes(members: Iterable[Bottleneck]) -> tuple[int, ...]:
-    """The codebook sizes of all members, one after the other."""
+def all_sizes(members: Iterable[Bottleneck]) -> tuple[int, ...]:
+    """The codebook sizes of all members, concatenated."""
     return tuple(size for member in members for size in member.codebook_sizes)
 
 
-def cut(codes: Tensor, members: nn.ModuleList) -> Iterator[Tensor]:
-    """Codes (B, k, *grid) to those of each member; of the last one that has any, perhaps not all."""
+def all_radices(members: Iterable[Bottleneck]) -> tuple[tuple[int, ...], ...]:
+    """The radices of all members, concatenated."""
+    return tuple(digits for member in members for digits in member.radices)
+
+
+def split_codes(codes: Tensor, members: nn.ModuleList) -> Iterator[Tensor]:
+    """Split codes (B, k, *grid) into those of each member; the last member with codes may get a prefix of its own."""
     begin = 0
-    for member in listed(members):
+    for member in as_bottlenecks(members):
         if begin >= codes.shape[1]:
             return
         end = begin + len(member.codebook_sizes)
@@ -46,19 +63,22 @@ def cut(codes: Tensor, members: nn.ModuleList) -> Iterator[Tensor]:
         begin = end
 
 
-def joined(parts: Sequence[Quantized]) -> Tensor | None:
-    """The codes of all members side by side; None where they are continuous and have none."""
-    codes = [part.codes for part in parts if part.codes is not None]
-    return torch.cat(codes, 1) if len(codes) == len(parts) else None
+def concatenate_codes(outputs: Sequence[Quantized]) -> Tensor | None:
+    """The codes of all members, concatenated; None if they are continuous."""
+    codes = [output.codes for output in outputs if output.codes is not None]
+    return torch.cat(codes, 1) if len(codes) == len(outputs) else None
 
 
-def averaged(entries: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of each entry over those that have it."""
-    names = dict.fromkeys(name for entry in entries for name in entry)
-    return {name: torch.stack([entry[name] for entry in entries if name in entry]).mean() for name in names}
+def mean_by_name(values: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each named scalar over the members that have it."""
+    return {name: scalars.mean() for name, scalars in _by_name(values)}
 
 
-def summed(entries: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The sum of each entry over those that have it."""
-    names = dict.fromkeys(name for entry in entries for name in entry)
-    return {name: torch.stack([entry[name] for entry in entries if name in entry]).sum() for name in names}
+def sum_by_name(values: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The sum of each named scalar over the members that have it."""
+    return {name: scalars.sum() for name, scalars in _by_name(values)}
+
+
+def _by_name(values: Sequence[dict[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    for name in dict.fromkeys(name for scalars in values for name in scalars):
+        yield name, torch.stack([scalars[name] for scalars in values if name in scalars])

@@ -1,11 +1,11 @@
-"""Continuous bottlenecks: a few channels of real numbers, and integers once a `Rounding` says how.
+"""Continuous bottlenecks: a few channels of continuous latents, which a `Rounding` may quantize.
 
 z (B, D, *grid) ── in ──▶ y, C channels ── noise (training) or rounding (eval) ── out ──▶ latents (B, D, *grid)
 
-| rounding | training       | eval            | codes                               | rate                      |
-|----------|----------------|-----------------|-------------------------------------|---------------------------|
-| None     | the kind's own | y itself        | none                                | the kind's estimate, or ∞ |
-| given    | uniform noise  | y on the grid   | a codebook of `levels` per channel  | nominal                   |
+| rounding | training            | eval             | codes                              | rate                        |
+|----------|---------------------|------------------|------------------------------------|-----------------------------|
+| None     | the class's noise   | y, not rounded   | none                               | the class's estimate, or ∞  |
+| given    | uniform noise       | y, rounded       | one codebook of `levels` a channel | nominal                     |
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from narrows.codecs.base import Bottleneck, Quantized
 from narrows.codecs.checks import MOST, check_whole
-from narrows.codecs.quantization.projection import narrowed, widened
+from narrows.codecs.quantization.projection import to_latents, to_vectors
 from narrows.codecs.quantization.rounding import Rounding
 from narrows.codecs.quantization.usage import usage
 from narrows.errors import InputError
@@ -23,17 +23,21 @@ from narrows.parts import part
 
 
 class Continuous(Bottleneck):
-    """What continuous bottlenecks share. A kind says how channels come from projections, and what it loses by it.
+    """Base class of continuous bottlenecks; subclasses define the channels, their noise and their losses.
 
-    dim: D of the latents on both sides. channels: C. rounding: how channels become integers; without it there are
-    no codes, `codebook_sizes` is empty, and `encode` and `decode` raise InputError. heads: numbers projected a channel.
+    Args:
+        dim: D of the latents on both sides.
+        channels: C.
+        rounding: how channels become integers. Without it there are no codes: `codebook_sizes` is empty, and `encode`
+            and `decode` raise InputError.
+        heads: projected values per channel.
     """
 
     def __init__(self, dim: int, channels: int, rounding: Rounding | None, heads: int = 1) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim, channels=channels)
         if rounding is not None and not isinstance(rounding, Rounding):
-            raise InputError(f"rounding={rounding!r} given, a Rounding or None wanted")
+            raise InputError(f"expected rounding to be a Rounding or None, got {rounding!r}")
         self.dim, self.channels, self.rounding = dim, channels, rounding
         self.codebook_sizes = () if rounding is None else (rounding.levels,) * channels
         self.prefixes = () if rounding is None else (channels,)
@@ -45,67 +49,75 @@ class Continuous(Bottleneck):
         return heads
 
     def _noisy(self, heads: Tensor, y: Tensor) -> Tensor:
-        """What stands for the channels y in training where nothing rounds."""
+        """The channels y with the noise of training without rounding."""
         return y
 
     def _losses(self, heads: Tensor, y: Tensor) -> dict[str, Tensor]:
         return {}
 
     def _estimated_bits(self, heads: Tensor, y: Tensor) -> Tensor:
-        """Rate (B,) where nothing rounds. A real number without a density has no finite one."""
-        return y.new_full((len(y),), math.inf)
+        """Rate (B,) without rounding; infinite without a density."""
+        return y.new_full((y.shape[0],), math.inf)
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized; the gradient passes the rounding unchanged (straight-through)."""
+        """Latents (B, D, *grid) to Quantized; the gradient of rounding is straight-through."""
         heads = self._heads(z)
         y = self._channels(heads)
         losses = self._losses(heads, y)
         if self.rounding is None:
             sample = self._noisy(heads, y) if self.training else y
             bits = self._estimated_bits(heads, y).detach()
-            return Quantized(widened(sample, self.project_out, z.dtype), None, losses, bits)
+            return Quantized(to_latents(sample, self.project_out, z.dtype), None, losses, bits)
         codes = self.rounding.codes(y)
-        on_grid = self.rounding.values(codes) + (y - y.detach())  # exact: the second term is 0
-        sample = self.rounding.noisy(y) if self.training else on_grid
-        books = torch.full((len(z),), self.channels, device=z.device)
-        bits = self._nominal_bits(books, z[0, 0].numel())
+        rounded = self.rounding.values(codes) + (y - y.detach())  # exact: the second term is 0
+        sample = self.rounding.noisy(y) if self.training else rounded
+        kept = torch.full((z.shape[0],), self.channels, device=z.device)
+        bits = self._nominal_bits(kept, math.prod(z.shape[2:]))
         codes = codes.movedim(-1, 1)
         metrics = usage(codes, self.codebook_sizes)
-        return Quantized(widened(sample, self.project_out, z.dtype), codes, losses, bits, metrics)
+        return Quantized(to_latents(sample, self.project_out, z.dtype), codes, losses, bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to codes (B, C, *grid) int64."""
         return self._rounding().codes(self._channels(self._heads(z))).movedim(-1, 1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, c, *grid), the first c channels, to latents (B, D, *grid). A missing channel is 0."""
+        """Codes (B, c, *grid) of the first c channels to latents (B, D, *grid). Missing channels are 0."""
         rounding = self._rounding()
         codes = self._check_codes(codes)
         values = rounding.values(codes.movedim(1, -1))
         values = nn.functional.pad(values, (0, self.channels - codes.shape[1]))
-        return widened(values, self.project_out, torch.float32)
+        return to_latents(values, self.project_out, torch.float32)
 
     def encode_latents(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to channels (B, C, *grid) float32, what a generative model of real numbers learns."""
+        """Latents (B, D, *grid) to continuous latents (B, C, *grid) float32, for a generative model."""
         return self._channels(self._heads(z)).movedim(-1, 1)
 
     def decode_latents(self, y: Tensor) -> Tensor:
-        """Channels (B, C, *grid) to latents (B, D, *grid)."""
-        return widened(y.float().movedim(1, -1), self.project_out, torch.float32)
+        """Continuous latents (B, C, *grid) to latents (B, D, *grid)."""
+        return to_latents(y.float().movedim(1, -1), self.project_out, torch.float32)
 
     def _heads(self, z: Tensor) -> Tensor:
         self._check_latents(z)
-        return narrowed(z, self.project_in)
+        return to_vectors(z, self.project_in)
 
     def _rounding(self) -> Rounding:
         if self.rounding is None:
-            raise InputError("this bottleneck is continuous and has no codes; give it rounding=Rounding(step, limit)")
+            raise InputError(
+                "expected a bottleneck with codes, got a continuous one; give it rounding=Rounding(step, limit)"
+            )
         return self.rounding
 
 
 @part("tanh")
 class Tanh(Continuous):
-    """Channels between -1 and 1. Arguments: as of Continuous; a fitting rounding is Rounding(0.125, 1)."""
+    """Channels between -1 and 1; a suitable rounding is Rounding(0.125, 1).
+
+    Args:
+        dim: D of the latents on both sides.
+        channels: C.
+        rounding: how channels become integers; None: there are no codes.
+    """
 
     def __init__(self, dim: int = 64, channels: int = 16, rounding: Rounding | None = None) -> None:
         super().__init__(dim, channels, rounding)
@@ -116,11 +128,16 @@ class Tanh(Continuous):
 
 @part("soft-norm")
 class SoftNorm(Continuous):
-    """Channels that a loss draws towards mean 0 and variance 1 over the batch and the grid, without noise of their own.
+    """Channels that a loss pulls to mean 0 and variance 1 over batch and grid.
 
     Loss 'norm', in nats, mean over channels: the Kullback-Leibler divergence of a normal distribution with a channel's
     mean and variance from the standard one; the idea of the soft-norm bottleneck of Stable Audio's autoencoders.
-    noise: deviation of normal noise that training adds where nothing rounds. Other arguments: as of Continuous.
+
+    Args:
+        dim: D of the latents on both sides.
+        channels: C.
+        noise: standard deviation of the normal noise that is added in training without rounding.
+        rounding: how channels become integers; None: there are no codes.
     """
 
     def __init__(
@@ -128,7 +145,7 @@ class SoftNorm(Continuous):
     ) -> None:
         super().__init__(dim, channels, rounding)
         if type(noise) not in (int, float) or not 0 <= noise < math.inf:
-            raise InputError(f"noise={noise!r} given, a number of at least 0 wanted")
+            raise InputError(f"expected noise to be a finite number of at least 0, got {noise!r}")
         self.noise = noise
 
     def _noisy(self, heads: Tensor, y: Tensor) -> Tensor:

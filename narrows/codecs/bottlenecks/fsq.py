@@ -1,28 +1,129 @@
-"""Finite scalar quantization (Mentzer et al., arXiv 2309.15505), several small codebooks side by side."""
+"""Finite scalar quantization (FSQ): scalars that round to a few levels, without a codebook to learn.
 
+z (B, D, *grid) ── in ──▶ ┌ group 0: d bounded scalars, each rounded to L levels ┐
+                          ├ group 1: ...                                         ├── out ──▶ latents (B, D, *grid)
+                          └ group K-1                                            ┘
+
+FSQ: Mentzer et al., arXiv 2309.15505. Dithered FSQ: Parker et al., arXiv 2411.19842. Residual FSQ: below.
+"""
+
+import math
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor, nn
 
-from narrows.codecs.bottlenecks.scalar import ScalarGroups
+from narrows.codecs.base import LARGEST_DIGIT, Bottleneck, Quantized
+from narrows.codecs.checks import MOST, check_fraction, check_several, check_whole
+from narrows.codecs.quantization.dropout import draw_kept
+from narrows.codecs.quantization.mixed_radix import MixedRadix
+from narrows.codecs.quantization.projection import to_latents, to_vectors
+from narrows.codecs.quantization.usage import usage
+from narrows.errors import InputError
 from narrows.parts import part
 
-EPSILON = 1e-3  # keeps the bounded range of an odd number of levels from ending on a rounding tie
-FARTHEST = 0.25  # beyond the last level at most, of 1 from level to level, however many levels there are
+EPSILON = 1e-3  # widens the range of the bounded scalars, so that with odd L it does not end on a rounding tie
+LARGEST_EXTENSION = 0.25  # of that widening, in units of the distance of two levels
+MOST_FINE_LEVELS = 2**22  # that float32 represents with room to spare
+
+
+class ScalarGroups(Bottleneck):
+    """Base class of FSQ and DitheredFSQ: K = `groups` codebooks of `prod(levels)` codes each.
+
+    A scalar s is bounded to tanh(s + shift)·scale - offset, where the levels are the integers around 0. Level n has
+    the value (n + lift) / unit. See FSQ for the arguments.
+    """
+
+    scale: Tensor
+    offset: Tensor
+    shift: Tensor
+    lift: Tensor
+    unit: Tensor
+    centre: Tensor
+
+    def __init__(
+        self, dim: int, levels: Sequence[int], groups: int, dropout: float, lowest: int = 2, gray: bool = False
+    ) -> None:
+        super().__init__()
+        check_whole(1, MOST, dim=dim, groups=groups)
+        check_several(lowest, LARGEST_DIGIT, levels=levels)
+        check_fraction(dropout=dropout)
+        self.mixed_radix = MixedRadix(levels, gray)
+        self.dim, self.levels, self.groups, self.dropout = dim, self.mixed_radix.levels, groups, dropout
+        self.codebook_sizes = (self.mixed_radix.size,) * groups
+        self.prefixes = tuple(range(1, groups + 1)) if dropout > 0 else (groups,)
+        scalars = groups * len(self.levels)
+        self.project_in = nn.Linear(dim, scalars)
+        self.project_out = nn.Linear(scalars, dim)
+        self.register_buffer("centre", torch.tensor([n // 2 for n in self.levels]), persistent=False)
+
+    def _set_levels(self, scale: Tensor, shift: Tensor, offset: Tensor, lift: Tensor, unit: Tensor) -> None:
+        """Set the positions and values of the levels, (d,) each; called once by each subclass."""
+        for name, value in {"scale": scale, "shift": shift, "offset": offset, "lift": lift, "unit": unit}.items():
+            self.register_buffer(name, value.float(), persistent=False)
+
+    @property
+    def radices(self) -> tuple[tuple[int, ...], ...]:
+        """Digits of a group's code: neighbouring levels are merged while their product fits a frequency table."""
+        return (self.mixed_radix.radices,) * self.groups
+
+    def forward(self, z: Tensor) -> Quantized:
+        """Latents (B, D, *grid) to Quantized; the gradient is straight-through."""
+        bounded = self._bounded(z)  # (B, *grid, K, d)
+        rounded = bounded.round()
+        codes = self._codes(rounded)
+        values = self._values(rounded) + (bounded - bounded.detach()) / self.unit  # exact: the second term is 0
+        kept = draw_kept(z.shape[0], self.groups, self.dropout if self.training else 0.0, z.device)
+        if self.training:
+            values = self._training_values(values, bounded)
+            mask = torch.arange(self.groups, device=z.device) < kept[:, None]  # (B, K)
+            values = values * mask.view(z.shape[0], *(1,) * (z.ndim - 2), self.groups, 1)
+        bits = self._nominal_bits(kept, math.prod(z.shape[2:]))
+        latents = to_latents(values.flatten(-2), self.project_out, z.dtype)
+        return Quantized(latents, codes, bits=bits, metrics=usage(codes, self.codebook_sizes))
+
+    def encode(self, z: Tensor) -> Tensor:
+        """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
+        return self._codes(self._bounded(z).round())
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, k, *grid) of the first k groups to latents (B, D, *grid)."""
+        codes = self._check_codes(codes)
+        values = self._values((self.mixed_radix.split(codes.movedim(1, -1)) - self.centre).float())  # (B, *grid, k, d)
+        values = nn.functional.pad(values, (0, 0, 0, self.groups - codes.shape[1]))
+        return to_latents(values.flatten(-2), self.project_out, torch.float32)
+
+    def _training_values(self, values: Tensor, bounded: Tensor) -> Tensor:
+        """Values for the decoder in training: those of the levels (B, *grid, K, d), or others made of `bounded`."""
+        return values
+
+    def _bounded(self, z: Tensor) -> Tensor:
+        """Latents (B, D, *grid) to float32 scalars (B, *grid, K, d) within the levels, before rounding."""
+        self._check_latents(z)
+        scalars = to_vectors(z, self.project_in).unflatten(-1, (self.groups, -1))
+        return torch.tanh(scalars + self.shift) * self.scale - self.offset
+
+    def _values(self, levels: Tensor) -> Tensor:
+        """Levels, integers around 0, to values in [-1, 1]."""
+        return (levels + self.lift) / self.unit
+
+    def _codes(self, rounded: Tensor) -> Tensor:
+        return self.mixed_radix.join(rounded.nan_to_num().long() + self.centre).movedim(-1, 1)
 
 
 @part("fsq")
 class FSQ(ScalarGroups):
-    """K = `groups` codebooks of `prod(levels)` codes each, without any codebook to learn (section 3.1).
+    """Finite scalar quantization (Mentzer et al., arXiv 2309.15505, section 3.1), several groups side by side.
 
-    dim:     D of the latents on both sides.
-    levels:  levels of each scalar of a group, 3 to 4096; the first is the fastest digit of a code. One of an even
-             number of levels is 0, so there is one more below 0 than above.
-    groups:  K.
-    dropout: probability, per item and in training only, that only a random prefix of the groups is kept. A dropped
-             group contributes zeros. Above 0, every prefix of the groups can be decoded; at 0, only all of them.
-    gray:    Gray-coded indices: where the levels are powers of two, codes of neighbouring levels differ in one bit.
-             What it guarantees on noisy channels, and what not, is told in digits.py.
+    Args:
+        dim: D of the latents on both sides.
+        levels: levels of each scalar of a group, 3 to 4096; the first is the least significant digit of a code. One of
+            an even number of levels is 0, so there is one more below 0 than above.
+        groups: number of codebooks K.
+        dropout: probability, per item and in training only, that only a random prefix of the groups is kept; dropped
+            groups contribute zeros. Above 0 every prefix of the groups can be decoded, at 0 only all of them.
+        gray: Gray-coded codes: if the levels are powers of two, codes of neighbouring levels differ in one bit.
+            mixed_radix.py states what this guarantees on noisy channels.
     """
 
     def __init__(
@@ -35,6 +136,141 @@ class FSQ(ScalarGroups):
     ) -> None:
         super().__init__(dim, levels, groups, dropout, lowest=3, gray=gray)
         count = torch.tensor(self.levels, dtype=torch.float64)
-        scale = (count - 1) / 2 + ((count - 1) / 2 * EPSILON).clamp(max=FARTHEST)
+        scale = (count - 1) / 2 + ((count - 1) / 2 * EPSILON).clamp(max=LARGEST_EXTENSION)
         offset = torch.where(count % 2 == 0, 0.5, 0.0)
-        self._place(scale, torch.atanh(offset / scale), offset, torch.zeros_like(scale), self.centre)
+        self._set_levels(scale, torch.atanh(offset / scale), offset, torch.zeros_like(scale), self.centre)
+
+
+@part("dithered-fsq")
+class DitheredFSQ(ScalarGroups):
+    """FSQ on a symmetric grid, trained on a mix of noise and rounding (Parker et al., arXiv 2411.19842, section 3.2).
+
+    The L levels are spaced evenly from -1 to 1, both included, so that the grids of 2^n + 1 levels are nested. In
+    training each item gets, at random, uniform noise of one step's width instead of rounding (probability `noise`), its
+    unrounded values ((1 - noise)·noise), or rounding with a straight-through gradient (the rest). In eval mode
+    everything is rounded.
+
+    Args:
+        dim: D of the latents on both sides.
+        levels: levels of each scalar of a group, 2 to 4096.
+        groups: number of codebooks K.
+        dropout: as in FSQ.
+        noise: probability of noise, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        dim: int = 64,
+        levels: Sequence[int] = (17, 17, 17, 17, 17, 17),
+        groups: int = 1,
+        dropout: float = 0.0,
+        noise: float = 0.5,
+    ) -> None:
+        super().__init__(dim, levels, groups, dropout)
+        check_fraction(noise=noise)
+        self.noise = noise
+        count = torch.tensor(self.levels, dtype=torch.float64)
+        half, offset = (count - 1) / 2, torch.where(count % 2 == 0, 0.5, 0.0)
+        self._set_levels(half, torch.zeros_like(half), offset, offset, half)
+
+    def _training_values(self, values: Tensor, bounded: Tensor) -> Tensor:
+        chance = torch.rand(2, len(values), *(1,) * (values.ndim - 1), device=values.device) < self.noise
+        values = torch.where(chance[0], self._values(bounded), values)
+        dithered = self._values(bounded + torch.rand_like(bounded) - 0.5)
+        return torch.where(chance[1], dithered, values)
+
+
+@part("residual-fsq")
+class ResidualFSQ(Bottleneck):
+    """Residual FSQ: each stage divides the cell chosen by the stage before into L cells.
+
+        L = 3   stage 0:  |        0        |        1        |        2        |
+                stage 1:  |  0  |  1  |  2  |  0  |  1  |  2  |  0  |  1  |  2  |
+
+    All cells of a stage have the same size, so the levels of the stages are the digits of one fine level in base L, the
+    most significant first. A prefix of the stages decodes to the middle of its cell. K = `stages` codebooks of
+    `prod(levels)` codes each, for the same d scalars.
+
+    Args:
+        dim: D of the latents on both sides.
+        levels: number of cells into which a stage divides each scalar's range, 2 to 4096; L^stages is at most 2^22.
+        stages: number of codebooks K.
+        dropout: probability, per item and in training only, that only a random prefix of the stages is kept. Above 0
+            every prefix of the stages can be decoded, at 0 only all of them.
+    """
+
+    fine: Tensor
+    count: Tensor
+    unit: Tensor
+    weights: Tensor
+    sizes: Tensor
+
+    def __init__(
+        self, dim: int = 64, levels: Sequence[int] = (5, 5, 5, 5), stages: int = 4, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        check_whole(1, MOST, dim=dim, stages=stages)
+        check_several(2, LARGEST_DIGIT, levels=levels)
+        check_fraction(dropout=dropout)
+        self.mixed_radix = MixedRadix(levels)
+        if stages > 22 or max(levels) ** stages > MOST_FINE_LEVELS:
+            raise InputError(
+                f"expected levels ** stages of at most 2^22, got {stages} stages of levels {tuple(levels)}; use fewer"
+            )
+        self.dim, self.stages, self.dropout = dim, stages, dropout
+        self.codebook_sizes = (self.mixed_radix.size,) * stages
+        self.prefixes = tuple(range(1, stages + 1)) if dropout > 0 else (stages,)
+        self.project_in = nn.Linear(dim, len(levels))
+        self.project_out = nn.Linear(len(levels), dim)
+        count = torch.tensor(self.mixed_radix.levels)
+        place = torch.arange(stages).view(-1, 1)
+        self.register_buffer("count", count, persistent=False)
+        self.register_buffer("unit", count / (count - 1), persistent=False)  # the middles of the outer cells are ±1
+        self.register_buffer("fine", (count**stages).float(), persistent=False)
+        self.register_buffer("weights", count ** (stages - 1 - place), persistent=False)  # (K, d)
+        self.register_buffer("sizes", 1 / (count**place).float(), persistent=False)  # of cells, relative to stage 0
+
+    @property
+    def radices(self) -> tuple[tuple[int, ...], ...]:
+        """Digits of a stage's code: neighbouring levels are merged while their product fits a frequency table."""
+        return (self.mixed_radix.radices,) * self.stages
+
+    def forward(self, z: Tensor) -> Quantized:
+        """Latents (B, D, *grid) to Quantized; the gradient is straight-through."""
+        bounded = self._bounded(z)
+        levels = self._levels(bounded)  # (B, *grid, K, d)
+        kept = draw_kept(z.shape[0], self.stages, self.dropout if self.training else 0.0, z.device)
+        mask = torch.arange(self.stages, device=z.device) < kept[:, None]  # (B, K)
+        values = self._values(levels, mask.view(z.shape[0], *(1,) * (z.ndim - 2), self.stages, 1))
+        codes = self.mixed_radix.join(levels).movedim(-1, 1)
+        latents = to_latents(values + (bounded - bounded.detach()), self.project_out, z.dtype)  # exact: the second is 0
+        bits = self._nominal_bits(kept, math.prod(z.shape[2:]))
+        return Quantized(latents, codes, bits=bits, metrics=usage(codes, self.codebook_sizes))
+
+    def encode(self, z: Tensor) -> Tensor:
+        """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
+        return self.mixed_radix.join(self._levels(self._bounded(z))).movedim(-1, 1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, k, *grid) of the first k stages to latents (B, D, *grid)."""
+        codes = self._check_codes(codes)
+        codes, stages = codes.movedim(1, -1), codes.shape[1]
+        levels = self.mixed_radix.split(nn.functional.pad(codes, (0, self.stages - stages)))
+        mask = (torch.arange(self.stages, device=codes.device) < stages).unsqueeze(-1)
+        return to_latents(self._values(levels, mask), self.project_out, torch.float32)
+
+    def _bounded(self, z: Tensor) -> Tensor:
+        """Latents (B, D, *grid) to float32 scalars (B, *grid, d) in the range of all cells."""
+        self._check_latents(z)
+        return torch.tanh(to_vectors(z, self.project_in) / self.unit) * self.unit
+
+    def _levels(self, bounded: Tensor) -> Tensor:
+        """Scalars (B, *grid, d) to the levels of the stages (B, *grid, K, d)."""
+        fine = ((bounded / self.unit + 1) * 0.5 * self.fine).floor().clamp(min=0)
+        fine = torch.minimum(fine, self.fine - 1).long()
+        return fine.unsqueeze(-2) // self.weights % self.count
+
+    def _values(self, levels: Tensor, mask: Tensor) -> Tensor:
+        """Levels (B, *grid, K, d) of the stages in the mask to middles of cells (B, *grid, d)."""
+        middles = (2 * levels + 1 - self.count) / (self.count - 1)  # of stage 0, from -1 to 1
+        return (middles * self.sizes * mask).sum(-2)

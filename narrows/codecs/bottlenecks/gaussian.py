@@ -1,4 +1,4 @@
-"""Gaussian channels with a Kullback-Leibler rate (Kingma and Welling, arXiv 1312.6114, appendix B)."""
+"""Gaussian channels with a Kullback-Leibler rate: the bottleneck of a VAE (Kingma and Welling, arXiv 1312.6114)."""
 
 import math
 
@@ -9,18 +9,21 @@ from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.codecs.quantization.rounding import Rounding
 from narrows.parts import part
 
-LEAST, MOST = -30.0, 20.0  # log variances that float32 can work with
+MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -30.0, 20.0
 
 
 @part("gaussian")
 class Gaussian(Continuous):
-    """Each channel is a distribution: a sample of it in training, its mean in eval.
+    """Each channel is a distribution: training samples it, eval mode takes its mean.
 
-    Where nothing rounds it is normal with a mean and variance of its own; with a rounding it is uniform, one step wide,
-    around a mean of its own. Loss 'kl': the divergence from the prior N(0, 1) in nats a position, summed over channels.
-    In bits it is the estimated rate where nothing rounds.
+    Without rounding it is normal with predicted mean and variance; with rounding it is uniform, one step wide, around a
+    predicted mean. Loss 'kl': the divergence from the prior N(0, 1), in nats per position, summed over channels
+    (appendix B of the paper). In bits it is the estimated rate without rounding.
 
-    Arguments: as of Continuous.
+    Args:
+        dim: D of the latents on both sides.
+        channels: C.
+        rounding: how channels become integers; None: there are no codes.
     """
 
     def __init__(self, dim: int = 64, channels: int = 16, rounding: Rounding | None = None) -> None:
@@ -43,20 +46,21 @@ class Gaussian(Continuous):
         return y.new_ones(self.channels)
 
     def _log_variance(self, heads: Tensor) -> Tensor:
-        return heads[..., self.channels :].clamp(LEAST, MOST)
+        return heads[..., self.channels :].clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
-    def _variance(self, heads: Tensor) -> Tensor:
-        """Variances of the channels' distributions, (B, *grid, C) or a scalar."""
+    def _variance(self, heads: Tensor) -> Tensor | float:
+        """Variances of the channels' distributions: (B, *grid, C), or the same for all."""
         if self.rounding is not None:
-            return heads.new_tensor(self.rounding.step**2 / 12)
+            return self.rounding.step**2 / 12
         return self._log_variance(heads).exp()
 
     def _divergence(self, heads: Tensor, y: Tensor) -> Tensor:
-        """Nats (B, *grid, C): cross-entropy with the prior, minus the distribution's own entropy."""
+        """Nats (B, *grid, C): cross-entropy with the prior minus the distribution's entropy."""
+        entropy: Tensor | float
         if self.rounding is None:
             entropy = 0.5 * (self._log_variance(heads) + math.log(2 * math.pi * math.e))
         else:
-            entropy = heads.new_tensor(math.log(self.rounding.step))
+            entropy = math.log(self.rounding.step)
         prior = self._prior(y)
         cross = 0.5 * ((2 * math.pi * prior).log() + (y.square() + self._variance(heads)) / prior)
         return cross - entropy

@@ -1,4 +1,4 @@
-"""Bottlenecks side by side, each with channels of its own.
+"""Grouped quantization: a bottleneck for each group of channels.
 
                   ┌ channels of member 0 ──▶ member 0 ┐
 z ── projection ──┤ channels of member 1 ──▶ member 1 ├── projection ──▶ latents
@@ -11,13 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs.base import Bottleneck, Quantized
-from narrows.codecs.bottlenecks.composition import averaged, check_members, cut, joined, listed, sizes
+from narrows.codecs.bottlenecks.composition import (
+    all_radices,
+    all_sizes,
+    as_bottlenecks,
+    check_members,
+    concatenate_codes,
+    mean_by_name,
+    split_codes,
+)
 from narrows.codecs.bottlenecks.residual import Residual
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.checks import MOST, check_whole
 from narrows.codecs.quantization.attention_projection import AttentionProjection
-from narrows.codecs.quantization.codebooks import EMACodebook, LearnedCodebook
-from narrows.codecs.quantization.estimators import StraightThrough
+from narrows.codecs.quantization.codebooks import EMACodebook
 from narrows.codecs.quantization.projection import Projection
 from narrows.errors import InputError
 from narrows.parts import part
@@ -25,13 +32,14 @@ from narrows.parts import part
 
 @part("grouped")
 class Grouped(Bottleneck):
-    """Cuts the channels into one piece for each member; K is the sum of the codebooks of the members.
-
-    dim:        D of the latents on both sides.
-    members:    bottlenecks, of any dims (4 of VQ(8)); the sum of their dims is what the latents are projected to.
-    projection: how to get there and back, a Projection or an AttentionProjection (a Projection).
+    """Splits the channels into one group per member; K is the sum of the codebooks of the members.
 
     Losses and metrics are means over the members.
+
+    Args:
+        dim: D of the latents on both sides.
+        members: bottlenecks of any dims; the latents are projected to the sum of their dims. By default 4 × VQ(8).
+        projection: to the members' channels and back; by default a Projection.
     """
 
     def __init__(
@@ -47,84 +55,58 @@ class Grouped(Bottleneck):
         self.members = nn.ModuleList(given)
         self.projection = Projection(dim, sum(self.widths)) if projection is None else projection
         if not isinstance(self.projection, Projection | AttentionProjection):
-            raise InputError(f"projection of type {type(projection).__name__} given, a Projection wanted")
-        fit = self.projection.dim == dim and self.projection.inner == sum(self.widths)
-        if not fit:
-            found = f"a projection from {self.projection.dim} to {self.projection.inner} channels"
-            raise InputError(f"{found} given, from {dim} to {sum(self.widths)} wanted")
-        self.codebook_sizes = sizes(given)
+            raise InputError(f"expected a Projection or AttentionProjection, got {type(projection).__name__}")
+        if self.projection.dim != dim or self.projection.inner != sum(self.widths):
+            given_dims = f"{self.projection.dim} to {self.projection.inner}"
+            raise InputError(f"expected a projection from {dim} to {sum(self.widths)} channels, got {given_dims}")
+        self.codebook_sizes = all_sizes(given)
         self.prefixes = (len(self.codebook_sizes),)
 
     @property
     def radices(self) -> tuple[tuple[int, ...], ...]:
-        """Those of the members."""
-        return tuple(digits for member in listed(self.members) for digits in member.radices)
+        """The radices of all members."""
+        return all_radices(as_bottlenecks(self.members))
 
     def forward(self, z: Tensor) -> Quantized:
         """Latents (B, D, *grid) to Quantized."""
-        parts = [member(piece) for member, piece in zip(listed(self.members), self._pieces(z), strict=True)]
-        latents = self.projection.up(torch.cat([q.latents for q in parts], 1).movedim(1, -1)).to(z.dtype)
-        codes = joined(parts)
-        bits = torch.stack([q.bits for q in parts]).sum(0)
-        return Quantized(
-            latents, codes, averaged([q.losses for q in parts]), bits, averaged([q.metrics for q in parts])
-        )
+        outputs = [member(group) for member, group in zip(as_bottlenecks(self.members), self._split(z), strict=True)]
+        latents = self.projection.up(torch.cat([q.latents for q in outputs], 1).movedim(1, -1)).to(z.dtype)
+        bits = torch.stack([q.bits for q in outputs]).sum(0)
+        losses, metrics = mean_by_name([q.losses for q in outputs]), mean_by_name([q.metrics for q in outputs])
+        return Quantized(latents, concatenate_codes(outputs), losses, bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
-        pieces = self._pieces(z)
-        return torch.cat([member.encode(piece) for member, piece in zip(listed(self.members), pieces, strict=True)], 1)
+        groups = zip(as_bottlenecks(self.members), self._split(z), strict=True)
+        return torch.cat([member.encode(group) for member, group in groups], 1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, k, *grid), the first k codebooks, to latents (B, D, *grid) float32; missing members give zeros."""
+        """Codes (B, k, *grid) of the first k codebooks to latents (B, D, *grid) float32; missing groups are zeros."""
         codes = self._check_codes(codes)
-        pieces = [
-            member.decode(its) for member, its in zip(listed(self.members), cut(codes, self.members), strict=False)
-        ]
-        missing = sum(self.widths[len(pieces) :])
-        together = torch.cat(pieces, 1).movedim(1, -1)
-        return self.projection.up(nn.functional.pad(together, (0, missing)))
+        pairs = zip(as_bottlenecks(self.members), split_codes(codes, self.members), strict=False)
+        groups = [member.decode(member_codes) for member, member_codes in pairs]
+        missing = sum(self.widths[len(groups) :])
+        return self.projection.up(nn.functional.pad(torch.cat(groups, 1).movedim(1, -1), (0, missing)))
 
-    def _pieces(self, z: Tensor) -> tuple[Tensor, ...]:
+    def _split(self, z: Tensor) -> tuple[Tensor, ...]:
         self._check_latents(z)
         return self.projection.down(z).movedim(-1, 1).split(self.widths, 1)
 
 
-@part("multi-codebook")
-class MultiCodebook(Grouped):
-    """Multi-codebook quantization (Ma et al., UniTok, arXiv 2502.20321, section 3.2): a sub-codebook for each chunk.
-
-    The gradient is straight-through, as theirs: measured better here than the rotation trick.
-
-    dim:        D of the latents on both sides.
-    codebooks:  K, as many chunks; entries: V of each sub-codebook, on the unit sphere; code_dim: channels of a chunk.
-    projection: from D to codebooks · code_dim channels and back; UniTok has an AttentionProjection (a Projection).
-    """
-
-    def __init__(
-        self,
-        dim: int = 64,
-        codebooks: int = 8,
-        entries: int = 4096,
-        code_dim: int = 8,
-        projection: Projection | AttentionProjection | None = None,
-    ) -> None:
-        check_whole(1, MOST, codebooks=codebooks)
-        books = [LearnedCodebook(code_dim, entries, cosine=True) for _ in range(codebooks)]
-        members = [VQ(code_dim, book, StraightThrough()) for book in books]
-        super().__init__(dim, members, projection)
-
-
 @part("grouped-residual-vq")
 class GroupedResidualVQ(Residual):
-    """Residual VQ in groups of channels (Yang et al., HiFi-Codec, arXiv 2305.02765, section 3.2).
+    """Group-residual VQ (Yang et al., HiFi-Codec, arXiv 2305.02765, section 3.2).
 
-    Every stage quantizes each group with a codebook of its own. The codebooks are ordered by stage, so that a prefix
-    gives each group as much.
+    Every stage quantizes each group of channels with a codebook of its own. Codebooks are ordered by stage, so a prefix
+    gives every group the same number of codes. K = groups · stages.
 
-    dim:       D of the latents on both sides; groups: pieces; stages: codebooks of a group, K = groups · stages.
-    entries:   V of each codebook; code_dim: channels of a group, reached by a linear projection of all.
-    dropout:   probability, per item and in training only, that only the first few stages are decoded.
+    Args:
+        dim: D of the latents on both sides.
+        groups: groups of channels.
+        stages: codebooks of each group.
+        entries: number of codes of each codebook.
+        code_dim: channels of a group, reached by a linear projection of all channels.
+        dropout: probability, per item and in training only, that only a random prefix of the stages is decoded.
     """
 
     def __init__(
@@ -137,5 +119,5 @@ class GroupedResidualVQ(Residual):
         dropout: float = 0.5,
     ) -> None:
         check_whole(1, MOST, groups=groups, stages=stages, code_dim=code_dim)
-        books = [[VQ(code_dim, EMACodebook(code_dim, entries)) for _ in range(groups)] for _ in range(stages)]
-        super().__init__(dim, [Grouped(groups * code_dim, of_stage) for of_stage in books], dropout)
+        members = [[VQ(code_dim, EMACodebook(code_dim, entries)) for _ in range(groups)] for _ in range(stages)]
+        super().__init__(dim, [Grouped(groups * code_dim, of_stage) for of_stage in members], dropout)

@@ -2,8 +2,10 @@
 
     p = softmax(z · E)     latents = E[argmax p] forward,     p · E backward
 
-The table of positions times codes is made in pieces, and made again for the gradient, never held whole.
+The table of positions × codes is computed in chunks, and recomputed in the backward pass; it is never stored whole.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -12,25 +14,27 @@ from torch.utils.checkpoint import checkpoint
 from narrows.codecs.base import Bottleneck, Quantized
 from narrows.codecs.checks import MOST, check_whole
 from narrows.codecs.quantization.projection import Projection
-from narrows.codecs.quantization.search import best
+from narrows.codecs.quantization.search import max_inner_product
 from narrows.codecs.quantization.usage import usage
 from narrows.errors import InputError
 from narrows.parts import part
 
-PIECE = 1 << 22  # scores at a time
+CHUNK = 1 << 22  # scores at a time
 
 
 @part("ibq")
 class IBQ(Bottleneck):
-    """One codebook, compared by inner product, all of whose codes learn from every position.
-
-    dim:         D of the latents on both sides; code_dim: length of the codes.
-    entries:     V.
-    temperature: of the softmax whose entropies are losses.
+    """One codebook, compared by inner product; all codes get a gradient from every position.
 
     Losses, unweighted: 'codebook' |E[code] - sg z|², 'commitment' |sg E[code] - z|², 'joint' |soft E - z|²,
-    'sample_entropy', the mean entropy of a position in nats, low where choices are sure, and 'diversity', minus the
-    entropy of the mean choice of the batch, low where all codes are chosen. All but 'commitment' need gradients on.
+    'sample_entropy', the mean entropy of p at a position in nats, and 'diversity', minus the entropy of the mean of p
+    over the batch. All but 'commitment' are computed only if gradients are enabled.
+
+    Args:
+        dim: D of the latents on both sides.
+        entries: number of codes V.
+        code_dim: length of the codes.
+        temperature: of the softmax in the entropy losses.
     """
 
     def __init__(self, dim: int = 64, entries: int = 16384, code_dim: int = 8, temperature: float = 0.01) -> None:
@@ -38,39 +42,38 @@ class IBQ(Bottleneck):
         check_whole(1, MOST, dim=dim, code_dim=code_dim)
         check_whole(2, 1 << 24, entries=entries)
         if type(temperature) not in (int, float) or not 1e-6 <= temperature <= 1e6:
-            raise InputError(f"temperature={temperature!r} given, 0.000001 to 1000000 wanted")
+            raise InputError(f"expected temperature from 0.000001 to 1000000, got {temperature!r}")
         self.dim, self.temperature = dim, temperature
         self.codebook_sizes, self.prefixes = (entries,), (1,)
-        self.radices  # noqa: B018  # raises for a size that has no stream
+        self.radices  # noqa: B018  # raises for a size that cannot be entropy-coded
         self.projection = Projection(dim, code_dim)
         self.codebook = nn.Parameter(torch.randn(entries, code_dim) * code_dim**-0.5)
 
     def forward(self, z: Tensor) -> Quantized:
         """Latents (B, D, *grid) to Quantized."""
         self._check_latents(z)
-        vectors, book = self.projection.down(z), self.codebook.float()
+        vectors, table = self.projection.down(z), self.codebook.float()
         flat = vectors.flatten(0, -2)
         codes = self._best(flat)
-        hard = nn.functional.embedding(codes, book)
+        hard = nn.functional.embedding(codes, table)
         losses = {"commitment": nn.functional.mse_loss(flat, hard.detach())}
         if torch.is_grad_enabled():
-            soft, losses["sample_entropy"], losses["diversity"] = self._soft(flat, book)
+            soft, losses["sample_entropy"], losses["diversity"] = self._soft(flat, table)
             chosen = hard + (soft - soft.detach())
             mse = nn.functional.mse_loss
             losses["codebook"], losses["joint"] = mse(hard, flat.detach()), mse(chosen, flat)
         else:
             chosen = hard
         latents = self.projection.up(chosen.view_as(vectors)).to(z.dtype)
-        codes = codes.view(len(z), 1, *z.shape[2:])
-        books = torch.ones(len(z), dtype=torch.int64, device=z.device)
-        return Quantized(
-            latents, codes, losses, self._nominal_bits(books, z[0, 0].numel()), usage(codes, self.codebook_sizes)
-        )
+        codes = codes.view(z.shape[0], 1, *z.shape[2:])
+        kept = torch.ones(z.shape[0], dtype=torch.int64, device=z.device)
+        bits = self._nominal_bits(kept, math.prod(z.shape[2:]))
+        return Quantized(latents, codes, losses, bits, usage(codes, self.codebook_sizes))
 
     def encode(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to codes (B, 1, *grid) int64."""
         self._check_latents(z)
-        return self._best(self.projection.down(z).flatten(0, -2)).view(len(z), 1, *z.shape[2:])
+        return self._best(self.projection.down(z).flatten(0, -2)).view(z.shape[0], 1, *z.shape[2:])
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, 1, *grid) to latents (B, D, *grid) float32."""
@@ -78,23 +81,23 @@ class IBQ(Bottleneck):
         return self.projection.up(self.codebook.float()[codes[:, 0]])
 
     def _best(self, vectors: Tensor) -> Tensor:
-        return best(vectors, self.codebook, self.codebook.detach().new_zeros(len(self.codebook)))
+        return max_inner_product(vectors, self.codebook, self.codebook.detach().new_zeros(len(self.codebook)))
 
-    def _soft(self, vectors: Tensor, book: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean codes (N, d) under the softmax, the codes there taken for constants, and the two entropy losses."""
-        rows = max(1, PIECE // len(book))
-        pieces, entropy, mean = [], vectors.new_zeros(()), vectors.new_zeros(len(book))
+    def _soft(self, vectors: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean codes (N, d) under the softmax, without a gradient for the codes themselves, and the entropy losses."""
+        rows = max(1, CHUNK // len(table))
+        means, entropy, mean_p = [], vectors.new_zeros(()), vectors.new_zeros(len(table))
         with torch.autocast(vectors.device.type, enabled=False):
-            for some in vectors.split(rows):
-                soft, its_entropy, its_sum = checkpoint(self._piece, some, book, use_reentrant=False)
-                pieces.append(soft)
-                entropy, mean = entropy + its_entropy / len(vectors), mean + its_sum / len(vectors)
-        return torch.cat(pieces), entropy, -_entropy(mean)
+            for chunk in vectors.split(rows):
+                soft, chunk_entropy, chunk_p = checkpoint(self._soft_chunk, chunk, table, use_reentrant=False)
+                means.append(soft)
+                entropy, mean_p = entropy + chunk_entropy / len(vectors), mean_p + chunk_p / len(vectors)
+        return torch.cat(means), entropy, -_entropy(mean_p)
 
-    def _piece(self, vectors: Tensor, book: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        scores = vectors @ book.T
+    def _soft_chunk(self, vectors: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        scores = vectors @ table.T
         sharp = (scores / self.temperature).softmax(-1)
-        return scores.softmax(-1) @ book.detach(), _entropy(sharp), sharp.sum(0)
+        return scores.softmax(-1) @ table.detach(), _entropy(sharp), sharp.sum(0)
 
 
 def _entropy(p: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
-"""Residual VQ at several rates (Siuzdak et al., SNAC, arXiv 2410.14411, section 3.1).
+"""Multi-scale residual VQ: codebooks at several rates (Siuzdak et al., SNAC, arXiv 2410.14411, section 3.1).
 
-One position of the grid holds `steps` steps, as channels: channel c · steps + s is channel c at step s.
+One position of the grid holds `steps` time steps, as channels: channel c · steps + s is channel c at step s.
 
-    step        0   1   2   3
-    every 4     ──── a ────      1 codebook a position
-    every 2     ─ b ─   ─ c ─    2
-    every 1     d   e   f   g    4
+    step         0   1   2   3
+    stride 4     ──── a ────      1 codebook per position
+    stride 2     ─ b ─   ─ c ─    2
+    stride 1     d   e   f   g    4
 """
 
 from collections.abc import Sequence
@@ -22,87 +22,91 @@ from narrows.errors import InputError
 from narrows.parts import part
 
 
-@part("at-rate")
-class AtRate(Bottleneck):
-    """A bottleneck at its own rate: the mean of `every` steps is quantized, and holds for all of them.
+@part("strided")
+class Strided(Bottleneck):
+    """A bottleneck at a lower rate: `stride` steps are averaged, quantized together, and repeated.
 
-    bottleneck: of the channels of one step (VQ(8)).
-    steps:      in a position of the grid, so D = steps · bottleneck.dim.
-    every:      how many steps make one mean; divides `steps`.
+    K is steps / stride times the codebooks of the bottleneck, ordered by step.
 
-    K is steps / every times the codebooks of the bottleneck, in the order of the steps.
+    Args:
+        bottleneck: for the channels of one step; by default VQ(8).
+        steps: in a position of the grid, so D = steps · bottleneck.dim.
+        stride: steps that are averaged, a divisor of `steps`.
     """
 
-    def __init__(self, bottleneck: Bottleneck | None = None, steps: int = 4, every: int = 2) -> None:
+    def __init__(self, bottleneck: Bottleneck | None = None, steps: int = 4, stride: int = 2) -> None:
         super().__init__()
-        check_whole(1, MOST, steps=steps, every=every)
+        check_whole(1, MOST, steps=steps, stride=stride)
         self.bottleneck = VQ(8) if bottleneck is None else bottleneck
         if not isinstance(self.bottleneck, Bottleneck):
-            raise InputError(f"{type(bottleneck).__name__} given, a bottleneck wanted")
-        if steps % every:
-            raise InputError(f"every={every} of steps={steps} given, a divisor wanted")
-        self.dim, self.steps, self.every = steps * self.bottleneck.dim, steps, every
-        self.codebook_sizes = self.bottleneck.codebook_sizes * (steps // every)
+            raise InputError(f"expected a bottleneck, got {type(bottleneck).__name__}")
+        if steps % stride:
+            raise InputError(f"expected stride to divide steps={steps}, got {stride}")
+        self.dim, self.steps, self.stride = steps * self.bottleneck.dim, steps, stride
+        self.codebook_sizes = self.bottleneck.codebook_sizes * (steps // stride)
         self.prefixes = (len(self.codebook_sizes),)
 
     @property
     def radices(self) -> tuple[tuple[int, ...], ...]:
-        """Those of the bottleneck, for each mean."""
-        return self.bottleneck.radices * (self.steps // self.every)
+        """The radices of the bottleneck, for each average."""
+        return self.bottleneck.radices * (self.steps // self.stride)
 
     def forward(self, z: Tensor) -> Quantized:
         """Latents (B, D, *grid) to Quantized."""
-        q = self.bottleneck(self._means(z))
-        codes = None if q.codes is None else self._side_by_side(q.codes)
-        return Quantized(self._repeated(q.latents).to(z.dtype), codes, q.losses, q.bits, q.metrics)
+        q = self.bottleneck(self._pool(z))
+        codes = None if q.codes is None else self._to_codebooks(q.codes)
+        return Quantized(self._repeat(q.latents).to(z.dtype), codes, q.losses, q.bits, q.metrics)
 
     def encode(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
-        return self._side_by_side(self.bottleneck.encode(self._means(z)))
+        return self._to_codebooks(self.bottleneck.encode(self._pool(z)))
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, K, *grid) to latents (B, D, *grid) float32; the steps of missing codebooks are zeros."""
         codes = self._check_codes(codes)
-        books, means = len(self.bottleneck.codebook_sizes), self.steps // self.every
-        whole = codes.shape[1] // books
-        if codes.shape[1] % books:
-            raise InputError(f"codes of {codes.shape[1]} codebooks given, a multiple of {books} wanted")
-        decoded = self.bottleneck.decode(codes.unflatten(1, (whole, books)).movedim(1, -1))  # (B, d, *grid, whole)
-        return self._repeated(torch.nn.functional.pad(decoded, (0, means - whole)))
+        codebooks, averages = len(self.bottleneck.codebook_sizes), self.steps // self.stride
+        given = codes.shape[1] // codebooks
+        if codes.shape[1] % codebooks:
+            raise InputError(f"expected codes of a multiple of {codebooks} codebooks, got {codes.shape[1]}")
+        decoded = self.bottleneck.decode(codes.unflatten(1, (given, codebooks)).movedim(1, -1))  # (B, d, *grid, given)
+        return self._repeat(torch.nn.functional.pad(decoded, (0, averages - given)))
 
-    def _means(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to means of steps (B, d, *grid, steps / every)."""
+    def _pool(self, z: Tensor) -> Tensor:
+        """Latents (B, D, *grid) to averages of steps (B, d, *grid, steps / stride)."""
         self._check_latents(z)
-        steps = z.float().unflatten(1, (self.bottleneck.dim, self.steps // self.every, self.every))
+        steps = z.float().unflatten(1, (self.bottleneck.dim, self.steps // self.stride, self.stride))
         return steps.mean(3).movedim(2, -1).contiguous()
 
-    def _repeated(self, means: Tensor) -> Tensor:
-        """Means (B, d, *grid, steps / every) to latents (B, D, *grid)."""
-        return means.repeat_interleave(self.every, -1).movedim(-1, 2).flatten(1, 2)
+    def _repeat(self, averages: Tensor) -> Tensor:
+        """Averages (B, d, *grid, steps / stride) to latents (B, D, *grid)."""
+        return averages.repeat_interleave(self.stride, -1).movedim(-1, 2).flatten(1, 2)
 
-    def _side_by_side(self, codes: Tensor) -> Tensor:
-        """Codes (B, k, *grid, means) to (B, means · k, *grid)."""
+    def _to_codebooks(self, codes: Tensor) -> Tensor:
+        """Codes (B, k, *grid, averages) to (B, averages · k, *grid)."""
         return codes.movedim(-1, 1).flatten(1, 2)
 
 
 @part("multi-rate-vq")
 class MultiRateVQ(Residual):
-    """Residual VQ whose first codebooks are slow and whose last ones are fast.
+    """Residual VQ whose stages have different rates, usually the lowest first.
 
-    dim:      D of the latents on both sides.
-    every:    for each stage how many steps share a code; all divide the largest, which is the steps in a position.
-    entries:  V of each codebook; code_dim: channels of a step, reached by a linear projection of all.
-    dropout:  probability, per item and in training only, that only the first few stages are decoded.
+    Args:
+        dim: D of the latents on both sides.
+        strides: of each stage, the steps that share a code (SNAC's vq_strides); all divide the largest, which is the
+            number of steps in a position.
+        entries: number of codes of each codebook.
+        code_dim: channels of a step, reached by a linear projection of all channels.
+        dropout: probability, per item and in training only, that only a random prefix of the stages is decoded.
     """
 
     def __init__(
         self,
         dim: int = 64,
-        every: Sequence[int] = (4, 2, 1),
+        strides: Sequence[int] = (4, 2, 1),
         entries: int = 4096,
         code_dim: int = 8,
         dropout: float = 0.5,
     ) -> None:
-        check_several(1, MOST, every=every)
-        stages = [AtRate(VQ(code_dim, EMACodebook(code_dim, entries)), max(every), count) for count in every]
+        check_several(1, MOST, strides=strides)
+        stages = [Strided(VQ(code_dim, EMACodebook(code_dim, entries)), max(strides), stride) for stride in strides]
         super().__init__(dim, stages, dropout)

@@ -1,5 +1,6 @@
-"""A bottleneck in a bottleneck: the inner one codes what the outer one returns (Bralios et al., Re-Bottleneck, arXiv
-2507.07867).
+"""A bottleneck inside a bottleneck: the inner one quantizes the latents of the outer one.
+
+Re-Bottleneck: Bralios et al., arXiv 2507.07867.
 
     z ──▶ outer ──▶ latents ──▶ inner ──▶ latents
                                 │   ▲
@@ -16,19 +17,22 @@ from narrows.parts import part
 
 @part("nested")
 class Nested(Bottleneck):
-    """Codes, rate and prefixes are the inner bottleneck's; losses and metrics bear the names 'outer/…' and 'inner/…'.
+    """Codes, rate and prefixes are those of the inner bottleneck; losses and metrics are named 'outer/…' and 'inner/…'.
 
-    frozen: the outer one is finished. It stays in eval mode, without noise, running means and gradients of its
-    parameters, while the inner one learns; gradients still pass through it.
+    Args:
+        outer: bottleneck of the finished codec.
+        inner: bottleneck of the same dim.
+        frozen: keep the outer bottleneck in eval mode, without noise, EMA updates and parameter gradients; gradients
+            still pass through it to the encoder.
     """
 
     def __init__(self, outer: Bottleneck, inner: Bottleneck, frozen: bool = False) -> None:
         super().__init__()
         if not isinstance(outer, Bottleneck) or not isinstance(inner, Bottleneck) or type(frozen) is not bool:
             given = f"{type(outer).__name__}, {type(inner).__name__} and frozen={frozen!r}"
-            raise InputError(f"{given} given, two bottlenecks and True or False wanted")
+            raise InputError(f"expected two bottlenecks and True or False, got {given}")
         if outer.dim != inner.dim:
-            raise InputError(f"outer dim {outer.dim} and inner dim {inner.dim} given; one dim wanted")
+            raise InputError(f"expected outer and inner of one dim, got {outer.dim} and {inner.dim}")
         self.outer, self.inner, self.dim, self.frozen = outer, inner, inner.dim, frozen
         if frozen:
             outer.requires_grad_(False).eval()
@@ -43,15 +47,15 @@ class Nested(Bottleneck):
 
     @property
     def radices(self) -> tuple[tuple[int, ...], ...]:
-        """Those of the inner bottleneck."""
+        """The radices of the inner bottleneck."""
         return self.inner.radices
 
     def forward(self, z: Tensor) -> Quantized:
         """Latents (B, D, *grid) to Quantized."""
         outer: Quantized = self.outer(z)
         inner: Quantized = self.inner(outer.latents)
-        losses = _named("outer", outer.losses) | _named("inner", inner.losses)
-        metrics = _named("outer", outer.metrics) | _named("inner", inner.metrics)
+        losses = _prefixed("outer", outer.losses) | _prefixed("inner", inner.losses)
+        metrics = _prefixed("outer", outer.metrics) | _prefixed("inner", inner.metrics)
         return Quantized(inner.latents, inner.codes, losses, inner.bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:
@@ -63,5 +67,5 @@ class Nested(Bottleneck):
         return self.inner.decode(codes)
 
 
-def _named(place: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{place}/{name}": value for name, value in values.items()}
+def _prefixed(prefix: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}/{name}": value for name, value in values.items()}

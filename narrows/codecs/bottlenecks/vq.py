@@ -4,6 +4,8 @@ z (B, D, *grid) ── projection ──▶ vectors ── nearest code ──�
                                                 └─ estimator ──▶ projection ──▶ latents (B, D, *grid)
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -20,15 +22,16 @@ from narrows.parts import part
 
 @part("vq")
 class VQ(Bottleneck):
-    """One codebook; linear projections where its vectors are not as long as the latents.
+    """One codebook, with linear projections if its dim is not that of the latents.
 
-    dim:       D of the latents on both sides.
-    codebook:  where the codes come from (an EMACodebook of 1024 codes of length 8).
-    estimator: what gradient passes the rounding (RotationTrick, the better one where codes learn by gradient).
+    Losses, unweighted: 'commitment' pulls vectors to their codes; 'codebook', only if the codebook is trained by
+    gradient, pulls codes to their vectors. Metrics: 'usage', the fraction of the codebook in use in the batch, and
+    'perplexity'.
 
-    Losses, unweighted: 'commitment' draws the vectors to their codes; 'codebook' draws the codes to their vectors, and
-    is there only if the codebook learns by gradient. Metrics: 'usage', the share of codes in use in the batch, and
-    'perplexity' of that use.
+    Args:
+        dim: D of the latents on both sides.
+        codebook: an EMACodebook of 1024 codes of length 8 by default.
+        estimator: gradient estimator; by default RotationTrick, the better one for codes trained by gradient.
     """
 
     def __init__(self, dim: int = 64, codebook: Codebook | None = None, estimator: Estimator | None = None) -> None:
@@ -38,11 +41,11 @@ class VQ(Bottleneck):
         self.estimator = RotationTrick() if estimator is None else estimator
         if not isinstance(self.codebook, Codebook) or not isinstance(self.estimator, Estimator):
             given = f"{type(codebook).__name__} and {type(estimator).__name__}"
-            raise InputError(f"{given} given, a codebook and an estimator wanted")
+            raise InputError(f"expected a codebook and an estimator, got {given}")
         self.dim = dim
         self.codebook_sizes = (self.codebook.entries,)
         self.prefixes = (1,)
-        self.radices  # noqa: B018  # raises for a size that has no stream
+        self.radices  # noqa: B018  # raises for a size that cannot be entropy-coded
         self.projection = Projection(dim, self.codebook.dim)
 
     def forward(self, z: Tensor) -> Quantized:
@@ -59,15 +62,15 @@ class VQ(Bottleneck):
             losses["codebook"] = nn.functional.mse_loss(chosen, flat.detach())
         latents = self.projection.up(self.estimator(flat, chosen).view_as(vectors)).to(z.dtype)
         if self.training:
-            self.codebook.learn(flat, codes)
-        codes = codes.view(len(z), 1, *z.shape[2:])
-        books = torch.ones(len(z), dtype=torch.int64, device=z.device)
-        bits = self._nominal_bits(books, z[0, 0].numel())
+            self.codebook.update(flat, codes)
+        codes = codes.view(z.shape[0], 1, *z.shape[2:])
+        kept = torch.ones(z.shape[0], dtype=torch.int64, device=z.device)
+        bits = self._nominal_bits(kept, math.prod(z.shape[2:]))
         return Quantized(latents, codes, losses, bits, usage(codes, self.codebook_sizes))
 
     def encode(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to codes (B, 1, *grid) int64."""
-        return nearest(self._vectors(z).flatten(0, -2), self.codebook.table()).view(len(z), 1, *z.shape[2:])
+        return nearest(self._vectors(z).flatten(0, -2), self.codebook.table()).view(z.shape[0], 1, *z.shape[2:])
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, 1, *grid) to latents (B, D, *grid) float32."""
@@ -75,6 +78,6 @@ class VQ(Bottleneck):
         return self.projection.up(self.codebook.table()[codes[:, 0]])
 
     def _vectors(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to float32 vectors (B, *grid, d) where the codes are."""
+        """Latents (B, D, *grid) to float32 vectors (B, *grid, d) in the space of the codes."""
         self._check_latents(z)
-        return self.codebook.place(self.projection.down(z))
+        return self.codebook.normalize(self.projection.down(z))

@@ -6,7 +6,12 @@ from torch import Tensor, nn
 class ConvNeXt(nn.Module):
     """(B, F, D) to (B, F, D): depthwise convolution over positions, then a two-layer network at each position.
 
-    The norm acts on each position alone, so an output depends on `reach` positions to each side and on nothing else.
+    The norm acts on each position separately, so an output depends on `reach` positions to each side only.
+
+    Args:
+        dim: D.
+        expansion: hidden channels of the two-layer network, in units of D.
+        scale: factor on the initial weights of its second layer.
     """
 
     reach = 3

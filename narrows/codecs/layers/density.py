@@ -1,4 +1,4 @@
-"""A learned density for each channel, through a monotonic network (Ballé et al., arXiv 1802.01436, appendix 6.1)."""
+"""A learned density per channel: a monotonic network (Ballé et al., arXiv 1802.01436, appendix 6.1)."""
 
 import math
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-LEAST = 1e-9  # of a probability: keeps logarithms finite
+MIN_PROBABILITY = 1e-9  # keeps logarithms finite
 
 
-class AtLeast(torch.autograd.Function):
-    """max(x, bound), whose gradient passes below the bound where it would raise x."""
+class LowerBound(torch.autograd.Function):
+    """max(x, bound), whose gradient also passes below the bound where it increases x."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, bound: float) -> Tensor:
@@ -22,31 +22,36 @@ class AtLeast(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        """The gradient, where x is above the bound or is being raised."""
+        """The gradient, where x is above the bound or a descent step increases it."""
         (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
         return gradient * ((x >= ctx.bound) | (gradient < 0)), None  # type: ignore[attr-defined]
 
 
-def at_least(x: Tensor, bound: float) -> Tensor:
-    """max(x, bound) with a gradient that lets x come back from below."""
-    out: Tensor = AtLeast.apply(x, bound)  # type: ignore[no-untyped-call]
+def lower_bound(x: Tensor, bound: float) -> Tensor:
+    """max(x, bound) with the gradient of `LowerBound`."""
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return x.clamp(min=bound)  # a custom function cannot be exported
+    out: Tensor = LowerBound.apply(x, bound)  # type: ignore[no-untyped-call]
     return out
 
 
 class Density(nn.Module):
-    """Probabilities of values rounded to integers, one density for each of `channels`.
+    """Probabilities of integers under one learned density per channel.
 
-    widths: hidden units of the layers. spread: how far the densities reach at first, about, in integers.
+    Args:
+        channels: number of densities.
+        widths: hidden units of the layers.
+        spread: approximate half-width of the densities at initialisation, in integers.
     """
 
     def __init__(self, channels: int, widths: Sequence[int] = (3, 3, 3, 3), spread: float = 10.0) -> None:
         super().__init__()
         self.channels = channels
         sizes = (1, *widths, 1)
-        share = spread ** (1 / (len(sizes) - 1))
+        layer_scale = spread ** (1 / (len(sizes) - 1))
         self.matrices, self.biases, self.factors = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
         for before, after in pairwise(sizes):
-            start = math.log(math.expm1(1 / share / after))
+            start = math.log(math.expm1(1 / layer_scale / after))
             self.matrices.append(nn.Parameter(torch.full((channels, after, before), start)))
             self.biases.append(nn.Parameter(torch.rand(channels, after, 1) - 0.5))
             if len(self.matrices) < len(sizes) - 1:
@@ -65,4 +70,4 @@ class Density(nn.Module):
         low, high = self.logits(flat - 0.5), self.logits(flat + 0.5)
         sign = -(low + high).sign().detach()  # the difference is taken in the smaller tail
         p = ((sign * high).sigmoid() - (sign * low).sigmoid()).abs()
-        return at_least(p, LEAST).view(x.movedim(1, 0).shape).movedim(0, 1)
+        return lower_bound(p, MIN_PROBABILITY).view(x.movedim(1, 0).shape).movedim(0, 1)

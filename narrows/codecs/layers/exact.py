@@ -1,12 +1,9 @@
-"""Convolutions whose results are the same numbers on every machine, for networks that choose how bytes are read.
+"""Convolutions with the same results on every machine, for networks that choose how bytes are read.
 
-In eval mode all numbers are whole multiples of a power of two, carried in float64: weights of 2^-16, inputs of 2^-8.
-Every product and every sum of them stays below 2^53 of its unit, where float64 is exact. So the order of the additions,
-the number of threads, the batch and the device cannot matter. In training the same layers compute in float32.
+In eval mode all numbers are integer multiples of a power of two, in float64: weights of 2^-16, inputs of 2^-8. All
+products and sums stay below 2^53 units, where float64 is exact, so results do not depend on the order of additions, the
+number of threads, the batch or the device. In training the same layers compute in float32.
 """
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -20,23 +17,29 @@ LARGEST_WEIGHT = 2.0**3  # 2^19 units
 MOST_TERMS = 2**15  # products in one output: 2^(18 + 19 + 15) < 2^53
 
 
-def snap(x: Tensor) -> Tensor:
-    """Numbers to the nearest multiples of 2^-8 within ±1024, float64."""
+def quantize_activations(x: Tensor) -> Tensor:
+    """Round to multiples of 2^-8, clamped to ±1024, as float64."""
     return x.double().clamp(-LARGEST, LARGEST).mul_(1 / STEP).round_().mul_(STEP)
 
 
-def compressed(x: Tensor) -> Tensor:
-    """sign(x) (sqrt(1 + |x|) - 1): numbers over several decades as numbers of a few units.
+def signed_sqrt(x: Tensor) -> Tensor:
+    """sign(x) (sqrt(1 + |x|) - 1), which compresses the range of latents.
 
-    Of multiples of 2^-8 up to ±2^12, which is what the models have, the result is at least 2^-25 from every border
-    between two multiples of 2^-8. So a square root that is wrong in its last bit, as some libraries' are, is the same
-    once it is snapped.
+    For multiples of 2^-8 up to ±2^12, which is what the models pass, the result is at least 2^-25 away from every
+    rounding border between two multiples of 2^-8. So a square root that is wrong in its last bit, as in some libraries,
+    gives the same `quantize_activations`.
     """
     return x.sign() * ((1 + x.abs()).sqrt() - 1)
 
 
 class ExactConv2d(nn.Conv2d):
-    """(B, C, H, W) to (B, C', H, W): an odd kernel, zeros beyond the edges. In eval mode float64, and exact."""
+    """(B, C, H, W) to (B, C', H, W), zero-padded. In eval mode float64, and exact.
+
+    Args:
+        inputs: C.
+        outputs: C'.
+        kernel: height and width of the kernel, odd.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1) -> None:
         _check_terms(inputs * kernel**2)
@@ -46,12 +49,20 @@ class ExactConv2d(nn.Conv2d):
         """(B, C, H, W) to (B, C', H, W)."""
         if self.training:
             return super().forward(x.clamp(-LARGEST, LARGEST))
-        with _plainly(x.device):
-            return nn.functional.conv2d(snap(x), _to_grid(self.weight), _to_grid(self.bias), padding=self.padding)
+        with torch.autocast(x.device.type, enabled=False):
+            x, weight, bias = quantize_activations(x), quantize_weights(self.weight), quantize_weights(self.bias)
+            if x.device.type == "cpu":
+                return nn.functional.conv2d(x, weight, bias, padding=self.padding)
+            return convolve(x, weight, bias)
 
 
 class ExactUpsample2d(nn.ConvTranspose2d):
-    """(B, C, H, W) to (B, C', 2 H, 2 W): a transposed 5 × 5 convolution. In eval mode float64, and exact."""
+    """(B, C, H, W) to (B, C', 2 H, 2 W): a transposed 5 × 5 convolution. In eval mode float64, and exact.
+
+    Args:
+        inputs: C.
+        outputs: C'.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         _check_terms(inputs * 9)
@@ -61,27 +72,37 @@ class ExactUpsample2d(nn.ConvTranspose2d):
         """(B, C, H, W) to (B, C', 2 H, 2 W)."""
         if self.training:
             return super().forward(x.clamp(-LARGEST, LARGEST))
-        with _plainly(x.device):
-            weight, bias = _to_grid(self.weight), _to_grid(self.bias)
-            return nn.functional.conv_transpose2d(snap(x), weight, bias, stride=2, padding=2, output_padding=1)
+        with torch.autocast(x.device.type, enabled=False):
+            x, weight, bias = quantize_activations(x), quantize_weights(self.weight), quantize_weights(self.bias)
+            if x.device.type == "cpu":
+                return nn.functional.conv_transpose2d(x, weight, bias, stride=2, padding=2, output_padding=1)
+            return convolve_transposed(x, weight, bias)
 
 
-@contextmanager
-def _plainly(device: torch.device) -> Iterator[None]:
-    """Sums of products as they stand: without autocast, and without the Fourier transforms that cuDNN may choose."""
-    with torch.autocast(device.type, enabled=False), torch.backends.cudnn.flags(enabled=False):
-        yield
+def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The convolution of `ExactConv2d` as one matrix product (im2col).
+
+    For devices whose convolutions may use Fourier or Winograd transforms, which are not exact.
+    """
+    kernel, size = weight.shape[2], x.shape[2:]
+    columns = x.flatten(2) if kernel == 1 else nn.functional.unfold(x, kernel, padding=kernel // 2)  # (B, C k², H W)
+    return (weight.flatten(1) @ columns + bias[:, None]).unflatten(2, size)
 
 
-def _to_grid(weight: Tensor | None) -> Tensor:
-    """Weights to the nearest multiples of 2^-16 within ±8, float64."""
+def convolve_transposed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The transposed convolution of `ExactUpsample2d` as one matrix product (col2im); see `convolve`."""
+    columns = weight.flatten(1).T @ x.flatten(2)  # (B, C' 25, H W)
+    size = (2 * x.shape[2], 2 * x.shape[3])
+    return nn.functional.fold(columns, size, 5, padding=2, stride=2) + bias[:, None, None]
+
+
+def quantize_weights(weight: Tensor | None) -> Tensor:
+    """Round to multiples of 2^-16, clamped to ±8, as float64."""
     assert weight is not None
-    within = (
-        weight.detach().float().clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)
-    )  # float32 has room for 19 bits, and is faster
-    return within.mul_(1 / WEIGHT_STEP).round_().mul_(WEIGHT_STEP).double()
+    clamped = weight.detach().float().clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)  # float32 is enough, and faster
+    return clamped.mul_(1 / WEIGHT_STEP).round_().mul_(WEIGHT_STEP).double()
 
 
 def _check_terms(terms: int) -> None:
     if terms > MOST_TERMS:
-        raise InputError(f"{terms} products in one output given, at most {MOST_TERMS} are exact; take fewer channels")
+        raise InputError(f"expected at most {MOST_TERMS} products per output, got {terms}; use fewer channels")

@@ -1,18 +1,22 @@
-"""Generalized divisive normalization (Ballé et al., arXiv 1511.06281): each channel over a norm of all."""
+"""Generalized divisive normalization (Ballé et al., arXiv 1511.06281): each channel divided by a norm of all."""
 
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.layers.density import at_least
+from narrows.codecs.layers.density import lower_bound
 
 OFFSET = 2.0**-18  # keeps the gradient of a square root finite at zero
-LEAST = 1e-6  # of the constant part of the norm
+MIN_BETA = 1e-6
 
 
 class GDN(nn.Module):
-    """y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j²), at each position of (B, C, H, W); its rough inverse multiplies.
+    """y_i = x_i / sqrt(beta_i + sum_j gamma_ij x_j²), at each position of (B, C, H, W).
 
-    beta and gamma are kept as roots, so that steps of training leave them positive.
+    Square roots of beta and gamma are stored, so that training keeps both positive.
+
+    Args:
+        channels: C.
+        inverse: multiply by the square root instead of dividing: the approximate inverse, for decoders.
     """
 
     def __init__(self, channels: int, inverse: bool = False) -> None:
@@ -23,7 +27,7 @@ class GDN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        beta = at_least(self.root_beta, (LEAST + OFFSET**2) ** 0.5).square() - OFFSET**2
-        gamma = at_least(self.root_gamma, OFFSET).square() - OFFSET**2
+        beta = lower_bound(self.root_beta, (MIN_BETA + OFFSET**2) ** 0.5).square() - OFFSET**2
+        gamma = lower_bound(self.root_gamma, OFFSET).square() - OFFSET**2
         norm = nn.functional.conv2d(x.square(), gamma[:, :, None, None], beta)
         return x * (norm.sqrt() if self.inverse else norm.rsqrt())

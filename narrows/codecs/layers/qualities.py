@@ -1,20 +1,28 @@
-"""Numbers that depend on the quality: one row for each of eight qualities, interpolated between them."""
+"""Parameters that depend on the quality: one row for each of eight qualities, interpolated between them."""
 
 from torch import Tensor
 
 ANCHORS = 8  # qualities with rows of their own
-BETWEEN = 8  # steps from one to the next
+BETWEEN = 8  # quality indices from one anchor to the next
 QUALITIES = (ANCHORS - 1) * BETWEEN + 1
 
 
-def at_quality(table: Tensor, quality: Tensor) -> Tensor:
-    """Rows of a table (8, C) at qualities (B,) from 0 to 56, interpolated, to (B, C, 1, 1) float64.
+def at_quality(table: Tensor, quality_index: Tensor) -> Tensor:
+    """Interpolate the rows of a table at quality indices.
 
-    At whole qualities both products are exact, as shares are eighths and tables float32 at most: the sum is rounded
-    once, and the same everywhere, also where a processor joins product and sum. (torch.lerp does not promise that.)
+    At integer indices both products are exact, as the weights are eighths and tables float32 at most. The sum is
+    rounded once, so it is the same on every machine, also where product and sum are fused (which torch.lerp does not
+    promise).
+
+    Args:
+        table: (8, C).
+        quality_index: (B,), 0 to 56.
+
+    Returns:
+        (B, C, 1, 1) float64.
     """
-    place = quality.double() / BETWEEN
-    low = place.floor().clamp(0, ANCHORS - 2).long()
-    share = (place - low).unsqueeze(1)
-    rows = table.double()[low] * (1 - share) + table.double()[low + 1] * share
+    position = quality_index.double() / BETWEEN
+    low = position.floor().clamp(0, ANCHORS - 2).long()
+    weight = (position - low).unsqueeze(1)
+    rows = table.double()[low] * (1 - weight) + table.double()[low + 1] * weight
     return rows.unsqueeze(-1).unsqueeze(-1)

@@ -13,18 +13,21 @@ from narrows.parts import part
 
 @part("attention-projection")
 class AttentionProjection(nn.Module):
-    """Latents (B, D, *grid) ⇄ vectors (B, *grid, d) float32. Every position sees all others: its reach has no bound.
+    """Latents (B, D, *grid) ⇄ vectors (B, *grid, d) float32. Each position depends on all others.
 
-    dim: D; inner: d; heads: of the attention, a divisor of both.
+    Args:
+        dim: D.
+        inner: d.
+        heads: of the attention, a divisor of D and d.
     """
 
-    sees_all = True
+    global_context = True
 
     def __init__(self, dim: int = 64, inner: int = 64, heads: int = 8) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim, inner=inner, heads=heads)
         if dim % heads or inner % heads:
-            raise InputError(f"dim={dim}, inner={inner} and heads={heads} given, a divisor of both wanted")
+            raise InputError(f"expected heads to divide dim={dim} and inner={inner}, got {heads}")
         self.dim, self.inner = dim, inner
         self.down_block, self.up_block = _Block(dim, inner, heads), _Block(inner, dim, heads)
 
@@ -53,9 +56,9 @@ class _Block(nn.Module):
         self.gate, self.shrink = nn.Linear(out, 4 * out), nn.Linear(2 * out, out)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.to(self.direct.weight.dtype)  # float32, but where the whole module was cast
+        x = x.to(self.direct.weight.dtype)  # float32, unless the whole module was cast
         query, key, value = self.attend(self.norm_attention(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = nn.functional.scaled_dot_product_attention(query, key, value)  # (B, heads, N, out / heads)
-        y = self.direct(self.norm(x)) + self.merge(seen.transpose(1, 2).flatten(2))
+        attended = nn.functional.scaled_dot_product_attention(query, key, value)  # (B, heads, N, out / heads)
+        y = self.direct(self.norm(x)) + self.merge(attended.transpose(1, 2).flatten(2))
         value, gate = self.gate(self.norm_gated(y)).chunk(2, -1)
         return (y + self.shrink(value * nn.functional.gelu(gate))).float()

@@ -1,9 +1,9 @@
-"""Entropies of soft binary codes whose bits are independent, without a table of positions × codes.
+"""Entropies of soft binary codes with independent bits, without a table of positions × codes.
 
-A soft code of `bits` independent bits has a probability for each of 2^bits codes, but it factorises:
+A soft code gives a probability to each of the 2^bits codes. It factorises over the bits:
 
-- the entropy of one position is the sum of its bits' entropies (Zhao et al., arXiv 2406.07548);
-- the mean over positions of the codes' probabilities is one product of two matrices. With the bits in two halves,
+- the entropy of one position is the sum of the entropies of its bits (Zhao et al., arXiv 2406.07548);
+- the mean over positions of the codes' probabilities is a product of two matrices. With the bits in two halves,
   P(code) = A(low half)·B(high half), and the mean of A ⊗ B over N positions is Aᵀ B / N, of N × 2^(bits / 2) matrices.
 """
 
@@ -11,35 +11,38 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-LARGEST_BLOCK = 18  # bits whose joint distribution is held, a quarter of a million numbers
-PIECE = 1 << 21  # numbers of a table at a time; they are computed anew in the backward pass
-SMALLEST = 1e-30  # probability that keeps a logarithm finite
+LARGEST_BLOCK = 18  # bits whose joint distribution is stored: 2^18 numbers
+CHUNK = 1 << 21  # numbers of a table at a time; they are recomputed in the backward pass
+MIN_PROBABILITY = 1e-30  # keeps logarithms finite
 
 
 def sample_entropy(logits: Tensor) -> Tensor:
-    """Mean entropy, in nats, of the soft codes with logits (N, K, bits) of their bits."""
-    size = logits.abs()
-    return (nn.functional.softplus(-size) + size * torch.sigmoid(-size)).sum(-1).mean()
+    """Mean entropy, in nats, of soft codes, from the logits (N, K, bits) of their bits."""
+    magnitude = logits.abs()
+    return (nn.functional.softplus(-magnitude) + magnitude * torch.sigmoid(-magnitude)).sum(-1).mean()
 
 
 def code_entropy(logits: Tensor) -> Tensor:
-    """Entropy, in nats, of the mean over N of soft codes (N, K, bits), mean over K.
+    """Entropy, in nats, of the mean soft code over N positions, mean over K codebooks.
 
-    Exact up to 18 bits. Of more, the bits are cut into equal blocks of at most 18 whose entropies are added: an upper
-    bound (BSQ's grouping), reached where the blocks are independent.
+    Exact up to 18 bits. More bits are split into equal blocks of at most 18 whose entropies are added: an upper bound
+    (BSQ's grouping), exact if the blocks are independent.
+
+    Args:
+        logits: (N, K, bits).
     """
     blocks = -(-logits.shape[-1] // LARGEST_BLOCK)
     total = logits.new_zeros(())
     for block in logits.tensor_split(blocks, -1):
-        rows = max(1, PIECE // (block.shape[1] << (block.shape[2] + 1) // 2))
+        rows = max(1, CHUNK // (block.shape[1] << (block.shape[2] + 1) // 2))
         mean = logits.new_zeros(())
-        for some in block.split(rows):
-            mean = mean + _summed(some) / len(block)
-        total = total + torch.special.entr(mean.clamp(min=SMALLEST)).sum() / logits.shape[1]
+        for chunk in block.split(rows):
+            mean = mean + _checkpointed(chunk) / len(block)
+        total = total + torch.special.entr(mean.clamp(min=MIN_PROBABILITY)).sum() / logits.shape[1]
     return total
 
 
-def _summed(rows: Tensor) -> Tensor:
+def _checkpointed(rows: Tensor) -> Tensor:
     if torch.is_grad_enabled() and rows.requires_grad:
         return checkpoint(_joint, rows, use_reentrant=False, preserve_rng_state=False)
     return _joint(rows)

@@ -1,10 +1,10 @@
-"""Where the codes of a vector quantizer come from, and how they learn.
+"""Codebooks of vector quantizers and how they are trained.
 
-    EMACodebook       running means of the vectors that chose a code      no gradient
+    EMACodebook       EMA of the vectors assigned to each code            no gradient
     LearnedCodebook   parameters                                          gradient of the loss 'codebook'
     SimCodebook       a linear map of fixed random vectors                gradient of the loss 'codebook'
 
-V codes of length d. A codebook of cosine distance lives on the unit sphere, and so does what it is compared with.
+V codes of length d. A cosine codebook lies on the unit sphere, and so do the vectors that it is compared with.
 """
 
 from abc import ABC, abstractmethod
@@ -12,14 +12,14 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.checks import MOST, check_share, check_whole
+from narrows.codecs.checks import MOST, check_fraction, check_whole
 from narrows.codecs.quantization import distributed as ranks
-from narrows.codecs.quantization.kmeans import gathered, kmeans
+from narrows.codecs.quantization.kmeans import kmeans, sum_by_code
 from narrows.errors import InputError
 from narrows.parts import part
 
-FEWEST = 1e-5  # vectors, less than which have no mean
-TINY = 1e-6  # a vector shorter than this has no direction
+MIN_USAGE = 1e-5  # vectors per batch, below which a code is not updated
+MIN_NORM = 1e-6  # of a vector that is normalised
 MOST_ENTRIES = 1 << 24
 
 
@@ -31,85 +31,98 @@ class Codebook(nn.Module, ABC):
         check_whole(1, MOST, dim=dim)
         check_whole(2, MOST_ENTRIES, entries=entries)
         if type(cosine) is not bool or (cosine and dim == 1):
-            raise InputError(f"cosine={cosine!r} at dim={dim} given, True or False wanted, True from dim 2 on")
+            raise InputError(f"expected cosine to be True or False, and False for dim=1, got {cosine!r}, dim={dim}")
         self.dim, self.entries, self.cosine = dim, entries, cosine
 
     @abstractmethod
     def table(self) -> Tensor:
-        """All codes (V, d) float32, differentiable where they learn by gradient."""
+        """All codes (V, d) float32, differentiable where they are trained by gradient."""
 
-    def place(self, vectors: Tensor) -> Tensor:
-        """Vectors (..., d) to where the codes are: the unit sphere, or all of space."""
-        return nn.functional.normalize(vectors, dim=-1, eps=TINY) if self.cosine else vectors
+    def normalize(self, vectors: Tensor) -> Tensor:
+        """Vectors (..., d), scaled to unit length if the codebook is a cosine codebook."""
+        return nn.functional.normalize(vectors, dim=-1, eps=MIN_NORM) if self.cosine else vectors
 
     def prepare(self, vectors: Tensor) -> None:
-        """Before a training batch of placed vectors (N, d) is quantized."""
+        """Called before a training batch of normalised vectors (N, d) is quantized."""
 
-    def learn(self, vectors: Tensor, codes: Tensor) -> None:
-        """After a training batch of placed vectors (N, d) got its codes (N,)."""
+    def update(self, vectors: Tensor, codes: Tensor) -> None:
+        """Called after a training batch of normalised vectors (N, d) got its codes (N,)."""
 
 
-class _Followed(Codebook):
-    """A codebook that starts with k-means on its first training batch, and whose unused codes start anew.
+class _UsageTrackingCodebook(Codebook):
+    """A codebook with k-means initialisation and dead-code replacement.
 
-    usage: running mean of how many vectors of a batch, over all ranks, chose each code.
+    Batches with NaN or infinity neither initialise nor change it.
+
+    usage: EMA of the number of vectors per batch, over all ranks, assigned to each code.
     """
 
-    started: Tensor
+    initialized: Tensor
     usage: Tensor
     vectors: Tensor
 
-    def __init__(self, dim: int, entries: int, cosine: bool, decay: float, kmeans_steps: int, revive: float) -> None:
+    def __init__(
+        self, dim: int, entries: int, cosine: bool, decay: float, kmeans_steps: int, dead_code_threshold: float
+    ) -> None:
         super().__init__(dim, entries, cosine)
-        check_share(decay=decay, revive=revive)
+        check_fraction(decay=decay, dead_code_threshold=dead_code_threshold)
         check_whole(0, 1000, kmeans_steps=kmeans_steps)
-        self.decay, self.kmeans_steps, self.revive = decay, kmeans_steps, revive
-        self.register_buffer("started", torch.tensor(False))
+        self.decay, self.kmeans_steps, self.dead_code_threshold = decay, kmeans_steps, dead_code_threshold
+        self.register_buffer("initialized", torch.tensor(False))
         self.register_buffer("usage", torch.ones(entries))
 
     def table(self) -> Tensor:
         """All codes (V, d) float32."""
-        return self.place(self.vectors.float())
+        return self.normalize(self.vectors.float())
 
     @torch.no_grad()
     def prepare(self, vectors: Tensor) -> None:
-        """Start at the first batch; later put codes that are hardly used where a vector drawn from the batch is."""
+        """Initialise from the first batch; later replace dead codes by random vectors of the batch."""
         vectors = vectors.detach().float()
-        if not self.started:
-            count = ranks.total(torch.tensor(float(len(vectors)), device=vectors.device))
+        if not self.initialized:
+            totals = ranks.total(torch.stack([vectors.new_tensor(float(len(vectors))), vectors.sum()]))
+            count, total = totals.tolist()
+            if not -torch.inf < total < torch.inf:
+                return
             everything = torch.ones(self.entries, dtype=torch.bool, device=vectors.device)
-            self.usage.fill_(float(count) / self.entries)
-            self._put(self.place(kmeans(vectors, self.entries, self.kmeans_steps)), everything)
-            self.started.fill_(True)
-        unused = self.usage < self.revive * self.usage.mean()
-        if unused.any():
-            self.usage[unused] = self.usage.mean()
-            self._put(ranks.draw(vectors, self.entries), unused)
+            self.usage.fill_(count / self.entries)
+            self._replace(self.normalize(kmeans(vectors, self.entries, self.kmeans_steps)), everything)
+            self.initialized.fill_(True)
+        dead = self.usage < self.dead_code_threshold * self.usage.mean()
+        if dead.any():
+            drawn = ranks.draw(vectors, self.entries)
+            dead = dead & drawn.isfinite().all(1)
+            self.usage[dead] = self.usage.mean()
+            self._replace(drawn, dead)
 
     @torch.no_grad()
-    def learn(self, vectors: Tensor, codes: Tensor) -> None:
-        """Follow how often each code is chosen."""
-        sums, counts = gathered(vectors.detach().float(), codes, self.entries)
-        self.usage.lerp_(counts, 1 - self.decay)
-        self._follow(sums)
+    def update(self, vectors: Tensor, codes: Tensor) -> None:
+        """Update the EMA of the usage, and what depends on it."""
+        sums, counts = sum_by_code(vectors.detach().float(), codes, self.entries)
+        finite = sums.isfinite().all()
+        self.usage.copy_(torch.where(finite, self.usage.lerp(counts, 1 - self.decay), self.usage))
+        self._update_vectors(sums, finite)
 
-    def _put(self, vectors: Tensor, where: Tensor) -> None:
+    def _replace(self, vectors: Tensor, where: Tensor) -> None:
         """Replace the codes at `where` (V,) bool by those of vectors (V, d)."""
         self.vectors.data[where] = vectors[where].to(self.vectors.dtype)
 
-    def _follow(self, sums: Tensor) -> None:
-        """Learn from the sums (V, d) of the vectors that chose each code."""
+    def _update_vectors(self, sums: Tensor, finite: Tensor) -> None:
+        """Update from the sums (V, d) of the vectors assigned to each code, if they are finite."""
 
 
 @part("ema-codebook")
-class EMACodebook(_Followed):
-    """Codes are running means of the vectors that chose them (van den Oord et al., arXiv 1711.00937, appendix A.1).
+class EMACodebook(_UsageTrackingCodebook):
+    """Codes are EMAs of the vectors assigned to them (van den Oord et al., arXiv 1711.00937, appendix A.1).
 
-    dim:          d; entries: V.
-    decay:        of the running means, a training step.
-    cosine:       distances between directions only.
-    kmeans_steps: rounds of k-means on the first training batch; at 0 the codes start as vectors drawn from it.
-    revive:       a code used less than this share of the mean starts anew from a vector of the batch; 0: never.
+    Args:
+        dim: length d of the codes.
+        entries: number of codes V.
+        decay: of the EMA, per training step.
+        cosine: compare directions only.
+        kmeans_steps: iterations of k-means on the first training batch; 0: start from random vectors of it.
+        dead_code_threshold: a code whose usage is less than this fraction of the mean is replaced by a random vector of
+            the batch; 0: never.
     """
 
     sums: Tensor
@@ -121,31 +134,34 @@ class EMACodebook(_Followed):
         decay: float = 0.99,
         cosine: bool = False,
         kmeans_steps: int = 10,
-        revive: float = 0.1,
+        dead_code_threshold: float = 0.1,
     ) -> None:
-        super().__init__(dim, entries, cosine, decay, kmeans_steps, revive)
-        self.register_buffer("vectors", self.place(torch.randn(entries, dim)))
+        super().__init__(dim, entries, cosine, decay, kmeans_steps, dead_code_threshold)
+        self.register_buffer("vectors", self.normalize(torch.randn(entries, dim)))
         self.register_buffer("sums", self.vectors.clone())
 
-    def _put(self, vectors: Tensor, where: Tensor) -> None:
-        super()._put(vectors, where)
+    def _replace(self, vectors: Tensor, where: Tensor) -> None:
+        super()._replace(vectors, where)
         self.sums[where] = self.vectors[where] * self.usage[where, None]
 
-    def _follow(self, sums: Tensor) -> None:
-        self.sums.lerp_(sums, 1 - self.decay)
-        means = self.place(self.sums / self.usage.clamp(min=FEWEST)[:, None])
-        self.vectors.copy_(torch.where(self.usage[:, None] > FEWEST, means, self.vectors))
+    def _update_vectors(self, sums: Tensor, finite: Tensor) -> None:
+        self.sums.copy_(torch.where(finite, self.sums.lerp(sums, 1 - self.decay), self.sums))
+        means = self.normalize(self.sums / self.usage.clamp(min=MIN_USAGE)[:, None])
+        self.vectors.copy_(torch.where(finite & (self.usage[:, None] > MIN_USAGE), means, self.vectors))
 
 
 @part("learned-codebook")
-class LearnedCodebook(_Followed):
-    """Codes are parameters, moved by the loss 'codebook' (arXiv 1711.00937, equation 3).
+class LearnedCodebook(_UsageTrackingCodebook):
+    """Codes are parameters, trained by the loss 'codebook' (arXiv 1711.00937, equation 3).
 
-    dim:          d; entries: V.
-    decay:        of the running mean of how often a code is chosen, a training step.
-    cosine:       distances between directions only (ViT-VQGAN, arXiv 2110.04627, section 3.2).
-    kmeans_steps: rounds of k-means on the first training batch; at 0 the codes start as vectors drawn from it.
-    revive:       a code used less than this share of the mean starts anew from a vector of the batch; 0: never.
+    Args:
+        dim: length d of the codes.
+        entries: number of codes V.
+        decay: of the EMA of the usage, per training step.
+        cosine: compare directions only (ViT-VQGAN, arXiv 2110.04627, section 3.2).
+        kmeans_steps: iterations of k-means on the first training batch; 0: start from random vectors of it.
+        dead_code_threshold: a code whose usage is less than this fraction of the mean is replaced by a random vector of
+            the batch; 0: never.
     """
 
     def __init__(
@@ -155,17 +171,19 @@ class LearnedCodebook(_Followed):
         decay: float = 0.99,
         cosine: bool = False,
         kmeans_steps: int = 10,
-        revive: float = 0.1,
+        dead_code_threshold: float = 0.1,
     ) -> None:
-        super().__init__(dim, entries, cosine, decay, kmeans_steps, revive)
-        self.vectors = nn.Parameter(self.place(torch.randn(entries, dim)))
+        super().__init__(dim, entries, cosine, decay, kmeans_steps, dead_code_threshold)
+        self.vectors = nn.Parameter(self.normalize(torch.randn(entries, dim)))
 
 
 @part("sim-codebook")
 class SimCodebook(Codebook):
-    """Codes are a learned linear map of fixed random vectors: all move together (Zhu et al., SimVQ, arXiv 2411.02038).
+    """Codes are a learned linear map of fixed random vectors, so all are trained together (SimVQ, arXiv 2411.02038).
 
-    dim: d; entries: V.
+    Args:
+        dim: length d of the codes.
+        entries: number of codes V.
     """
 
     fixed: Tensor

@@ -1,28 +1,35 @@
-"""What the ranks of a distributed run agree on, asked anew at each call: a part may be older than the process group."""
+"""Collectives over the ranks of a distributed run; without a process group, those of a single rank."""
 
 import torch
 from torch import Tensor, distributed
 
 
 def total(values: Tensor) -> Tensor:
-    """The sum over all ranks, in place; the same bits on each rank."""
-    if _several():
+    """The sum over all ranks, in place; bit-identical on all ranks."""
+    if _distributed():
         distributed.all_reduce(values)
     return values
 
 
 def draw(vectors: Tensor, count: int) -> Tensor:
-    """(count, d) of the vectors (N, d) of all ranks, at random, the same on each rank; repeated if there are fewer.
+    """Random vectors of all ranks, the same on each rank.
 
-    The ranks take turns, so that every rank's data is drawn from.
+    Ranks contribute in turn; vectors repeat if there are fewer than `count`.
+
+    Args:
+        vectors: (N, d) of this rank.
+        count: number of vectors to return.
+
+    Returns:
+        (count, d).
     """
     order = torch.randperm(len(vectors), device=vectors.device)
-    rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if _several() else (0, 1)
+    rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if _distributed() else (0, 1)
     place = torch.arange(count, device=vectors.device)
     chosen = vectors[order[place // ranks % len(vectors)]]
-    mine = (place % ranks == rank).to(vectors.dtype)
-    return total(chosen * mine[:, None])
+    return total(torch.where((place % ranks == rank)[:, None], chosen, 0))
 
 
-def _several() -> bool:
+def _distributed() -> bool:
+    # checked at each call, since a module may be built before the process group
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

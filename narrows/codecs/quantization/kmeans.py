@@ -1,4 +1,4 @@
-"""k-means (Lloyd, IEEE Trans. Inf. Theory 28(2), 1982), over all ranks, without a table of vectors times centres."""
+"""k-means (Lloyd, IEEE Trans. Inf. Theory 28(2), 1982) over all ranks, without a table of vectors × centres."""
 
 import torch
 from torch import Tensor
@@ -9,20 +9,26 @@ from narrows.codecs.quantization.search import nearest
 
 @torch.no_grad()
 def kmeans(vectors: Tensor, centres: int, steps: int) -> Tensor:
-    """Centres (V, d) of the vectors (N, d) of all ranks: `steps` rounds from randomly drawn vectors.
+    """Cluster the vectors of all ranks, starting from random ones.
 
-    A centre that no vector is nearest to stays where it is.
+    Args:
+        vectors: (N, d).
+        centres: number of centres V.
+        steps: iterations. A centre without vectors does not move.
+
+    Returns:
+        Centres (V, d), the same on all ranks.
     """
-    book = ranks.draw(vectors, centres)
+    codebook = ranks.draw(vectors, centres)
     for _ in range(steps):
-        sums, counts = gathered(vectors, nearest(vectors, book), centres)
-        book = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], book)
-    return book
+        sums, counts = sum_by_code(vectors, nearest(vectors, codebook), centres)
+        codebook = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], codebook)
+    return codebook
 
 
 @torch.no_grad()
-def gathered(vectors: Tensor, codes: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Sum (V, d) and number (V,) of the vectors (N, d), on all ranks, that have each of the codes (N,)."""
+def sum_by_code(vectors: Tensor, codes: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Sum (V, d) and number (V,) of the vectors (N, d) of all ranks that have each of the V = `size` codes (N,)."""
     width = vectors.shape[1]
     flat = (codes[:, None] * width + torch.arange(width, device=codes.device)).flatten()
     sums = vectors.new_zeros(size * width).index_add_(0, flat, vectors.flatten()).view(size, width)

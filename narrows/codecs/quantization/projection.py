@@ -1,5 +1,6 @@
-"""Between the channels of the latents and the scalars that are quantized, in float32 whatever autocast says: rounding
-here would change codes.
+"""Linear projections between latents and the vectors that are quantized.
+
+They compute in float32 also under autocast, where rounding would change codes.
 """
 
 import torch
@@ -9,12 +10,12 @@ from narrows.codecs.checks import MOST, check_whole
 from narrows.parts import part
 
 
-def narrowed(z: Tensor, layer: nn.Module) -> Tensor:
+def to_vectors(z: Tensor, layer: nn.Module) -> Tensor:
     """Latents (B, D, *grid) to float32 vectors (B, *grid, d), channels last. layer: nn.Linear, or nn.Identity."""
     return _linear(z.movedim(1, -1), layer)
 
 
-def widened(vectors: Tensor, layer: nn.Module, dtype: torch.dtype) -> Tensor:
+def to_latents(vectors: Tensor, layer: nn.Module, dtype: torch.dtype) -> Tensor:
     """Vectors (B, *grid, d), channels last, to latents (B, D, *grid) of `dtype`."""
     return _linear(vectors, layer).movedim(-1, 1).to(dtype)
 
@@ -28,7 +29,12 @@ def _linear(x: Tensor, layer: nn.Module) -> Tensor:
 
 @part("projection")
 class Projection(nn.Module):
-    """Latents (B, D, *grid) ⇄ vectors (B, *grid, d) float32: two linear maps, or none where D = d."""
+    """Latents (B, D, *grid) ⇄ vectors (B, *grid, d) float32: two linear maps, or none if D = d.
+
+    Args:
+        dim: D.
+        inner: d.
+    """
 
     def __init__(self, dim: int = 64, inner: int = 8) -> None:
         super().__init__()
@@ -39,8 +45,8 @@ class Projection(nn.Module):
 
     def down(self, z: Tensor) -> Tensor:
         """Latents (B, D, *grid) to vectors (B, *grid, d)."""
-        return narrowed(z, self.down_map)
+        return to_vectors(z, self.down_map)
 
     def up(self, vectors: Tensor) -> Tensor:
         """Vectors (B, *grid, d) to latents (B, D, *grid) float32."""
-        return widened(vectors, self.up_map, torch.float32)
+        return to_latents(vectors, self.up_map, torch.float32)

@@ -1,4 +1,4 @@
-"""How real numbers become integers: a uniform grid of a stated step over a stated range."""
+"""Rounding of continuous latents to a uniform grid."""
 
 import math
 
@@ -12,32 +12,37 @@ from narrows.parts import part
 
 @part("rounding")
 class Rounding:
-    """The multiples of `step` from -limit to limit. What lies beyond is clipped; the gradient passes unchanged.
+    """The multiples of `step` from -limit to limit. Values beyond are clipped; the gradient is straight-through.
 
-    In training, uniform noise one step wide stands in for the rounding (Ballé et al., arXiv 1611.01704, section 3): it
-    has the error's size, and it is smooth. In eval numbers are rounded.
+    In training, uniform noise of one step's width replaces rounding (Ballé et al., arXiv 1611.01704, section 3).
+
+    Args:
+        step: distance of two levels.
+        limit: largest level, up to rounding to a multiple of the step; 3 to 4096 levels in all.
     """
 
     def __init__(self, step: float = 0.25, limit: float = 4.0) -> None:
         for name, value in {"step": step, "limit": limit}.items():
             if type(value) not in (int, float) or not 0 < value < math.inf:
-                raise InputError(f"{name}={value!r} given, a number above 0 wanted")
+                raise InputError(f"expected {name} to be a finite number above 0, got {value!r}")
         self.step, self.limit = step, limit
-        self.farthest = math.floor(min(limit / step, LARGEST_DIGIT) + 1e-6)  # steps on either side of 0
+        self.farthest = math.floor(min(limit / step, LARGEST_DIGIT) + 1e-6)  # levels on either side of 0
         self.levels = 2 * self.farthest + 1
         if not 3 <= self.levels <= LARGEST_DIGIT:
-            raise InputError(f"step={step!r}, limit={limit!r} make {self.levels} levels, 3 to {LARGEST_DIGIT} wanted")
+            raise InputError(
+                f"expected 3 to {LARGEST_DIGIT} levels, got {self.levels} from step={step!r}, limit={limit!r}"
+            )
 
     def noisy(self, y: Tensor) -> Tensor:
-        """Numbers clipped to the range, with uniform noise."""
+        """Values, clipped to the range, with uniform noise."""
         edge = self.farthest * self.step
         clipped = y + (y.clamp(-edge, edge) - y).detach()
         return clipped + (torch.rand_like(y) - 0.5) * self.step
 
     def codes(self, y: Tensor) -> Tensor:
-        """Numbers to integers 0 to levels - 1."""
-        return (y / self.step).round().clamp(-self.farthest, self.farthest).long() + self.farthest
+        """Values to codes 0 to levels - 1, int64."""
+        return (y / self.step).round().clamp(-self.farthest, self.farthest).nan_to_num().long() + self.farthest
 
     def values(self, codes: Tensor) -> Tensor:
-        """Integers to numbers, float32."""
+        """Codes to values, float32."""
         return (codes - self.farthest).float() * self.step

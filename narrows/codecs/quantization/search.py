@@ -1,19 +1,20 @@
-"""The nearest code of each vector, exactly, in bounded memory.
+"""Exact nearest-code search in bounded memory.
 
-              vectors, ROWS at a time
-            ┌───────────────────────┐
-    book    │ v · b - |b|² / 2      │  max of each group of codes ──▶ best group ──▶ best code of the group
-    (V, d)  │ one tile of codes ... │
-            └───────────────────────┘
+               vectors, ROWS at a time
+             ┌───────────────────────┐
+    codebook │ v · b - |b|² / 2      │  maximum of each group of codes ──▶ best group ──▶ best code of the group
+    (V, d)   │ one tile of codes ... │
+             └───────────────────────┘
 
 The code with the largest v · b - |b|² / 2 is the one with the smallest |v - b|. A tile of these scores stays in the
 processor's cache; only the maxima of groups of GROUP codes are kept, and the codes of the winning group are compared
-once more. All tiles have one shape, the last one being filled up, so that what is found for a vector depends neither on
-its place nor on its company.
-"""
+again. All tiles have one shape, the last one being padded, so the code of a vector depends neither on its position nor
+on the other vectors.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+Scores are never computed in TF32 or bfloat16: where PyTorch is allowed to use these for float32 products
+(`torch.set_float32_matmul_precision`), they are computed in float64. In graphs made by `torch.export`, all scores are
+one product, at the precision of the machine that runs the graph.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -23,56 +24,65 @@ CPU_TILE = (256, 2048)  # vectors, codes: 2 MiB of scores
 GPU_TILE = (4096, 4096)  # 64 MiB
 
 
-def nearest(vectors: Tensor, book: Tensor) -> Tensor:
-    """Index (N,) int64 of the nearest of the codes (V, d) for each of the vectors (N, d); of equals, the first."""
+def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """Index (N,) int64 of the code (V, d) nearest to each vector (N, d); the first of equal ones."""
     with torch.no_grad():
-        middle = book.float().mean(0)  # distances stay the same, and products small, far from the origin too
-        book = book.float() - middle
-        return best(vectors.float() - middle, book, book.square().sum(1) / -2)
+        mean = codebook.float().mean(0)  # subtracted, so that products stay small far from the origin
+        codebook = codebook.float() - mean
+        return max_inner_product(vectors.float() - mean, codebook, codebook.square().sum(1) / -2)
 
 
 @torch.no_grad()
-def best(vectors: Tensor, book: Tensor, bias: Tensor) -> Tensor:
-    """Index (N,) int64 of the largest v · b + bias over the codes (V, d), with a bias (V,) each, for vectors (N, d)."""
+def max_inner_product(vectors: Tensor, codebook: Tensor, bias: Tensor) -> Tensor:
+    """Index (N,) int64 of the largest v · b + bias for each vector.
+
+    Args:
+        vectors: (N, d).
+        codebook: (V, d).
+        bias: (V,), of each code.
+    """
+    with torch.autocast(vectors.device.type, enabled=False):
+        vectors, codebook, bias = vectors.detach().float(), codebook.detach().float(), bias.detach().float()
+        if torch.compiler.is_exporting():
+            return torch.addmm(bias, vectors, codebook.T).argmax(1)
+        if _reduced_precision(vectors.device):
+            vectors, codebook, bias = vectors.double(), codebook.double(), bias.double()
+        return _tiled(vectors, torch.cat([codebook, bias[:, None]], 1))
+
+
+def _tiled(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """`max_inner_product` with the bias as last column of the codebook (V, d + 1)."""
     rows, tile = GPU_TILE if vectors.is_cuda else CPU_TILE
-    with torch.autocast(vectors.device.type, enabled=False), _full_precision():
-        lifted = nn.functional.pad(vectors.detach().float(), (0, 1), value=1.0)  # v · b + bias is one product
-        lifted = nn.functional.pad(lifted, (0, 0, 0, -len(lifted) % rows))
-        lifted_book = _whole(torch.cat([book.detach().float(), bias.detach().float()[:, None]], 1), GROUP)
-        groups = lifted_book.unflatten(0, (-1, GROUP)).transpose(1, 2).flatten(1)  # (V / GROUP, (d + 1) * GROUP)
-        tile = min(tile, len(lifted_book))
-        tiled = _whole(lifted_book, tile)
-        scores = lifted.new_empty(tile, rows)
-        maxima = lifted.new_empty(len(tiled) // GROUP, rows)
-        found = torch.empty(len(lifted), dtype=torch.int64, device=vectors.device)
-        for begin in range(0, len(lifted), rows):
-            some = lifted[begin : begin + rows]
-            for first in range(0, len(tiled), tile):
-                torch.mm(tiled[first : first + tile], some.T, out=scores)
-                target = maxima[first // GROUP : (first + tile) // GROUP]
-                torch.amax(scores.unflatten(0, (-1, GROUP)), 1, out=target)
-            group = maxima[: len(groups)].max(0).indices  # (rows,); several times as fast as argmax over this axis
-            members = groups.index_select(0, group).unflatten(1, (-1, GROUP))  # (rows, d + 1, GROUP)
-            member = (members * some[:, :, None]).sum(1).argmax(1)
-            found[begin : begin + rows] = group * GROUP + member
-    return found[: len(vectors)]
+    count = len(vectors)
+    vectors = nn.functional.pad(vectors, (0, 1), value=1.0)  # v · b + bias is one product
+    vectors = nn.functional.pad(vectors, (0, 0, 0, -count % rows))
+    codebook = _pad_codes(codebook, GROUP)
+    groups = codebook.unflatten(0, (-1, GROUP)).transpose(1, 2).flatten(1)  # (V / GROUP, (d + 1) * GROUP)
+    tile = min(tile, len(codebook))
+    tiled = _pad_codes(codebook, tile)
+    scores = vectors.new_empty(tile, rows)
+    maxima = vectors.new_empty(len(tiled) // GROUP, rows)
+    found = torch.empty(len(vectors), dtype=torch.int64, device=vectors.device)
+    for begin in range(0, len(vectors), rows):
+        chunk = vectors[begin : begin + rows]
+        for first in range(0, len(tiled), tile):
+            torch.mm(tiled[first : first + tile], chunk.T, out=scores)
+            target = maxima[first // GROUP : (first + tile) // GROUP]
+            torch.amax(scores.unflatten(0, (-1, GROUP)), 1, out=target)
+        group = maxima[: len(groups)].max(0).indices  # (rows,); several times as fast as argmax over this axis
+        members = groups.index_select(0, group).unflatten(1, (-1, GROUP))  # (rows, d + 1, GROUP)
+        member = (members * chunk[:, :, None]).sum(1).argmax(1)
+        found[begin : begin + rows] = group * GROUP + member
+    return found[:count]
 
 
-def _whole(book: Tensor, multiple: int) -> Tensor:
-    """The book, filled up with its last code, which is never preferred to itself."""
-    missing = -len(book) % multiple
-    return torch.cat([book, book[-1:].expand(missing, -1)]) if missing else book
+def _pad_codes(codebook: Tensor, multiple: int) -> Tensor:
+    """The codebook, padded with copies of its last code, which never win against it."""
+    missing = -len(codebook) % multiple
+    return torch.cat([codebook, codebook[-1:].expand(missing, -1)]) if missing else codebook
 
 
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Products of float32 in float32, even where a training run allows less."""
-    before = torch.get_float32_matmul_precision()
-    if before == "highest":
-        yield
-        return
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+def _reduced_precision(device: torch.device) -> bool:
+    """Whether PyTorch may compute float32 products in TF32 or bfloat16 on this device."""
+    backend = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
+    return backend.matmul.fp32_precision not in ("none", "ieee")

@@ -1,32 +1,37 @@
-"""How much of its codebooks a batch uses."""
+"""Codebook usage of a batch, without synchronising with the host."""
 
 from collections.abc import Sequence
-from itertools import accumulate
 
 import torch
 from torch import Tensor
 
-LARGEST_COUNTED = 65_536  # codes of a codebook; of more, those that occur are sorted out
+LARGEST_COUNTED = 65_536  # entries of a codebook; the codes of a larger one are sorted instead of counted in a table
 
 
 @torch.no_grad()
 def usage(codes: Tensor, sizes: Sequence[int]) -> dict[str, Tensor]:
-    """Means over the codebooks of codes (B, K, *grid): share of a codebook in use, perplexity of its codes.
+    """Fraction of the entries in use and perplexity of the codes, means over the codebooks.
 
-    Empty where there are no codebooks.
+    Args:
+        codes: (B, K, *grid) int64.
+        sizes: entries of each of the K codebooks.
+
+    Returns:
+        Scalars 'usage' and 'perplexity'; empty where there are no codebooks.
     """
     if not sizes:
         return {}
-    books = codes.movedim(1, 0).flatten(1)  # (K, N)
+    flat = codes.movedim(1, 0).flatten(1)  # (K, N)
     if max(sizes) > LARGEST_COUNTED:
-        occurring = [book.unique(return_counts=True)[1] / books.shape[1] for book in books]
-        used = torch.tensor([len(shares) / size for shares, size in zip(occurring, sizes, strict=True)])
-        perplexity = torch.stack([torch.special.entr(shares).sum().exp() for shares in occurring])
-        return {"usage": used.mean(), "perplexity": perplexity.mean()}
-    starts = torch.tensor([0, *accumulate(sizes)], device=codes.device)
-    places = (books + starts[:-1, None]).flatten()
-    counts = torch.zeros(sum(sizes), device=codes.device).index_add_(0, places, torch.ones_like(places).float())
-    shares = [count / books.shape[1] for count in counts.split(list(sizes))]
-    used = torch.stack([(share > 0).float().mean() for share in shares])
-    perplexity = torch.stack([torch.special.entr(share).sum().exp() for share in shares])
-    return {"usage": used.mean(), "perplexity": perplexity.mean()}
+        ordered = flat.sort(1).values
+        starts = (ordered[:, 1:] != ordered[:, :-1]).long().cumsum(1)
+        runs = torch.nn.functional.pad(starts, (1, 0))  # (K, N): which run of equal codes a code is in
+        width = flat.shape[1]
+    else:
+        runs, width = flat, max(sizes)
+    ones = torch.ones_like(runs, dtype=torch.float32)
+    counts = torch.zeros(len(sizes), width, device=codes.device).scatter_add_(1, runs, ones)
+    probabilities = counts / flat.shape[1]
+    used = [row / size for row, size in zip((counts > 0).float().sum(1).unbind(), sizes, strict=True)]
+    perplexity = torch.special.entr(probabilities).sum(1).exp()
+    return {"usage": torch.stack(used).mean(), "perplexity": perplexity.mean()}

@@ -3,7 +3,7 @@
 A video would be a player like audio: the script treats all players alike.
 """
 
-from narrows.evaluation.report.embedding import REFERENCE, EmbeddedItem, EmbeddedMedia
+from narrows.evaluation.embedding import REFERENCE, EmbeddedItem, EmbeddedMedia
 from narrows.evaluation.report.markup import Html, h, join
 from narrows.evaluation.report.number_format import count, number
 from narrows.evaluation.results import Results

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 
 from narrows.evaluation.by_medium import EVALUATIONS
+from narrows.evaluation.embedding import EmbeddedMedia
 from narrows.evaluation.metrics.codebook_usage import CodebookUsage
-from narrows.evaluation.report.embedding import EmbeddedMedia
 from narrows.evaluation.report.html_tables import bd_rate_table, codebook_table, points_table
 from narrows.evaluation.report.markup import Html, h, join
 from narrows.evaluation.report.media_section import media_section

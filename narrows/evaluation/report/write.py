@@ -6,8 +6,8 @@ from pathlib import Path
 from narrows.evaluation.bands import BandDistortion
 from narrows.evaluation.base import MediaSample
 from narrows.evaluation.by_medium import EVALUATIONS
+from narrows.evaluation.embedding import embed
 from narrows.evaluation.metrics.codebook_usage import CodebookUsage
-from narrows.evaluation.report.embedding import embed
 from narrows.evaluation.report.page import page
 from narrows.evaluation.report.plots import band_plots, bit_flip_plots, rate_quality_plots
 from narrows.evaluation.report.png import plot_png

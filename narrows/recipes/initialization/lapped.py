@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from narrows.codecs.bottlenecks.entropy.space_channel import ContextGroups
+from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LAP, STRIDE, LappedDecoder, LappedEncoder
 from narrows.errors import InputError
@@ -36,10 +36,12 @@ def initialize_lapped(codec: Codec, crops: ImageCrops, lambdas: Tensor) -> None:
     """
     encoder, model, decoder = codec.encoder, codec.bottleneck, codec.decoder
     if not (
-        isinstance(encoder, LappedEncoder) and isinstance(model, ContextGroups) and isinstance(decoder, LappedDecoder)
+        isinstance(encoder, LappedEncoder)
+        and isinstance(model, SpaceChannelContext)
+        and isinstance(decoder, LappedDecoder)
     ):
         raise InputError(
-            f"expected LappedEncoder, {ContextGroups.__name__} and LappedDecoder for the lapped initialisation, "
+            f"expected LappedEncoder, {SpaceChannelContext.__name__} and LappedDecoder for the lapped initialisation, "
             f"got {', '.join(type(part).__name__ for part in (encoder, model, decoder))}"
         )
     fold = torch.from_numpy(lapped_fold(LAP)).float()  # (16, 32)

@@ -26,6 +26,7 @@ BOTTLENECK_LOSS_WEIGHTS = {
     "diversity": 0.1,
     "kl": 1e-3,
     "norm": 1e-3,
+    "orthogonal": 10.0,
 }
 LINEAR_LAYERS = (".linear.", "project")  # in the names of their parameters
 

@@ -63,7 +63,7 @@ class Recipe(ABC):
         """This recipe with synthetic data, which is written to `folder` and used for training and validation."""
 
 
-class Training(lightning.LightningModule):
+class Training(lightning.LightningModule, ABC):
     """A codec in training.
 
     One epoch is `schedule.validate_every` steps. Each parameter group of an optimizer holds its peak learning rate as

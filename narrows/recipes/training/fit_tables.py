@@ -8,7 +8,7 @@ from narrows.bitstream import FrequencyTables, Prior
 from narrows.bitstream.frequency_tables import quantize
 from narrows.bitstream.indexed import IndexedCoder
 from narrows.codecs.base import LARGEST_DIGIT
-from narrows.codecs.bottlenecks.entropy.base import LEVELS, EntropyModel, scales
+from narrows.codecs.bottlenecks.entropy.base import SCALES, EntropyModel, scales
 from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
 from narrows.errors import InputError
 from narrows.recipes.data.audio import AudioFiles
@@ -80,7 +80,7 @@ def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, c
 def _assumed(index: int, size: int, has_scales: bool) -> NDArray[np.float64]:
     """Probabilities of the symbols -c to c and of the escape before any were counted."""
     symbols = np.arange(size - 1) - (size // 2 - 1)
-    if has_scales and index < LEVELS:
+    if has_scales and index < SCALES:
         edges = torch.from_numpy(np.append(symbols - 0.5, symbols[-1] + 0.5) / scales()[index])
         p = torch.special.ndtr(edges).diff().numpy() + 1e-7
     else:

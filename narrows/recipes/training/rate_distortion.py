@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from narrows.bitstream import FrequencyTables
-from narrows.codecs.bottlenecks.entropy.space_channel import ContextGroups
+from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LappedEncoder
 from narrows.codecs.layers.qualities import ANCHORS
@@ -100,9 +100,9 @@ class RateDistortionTraining(Training):
     def __init__(self, recipe: RateDistortionRecipe) -> None:
         super().__init__(recipe)
         encoder, model = recipe.codec.encoder, recipe.codec.bottleneck
-        if not isinstance(model, ContextGroups) or not isinstance(encoder, LappedEncoder):
+        if not isinstance(model, SpaceChannelContext) or not isinstance(encoder, LappedEncoder):
             raise InputError(
-                f"expected a codec of LappedEncoder and {ContextGroups.__name__}, "
+                f"expected a codec of LappedEncoder and {SpaceChannelContext.__name__}, "
                 f"got {type(encoder).__name__} and {type(model).__name__}"
             )
         block = encoder.stride[0] * model.multiple

@@ -1,8 +1,10 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor
 
 from narrows.codecs import ARD, Rounding
 from narrows.errors import InputError
@@ -39,7 +41,7 @@ def test_the_dimensions_of_the_data_are_found_and_the_rest_is_pruned(rounding: R
 
 def test_all_channels_kept_change_nothing() -> None:
     bottleneck, z = trained(None, channels=3)
-    whole = bottleneck.prune(share=1.0)
+    whole = bottleneck.prune(fraction=1.0)
     assert whole.channels == 3
     torch.testing.assert_close(whole(z).latents, bottleneck(z).latents)
 
@@ -54,22 +56,36 @@ def test_two_forwards_before_one_backward() -> None:
     (bottleneck(z).losses["kl"] + bottleneck(z).losses["kl"]).backward()
 
 
-def _follow(rank: int, file: str, results: str) -> None:
-    distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-    torch.manual_seed(0)
-    bottleneck = ARD(4, 3)
-    z = torch.randn(2, 4, 7)
-    bottleneck(z[rank : rank + 1])
-    torch.save((bottleneck.mean, bottleneck.prior), f"{results}/{rank}.pt")
-    distributed.destroy_process_group()
+SCRIPT = """
+import sys
+import torch
+from torch import distributed
+from narrows.codecs import ARD
+
+rank, folder = int(sys.argv[1]), sys.argv[2]
+torch.set_num_threads(1)
+distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+torch.manual_seed(0)
+bottleneck = ARD(4, 3)
+z = torch.randn(2, 4, 7)
+bottleneck(z[rank : rank + 1])
+torch.save((bottleneck.mean, bottleneck.prior), f"{folder}/{rank}.pt")
+distributed.barrier()
+distributed.destroy_process_group()
+"""
 
 
-def test_moments_agree_over_two_processes_and_are_those_of_the_whole_batch(tmp_path: Path) -> None:
-    multiprocessing.spawn(_follow, (str(tmp_path / "store"), str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
+def test_moments_are_those_of_the_whole_batch_on_both_ranks(tmp_path: Path) -> None:
+    children = [subprocess.Popen([sys.executable, "-c", SCRIPT, str(rank), str(tmp_path)]) for rank in range(2)]
+    try:
+        assert [child.wait(120) for child in children] == [0, 0]
+    finally:
+        for child in children:
+            child.kill()
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     torch.manual_seed(0)
     whole = ARD(4, 3)
     whole(torch.randn(2, 4, 7))
-    for a, b, wanted in zip(*found, (whole.mean, whole.prior), strict=True):
+    for a, b, expected in zip(*found, (whole.mean, whole.prior), strict=True):
         assert torch.equal(a, b)
-        torch.testing.assert_close(a, wanted)
+        torch.testing.assert_close(a, expected)

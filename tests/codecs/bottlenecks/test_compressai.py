@@ -42,20 +42,21 @@ def copied(given: nn.Module, ours: Codec) -> None:
                 a.weight.mul_(4)
                 b.load_state_dict(a.state_dict())
     density: Density = ours.bottleneck.density
-    for name in ("matrices", "biases", "factors"):
-        for a, b in zip(getattr(given.entropy_bottleneck, name), getattr(density, name), strict=True):
+    for name, theirs_name in (("matrices", "_matrix"), ("biases", "_bias"), ("factors", "_factor")):
+        for index, b in enumerate(getattr(density, name)):
+            a = getattr(given.entropy_bottleneck, f"{theirs_name}{index}")
             a.add_(0.3 * torch.randn_like(a))
             b.copy_(a)
 
 
-def same(ours: Tensor, wanted: Tensor, share: float = 1e-5) -> None:
+def same(ours: Tensor, expected: Tensor, share: float = 1e-5) -> None:
     """Within 1e-5 of the largest number, of which some are far from zero."""
-    assert wanted.std() > 1e-2 * wanted.abs().max()
-    torch.testing.assert_close(ours, wanted, atol=share * float(wanted.abs().max()), rtol=0)
+    assert expected.std() > 1e-2 * expected.abs().max()
+    torch.testing.assert_close(ours, expected, atol=share * float(expected.abs().max()), rtol=0)
 
 
 @torch.no_grad()
-def test_the_factorised_prior(theirs: ModuleType) -> None:
+def test_factorized_prior(theirs: ModuleType) -> None:
     given = theirs.FactorizedPrior(N, M).eval()
     codec = Codec(ConvEncoder(M, N), FactorizedPrior(M), ConvDecoder(M, N)).eval()
     copied(given, codec)

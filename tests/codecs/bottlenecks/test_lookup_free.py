@@ -33,10 +33,10 @@ def test_entropy_beyond_18_bits_is_an_upper_bound_reached_by_independent_blocks(
     assert code_entropy(tied).item() == pytest.approx(2 * math.log(2), rel=1e-4)
 
 
-def test_rows_computed_anew_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpointed_rows_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(300, 2, 6, dtype=torch.float64, requires_grad=True)
     (whole,) = torch.autograd.grad(code_entropy(logits), logits)
-    monkeypatch.setattr("narrows.codecs.quantization.binary_entropy.PIECE", 64)
+    monkeypatch.setattr("narrows.codecs.quantization.binary_entropy.CHUNK", 64)
     (pieces,) = torch.autograd.grad(code_entropy(logits), logits)
     torch.testing.assert_close(whole, pieces)
 
@@ -114,7 +114,7 @@ def test_codes_of_the_sphere_have_length_one() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"bits": 0}, {"bits": 63}, {"temperature": 0.0}, {"groups": 0}])
-def test_impossible_settings_are_refused(settings: dict[str, int]) -> None:
+def test_invalid_arguments_raise(settings: dict[str, int]) -> None:
     for kind in (LFQ, BSQ):
         with pytest.raises(InputError):
             kind(4, **settings)  # type: ignore[arg-type]

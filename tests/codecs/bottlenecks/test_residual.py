@@ -3,11 +3,11 @@ import torch
 import vector_quantize_pytorch as reference
 
 from narrows.codecs import FSQ, VQ, EMACodebook, GroupedResidualVQ, Residual, ResidualVQ, StraightThrough
-from narrows.codecs.quantization.dropout import drawn
+from narrows.codecs.quantization.dropout import draw_kept
 from narrows.errors import InputError
 
 
-def test_each_codebook_takes_the_nearest_of_what_is_left() -> None:
+def test_each_codebook_finds_the_nearest_code_of_the_residual() -> None:
     torch.manual_seed(0)
     bottleneck = ResidualVQ(5, codebooks=3, entries=16, code_dim=4).eval()
     z = torch.randn(1, 5, 20)
@@ -26,7 +26,7 @@ def test_training_uses_the_codebooks_and_lowers_the_error() -> None:
     for _ in range(60):
         z = (centres[torch.randint(64, (256,))] + 0.05 * torch.randn(256, 4)).T[None]
         quantized = bottleneck(z)
-    assert min(len(book.unique()) for book in quantized.codes[0]) > 16
+    assert min(len(codebook.unique()) for codebook in quantized.codes[0]) > 16
     assert (quantized.latents - z).square().mean() < 0.05 * z.var()
 
 
@@ -39,7 +39,7 @@ def test_parity_with_vector_quantize_pytorch() -> None:
     theirs = reference.ResidualVQ(dim=6, num_quantizers=2, codebook_size=32, rotation_trick=False)
     for one, other in zip(stages, theirs.layers, strict=True):
         assert isinstance(one.codebook, EMACodebook)
-        one.codebook.started.fill_(True)
+        one.codebook.initialized.fill_(True)
         other.codebook = one.codebook.vectors.clone()
     a = torch.randn(2, 6, 300).requires_grad_()
     b = a.detach().movedim(1, 2).requires_grad_()
@@ -53,7 +53,7 @@ def test_parity_with_vector_quantize_pytorch() -> None:
     torch.testing.assert_close(2 * a.grad.movedim(1, 2), b.grad, atol=1e-5, rtol=1e-5)  # type: ignore[union-attr]
 
 
-def test_the_gradient_is_that_of_the_whole_at_any_number_of_kept_stages() -> None:
+def test_the_gradient_does_not_grow_with_the_number_of_kept_stages() -> None:
     torch.manual_seed(0)
     stages = [VQ(4, EMACodebook(4, 16), StraightThrough()) for _ in range(4)]
     z = torch.randn(32, 4, 3, requires_grad=True)
@@ -61,38 +61,38 @@ def test_the_gradient_is_that_of_the_whole_at_any_number_of_kept_stages() -> Non
     torch.testing.assert_close(z.grad, torch.ones_like(z))
 
 
-def test_dropped_stages_contribute_nothing_and_the_draw_is_each_items_own() -> None:
+def test_dropout_is_drawn_per_item_and_dropped_stages_contribute_zeros() -> None:
     torch.manual_seed(0)
     bottleneck = ResidualVQ(4, codebooks=4, entries=16, code_dim=4, dropout=1.0).train()
     z = torch.randn(64, 4, 2)
     bottleneck(z)
     tables = [stage.codebook.table().clone() for stage in bottleneck.stages]
     quantized = bottleneck(z)
-    books = [round(bits / 8) for bits in quantized.bits.tolist()]
-    assert sorted(set(books)) == [1, 2, 3, 4]
-    for item, count in enumerate(books):
+    codebooks = [round(bits / 8) for bits in quantized.bits.tolist()]
+    assert sorted(set(codebooks)) == [1, 2, 3, 4]
+    for item, count in enumerate(codebooks):
         wanted = sum(tables[k][quantized.codes[item, k]].T for k in range(count))
         torch.testing.assert_close(quantized.latents[item], wanted)
 
 
-def test_draws_are_even_and_rare_as_asked() -> None:
+def test_dropout_draws_are_uniform_with_the_given_probability() -> None:
     torch.manual_seed(0)
-    kept = drawn(20_000, 4, 0.4, torch.device("cpu"))
-    share = torch.bincount(kept, minlength=5) / len(kept)
-    torch.testing.assert_close(share, torch.tensor([0, 0.1, 0.1, 0.1, 0.7]), atol=0.01, rtol=0)
+    kept = draw_kept(20_000, 4, 0.4, torch.device("cpu"))
+    fraction = torch.bincount(kept, minlength=5) / len(kept)
+    torch.testing.assert_close(fraction, torch.tensor([0, 0.1, 0.1, 0.1, 0.7]), atol=0.01, rtol=0)
     state = torch.random.get_rng_state()
-    assert drawn(3, 4, 0.0, torch.device("cpu")).tolist() == [4, 4, 4]
+    assert draw_kept(3, 4, 0.0, torch.device("cpu")).tolist() == [4, 4, 4]
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_prefixes_fall_between_stages() -> None:
+def test_prefixes_end_after_stages() -> None:
     stages = [FSQ(6, (5, 5)), ResidualVQ(6, 2, 16, 4), VQ(6)]
     assert Residual(6, stages).prefixes == (1, 3, 4)
     assert Residual(6, stages, dropout=0.0).prefixes == (4,)
     assert GroupedResidualVQ(6, 3, 2).prefixes == (3, 6)
 
 
-def test_groups_do_not_see_each_other() -> None:
+def test_groups_are_independent() -> None:
     torch.manual_seed(0)
     bottleneck = GroupedResidualVQ(8, groups=2, stages=2, entries=16, code_dim=4).eval()
     z = torch.randn(1, 8, 50)
@@ -102,23 +102,23 @@ def test_groups_do_not_see_each_other() -> None:
 
 
 @pytest.mark.parametrize(("codebooks", "entries"), [(0, 16), (2, 1)])
-def test_impossible_sizes_are_refused(codebooks: int, entries: int) -> None:
+def test_invalid_sizes_raise(codebooks: int, entries: int) -> None:
     with pytest.raises(InputError):
         ResidualVQ(4, codebooks, entries)
 
 
 @pytest.mark.parametrize("stages", [[], [1], [VQ(4), VQ(5)]])
-def test_impossible_stages_are_refused(stages: list[VQ]) -> None:
-    with pytest.raises(InputError, match="stages of"):
+def test_invalid_stages_raise(stages: list[VQ]) -> None:
+    with pytest.raises(InputError, match="expected stages"):
         Residual(4, stages)
 
 
-def test_a_prime_codebook_too_large_for_a_table_is_refused() -> None:
+def test_a_prime_codebook_size_too_large_for_a_table_raises() -> None:
     with pytest.raises(InputError, match="product of factors"):
         ResidualVQ(4, 1, 4099).radices  # noqa: B018
 
 
-def test_the_parameters_of_stages_get_their_whole_gradient() -> None:
+def test_parameters_of_stages_get_their_whole_gradient() -> None:
     """Against a finite difference, where no code changes."""
     torch.manual_seed(0)
     residual = Residual(6, [VQ(6, EMACodebook(3, 16), StraightThrough()) for _ in range(4)], 0.0).eval()

@@ -8,9 +8,9 @@ def test_the_default_decoder_is_shallow() -> None:
     """At most 45 000 operations per pixel, the entropy model included."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from narrows.codecs import ContextGroups
+    from narrows.codecs import SpaceChannelContext
 
-    model, decoder = ContextGroups(), LappedDecoder()
+    model, decoder = SpaceChannelContext(), LappedDecoder()
     with FlopCounterMode(display=False) as count, torch.no_grad():
         decoder(torch.zeros(1, 320, 32, 48))
         model.train()(torch.zeros(1, 320, 32, 48))

@@ -4,7 +4,7 @@ import vector_quantize_pytorch as reference
 from torch import Tensor
 
 from narrows.codecs import VQ, EMACodebook, LearnedCodebook, RotationTrick, SimCodebook, StraightThrough
-from narrows.codecs.quantization.kmeans import gathered, kmeans
+from narrows.codecs.quantization.kmeans import kmeans, sum_by_code
 from narrows.errors import InputError
 
 
@@ -19,13 +19,17 @@ def test_ema_parity_with_vector_quantize_pytorch(cosine: bool, rotation: bool) -
     """Codes, latents, loss, gradient and the codebook after three steps, its settings being use_cosine_sim, decay 0.9
     and rotation_trick as here, threshold_ema_dead_code 0, commitment_weight 1."""
     torch.manual_seed(0)
-    ours = VQ(6, EMACodebook(6, 32, 0.9, cosine, revive=0.0), RotationTrick(1e6) if rotation else StraightThrough())
+    ours = VQ(
+        6,
+        EMACodebook(6, 32, 0.9, cosine, dead_code_threshold=0.0),
+        RotationTrick(1e6) if rotation else StraightThrough(),
+    )
     theirs = reference.VectorQuantize(6, 32, decay=0.9, use_cosine_sim=cosine, rotation_trick=rotation)
-    book = ours.codebook
-    assert isinstance(book, EMACodebook)
-    book.started.fill_(True)
-    theirs.codebook = book.vectors.clone()
-    theirs._codebook.embed_avg.copy_(book.vectors)
+    codebook = ours.codebook
+    assert isinstance(codebook, EMACodebook)
+    codebook.initialized.fill_(True)
+    theirs.codebook = codebook.vectors.clone()
+    theirs._codebook.embed_avg.copy_(codebook.vectors)
     for _ in range(3):
         a = torch.randn(2, 6, 300).requires_grad_()
         b = a.detach().movedim(1, 2).requires_grad_()
@@ -37,19 +41,19 @@ def test_ema_parity_with_vector_quantize_pytorch(cosine: bool, rotation: bool) -
         ((mine.latents.movedim(1, 2) * weights).sum() + mine.losses["commitment"]).backward()
         ((latents * weights).sum() + loss).backward()
         torch.testing.assert_close(a.grad.movedim(1, 2), b.grad, atol=1e-5, rtol=1e-5)  # type: ignore[union-attr]
-        torch.testing.assert_close(book.table(), theirs.codebook, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(codebook.table(), theirs.codebook, atol=1e-4, rtol=1e-4)
     assert torch.equal(ours.eval()(a).codes[:, 0], theirs.eval()(b)[1])
 
 
 def test_learned_parity_with_vector_quantize_pytorch() -> None:
     """Settings: learnable_codebook, ema_update off, rotation_trick off; its one weight stands before both losses."""
     torch.manual_seed(0)
-    ours = VQ(6, LearnedCodebook(6, 32, revive=0.0), StraightThrough())
+    ours = VQ(6, LearnedCodebook(6, 32, dead_code_threshold=0.0), StraightThrough())
     theirs = reference.VectorQuantize(6, 32, learnable_codebook=True, ema_update=False, rotation_trick=False)
-    book = ours.codebook
-    assert isinstance(book, LearnedCodebook)
-    book.started.fill_(True)
-    theirs._codebook.embed.data.copy_(book.vectors.detach()[None])
+    codebook = ours.codebook
+    assert isinstance(codebook, LearnedCodebook)
+    codebook.initialized.fill_(True)
+    theirs._codebook.embed.data.copy_(codebook.vectors.detach()[None])
     z = torch.randn(2, 6, 300)
     mine, (latents, codes, loss) = ours(z), theirs(z.movedim(1, 2))
     assert torch.equal(mine.codes[:, 0], codes)
@@ -57,7 +61,7 @@ def test_learned_parity_with_vector_quantize_pytorch() -> None:
     torch.testing.assert_close(mine.losses["commitment"], loss.squeeze())
     (mine.losses["codebook"] + mine.losses["commitment"]).backward()
     loss.backward()
-    torch.testing.assert_close(book.vectors.grad, theirs._codebook.embed.grad[0])
+    torch.testing.assert_close(codebook.vectors.grad, theirs._codebook.embed.grad[0])
 
 
 @pytest.mark.parametrize("rotation", [False, True])
@@ -66,11 +70,11 @@ def test_sim_parity_with_vector_quantize_pytorch(rotation: bool) -> None:
     torch.manual_seed(0)
     ours = VQ(6, SimCodebook(6, 32), RotationTrick(1e6) if rotation else StraightThrough())
     theirs = reference.SimVQ(6, 32, rotation_trick=rotation)
-    book = ours.codebook
-    assert isinstance(book, SimCodebook)
-    torch.nn.init.zeros_(book.map.bias)
-    theirs.frozen_codebook.copy_(book.fixed)
-    theirs.code_transform.load_state_dict({"weight": book.map.weight})
+    codebook = ours.codebook
+    assert isinstance(codebook, SimCodebook)
+    torch.nn.init.zeros_(codebook.map.bias)
+    theirs.frozen_codebook.copy_(codebook.fixed)
+    theirs.code_transform.load_state_dict({"weight": codebook.map.weight})
     a = torch.randn(2, 6, 300).requires_grad_()
     b = a.detach().movedim(1, 2).requires_grad_()
     mine, (latents, codes, loss) = ours(a), theirs(b)
@@ -81,43 +85,43 @@ def test_sim_parity_with_vector_quantize_pytorch(rotation: bool) -> None:
     (mine.latents.square().sum() + both).backward()
     (latents.square().sum() + loss).backward()
     torch.testing.assert_close(a.grad.movedim(1, 2), b.grad, atol=1e-4, rtol=1e-4)  # type: ignore[union-attr]
-    torch.testing.assert_close(book.map.weight.grad, theirs.code_transform.weight.grad)
+    torch.testing.assert_close(codebook.map.weight.grad, theirs.code_transform.weight.grad)
 
 
 def test_kmeans_finds_the_clusters() -> None:
     torch.manual_seed(0)
     centres = 10 * torch.randn(8, 3)
     vectors = clusters(4000, centres, 0.1)[0].T
-    book = kmeans(vectors, 64, 10)
-    assert torch.cdist(centres, book).amin(1).max() < 0.3
+    codebook = kmeans(vectors, 64, 10)
+    assert torch.cdist(centres, codebook).amin(1).max() < 0.3
     few = kmeans(vectors[:5], 8, 3)
     assert torch.cdist(few, vectors[:5]).amin(1).max() < 1e-6
 
 
-def test_sums_and_numbers_of_each_code() -> None:
+def test_sum_by_code() -> None:
     vectors, codes = torch.randn(100, 3), torch.randint(7, (100,))
-    sums, counts = gathered(vectors, codes, 9)
+    sums, counts = sum_by_code(vectors, codes, 9)
     hot = torch.nn.functional.one_hot(codes, 9).float()
     torch.testing.assert_close(sums, hot.T @ vectors)
     assert torch.equal(counts, hot.sum(0))
 
 
 @pytest.mark.parametrize("cosine", [False, True])
-def test_the_first_batch_starts_the_codebook(cosine: bool) -> None:
+def test_the_first_batch_initialises_the_codebook(cosine: bool) -> None:
     torch.manual_seed(0)
     z = clusters(2000, 20 + 10 * torch.randn(16, 4))
     for kmeans_steps in (0, 10):
         bottleneck = VQ(4, EMACodebook(4, 64, cosine=cosine, kmeans_steps=kmeans_steps)).train()
-        placed = bottleneck.codebook.place(z.movedim(1, -1))
+        placed = bottleneck.codebook.normalize(z.movedim(1, -1))
         assert bottleneck(z).losses["commitment"] < 0.01 * placed.var(dim=1).mean()
 
 
 @pytest.mark.parametrize("codebook", [EMACodebook(4, 32, 0.8), LearnedCodebook(4, 32, 0.8)])
-def test_unused_codes_start_anew(codebook: EMACodebook | LearnedCodebook) -> None:
+def test_dead_codes_are_replaced(codebook: EMACodebook | LearnedCodebook) -> None:
     """After the data moves away from the codes, most of them are in use again."""
     torch.manual_seed(0)
     bottleneck = VQ(4, codebook, StraightThrough()).train()
-    far = VQ(4, type(codebook)(4, 32, 0.8, revive=0.0), StraightThrough()).train()
+    far = VQ(4, type(codebook)(4, 32, 0.8, dead_code_threshold=0.0), StraightThrough()).train()
     for one in (bottleneck, far):
         one(torch.randn(1, 4, 400))
         for _ in range(30):
@@ -125,7 +129,7 @@ def test_unused_codes_start_anew(codebook: EMACodebook | LearnedCodebook) -> Non
         assert (used > 0.9) == (one is bottleneck)
 
 
-def test_running_means_follow_the_data() -> None:
+def test_ema_tracks_the_data() -> None:
     torch.manual_seed(0)
     bottleneck = VQ(4, EMACodebook(4, 16, decay=0.9)).train()
     centres = torch.randn(16, 4)
@@ -135,7 +139,7 @@ def test_running_means_follow_the_data() -> None:
     assert last < 2 * first + 0.01
 
 
-def test_gradient_moves_codes_by_the_codebook_loss_alone() -> None:
+def test_codes_get_gradients_from_the_codebook_loss_only() -> None:
     torch.manual_seed(0)
     for codebook in (LearnedCodebook(4, 16), SimCodebook(4, 16)):
         bottleneck = VQ(4, codebook).train()
@@ -149,22 +153,22 @@ def test_gradient_moves_codes_by_the_codebook_loss_alone() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"dim": 0}, {"entries": 1}, {"decay": 2.0}, {"kmeans_steps": -1}, {"revive": -0.1}, {"cosine": 1}],
+    [{"dim": 0}, {"entries": 1}, {"decay": 2.0}, {"kmeans_steps": -1}, {"dead_code_threshold": -0.1}, {"cosine": 1}],
 )
-def test_impossible_codebooks_are_refused(arguments: dict[str, float]) -> None:
+def test_invalid_codebooks_raise(arguments: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(arguments))):
         EMACodebook(**arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("arguments", [{"codebook": StraightThrough()}, {"estimator": EMACodebook()}, {"dim": 0}])
-def test_what_is_no_codebook_is_refused(arguments: dict[str, object]) -> None:
+def test_invalid_vq_arguments_raise(arguments: dict[str, object]) -> None:
     with pytest.raises(InputError):
         VQ(**arguments)  # type: ignore[arg-type]
 
 
-def test_codes_that_nothing_chooses_stay_where_they_are() -> None:
+def test_unused_codes_do_not_move_without_replacement() -> None:
     torch.manual_seed(0)
-    bottleneck = VQ(2, EMACodebook(2, 8, decay=0.9, revive=0.0)).train()
+    bottleneck = VQ(2, EMACodebook(2, 8, decay=0.9, dead_code_threshold=0.0)).train()
     for _ in range(300):
         bottleneck(5 + 0.01 * torch.randn(1, 2, 20))
     assert (bottleneck.codebook.table().norm(dim=1) > 1).all()

@@ -31,7 +31,7 @@ distributed.destroy_process_group()
 """
 
 
-def test_statistics_start_and_revival_agree_over_two_ranks(tmp_path: object) -> None:
+def test_two_ranks_hold_the_same_codebook(tmp_path: object) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -10,7 +10,7 @@ from narrows.errors import InputError
 
 
 @pytest.mark.parametrize("estimator", [StraightThrough(), RotationTrick()])
-def test_the_value_is_the_code_bit_for_bit(estimator: Estimator) -> None:
+def test_estimators_return_the_code_bit_for_bit(estimator: Estimator) -> None:
     torch.manual_seed(0)
     codes = torch.randn(1000, 8)
     for scale in (1e-30, 1e-5, 1.0, 1e5):
@@ -19,7 +19,7 @@ def test_the_value_is_the_code_bit_for_bit(estimator: Estimator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("estimator", "theirs"), [(StraightThrough(), straight_through), (RotationTrick(longest=1e6), rotate_to)]
+    ("estimator", "theirs"), [(StraightThrough(), straight_through), (RotationTrick(max_ratio=1e6), rotate_to)]
 )
 def test_the_gradient_is_that_of_vector_quantize_pytorch(estimator: Estimator, theirs: object) -> None:
     torch.manual_seed(0)
@@ -52,7 +52,7 @@ def test_rotation_keeps_the_angle_between_gradient_and_vector() -> None:
 def test_the_gradient_near_zero_is_bounded(length: float) -> None:
     e, q, outer = torch.zeros(1, 4), torch.ones(1, 4), torch.ones(1, 4)
     e[0, 0] = length
-    inner = gradient(RotationTrick(longest=4.0), e, q, outer)
+    inner = gradient(RotationTrick(max_ratio=4.0), e, q, outer)
     assert inner.norm() <= 4.01 * outer.norm()
 
 
@@ -63,7 +63,7 @@ def test_opposite_vectors_have_a_finite_gradient() -> None:
     assert inner.norm() <= 3 * math.sqrt(4)
 
 
-@pytest.mark.parametrize("longest", [0.5, math.nan, True, "4"])
-def test_impossible_ratios_are_refused(longest: object) -> None:
-    with pytest.raises(InputError, match="longest"):
-        RotationTrick(longest)  # type: ignore[arg-type]
+@pytest.mark.parametrize("max_ratio", [0.5, math.nan, True, "4"])
+def test_invalid_ratios_raise(max_ratio: object) -> None:
+    with pytest.raises(InputError, match="max_ratio"):
+        RotationTrick(max_ratio)  # type: ignore[arg-type]

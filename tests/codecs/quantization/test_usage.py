@@ -11,7 +11,7 @@ def test_usage_and_perplexity_are_means_over_the_codebooks() -> None:
     assert found["perplexity"].item() == pytest.approx((2 + 1) / 2)
 
 
-def test_a_large_codebook_is_counted_as_a_small_one() -> None:
+def test_a_large_codebook_gives_the_same_perplexity() -> None:
     codes = torch.tensor([[[5, 5, 70_000, 9]]])
     found, same = usage(codes, (2**17,)), usage(torch.tensor([[[0, 0, 2, 1]]]), (4,))
     assert found["usage"].item() == pytest.approx(3 / 2**17)

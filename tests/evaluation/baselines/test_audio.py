@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from narrows.errors import InputError, MediaError
-from narrows.evaluation.base import Sound, Unavailable
+from narrows.evaluation.base import Unavailable
 from narrows.evaluation.baselines import ffmpeg
 from narrows.evaluation.baselines.audio import AUDIO_ENCODERS, AudioBaseline
-from narrows.evaluation.media import MEDIA
+from narrows.media.audio import Audio
+from narrows.media.table import MEDIA
 
 SPEECH = Path(__file__).parents[3] / "examples" / "speech.wav"
 KBPS = {  # a low and a high bitrate
@@ -31,7 +32,7 @@ DELAYED = {"amr-nb": 80, "amr-wb": None, "speex": 223, "codec2": None}  # sample
 @pytest.fixture(scope="module")
 def speech():
     recording = MEDIA["audio"].read(SPEECH)
-    return Sound(recording.samples[:, 16_000:48_000], recording.rate)
+    return Audio(recording.samples[:, 16_000:48_000], recording.sample_rate)
 
 
 def available(*point):
@@ -64,7 +65,7 @@ def test_rate_length_and_quality(family, speech, tmp_path):
     for point, result in zip(points, coded, strict=True):
         assert 0.7 * point.setting < MEDIA["audio"].rate(result.payload_bytes, speech.amount) < 1.3 * point.setting
         assert result.payload_bytes < result.file_bytes < result.payload_bytes + 6000
-        assert result.signal.rate == speech.rate
+        assert result.signal.sample_rate == speech.sample_rate
         assert result.codes is None
         longer = result.signal.samples.shape[1] - speech.samples.shape[1]
         assert longer == 0 or (family in DELAYED and 0 <= longer <= 640)
@@ -79,9 +80,9 @@ def test_rate_length_and_quality(family, speech, tmp_path):
 def test_flac_is_lossless(tmp_path):
     samples = np.random.default_rng(0).integers(-(2**15), 2**15, (2, 3000)).astype(np.float32) / 2**15
     for rate in (16_000, 44_100, 192_000):
-        coded = AudioBaseline("flac").round_trip(Sound(samples, rate), tmp_path)
+        coded = AudioBaseline("flac").round_trip(Audio(samples, rate), tmp_path)
         assert (coded.signal.samples == samples).all()
-        assert coded.signal.rate == rate
+        assert coded.signal.sample_rate == rate
         assert coded.file_bytes < coded.payload_bytes + 200
 
 
@@ -90,9 +91,9 @@ def test_flac_is_lossless(tmp_path):
 def test_other_sample_rates_and_channels(family, rate, channels, tmp_path):
     time = np.arange(rate) / rate
     tones = [0.3 * np.sin(2 * np.pi * 110 * (c + 1) * time) for c in range(channels)]
-    recording = Sound(np.stack(tones).astype(np.float32), rate)
+    recording = Audio(np.stack(tones).astype(np.float32), rate)
     coded = AudioBaseline(family, 128).round_trip(recording, tmp_path)
-    assert coded.signal.rate == rate
+    assert coded.signal.sample_rate == rate
     assert coded.signal.samples.shape == recording.samples.shape
     for reference, decoded in zip(recording.samples, coded.signal.samples, strict=True):
         assert noise(reference, decoded) < 0.02
@@ -108,18 +109,18 @@ def test_sample_rate_keeps_the_bandwidth():
 def test_one_sample(family, tmp_path):
     settings = AUDIO_ENCODERS[family].settings
     coded = available(family, settings and settings.example).round_trip(
-        Sound(np.full((1, 1), 0.5, np.float32), 16_000), tmp_path
+        Audio(np.full((1, 1), 0.5, np.float32), 16_000), tmp_path
     )
     assert coded.signal.samples.shape[1] >= 1
 
 
 def test_rejected_signals(tmp_path):
     with pytest.raises(MediaError, match="at most 2 channels for opus, got 3"):
-        AudioBaseline("opus", 12).encode(Sound(np.zeros((3, 100), np.float32), 16_000), tmp_path)
+        AudioBaseline("opus", 12).encode(Audio(np.zeros((3, 100), np.float32), 16_000), tmp_path)
     with pytest.raises(MediaError, match="1 samples are too few for opus"):
-        AudioBaseline("opus", 12).encode(Sound(np.zeros((1, 1), np.float32), 384_000), tmp_path)
+        AudioBaseline("opus", 12).encode(Audio(np.zeros((1, 1), np.float32), 384_000), tmp_path)
     with pytest.raises(MediaError, match=r"libopus cannot encode this recording \(Invalid argument\); use another"):
-        AudioBaseline("opus", 400).encode(Sound(np.zeros((1, 100), np.float32), 16_000), tmp_path)
+        AudioBaseline("opus", 400).encode(Audio(np.zeros((1, 100), np.float32), 16_000), tmp_path)
 
 
 def test_settings():

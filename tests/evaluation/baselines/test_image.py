@@ -5,16 +5,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image as PILImage
 
 from narrows.errors import InputError, MediaError
-from narrows.evaluation.base import Picture, Unavailable
+from narrows.evaluation.base import Unavailable
 from narrows.evaluation.baselines import ffmpeg
 from narrows.evaluation.baselines import image as image_baselines
 from narrows.evaluation.baselines.image import IMAGE_FORMATS, ImageBaseline
 from narrows.evaluation.baselines.intra import INTRA_ENCODERS, IntraBaseline
-from narrows.evaluation.media import MEDIA
-from narrows.recipes.data.synthetic import made_up_pictures
+from narrows.media.image import Image
+from narrows.media.table import MEDIA
+from narrows.recipes.data.synthetic import write_synthetic_images
 
 SETTINGS = {  # from worst to best
     "jpeg": (10, 50, 95),
@@ -34,7 +35,7 @@ BEST = {"x264": 1, "x265": 0, "vp9": 0, "jpeg2000": 50, "jpeg-444": 100, "avif-4
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images") / "synthetic"
-    made_up_pictures(folder)
+    write_synthetic_images(folder)
     return MEDIA["image"].read(folder / "waves-1.png")
 
 
@@ -90,7 +91,7 @@ def test_no_banner_is_in_the_stream(family, image, tmp_path):
 @pytest.mark.parametrize("family", SETTINGS)
 @pytest.mark.parametrize("shape", [(17, 33), (64, 19)])
 def test_odd_sizes(family, shape, tmp_path):
-    grey = Picture(np.full((*shape, 3), 77, np.uint8))
+    grey = Image(np.full((3, *shape), 77, np.uint8))
     decoded = available(family, SETTINGS[family][2]).round_trip(grey, tmp_path).signal
     assert decoded.pixels.shape == (*shape, 3)
     assert np.abs(decoded.pixels.astype(int) - 77).max() <= 3
@@ -99,7 +100,7 @@ def test_odd_sizes(family, shape, tmp_path):
 def test_pure_colours_are_preserved(tmp_path):
     """A wrong matrix or range would shift pure colours."""
     pure = np.repeat([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0]], 16, axis=0)
-    image = Picture(np.broadcast_to(pure, (16, 80, 3)).astype(np.uint8))
+    image = Image(np.broadcast_to(pure, (16, 80, 3)).astype(np.uint8).transpose(2, 0, 1))
     for family in ("x264", "x265", "vp9", "jpeg-444", "avif-444"):
         decoded = available(family, BEST[family]).round_trip(image, tmp_path).signal.pixels.astype(int)
         assert np.abs(decoded - image.pixels)[:, 8::16].max() <= 3
@@ -108,8 +109,10 @@ def test_pure_colours_are_preserved(tmp_path):
 def test_jpeg_2000_decorrelates_colours(image, tmp_path):
     """Pillow does so only with an option; else a greyscale image takes three times the bytes."""
     grey = image.pixels[..., :1]
-    size = available("jpeg2000", 35).round_trip(Picture(np.repeat(grey, 3, 2)), tmp_path).file_bytes
-    Image.fromarray(grey[..., 0]).save(tmp_path / "grey.jp2", quality_mode="dB", quality_layers=[35], irreversible=True)
+    size = available("jpeg2000", 35).round_trip(Image(np.repeat(grey, 3, 2).transpose(2, 0, 1)), tmp_path).file_bytes
+    PILImage.fromarray(grey[..., 0]).save(
+        tmp_path / "grey.jp2", quality_mode="dB", quality_layers=[35], irreversible=True
+    )
     assert size < 1.3 * (tmp_path / "grey.jp2").stat().st_size
 
 
@@ -120,11 +123,11 @@ def test_settings(family, setting):
 
 
 def test_rejected_signals(tmp_path):
-    wide = Picture(np.zeros((1, 20_000, 3), np.uint8))
+    wide = Image(np.zeros((3, 1, 20_000), np.uint8))
     with pytest.raises(MediaError, match="webp cannot encode this image"):
         available("webp", 50).encode(wide, tmp_path)
     with pytest.raises(MediaError, match=r"x265 cannot encode this image \(Invalid argument\)"):
-        available("x265", 30).encode(Picture(np.zeros((1, 1, 3), np.uint8)), tmp_path)
+        available("x265", 30).encode(Image(np.zeros((3, 1, 1), np.uint8)), tmp_path)
 
 
 def test_key():

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from narrows.evaluation.base import Picture, Sound
+from narrows.media.audio import Audio
+from narrows.media.image import Image
 
 
 @pytest.fixture(scope="session")
@@ -13,7 +14,7 @@ def voice():
         carrier = sum(np.sin(2 * np.pi * 140 * k * time + k) / k for k in range(1, 20))
         syllables = np.sin(2 * np.pi * 1.5 * time).clip(0) ** 0.5
         noise = np.random.default_rng(0).standard_normal((channels, len(time)))
-        return Sound((0.1 * carrier * syllables + 0.003 * noise).astype(np.float32), rate)
+        return Audio((0.1 * carrier * syllables + 0.003 * noise).astype(np.float32), rate)
 
     return make
 
@@ -24,11 +25,11 @@ def noisy():
 
     def make(signal, amount=0.01, seed=1):
         rng = np.random.default_rng(seed)
-        if isinstance(signal, Sound):
+        if isinstance(signal, Audio):
             noise = amount * rng.standard_normal(signal.samples.shape, np.float32)
-            return Sound(signal.samples + noise, signal.rate)
+            return Audio(signal.samples + noise, signal.sample_rate)
         noise = 255 * amount * rng.standard_normal(signal.pixels.shape)
-        return Picture((signal.pixels + noise).round().clip(0, 255).astype(np.uint8))
+        return Image((signal.pixels + noise).round().clip(0, 255).astype(np.uint8))
 
     return make
 
@@ -41,6 +42,6 @@ def photo():
         y, x = np.mgrid[:height, :width]
         planes = [120 + 60 * np.sin(x / (7 + 5 * c)) + 40 * (y > height / 2) * np.cos(y / 3 + c) for c in range(3)]
         grain = 6 * np.random.default_rng(0).standard_normal((height, width, 3))
-        return Picture((np.stack(planes, -1) + grain).round().clip(0, 255).astype(np.uint8))
+        return Image((np.stack(planes) + grain).round().clip(0, 255).astype(np.uint8))
 
     return make

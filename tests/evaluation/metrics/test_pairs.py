@@ -3,10 +3,12 @@ import pytest
 import soxr
 
 from narrows.errors import InputError
-from narrows.evaluation.base import NotMeasurable, Picture, Sound
+from narrows.evaluation.base import NotMeasurable
 from narrows.evaluation.metrics.pairs import image_pair, mean_of_channels
+from narrows.media.audio import Audio
+from narrows.media.image import Image
 
-PICTURE = Picture(np.zeros((4, 6, 3), np.uint8))
+PICTURE = Image(np.zeros((3, 4, 6), np.uint8))
 
 
 def test_mean_over_channels_at_another_sample_rate(voice, noisy):
@@ -28,7 +30,11 @@ def test_mean_over_channels_at_another_sample_rate(voice, noisy):
 
 def test_incompatible_signals_are_rejected(voice):
     x = voice(0.1)
-    for other in (Sound(x.samples, 8000), Sound(x.samples[:, 1:], x.rate), Sound(x.samples.repeat(2, 0), x.rate)):
+    for other in (
+        Audio(x.samples, 8000),
+        Audio(x.samples[:, 1:], x.sample_rate),
+        Audio(x.samples.repeat(2, 0), x.sample_rate),
+    ):
         with pytest.raises(InputError, match="of one shape and sample rate"):
             mean_of_channels(x, other, lambda a, b, rate: 0.0)
     with pytest.raises(InputError, match="two audio signals, got an image"):
@@ -36,12 +42,12 @@ def test_incompatible_signals_are_rejected(voice):
     with pytest.raises(InputError, match="two images, got audio"):
         image_pair(PICTURE, x)
     with pytest.raises(InputError, match=r"\(4, 6, 3\) and \(6, 4, 3\)"):
-        image_pair(PICTURE, Picture(np.zeros((6, 4, 3), np.uint8)))
+        image_pair(PICTURE, Image(np.zeros((3, 6, 4), np.uint8)))
 
 
 def test_reasons_for_silent_channels_and_non_finite_results(voice):
     x = voice(0.1, channels=2)
-    half = Sound(x.samples * np.array([[1], [0]], np.float32), x.rate)
+    half = Audio(x.samples * np.array([[1], [0]], np.float32), x.sample_rate)
     with pytest.raises(NotMeasurable, match="silence in channel 2"):
         mean_of_channels(half, x, lambda a, b, rate: 0.0)
     with pytest.raises(NotMeasurable, match="the result is not finite"):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import soxr
 
-from narrows.evaluation.base import NotMeasurable, Sound
+from narrows.evaluation.base import NotMeasurable
 from narrows.evaluation.metrics import METRICS
+from narrows.media.audio import Audio
 
 pesq = pytest.importorskip("pesq", reason="the extra `speech` is not installed").pesq
 MEASURE = METRICS["pesq-wb"].measure
@@ -14,7 +15,7 @@ def test_matches_the_package(voice, noisy):
     y = noisy(x)
     expected = pesq(16_000, x.samples[0], y.samples[0], "wb")
     assert MEASURE(x, y) == pytest.approx(expected, abs=1e-6)
-    pair = [Sound(np.concatenate([s.samples, y.samples]), 16_000) for s in (x, y)]
+    pair = [Audio(np.concatenate([s.samples, y.samples]), 16_000) for s in (x, y)]
     assert MEASURE(*pair) == pytest.approx((expected + pesq(16_000, *[y.samples[0]] * 2, "wb")) / 2, abs=1e-6)
 
 
@@ -36,7 +37,7 @@ def test_long_audio_is_measured_in_segments(voice, noisy):
 def test_errors_of_the_package_become_reasons(voice):
     x = voice()
     with pytest.raises(NotMeasurable, match="PESQ: cannot convert float NaN"):
-        MEASURE(x, Sound(0 * x.samples, x.rate))
+        MEASURE(x, Audio(0 * x.samples, x.sample_rate))
     short = voice(0.2)
     with pytest.raises(NotMeasurable, match="PESQ: Buffer needs to be at least 1/4 of a second long"):
         MEASURE(short, short)

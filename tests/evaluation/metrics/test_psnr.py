@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from narrows.evaluation.base import NotMeasurable, Picture
+from narrows.evaluation.base import NotMeasurable
 from narrows.evaluation.metrics import METRICS
+from narrows.media.image import Image
 
 MEASURE = METRICS["psnr"].measure
 
@@ -12,7 +13,7 @@ def test_matches_its_definition(photo, noisy):
     y = noisy(x)
     error = ((x.pixels.astype(float) - y.pixels) ** 2).mean()
     assert MEASURE(x, y) == pytest.approx(10 * np.log10(255**2 / error), abs=1e-9)
-    black, white = (Picture(np.full((1, 1, 3), value, np.uint8)) for value in (0, 255))
+    black, white = (Image(np.full((3, 1, 1), value, np.uint8)) for value in (0, 255))
     assert MEASURE(black, white) == MEASURE(white, black) == 0
 
 

@@ -6,8 +6,11 @@ import pytest
 
 from narrows.errors import InputError
 from narrows.evaluation import base
-from narrows.evaluation.base import Metric, NotMeasurable, Picture, Sound, metric_definition
-from narrows.evaluation.metrics import DEFAULTS, METRICS, metric
+from narrows.evaluation.base import Metric, NotMeasurable, metric_definition
+from narrows.evaluation.by_medium import EVALUATIONS
+from narrows.evaluation.metrics import METRICS, metric
+from narrows.media.audio import Audio
+from narrows.media.image import Image
 
 EXTRAS = {"visqol-audio", "lpips"}  # need optional packages or weights
 PLAIN = [one for one in METRICS.values() if isinstance(one, Metric) and one.name not in EXTRAS]
@@ -23,7 +26,8 @@ def test_metrics_are_found_by_name():
 
 def test_every_metric_has_a_medium_and_a_description():
     assert {metric.medium for metric in METRICS.values()} == {"audio", "image"}
-    assert all(METRICS[name].medium == medium for medium, names in DEFAULTS.items() for name in names)
+    for medium, evaluation in EVALUATIONS.items():
+        assert {METRICS[name].medium for name in evaluation.metrics} == {medium}
     for name, one in METRICS.items():
         assert one.description.endswith(".")
         assert pickle.loads(pickle.dumps(one)).name == name
@@ -44,8 +48,8 @@ def test_less_noise_scores_better(one, voice, photo, noisy):
 def test_tiny_signals_give_a_finite_value_or_a_reason(one, length, noisy):
     _checked(one)
     rng = np.random.default_rng(0)
-    recording = Sound(0.1 * rng.standard_normal((1, length), np.float32), 16_000)
-    image = Picture(rng.integers(0, 256, (length, length, 3), np.uint8))
+    recording = Audio(0.1 * rng.standard_normal((1, length), np.float32), 16_000)
+    image = Image(rng.integers(0, 256, (3, length, length), np.uint8))
     reference = recording if one.medium == "audio" else image
     assert _number_or_reason(one, reference, noisy(reference))
 
@@ -54,13 +58,13 @@ def test_tiny_signals_give_a_finite_value_or_a_reason(one, length, noisy):
 def test_undefined_audio_metrics_have_a_reason(one, voice):
     _checked(one)
     x = voice()
-    silence, broken = Sound(0 * x.samples, x.rate), Sound(x.samples * np.nan, x.rate)
+    silence, broken = Audio(0 * x.samples, x.sample_rate), Audio(x.samples * np.nan, x.sample_rate)
     with pytest.raises(NotMeasurable, match=r"^silence$"):
         one.measure(silence, x)
     with pytest.raises(NotMeasurable, match="samples are not finite"):
         one.measure(x, broken)
     with pytest.raises(NotMeasurable, match="no samples"):
-        one.measure(*[Sound(x.samples[:, :0], x.rate)] * 2)
+        one.measure(*[Audio(x.samples[:, :0], x.sample_rate)] * 2)
     assert _number_or_reason(one, x, silence)
 
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from narrows.evaluation.base import NotMeasurable, Picture
+from narrows.evaluation.base import NotMeasurable
 from narrows.evaluation.metrics import rfid
 from narrows.evaluation.metrics.rfid import distance, features
+from narrows.media.image import Image
 
 
 def test_distance_of_known_distributions():
@@ -46,10 +47,10 @@ def test_images_are_cut_into_centred_tiles(monkeypatch):
 
     monkeypatch.setattr(rfid, "_network", lambda: network)
     pixels = np.random.default_rng(0).integers(0, 256, (515, 300, 3), np.uint8)
-    found = features(Picture(pixels))
+    found = features(Image(pixels))
     assert found.shape == (2, 3)
     for tile, top, feature in zip(seen, (1, 257), found, strict=True):
         np.testing.assert_array_equal(tile, pixels[top : top + 256, 22:278])
         np.testing.assert_allclose(feature, tile.mean((0, 1)), rtol=1e-5)
-    features(Picture(pixels[:100, :1]))
+    features(Image(pixels[:, :100, :1]))
     assert seen[2].shape == (100, 1, 3)

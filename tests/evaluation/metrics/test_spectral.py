@@ -3,8 +3,9 @@ import pytest
 import torch
 import torchaudio
 
-from narrows.evaluation.base import NotMeasurable, Sound
+from narrows.evaluation.base import NotMeasurable
 from narrows.evaluation.metrics import METRICS
+from narrows.media.audio import Audio
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_stft_distance_matches_auraloss(pair):
     auraloss = pytest.importorskip("auraloss")
     x, y = (torch.from_numpy(recording.samples[:1].astype(np.float64))[None] for recording in pair)
     expected = float(auraloss.freq.MultiResolutionSTFTLoss()(y, x))
-    first = [Sound(recording.samples[:1], recording.rate) for recording in pair]
+    first = [Audio(recording.samples[:1], recording.sample_rate) for recording in pair]
     assert METRICS["stft-distance"].measure(*first) == pytest.approx(expected, abs=1e-6)
 
 
@@ -57,9 +58,9 @@ def test_mel_distance_matches_its_definition(pair):
 def test_mel_level_difference_is_a_ratio_in_decibels(voice):
     x = voice(1)
     assert METRICS["mel-level-difference"].measure(x, x) == 0
-    louder = Sound(x.samples * np.float32(10**0.05), x.rate)
+    louder = Audio(x.samples * np.float32(10**0.05), x.sample_rate)
     assert METRICS["mel-level-difference"].measure(x, louder) == pytest.approx(1, abs=1e-3)
-    faint = [Sound(x.samples * np.float32(scale), x.rate) for scale in (1e-6, 1e-7)]  # both below the floor
+    faint = [Audio(x.samples * np.float32(scale), x.sample_rate) for scale in (1e-6, 1e-7)]  # both below the floor
     assert METRICS["mel-level-difference"].measure(*faint) == 0
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from narrows.evaluation.base import NotMeasurable, Picture
+from narrows.evaluation.base import NotMeasurable
 from narrows.evaluation.metrics import METRICS
+from narrows.media.image import Image
 
 SSIM, MS_SSIM, MS_SSIM_DB = (METRICS[name].measure for name in ("ssim", "ms-ssim", "ms-ssim-db"))
 
@@ -41,9 +42,9 @@ def test_small_images_are_undefined(photo):
 
 def test_negative_image_scores_at_most_zero(photo):
     x = photo()
-    negative = Picture(255 - x.pixels)
+    negative = Image(255 - x.pixels)
     assert SSIM(x, negative) < 0
     assert MS_SSIM(x, negative) == 0
     assert MS_SSIM_DB(x, negative) == 0
-    flat = Picture(np.full_like(x.pixels, 128))
+    flat = Image(np.full_like(x.pixels, 128))
     assert SSIM(flat, flat) == pytest.approx(1)

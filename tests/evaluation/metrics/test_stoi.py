@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from narrows.evaluation.base import NotMeasurable, Sound
+from narrows.evaluation.base import NotMeasurable
 from narrows.evaluation.metrics import METRICS
+from narrows.media.audio import Audio
 
 stoi = pytest.importorskip("pystoi", reason="the extra `speech` is not installed").stoi
 
@@ -21,6 +22,6 @@ def test_too_little_speech_is_undefined(name, voice):
     x = voice(0.3)
     with pytest.raises(NotMeasurable, match="too short"):
         METRICS[name].measure(x, x)
-    burst = Sound(np.pad(x.samples[:, 1600:3200], ((0, 0), (0, 30_000))), x.rate)
+    burst = Audio(np.pad(x.samples[:, 1600:3200], ((0, 0), (0, 30_000))), x.sample_rate)
     with pytest.raises(NotMeasurable, match="too little speech"):
         METRICS[name].measure(burst, burst)

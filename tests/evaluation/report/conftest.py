@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from narrows.evaluation.bands import BandDistortion
-from narrows.evaluation.base import Picture, Sound
 from narrows.evaluation.metrics.codebook_usage import CodebookUsage
 from narrows.evaluation.report import MediaSample, write_report
 from narrows.evaluation.results import ItemResult, MeasuredPoint, MetricInfo, Results
+from narrows.media.audio import Audio
+from narrows.media.image import Image
 
 EVIL = '<script>alert("x")</script>&.wav'
 
@@ -28,8 +29,8 @@ def audio_samples():
             time = np.arange(round(16_000 * seconds)) / 16_000
             tone = np.float32(0.3 * np.sin(2 * np.pi * 220 * (index + 1) * time))[None]
             noise = np.random.default_rng(index).standard_normal(tone.shape).astype(np.float32)
-            decoded = {f"ours@{k}": Sound(tone + noise / (10 * k), 16_000) for k in (6, 12)}
-            samples.append(MediaSample(name, Sound(tone, 16_000), decoded))
+            decoded = {f"ours@{k}": Audio(tone + noise / (10 * k), 16_000) for k in (6, 12)}
+            samples.append(MediaSample(name, Audio(tone, 16_000), decoded))
         return samples
 
     return make
@@ -42,11 +43,11 @@ def image_samples():
     def make(side=64):
         samples = []
         for index in range(2):
-            noise = np.random.default_rng(index).integers(0, 100, (side, side + 20, 3))
-            pixels = np.uint8(noise + np.linspace(0, 150, side + 20)[:, None])
-            grey = np.broadcast_to(pixels.mean(2, keepdims=True), pixels.shape).astype(np.uint8)
-            decoded = {"jpeg@10": Picture(grey), "jpeg@50": Picture(pixels)}
-            samples.append(MediaSample(f"{index}.png", Picture(pixels), decoded))
+            noise = np.random.default_rng(index).integers(0, 100, (3, side, side + 20))
+            pixels = np.uint8(noise + np.linspace(0, 150, side + 20))
+            grey = np.broadcast_to(pixels.mean(0, keepdims=True), pixels.shape).astype(np.uint8)
+            decoded = {"jpeg@10": Image(grey), "jpeg@50": Image(pixels)}
+            samples.append(MediaSample(f"{index}.png", Image(pixels), decoded))
         return samples
 
     return make

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from narrows.codecs import Codec, ContextGroups, LappedDecoder, LappedEncoder
+from narrows.codecs import Codec, LappedDecoder, LappedEncoder, SpaceChannelContext
 from narrows.recipes.data.images import ImageCrops, ImageFiles
 from narrows.recipes.data.synthetic import write_synthetic_images
 from narrows.recipes.image import LAMBDAS
@@ -20,7 +20,7 @@ def test_initialized_codec_is_a_linear_codec_whose_error_falls_with_quality(tmp_
     write_synthetic_images(tmp_path / "data")
     crops = ImageCrops(ImageFiles(tmp_path / "data"), 64, 24, (0,))
     codec = Codec(
-        LappedEncoder(320, 6, 2, 1), ContextGroups((16, 304), 1, (8, 8)), LappedDecoder(320, 6, 2, 2, 1)
+        LappedEncoder(320, 6, 2, 1), SpaceChannelContext((16, 304), 1, (8, 8)), LappedDecoder(320, 6, 2, 2, 1)
     ).eval()
     initialize_lapped(codec, crops, torch.tensor(LAMBDAS))
     x = torch.stack([crops[index] for index in range(4)])

@@ -33,7 +33,7 @@ def test_payload_of_a_trained_hyperprior_is_its_estimated_rate(part: type[Hyperp
     codec = Codec(LappedEncoder(DIM, 6, 2, 0), part(DIM, 16), LappedDecoder(DIM, 6, 2, 2, 0)).eval()
     model = codec.bottleneck
     with torch.no_grad():
-        codec.encoder.straight.weight.mul_(20)
+        codec.encoder.linear.weight.mul_(20)
         x = np.stack([images[index] for index in range(IMAGES)])
         y = codec.encoder(torch.from_numpy(x).float() / 127.5 - 1)
         before = float(model(y).bits.sum())

@@ -83,9 +83,9 @@ def test_smoke_run_writes_a_checkpoint_that_codes(bottleneck: Bottleneck, transf
     assert tokenizer.tables is not None
     x = np.zeros((3, 30, 50), np.uint8)
     tokens = tokenizer.encode(x)
-    decoded, pixels = tokenizer.open(tokenizer.compress(tokens))
-    assert decoded == tokens
-    assert pixels.shape == x.shape
+    data = tokenizer.compress(tokens)
+    assert tokenizer.decompress(data) == tokens
+    assert tokenizer.decode_stream(data).pixels.shape == x.shape
     (line,) = lines(tmp_path / "smoke")
     assert {"l1", "perceptual", "discriminator", "generator", "feature_matching"} <= line.keys()
     assert {"adaptive_weight", "valid/psnr"} <= line.keys()
@@ -95,7 +95,7 @@ def test_continuous_bottleneck_without_codes_has_no_tables(tmp_path: Path) -> No
     tokenizer = narrows.load(run(small(Gaussian(8, 3)), tmp_path, smoke=True))
     assert isinstance(tokenizer, narrows.ImageTokenizer)
     assert tokenizer.tables is None
-    assert tokenizer.encode_latents(np.zeros((3, 30, 50), np.uint8)).shape == (3, 8, 13)
+    assert tokenizer.encode_latents(np.zeros((3, 30, 50), np.uint8)).values.shape == (1, 3, 8, 13)
 
 
 def test_perceptual_and_contrastive_loss_are_used_and_trained(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_training_lowers_the_error(tmp_path: Path) -> None:
     def error(steps: int) -> float:
         recipe = recipe_on(tmp_path / "data", steps, adversarial=Adversarial(start=13))
         tokenizer = narrows.load(run(recipe, tmp_path / f"run-{steps}"))
-        x = read(tmp_path / "data" / "waves-0.png").transpose(2, 0, 1)
+        x = read(tmp_path / "data" / "waves-0.png").pixels
         return float(np.square(tokenizer.pixels(tokenizer.encode(x)) - x.astype(float)).mean())
 
     assert error(15) < 0.7 * error(0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import narrows
-from narrows.codecs import FSQ, Codec, ContextGroups, ConvDecoder, ConvEncoder, LappedDecoder, LappedEncoder
+from narrows.codecs import FSQ, Codec, ConvDecoder, ConvEncoder, LappedDecoder, LappedEncoder, SpaceChannelContext
 from narrows.errors import InputError
 from narrows.recipes.image import LAMBDAS, image
 from narrows.recipes.settings import ImageData
@@ -18,13 +18,12 @@ def test_smoke_run_writes_a_checkpoint_that_codes(tmp_path: Path) -> None:
     assert isinstance(tokenizer, narrows.ImageTokenizer)
     assert tokenizer.lambdas == LAMBDAS
     x = np.zeros((3, 30, 50), np.uint8)
-    _, pixels = tokenizer.open(tokenizer.compress(tokenizer.encode(x)))
-    assert pixels.shape == x.shape
+    assert tokenizer.decode_stream(tokenizer.compress(tokenizer.encode(x))).pixels.shape == x.shape
     assert "valid/bits_per_pixel-2" in (tmp_path / "smoke" / "metrics.jsonl").read_text()
 
 
 def small(lambdas: tuple[float, ...] = LAMBDAS, crop_size: int = 64) -> RateDistortionRecipe:
-    codec = Codec(LappedEncoder(8, 6, 2, 1), ContextGroups((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1))
+    codec = Codec(LappedEncoder(8, 6, 2, 1), SpaceChannelContext((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1))
     return RateDistortionRecipe(name="small", codec=codec, data=ImageData(crop_size=crop_size), lambdas=lambdas)
 
 

@@ -16,6 +16,8 @@ from narrows.recipes.data.images import ImageCrops, ImageFiles
 from narrows.recipes.data.synthetic import write_synthetic_images
 from narrows.recipes.training.base import Recipe, Training
 from narrows.recipes.training.run import run
+from narrows.tokenizers.image import ImageTokenizer
+from narrows.tokenizers.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -41,7 +43,10 @@ class OwnTraining(Training):
     def initialize(self) -> None:
         self.codec.decoder.requires_grad_(False)
 
-    def fit_tables(self, codec: Codec) -> None:
+    def tokenizer(self, codec: Codec) -> ImageTokenizer:
+        return ImageTokenizer(codec)
+
+    def fit_tables(self, tokenizer: Tokenizer) -> None:
         return None
 
     def train_dataloader(self) -> DataLoader[Tensor]:

@@ -1,4 +1,4 @@
-"""The factorised prior (Ballé et al., arXiv 1802.01436, section 3): every channel has one density for all positions."""
+"""The factorized prior (Ballé et al., arXiv 1802.01436, section 3): one density per channel for all positions."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,13 @@ import torch
 from torch import Tensor
 
 from narrows.codecs.base import LARGEST_DIGIT, Quantized
-from narrows.codecs.bottlenecks.entropy.base import FREE_REACH, EntropyModel, Stage, Stages, noisy
+from narrows.codecs.bottlenecks.entropy.base import (
+    CHANNEL_TABLE_REACH,
+    EntropyModel,
+    Stage,
+    Stages,
+    add_uniform_noise,
+)
 from narrows.codecs.checks import MOST, check_whole
 from narrows.codecs.layers.density import Density
 from narrows.parts import part
@@ -14,7 +20,11 @@ from narrows.parts import part
 
 @part("factorized-prior")
 class FactorizedPrior(EntropyModel):
-    """Latents (B, dim, h, w), rounded; one table for each channel."""
+    """Rounded latents (B, dim, h, w) with one frequency table per channel.
+
+    Args:
+        dim: channels of the latents.
+    """
 
     def __init__(self, dim: int = 192) -> None:
         super().__init__()
@@ -25,24 +35,24 @@ class FactorizedPrior(EntropyModel):
 
     @property
     def table_sizes(self) -> tuple[int, ...]:
-        """One table for each channel."""
-        return (2 * FREE_REACH + 2,) * self.dim
+        """One table per channel."""
+        return (2 * CHANNEL_TABLE_REACH + 2,) * self.dim
 
-    def latents(self, values: Sequence[Tensor], quality: Tensor) -> Tensor:
-        """Those of the single stage."""
+    def latents(self, values: Sequence[Tensor], quality_index: Tensor) -> Tensor:
+        """The values of the single stage."""
         return values[0]
 
-    def learn(self, parts: Sequence[Tensor], quality: Tensor) -> Quantized:
-        """The single stage: the same noise instead of rounding for the rate and for the decoder."""
-        noised = noisy(parts[0].float())
-        return Quantized(noised.to(parts[0].dtype), bits=-self.density(noised).log2().flatten(1).sum(1))
+    def estimate(self, parts: Sequence[Tensor], quality_index: Tensor) -> Quantized:
+        """The same uniform noise replaces rounding for the rate and for the decoder."""
+        noisy = add_uniform_noise(parts[0].float())
+        return Quantized(noisy.to(parts[0].dtype), bits=-self.density(noisy).log2().flatten(1).sum(1))
 
-    def stages(self, shape: tuple[int, int, int], quality: int) -> Stages:
-        """A single one."""
-        symbols = yield free_stage(self.density, shape, 0)
+    def stages(self, shape: tuple[int, int, int], quality_index: Tensor | int) -> Stages:
+        """A single stage."""
+        symbols = yield channel_stage(self.density, shape, 0)
         return symbols.float()
 
-    def targets(self, y: Tensor, quality: Tensor) -> list[Tensor]:
+    def targets(self, y: Tensor, quality_index: Tensor) -> list[Tensor]:
         """The latents themselves."""
         return [y]
 
@@ -54,15 +64,19 @@ class FactorizedPrior(EntropyModel):
         """The single part."""
         return [x]
 
-    def bits_of(self, symbols: Tensor, stage: Stage, index: int) -> Tensor:
-        """By the learned densities."""
+    def symbol_bits(self, symbols: Tensor, stage: Stage, index: int) -> Tensor:
+        """Bits under the learned densities."""
         return -self.density(symbols).log2().flatten(1).sum(1)
 
 
-def free_stage(density: Density, shape: tuple[int, int, int], first: int, side: int = 1) -> Stage:
-    """Symbols (B, C, h, w) without a mean, channel c with the table first + c; the first of all codes.
+def channel_stage(density: Density, shape: tuple[int, int, int], first: int, side: int = 1) -> Stage:
+    """The first stage of a model: symbols (B, C, h, w) without a mean, channel c with the table `first` + c.
 
-    side: a square of so many codes a side is one position of them.
+    Args:
+        density: of the C channels.
+        shape: (B, h, w) of the symbols.
+        first: index of the table of channel 0.
+        side: see `Stage`.
     """
     batch, height, width = shape
     device = next(density.parameters()).device

@@ -1,4 +1,4 @@
-"""Hyperpriors: side information z says how widely each latent is spread, and around which mean.
+"""Hyperpriors: side information z from which the scale, and the mean, of each latent are predicted.
 
     y ── hyper-encoder ──▶ z, rounded ──▶ hyper-decoder ──▶ scales (and means)
     y ─ minus mean, rounded ──▶ symbols, each coded with the table of its scale
@@ -9,50 +9,51 @@ Scale hyperprior: Ballé et al., arXiv 1802.01436. Means: Minnen et al., arXiv 1
 from abc import abstractmethod
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from narrows.codecs.base import LARGEST_DIGIT, Quantized
 from narrows.codecs.bottlenecks.entropy.base import (
-    FREE_REACH,
-    LEVELS,
-    LOWEST,
+    CHANNEL_TABLE_REACH,
+    MIN_SCALE,
+    SCALES,
     EntropyModel,
     Stage,
     Stages,
     noisy_and_rounded,
     normal_bits,
-    scale_of,
     scale_table_sizes,
-    scales,
 )
-from narrows.codecs.bottlenecks.entropy.factorized import free_stage
+from narrows.codecs.bottlenecks.entropy.factorized import channel_stage
 from narrows.codecs.checks import MOST, check_whole
-from narrows.codecs.layers.density import Density, at_least
-from narrows.codecs.layers.exact import ExactConv2d, ExactUpsample2d, snap
+from narrows.codecs.layers.density import Density, lower_bound
+from narrows.codecs.layers.exact import ExactConv2d, ExactUpsample2d, quantize_activations
 from narrows.errors import InputError
 from narrows.parts import part
 
-SQUEEZE = 4  # latent positions to a side of one position of z
+DOWNSAMPLING = 4  # latent positions per position of z, along each side
 
 
 class Hyperprior(EntropyModel):
-    """What hyperpriors share. Codes: z, each position of it spread over 4 × 4 of the grid, then the channels of y.
+    """Base class of hyperpriors.
 
-    dim: channels of y. hyper_dim: channels of z, a multiple of 16.
+    Codes: first z, each position of it pixel-shuffled to 4 × 4 positions of the grid, then the channels of y.
+
+    Args:
+        dim: channels of y.
+        hyper_dim: channels of z, a multiple of 16.
     """
 
-    multiple = SQUEEZE
+    multiple = DOWNSAMPLING
 
     def __init__(self, dim: int, hyper_dim: int) -> None:
         super().__init__()
         check_whole(1, MOST, dim=dim, hyper_dim=hyper_dim)
-        if hyper_dim % SQUEEZE**2:
-            raise InputError(f"hyper_dim={hyper_dim} given, a multiple of {SQUEEZE**2} wanted")
-        self.dim, self.hyper_dim, self.hyper_books = dim, hyper_dim, hyper_dim // SQUEEZE**2
-        books = self.hyper_books + dim
-        self.codebook_sizes, self.prefixes = (LARGEST_DIGIT,) * books, (books,)
+        if hyper_dim % DOWNSAMPLING**2:
+            raise InputError(f"expected hyper_dim to be a multiple of {DOWNSAMPLING**2}, got {hyper_dim}")
+        self.dim, self.hyper_dim, self.hyper_codebooks = dim, hyper_dim, hyper_dim // DOWNSAMPLING**2
+        codebooks = self.hyper_codebooks + dim
+        self.codebook_sizes, self.prefixes = (LARGEST_DIGIT,) * codebooks, (codebooks,)
         self.density = Density(hyper_dim)
 
     @abstractmethod
@@ -61,65 +62,64 @@ class Hyperprior(EntropyModel):
 
     @abstractmethod
     def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Rounded z to mean and scale of y, each (B, dim, h, w)."""
+        """Predict mean and scale of y, each (B, dim, h, w), from rounded z."""
 
     @property
     def table_sizes(self) -> tuple[int, ...]:
-        """Tables of the scales, then one for each channel of z."""
-        return scale_table_sizes() + (2 * FREE_REACH + 2,) * self.hyper_dim
+        """The tables of the scales, then one per channel of z."""
+        return scale_table_sizes() + (2 * CHANNEL_TABLE_REACH + 2,) * self.hyper_dim
 
-    def latents(self, values: Sequence[Tensor], quality: Tensor) -> Tensor:
-        """Those of y."""
+    def latents(self, values: Sequence[Tensor], quality_index: Tensor) -> Tensor:
+        """The values of y."""
         return values[1]
 
-    def learn(self, parts: Sequence[Tensor], quality: Tensor) -> Quantized:
+    def estimate(self, parts: Sequence[Tensor], quality_index: Tensor) -> Quantized:
         """z, then y."""
-        counted, z = noisy_and_rounded(parts[0])
-        bits_z = -self.density(counted).log2().flatten(1).sum(1)
+        noisy, z = noisy_and_rounded(parts[0])
+        bits_z = -self.density(noisy).log2().flatten(1).sum(1)
         mean, scale = self.predict(z)
-        counted, error = noisy_and_rounded(parts[1] - mean)
-        bits_y = normal_bits(counted, at_least(scale, LOWEST)).flatten(1).sum(1)
+        noisy, error = noisy_and_rounded(parts[1] - mean)
+        bits_y = normal_bits(noisy, lower_bound(scale, MIN_SCALE)).flatten(1).sum(1)
         return Quantized(mean + error, bits=bits_y + bits_z)
 
-    def stages(self, shape: tuple[int, int, int], quality: int) -> Stages:
+    def stages(self, shape: tuple[int, int, int], quality_index: Tensor | int) -> Stages:
         """z, then y."""
         batch, height, width = shape
-        z = yield free_stage(self.density, (batch, height // SQUEEZE, width // SQUEEZE), LEVELS, SQUEEZE)
+        z = yield channel_stage(
+            self.density, (batch, height // DOWNSAMPLING, width // DOWNSAMPLING), SCALES, DOWNSAMPLING
+        )
         mean, scale = self.predict(z)
-        mean = snap(mean)
-        books = (slice(None), slice(self.hyper_books, None), slice(None), slice(None))
-        symbols = yield Stage(mean, _level(scale), books)
+        mean = quantize_activations(mean)
+        place = (slice(None), slice(self.hyper_codebooks, None), slice(None), slice(None))
+        symbols = yield Stage(mean, self._table(scale), place)
         return (mean + symbols).float()
 
-    def targets(self, y: Tensor, quality: Tensor) -> list[Tensor]:
+    def targets(self, y: Tensor, quality_index: Tensor) -> list[Tensor]:
         """z and y."""
         return [self.hyper(y.float()), y.float()]
 
     def fold(self, parts: Sequence[Tensor]) -> Tensor:
-        """Each position of z becomes 4 × 4 of a sixteenth of its channels."""
-        return torch.cat((nn.functional.pixel_shuffle(parts[0], SQUEEZE), parts[1]), 1)
+        """z, pixel-shuffled by 4, then y."""
+        return torch.cat((nn.functional.pixel_shuffle(parts[0], DOWNSAMPLING), parts[1]), 1)
 
     def unfold(self, x: Tensor) -> list[Tensor]:
         """z and y."""
-        z, y = x.split((self.hyper_books, self.dim), 1)
-        return [nn.functional.pixel_unshuffle(z, SQUEEZE), y]
+        z, y = x.split((self.hyper_codebooks, self.dim), 1)
+        return [nn.functional.pixel_unshuffle(z, DOWNSAMPLING), y]
 
-    def bits_of(self, symbols: Tensor, stage: Stage, index: int) -> Tensor:
-        """By the densities of z, and by normal densities of the tables' scales."""
+    def symbol_bits(self, symbols: Tensor, stage: Stage, index: int) -> Tensor:
+        """Bits of z under its learned densities, of y under normal densities of the tables' scales."""
         if index == 0:
             return -self.density(symbols).log2().flatten(1).sum(1)
-        return normal_bits(symbols, scale_of(stage)).flatten(1).sum(1)
+        return normal_bits(symbols, self._scale_of(stage)).flatten(1).sum(1)
 
-
-def _level(scale: Tensor) -> Tensor:
-    """Scales to indices of tables: the nearest in ratio."""
-    known = scales()
-    bounds = torch.from_numpy(np.sqrt(known[:-1] * known[1:])).to(scale.device)
-    return torch.bucketize(scale.double().contiguous(), bounds)
+    def _table(self, scale: Tensor) -> Tensor:
+        """Scales to indices of the tables whose scale is nearest in ratio."""
+        return torch.bucketize(scale.double().contiguous(), self.scale_borders)
 
 
 def _encoder(dim: int, hyper_dim: int, activation: type[nn.Module]) -> nn.Sequential:
-    """Three convolutions, to a quarter of the height and width."""
+    """Three convolutions that downsample by 4."""
     return nn.Sequential(
         nn.Conv2d(dim, hyper_dim, 3, padding=1),
         activation(),
@@ -131,7 +131,12 @@ def _encoder(dim: int, hyper_dim: int, activation: type[nn.Module]) -> nn.Sequen
 
 @part("mean-scale-hyperprior")
 class MeanScaleHyperprior(Hyperprior):
-    """The mean and scale hyperprior. dim: channels of y; hyper_dim: of z."""
+    """The mean and scale hyperprior (arXiv 1809.02736).
+
+    Args:
+        dim: channels of y.
+        hyper_dim: channels of z, a multiple of 16.
+    """
 
     def __init__(self, dim: int = 192, hyper_dim: int = 128) -> None:
         super().__init__(dim, hyper_dim)
@@ -151,14 +156,19 @@ class MeanScaleHyperprior(Hyperprior):
         return out
 
     def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Both from one network, scales first."""
+        """Mean and scale from one network, which returns scales first."""
         scale, mean = self.hyper_decoder(z).chunk(2, 1)
         return mean, scale
 
 
 @part("scale-hyperprior")
 class ScaleHyperprior(Hyperprior):
-    """The scale hyperprior: means are zero, and z follows from the sizes of the latents. dim, hyper_dim: of y and z."""
+    """The scale hyperprior (arXiv 1802.01436): means are zero, and z is computed from the magnitudes of the latents.
+
+    Args:
+        dim: channels of y.
+        hyper_dim: channels of z, a multiple of 16.
+    """
 
     def __init__(self, dim: int = 192, hyper_dim: int = 128) -> None:
         super().__init__(dim, hyper_dim)
@@ -173,11 +183,11 @@ class ScaleHyperprior(Hyperprior):
         )
 
     def hyper(self, y: Tensor) -> Tensor:
-        """The sizes of latents to z."""
+        """Magnitudes of latents to z."""
         out: Tensor = self.hyper_encoder(y.abs())
         return out
 
     def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """No mean."""
+        """Mean zero, and the scale."""
         scale = self.hyper_decoder(z)
         return torch.zeros_like(scale), scale

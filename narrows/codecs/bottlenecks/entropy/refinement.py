@@ -1,12 +1,13 @@
-"""Codes by closed loop: those of one input, better than its encoder's, for the same decoder.
+"""Encoder-side search for better codes of one input; the decoder is unchanged.
 
-    what stages are to code ─▶ rounded, each at its price in bits ─▶ decoder ─▶ slope and curvature of the distortion
-              ▲──────────────── towards where the distortion would be least ──────────────┘
+    values of the stages ─▶ RDO rounding at the tables' bit costs ─▶ decoder ─▶ gradient and curvature of the distortion
+              ▲──────────────── step towards the minimum of the distortion ────────────────┘
 
-A proximal Newton method with a diagonal curvature (Lee, Sun and Saunders, arXiv 1206.1623): around the present values
-the distortion is taken for a parabola in each of them, whose sum with the bits of that value is least at one of two
-whole numbers. Curvatures of channels are estimated with one random probe (Hutchinson, 1990). Bits are what the tables
-take; that a value also changes the tables of others is not foreseen, but counted: the best of all rounds is the result.
+A proximal Newton method with a diagonal Hessian (Lee, Sun and Saunders, arXiv 1206.1623): around the current values the
+distortion is approximated by a parabola in each of them, whose sum with the bits of that value is least at one of two
+integers. Curvatures, one per channel, are estimated with one random probe (Hutchinson, 1990). Bits are those of the
+frequency tables. A value also changes the tables of later values: the step ignores this, but the total cost of each
+iteration is computed with it, and the best iteration is the result.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,101 +16,112 @@ from math import inf
 import torch
 from torch import Tensor
 
-from narrows.codecs.bottlenecks.entropy.base import ZERO, EntropyModel, Stage, driven, thrifty
+from narrows.codecs.bottlenecks.entropy.base import ZERO, EntropyModel, Stage, rdo_round, run_stages
 
-PACE = 0.5  # of the way to where the distortion would be least; half of that in the second half of the rounds
+STEP = 0.5  # of the way to the minimum of the distortion; half of it in the second half of the iterations
 PROBE = 0.5  # rounding steps
-APART = 2.0  # factor that curvatures of channels are at most from their median
+CURVATURE_RANGE = 2.0  # largest ratio of a channel's curvature to the median, and of the median to it
 
 Rounded = tuple[list[Tensor], list[Tensor], float]  # symbols and values of the stages, and bits
 
 
-def refined(
+def refine_codes(
     model: EntropyModel,
     y: Tensor,
-    quality: int,
+    quality_index: int,
     distortion: Callable[[Tensor], Tensor],
-    rounds: int,
-    prices: Tensor,
+    iterations: int,
+    bit_costs: Tensor,
 ) -> Tensor:
-    """Codes (1, K, h, w) after so many rounds, from latents y (1, D, h, w); plain encoding's where none is better.
+    """Search for codes of less bits plus distortion than those of `model.encode`.
 
-    distortion: what latents (1, D, h, w) cost beside their bits, in bits, with a gradient. prices: see
-    `EntropyModel.encode`.
+    Args:
+        model: in eval mode.
+        y: the encoder's latents (1, D, h, w).
+        quality_index: 0 to `model.qualities` - 1.
+        distortion: of decoded latents (1, D, h, w), in units of one bit, differentiable.
+        iterations: Newton steps; each runs the decoder forward and backward.
+        bit_costs: see `EntropyModel.encode`.
+
+    Returns:
+        Codes (1, K, h, w): the best of all iterations, those of `model.encode` if none is better.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        share = torch.full((len(y),), float(quality), device=y.device)
+        qualities = torch.full((len(y),), float(quality_index), device=y.device)
         with torch.no_grad():
-            targets = [target.double() for target in model.targets(y.clone(), share)]
+            targets = [target.double() for target in model.targets(y.clone(), qualities)]
         curvatures, best, least = list[Tensor | None](), list[Tensor](), inf
-        for step in range(rounds + 1):
-            symbols, values, bits = _rounded(model, targets, curvatures, quality, prices)
+        for iteration in range(iterations + 1):
+            symbols, values, bits = _round(model, targets, curvatures, quality_index, bit_costs)
             leaves = [value.float().requires_grad_() for value in values]
-            cost = distortion(model.latents(leaves, share))
+            cost = distortion(model.latents(leaves, qualities))
             if bits + cost.item() < least:
                 best, least = symbols, bits + cost.item()
-            if step == rounds:
+            if iteration == iterations:
                 break
-            slopes = torch.autograd.grad(cost, leaves, allow_unused=True)
+            gradients = torch.autograd.grad(cost, leaves, allow_unused=True)
             if not curvatures:
-                curvatures = _curvatures(model, leaves, slopes, share, distortion)
-            pace = PACE if step < rounds / 2 else PACE / 2
-            for index, (slope, curvature) in enumerate(zip(slopes, curvatures, strict=True)):
-                if slope is not None and curvature is not None:
-                    targets[index] += pace * (values[index] - slope / curvature - targets[index])
+                curvatures = _curvatures(model, leaves, gradients, qualities, distortion)
+            step = STEP if iteration < iterations / 2 else STEP / 2
+            for index, (gradient, curvature) in enumerate(zip(gradients, curvatures, strict=True)):
+                if gradient is not None and curvature is not None:
+                    targets[index] += step * (values[index] - gradient / curvature - targets[index])
         return model.fold(best).long() + ZERO
 
 
 @torch.no_grad()
-def _rounded(
+def _round(
     model: EntropyModel,
     targets: Sequence[Tensor],
     curvatures: Sequence[Tensor | None],
-    quality: int,
-    prices: Tensor,
+    quality_index: int,
+    bit_costs: Tensor,
 ) -> Rounded:
-    """Whole numbers for targets; without curvatures as plain encoding rounds."""
-    found, values, bits, most = list[Tensor](), list[Tensor](), 0.0, prices.shape[1] - 1
+    """Round the targets; without curvatures as `model.encode` does."""
+    found, values, bits, largest = list[Tensor](), list[Tensor](), 0.0, bit_costs.shape[1] - 1
 
-    def coded(index: int, stage: Stage) -> Tensor:
+    def rounded(index: int, stage: Stage) -> Tensor:
         nonlocal bits
 
-        def taken(away: Tensor) -> Tensor:
-            return prices[stage.tables, away.clamp(max=most).long()]
+        def bits_of(magnitude: Tensor) -> Tensor:
+            return bit_costs[stage.tables, magnitude.clamp(max=largest).long()]
 
         error, curvature = targets[index] - stage.mean, curvatures[index] if curvatures else None
         if curvature is None:
-            symbols = model.rounded(error, stage, prices)
+            symbols = model.round(error, stage, bit_costs)
         else:
-            symbols = thrifty(error.float(), lambda away: 2 / curvature * taken(away)).double()
+            symbols = rdo_round(error.float(), lambda magnitude: 2 / curvature * bits_of(magnitude)).double()
         symbols = symbols.clamp(1 - ZERO, ZERO - 1)
-        bits += float(taken(symbols.abs()).sum())
+        bits += float(bits_of(symbols.abs()).sum())
         found.append(symbols)
         values.append(stage.mean + symbols)
         return symbols
 
     batch, _, height, width = model.fold(targets).shape
-    driven(model.stages((batch, height, width), quality), coded)
+    run_stages(model.stages((batch, height, width), quality_index), rounded)
     return found, values, bits
 
 
 def _curvatures(
     model: EntropyModel,
     leaves: Sequence[Tensor],
-    slopes: Sequence[Tensor | None],
-    share: Tensor,
+    gradients: Sequence[Tensor | None],
+    qualities: Tensor,
     distortion: Callable[[Tensor], Tensor],
 ) -> list[Tensor | None]:
-    """Second derivatives (1, c, 1, 1) of the distortion by the values of each stage; None where it does not matter."""
-    chance = torch.Generator(share.device).manual_seed(0)
-    signs = [torch.randint(0, 2, x.shape, generator=chance, device=x.device) * 2.0 - 1 for x in leaves]
+    """Second derivatives (1, c, 1, 1) of the distortion by the values of each stage; None where it has none."""
+    generator = torch.Generator(qualities.device).manual_seed(0)
+    signs = [torch.randint(0, 2, x.shape, generator=generator, device=x.device) * 2.0 - 1 for x in leaves]
     moved = [(x + PROBE * sign).detach().requires_grad_() for x, sign in zip(leaves, signs, strict=True)]
-    beyond = torch.autograd.grad(distortion(model.latents(moved, share)), moved, allow_unused=True)
+    moved_gradients = torch.autograd.grad(distortion(model.latents(moved, qualities)), moved, allow_unused=True)
     found = [
-        None if slope is None or after is None else ((after - slope) / PROBE * sign).mean((0, 2, 3), keepdim=True).abs()
-        for slope, after, sign in zip(slopes, beyond, signs, strict=True)
+        None
+        if before is None or after is None
+        else ((after - before) / PROBE * sign).mean((0, 2, 3), keepdim=True).abs()
+        for before, after, sign in zip(gradients, moved_gradients, signs, strict=True)
     ]
-    middle = torch.cat([each.flatten() for each in found if each is not None]).median()
-    if not middle:  # nothing that a change of the values could spoil or mend
+    median = torch.cat([curvature.flatten() for curvature in found if curvature is not None]).median()
+    if not median:  # the distortion does not depend on the values
         return [None] * len(found)
-    return [None if each is None else each.clamp(middle / APART, middle * APART) for each in found]
+    low, high = median / CURVATURE_RANGE, median * CURVATURE_RANGE
+    return [None if curvature is None else curvature.clamp(low, high) for curvature in found]

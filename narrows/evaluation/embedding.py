@@ -107,11 +107,11 @@ def _uri(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def flac(sound: Audio) -> tuple[str, bytes]:
+def flac(recording: Audio) -> tuple[str, bytes]:
     """FLAC of 16 bits; only the first 8 channels, which is FLAC's limit."""
     sink = io.BytesIO()
     soundfile.write(
-        sink, _to_int16(sound.samples[:FLAC_CHANNELS]).T, sound.sample_rate, format="FLAC", subtype="PCM_16"
+        sink, _to_int16(recording.samples[:FLAC_CHANNELS]).T, recording.sample_rate, format="FLAC", subtype="PCM_16"
     )
     return "audio/flac", sink.getvalue()
 
@@ -125,11 +125,11 @@ def opus(bits: int) -> MediaEncoder:
         bits: Bits per second and channel.
     """
 
-    def encode(sound: Audio) -> tuple[str, bytes]:
-        samples = sound.samples[:OPUS_CHANNELS]
-        rate = next((rate for rate in OPUS_RATES if rate >= sound.sample_rate), OPUS_RATES[-1])
-        if rate != sound.sample_rate:
-            samples = soxr.resample(samples.T, sound.sample_rate, rate).T
+    def encode(recording: Audio) -> tuple[str, bytes]:
+        samples = recording.samples[:OPUS_CHANNELS]
+        rate = next((rate for rate in OPUS_RATES if rate >= recording.sample_rate), OPUS_RATES[-1])
+        if rate != recording.sample_rate:
+            samples = soxr.resample(samples.T, recording.sample_rate, rate).T
         layout = "mono" if len(samples) == 1 else "stereo"
         sink = io.BytesIO()
         with av.open(sink, "w", format="webm", options={"fflags": "+bitexact"}) as file:

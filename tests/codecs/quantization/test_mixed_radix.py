@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from narrows.codecs import FSQ
-from narrows.codecs.quantization.digits import Digits
+from narrows.codecs.quantization.mixed_radix import MixedRadix
 from narrows.errors import InputError
 
 
 @pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize("levels", [(17,) * 6, (2,) * 62, (4096, 5, 3), (8, 6, 12, 1)])
 def test_join_and_split_are_exact_inverses(levels: tuple[int, ...], gray: bool) -> None:
-    digits = Digits(levels, gray)
+    digits = MixedRadix(levels, gray)
     drawn = torch.stack([torch.randint(n, (2000,)) for n in levels], -1)
     drawn[0], drawn[1] = 0, torch.tensor(levels) - 1
     codes = digits.join(drawn)
@@ -20,8 +20,8 @@ def test_join_and_split_are_exact_inverses(levels: tuple[int, ...], gray: bool) 
     assert codes.max() < digits.size
 
 
-def test_all_17_to_the_6_codes_near_the_ends_and_beyond_float32_are_exact() -> None:
-    digits = Digits((17,) * 6)
+def test_codes_beyond_the_integers_of_float32_are_exact() -> None:
+    digits = MixedRadix((17,) * 6)
     for start in (0, 2**24 - 500, 17**6 - 1000):
         codes = torch.arange(start, start + 1000)
         assert torch.equal(digits.join(digits.split(codes)), codes)
@@ -29,16 +29,16 @@ def test_all_17_to_the_6_codes_near_the_ends_and_beyond_float32_are_exact() -> N
 
 
 @pytest.mark.parametrize("levels", [2, 4, 8, 64, 4096])
-def test_gray_neighbours_differ_in_one_bit_where_levels_are_a_power_of_two(levels: int) -> None:
-    codes = Digits((levels,), gray=True).join(torch.arange(levels).unsqueeze(-1)).tolist()
+def test_gray_neighbours_differ_in_one_bit_for_powers_of_two(levels: int) -> None:
+    codes = MixedRadix((levels,), gray=True).join(torch.arange(levels).unsqueeze(-1)).tolist()
     assert sorted(codes) == list(range(levels))
     assert {(a ^ b).bit_count() for a, b in pairwise(codes)} == {1}
     assert codes == [n ^ n >> 1 for n in range(levels)]
 
 
 @pytest.mark.parametrize(("levels", "radices"), [(6, (2, 3)), (12, (2, 2, 3)), (40, (2, 2, 2, 5)), (5, (5,))])
-def test_gray_neighbours_differ_in_one_factor_elsewhere(levels: int, radices: tuple[int, ...]) -> None:
-    codes = Digits((levels,), gray=True).join(torch.arange(levels).unsqueeze(-1)).tolist()
+def test_gray_neighbours_differ_in_one_factor_otherwise(levels: int, radices: tuple[int, ...]) -> None:
+    codes = MixedRadix((levels,), gray=True).join(torch.arange(levels).unsqueeze(-1)).tolist()
     assert sorted(codes) == list(range(levels))
     for a, b in pairwise(codes):
         steps = []
@@ -49,15 +49,15 @@ def test_gray_neighbours_differ_in_one_factor_elsewhere(levels: int, radices: tu
 
 
 @pytest.mark.parametrize(("levels", "plain", "gray"), [(4, 2.5, 3.0), (8, 7.0, 9.0)])
-def test_how_far_a_flipped_bit_leads_on_average(levels: int, plain: float, gray: float) -> None:
-    for coded, wanted in ((False, plain), (True, gray)):
-        digits, level = Digits((levels,), coded), torch.arange(levels).unsqueeze(-1)
+def test_mean_squared_error_of_a_flipped_bit(levels: int, plain: float, gray: float) -> None:
+    for coded, expected in ((False, plain), (True, gray)):
+        digits, level = MixedRadix((levels,), coded), torch.arange(levels).unsqueeze(-1)
         flips = 1 << torch.arange(levels.bit_length() - 1)
         arrived = digits.split(digits.join(level).unsqueeze(-1) ^ flips)
-        assert (arrived.squeeze(-1) - level).float().square().mean().item() == wanted
+        assert (arrived.squeeze(-1) - level).float().square().mean().item() == expected
 
 
-def test_gray_changes_the_codes_and_nothing_else() -> None:
+def test_gray_changes_only_the_codes() -> None:
     torch.manual_seed(0)
     plain, gray = FSQ(6, (8, 4)).eval(), FSQ(6, (8, 4), gray=True).eval()
     gray.load_state_dict(plain.state_dict())
@@ -67,6 +67,6 @@ def test_gray_changes_the_codes_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("levels", [(), (4096,) * 6])
-def test_codes_beyond_int64_are_refused(levels: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match="2 to 2\\^62 codes wanted"):
-        Digits(levels)
+def test_codes_beyond_int64_raise(levels: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="at most 2\\^62"):
+        MixedRadix(levels)

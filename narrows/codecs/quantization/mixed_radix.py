@@ -1,18 +1,19 @@
-"""Indices as numbers of mixed radix: several small integers at one position ⇄ one code, in exact int64 arithmetic.
+"""Mixed-radix numbers: several small integers at one position ⇄ one code, in exact int64 arithmetic.
 
-    code = d0 + L0·d1 + L0·L1·d2 + ...      0 <= di < Li, the first digit is the fastest
+    code = d0 + L0·d1 + L0·L1·d2 + ...      0 <= di < Li, the first digit is the least significant
 
 Gray coding writes each digit in the reflected Gray code (Gray, US patent 2632058; Knuth, TAOCP 7.2.1.1, for mixed
-radices). Level n of L = m·2^a levels, m odd, is a number of radices (2, ..., 2, m), a of them 2; stepping n by one
-changes one digit of its Gray code, by one.
+radices). Level n of L = m·2^a levels, m odd, is a number of radices (2, ..., 2, m), a of them 2; changing n by one
+changes one digit of its Gray code by one.
 
-- Where all L are powers of two, codes are the digits' bits side by side: one step of one level changes one bit of the
-  code, and every pattern of bits is a code.
-- Elsewhere it is still a permutation of the levels that changes one factor a step, but the factors are no bits of the
-  code: nothing is promised of single bits.
-- The converse does not hold: a flipped bit may be a long way. The top bit of a digit mirrors the level. On average over
-  all levels a flipped bit of a Gray code even does more harm, in mean square, than one of plain binary numbers: 3
-  against 2.5 squared steps of 4 levels, 9 against 7 of 8. It does less where the middle levels are the frequent ones.
+- If all L are powers of two, a code is the concatenation of the digits' bits: one step of one level changes one bit of
+  the code, and every bit pattern is a code.
+- Otherwise it is still a permutation of the levels that changes one factor per step, but the factors are not bits of
+  the code: nothing is guaranteed for single bits.
+- The converse does not hold: a flipped bit may change the level by a lot, since the top bit of a digit mirrors the
+  level. On average over all levels a flipped bit of a Gray code has a larger mean squared error than one of plain
+  binary numbers: 3 against 2.5 squared steps for 4 levels, 9 against 7 for 8. The error is smaller if middle levels are
+  more frequent.
 """
 
 import math
@@ -27,10 +28,12 @@ from narrows.errors import InputError
 MOST_CODES = 2**62  # fits an int64, and the .nrw format
 
 
-class Digits(nn.Module):
-    """Levels (..., d) int64 ⇄ codes (...) int64. Raises InputError for more than 2^62 codes.
+class MixedRadix(nn.Module):
+    """Levels (..., d) int64 ⇄ codes (...) int64.
 
-    levels: how many there are of each digit. gray: neighbouring levels get neighbouring codes, see above.
+    Args:
+        levels: number of levels of each digit; their product is at most 2^62.
+        gray: Gray-code the digits, see above.
     """
 
     base: Tensor
@@ -41,7 +44,9 @@ class Digits(nn.Module):
     def __init__(self, levels: Sequence[int], gray: bool = False) -> None:
         super().__init__()
         if not levels or len(levels) > 62 or math.prod(levels) > MOST_CODES:
-            raise InputError(f"{len(levels)} levels {tuple(levels[:8])} given, 2 to 2^62 codes wanted")
+            raise InputError(
+                f"expected levels whose product is at most 2^62, got {len(levels)} levels {tuple(levels[:8])}"
+            )
         self.levels, self.size = tuple(levels), math.prod(levels)
         base = [math.prod(self.levels[:i]) for i in range(len(self.levels))]
         self.register_buffer("base", torch.tensor(base), persistent=False)
@@ -56,7 +61,7 @@ class Digits(nn.Module):
 
     @property
     def radices(self) -> tuple[int, ...]:
-        """Digits for entropy coding: neighbouring ones share one as long as it stays within a table's size."""
+        """Digits for entropy coding: neighbouring levels are merged while their product fits a frequency table."""
         digits = [1]
         for levels in self.levels:
             if digits[-1] > 1 and digits[-1] * levels > LARGEST_DIGIT:
@@ -66,13 +71,13 @@ class Digits(nn.Module):
 
     def join(self, levels: Tensor) -> Tensor:
         """Levels (..., d) int64, in range, to codes (...)."""
-        return (self._looked_up(self.gray_of, levels) * self.base).sum(-1)
+        return (self._lookup(self.gray_of, levels) * self.base).sum(-1)
 
     def split(self, codes: Tensor) -> Tensor:
         """Codes (...) int64, in range, to levels (..., d)."""
-        return self._looked_up(self.level_of, codes.unsqueeze(-1) // self.base % self.count)
+        return self._lookup(self.level_of, codes.unsqueeze(-1) // self.base % self.count)
 
-    def _looked_up(self, table: Tensor | None, digits: Tensor) -> Tensor:
+    def _lookup(self, table: Tensor | None, digits: Tensor) -> Tensor:
         return digits if table is None else table[torch.arange(len(table), device=digits.device), digits]
 
 
@@ -83,5 +88,5 @@ def _gray(levels: int) -> Tensor:
     for place, radix in enumerate((*(2,) * twos, levels >> twos)):
         weight = 2**place
         digit, sweeps = number // weight % radix, number // (weight * radix)
-        code += weight * torch.where(sweeps % 2 == 0, digit, radix - 1 - digit)  # every other sweep runs backwards
+        code += weight * torch.where(sweeps % 2 == 0, digit, radix - 1 - digit)  # every other sweep is reversed
     return code
