@@ -115,18 +115,14 @@ def shipped(name: str) -> str:
 
 
 class Stopwatch:
-    """Seconds since it was made, and how many seconds of media that is a second."""
+    """Measures the time since it was made."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
 
-    def speed(self, seconds: float) -> str:
-        """`seconds` of media, done by now, as a multiple of real time."""
-        return f"{seconds / max(self.seconds, 1e-9):.0f} × real time"
-
     @property
     def seconds(self) -> float:
-        """Since it was made."""
+        """Seconds since it was made."""
         return time.perf_counter() - self._start
 
 

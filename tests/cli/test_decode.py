@@ -108,6 +108,21 @@ def test_a_damaged_stream_is_refused(refused, model, stream, options, damage):
     assert refused("info", "s.nrw", "--json", out=None)
 
 
+def test_recover_decodes_the_undamaged_chunks(codec, refused, model, stream):
+    path = stream("s.nrw", "--raw", samples=480_000)  # 30 s, two chunks
+    assert codec("decode", "s.nrw", "-m", model, "-o", "whole.wav").code == 0
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    refused("decode", "s.nrw", "-m", model)
+    result = codec("decode", "s.nrw", "-m", model, "--recover")
+    assert result.code == 0
+    assert result.err == "codec: 's.nrw': damaged from 20.00 to 30.00 s; replaced by silence\n"
+    x, whole = soundfile.read("s.wav")[0], soundfile.read("whole.wav")[0]
+    assert len(x) == 480_000
+    assert np.array_equal(x[:300_000], whole[:300_000])
+    assert not np.array_equal(x, whole)
+
+
 @pytest.mark.parametrize("which", ["model other", "weights"])
 def test_another_model_is_refused(refused, others, stream, which):
     stream("s.nrw")

@@ -74,7 +74,7 @@ def test_what_is_not_an_image_is_refused(refused, image_checkpoint, place, littl
 def test_truncated_images_are_refused(refused, image_checkpoint, image_file, suffix, fraction):
     path = image_file(f"a{suffix}")
     path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
-    assert f"'a{suffix}' " in refused("encode", path.name, "-m", image_checkpoint)
+    assert f"'a{suffix}'" in refused("encode", path.name, "-m", image_checkpoint)
 
 
 def test_transparent_images_are_refused(refused, image_checkpoint):
