@@ -178,9 +178,10 @@ def _check_made(made: Made) -> None:
     if made.kind == "codes":
         check_radices(made.radices)
     fits = made.books == len(made.radices) if made.kind == "codes" else made.books > 0 and not made.radices
-    axes = medium_named(made.medium).extent.axes
-    if not fits or len(made.strides) != axes or min(made.strides) < 1 or made.channels < 1 or (made.rate or 1) < 1:
+    extent = medium_named(made.medium).extent
+    if not fits or len(made.strides) != extent.axes:
         raise InputError(f"{made} given, whose numbers do not fit each other")
+    extent.of(made.strides, made.channels, made.rate or 0)  # raises InputError for numbers out of range
 
 
 def _groups(extent: Extent, made: Made) -> int:

@@ -10,8 +10,8 @@ DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 
 
 def test_the_python_lines_run(tmp_path, samples, monkeypatch) -> None:
-    made = replace(samples.SOUND, radices=((8,),) * 7, books=7)
-    row = samples.sound("speaker1/take3", 640)
+    made = replace(samples.AUDIO, radices=((8,),) * 7, books=7)
+    row = samples.audio("speaker1/take3", 640)
     (tmp_path / "OUT").mkdir()
     codes = np.arange(14).reshape(1, 2, 7).swapaxes(1, 2) % 8
     write_shard(tmp_path / "OUT" / "00000-of-00001.parquet", [replace(row, values=codes)], made)

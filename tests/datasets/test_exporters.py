@@ -50,7 +50,7 @@ def test_what_is_not_understood_is_refused(tokenized, place, samples) -> None:
         export(load(out), "megatron", place)
 
 
-@pytest.mark.parametrize("kind", ["SOUND", "PICTURES", "LATENTS"])
+@pytest.mark.parametrize("kind", ["AUDIO", "IMAGES", "LATENTS"])
 def test_npy(tokenized, place, samples, kind) -> None:
     out, rows = tokenized(2, 1, made=getattr(samples, kind))
     export(load(out), "npy", place)
@@ -98,7 +98,7 @@ def test_megatron(tokenized, place, pattern) -> None:
         item = torch.from_numpy(ids[start // 2 : start // 2 + length].astype(np.int64))
         if pattern != "interleaved":
             item = item.view(-1, 3).T
-        again = load(out).unflatten(known.unframed(item), pattern)
+        again = load(out).unflatten(known.remove_begin_end(item), pattern)
         assert np.array_equal(again.codes, row.values)
 
 
@@ -106,8 +106,8 @@ def test_hf(tokenized, place, samples) -> None:
     out, rows = tokenized(2, 1, odd=None)
     first = out / "00000-of-00002.parquet"
     first.unlink()
-    others = [samples.sound(row.key, meta={"number": 0.5, "more": "x", "a b": 1}) for row in rows[:2]]
-    write_shard(first, others, samples.SOUND)
+    others = [samples.audio(row.key, meta={"number": 0.5, "more": "x", "a b": 1}) for row in rows[:2]]
+    write_shard(first, others, samples.AUDIO)
     export(load(out), "hf", place)
     schemas = {str(pyarrow.parquet.read_schema(path).remove_metadata()) for path in (place / "data").iterdir()}
     assert len(schemas) == 1

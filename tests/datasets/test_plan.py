@@ -9,7 +9,7 @@ import soundfile
 
 from narrows.datasets import plan
 from narrows.datasets.base import Entry, Place
-from narrows.datasets.plan import PIXELS_A_MINUTE, fingerprint, shards
+from narrows.datasets.plan import fingerprint, shards
 from narrows.datasets.sources import entries, opened
 from narrows.errors import InputError, MediaError
 from narrows.media import audio, image
@@ -111,7 +111,7 @@ def test_small_items_count_as_well():
 def test_pictures_are_counted_in_pixels(tmp_path):
     for index in range(8):
         image.write(tmp_path / f"{index}.bmp", np.zeros((3, 128, 256), np.uint8))
-    made = shards(entries(str(tmp_path), "image"), 2.01 * 128 * 256 / PIXELS_A_MINUTE, "image")
+    made = shards(entries(str(tmp_path), "image"), 2.01 * 128 * 256 / image.MEDIUM.minute, "image")
     assert [len(shard.entries) for shard in made] == [2, 2, 2, 2]
 
 

@@ -9,12 +9,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from narrows import datasets
-from narrows.datasets import Latents, TokenStream, load, shards
+from narrows.datasets import TokenStream, load, shards
 from narrows.datasets.reader import vocabulary_of
 from narrows.datasets.shards import write_shard
 from narrows.errors import InputError, MediaError
 from narrows.tokenizers.ids import Vocabulary
-from narrows.tokenizers.tokens import Tokens
+from narrows.tokenizers.tokens import Latents, Tokens
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def test_items_by_index_and_key(tokenized, samples) -> None:
     assert data.keys == [row.key for row in rows]
     for index in (0, 11, 4, 5, -1, -12, 3):
         row = rows[index]
-        wanted = Tokens(torch.from_numpy(row.values), samples.SOUND.radices, row.extent, "m", "00" * 8)
+        wanted = Tokens(torch.from_numpy(row.values), samples.AUDIO.radices, row.extent, "m", "00" * 8)
         assert data[index] == wanted
         assert data.by_key(row.key) == wanted
         assert data.metadata(index) == row.meta
@@ -42,7 +42,7 @@ def test_items_by_index_and_key(tokenized, samples) -> None:
 
 
 def test_pictures_and_latents(tokenized, samples) -> None:
-    out, rows = tokenized(2, made=replace(samples.PICTURES, setting=3), name="pictures")
+    out, rows = tokenized(2, made=replace(samples.IMAGES, quality_index=3), name="pictures")
     assert torch.equal(load(out)[1].codes, torch.from_numpy(rows[1].values))
     assert load(out)[1].quality_index == 3
     out, rows = tokenized(2, made=samples.LATENTS, name="latents")
@@ -68,11 +68,11 @@ def test_ids_and_back(tokenized) -> None:
 
 
 def test_new_pictures(tokenized, samples) -> None:
-    out, _ = tokenized(1, made=samples.PICTURES)
+    out, _ = tokenized(1, made=samples.IMAGES)
     data = load(out, ids="raster")
-    with pytest.raises(InputError, match="without a width"):
+    with pytest.raises(InputError, match="expected inner=1 sizes"):
         data.unflatten(data[0], "raster")
-    tokens = data.unflatten(data[0], "raster", width=4)
+    tokens = data.unflatten(data[0], "raster", inner=(4,))
     assert (tokens.extent.height, tokens.extent.width, tokens.codes.shape) == (32, 64, (1, 1, 2, 4))
 
 
@@ -90,7 +90,7 @@ def test_folders_that_are_none(tokenized, tmp_path, samples) -> None:
     (out / "00001-of-00003.parquet").rename(tmp_path / "away")
     refused("1 of 3 shards are missing in .*run the same codec tokenize again", out)
     assert load(out, allow_missing=True).keys == [row.key for row in (*rows[:2], *rows[4:])]
-    write_shard(out / "00001-of-00003.parquet", rows[2:4], replace(samples.SOUND, fingerprint="33" * 8))
+    write_shard(out / "00001-of-00003.parquet", rows[2:4], replace(samples.AUDIO, fingerprint="33" * 8))
     refused(r"00000-of-00003.parquet' was made by m \(0000.*, .*00001-of-00003.parquet' by m \(3333", out)
     shutil.copy(tmp_path / "away", out / "00001-of-00003.parquet")
     shutil.copy(tmp_path / "away", out / "00001-of-00004.parquet")
@@ -212,7 +212,7 @@ def test_workers_split_the_stream(tokenized) -> None:
 
 def test_the_public_names(tmp_path) -> None:
     assert all(getattr(datasets, name) for name in datasets.__all__)
-    with pytest.raises(AttributeError, match="it has Latents"):
+    with pytest.raises(AttributeError, match="it has TokenData"):
         datasets.lod  # noqa: B018
 
 

@@ -13,30 +13,29 @@ import torch
 from narrows.bitstream import AudioExtent, ImageExtent
 from narrows.checkpoints.load import load
 from narrows.datasets.base import Entry, Failure, Place, Row, Shard
-from narrows.datasets.encoding import Pictures, Sounds
 from narrows.datasets.shards import read_shard
 from narrows.datasets.sources import entries
 from narrows.datasets.work import Job, Worker, made_by, tokenized
 from narrows.errors import InputError, MediaError, WrongModel
 from narrows.media import image
-from narrows.tokenizers.audio import AudioTokenizer
+from narrows.tokenizers.audio import AudioEncoding, AudioTokenizer
 from narrows.tokenizers.image import ImageTokenizer
 
 
-def sound(model: str) -> AudioTokenizer:
+def audio(model: str) -> AudioTokenizer:
     tokenizer = load(model)
     assert isinstance(tokenizer, AudioTokenizer)
     return tokenizer
 
 
-def picture(model: str) -> ImageTokenizer:
+def image_tokenizer(model: str) -> ImageTokenizer:
     tokenizer = load(model)
     assert isinstance(tokenizer, ImageTokenizer)
     return tokenizer
 
 
 def job(model: str, out: Path) -> Job:
-    return Job(model, made_by(load(model), None, None), out)
+    return Job(model, made_by(load(model), {}), out)
 
 
 def whole(source: Path, medium: str) -> Shard:
@@ -44,28 +43,30 @@ def whole(source: Path, medium: str) -> Shard:
 
 
 @pytest.mark.parametrize("codebooks", [None, 2])
-def test_sounds_have_the_codes_of_their_files(model: str, recordings: Path, codebooks: int | None) -> None:
-    tokenizer, shard = sound(model), whole(recordings, "audio")
-    rows, failures = tokenized(shard, Sounds(tokenizer, 1, codebooks, False), 2)
+def test_codes_of_recordings_are_those_of_their_files(model: str, recordings: Path, codebooks: int | None) -> None:
+    tokenizer, shard = audio(model), whole(recordings, "audio")
+    rows, failures = tokenized(shard, tokenizer.encoding(1, codebooks=codebooks), 2)
     assert [row.key for row in rows] == [entry.key for entry in shard.entries]
     assert not failures
     for row, entry in zip(rows, shard.entries, strict=True):
-        tokens = tokenizer.encode_file(entry.place.path, codebooks)
+        tokens = tokenizer.encode_file(entry.place.path, codebooks=codebooks)
         assert np.array_equal(row.values, tokens.codes.numpy())
         assert row.extent == tokens.extent
 
 
 @pytest.mark.parametrize("batch", [2, 5])
 def test_batches_change_no_more_than_ties(model: str, recordings: Path, batch: int) -> None:
-    tokenizer, shard = sound(model), whole(recordings, "audio")
-    encoding = Sounds(tokenizer, batch, None, False)
+    tokenizer, shard = audio(model), whole(recordings, "audio")
+    encoding = tokenizer.encoding(batch)
     shapes = set[tuple[int, ...]]()
     handle = tokenizer.codec.encoder.register_forward_pre_hook(  # type: ignore[attr-defined]
         lambda _, given: shapes.add(tuple(given[0].shape))
     )
     rows, _ = tokenized(shard, encoding, 2)
     handle.remove()
-    assert (batch, 1, 8 * tokenizer.codec.encoder.reach * tokenizer.codec.stride) in shapes  # type: ignore[operator]
+    (reach,) = tokenizer.codec.encoder.reach
+    assert reach is not None
+    assert (batch, 1, 8 * max(reach) * tokenizer.codec.stride[0]) in shapes
     assert encoding.seconds > 0
     of_files = [tokenizer.encode_file(entry.place.path).codes.numpy() for entry in shard.entries]
     different = sum(int((row.values != codes).sum()) for row, codes in zip(rows, of_files, strict=True))
@@ -73,9 +74,9 @@ def test_batches_change_no_more_than_ties(model: str, recordings: Path, batch: i
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_pictures_have_the_codes_of_their_files(picture_models: dict[str, str], pictures: Path, batch: int) -> None:
-    tokenizer, shard = picture(picture_models["codes"]), whole(pictures, "image")
-    rows, failures = tokenized(shard, Pictures(tokenizer, batch, None, None, False), 2)
+def test_codes_of_images_are_those_of_their_files(image_models: dict[str, str], images: Path, batch: int) -> None:
+    tokenizer, shard = image_tokenizer(image_models["codes"]), whole(images, "image")
+    rows, failures = tokenized(shard, tokenizer.encoding(batch), 2)
     assert (len(rows), failures) == (5, [])
     for row, entry in zip(rows, shard.entries, strict=True):
         tokens = tokenizer.encode_file(entry.place.path)
@@ -83,24 +84,24 @@ def test_pictures_have_the_codes_of_their_files(picture_models: dict[str, str], 
         assert (row.values != tokens.codes.numpy()).sum() <= (batch - 1) * row.values.size // 100
 
 
-def test_a_continuous_tokenizer_gives_real_numbers(picture_models: dict[str, str], pictures: Path) -> None:
-    tokenizer, shard = picture(picture_models["latents"]), whole(pictures, "image")
-    made = made_by(tokenizer, None, None)
+def test_image_latents(image_models: dict[str, str], images: Path) -> None:
+    tokenizer, shard = image_tokenizer(image_models["latents"]), whole(images, "image")
+    made = made_by(tokenizer, {})
     assert (made.kind, made.radices, made.books) == ("latents", (), 4)
-    rows, _ = tokenized(shard, Pictures(tokenizer, 2, None, None, True), 1)
+    rows, _ = tokenized(shard, tokenizer.encoding(2, latents=True), 1)
     for row, entry in zip(rows, shard.entries, strict=True):
-        y = tokenizer.encode_latents(image.read(entry.place.path).pixels).values[0]
+        y = tokenizer.encode_latents(image.read(entry.place.path).pixels).values
         assert row.values.dtype == np.float16
-        assert np.array_equal(row.values, y[None].numpy().astype(np.float16))
+        assert np.array_equal(row.values, y.numpy().astype(np.float16))
         height, width = image.read(entry.place.path).extent.size
         assert (row.extent.height, row.extent.width) == (height, width)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_a_continuous_tokenizer_of_sound(continuous: AudioTokenizer, recordings: Path, batch: int) -> None:
-    made, shard = made_by(continuous, None, None), whole(recordings, "audio")
+def test_audio_latents(continuous: AudioTokenizer, recordings: Path, batch: int) -> None:
+    made, shard = made_by(continuous, {}), whole(recordings, "audio")
     assert (made.medium, made.kind, made.radices, made.books, made.rate) == ("audio", "latents", (), 4, 16_000)
-    rows, _ = tokenized(shard, Sounds(continuous, batch, None, True), 1)
+    rows, _ = tokenized(shard, continuous.encoding(batch, latents=True), 1)
     for row, entry in zip(rows, shard.entries, strict=True):
         x, rate = soundfile.read(entry.place.path, dtype="float32", always_2d=True)
         y = continuous.encode_latents(x.T, rate).values.numpy()
@@ -128,7 +129,7 @@ def test_items_that_cannot_be_read_are_told_and_their_neighbours_kept(
     reasons = {failure["key"]: failure["reason"] for failure in told}
     assert [failure["key"] for failure in told] == sorted(reasons)
     for key, said in {
-        "d0/r0": "is no sound that can be decoded",
+        "d0/r0": "libsndfile says",
         "d0/r4": "is cut",
         "d1/r1": "has NaN at sample 1",
         "d1/r3": "has 65 channels",
@@ -136,18 +137,18 @@ def test_items_that_cannot_be_read_are_told_and_their_neighbours_kept(
     }.items():
         assert said in reasons[key]
         assert "\n" not in reasons[key]
-    rows, failures = tokenized(shard, Sounds(sound(model), 1, None, False), 1)
+    rows, failures = tokenized(shard, load(model).encoding(), 1)
     assert [failure.key for failure in failures] == [entry.key for entry in shard.entries if entry.key in reasons]
     for row in rows:
-        assert np.array_equal(row.values, sound(model).encode_file(source / f"{row.key}.wav").codes.numpy())
+        assert np.array_equal(row.values, audio(model).encode_file(source / f"{row.key}.wav").codes.numpy())
 
 
-def test_a_bomb_and_a_picture_too_large_are_failures(
-    picture_models: dict[str, str], pictures: Path, tmp_path: Path, bomb: bytes, monkeypatch: pytest.MonkeyPatch
+def test_decompression_bombs_and_images_too_large_are_failures(
+    image_models: dict[str, str], images: Path, tmp_path: Path, bomb: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = shutil.copytree(pictures, tmp_path / "source")
+    source = shutil.copytree(images, tmp_path / "source")
     (source / "p0.png").write_bytes(bomb)
-    tokenizer = picture(picture_models["codes"])
+    tokenizer = image_tokenizer(image_models["codes"])
 
     def refuse(extent: ImageExtent) -> tuple[int, int]:
         if extent.width == 17:
@@ -157,7 +158,7 @@ def test_a_bomb_and_a_picture_too_large_are_failures(
     grid = tokenizer.grid
     monkeypatch.setattr(tokenizer, "grid", refuse)
     shard = whole(source, "image")
-    rows, failures = tokenized(shard, Pictures(tokenizer, 1, None, None, False), 2)
+    rows, failures = tokenized(shard, tokenizer.encoding(), 2)
     assert [row.key for row in rows] == ["p2", "p3", "p4"]
     assert failures[1] == Failure("p1", "too large")
     assert "too large" in failures[0].reason or "pixels" in failures[0].reason
@@ -179,7 +180,7 @@ def test_a_full_disk_is_no_fault_of_an_item(
 def test_metadata_travels(model: str, recordings: Path) -> None:
     path = str(recordings / "d0" / "r0.wav")
     shard = Shard(0, 1, [Entry("x", Place(path), {"speaker": "a", "age": 3})])
-    rows: list[Row] = tokenized(shard, Sounds(sound(model), 1, None, False), 1)[0]
+    rows: list[Row] = tokenized(shard, load(model).encoding(), 1)[0]
     assert rows[0].meta == {"speaker": "a", "age": 3}
 
 
@@ -211,15 +212,15 @@ def test_the_item_that_a_careful_worker_is_at_is_noted(
     shard, work = replace(whole(recordings, "audio"), careful=True), job(model, tmp_path)
     assert work.noted(shard) is None
 
-    def take(self: Sounds, things: object) -> object:
-        taken.append(things)
+    def add(self: AudioEncoding, pieces: object) -> object:
+        taken.append(pieces)
         if len(taken) == 5:
             noted.append(work.noted(shard))
             raise SystemExit
-        return honest(self, things)  # type: ignore[arg-type]
+        return honest(self, pieces)  # type: ignore[arg-type]
 
-    honest, taken, noted = Sounds.take, list[object](), list[int | None]()
-    monkeypatch.setattr(Sounds, "take", take)
+    honest, taken, noted = AudioEncoding.add, list[object](), list[int | None]()
+    monkeypatch.setattr(AudioEncoding, "add", add)
     with pytest.raises(SystemExit):
         Worker(work)(shard)
     assert noted == [4]
@@ -244,23 +245,23 @@ def test_an_item_without_memory_is_told_and_its_neighbours_kept(
 def test_other_weights_than_planned_are_refused(
     model: str, tiny_checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
-    made = made_by(load(tiny_checkpoint("tiny", 1)), None, None)
+    made = made_by(load(tiny_checkpoint("tiny", 1)), {})
     with pytest.raises(WrongModel):
         Worker(Job(model, made, tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("name", "codebooks", "quality", "said"),
+    ("name", "settings", "message"),
     [
-        ("sound", None, 4.0, "codes sound"),
-        ("sound", 9, None, "9 codebooks asked for"),
-        ("codes", None, 4.0, "has only one"),
-        ("latents", 1, None, "leave them out"),
+        ("audio", {"quality": 4.0}, "got quality=4"),
+        ("audio", {"codebooks": 9}, "expected codebooks of 1, 2, 3"),
+        ("codes", {"quality": 4.0}, "got quality=4"),
+        ("latents", {"codebooks": 1}, "got codebooks=1"),
     ],
 )
 def test_options_that_a_model_lacks_are_refused(
-    model: str, picture_models: dict[str, str], name: str, codebooks: int | None, quality: float | None, said: str
+    model: str, image_models: dict[str, str], name: str, settings: dict[str, float | None], message: str
 ) -> None:
-    tokenizer = load(picture_models.get(name, model))
-    with pytest.raises(InputError, match=said):
-        made_by(tokenizer, codebooks, quality)
+    tokenizer = load(image_models.get(name, model))
+    with pytest.raises(InputError, match=message):
+        made_by(tokenizer, settings)

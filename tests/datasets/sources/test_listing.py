@@ -73,7 +73,7 @@ def test_a_file_of_another_kind_is_refused(folder, refusal):
 def test_two_kinds_in_a_folder_are_refused_with_what_to_type(folder, refusal):
     source = folder({"a.wav": b"x", "b.tar": b"x", "m.jsonl": b""})
     message = refusal(entries, str(source), "audio")
-    assert "files of sound and WebDataset tars" in message
+    assert "audio files and WebDataset tars" in message
     assert keys_of(entries(message.split("'")[-2], "audio")) == ["a"]
 
 

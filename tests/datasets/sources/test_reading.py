@@ -58,7 +58,7 @@ def test_a_bad_item_is_named_and_its_neighbours_are_kept(tmp_path, refusal, name
 
 
 def test_pictures_are_read_where_they_lie(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 9, 8), np.uint8)
     image.write(tmp_path / "a.png", pixels)
     with tarfile.open(tmp_path / "a.tar", "w") as made:
         made.add(tmp_path / "a.png", "a.png")
