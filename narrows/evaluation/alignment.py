@@ -16,7 +16,7 @@ MIN_CORRELATION = 0.5  # normalized cross-correlation; a lower peak does not ind
 def check_size(decoded: Signal, reference: Signal) -> Signal:
     """The decoded signal. Raises InputError unless it has the medium, channels and size of the reference."""
     if (decoded.medium, decoded.array.shape) != (reference.medium, reference.array.shape):
-        expected, got = (f"{x.medium} of {x.extent} and {x.extent.channels} channels" for x in (reference, decoded))
+        expected, got = (f"{x.medium} of shape {x.array.shape}" for x in (reference, decoded))
         raise InputError(f"expected {expected} as in the reference, got {got}")
     return decoded
 
@@ -37,9 +37,8 @@ def align(decoded_signal: Signal, reference_signal: Signal) -> tuple[Audio, int]
     Raises:
         InputError: Different numbers of channels, or another medium.
     """
-    kinds = [(x.medium, x.extent.channels) for x in (decoded_signal, reference_signal)]
-    if kinds[0] != kinds[1]:
-        expected, got = (f"{x.extent.channels} channels of {x.medium}" for x in (reference_signal, decoded_signal))
+    expected, got = (f"{len(x.array)} channels of {x.medium}" for x in (reference_signal, decoded_signal))
+    if got != expected:
         raise InputError(f"expected {expected} as in the reference, got {got}")
     reference = cast(Audio, reference_signal)
     x, target = cast(Audio, decoded_signal).resampled(reference.sample_rate).samples, reference.samples

@@ -11,7 +11,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import soxr
@@ -38,6 +38,8 @@ _BLOCK = 1 << 18  # samples; 1 MiB of float32 a channel
 @dataclass(frozen=True, eq=False)
 class Audio(Signal):
     """Samples (C, T), float32 with full scale 1.0, and their rate in Hz."""
+
+    medium: ClassVar[str] = "audio"
 
     samples: NDArray[np.float32]
     sample_rate: int

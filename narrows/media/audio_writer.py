@@ -191,12 +191,12 @@ class AudioWriter:
 
 
 def check_suffix(path: StrPath) -> _Format:
-    """The format that the suffix of an output stands for. Raises MediaError for an unknown suffix."""
+    """The format that the suffix of an output stands for. Raises InputError for an unknown suffix."""
     suffix = Path(path).suffix
     format = _FORMATS.get(suffix.lower())
     if format is None:
         known = ", ".join(_FORMATS)
-        raise MediaError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {shown(path)}")
+        raise InputError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {shown(path)}")
     return format
 
 

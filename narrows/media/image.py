@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,8 @@ class ImageInfo:
 @dataclass(frozen=True, eq=False)
 class Image(Signal):
     """Pixels (C, H, W) uint8, C 1 for grey or 3 for RGB in sRGB."""
+
+    medium: ClassVar[str] = "image"
 
     pixels: Pixels
 
@@ -179,7 +181,8 @@ def check_suffix(path: StrPath) -> str:
     """The suffix of an output in lower case. Raises InputError for a suffix that names no format."""
     suffix = Path(path).suffix.lower()
     if suffix not in _SETTINGS:
-        raise InputError(f"expected one of the suffixes {', '.join(sorted(_SETTINGS))}, got {shown(path)}")
+        known = ", ".join(sorted(_SETTINGS))
+        raise InputError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {shown(path)}")
     return suffix
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,13 @@ from narrows.media.files import Source, StrPath
 
 
 class Signal(ABC):
-    """A decoded signal in memory: `audio.Audio` or `image.Image`."""
+    """A decoded signal in memory: `audio.Audio` or `image.Image`.
+
+    Attributes:
+        medium: Name of the medium.
+    """
+
+    medium: ClassVar[str]
 
     @property
     @abstractmethod
@@ -30,11 +36,6 @@ class Signal(ABC):
     @abstractmethod
     def with_array(self, array: NDArray[np.generic]) -> Self:
         """A signal of the same kind and rate with other values (C, *signal)."""
-
-    @property
-    def medium(self) -> str:
-        """The name of the medium."""
-        return self.extent.medium
 
     @property
     def amount(self) -> float:
@@ -82,7 +83,7 @@ class Medium:
         amount_of: seconds or pixels in a file; raises MediaError as `open` does.
         read: a whole file.
         write: path, signal and whether an existing file may be replaced.
-        check_suffix: raises InputError or MediaError for the path of an output whose suffix names no format.
+        check_suffix: raises InputError for the path of an output whose suffix names no format.
         rate_unit, rate_key: of the rate in text, and as a key of JSON.
         rate_divisor: bits per unit of amount in one `rate_unit`.
         speed_unit, speed_divisor: amount per second in one `speed_unit`.

@@ -47,17 +47,17 @@ def test_facts():
         ({"fingerprint": "8 chars!"}, "want 8 bytes; bytes.fromhex"),
         ({"tables_digest": bytes(32)}, "tables_digest has 32 bytes"),
         ({"radices": ()}, "0 codebooks"),
-        ({"radices": ((4097,),)}, "an alphabet of codebook 0 is 4097, want 1 to 4096"),
-        ({"grid": (0,)}, "a size of the grid is 0"),
+        ({"radices": ((4097,),)}, "expected an alphabet of codebook 0 from 1 to 4096, got 4097"),
+        ({"grid": (0,)}, "expected a size of the grid from 1 to .*, got 0"),
         ({"grid": ()}, "want 1 sizes"),
         ({"grid": (3, 4)}, "want 1 sizes"),
         ({"grid": (2**48 + 1,)}, "a size of the grid"),
-        ({"grid": (7.0,)}, "whole number"),
+        ({"grid": (7.0,)}, "as an integer"),
         ({"grid": (2**40,), "steps": 1}, "chunks, want at most"),
-        ({"steps": 0}, "steps is 0"),
+        ({"steps": 0}, "expected steps from 1 to .*, got 0"),
         ({"steps": 200_000}, "200000 steps make chunks of 1200000 digits"),
-        ({"signals": 0}, "signals is 0"),
-        ({"signals": True}, "whole number"),
+        ({"signals": 0}, "expected signals from 1 to 255, got 0"),
+        ({"signals": True}, "as an integer"),
     ],
 )
 def test_refused_fields(change, message):
@@ -69,7 +69,7 @@ def test_refused_fields(change, message):
     "extent", [lambda: AudioExtent(0, 1, 1), lambda: AudioExtent(8000, 0, 1), lambda: ImageExtent(1, 1, 256)]
 )
 def test_refused_extents(extent):
-    with pytest.raises(InputError, match="want 1 to"):
+    with pytest.raises(InputError, match="expected .* from 1 to"):
         extent()
 
 

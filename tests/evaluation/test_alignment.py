@@ -87,7 +87,7 @@ def test_other_sample_rates_are_resampled():
 def test_size_of_images_is_checked():
     wide, high = (Image(np.zeros(shape, np.uint8)) for shape in ((3, 2, 3), (3, 3, 2)))
     assert check_size(wide, wide) is wide
-    with pytest.raises(InputError, match="expected image of 3 × 2 pixels and 3 channels as in the reference, got"):
+    with pytest.raises(InputError, match=r"expected image of shape .* as in the reference, got"):
         check_size(high, wide)
     with pytest.raises(InputError, match="as in the reference"):
         check_size(X, wide)

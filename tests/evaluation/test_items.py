@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from narrows.errors import InputError, MediaError
+from narrows.evaluation.by_medium import EVALUATIONS
 from narrows.evaluation.items import find_items
 from narrows.media import audio, image
 from narrows.media.audio import Audio
@@ -68,17 +69,17 @@ def test_audio_keeps_its_sample_rate_and_channels(folder):
 
 
 def test_greyscale_images_have_three_equal_channels(tmp_path):
-    grey = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
+    grey = np.arange(12, dtype=np.uint8).reshape(1, 3, 4)
     image.write(tmp_path / "grey.png", grey)
-    decoded = MEDIA["image"].read(tmp_path / "grey.png")
+    decoded = EVALUATIONS["image"].read(tmp_path / "grey.png")
     assert decoded.amount == 12
     assert (decoded.pixels == grey).all()
-    assert decoded.pixels.shape == (3, 4, 3)
+    assert decoded.pixels.shape == (3, 3, 4)
 
 
 def test_units():
     assert MEDIA["audio"].rate(1500, 2.0) == 6  # kbit/s
-    assert MEDIA["image"].rate(1500, 12_000) == 1  # bit a pixel
+    assert MEDIA["image"].rate(1500, 12_000) == 1  # bit per pixel
     assert MEDIA["audio"].speed(10, 0.5) == 20
     assert MEDIA["image"].speed(3e6, 2) == 1.5
 
@@ -86,8 +87,8 @@ def test_units():
 def test_resampling():
     time = np.arange(4000) / 8000
     recording = Audio(np.sin(2 * np.pi * 300 * time)[None].astype(np.float32), 8000)
-    twice = recording.at(16_000)
+    twice = recording.resampled(16_000)
     assert (twice.samples.shape, twice.sample_rate, twice.samples.dtype) == ((1, 8000), 16_000, np.float32)
     wanted = np.sin(2 * np.pi * 300 * np.arange(8000) / 16_000)
     assert np.abs(twice.samples[0] - wanted)[500:-500].max() < 1e-3
-    assert recording.at(8000) is recording
+    assert recording.resampled(8000) is recording

@@ -193,7 +193,7 @@ def test_failures_are_counted_with_reasons(
 def test_set_metrics(pictures: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def features(signal: Signal) -> np.ndarray:
         assert isinstance(signal, Image)
-        return signal.pixels.mean((0, 1))[None].astype(np.float64)
+        return signal.pixels.mean((1, 2))[None].astype(np.float64)
 
     def distance(x: np.ndarray, y: np.ndarray) -> float:
         assert x.shape == y.shape == (3, 3)

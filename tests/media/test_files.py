@@ -37,10 +37,10 @@ def test_sound_of_ffmpeg_in_memory_is_that_of_the_file(tmp_path, noise, encode, 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff"])
 def test_a_picture_in_memory_is_that_of_the_file(tmp_path, suffix):
-    image.write(tmp_path / f"a{suffix}", np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
+    image.write(tmp_path / f"a{suffix}", np.random.default_rng(0).integers(0, 256, (3, 20, 30), np.uint8))
     file, memory = both(tmp_path / f"a{suffix}")
     assert image.probe(memory) == image.probe(file)
-    assert np.array_equal(image.read(memory), image.read(file))
+    assert np.array_equal(image.read(memory).pixels, image.read(file).pixels)
 
 
 @pytest.mark.parametrize("read", [audio.probe, audio.read, image.probe, image.read])

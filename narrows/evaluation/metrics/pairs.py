@@ -13,7 +13,7 @@ from narrows.media.image import Image
 from narrows.media.medium import Signal
 
 Channel = NDArray[np.float32]  # (T,)
-Pixels = NDArray[np.uint8]  # (H, W, 3)
+Pixels = NDArray[np.uint8]  # (3, H, W)
 
 
 def mean_of_channels(
@@ -85,7 +85,7 @@ def _of_medium(medium: str, reference: Signal, decoded: Signal) -> tuple[Signal,
         if signal.array.size == 0:
             raise NotMeasurable("no samples")
         if signal.medium != medium:
-            raise InputError(f"expected two signals of {medium}, got one of {signal.medium}")
+            raise InputError(f"expected {medium} for both, got {signal.medium}")
     return reference, decoded
 
 

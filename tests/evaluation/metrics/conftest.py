@@ -41,7 +41,7 @@ def photo():
     def make(height=176, width=200):
         y, x = np.mgrid[:height, :width]
         planes = [120 + 60 * np.sin(x / (7 + 5 * c)) + 40 * (y > height / 2) * np.cos(y / 3 + c) for c in range(3)]
-        grain = 6 * np.random.default_rng(0).standard_normal((height, width, 3))
+        grain = 6 * np.random.default_rng(0).standard_normal((height, width, 3)).transpose(2, 0, 1)
         return Image((np.stack(planes) + grain).round().clip(0, 255).astype(np.uint8))
 
     return make

@@ -47,10 +47,10 @@ def test_images_are_cut_into_centred_tiles(monkeypatch):
 
     monkeypatch.setattr(rfid, "_network", lambda: network)
     pixels = np.random.default_rng(0).integers(0, 256, (515, 300, 3), np.uint8)
-    found = features(Image(pixels))
+    found = features(Image(pixels.transpose(2, 0, 1)))
     assert found.shape == (2, 3)
     for tile, top, feature in zip(seen, (1, 257), found, strict=True):
         np.testing.assert_array_equal(tile, pixels[top : top + 256, 22:278])
         np.testing.assert_allclose(feature, tile.mean((0, 1)), rtol=1e-5)
-    features(Image(pixels[:, :100, :1]))
+    features(Image(pixels[:100, :1].transpose(2, 0, 1)))
     assert seen[2].shape == (100, 1, 3)

@@ -129,7 +129,7 @@ def test_images_have_a_slider(image_report):
     assert len(page.all("input", type="range")) == 2
     assert len(page.all("img")) == 6
     assert len(page.all("select")) == 4
-    assert "bits/pixel · psnr" in " ".join(attributes.get("data-values") or "" for attributes in page.all("option"))
+    assert "bits per pixel · psnr" in " ".join(attributes.get("data-values") or "" for attributes in page.all("option"))
 
 
 def test_accessible_names(page):

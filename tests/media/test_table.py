@@ -1,0 +1,137 @@
+import inspect
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from narrows.errors import InputError
+from narrows.media import audio, image
+from narrows.media.extents import AudioExtent, ImageExtent
+from narrows.media.medium import Medium
+from narrows.media.table import MEDIA, SUFFIXES, medium_named, medium_of
+
+every_medium = pytest.mark.parametrize("medium", MEDIA.values(), ids=MEDIA)
+
+
+@pytest.fixture
+def signals(noise):
+    """A small signal of each medium."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 9, 14), np.uint8)
+    return {"audio": audio.Audio(noise, 24_000), "image": image.Image(pixels)}
+
+
+def test_names():
+    assert {name: medium.name for name, medium in MEDIA.items()} == {"audio": "audio", "image": "image"}
+    assert all(medium_named(name) is medium for name, medium in MEDIA.items())
+    assert {name: medium.extent for name, medium in MEDIA.items()} == {"audio": AudioExtent, "image": ImageExtent}
+    assert all(medium.extent.medium == name for name, medium in MEDIA.items())
+
+
+def test_an_unknown_name_is_an_error():
+    with pytest.raises(InputError, match="expected one of the media audio, image, got 'smell'"):
+        medium_named("smell")
+
+
+def test_no_suffix_belongs_to_two_media():
+    """.mp4, .mov, .mkv and .webm are audio until there is a medium for video."""
+    counts = Counter(suffix for medium in MEDIA.values() for suffix in medium.suffixes)
+    assert set(counts.values()) == {1}
+    assert counts.keys() == SUFFIXES
+    assert {".mp4", ".mov", ".mkv", ".webm"} <= MEDIA["audio"].suffixes
+
+
+@every_medium
+def test_suffixes_are_in_lower_case_with_a_dot(medium: Medium):
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in medium.suffixes)
+    assert medium.default_suffix in medium.suffixes
+
+
+@every_medium
+def test_the_medium_of_a_path_follows_from_its_suffix(medium: Medium):
+    for suffix in medium.suffixes:
+        for path in (f"folder/a{suffix}", f"a.b{suffix.upper()}"):
+            assert medium.has_suffix(path)
+            assert medium_of(path) is medium
+    assert medium_of("a.unknown") is medium_of("a") is MEDIA["audio"]
+
+
+@every_medium
+def test_units(medium: Medium):
+    assert medium.rate(1000, 2) == 4000 / medium.rate_divisor
+    assert medium.speed(6e6, 3) == 2e6 / medium.speed_divisor
+    assert medium.speed(1, 0) < float("inf")
+    for name in ("rate_divisor", "speed_divisor", "total_divisor", "minute", "amount_per_byte", "min_amount"):
+        assert getattr(medium, name) > 0
+    for name in ("files", "default_model", "rate_unit", "rate_key", "speed_unit", "total_unit", "amount_unit"):
+        assert getattr(medium, name)
+
+
+@every_medium
+def test_what_is_written_is_opened_measured_and_read(tmp_path, signals, medium: Medium):
+    signal, path = signals[medium.name], tmp_path / f"a{medium.default_suffix}"
+    medium.write(path, signal, False)
+    with medium.open(path) as reader:
+        assert reader.info.warnings == ()
+    assert medium.amount_of(path) == signal.amount
+    found = medium.read(path)
+    assert type(found) is type(signal)
+    assert found.extent == signal.extent
+    assert found.array.dtype == signal.array.dtype
+    assert np.allclose(found.array, signal.array, atol=2**-15)
+
+
+@every_medium
+def test_a_file_is_replaced_only_if_that_is_allowed(tmp_path, signals, refusal, medium: Medium):
+    path = tmp_path / f"a{medium.default_suffix}"
+    path.write_bytes(b"old")
+    assert "overwrite=True" in refusal(medium.write, path, signals[medium.name], False)
+    assert path.read_bytes() == b"old"
+    medium.write(path, signals[medium.name], True)
+    assert medium.read(path).extent == signals[medium.name].extent
+
+
+@every_medium
+def test_suffixes_of_outputs_are_checked(tmp_path, signals, medium: Medium):
+    medium.check_suffix(f"a{medium.default_suffix}")
+    with pytest.raises(InputError, match=r"expected one of the suffixes .*, got \.xyz in 'a\.xyz'"):
+        medium.check_suffix("a.xyz")
+    with pytest.raises(InputError, match="expected one of the suffixes"):
+        medium.write(tmp_path / "a.xyz", signals[medium.name], False)
+    assert not list(tmp_path.iterdir())
+
+
+@every_medium
+@pytest.mark.parametrize("function", ["open", "amount_of", "read"])
+def test_other_files_are_media_errors(tmp_path, refusal, medium: Medium, function):
+    (tmp_path / "a").write_text("no medium at all\n" * 9)
+    for name in ("a", "missing"):
+        assert f"{tmp_path}/{name}'" in refusal(getattr(medium, function), tmp_path / name)
+
+
+@every_medium
+def test_signals(signals, medium: Medium):
+    signal = signals[medium.name]
+    assert signal.medium == medium.name
+    assert signal.amount == signal.extent.amount
+    assert signal.array.shape == (signal.extent.channels, *signal.extent.size)
+    assert type(signal.extent) is medium.extent
+
+
+@every_medium
+def test_with_array_keeps_type_and_rate(signals, medium: Medium):
+    signal = signals[medium.name]
+    changed = signal.with_array(signal.array[:1, :5].astype(np.float64))
+    assert type(changed) is type(signal)
+    assert changed.array.dtype == signal.array.dtype
+    assert np.array_equal(changed.array, signal.array[:1, :5])
+    assert changed.extent == medium.extent.of(changed.array.shape[1:], 1, getattr(signal, "sample_rate", None))
+    assert signal.array.shape == (signal.extent.channels, *signal.extent.size)
+
+
+def test_every_signal_says_how_it_is_read_and_written():
+    """The functions of the modules and of the table are the same."""
+    for module in (audio, image):
+        medium = module.MEDIUM
+        assert medium.read is module.read
+        assert medium.check_suffix is module.check_suffix
+        assert list(inspect.signature(medium.write).parameters) == ["path", "signal", "overwrite"]
