@@ -53,13 +53,13 @@ def main() -> None:
 
 def _listed(source: str) -> dict[str, object]:
     from narrows.datasets import plan
-    from narrows.datasets.sources import entries
+    from narrows.datasets.sources import list_items
 
     before = _peak_mib()
-    found, list_s = _timed(lambda: entries(source, "audio"))
-    shards, plan_s = _timed(lambda: plan.shards(found, 10, "audio"))
-    _, fingerprint_s = _timed(lambda: plan.fingerprint(found))
-    assert len(found) == sum(len(shard.entries) for shard in shards)
+    found, list_s = _timed(lambda: list_items(source, "audio"))
+    shards, plan_s = _timed(lambda: plan.plan_shards(found, 10, "audio"))
+    _, fingerprint_s = _timed(lambda: plan.source_fingerprint(found))
+    assert len(found) == sum(len(shard.items) for shard in shards)
     times = {"list_s": list_s, "plan_s": plan_s, "fingerprint_s": fingerprint_s}
     return {"shards": len(shards), **times, "grown_mib": _peak_mib() - before}
 

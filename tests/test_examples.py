@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 
 import narrows
-from narrows.datasets.base import Made, Row
+from narrows.datasets.base import DatasetInfo, TokenizedItem
 from narrows.datasets.shards import write_shard
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -16,12 +16,12 @@ def test_a_gpt_learns_from_shards_and_makes_sound(tiny_checkpoint, tmp_path, mon
     model = tiny_checkpoint()
     tok = narrows.load(model)
     radices = tok.codec.bottleneck.radices
-    made = Made("audio", "codes", tok.name, tok.fingerprint, radices, 3, 320, 16_000)
+    made = DatasetInfo("audio", "codes", tok.name, tok.fingerprint, radices, 3, 320, 16_000)
     rows = []
     for number in range(12):
         x = 0.1 * np.sin(np.arange(4000 + 300 * number) / 10).astype("f4")
         tokens = tok.encode(x, 16_000)
-        rows.append(Row(str(number), tokens.codes.numpy(), tokens.extent))
+        rows.append(TokenizedItem(str(number), tokens.codes.numpy(), tokens.extent))
     (tmp_path / "tokens").mkdir()
     write_shard(tmp_path / "tokens" / "00000-of-00001.parquet", rows, made)
     wav = tmp_path / "sampled.wav"

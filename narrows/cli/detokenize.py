@@ -29,7 +29,7 @@ def detokenize(
 
     data = load(shards, allow_missing=True)
     item = data.by_key(key)
-    suffix = medium_named(data.made.medium).default_suffix
+    suffix = medium_named(data.info.medium).default_suffix
     target = out or Path(re.sub(r"[^\w.-]", "_", key.rstrip("/").rpartition("/")[2]) + suffix)
-    load_model(model or shipped(data.made.model), device).decode_file(item, target, overwrite=force)
+    load_model(model or shipped(data.info.model), device).decode_file(item, target, overwrite=force)
     print(f"{key!r} → {target}", flush=True)

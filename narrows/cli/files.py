@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.errors import InputError, MediaError, ModelError, NarrowsError
 from narrows.media.files import open_input, shown
+from narrows.media.folders import find_files
 
 if TYPE_CHECKING:
     from narrows.bitstream import StreamHeader
@@ -132,12 +133,11 @@ def _expand(given: str, wanted: Collection[str]) -> list[tuple[Path, Path]]:
         raise InputError("an empty name was given; give a file, a folder or a glob (. is the folder you are in)")
     path = Path(given)
     if os.path.isdir(path):
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in wanted and os.path.isfile(file))
-        return [(file, path) for file in files]
+        return [(Path(file.path), path) for file in find_files(path, wanted)]
     if os.path.exists(path) or not glob.has_magic(given):
         return [(path, path.parent)]
-    matches = sorted(Path(match) for match in glob.glob(given, recursive=True))
-    return [(match, match.parent) for match in matches if os.path.isfile(match)]
+    matches = [Path(file.path) for file in find_files(given)]
+    return [(match, match.parent) for match in matches]
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from PIL import Image
 from narrows.checkpoints import folder
 from narrows.checkpoints.load import load
 from narrows.codecs import Codec, FrameDecoder, FrameEncoder, Gaussian, LappedDecoder, LappedEncoder, Tanh
-from narrows.datasets.base import Row
+from narrows.datasets.base import TokenizedItem
 from narrows.datasets.shards import write_shard
-from narrows.datasets.work import made_by
+from narrows.datasets.worker import dataset_info
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.image import ImageTokenizer
 
@@ -33,8 +33,8 @@ def recordings(model, place):
         tokens = tokenizer.encode(x, 22_050)
         write_shard(
             out / f"{index:05d}-of-00002.parquet",
-            [Row(key, tokens.codes.numpy(), tokens.extent, {"n": index})],
-            made_by(tokenizer, {}),
+            [TokenizedItem(key, tokens.codes.numpy(), tokens.extent, {"n": index})],
+            dataset_info(tokenizer, {}),
         )
     return out, tokenizer
 
@@ -56,12 +56,12 @@ def test_a_recording(codec, refused, recordings, model, place) -> None:
 
 def test_what_cannot_be_had_is_refused(refused, recordings, model, place, tiny_checkpoint) -> None:
     out, _ = recordings
-    assert "no item has the key 'x'" in refused("detokenize", out, "--key", "x", "-m", model)
+    assert "expected the key of an item" in refused("detokenize", out, "--key", "x", "-m", model)
     assert "made with 'tiny', no model of this package" in refused("detokenize", out, "--key", "a/b")
     other = tiny_checkpoint("tiny", seed=1)
     assert "got what tiny (" in refused("detokenize", out, "--key", "a/b", "-m", other)
-    assert "no folder" in refused("detokenize", "nowhere", "--key", "a/b")
-    assert "has no token shards" in refused("detokenize", ".", "--key", "a/b")
+    assert "expected a folder with token shards" in refused("detokenize", "nowhere", "--key", "a/b")
+    assert "expected token shards in" in refused("detokenize", ".", "--key", "a/b")
     (out / "00000-of-00002.parquet").write_bytes(b"PAR1damagedPAR1")
     assert "00000-of-00002.parquet' cannot be read" in refused("detokenize", out, "--key", "a/b", "-m", model)
 
@@ -71,8 +71,8 @@ def test_an_image(codec, place, image_checkpoint) -> None:
     out.mkdir()
     pixels = np.random.default_rng(0).integers(256, size=(3, 20, 30), dtype=np.uint8)
     tokens = tokenizer.encode(pixels, quality=3)
-    row = Row("p", tokens.codes.numpy(), tokens.extent)
-    write_shard(out / "00000-of-00001.parquet", [row], made_by(tokenizer, {"quality": 3}))
+    row = TokenizedItem("p", tokens.codes.numpy(), tokens.extent)
+    write_shard(out / "00000-of-00001.parquet", [row], dataset_info(tokenizer, {"quality": 3}))
     assert codec("detokenize", out, "--key", "p", "-m", image_checkpoint).code == 0
     assert np.array_equal(np.asarray(Image.open("p.png")), tokenizer.pixels(tokens).transpose(1, 2, 0))
 
@@ -85,8 +85,8 @@ def test_latents_of_an_image(codec, place, channels) -> None:
     out.mkdir()
     pixels = np.random.default_rng(0).integers(256, size=(channels, 20, 30), dtype=np.uint8)
     latents = tokenizer.encode_latents(pixels)
-    row = Row("p", latents.values.numpy().astype("f2"), latents.extent)
-    write_shard(out / "00000-of-00001.parquet", [row], made_by(tokenizer, {}))
+    row = TokenizedItem("p", latents.values.numpy().astype("f2"), latents.extent)
+    write_shard(out / "00000-of-00001.parquet", [row], dataset_info(tokenizer, {}))
     assert codec("detokenize", out, "--key", "p", "-m", "model").code == 0
     wanted = tokenizer.decode_latents(latents)
     wanted = wanted.mean(0) if channels == 1 else wanted.permute(1, 2, 0)
@@ -119,7 +119,7 @@ def test_exports(codec, refused, recordings, place) -> None:
     assert codec("export-tokens", out, "--to", "npy", "-o", "np", "--force").code == 0
     assert codec("export-tokens", out, "--to", "megatron", "--pattern", "delayed", "-o", "ids").code == 0
     assert json.loads((place / "ids" / "vocabulary.json").read_text())["pattern"] == "delayed"
-    assert "leave it out" in refused("export-tokens", out, "--to", "hf", "--pattern", "raster", "-o", "hf")
+    assert "omit it" in refused("export-tokens", out, "--to", "hf", "--pattern", "raster", "-o", "hf")
     (out / "00000-of-00002.parquet").unlink()
-    assert "1 of 2 shards are missing" in refused("export-tokens", out, "--to", "hf", "-o", "hf")
+    assert "expected 2 shards" in refused("export-tokens", out, "--to", "hf", "-o", "hf")
     assert codec("export-tokens", out, "--to", "hf", "-o", "hf", "--allow-missing").code == 0

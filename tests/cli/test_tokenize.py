@@ -50,10 +50,10 @@ def test_a_summary_is_printed(codec, model, source):
     assert (result.code, result.err) == (0, "")
     assert (told["items"], told["failures"], told["skipped"], told["medium"]) == (12, 0, 0, "audio")
     assert told["amount"] == pytest.approx(sum(20_000 + 1000 * n for n in range(12)) / 16_000)
-    assert told["speed"] == pytest.approx(told["amount"] / told["wall"])
-    assert 0 < told["busy"] < 1
+    assert told["speed"] == pytest.approx(told["amount"] / told["seconds"])
+    assert 0 < told["network_fraction"] < 1
     again = codec("tokenize", source, "-m", model, "-o", "out", *RANK, *MINUTES)
-    assert f"12 items in {told['shards']} shards, {told['shards']} of them from before" in again.out
+    assert f"12 items in {told['shards']} shards, {told['shards']} of them finished before" in again.out
 
 
 def test_failed_items_make_the_code_2_and_nothing_else(codec, model, source, place):
@@ -86,9 +86,9 @@ def test_retry_and_limit(codec, model, source, place, wav):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--rank", 0], "both wanted"),
-        (["--rank", 2, "--world", 2], "count ranks from 0"),
-        ([*RANK, "--workers", 2], "leave the others out"),
+        (["--rank", 0], "expected both --rank and --world"),
+        (["--rank", 2, "--world", 2], "expected a rank from 0"),
+        ([*RANK, "--workers", 2], "a rank is one process"),
         ([*RANK, "--shard-minutes", 0], "more than 0"),
         ([*RANK, "--shard-minutes", "nan"], "more than 0"),
         ([*RANK, "-q", 4], "got quality=4"),
@@ -107,7 +107,7 @@ def test_a_source_that_is_none_is_refused(refused, model, place):
 def test_other_options_in_the_same_folder_are_refused(codec, refused, model, source):
     codec("tokenize", source, "-m", model, "-o", "out", *RANK)
     line = refused("tokenize", source, "-m", model, "-o", "out", *RANK, "--codebooks", 1)
-    assert "'out' holds another run: " in line
+    assert "'out' contains another run: " in line
 
 
 def test_ray_without_its_package_is_refused(refused, model, source, monkeypatch):

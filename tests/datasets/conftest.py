@@ -11,30 +11,30 @@ import torch
 from narrows.bitstream import AudioExtent, ImageExtent
 from narrows.checkpoints import folder
 from narrows.codecs import BSQ, Codec, ConvDecoder, ConvEncoder, FrameDecoder, FrameEncoder, SoftNorm, Tanh
-from narrows.datasets.base import Made, Row
+from narrows.datasets.base import DatasetInfo, TokenizedItem
 from narrows.datasets.shards import write_shard
 from narrows.media import image
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.image import ImageTokenizer
 
 RATE = 16_000
-AUDIO = Made("audio", "codes", "m", "00" * 8, ((8,), (8,), (5, 4)), 3, (320,), 1, 16_000)
-IMAGES = Made("image", "codes", "m", "11" * 8, ((64, 2048),), 1, (16, 16), 3)
-LATENTS = Made("image", "latents", "m", "22" * 8, (), 4, (16, 16), 3)
+AUDIO = DatasetInfo("audio", "codes", "m", "00" * 8, ((8,), (8,), (5, 4)), 3, (320,), 1, 16_000)
+IMAGES = DatasetInfo("image", "codes", "m", "11" * 8, ((64, 2048),), 1, (16, 16), 3)
+LATENTS = DatasetInfo("image", "latents", "m", "22" * 8, (), 4, (16, 16), 3)
 
 
 def audio_item(key="a", samples=1000, channels=1, rate=16_000, meta=(), seed=0):
     """A row of AUDIO."""
     numbers, frames = np.random.default_rng(seed), -(-samples * 16_000 // rate // 320)
     codes = np.stack([numbers.integers(size, size=(channels, frames)) for size in (8, 8, 20)], 1)
-    return Row(key, codes, AudioExtent(rate, samples, channels), dict(meta))
+    return TokenizedItem(key, codes, AudioExtent(rate, samples, channels), dict(meta))
 
 
 def image_item(key="a", height=30, width=50, made=IMAGES, meta=(), seed=0):
     """A row of IMAGES or LATENTS."""
-    numbers, grid = np.random.default_rng(seed), (1, made.books, -(-height // 16), -(-width // 16))
+    numbers, grid = np.random.default_rng(seed), (1, made.depth, -(-height // 16), -(-width // 16))
     codes = numbers.integers(1 << 17, size=grid) if made.kind == "codes" else numbers.normal(size=grid).astype("f2")
-    return Row(key, codes, ImageExtent(height, width, 3), dict(meta))
+    return TokenizedItem(key, codes, ImageExtent(height, width, 3), dict(meta))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 
 
 def test_the_python_lines_run(tmp_path, samples, monkeypatch) -> None:
-    made = replace(samples.AUDIO, radices=((8,),) * 7, books=7)
+    made = replace(samples.AUDIO, radices=((8,),) * 7, depth=7)
     row = samples.audio("speaker1/take3", 640)
     (tmp_path / "OUT").mkdir()
     codes = np.arange(14).reshape(1, 2, 7).swapaxes(1, 2) % 8

@@ -49,7 +49,7 @@ def test_processes(
     )
     assert digests(tmp_path / "out") == digests(expected)
     assert (summary.items, summary.failures, summary.skipped) == (9, 0, 0)
-    assert 0 < summary.busy <= 1
+    assert 0 < summary.network_fraction <= 1
     assert summary.amount == pytest.approx(seen[-1].amount)
     assert (seen[-1].items, seen[-1].total) == (9, 9)
     assert not children()

@@ -41,12 +41,12 @@ def test_equal_items_give_equal_files_and_none_is_replaced(tokenized, tmp_path, 
 
 def test_what_is_not_understood_is_refused(tokenized, place, samples) -> None:
     out, _ = tokenized(1)
-    with pytest.raises(InputError, match="format 'zip' given, hf, npy, webdataset, megatron wanted"):
+    with pytest.raises(InputError, match="expected a format out of hf, npy, webdataset, megatron, got 'zip'"):
         export(load(out), "zip", place)
-    with pytest.raises(InputError, match="npy keeps codes as they are"):
+    with pytest.raises(InputError, match="expected no pattern for npy"):
         export(load(out), "npy", place, pattern="delayed")
     out, _ = tokenized(1, made=samples.LATENTS, name="latents")
-    with pytest.raises(InputError, match="these are real numbers"):
+    with pytest.raises(InputError, match="got continuous latents"):
         export(load(out), "megatron", place)
 
 
@@ -61,7 +61,7 @@ def test_npy(tokenized, place, samples, kind) -> None:
         assert np.array_equal(array, row.values)
         assert array.itemsize < 8
         assert (line["key"], line["meta"], line["extent"]["channels"]) == (row.key, row.meta, row.extent.channels)
-    assert json.loads((place / "made.json").read_text())["model"] == "m"
+    assert json.loads((place / "info.json").read_text())["model"] == "m"
 
 
 def test_webdataset(tokenized, place) -> None:
@@ -148,7 +148,7 @@ def test_the_data_itself_is_never_overwritten(tokenized, tmp_path, kind) -> None
     (ours, _), (other, _) = tokenized(2, name="data"), tokenized(1, 1, name="other")
     before = tree(tmp_path)
     for place in (ours, tmp_path):
-        with pytest.raises(InputError, match="holds the shards that are to be exported"):
+        with pytest.raises(InputError, match="without the shards that are exported"):
             export(load(ours), kind, place, overwrite=True)
     assert tree(tmp_path) == before
     export(load(ours), kind, other, overwrite=True)  # a folder of another data set keeps its shards

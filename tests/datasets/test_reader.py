@@ -19,7 +19,7 @@ from narrows.tokenizers.tokens import Latents, Tokens
 
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch):
-    monkeypatch.setattr(shards, "ROWS", 3)
+    monkeypatch.setattr(shards, "GROUP_ROWS", 3)
 
 
 def test_items_by_index_and_key(tokenized, samples) -> None:
@@ -33,11 +33,11 @@ def test_items_by_index_and_key(tokenized, samples) -> None:
         assert data[index] == wanted
         assert data.by_key(row.key) == wanted
         assert data.metadata(index) == row.meta
-    assert len(data._held) <= 4
+    assert len(data._cache) <= 4
     for index in (12, -13):
-        with pytest.raises(IndexError, match="there are 12"):
+        with pytest.raises(IndexError, match="index below 12"):
             data[index]
-    with pytest.raises(InputError, match="no item has the key 'x'; the first of 12 is 'k/0000'"):
+    with pytest.raises(InputError, match="expected the key of an item, such as 'k/0000', got 'x'"):
         data.by_key("x")
 
 
@@ -50,18 +50,18 @@ def test_pictures_and_latents(tokenized, samples) -> None:
     assert isinstance(latents, Latents)
     assert latents.extent == rows[1].extent
     assert torch.equal(latents.values, torch.from_numpy(rows[1].values))
-    with pytest.raises(InputError, match="holds real numbers"):
+    with pytest.raises(InputError, match="got continuous latents"):
         load(out, ids="raster")
 
 
 def test_ids_and_back(tokenized) -> None:
     out, _ = tokenized(4)
     tokens, vocabulary = load(out), Vocabulary((8, 8, 20), first=100)
-    with pytest.raises(InputError, match="a vocabulary given without ids"):
+    with pytest.raises(InputError, match="got only a vocabulary"):
         load(out, vocabulary=vocabulary)  # type: ignore[call-overload]
     for known in (None, vocabulary):
         data = load(out, ids="delayed", vocabulary=known)
-        assert torch.equal(data[2], tokens[2].flatten("delayed", known or vocabulary_of(tokens.made)))
+        assert torch.equal(data[2], tokens[2].flatten("delayed", known or vocabulary_of(tokens.info)))
         again = data.unflatten(data[2], "delayed", known)
         assert torch.equal(again.codes, tokens[2].codes)
         assert again.extent == replace(tokens[2].extent, samples=320 * again.codes.shape[2])
@@ -82,19 +82,19 @@ def test_folders_that_are_none(tokenized, tmp_path, samples) -> None:
             load(out)
         assert "\n" not in str(caught.value)
 
-    refused("no folder", tmp_path / "nowhere")
+    refused("expected a folder with token shards", tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    refused("has no token shards; make them with", tmp_path / "empty")
+    refused("got none; make them with", tmp_path / "empty")
     out, rows = tokenized(2, 2, 2)
     (out / "00000-of-00003.parquet.part").write_text("no shard")
     (out / "00001-of-00003.parquet").rename(tmp_path / "away")
-    refused("1 of 3 shards are missing in .*run the same codec tokenize again", out)
+    refused("expected 3 shards in .*, got 2; run the same codec tokenize again", out)
     assert load(out, allow_missing=True).keys == [row.key for row in (*rows[:2], *rows[4:])]
     write_shard(out / "00001-of-00003.parquet", rows[2:4], replace(samples.AUDIO, fingerprint="33" * 8))
-    refused(r"00000-of-00003.parquet' was made by m \(0000.*, .*00001-of-00003.parquet' by m \(3333", out)
+    refused(r"00000-of-00003.parquet' of m \(0000.* and .*00001-of-00003.parquet' of m \(3333", out)
     shutil.copy(tmp_path / "away", out / "00001-of-00003.parquet")
     shutil.copy(tmp_path / "away", out / "00001-of-00004.parquet")
-    refused("00002-of-00003.parquet and 00001-of-00004.parquet, shards of different runs", out)
+    refused("shards of one run in .*, got 00002-of-00003.parquet and 00001-of-00004.parquet", out)
     (out / "00001-of-00004.parquet").unlink()
     (out / "00001-of-00003.parquet").write_bytes(b"PAR1")
     refused("00001-of-00003.parquet' cannot be read", out, MediaError)
@@ -133,7 +133,7 @@ def numbers(stream, monkeypatch, worker=0, workers=1):
 def rows_of(tokenized):
     """Data whose items are the rows, numbered."""
     data = load(tokenized(8, 0, 11, 4)[0])
-    data._act = lambda row: row
+    data._convert = lambda row: row
     return data
 
 
@@ -182,21 +182,21 @@ def test_it_goes_on_where_it_was(rows_of, monkeypatch, taken) -> None:
 
 def test_states_that_do_not_fit(rows_of, monkeypatch) -> None:
     state = {"seed": 0, "window": 4096, "items": len(rows_of), "epoch": 0, "parts": 2, "taken": 3}
-    with pytest.raises(InputError, match="a state with window 4096 given, the stream has 9"):
+    with pytest.raises(InputError, match="expected a state with window 9, as this stream has, got 4096"):
         TokenStream(rows_of, window=9).load_state_dict(state)
-    with pytest.raises(InputError, match="a state with items 1 given, the stream has"):
+    with pytest.raises(InputError, match="expected a state with items"):
         TokenStream(rows_of).load_state_dict(state | {"items": 1})
-    with pytest.raises(InputError, match="a state with seed None given"):
+    with pytest.raises(InputError, match="expected a state with seed 0, as this stream has, got None"):
         TokenStream(rows_of).load_state_dict({})
-    with pytest.raises(InputError, match="epoch -1 given"):
+    with pytest.raises(InputError, match="got -1"):
         TokenStream(rows_of).set_epoch(-1)
-    with pytest.raises(InputError, match="whole numbers wanted"):
+    with pytest.raises(InputError, match="expected integers"):
         TokenStream(rows_of, seed=1.5)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="a state with seed 0 given, the stream has 1"):
+    with pytest.raises(InputError, match="expected a state with seed 1, as this stream has, got 0"):
         TokenStream(rows_of, 1).load_state_dict(state)
     stream = TokenStream(rows_of)
     stream.load_state_dict(state)
-    with pytest.raises(InputError, match="a state of 2 parts given, there are 1"):
+    with pytest.raises(InputError, match="expected a state of 1 parts, got one of 2"):
         list(stream)
     with pytest.raises(InputError, match="rank 2 of 2"):
         TokenStream(rows_of, rank=2, world=2)

@@ -12,7 +12,7 @@ import pytest
 
 from narrows.bitstream import AudioExtent
 from narrows.datasets import shards
-from narrows.datasets.base import Made
+from narrows.datasets.base import DatasetInfo
 from narrows.datasets.shards import read_shard, write_shard
 from narrows.errors import InputError, MediaError
 
@@ -29,7 +29,7 @@ META = {
 }
 
 
-def rows_of(samples, made: Made, count: int = 3):
+def rows_of(samples, made: DatasetInfo, count: int = 3):
     if made.medium == "audio":
         return [samples.audio(f"a/{i}", 1 + 700 * i, 1 + i % 2, 22_050, META, i) for i in range(count)]
     return [samples.image(f"a/{i}", 20 + i, 40, made, META, i) for i in range(count)]
@@ -41,7 +41,7 @@ def test_what_is_written_is_read(tmp_path, kind, samples) -> None:
     rows = rows_of(samples, made)
     write_shard(tmp_path / "s.parquet", iter(rows), made)
     again = read_shard(tmp_path / "s.parquet")
-    assert again.made == made
+    assert again.info == made
     assert again.keys() == ["a/0", "a/1", "a/2"]
     there = {name: value for name, value in META.items() if value is not None}
     assert all(samples.same(replace(row, meta=there), read) for row, read in zip(rows, again, strict=True))
@@ -66,7 +66,7 @@ def test_codes_lie_frame_by_frame_in_few_bits(tmp_path, samples) -> None:
 @pytest.mark.parametrize(("size", "bits"), [(1 << 15, 16), ((1 << 15) + 1, 32), (1 << 31, 32), (1 << 32, 64)])
 def test_integers_hold_every_code(tmp_path, size, bits, samples) -> None:
     digits = (size,) if size < 4096 else tuple(_factors(size))
-    made = Made("audio", "codes", "m", "00" * 8, (digits,), 1, (320,), 1, 16_000)
+    made = DatasetInfo("audio", "codes", "m", "00" * 8, (digits,), 1, (320,), 1, 16_000)
     row = replace(samples.audio(samples=640), values=np.array([[[0, math.prod(digits) - 1]]]))
     write_shard(tmp_path / "s", [row], made)
     assert pq.read_schema(tmp_path / "s").field("codes").type.value_type.bit_width == bits
@@ -96,11 +96,11 @@ def test_no_rows_are_a_shard_too(tmp_path, samples) -> None:
 
 
 def test_rows_lie_in_groups(tmp_path, monkeypatch, samples) -> None:
-    monkeypatch.setattr(shards, "ROWS", 4)
+    monkeypatch.setattr(shards, "GROUP_ROWS", 4)
     write_shard(tmp_path / "s", rows := [samples.audio(str(i), 320, seed=i) for i in range(10)], samples.AUDIO)
     assert read_shard(tmp_path / "s").groups == (4, 4, 2)
     assert all(map(samples.same, rows, read_shard(tmp_path / "s"), strict=True)) if hasattr(map, "strict") else True
-    monkeypatch.setattr(shards, "VALUES", 6)
+    monkeypatch.setattr(shards, "GROUP_VALUES", 6)
     write_shard(tmp_path / "t", rows, samples.AUDIO)
     assert read_shard(tmp_path / "t").groups == (2,) * 5
     assert [row.key for row in read_shard(tmp_path / "t")] == [row.key for row in rows]
@@ -108,7 +108,7 @@ def test_rows_lie_in_groups(tmp_path, monkeypatch, samples) -> None:
 
 def test_memory_holds_a_group(tmp_path, monkeypatch, samples) -> None:
     """50 rows are written while no more than those of a group, and a few, are alive."""
-    monkeypatch.setattr(shards, "VALUES", 1 << 16)
+    monkeypatch.setattr(shards, "GROUP_VALUES", 1 << 16)
     alive, most = 0, 0
     row = replace(samples.audio(), values=np.zeros((1, 3, 1 << 12), np.int16))
 
@@ -133,14 +133,14 @@ def test_memory_holds_a_group(tmp_path, monkeypatch, samples) -> None:
 
 
 FAULTS = {
-    "twice": (lambda s: [s.audio("a"), s.audio("b"), s.audio("a")], "the key 'a' was given twice"),
-    "medium": (lambda s: [s.image()], "of image, in a data set of audio"),
-    "signals": (lambda s: [replace(s.audio(), extent=AudioExtent(16_000, 1000, 2))], "has values of shape"),
-    "books": (lambda s: [replace(s.audio(), values=s.audio().values[:, :2])], "has values of shape"),
+    "twice": (lambda s: [s.audio("a"), s.audio("b"), s.audio("a")], "got the key 'a' twice"),
+    "medium": (lambda s: [s.image()], "expected items of audio, got 'a' of image"),
+    "signals": (lambda s: [replace(s.audio(), extent=AudioExtent(16_000, 1000, 2))], "expected values"),
+    "depth": (lambda s: [replace(s.audio(), values=s.audio().values[:, :2])], "expected values"),
     "code": (lambda s: [replace(s.audio(), values=s.audio().values + 8)], "codebook 0 holds the code"),
     "floats": (lambda s: [replace(s.audio(), values=s.audio().values.astype("f4"))], "codes are float32"),
-    "key": (lambda s: [s.audio("\udc80")], "is a key or a name in a meta, and no text"),
-    "name": (lambda s: [s.audio(meta={"\udc80": 1})], "is a key or a name in a meta, and no text"),
+    "key": (lambda s: [s.audio("\udc80")], "as text in UTF-8"),
+    "name": (lambda s: [s.audio(meta={"\udc80": 1})], "as text in UTF-8"),
 }
 
 
@@ -154,7 +154,7 @@ def test_rows_that_do_not_fit_are_refused(tmp_path, fault, samples) -> None:
 
 @pytest.mark.parametrize("values", [np.full((1, 4, 1, 1), np.inf, "f2"), np.zeros((1, 4, 1, 1), "f4")])
 def test_latents_are_finite_halves(tmp_path, values, samples) -> None:
-    with pytest.raises(InputError, match="finite float16 wanted"):
+    with pytest.raises(InputError, match="expected finite float16"):
         write_shard(tmp_path / "s", [replace(samples.image(made=samples.LATENTS), values=values)], samples.LATENTS)
 
 
@@ -188,10 +188,10 @@ def test_a_limit_on_files_leaves_nothing(tmp_path, samples, limit) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"books": 2},
+        {"depth": 2},
         {"radices": ()},
-        {"rate": 0},
-        {"rate": None},
+        {"sample_rate": 0},
+        {"sample_rate": None},
         {"strides": (0,)},
         {"strides": (320, 320)},
         {"channels": 0},
@@ -212,7 +212,7 @@ def test_a_shard_that_is_there_is_kept(tmp_path, samples) -> None:
 
 
 def everything(path):
-    return [read_shard(path).made, *read_shard(path)]
+    return [read_shard(path).info, *read_shard(path)]
 
 
 @pytest.mark.parametrize("data", [b"x", b"PAR1", b"PAR1" + bytes(100) + b"PAR1", b"PAR1" + b"\xff" * 12 + b"PAR1"])
@@ -232,23 +232,23 @@ def test_foreign_tables_are_refused(tmp_path, samples) -> None:
 
     write_shard(tmp_path / "s", [samples.audio()], samples.AUDIO)
     table = pq.read_table(tmp_path / "s")
-    refused(pa.table({"a": [1]}), "no tokens of this library")
-    refused(table.drop_columns(["samples"]), "columns are others")
-    refused(table.set_column(0, "key", pa.array([None], pa.string())), "its column key has gaps")
-    refused(table.set_column(2, "frames", pa.array([5], pa.int32())), "12 numbers for a grid")
-    refused(table.set_column(2, "frames", pa.array([-4], pa.int32())), "12 numbers for a grid")
+    refused(pa.table({"a": [1]}), "it holds no tokens of this library")
+    refused(table.drop_columns(["samples"]), "columns do not fit")
+    refused(table.set_column(0, "key", pa.array([None], pa.string())), "its column key has missing values")
+    refused(table.set_column(2, "frames", pa.array([5], pa.int32())), "12 values for a grid")
+    refused(table.set_column(2, "frames", pa.array([-4], pa.int32())), "12 values for a grid")
     refused(table.set_column(5, "channels", pa.array([1 << 40])), "expected channels of the audio")
     refused(table.set_column(1, "codes", pa.array([[8] * 12], pa.list_(pa.int16()))), "codebook 0 holds the code 8")
-    refused(table.set_column(1, "codes", pa.array([[None] * 12], pa.list_(pa.int16()))), "codes has gaps")
+    refused(table.set_column(1, "codes", pa.array([[None] * 12], pa.list_(pa.int16()))), "codes has missing values")
     changed = {name: text.replace(b"16000", b"16001") for name, text in table.schema.metadata.items()}
     refused(table.replace_schema_metadata(changed), "metadata was changed")
 
 
 def test_a_later_format_is_refused(tmp_path, monkeypatch, samples) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("narrows.datasets.columns.FORMAT", 3)
+        patch.setattr("narrows.datasets.arrow_columns.FORMAT", 4)
         write_shard(tmp_path / "s", [samples.audio()], samples.AUDIO)
-    with pytest.raises(MediaError, match="format 3, this version reads up to 2: upgrade narrows"):
+    with pytest.raises(MediaError, match="format 4, this version reads up to 3: upgrade narrows"):
         read_shard(tmp_path / "s")
 
 
@@ -278,5 +278,5 @@ def test_damage_is_noticed_or_does_no_harm(tmp_path, samples) -> None:
 def test_the_metadata_is_json_for_anyone(tmp_path, samples) -> None:
     write_shard(tmp_path / "s", [samples.audio()], samples.AUDIO)
     told = json.loads(pq.read_schema(tmp_path / "s").metadata[b"narrows"])
-    assert told["made"]["radices"] == [[8], [8], [5, 4]]
-    assert (told["made"]["model"], told["format"]) == ("m", 2)
+    assert told["info"]["radices"] == [[8], [8], [5, 4]]
+    assert (told["info"]["model"], told["format"]) == ("m", 3)

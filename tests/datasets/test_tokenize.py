@@ -38,7 +38,7 @@ def test_the_manifest_says_what_the_folder_is(task: Task, model: str) -> None:
     summary = tokenize(task, ALONE)
     told = json.loads((task.out / "manifest.json").read_text())
     assert (len(told["shards"]), sum(told["shards"])) == (summary.shards, 9)
-    facts = {"items": 9, "medium": "audio", "model": "tiny", "books": 3, "batch": 1}
+    facts = {"items": 9, "medium": "audio", "model": "tiny", "depth": 3, "batch": 1}
     assert facts.items() <= told.items()
 
 
@@ -48,7 +48,7 @@ def test_the_manifest_says_what_the_folder_is(task: Task, model: str) -> None:
 def test_other_options_in_the_same_folder_are_refused(task: Task, digests: Digests, change: dict[str, int]) -> None:
     tokenize(task, ALONE)
     before = digests(task.out)
-    with pytest.raises(InputError, match=r"holds another run: \w+ .*, not .*; choose another folder"):
+    with pytest.raises(InputError, match=r"contains another run: \w+ .*, not .*; choose another folder"):
         tokenize(replace(task, **change), ALONE)
     assert digests(task.out) == before
 
@@ -64,18 +64,18 @@ def test_another_model_and_another_source_are_refused(task: Task, tiny_checkpoin
 
 def test_a_source_with_its_shards_inside_is_refused(task: Task) -> None:
     for out in (Path(task.source) / "tokens", Path(task.source)):
-        with pytest.raises(InputError, match="which is read; choose a folder outside"):
+        with pytest.raises(InputError, match="expected an output folder outside"):
             tokenize(replace(task, out=out), ALONE)
 
 
 def test_of_two_runs_at_once_one_is_refused(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*arguments: object) -> object:
-        monkeypatch.setattr(module, "shards", shards)
+        monkeypatch.setattr(module, "plan_shards", shards)
         tokenize(replace(task, codebooks=1), ALONE)  # begins later and is quicker
         return shards(*arguments)  # type: ignore[arg-type]
 
-    shards = module.shards
-    monkeypatch.setattr(module, "shards", slow)
+    shards = module.plan_shards
+    monkeypatch.setattr(module, "plan_shards", slow)
     with pytest.raises(InputError, match=r"another run: radices .*, not "):
         tokenize(task, ALONE)
 
@@ -84,14 +84,14 @@ def test_of_two_runs_at_once_one_is_refused(task: Task, monkeypatch: pytest.Monk
 def test_a_manifest_of_something_else_is_refused(task: Task, text: str) -> None:
     task.out.mkdir()
     (task.out / "manifest.json").write_text(text)
-    with pytest.raises(InputError, match="holds another run"):
+    with pytest.raises(InputError, match="contains another run"):
         tokenize(task, ALONE)
 
 
 def test_shards_without_a_manifest_are_refused(task: Task) -> None:
     tokenize(task, ALONE)
     (task.out / "manifest.json").unlink()
-    with pytest.raises(InputError, match="has shards and no manifest"):
+    with pytest.raises(InputError, match=r"expected manifest\.json beside"):
         tokenize(task, ALONE)
 
 
@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_made_is_refused(task: Task) -> None:
 
 
 def test_a_batch_of_nothing_is_refused(task: Task) -> None:
-    with pytest.raises(InputError, match="a batch of 0"):
+    with pytest.raises(InputError, match="expected a batch of at least 1, got 0"):
         replace(task, batch=0)
 
 

@@ -12,10 +12,10 @@ import torch
 
 from narrows.bitstream import AudioExtent, ImageExtent
 from narrows.checkpoints.load import load
-from narrows.datasets.base import Entry, Failure, Place, Row, Shard
+from narrows.datasets.base import Failure, Location, Shard, SourceItem, TokenizedItem
 from narrows.datasets.shards import read_shard
-from narrows.datasets.sources import entries
-from narrows.datasets.work import Job, Worker, made_by, tokenized
+from narrows.datasets.sources import list_items
+from narrows.datasets.worker import Job, Worker, dataset_info, tokenize_items
 from narrows.errors import InputError, MediaError, WrongModel
 from narrows.media import image
 from narrows.tokenizers.audio import AudioEncoding, AudioTokenizer
@@ -35,21 +35,21 @@ def image_tokenizer(model: str) -> ImageTokenizer:
 
 
 def job(model: str, out: Path) -> Job:
-    return Job(model, made_by(load(model), {}), out)
+    return Job(model, dataset_info(load(model), {}), out)
 
 
 def whole(source: Path, medium: str) -> Shard:
-    return Shard(0, 1, entries(str(source), medium))
+    return Shard(0, 1, list_items(str(source), medium))
 
 
 @pytest.mark.parametrize("codebooks", [None, 2])
 def test_codes_of_recordings_are_those_of_their_files(model: str, recordings: Path, codebooks: int | None) -> None:
     tokenizer, shard = audio(model), whole(recordings, "audio")
-    rows, failures = tokenized(shard, tokenizer.encoding(1, codebooks=codebooks), 2)
-    assert [row.key for row in rows] == [entry.key for entry in shard.entries]
+    rows, failures = tokenize_items(shard.items, tokenizer.encoding(1, codebooks=codebooks), 2)
+    assert [row.key for row in rows] == [item.key for item in shard.items]
     assert not failures
-    for row, entry in zip(rows, shard.entries, strict=True):
-        tokens = tokenizer.encode_file(entry.place.path, codebooks=codebooks)
+    for row, item in zip(rows, shard.items, strict=True):
+        tokens = tokenizer.encode_file(item.location.path, codebooks=codebooks)
         assert np.array_equal(row.values, tokens.codes.numpy())
         assert row.extent == tokens.extent
 
@@ -62,13 +62,13 @@ def test_batches_change_no_more_than_ties(model: str, recordings: Path, batch: i
     handle = tokenizer.codec.encoder.register_forward_pre_hook(  # type: ignore[attr-defined]
         lambda _, given: shapes.add(tuple(given[0].shape))
     )
-    rows, _ = tokenized(shard, encoding, 2)
+    rows, _ = tokenize_items(shard.items, encoding, 2)
     handle.remove()
     (reach,) = tokenizer.codec.encoder.reach
     assert reach is not None
     assert (batch, 1, 8 * max(reach) * tokenizer.codec.stride[0]) in shapes
     assert encoding.seconds > 0
-    of_files = [tokenizer.encode_file(entry.place.path).codes.numpy() for entry in shard.entries]
+    of_files = [tokenizer.encode_file(item.location.path).codes.numpy() for item in shard.items]
     different = sum(int((row.values != codes).sum()) for row, codes in zip(rows, of_files, strict=True))
     assert different <= sum(codes.size for codes in of_files) // 1000
 
@@ -76,34 +76,34 @@ def test_batches_change_no_more_than_ties(model: str, recordings: Path, batch: i
 @pytest.mark.parametrize("batch", [1, 2])
 def test_codes_of_images_are_those_of_their_files(image_models: dict[str, str], images: Path, batch: int) -> None:
     tokenizer, shard = image_tokenizer(image_models["codes"]), whole(images, "image")
-    rows, failures = tokenized(shard, tokenizer.encoding(batch), 2)
+    rows, failures = tokenize_items(shard.items, tokenizer.encoding(batch), 2)
     assert (len(rows), failures) == (5, [])
-    for row, entry in zip(rows, shard.entries, strict=True):
-        tokens = tokenizer.encode_file(entry.place.path)
+    for row, item in zip(rows, shard.items, strict=True):
+        tokens = tokenizer.encode_file(item.location.path)
         assert row.extent == tokens.extent
         assert (row.values != tokens.codes.numpy()).sum() <= (batch - 1) * row.values.size // 100
 
 
 def test_image_latents(image_models: dict[str, str], images: Path) -> None:
     tokenizer, shard = image_tokenizer(image_models["latents"]), whole(images, "image")
-    made = made_by(tokenizer, {})
-    assert (made.kind, made.radices, made.books) == ("latents", (), 4)
-    rows, _ = tokenized(shard, tokenizer.encoding(2, latents=True), 1)
-    for row, entry in zip(rows, shard.entries, strict=True):
-        y = tokenizer.encode_latents(image.read(entry.place.path).pixels).values
+    made = dataset_info(tokenizer, {})
+    assert (made.kind, made.radices, made.depth) == ("latents", (), 4)
+    rows, _ = tokenize_items(shard.items, tokenizer.encoding(2, latents=True), 1)
+    for row, item in zip(rows, shard.items, strict=True):
+        y = tokenizer.encode_latents(image.read(item.location.path).pixels).values
         assert row.values.dtype == np.float16
         assert np.array_equal(row.values, y.numpy().astype(np.float16))
-        height, width = image.read(entry.place.path).extent.size
+        height, width = image.read(item.location.path).extent.size
         assert (row.extent.height, row.extent.width) == (height, width)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_audio_latents(continuous: AudioTokenizer, recordings: Path, batch: int) -> None:
-    made, shard = made_by(continuous, {}), whole(recordings, "audio")
-    assert (made.medium, made.kind, made.radices, made.books, made.rate) == ("audio", "latents", (), 4, 16_000)
-    rows, _ = tokenized(shard, continuous.encoding(batch, latents=True), 1)
-    for row, entry in zip(rows, shard.entries, strict=True):
-        x, rate = soundfile.read(entry.place.path, dtype="float32", always_2d=True)
+    made, shard = dataset_info(continuous, {}), whole(recordings, "audio")
+    assert (made.medium, made.kind, made.radices, made.depth, made.sample_rate) == ("audio", "latents", (), 4, 16_000)
+    rows, _ = tokenize_items(shard.items, continuous.encoding(batch, latents=True), 1)
+    for row, item in zip(rows, shard.items, strict=True):
+        x, rate = soundfile.read(item.location.path, dtype="float32", always_2d=True)
         y = continuous.encode_latents(x.T, rate).values.numpy()
         assert row.values.dtype == np.float16
         np.testing.assert_allclose(row.values, y.astype(np.float16), atol=0 if batch == 1 else 2e-3)
@@ -137,8 +137,8 @@ def test_items_that_cannot_be_read_are_told_and_their_neighbours_kept(
     }.items():
         assert said in reasons[key]
         assert "\n" not in reasons[key]
-    rows, failures = tokenized(shard, load(model).encoding(), 1)
-    assert [failure.key for failure in failures] == [entry.key for entry in shard.entries if entry.key in reasons]
+    rows, failures = tokenize_items(shard.items, load(model).encoding(), 1)
+    assert [failure.key for failure in failures] == [item.key for item in shard.items if item.key in reasons]
     for row in rows:
         assert np.array_equal(row.values, audio(model).encode_file(source / f"{row.key}.wav").codes.numpy())
 
@@ -158,7 +158,7 @@ def test_decompression_bombs_and_images_too_large_are_failures(
     grid = tokenizer.grid
     monkeypatch.setattr(tokenizer, "grid", refuse)
     shard = whole(source, "image")
-    rows, failures = tokenized(shard, tokenizer.encoding(), 2)
+    rows, failures = tokenize_items(shard.items, tokenizer.encoding(), 2)
     assert [row.key for row in rows] == ["p2", "p3", "p4"]
     assert failures[1] == Failure("p1", "too large")
     assert "too large" in failures[0].reason or "pixels" in failures[0].reason
@@ -179,8 +179,8 @@ def test_a_full_disk_is_no_fault_of_an_item(
 
 def test_metadata_travels(model: str, recordings: Path) -> None:
     path = str(recordings / "d0" / "r0.wav")
-    shard = Shard(0, 1, [Entry("x", Place(path), {"speaker": "a", "age": 3})])
-    rows: list[Row] = tokenized(shard, load(model).encoding(), 1)[0]
+    shard = Shard(0, 1, [SourceItem("x", Location(path), {"speaker": "a", "age": 3})])
+    rows: list[TokenizedItem] = tokenize_items(shard.items, load(model).encoding(), 1)[0]
     assert rows[0].meta == {"speaker": "a", "age": 3}
 
 
@@ -195,27 +195,27 @@ def test_a_careful_worker_makes_the_same_files(
     model: str, recordings: Path, tmp_path: Path, digests: Callable[[Path], dict[str, str]]
 ) -> None:
     shard = whole(recordings, "audio")
-    careful = replace(shard, careful=True)
-    for name, given in {"a": shard, "b": careful, "c": replace(careful, without={1: "why"})}.items():
+    careful = replace(shard, one_by_one=True)
+    for name, given in {"a": shard, "b": careful, "c": replace(careful, skipped={1: "why"})}.items():
         (tmp_path / name).mkdir()
         Worker(job(model, tmp_path / name))(given)
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
-    assert (len(read_shard(tmp_path / "c" / "00000-of-00001.parquet")), len(shard.entries)) == (8, 9)
+    assert (len(read_shard(tmp_path / "c" / "00000-of-00001.parquet")), len(shard.items)) == (8, 9)
     (line,) = (tmp_path / "c" / "00000-of-00001.errors.jsonl").read_text().splitlines()
-    assert json.loads(line) == {"key": shard.entries[1].key, "reason": "why"}
+    assert json.loads(line) == {"key": shard.items[1].key, "reason": "why"}
     assert not list((tmp_path / "c").glob(".narrows-*"))
 
 
 def test_the_item_that_a_careful_worker_is_at_is_noted(
     model: str, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shard, work = replace(whole(recordings, "audio"), careful=True), job(model, tmp_path)
-    assert work.noted(shard) is None
+    shard, work = replace(whole(recordings, "audio"), one_by_one=True), job(model, tmp_path)
+    assert work.current_item(shard) is None
 
     def add(self: AudioEncoding, pieces: object) -> object:
         taken.append(pieces)
         if len(taken) == 5:
-            noted.append(work.noted(shard))
+            noted.append(work.current_item(shard))
             raise SystemExit
         return honest(self, pieces)  # type: ignore[arg-type]
 
@@ -224,7 +224,7 @@ def test_the_item_that_a_careful_worker_is_at_is_noted(
     with pytest.raises(SystemExit):
         Worker(work)(shard)
     assert noted == [4]
-    assert work.noted(shard) is None
+    assert work.current_item(shard) is None
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
@@ -239,13 +239,13 @@ def test_an_item_without_memory_is_told_and_its_neighbours_kept(
     worker.tokenizer.codec.encoder.register_forward_pre_hook(narrow)  # type: ignore[attr-defined]
     assert (worker(shard).items, worker(shard).failures) == (8, 1)
     (line,) = (tmp_path / "00000-of-00001.errors.jsonl").read_text().splitlines()
-    assert "there is no memory for it" in line
+    assert "not enough memory" in line
 
 
 def test_other_weights_than_planned_are_refused(
     model: str, tiny_checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
-    made = made_by(load(tiny_checkpoint("tiny", 1)), {})
+    made = dataset_info(load(tiny_checkpoint("tiny", 1)), {})
     with pytest.raises(WrongModel):
         Worker(Job(model, made, tmp_path))
 
@@ -264,4 +264,4 @@ def test_options_that_a_model_lacks_are_refused(
 ) -> None:
     tokenizer = load(image_models.get(name, model))
     with pytest.raises(InputError, match=message):
-        made_by(tokenizer, settings)
+        dataset_info(tokenizer, settings)
