@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from narrows.cli.files import complain
+from narrows.cli.files import print_message
 from narrows.cli.options import Json
 from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.errors import InputError
@@ -69,7 +69,7 @@ def tokenize(
         with ProgressBar("items") as bar:
             summary = tokenize(task, chosen, retry, lambda progress: _show_progress(bar, progress))
     except KeyboardInterrupt:
-        complain("interrupted; finished shards are kept, run the same command again to continue")
+        print_message("interrupted; finished shards are kept, run the same command again to continue")
         raise
     if as_json:
         print(json.dumps(asdict(summary) | {"speed": summary.speed}), flush=True)
@@ -77,7 +77,7 @@ def tokenize(
         print(_summary_line(summary, out), flush=True)
     if summary.failures:
         total = summary.items + summary.failures
-        complain(f"{summary.failures} of {total} items failed, see {out}/*.errors.jsonl; --retry tries them again")
+        print_message(f"{summary.failures} of {total} items failed, see {out}/*.errors.jsonl; --retry tries them again")
         sys.exit(2)
 
 

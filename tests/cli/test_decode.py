@@ -138,7 +138,7 @@ def test_a_file_chooses_no_folder_and_no_download(refused, stream, place, monkey
     path.write_bytes(crafted(path, codes=0, model=name))
     monkeypatch.setattr("narrows.checkpoints.load.load", None)
     line = refused("decode", "s.nrw")
-    assert f"'s.nrw': made with {name!r}, no model of this package" in line
+    assert f"'s.nrw': expected a model of this package, got {name!r}" in line
     assert "-m" in line
 
 

@@ -57,7 +57,7 @@ def test_a_recording(codec, refused, recordings, model, place) -> None:
 def test_what_cannot_be_had_is_refused(refused, recordings, model, place, tiny_checkpoint) -> None:
     out, _ = recordings
     assert "expected the key of an item" in refused("detokenize", out, "--key", "x", "-m", model)
-    assert "made with 'tiny', no model of this package" in refused("detokenize", out, "--key", "a/b")
+    assert "expected a model of this package, got 'tiny'" in refused("detokenize", out, "--key", "a/b")
     other = tiny_checkpoint("tiny", seed=1)
     assert "got what tiny (" in refused("detokenize", out, "--key", "a/b", "-m", other)
     assert "expected a folder with token shards" in refused("detokenize", "nowhere", "--key", "a/b")
