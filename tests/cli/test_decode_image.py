@@ -10,7 +10,7 @@ from narrows.checkpoints.load import load
 from narrows.media import image
 
 
-def test_a_result_that_cannot_be_written_is_refused(codec, refused, image_checkpoint, image_stream, place):
+def test_existing_outputs_and_unknown_suffixes_are_refused(codec, refused, image_checkpoint, image_stream, place):
     path = image_stream()
     (place / "s.png").write_text("mine")
     assert "exists already; pass --force" in refused("decode", "s.nrw", "-m", image_checkpoint)
@@ -20,7 +20,7 @@ def test_a_result_that_cannot_be_written_is_refused(codec, refused, image_checkp
         assert "expected one of the suffixes" in refused("decode", "s.nrw", "-m", image_checkpoint, "-o", out)
 
 
-def test_every_damaged_byte_is_noticed(refused, image_checkpoint, image_stream, monkeypatch):
+def test_every_damaged_byte_is_detected(refused, image_checkpoint, image_stream, monkeypatch):
     path, tokenizer = image_stream(shape=(3, 24, 20)), load(image_checkpoint)
     monkeypatch.setattr("narrows.checkpoints.load.load", lambda *_: tokenizer)
     data = path.read_bytes()
@@ -62,7 +62,7 @@ def test_false_headers_are_refused_without_allocating(refused, image_checkpoint,
 
 @pytest.mark.parametrize("payload", [b"", b"\0\0\0\x01" * 2, b"\xff" * 40, bytes(range(1, 101))])
 def test_payloads_that_no_encoder_wrote_are_refused_or_decoded(codec, image_checkpoint, image_stream, payload):
-    """With every checksum right: somebody made it so."""
+    """Crafted, with valid checksums."""
     from narrows.bitstream.framing import Framing
 
     path = image_stream()

@@ -54,7 +54,7 @@ def test_a_recording(codec, refused, recordings, model, place) -> None:
     assert soundfile.info(place / "x.flac").frames == 3000
 
 
-def test_what_cannot_be_had_is_refused(refused, recordings, model, place, tiny_checkpoint) -> None:
+def test_invalid_arguments_are_refused(refused, recordings, model, place, tiny_checkpoint) -> None:
     out, _ = recordings
     assert "expected the key of an item" in refused("detokenize", out, "--key", "x", "-m", model)
     assert "expected a model of this package, got 'tiny'" in refused("detokenize", out, "--key", "a/b")

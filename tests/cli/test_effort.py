@@ -28,7 +28,7 @@ def images(tmp_path_factory):
     return place
 
 
-def test_effort_makes_a_stream_that_decodes_as_any(codec, place, images):
+def test_effort_round_trip(codec, place, images):
     made = codec("encode", images / "photo.png", "-m", images / "model", "--effort", 1, "-o", place / "p.nrw")
     assert made.code == 0, made
     decoded = codec("decode", place / "p.nrw", "-m", images / "model")
@@ -36,7 +36,7 @@ def test_effort_makes_a_stream_that_decodes_as_any(codec, place, images):
     assert image.read(place / "p.png").pixels.shape == (3, 48, 40)
 
 
-def test_effort_is_refused_where_there_is_none_to_make(refused, images, wav, model):
+def test_unsupported_effort_is_refused(refused, images, wav, model):
     photo, small, out = images / "photo.png", images / "model", ("-o", "p.nrw")
     assert "0 (none) to 5" in refused("encode", photo, "-m", small, "--effort", 10, *out, advice=False)
     assert "no lambdas" in refused("encode", photo, "-m", images / "no-lambdas", "--effort", 1, *out, advice=False)

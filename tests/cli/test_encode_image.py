@@ -18,7 +18,7 @@ def bomb(side=100_000):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 1), (3, 1, 300), (1, 33, 31)])
-def test_sizes_and_channels_come_back(codec, image_checkpoint, image_file, shape):
+def test_sizes_and_channels_are_kept(codec, image_checkpoint, image_file, shape):
     image_file("a.png", shape)
     assert codec("encode", "a.png", "-m", image_checkpoint).code == 0
     result = codec("decode", "a.nrw", "-m", image_checkpoint, "-o", "b.png")
@@ -51,7 +51,7 @@ def test_16_bits_cmyk_and_the_first_of_several_images(codec, image_checkpoint, p
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "said"),
+    ("name", "data", "message"),
     [
         ("a.png", b"", "is empty (0 bytes)"),
         ("a.png", b"not an image\n" * 50, "expected an image"),
@@ -62,11 +62,11 @@ def test_16_bits_cmyk_and_the_first_of_several_images(codec, image_checkpoint, p
     ],
     ids=["empty", "text", "postscript", "random", "bomb", "claim"],
 )
-def test_what_is_not_an_image_is_refused(refused, image_checkpoint, place, little_memory, name, data, said):
+def test_files_that_are_not_images_are_refused(refused, image_checkpoint, place, little_memory, name, data, message):
     (place / name).write_bytes(data)
     line = refused("encode", name, "-m", image_checkpoint)
     assert repr(name) in line
-    assert said in line
+    assert message in line
 
 
 @pytest.mark.parametrize("suffix", sorted(image.MEDIUM.suffixes - {".gif"}))

@@ -9,7 +9,7 @@ from narrows.datasets.shards import write_shard
 DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 
 
-def test_the_python_lines_run(tmp_path, samples, monkeypatch) -> None:
+def test_python_code_runs(tmp_path, samples, monkeypatch) -> None:
     made = replace(samples.AUDIO, radices=((8,),) * 7, depth=7)
     row = samples.audio("speaker1/take3", 640)
     (tmp_path / "OUT").mkdir()

@@ -26,7 +26,7 @@ def tree(folder):
 
 
 @pytest.mark.parametrize("kind", EXPORTERS)
-def test_equal_items_give_equal_files_and_none_is_replaced(tokenized, tmp_path, kind) -> None:
+def test_equal_items_give_equal_files_and_existing_ones_are_kept(tokenized, tmp_path, kind) -> None:
     out, _ = tokenized(3, 2)
     export(load(out), kind, tmp_path / "a")
     export(load(out), kind, tmp_path / "b" / "c")
@@ -39,7 +39,7 @@ def test_equal_items_give_equal_files_and_none_is_replaced(tokenized, tmp_path, 
         export(load(out), kind, tmp_path / "file")
 
 
-def test_what_is_not_understood_is_refused(tokenized, place, samples) -> None:
+def test_invalid_options_are_refused(tokenized, place, samples) -> None:
     out, _ = tokenized(1)
     with pytest.raises(InputError, match="expected a format out of hf, npy, webdataset, megatron, got 'zip'"):
         export(load(out), "zip", place)
@@ -124,7 +124,7 @@ def test_hf(tokenized, place, samples) -> None:
     assert "8, 8, 20" in body
 
 
-def test_hugging_face_reads_it(tokenized, place) -> None:
+def test_hugging_face_datasets_reads_the_export(tokenized, place) -> None:
     datasets = pytest.importorskip("datasets")
     out, rows = tokenized(2, 1)
     export(load(out), "hf", place)
@@ -134,7 +134,7 @@ def test_hugging_face_reads_it(tokenized, place) -> None:
 
 
 @pytest.mark.parametrize("kind", ["hf", "npy", "webdataset"])
-def test_what_replaces_an_export_of_more_shards_leaves_none_of_it(tokenized, tmp_path, kind) -> None:
+def test_overwriting_removes_shards_of_the_earlier_export(tokenized, tmp_path, kind) -> None:
     (three, _), (one, _) = tokenized(3, 2, name="three"), tokenized(1, 2, name="one")
     export(load(one), kind, tmp_path / "fresh")
     export(load(three), kind, tmp_path / "to")
@@ -144,7 +144,7 @@ def test_what_replaces_an_export_of_more_shards_leaves_none_of_it(tokenized, tmp
 
 
 @pytest.mark.parametrize("kind", EXPORTERS)
-def test_the_data_itself_is_never_overwritten(tokenized, tmp_path, kind) -> None:
+def test_exported_shards_are_never_overwritten(tokenized, tmp_path, kind) -> None:
     (ours, _), (other, _) = tokenized(2, name="data"), tokenized(1, 1, name="other")
     before = tree(tmp_path)
     for place in (ours, tmp_path):

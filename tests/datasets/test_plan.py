@@ -26,8 +26,8 @@ def wave(seconds, format="WAV"):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Forty files of 1 to 4 s of uncompressed sound."""
-    path = tmp_path_factory.mktemp("sound")
+    """Forty files of 1 to 4 s of uncompressed audio."""
+    path = tmp_path_factory.mktemp("audio")
     for index in range(40):
         (path / f"{index:02d}.wav").write_bytes(wave(1 + index % 4))
     return path
@@ -49,7 +49,7 @@ def test_shards_are_filled_and_hold_every_item_once(listed):
     assert all(seconds(shard) == 10 for shard in made)  # 1 + 2 + 3 + 4
 
 
-def test_the_plan_does_not_depend_on_the_order_of_entries(listed):
+def test_the_plan_does_not_depend_on_the_order_of_items(listed):
     shuffled = random.Random(0).sample(listed, len(listed))
     assert plan_shards(shuffled, 0.1, "audio") == plan_shards(listed, 0.1, "audio")
 
@@ -69,7 +69,7 @@ def test_each_suffix_has_its_own_ratio(tmp_path):
     assert [len(shard.items) for shard in made] == [2, 2, 2, 2]
 
 
-def test_items_stay_in_the_order_of_their_places(tmp_path):
+def test_items_are_sorted_by_location(tmp_path):
     places = [
         Location("/b.tar", 0, 9),
         Location("/a.parquet", None, 9, 1, "audio"),
@@ -81,13 +81,13 @@ def test_items_stay_in_the_order_of_their_places(tmp_path):
     assert [item.key for item in shard.items] == ["e", "c", "b", "a", "d"]
 
 
-def test_an_item_longer_than_a_shard_stands_alone(listed):
+def test_an_item_longer_than_a_shard_gets_its_own(listed):
     claimed = replace(listed[3], location=Location("/none.wav", 0, 2**60))
     made = plan_shards([*listed[:3], claimed, *listed[4:8]], 1, "audio")
     assert sorted(len(shard.items) for shard in made) == [1, 7]
 
 
-def test_a_sample_that_lies_is_left_out(listed, folder, tmp_path):
+def test_outliers_of_the_sample_are_ignored(listed, folder, tmp_path):
     lie = bytearray(wave(1, "FLAC"))
     lie[21] |= 0x0F  # the length in STREAMINFO, 36 bits
     for name in ("a", "b", "c"):
@@ -98,45 +98,45 @@ def test_a_sample_that_lies_is_left_out(listed, folder, tmp_path):
     assert len(shard.items) == 4
 
 
-def test_items_that_cannot_be_read_are_planned_too(tmp_path):
+def test_unreadable_items_are_planned(tmp_path):
     for index in range(70):
-        (tmp_path / f"{index}.wav").write_bytes(b"no sound" * 4_000)
+        (tmp_path / f"{index}.wav").write_bytes(b"no audio" * 4_000)
     made = plan_shards(list_items(str(tmp_path), "audio"), 0.5, "audio")
     assert [len(shard.items) for shard in made] == [30, 30, 10]  # one second each
     with pytest.raises(MediaError):
         audio.probe(open_item(made[0].items[0]))
 
 
-def test_small_items_count_as_well():
+def test_empty_items_count_as_the_least_amount():
     nothing = [SourceItem(f"{index:04d}", Location(f"/{index:04d}.wav", size=0)) for index in range(1_500)]
     assert [len(shard.items) for shard in plan_shards(nothing, 1.0001, "audio")] == [600, 600, 300]
 
 
-def test_pictures_are_counted_in_pixels(tmp_path):
+def test_images_are_counted_in_pixels(tmp_path):
     for index in range(8):
         image.write(tmp_path / f"{index}.bmp", np.zeros((3, 128, 256), np.uint8))
     made = plan_shards(list_items(str(tmp_path), "image"), 2.01 * 128 * 256 / image.MEDIUM.minute, "image")
     assert [len(shard.items) for shard in made] == [2, 2, 2, 2]
 
 
-def test_nothing_makes_no_shards():
+def test_no_items_give_no_shards():
     assert plan_shards([], 10, "audio") == []
 
 
 @pytest.mark.parametrize("minutes", [0, -1, math.nan, math.inf])
-def test_lengths_of_shards_that_are_none_are_refused(listed, minutes):
+def test_invalid_minutes_are_refused(listed, minutes):
     with pytest.raises(InputError, match="minutes"):
         plan_shards(listed, minutes, "audio")
 
 
-def test_an_earlier_plan_stands_whatever_became_of_the_files(listed):
+def test_given_sizes_are_used(listed):
     sizes = [3, 30, 7]
     made = plan_shards(listed, 10.1 / 60, "audio", sizes)
     assert [len(shard.items) for shard in made] == sizes
     assert [item for shard in made for item in shard.items] == listed
 
 
-def test_the_fingerprint_tells_data_sets_apart():
+def test_different_data_sets_have_different_fingerprints():
     item = SourceItem("a", Location("/x/a.tar", 512, 9), {"x": 1, "y": [None, "\ud800", 0.5]})
     others = [
         replace(item, key="b"),
@@ -150,7 +150,7 @@ def test_the_fingerprint_tells_data_sets_apart():
     assert source_fingerprint([replace(item, meta=dict(reversed(item.meta.items())))]) == source_fingerprint([item])
 
 
-def test_a_copy_and_a_mended_file_have_the_same_fingerprint():
+def test_copies_and_repaired_files_have_the_same_fingerprint():
     def found(root, size):
         return [SourceItem(name, Location(f"{root}/{name}.wav", size=size)) for name in ("a/b", "a/c", "a-d/e")]
 
@@ -162,6 +162,6 @@ def test_a_copy_and_a_mended_file_have_the_same_fingerprint():
     assert source_fingerprint(found("/data", 9)) != source_fingerprint(found("/data/a", 9)[:2])
 
 
-def test_the_fingerprint_is_that_of_every_version():
+def test_fingerprint_is_stable():
     item = SourceItem("ä", Location("/x/a.tar", 512, 9), {"x": 1})
     assert source_fingerprint([item]) == "70efeeb44d3edccf702b00a7e79bf4c43c555473be78dbac4bb8e316f2e24198"

@@ -9,7 +9,7 @@ from narrows.datasets.read_ahead import DEPTH, ReadError, read_ahead
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_items_come_in_order_whole_or_with_their_error(threads: int) -> None:
+def test_items_are_in_order_and_complete_or_raise(threads: int) -> None:
     def read(number: int) -> Iterator[tuple[int, int]]:
         time.sleep(0.002 * (number % 3))
         yield from ((number, thing) for thing in range(number % 7))
@@ -27,7 +27,7 @@ def test_items_come_in_order_whole_or_with_their_error(threads: int) -> None:
     assert failed == ["five"]
 
 
-def test_reading_goes_on_meanwhile_and_not_too_far() -> None:
+def test_reading_ahead_is_limited() -> None:
     read = list[int]()
 
     def endless(number: int) -> Iterator[int]:
@@ -46,7 +46,7 @@ def test_reading_goes_on_meanwhile_and_not_too_far() -> None:
     items.close()
 
 
-def test_threads_end_when_nobody_takes_any_more() -> None:
+def test_threads_end_with_the_consumer() -> None:
     before = threading.active_count()
     items = read_ahead([lambda: iter(range(100))] * 5, 3)
     next(next(items))

@@ -41,8 +41,8 @@ def test_items_by_index_and_key(tokenized, samples) -> None:
         data.by_key("x")
 
 
-def test_pictures_and_latents(tokenized, samples) -> None:
-    out, rows = tokenized(2, made=replace(samples.IMAGES, quality_index=3), name="pictures")
+def test_images_and_latents(tokenized, samples) -> None:
+    out, rows = tokenized(2, made=replace(samples.IMAGES, quality_index=3), name="images")
     assert torch.equal(load(out)[1].codes, torch.from_numpy(rows[1].values))
     assert load(out)[1].quality_index == 3
     out, rows = tokenized(2, made=samples.LATENTS, name="latents")
@@ -67,7 +67,7 @@ def test_ids_and_back(tokenized) -> None:
         assert again.extent == replace(tokens[2].extent, samples=320 * again.codes.shape[2])
 
 
-def test_new_pictures(tokenized, samples) -> None:
+def test_unflatten_images(tokenized, samples) -> None:
     out, _ = tokenized(1, made=samples.IMAGES)
     data = load(out, ids="raster")
     with pytest.raises(InputError, match="expected inner=1 sizes"):
@@ -76,9 +76,9 @@ def test_new_pictures(tokenized, samples) -> None:
     assert (tokens.extent.height, tokens.extent.width, tokens.codes.shape) == (32, 64, (1, 1, 2, 4))
 
 
-def test_folders_that_are_none(tokenized, tmp_path, samples) -> None:
-    def refused(said, out, error=InputError):
-        with pytest.raises(error, match=said) as caught:
+def test_invalid_folders_are_refused(tokenized, tmp_path, samples) -> None:
+    def refused(message, out, error=InputError):
+        with pytest.raises(error, match=message) as caught:
             load(out)
         assert "\n" not in str(caught.value)
 
@@ -100,7 +100,7 @@ def test_folders_that_are_none(tokenized, tmp_path, samples) -> None:
     refused("00001-of-00003.parquet' cannot be read", out, MediaError)
 
 
-def test_it_travels_to_processes(tokenized) -> None:
+def test_data_is_pickled_without_rows(tokenized) -> None:
     out, _ = tokenized(3, 3)
     data = load(out)
     data[0]
@@ -110,7 +110,7 @@ def test_it_travels_to_processes(tokenized) -> None:
 
 
 @pytest.mark.slow
-def test_workers_that_start_anew_read_it(tokenized) -> None:
+def test_spawned_workers_read_data(tokenized) -> None:
     out, _ = tokenized(3, 3)
     data = load(out)
     loader = DataLoader(load(out, ids="interleaved"), batch_size=None, num_workers=1, multiprocessing_context="spawn")
@@ -139,7 +139,7 @@ def rows_of(tokenized):
 
 @pytest.mark.parametrize(("world", "workers"), [(1, 1), (2, 1), (2, 3), (5, 1), (1, 30)])
 @pytest.mark.parametrize("window", [1, 5, 100])
-def test_each_item_once_an_epoch(rows_of, monkeypatch, world, workers, window) -> None:
+def test_each_item_once_per_epoch(rows_of, monkeypatch, world, workers, window) -> None:
     parts = [
         numbers(TokenStream(rows_of, 1, rank, world, window), monkeypatch, worker, workers)
         for rank in range(world)
@@ -152,7 +152,7 @@ def test_each_item_once_an_epoch(rows_of, monkeypatch, world, workers, window) -
     assert max(ranks) - min(ranks) <= 1
 
 
-def test_the_order_is_that_of_seed_and_epoch(rows_of, monkeypatch) -> None:
+def test_the_order_depends_on_seed_and_epoch(rows_of, monkeypatch) -> None:
     def order(seed, epoch):
         stream = TokenStream(rows_of, seed, window=6)
         stream.set_epoch(epoch)
@@ -165,7 +165,7 @@ def test_the_order_is_that_of_seed_and_epoch(rows_of, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("taken", [0, 1, 6, 7, 22, 23])
-def test_it_goes_on_where_it_was(rows_of, monkeypatch, taken) -> None:
+def test_iterations_are_resumed(rows_of, monkeypatch, taken) -> None:
     whole, begun = TokenStream(rows_of, 4, window=6), TokenStream(rows_of, 4, window=6)
     for stream in (whole, begun):
         stream.set_epoch(2)
@@ -180,7 +180,7 @@ def test_it_goes_on_where_it_was(rows_of, monkeypatch, taken) -> None:
     assert numbers(again, monkeypatch) == wanted
 
 
-def test_states_that_do_not_fit(rows_of, monkeypatch) -> None:
+def test_invalid_states_are_refused(rows_of, monkeypatch) -> None:
     state = {"seed": 0, "window": 4096, "items": len(rows_of), "epoch": 0, "parts": 2, "taken": 3}
     with pytest.raises(InputError, match="expected a state with window 9, as this stream has, got 4096"):
         TokenStream(rows_of, window=9).load_state_dict(state)
@@ -216,7 +216,7 @@ def test_the_public_names(tmp_path) -> None:
         datasets.lod  # noqa: B018
 
 
-def test_an_iteration_that_was_broken_off_costs_the_next_nothing(rows_of) -> None:
+def test_an_abandoned_iteration_does_not_affect_the_next(rows_of) -> None:
     stream = TokenStream(rows_of)
     whole = [row.key for row in stream]
     begun = iter(stream)

@@ -36,7 +36,7 @@ def rows_of(samples, made: DatasetInfo, count: int = 3):
 
 
 @pytest.mark.parametrize("kind", ["AUDIO", "IMAGES", "LATENTS"])
-def test_what_is_written_is_read(tmp_path, kind, samples) -> None:
+def test_round_trip(tmp_path, kind, samples) -> None:
     made = getattr(samples, kind)
     rows = rows_of(samples, made)
     write_shard(tmp_path / "s.parquet", iter(rows), made)
@@ -47,13 +47,13 @@ def test_what_is_written_is_read(tmp_path, kind, samples) -> None:
     assert all(samples.same(replace(row, meta=there), read) for row, read in zip(rows, again, strict=True))
 
 
-def test_equal_rows_give_equal_bytes(tmp_path, samples) -> None:
+def test_equal_items_give_equal_bytes(tmp_path, samples) -> None:
     for name in "ab":
         write_shard(tmp_path / name, rows_of(samples, samples.AUDIO, 30), samples.AUDIO)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_codes_lie_frame_by_frame_in_few_bits(tmp_path, samples) -> None:
+def test_codes_are_frame_major_and_narrow(tmp_path, samples) -> None:
     row = samples.audio(samples=320 * 5, channels=2)
     write_shard(tmp_path / "s", [row], samples.AUDIO)
     table = pq.read_table(tmp_path / "s")
@@ -81,7 +81,7 @@ def _factors(size):
     yield size
 
 
-def test_kinds_of_meta(tmp_path, samples) -> None:
+def test_types_of_meta(tmp_path, samples) -> None:
     metas = [{"a": 1, "b": 1, "c": 1, "d": None}, {"a": 2.5, "b": "x", "c": True}, {"a": -(1 << 62), "c": False}]
     write_shard(tmp_path / "s", [samples.audio(str(i), meta=meta) for i, meta in enumerate(metas)], samples.AUDIO)
     kinds = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "s").field("meta").type}
@@ -90,12 +90,12 @@ def test_kinds_of_meta(tmp_path, samples) -> None:
     assert read == [{"a": 1.0, "b": 1, "c": 1}, {"a": 2.5, "b": "x", "c": True}, {"a": -(2.0**62), "c": False}]
 
 
-def test_no_rows_are_a_shard_too(tmp_path, samples) -> None:
+def test_empty_shard(tmp_path, samples) -> None:
     write_shard(tmp_path / "s", [], samples.AUDIO)
     assert (len(read_shard(tmp_path / "s")), list(read_shard(tmp_path / "s"))) == (0, [])
 
 
-def test_rows_lie_in_groups(tmp_path, monkeypatch, samples) -> None:
+def test_rows_are_grouped(tmp_path, monkeypatch, samples) -> None:
     monkeypatch.setattr(shards, "GROUP_ROWS", 4)
     write_shard(tmp_path / "s", rows := [samples.audio(str(i), 320, seed=i) for i in range(10)], samples.AUDIO)
     assert read_shard(tmp_path / "s").groups == (4, 4, 2)
@@ -106,7 +106,7 @@ def test_rows_lie_in_groups(tmp_path, monkeypatch, samples) -> None:
     assert [row.key for row in read_shard(tmp_path / "t")] == [row.key for row in rows]
 
 
-def test_memory_holds_a_group(tmp_path, monkeypatch, samples) -> None:
+def test_memory_is_limited_to_a_group(tmp_path, monkeypatch, samples) -> None:
     """50 rows are written while no more than those of a group, and a few, are alive."""
     monkeypatch.setattr(shards, "GROUP_VALUES", 1 << 16)
     alive, most = 0, 0
@@ -145,20 +145,20 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_rows_that_do_not_fit_are_refused(tmp_path, fault, samples) -> None:
-    rows, said = FAULTS[fault]
-    with pytest.raises(InputError, match=said):
+def test_items_that_do_not_fit_are_refused(tmp_path, fault, samples) -> None:
+    rows, message = FAULTS[fault]
+    with pytest.raises(InputError, match=message):
         write_shard(tmp_path / "s", rows(samples), samples.AUDIO)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("values", [np.full((1, 4, 1, 1), np.inf, "f2"), np.zeros((1, 4, 1, 1), "f4")])
-def test_latents_are_finite_halves(tmp_path, values, samples) -> None:
+def test_latents_must_be_finite_float16(tmp_path, values, samples) -> None:
     with pytest.raises(InputError, match="expected finite float16"):
         write_shard(tmp_path / "s", [replace(samples.image(made=samples.LATENTS), values=values)], samples.LATENTS)
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch, samples) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_file(tmp_path, monkeypatch, samples) -> None:
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -173,7 +173,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch, samples) 
 
 
 @pytest.mark.parametrize("limit", [0, 300, 6000])
-def test_a_limit_on_files_leaves_nothing(tmp_path, samples, limit) -> None:
+def test_file_size_limits_leave_no_output(tmp_path, samples, limit) -> None:
     rows = [samples.audio(str(seed), 100_000, seed=seed) for seed in range(10)]
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
@@ -198,12 +198,12 @@ def test_a_limit_on_files_leaves_nothing(tmp_path, samples, limit) -> None:
         {"kind": "latents"},
     ],
 )
-def test_constants_that_do_not_fit_are_refused(tmp_path, samples, change) -> None:
+def test_invalid_info_is_refused(tmp_path, samples, change) -> None:
     with pytest.raises(InputError):
         write_shard(tmp_path / "s", [], replace(samples.AUDIO, **change))
 
 
-def test_a_shard_that_is_there_is_kept(tmp_path, samples) -> None:
+def test_existing_shards_are_kept(tmp_path, samples) -> None:
     write_shard(tmp_path / "s", [samples.audio()], samples.AUDIO)
     with pytest.raises(MediaError, match="exists already"):
         write_shard(tmp_path / "s", [samples.audio("b")], samples.AUDIO)
@@ -216,7 +216,7 @@ def everything(path):
 
 
 @pytest.mark.parametrize("data", [b"x", b"PAR1", b"PAR1" + bytes(100) + b"PAR1", b"PAR1" + b"\xff" * 12 + b"PAR1"])
-def test_what_is_no_parquet_is_refused(tmp_path, data, samples) -> None:
+def test_files_that_are_not_parquet_are_refused(tmp_path, data, samples) -> None:
     (tmp_path / "s.parquet").write_bytes(data)
     with pytest.raises(MediaError, match=r"s\.parquet' cannot be read"):
         everything(tmp_path / "s.parquet")
@@ -224,10 +224,10 @@ def test_what_is_no_parquet_is_refused(tmp_path, data, samples) -> None:
         everything(tmp_path / "t.parquet")
 
 
-def test_foreign_tables_are_refused(tmp_path, samples) -> None:
-    def refused(table, said):
+def test_other_tables_are_refused(tmp_path, samples) -> None:
+    def refused(table, message):
         pq.write_table(table, tmp_path / "t")
-        with pytest.raises(MediaError, match=said):
+        with pytest.raises(MediaError, match=message):
             everything(tmp_path / "t")
 
     write_shard(tmp_path / "s", [samples.audio()], samples.AUDIO)
@@ -252,8 +252,8 @@ def test_a_later_format_is_refused(tmp_path, monkeypatch, samples) -> None:
         read_shard(tmp_path / "s")
 
 
-def test_damage_is_noticed_or_does_no_harm(tmp_path, samples) -> None:
-    """One byte after another is changed: the file is refused, or says what it said."""
+def test_damage_is_detected_or_harmless(tmp_path, samples) -> None:
+    """One byte after another is changed: the file is refused, or says what it message."""
     path = tmp_path / "s"
     write_shard(path, rows_of(samples, samples.AUDIO), samples.AUDIO)
     data, whole = path.read_bytes(), everything(path)
@@ -275,8 +275,8 @@ def test_damage_is_noticed_or_does_no_harm(tmp_path, samples) -> None:
             everything(path)
 
 
-def test_the_metadata_is_json_for_anyone(tmp_path, samples) -> None:
+def test_metadata_is_json(tmp_path, samples) -> None:
     write_shard(tmp_path / "s", [samples.audio()], samples.AUDIO)
-    told = json.loads(pq.read_schema(tmp_path / "s").metadata[b"narrows"])
-    assert told["info"]["radices"] == [[8], [8], [5, 4]]
-    assert (told["info"]["model"], told["format"]) == ("m", 3)
+    metadata = json.loads(pq.read_schema(tmp_path / "s").metadata[b"narrows"])
+    assert metadata["info"]["radices"] == [[8], [8], [5, 4]]
+    assert (metadata["info"]["model"], metadata["format"]) == ("m", 3)

@@ -110,11 +110,11 @@ def test_audio_latents(continuous: AudioTokenizer, recordings: Path, batch: int)
         assert row.extent == AudioExtent(rate, len(x), x.shape[1])
 
 
-def test_items_that_cannot_be_read_are_told_and_their_neighbours_kept(
+def test_unreadable_items_are_failures_and_others_are_kept(
     model: str, recordings: Path, tmp_path: Path, digests: Callable[[Path], dict[str, str]]
 ) -> None:
     source = shutil.copytree(recordings, tmp_path / "source")
-    (source / "d0" / "r0.wav").write_bytes(b"no sound" * 50)
+    (source / "d0" / "r0.wav").write_bytes(b"not audio" * 50)
     (source / "d0" / "r4.wav").write_bytes((source / "d0" / "r4.wav").read_bytes()[:200_000])
     soundfile.write(source / "d1" / "r1.wav", [0.1, np.nan, 0.1], 16_000, "FLOAT")
     soundfile.write(source / "d1" / "r3.wav", np.zeros((5, 65)), 16_000)
@@ -125,17 +125,17 @@ def test_items_that_cannot_be_read_are_told_and_their_neighbours_kept(
     task = job(model, tmp_path)
     done = Worker(task)(shard)
     assert (done.items, done.failures) == (5, 5)
-    told = [json.loads(line) for line in task.errors(shard).read_text().splitlines()]
-    reasons = {failure["key"]: failure["reason"] for failure in told}
-    assert [failure["key"] for failure in told] == sorted(reasons)
-    for key, said in {
+    lines = [json.loads(line) for line in task.errors(shard).read_text().splitlines()]
+    reasons = {failure["key"]: failure["reason"] for failure in lines}
+    assert [failure["key"] for failure in lines] == sorted(reasons)
+    for key, message in {
         "d0/r0": "libsndfile says",
         "d0/r4": "is cut",
         "d1/r1": "has NaN at sample 1",
         "d1/r3": "has 65 channels",
         "late": "has infinity at sample 290000",
     }.items():
-        assert said in reasons[key]
+        assert message in reasons[key]
         assert "\n" not in reasons[key]
     rows, failures = tokenize_items(shard.items, load(model).encoding(), 1)
     assert [failure.key for failure in failures] == [item.key for item in shard.items if item.key in reasons]
@@ -164,7 +164,7 @@ def test_decompression_bombs_and_images_too_large_are_failures(
     assert "too large" in failures[0].reason or "pixels" in failures[0].reason
 
 
-def test_a_full_disk_is_no_fault_of_an_item(
+def test_a_full_disk_stops_the_shard(
     model: str, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> None:
@@ -177,21 +177,21 @@ def test_a_full_disk_is_no_fault_of_an_item(
     assert not list(tmp_path.iterdir())
 
 
-def test_metadata_travels(model: str, recordings: Path) -> None:
+def test_metadata_is_copied(model: str, recordings: Path) -> None:
     path = str(recordings / "d0" / "r0.wav")
     shard = Shard(0, 1, [SourceItem("x", Location(path), {"speaker": "a", "age": 3})])
     rows: list[TokenizedItem] = tokenize_items(shard.items, load(model).encoding(), 1)[0]
     assert rows[0].meta == {"speaker": "a", "age": 3}
 
 
-def test_a_shard_without_failures_has_no_file_of_them(model: str, recordings: Path, tmp_path: Path) -> None:
+def test_no_error_file_without_failures(model: str, recordings: Path, tmp_path: Path) -> None:
     task, shard = job(model, tmp_path), whole(recordings, "audio")
     task.errors(shard).write_text("old")
     Worker(task)(shard)
     assert [path.name for path in tmp_path.iterdir()] == ["00000-of-00001.parquet"]
 
 
-def test_a_careful_worker_makes_the_same_files(
+def test_files_are_the_same_one_by_one(
     model: str, recordings: Path, tmp_path: Path, digests: Callable[[Path], dict[str, str]]
 ) -> None:
     shard = whole(recordings, "audio")
@@ -206,7 +206,7 @@ def test_a_careful_worker_makes_the_same_files(
     assert not list((tmp_path / "c").glob(".narrows-*"))
 
 
-def test_the_item_that_a_careful_worker_is_at_is_noted(
+def test_the_current_item_is_recorded(
     model: str, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard, work = replace(whole(recordings, "audio"), one_by_one=True), job(model, tmp_path)
@@ -228,7 +228,7 @@ def test_the_item_that_a_careful_worker_is_at_is_noted(
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
-def test_an_item_without_memory_is_told_and_its_neighbours_kept(
+def test_items_without_enough_memory_are_failures_and_others_are_kept(
     model: str, recordings: Path, tmp_path: Path, error: Exception
 ) -> None:
     def narrow(_: object, given: tuple[torch.Tensor, ...]) -> None:
@@ -242,9 +242,7 @@ def test_an_item_without_memory_is_told_and_its_neighbours_kept(
     assert "not enough memory" in line
 
 
-def test_other_weights_than_planned_are_refused(
-    model: str, tiny_checkpoint: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_other_weights_are_refused(model: str, tiny_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
     made = dataset_info(load(tiny_checkpoint("tiny", 1)), {})
     with pytest.raises(WrongModel):
         Worker(Job(model, made, tmp_path))
@@ -259,7 +257,7 @@ def test_other_weights_than_planned_are_refused(
         ("latents", {"codebooks": 1}, "got codebooks=1"),
     ],
 )
-def test_options_that_a_model_lacks_are_refused(
+def test_unsupported_settings_are_refused(
     model: str, image_models: dict[str, str], name: str, settings: dict[str, float | None], message: str
 ) -> None:
     tokenizer = load(image_models.get(name, model))

@@ -58,7 +58,7 @@ def test_every_shard_is_done_once(workers: int, deaths: set[int]) -> None:
     assert set(pool.started) == set(range(min(workers, 7)))
 
 
-def test_a_shard_that_kills_three_poolis_reported_after_the_others() -> None:
+def test_a_shard_that_kills_three_workers_is_reported_after_the_others() -> None:
     pool, done = Workers({2, 3, 4}), list[int]()
     with pytest.raises(NarrowsError, match=r"^1 of 7 shards .* of 00001-of-00007, 'k1' to 'k1', were killed 3"):
         schedule(SHARDS, 1, pool.start, last, lambda each: done.append(each.shard), no_item)
@@ -66,14 +66,14 @@ def test_a_shard_that_kills_three_poolis_reported_after_the_others() -> None:
     assert pool.stopped == len(pool.started) == 4
 
 
-def test_a_run_whose_poolare_always_killed_ends() -> None:
+def test_a_run_whose_workers_are_always_killed_ends() -> None:
     pool = Workers(set(range(100)))
     with pytest.raises(NarrowsError, match="7 of 7 shards are not done"):
         schedule(SHARDS, 2, pool.start, last, lambda _: None, no_item)
     assert pool.stopped == len(pool.started) < 20
 
 
-def test_an_item_that_kills_its_poolis_skipped() -> None:
+def test_an_item_that_kills_its_workers_is_skipped() -> None:
     class Fragile(_Handle):
         def result(self) -> ShardResult:
             seen.append(self.shard)

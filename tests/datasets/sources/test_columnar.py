@@ -71,7 +71,7 @@ def test_columns_of_paths(tmp_path, content, suffix):
     assert (missing.location.row, missing.location.size) == (None, None)
 
 
-def test_a_path_stands_for_bytes_that_are_not_there(tmp_path, content, suffix):
+def test_a_path_is_used_where_bytes_are_missing(tmp_path, content, suffix):
     (tmp_path / "x.wav").write_bytes(b"X")
     values = struct([None, b"here", None, b""], ["x.wav", "y.wav", None, None])
     found = list_items(str(write(tmp_path / f"a{suffix}", {"audio": values})), "audio")
@@ -79,7 +79,7 @@ def test_a_path_stands_for_bytes_that_are_not_there(tmp_path, content, suffix):
     assert open_item(found[0]) == os.path.join(tmp_path, "x.wav")
 
 
-def test_caches_beside_the_data_are_passed_over(tmp_path):
+def test_caches_beside_the_data_are_ignored(tmp_path):
     write(tmp_path / "data-00000-of-00001.arrow", {"audio": struct(BYTES[:1])})
     write(tmp_path / "cache-0123.arrow", {"audio": struct(BYTES[:1])})
     (tmp_path / "state.json").write_text("{}")
@@ -104,14 +104,14 @@ def test_tables_without_a_column_of_media_are_refused(tmp_path, refusal, suffix,
 
 
 @pytest.mark.parametrize("kept", [0, 100, 0.5])
-def test_tables_that_are_cut_are_refused(tmp_path, refusal, suffix, kept):
+def test_truncated_tables_are_refused(tmp_path, refusal, suffix, kept):
     path = write(tmp_path / f"a{suffix}", {"audio": pyarrow.array(BYTES)})
     data = path.read_bytes()
     path.write_bytes(data[: kept if isinstance(kept, int) else int(len(data) * kept)])
     assert "cannot be read as a table" in refusal(list_items, str(path), "audio")
 
 
-def test_values_that_json_cannot_hold_are_none(tmp_path, suffix):
+def test_values_that_json_cannot_hold_become_null(tmp_path, suffix):
     values = {"audio": [b"x"], "x": [float("nan")], "when": pyarrow.array([0], pyarrow.timestamp("s")), "b": [True]}
     (item,) = list_items(str(write(tmp_path / f"a{suffix}", values)), "audio")
     assert item.meta == {"x": None, "b": True}
@@ -130,7 +130,7 @@ def test_rows_are_read_from_front_to_back_once(tmp_path, content, suffix, monkey
     assert begun == [1, 0]
 
 
-def test_a_table_that_changed_is_read_anew_or_refused(tmp_path, content, refusal, suffix):
+def test_changed_tables_are_read_again_or_refused(tmp_path, content, refusal, suffix):
     path = write(tmp_path / f"a{suffix}", {"audio": pyarrow.array(BYTES)})
     found = list_items(str(path), "audio")
     assert content(found[9]) == BYTES[9]
@@ -142,7 +142,7 @@ def test_a_table_that_changed_is_read_anew_or_refused(tmp_path, content, refusal
     assert "a/00000000' cannot be read" in refusal(open_item, found[0], error=MediaError)
 
 
-def test_offsets_that_lie_are_refused(tmp_path, refusal):
+def test_wrong_offsets_are_refused(tmp_path, refusal):
     path = write(tmp_path / "a.arrow", {"audio": pyarrow.array([b"a" * 10, b"b" * 10])}, rows=2)
     data = path.read_bytes()
     offsets = b"".join(number.to_bytes(4, "little") for number in (0, 10, 20))
@@ -151,7 +151,7 @@ def test_offsets_that_lie_are_refused(tmp_path, refusal):
     assert "cannot be read as a table" in refusal(list_items, str(path), "audio")
 
 
-def test_categories_lists_and_structs_travel_and_what_is_not_finite_does_not(tmp_path, suffix):
+def test_categories_lists_and_structs_are_copied_without_infinities(tmp_path, suffix):
     columns = {
         "audio": pyarrow.array(BYTES[:2]),
         "speaker": pyarrow.array(["a", "b"]).dictionary_encode(),
@@ -165,7 +165,7 @@ def test_categories_lists_and_structs_travel_and_what_is_not_finite_does_not(tmp
     assert two.meta == {"speaker": "b", "words": [], "box": None, "gain": 2.0}
 
 
-def test_bytes_beside_a_path_are_taken(tmp_path, content, suffix):
+def test_bytes_beside_a_path_are_used(tmp_path, content, suffix):
     columns = {"path": pyarrow.array(["x.wav", "y.wav"]), "bytes": pyarrow.array(BYTES[:2])}
     found = list_items(str(write(tmp_path / f"a{suffix}", columns)), "audio")
     assert [content(item) for item in found] == BYTES[:2]
@@ -185,7 +185,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path, refusal, suffix):
     assert "expected columns with different names" in refusal(list_items, str(path), "audio")
 
 
-def test_a_value_that_many_rows_share_takes_memory_once(tmp_path, content, refusal):
+def test_shared_values_take_memory_once(tmp_path, content, refusal):
     def shared(value):
         return pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 1000, pyarrow.int32()), pyarrow.array([value]))
 
@@ -209,7 +209,7 @@ def test_paths_of_either_type_are_relative_to_the_table(tmp_path, content, suffi
 
 
 @pytest.mark.parametrize("column", ["audio", "text"])
-def test_texts_that_are_none_are_refused(tmp_path, refusal, suffix, column):
+def test_invalid_text_is_refused(tmp_path, refusal, suffix, column):
     text = pyarrow.Array.from_buffers(
         pyarrow.string(), 1, [None, pyarrow.py_buffer(bytes([0, 0, 0, 0, 2, 0, 0, 0])), pyarrow.py_buffer(b"\xff\xfe")]
     )

@@ -16,14 +16,14 @@ def test_one_file_is_a_source(folder, content):
     assert content(item) == b"x"
 
 
-def test_globs_name_from_where_they_begin_to_differ(folder):
+def test_keys_of_globs_start_after_the_fixed_part(folder):
     source = folder({"t/a.wav": b"x", "t/d/b.wav": b"x", "u/c.wav": b"x", "t/c.mp3": b"x"})
     assert keys_of(list_items(f"{source}/t/**/*.wav", "audio")) == ["a", "d/b"]
     assert keys_of(list_items(f"{source}/?/*.wav", "audio")) == ["t/a", "u/c"]
     assert keys_of(list_items(f"{source}/t/*", "audio")) == ["a", "c"]
 
 
-def test_places_do_not_depend_on_the_working_directory(folder, monkeypatch):
+def test_locations_do_not_depend_on_the_working_directory(folder, monkeypatch):
     source = folder({"a.wav": b"x", "m.jsonl": b'{"path": "a.wav"}\n'})
     monkeypatch.chdir(source)
     for name in (".", "*.wav", "a.wav", "m.jsonl"):
@@ -53,13 +53,13 @@ def test_an_empty_folder_is_refused(tmp_path, refusal):
 
 
 @pytest.mark.parametrize("name", ["nothing", "no/*.wav", "nul\0.wav"])
-def test_what_is_not_there_is_refused(tmp_path, refusal, name):
+def test_missing_paths_are_refused(tmp_path, refusal, name):
     assert "check the path" in refusal(list_items, str(tmp_path / name), "audio")
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar.zst", "a.jsonl.gz", "a.zip"])
 @pytest.mark.parametrize("itself", [True, False])
-def test_what_is_compressed_is_refused_by_name(folder, refusal, name, itself):
+def test_compressed_files_are_refused(folder, refusal, name, itself):
     source = folder({name: b"x"})
     message = refusal(list_items, str(source / name if itself else source), "audio")
     assert name in message
@@ -70,18 +70,18 @@ def test_a_file_of_another_kind_is_refused(folder, refusal):
     assert "a.docx" in refusal(list_items, str(folder({"a.docx": b"x"}) / "a.docx"), "audio")
 
 
-def test_two_kinds_in_a_folder_are_refused_with_what_to_type(folder, refusal):
+def test_two_kinds_in_a_folder_are_refused_with_an_example(folder, refusal):
     source = folder({"a.wav": b"x", "b.tar": b"x", "m.jsonl": b""})
     message = refusal(list_items, str(source), "audio")
     assert "audio files and WebDataset tars" in message
     assert keys_of(list_items(message.split("'")[-2], "audio")) == ["a"]
 
 
-def test_manifests_in_a_folder_are_no_items(folder):
+def test_manifests_in_a_folder_are_ignored(folder):
     assert keys_of(list_items(str(folder({"a.wav": b"x", "m.csv": b"path\na.wav\n"})), "audio")) == ["a"]
 
 
-def test_equal_keys_name_both_places(folder, refusal):
+def test_equal_keys_are_refused(folder, refusal):
     source = folder({"m.jsonl": b'{"path": "a.wav", "id": "k"}\n{"path": "b.wav", "id": "k"}\n'})
     message = refusal(list_items, str(source / "m.jsonl"), "audio")
     assert "a.wav" in message
@@ -89,7 +89,7 @@ def test_equal_keys_name_both_places(folder, refusal):
     assert "'k'" in message
 
 
-def test_globs_do_not_go_round_in_circles(folder):
+def test_globs_do_not_follow_loops(folder):
     source = folder({"a/x.wav": b"x", "b/y.wav": b"y"})
     (source / "a" / "up").symlink_to(source)
     (source / "a" / "self").symlink_to(source / "a")

@@ -30,7 +30,7 @@ def test_json_lines(listed, content, column):
 
 @pytest.mark.parametrize(("name", "comma"), [("m.csv", ","), ("m.tsv", "\t"), ("M.CSV", ",")])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_tables_of_text(listed, content, name, comma, mark):
+def test_csv_and_tsv(listed, content, name, comma, mark):
     lines = [["id", "path", "text"], ["1", "a.wav", '"one ""1"""'], ["2", '"d/ä,1.wav"', '"two\nlines"'], []]
     found = listed(name, mark + "\r\n".join(comma.join(line) for line in lines))
     assert [(item.key, content(item), item.meta) for item in found] == [
@@ -51,20 +51,20 @@ def test_commands_of_kaldi_are_refused_and_not_run(listed, refusal, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_keys_of_the_manifest_come_before_those_of_paths(listed):
+def test_keys_of_the_manifest_take_precedence(listed):
     rows = [{"path": "a.wav", "key": "z"}, {"path": "a.wav", "id": 7}, {"path": "a.wav", "key": "", "id": None}]
     found = listed("m.jsonl", "\n".join(map(json.dumps, rows)))
     assert [item.key for item in found] == ["7", "a.wav", "z"]
 
 
-def test_the_column_is_that_of_the_medium(listed):
+def test_the_column_depends_on_the_medium(listed):
     row = '{"audio": "a.wav", "image": "p.png"}'
-    (sound,), (picture,) = listed("m.jsonl", row), listed("m.jsonl", row, "image")
-    assert (sound.key, sound.meta) == ("a", {"image": "p.png"})
+    (recording,), (picture,) = listed("m.jsonl", row), listed("m.jsonl", row, "image")
+    assert (recording.key, recording.meta) == ("a", {"image": "p.png"})
     assert (picture.key, picture.meta) == ("p", {"audio": "a.wav"})
 
 
-def test_missing_files_are_left_to_the_reader(listed):
+def test_missing_files_are_listed(listed):
     found = listed("m.csv", "path\na.wav\ngone.wav\nnul\0.wav\n")
     assert [(item.key, item.location.size) for item in found] == [("a", 1), ("gone", None), ("nul\0", None)]
 
@@ -86,27 +86,27 @@ def test_missing_files_are_left_to_the_reader(listed):
         b'{"path": "\xff"}',
     ],
 )
-def test_lines_that_are_no_items_are_named(listed, refusal, line):
+def test_invalid_lines_are_named(listed, refusal, line):
     data = line if isinstance(line, bytes) else line.encode()
     message = refusal(listed, "m.jsonl", b'{"path": "a.wav"}\n\n' + data + b"\n")
     assert "line 3 of" in message
     assert len(message) < 500
 
 
-def test_a_pair_of_escapes_is_one_character(listed):
+def test_surrogate_pairs_are_one_character(listed):
     (item,) = listed("m.jsonl", '{"path": "a.wav", "x": "\\ud83d\\ude00"}')
     assert item.meta == {"x": "\U0001f600"}
 
 
 @pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "wav.scp"])
-def test_endless_lines_are_refused(listed, refusal, monkeypatch, name):
+def test_too_long_lines_are_refused(listed, refusal, monkeypatch, name):
     monkeypatch.setattr(manifests, "MAX_LINE", 1 << 20)
     message = refusal(listed, name, b"path\na.wav\n"[: 11 if name == "m.csv" else 0] + b"x" * ((1 << 20) + 1))
     assert "at most 1 MiB" in message
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("speaker,text\n1,a\n", "path"),
         ("path,path\na.wav,a.wav\n", "twice"),
@@ -116,8 +116,8 @@ def test_endless_lines_are_refused(listed, refusal, monkeypatch, name):
         (f"path\n{'x' * 200_000}\n", "line 2"),
     ],
 )
-def test_tables_that_are_none_are_refused(listed, refusal, text, told):
-    assert told in refusal(listed, "m.csv", text)
+def test_invalid_tables_are_refused(listed, refusal, text, message):
+    assert message in refusal(listed, "m.csv", text)
 
 
 @pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "wav.scp"])
@@ -126,7 +126,7 @@ def test_an_empty_manifest_is_refused(listed, refusal, name):
 
 
 @pytest.mark.parametrize("value", ["1e999", "[-1e999]", "[" * 70 + "]" * 70], ids=range(3))
-def test_numbers_that_are_not_finite_and_deep_nests_are_refused(listed, refusal, value):
+def test_infinite_numbers_and_deep_nesting_are_refused(listed, refusal, value):
     message = refusal(listed, "m.jsonl", f'{{"path": "a.wav", "x": 1e9}}\n{{"path": "d/b c.wav", "x": {value}}}\n')
     assert "line 2" in message
     assert "is not a finite number" in message or "nested too deep" in message

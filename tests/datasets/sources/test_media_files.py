@@ -23,14 +23,14 @@ def test_files_of_a_medium_are_found_to_any_depth(folder, content):
     assert keys(list_items(str(source), "image")) == ["p"]
 
 
-def test_odd_names_are_keys_and_are_read(folder, content):
+def test_unusual_names(folder, content):
     source = folder({name: name.encode() for name in ODD})
     found = list_items(str(source), "audio")
     assert keys(found) == sorted(os.path.splitext(name)[0] for name in ODD)
     assert {content(item) for item in found} == {name.encode() for name in ODD}
 
 
-def test_a_name_that_is_no_text_is_escaped(folder, content):
+def test_names_that_are_not_utf_8_are_escaped(folder, content):
     source = folder({"good.wav": b"g"})
     with open(os.fsencode(source) + b"/caf\xe9.wav", "wb") as file:
         file.write(b"bad")
@@ -53,7 +53,7 @@ def test_keys_have_suffixes_where_they_are_needed(names, wanted):
     assert keys_of(names) == wanted
 
 
-def test_links_are_followed_and_loops_are_not(folder):
+def test_links_are_followed_without_loops(folder):
     source = folder({"a/x.wav": b"x", "b/y.wav": b"y"})
     (source / "a" / "up").symlink_to(source)
     (source / "a" / "self").symlink_to(source / "a")
@@ -62,12 +62,12 @@ def test_links_are_followed_and_loops_are_not(folder):
     assert keys(list_items(str(source), "audio")) == ["a/x", "b/y", "b/z", "c/y", "c/z"]
 
 
-def test_what_is_hidden_is_passed_over(folder):
+def test_hidden_files_are_ignored(folder):
     source = folder({"a.wav": b"x", "._a.wav": b"x", ".cache/b.wav": b"x"})
     assert keys(list_items(str(source), "audio")) == ["a"]
 
 
-def test_a_broken_link_is_an_item_that_cannot_be_read(folder, content):
+def test_broken_links_are_listed(folder, content):
     source = folder({"a.wav": b"x"})
     (source / "b.wav").symlink_to(source / "gone.wav")
     found = list_items(str(source), "audio")
@@ -75,7 +75,7 @@ def test_a_broken_link_is_an_item_that_cannot_be_read(folder, content):
     assert found[1].location.size is None
 
 
-def test_a_folder_that_cannot_be_read_is_named(folder, refusal, monkeypatch):
+def test_unreadable_folders_are_named(folder, refusal, monkeypatch):
     def scandir(path):
         if path.endswith("closed"):
             raise PermissionError(errno.EACCES, "Permission denied", path)

@@ -15,7 +15,7 @@ from narrows.media import audio, image
 COUNT = 30
 
 
-def sound(index):
+def recording(index):
     file = io.BytesIO()
     soundfile.write(file, 0.1 * np.random.default_rng(index).standard_normal(800), 8_000, format="FLAC")
     return file.getvalue()
@@ -34,8 +34,8 @@ def table(path, items):
 
 
 @pytest.mark.parametrize(("name", "pack"), [("a.tar", tar), ("a.parquet", table)])
-def test_media_are_read_where_they_lie_by_any_number_of_threads(tmp_path, name, pack):
-    items = [sound(index) for index in range(COUNT)]
+def test_items_are_read_by_any_number_of_threads(tmp_path, name, pack):
+    items = [recording(index) for index in range(COUNT)]
     pack(tmp_path / name, items)
     found = list_items(str(tmp_path / name), "audio")
     with ThreadPoolExecutor(4) as threads:
@@ -47,8 +47,8 @@ def test_media_are_read_where_they_lie_by_any_number_of_threads(tmp_path, name, 
 
 
 @pytest.mark.parametrize(("name", "pack", "key"), [("a.tar", tar, "01"), ("a.parquet", table, "a/00000001")])
-def test_a_bad_item_is_named_and_its_neighbours_are_kept(tmp_path, refusal, name, pack, key):
-    pack(tmp_path / name, [sound(0), b"", sound(2), b"no sound" * 99])
+def test_bad_items_are_named_and_others_are_read(tmp_path, refusal, name, pack, key):
+    pack(tmp_path / name, [recording(0), b"", recording(2), b"not audio" * 99])
     good, empty, another, bad = list_items(str(tmp_path / name), "audio")
     for item in (empty, bad):
         message = refusal(lambda one: audio.read(open_item(one)), item, error=MediaError)
@@ -57,7 +57,7 @@ def test_a_bad_item_is_named_and_its_neighbours_are_kept(tmp_path, refusal, name
     assert audio.read(open_item(good)).samples.shape == audio.read(open_item(another)).samples.shape == (1, 800)
 
 
-def test_pictures_are_read_where_they_lie(tmp_path):
+def test_images_in_tars(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 9, 8), np.uint8)
     image.write(tmp_path / "a.png", pixels)
     with tarfile.open(tmp_path / "a.tar", "w") as made:
@@ -67,8 +67,8 @@ def test_pictures_are_read_where_they_lie(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "pack"), [("a.tar", tar), ("a.parquet", table)])
-def test_what_is_gone_by_then_is_named(tmp_path, refusal, name, pack):
-    pack(tmp_path / name, [sound(0)])
+def test_files_that_were_removed_are_named(tmp_path, refusal, name, pack):
+    pack(tmp_path / name, [recording(0)])
     (item,) = list_items(str(tmp_path / name), "audio")
     (tmp_path / name).unlink()
     assert name in refusal(open_item, item, error=MediaError)
