@@ -16,8 +16,8 @@ from common import emit, fail, run, show
 
 import narrows
 from narrows import ImageTokenizer, Tokens
-from narrows.bitstream import Prior
-from narrows.bitstream.indexed import ChosenCoder
+from narrows.bitstream import IndexedTables
+from narrows.bitstream.indexed import IndexedCoder
 from narrows.codecs.bottlenecks.entropy.base import ZERO, Stage, run_stages
 from narrows.evaluation.media import MEDIA, find_items
 from narrows.media import image
@@ -60,17 +60,19 @@ def main() -> None:
 @torch.inference_mode()
 def bits_by_tables(tokenizer: ImageTokenizer, tokens: Tokens) -> float:
     """Bits of all codes by the frequencies of the tables that the model chooses: what an ideal coder would write."""
-    prior, size = tokenizer.prior, tokenizer.codec.bottleneck.codebook_sizes[0]
-    assert isinstance(prior, Prior)
+    indexed, size = tokenizer.coding_tables, tokenizer.codec.bottleneck.codebook_sizes[0]
+    assert isinstance(indexed, IndexedTables)
     assert tokens.quality_index is not None
-    coder = ChosenCoder(prior, len(tokens.radices), size, tokens.quality_index)
-    costs = [-np.log2(table / table.sum()) for table in map(np.asarray, prior.tables.frequencies)]
+    coder = IndexedCoder(indexed, len(tokens.radices), size, tokens.quality_index)
+    costs = [-np.log2(table / table.sum()) for table in map(np.asarray, indexed.tables.frequencies)]
     costs.append(np.full(size, np.log2(size)))  # of table -1, what is escaped
     bands = tokens.codes.numpy()
     pieces = [
-        p for row in range(0, bands.shape[2], tokens.steps) for p in coder.pieces(bands[:, :, row : row + tokens.steps])
+        p
+        for row in range(0, bands.shape[2], tokens.steps)
+        for p in coder.symbols_by_table(bands[:, :, row : row + tokens.steps])
     ]
-    return float(sum(costs[piece.table][piece.symbols].sum() for piece in pieces))
+    return float(sum(costs[coded.table][coded.symbols].sum() for coded in pieces))
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import narrows
 from narrows import ImageTokenizer
-from narrows.bitstream import Prior, Reader
+from narrows.bitstream import IndexedTables, Reader
 from narrows.media import image
 
 HEIGHT, WIDTH, SEED = 512, 768, 0
@@ -48,7 +48,7 @@ def main() -> None:
     if x.shape != (3, HEIGHT, WIDTH):
         fail(f"{arguments.picture} has {x.shape[0]} channels, {x.shape[2]} × {x.shape[1]} pixels; 3, 768 × 512 wanted")
     tokenizer = narrows.load(arguments.model)
-    if not isinstance(tokenizer, ImageTokenizer) or tokenizer.prior is None:
+    if not isinstance(tokenizer, ImageTokenizer) or tokenizer.coding_tables is None:
         fail(f"{arguments.model} is no model of images with tables")
 
     codecs = {"narrows": _narrows(tokenizer, x, arguments.quality)}
@@ -121,7 +121,7 @@ def _coder_alone(tokenizer: ImageTokenizer, tokens: narrows.Tokens, data: bytes,
     def choose(*_: object) -> Any:
         yield from (each for each in recorded)
 
-    reader = Reader(data, Prior(tokenizer.tables, choose))
+    reader = Reader(data, IndexedTables(tokenizer.tables, choose))
     reader.verify()
     (chunk,) = reader
     assert np.array_equal(chunk.codes, tokens.codes)

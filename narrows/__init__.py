@@ -9,27 +9,82 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from narrows import parts
+    from narrows.checkpoints.folder import save
     from narrows.checkpoints.index import models
     from narrows.checkpoints.load import load
+    from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized
+    from narrows.codecs.codec import Codec
+    from narrows.datasets.tokenize import tokenize
+    from narrows.errors import NarrowsError
+    from narrows.evaluation.evaluate import evaluate
+    from narrows.parts import build, part, spec
     from narrows.tokenizers.audio import AudioTokenizer
+    from narrows.tokenizers.ids import Vocabulary
     from narrows.tokenizers.image import ImageTokenizer
-    from narrows.tokenizers.tokens import Tokens
+    from narrows.tokenizers.tokenizer import Tokenizer
+    from narrows.tokenizers.tokens import Latents, Tokens
 
 __version__ = "0.1.0"
-__all__ = ["AudioTokenizer", "ImageTokenizer", "Tokens", "load", "models"]
+__all__ = [
+    "AudioTokenizer",
+    "Bottleneck",
+    "Codec",
+    "Decoder",
+    "Encoder",
+    "ImageTokenizer",
+    "Latents",
+    "NarrowsError",
+    "Quantized",
+    "Tokenizer",
+    "Tokens",
+    "Vocabulary",
+    "build",
+    "evaluate",
+    "load",
+    "models",
+    "part",
+    "parts",
+    "save",
+    "spec",
+    "tokenize",
+]
 
-_HOMES = {
-    "AudioTokenizer": ("narrows.tokenizers.audio", "AudioTokenizer"),
-    "ImageTokenizer": ("narrows.tokenizers.image", "ImageTokenizer"),
-    "Tokens": ("narrows.tokenizers.tokens", "Tokens"),
-    "load": ("narrows.checkpoints.load", "load"),
-    "models": ("narrows.checkpoints.index", "models"),
+_MODULES = {
+    "AudioTokenizer": "narrows.tokenizers.audio",
+    "Bottleneck": "narrows.codecs.base",
+    "Codec": "narrows.codecs.codec",
+    "Decoder": "narrows.codecs.base",
+    "Encoder": "narrows.codecs.base",
+    "ImageTokenizer": "narrows.tokenizers.image",
+    "Latents": "narrows.tokenizers.tokens",
+    "NarrowsError": "narrows.errors",
+    "Quantized": "narrows.codecs.base",
+    "Tokenizer": "narrows.tokenizers.tokenizer",
+    "Tokens": "narrows.tokenizers.tokens",
+    "Vocabulary": "narrows.tokenizers.ids",
+    "build": "narrows.parts",
+    "evaluate": "narrows.evaluation.evaluate",
+    "load": "narrows.checkpoints.load",
+    "models": "narrows.checkpoints.index",
+    "part": "narrows.parts",
+    "save": "narrows.checkpoints.folder",
+    "spec": "narrows.parts",
+    "tokenize": "narrows.datasets.tokenize",
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import on first use, so that `import narrows` and `codec --help` need no torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'narrows' has no attribute {name!r}; it has {', '.join(__all__)}")
-    module, attribute = _HOMES[name]
-    return getattr(import_module(module), attribute)
+if not TYPE_CHECKING:  # type checkers know the names from the imports above
+
+    def __getattr__(name: str) -> Any:
+        """Import on first use, so that `import narrows` and `codec --help` need no torch."""
+        if name == "parts":
+            return import_module("narrows.parts")
+        if name not in _MODULES:
+            raise AttributeError(f"module 'narrows' has no attribute {name!r}; it has {', '.join(__all__)}")
+        return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return [*__all__, "__version__"]

@@ -1,9 +1,9 @@
-"""Every error that a caller may catch.
+"""The errors that this library raises.
 
     NarrowsError
     ├── InputError          an invalid tensor, number or option
     ├── MediaError          a media file that cannot be read or written
-    ├── PartError           a description of a part that names something unknown or lacks something
+    ├── PartError           a description of a part with an unknown or missing name or argument
     ├── ModelError          a model name, folder or weights file that cannot be loaded
     └── StreamError         an .nrw stream that cannot be read
         ├── DamagedStream   bytes are missing or were changed
@@ -27,7 +27,7 @@ class MediaError(NarrowsError):
 
 
 class PartError(NarrowsError, ValueError):
-    """A description of a part that names something unknown or lacks something."""
+    """A description of a part with an unknown or missing name or argument."""
 
 
 class ModelError(NarrowsError):

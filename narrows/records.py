@@ -1,4 +1,4 @@
-"""Dataclasses out of JSON, strictly: the annotations are the only schema."""
+"""Dataclasses from JSON, strictly checked: their annotations are the schema."""
 
 import json
 import types
@@ -9,83 +9,92 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from narrows.errors import InputError
 
 T = TypeVar("T")
-_WANTED = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
+_TYPE_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
 
 
-def parsed(text: str | bytes) -> object:
-    """Plain JSON. Raises InputError, with a part of a sentence, for what is none; NaN and Infinity are none."""
+def parse_json(text: str | bytes) -> object:
+    """The value of JSON text. Raises InputError for invalid JSON, and for NaN and Infinity, which JSON has not."""
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_raise_for_constant)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"it is no JSON ({error})") from error
+        raise InputError(f"expected JSON, got invalid text ({error})") from error
 
 
-def record(kind: type[T], value: object, where: str = "it") -> T:
-    """A dataclass from an object of JSON, and so on through its fields; `where` names the object in errors.
+def to_record(kind: type[T], value: object, where: str = "it") -> T:
+    """A dataclass from a JSON object, recursively through its fields.
 
-    Known annotations: dataclasses, Mapping[str, T], Sequence[T], tuple[T, ...], unions, Literal, plain types, Any.
-    Raises InputError for a missing or unknown key and for a value of another kind.
+    Known annotations: dataclasses, Mapping[str, T], Sequence[T], tuple[T, ...], unions, Literal, str, int, float, bool
+    and Any.
+
+    Args:
+        kind: the dataclass.
+        value: the JSON object, as `parse_json` returns it.
+        where: names the object in error messages.
+
+    Raises:
+        InputError: for a missing or unknown key, and for a value of another type.
     """
     if not isinstance(value, dict):
-        raise _refused(where, value, "an object")
+        raise _type_error(where, value, "an object")
     known = {field.name: field for field in fields(kind) if field.init}  # type: ignore[arg-type]
     unknown = sorted(value.keys() - known.keys())
     if unknown:
-        raise InputError(f"{where} has an unknown key {unknown[0]!r}")
-    needed = [name for name, of in known.items() if of.default is MISSING and of.default_factory is MISSING]
-    missing = [name for name in needed if name not in value]
+        raise InputError(f"expected the keys {', '.join(known)} in {where}, got the unknown key {unknown[0]!r}")
+    required = [name for name, of in known.items() if of.default is MISSING and of.default_factory is MISSING]
+    missing = [name for name in required if name not in value]
     if missing:
-        raise InputError(f"{where} has no {missing[0]!r}")
+        raise InputError(f"expected the key {missing[0]!r} in {where}, got none")
     hints = get_type_hints(kind)
     return kind(**{name: _decoded(hints[name], inner, f"{where}.{name}") for name, inner in value.items()})
 
 
 def _decoded(kind: Any, value: object, where: str) -> Any:
-    origin, inner = get_origin(kind), get_args(kind)
+    """The value as the annotation `kind` says. Raises InputError for another type."""
+    origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
     if origin in (Union, types.UnionType):
-        return _of_union(inner, value, where)
+        return _decoded_union(arguments, value, where)
     if origin is Literal:
-        if value not in inner:
-            raise _refused(where, value, " or ".join(map(repr, inner)))
+        if value not in arguments:
+            raise _type_error(where, value, " or ".join(map(repr, arguments)))
         return value
     if origin in (Sequence, tuple):
         if not isinstance(value, list):
-            raise _refused(where, value, "a list")
-        return tuple(_decoded(inner[0], one, f"{where}[{index}]") for index, one in enumerate(value))
+            raise _type_error(where, value, "a list")
+        return tuple(_decoded(arguments[0], element, f"{where}[{index}]") for index, element in enumerate(value))
     if origin is Mapping:
         if not isinstance(value, dict):
-            raise _refused(where, value, "an object")
-        return {name: _decoded(inner[1], one, f"{where}[{name!r}]") for name, one in value.items()}
+            raise _type_error(where, value, "an object")
+        return {name: _decoded(arguments[1], element, f"{where}[{name!r}]") for name, element in value.items()}
     if is_dataclass(kind) and isinstance(kind, type):
-        return record(kind, value, where)
+        return to_record(kind, value, where)
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise _refused(where, value, _WANTED[kind])
+        raise _type_error(where, value, _TYPE_NAMES[kind])
     return value
 
 
-def _of_union(kinds: tuple[Any, ...], value: object, where: str) -> Any:
-    """The first kind that takes the value; the error is the last one's, None standing aside."""
+def _decoded_union(kinds: tuple[Any, ...], value: object, where: str) -> Any:
+    """The value as the first type of the union that it fits; raises the error of the last type other than None."""
     if value is None and types.NoneType in kinds:
         return None
-    refusal = None
+    last_error = None
     for kind in kinds:
         if kind is not types.NoneType:
             try:
                 return _decoded(kind, value, where)
             except InputError as error:
-                refusal = error
-    assert refusal is not None
-    raise refusal
+                last_error = error
+    assert last_error is not None
+    raise last_error
 
 
-def _refused(where: str, value: object, wanted: str) -> InputError:
-    shown = repr(value)
-    return InputError(f"{where} is {shown if len(shown) <= 40 else shown[:40] + '…'}, {wanted} is wanted")
+def _type_error(where: str, value: object, expected: str) -> InputError:
+    text = repr(value)
+    return InputError(f"expected {expected} for {where}, got {text if len(text) <= 40 else text[:40] + '…'}")
 
 
-def _no_number(name: str) -> None:
+def _raise_for_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")

@@ -5,13 +5,13 @@ from typing import Any, Literal
 import pytest
 
 from narrows.errors import InputError
-from narrows.records import parsed, record
+from narrows.records import parse_json, to_record
 
 
 @dataclass(frozen=True)
 class Inner:
     size: int
-    share: float | None = None
+    fraction: float | None = None
 
 
 @dataclass(frozen=True)
@@ -24,40 +24,40 @@ class Outer:
     free: Any = None
 
 
-def test_a_record_is_built_through_all_its_fields():
-    given = {"name": "x", "kind": "b", "inner": [{"size": 1, "share": 2}], "either": "no", "numbers": {"y": 3}}
-    found = record(Outer, given | {"free": [{}]})
+def test_a_record_is_built_recursively():
+    given = {"name": "x", "kind": "b", "inner": [{"size": 1, "fraction": 2}], "either": "no", "numbers": {"y": 3}}
+    found = to_record(Outer, given | {"free": [{}]})
     assert found == Outer("x", "b", (Inner(1, 2.0),), "no", {"y": 3.0}, [{}])
-    assert type(found.inner[0].share) is float
-    assert record(Inner, {"size": 1, "share": None}) == Inner(1)
+    assert type(found.inner[0].fraction) is float
+    assert to_record(Inner, {"size": 1, "fraction": None}) == Inner(1)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        ({"name": 1}, "it.name is 1, a text is wanted"),
-        ({"kind": "c"}, "it.kind is 'c', 'a' or 'b' is wanted"),
-        ({"inner": [{"size": 1.5}]}, r"it.inner\[0\].size is 1.5, an integer is wanted"),
-        ({"inner": [{"size": True}]}, "an integer is wanted"),
-        ({"inner": [{"size": 1, "share": "x"}]}, "a number is wanted"),
-        ({"inner": [7]}, r"it.inner\[0\] is 7, an object is wanted"),
-        ({"inner": "x" * 99}, "…, a list is wanted"),
-        ({"either": 3}, "it.either is 3, a text is wanted"),
-        ({"numbers": {"y": []}}, r"it.numbers\['y'\] is \[\], a number is wanted"),
-        ({"more": 1}, "it has an unknown key 'more'"),
+        ({"name": 1}, "expected a string for it.name, got 1"),
+        ({"kind": "c"}, "expected 'a' or 'b' for it.kind, got 'c'"),
+        ({"inner": [{"size": 1.5}]}, r"expected an integer for it.inner\[0\].size, got 1.5"),
+        ({"inner": [{"size": True}]}, "expected an integer for .*, got True"),
+        ({"inner": [{"size": 1, "fraction": "x"}]}, "expected a number for .*, got 'x'"),
+        ({"inner": [7]}, r"expected an object for it.inner\[0\], got 7"),
+        ({"inner": "x" * 99}, "expected a list for it.inner, got 'x*…"),
+        ({"either": 3}, "expected a string for it.either, got 3"),
+        ({"numbers": {"y": []}}, r"expected a number for it.numbers\['y'\], got \[\]"),
+        ({"more": 1}, "expected the keys name, kind, .* in it, got the unknown key 'more'"),
     ],
 )
-def test_what_does_not_fit_is_named(change, told):
-    with pytest.raises(InputError, match=told):
-        record(Outer, {"name": "x", "kind": "a", "inner": []} | change)
+def test_other_types_and_keys(change, message):
+    with pytest.raises(InputError, match=message):
+        to_record(Outer, {"name": "x", "kind": "a", "inner": []} | change)
 
 
-def test_what_is_missing_is_named():
-    with pytest.raises(InputError, match="it has no 'name'"):
-        record(Outer, {"kind": "a", "inner": []})
+def test_a_missing_key():
+    with pytest.raises(InputError, match="expected the key 'name' in it, got none"):
+        to_record(Outer, {"kind": "a", "inner": []})
 
 
 @pytest.mark.parametrize("text", ["{", "NaN", '{"a": -Infinity}', b"\xff"])
-def test_no_json(text):
-    with pytest.raises(InputError, match="no JSON"):
-        parsed(text)
+def test_invalid_json(text):
+    with pytest.raises(InputError, match="expected JSON, got invalid text"):
+        parse_json(text)

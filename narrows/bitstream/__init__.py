@@ -1,44 +1,51 @@
-"""Integers to bytes and back: the `.nrw` stream, specified in docs/stream.md.
+"""Codes to bytes and back: the `.nrw` stream, specified in docs/stream.md.
 
-    codes (C, K, *grid) ──▶ symbol streams ──▶ rANS or fixed bits ──▶ chunks with checksums ──▶ bytes
+    codes (G, K, *grid) ──▶ symbol streams ──▶ rANS or fixed bits ──▶ chunks with checksums ──▶ bytes
                             radices            tables                 header
 
-Shapes: C signals that were coded side by side, K codebooks, *grid the latent grid (F,), (H, W) or (T, H, W), V the size
-of a codebook. This package knows neither networks nor files of media.
+Shapes: G groups of channels that are coded side by side (1 unless a signal has more channels than the codec),
+K codebooks, *grid the latent grid (F,), (H, W) or (T, H, W), V the size of a codebook.
+This package uses neither networks nor media files; of narrows.media it imports only the extents.
+
+    header.py            what a stream holds          writer.py, reader.py  codes to a stream and back
+    framing.py           chunks in the stream         recovery.py           codes of a damaged stream
+    raw.py               coder 0: fixed bits          radices.py            codes as digits
+    rans.py              coder 1: a table a stream    frequency_tables.py   integer frequencies
+    indexed.py           coder 2: a table a symbol    limits.py, varint.py  numbers in the header
 """
 
-from narrows.bitstream.frequency_tables import FrequencyTables, quantize
+from narrows.bitstream.frequency_tables import FrequencyTables, integer_frequencies
 from narrows.bitstream.header import StreamHeader, read_header
-from narrows.bitstream.indexed import Prior
-from narrows.bitstream.radices import Radices, codebook_sizes, join, split, stream_sizes
-from narrows.bitstream.reader import Chunk, Reader, read
+from narrows.bitstream.indexed import IndexedTables
+from narrows.bitstream.radices import Radices, alphabet_sizes, codebook_sizes, codes_to_symbols, symbols_to_codes
+from narrows.bitstream.reader import DecodedChunk, Reader, read
 from narrows.bitstream.recovery import Damage, Inspection, Recovered, inspect, recover
 from narrows.bitstream.writer import Writer, write
 from narrows.media.extents import AudioExtent, Extent, ImageExtent, VideoExtent
 
 __all__ = [
     "AudioExtent",
-    "Chunk",
     "Damage",
+    "DecodedChunk",
     "Extent",
     "FrequencyTables",
     "ImageExtent",
+    "IndexedTables",
     "Inspection",
-    "Prior",
     "Radices",
     "Reader",
     "Recovered",
     "StreamHeader",
     "VideoExtent",
     "Writer",
+    "alphabet_sizes",
     "codebook_sizes",
+    "codes_to_symbols",
     "inspect",
-    "join",
-    "quantize",
+    "integer_frequencies",
     "read",
     "read_header",
     "recover",
-    "split",
-    "stream_sizes",
+    "symbols_to_codes",
     "write",
 ]

@@ -1,10 +1,10 @@
-"""Chunks among the bytes of a stream: where each begins, and whether it is what the writer wrote.
+"""Chunks in the bytes of a stream: their offsets and checksums.
 
-    coder 1   length (varint) · CRC-32 · payload
-    coder 0                     CRC-32 · payload     the length follows from the header, so no flipped bit can hide it
+    coder 1, 2   length (varint) · CRC-32 · payload
+    coder 0                        CRC-32 · payload     the length follows from the header, so it cannot be damaged
 
-The CRC runs on from the header's bytes over length, payload and index: a chunk at another place, or of another file,
-fails it like a damaged one.
+The CRC covers the bytes of the header, the length, the payload and the index of the chunk: a chunk that was moved, or
+is of another file, fails it like a damaged one.
 """
 
 import zlib
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.bitstream.header import CHECKSUM, StreamHeader
-from narrows.bitstream.radices import stream_sizes
+from narrows.bitstream.header import CHECKSUM_BYTES, StreamHeader
+from narrows.bitstream.radices import alphabet_sizes
 from narrows.bitstream.rans import payload_limit
 from narrows.bitstream.raw import RawCoder
 from narrows.bitstream.varint import Cursor, to_varint
@@ -22,8 +22,8 @@ from narrows.errors import DamagedStream
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One chunk as it lies in the file: offsets of its first byte, of its payload and of the byte after it."""
+class ChunkOffsets:
+    """Offsets in the stream of the first byte of a chunk, of its payload and of the byte after it."""
 
     start: int
     payload: int
@@ -31,71 +31,76 @@ class Frame:
 
 
 class Framing:
-    """How the chunks of the stream with this header are framed."""
+    """Lengths and checksums of the chunks of a stream with this header."""
 
     def __init__(self, header: StreamHeader) -> None:
         self.header = header
-        self.size = len(header.to_bytes())  # where the first chunk begins
-        self._seed = zlib.crc32(header.to_bytes()[:-CHECKSUM])
+        self.header_bytes = len(header.to_bytes())  # the offset of the first chunk
+        self._seed = zlib.crc32(header.to_bytes()[:-CHECKSUM_BYTES])
         self.raw = RawCoder(header.radices) if header.tables_digest is None else None
-        self._coded = sum(size > 1 for size in stream_sizes(header.radices))
+        self._coded_streams = sum(size > 1 for size in alphabet_sizes(header.radices))
 
     def wrap(self, chunk: int, payload: bytes) -> bytes:
-        """The bytes of a chunk."""
+        """The bytes of a chunk: length, checksum and payload."""
         length = b"" if self.raw else to_varint(len(payload))
         checksum = _with_index(self._hash(length, payload), chunk)
-        return length + checksum.to_bytes(CHECKSUM, "little") + payload
+        return length + checksum.to_bytes(CHECKSUM_BYTES, "little") + payload
 
-    def frame(self, view: memoryview, start: int, chunk: int) -> Frame:
-        """The chunk that begins at `start`. Raises DamagedStream where it cannot be there; its CRC is not looked at."""
+    def parse(self, view: memoryview, start: int, chunk: int) -> ChunkOffsets:
+        """The offsets of the chunk that begins at `start`; its checksum is not compared.
+
+        Raises DamagedStream where there cannot be such a chunk.
+        """
         cursor = Cursor(view, start)
         what = f"chunk {chunk} of {self.header.chunks}"
         positions = self.header.positions(chunk)
         if self.raw:
             length = self.raw.payload_size(positions)
         else:
-            most = self._coded * positions * (1 if self.header.quality_index is None else 2)  # escapes
-            length = cursor.varint(payload_limit(most), f"the length of {what}")
-        payload = cursor.position + CHECKSUM
+            max_symbols = (
+                self._coded_streams * positions * (1 if self.header.quality_index is None else 2)
+            )  # with escaped codes
+            length = cursor.varint(payload_limit(max_symbols), f"the length of {what}")
+        payload = cursor.position + CHECKSUM_BYTES
         if payload + length > len(view):
-            raise DamagedStream(f"the stream ends inside {what}; recover() decodes what is left")
-        return Frame(start, payload, payload + length)
+            raise DamagedStream(f"the stream ends inside {what}; recover() decodes the other chunks")
+        return ChunkOffsets(start, payload, payload + length)
 
-    def match(self, view: memoryview, frame: Frame, chunks: range) -> int | None:
-        """Which of these chunks a frame is by its checksum; None if it is none of them."""
-        middle = frame.payload - CHECKSUM
-        stored = int.from_bytes(view[middle : frame.payload], "little")
-        crc = self._hash(view[frame.start : middle], view[frame.payload : frame.stop])
+    def match(self, view: memoryview, offsets: ChunkOffsets, chunks: range) -> int | None:
+        """The index among `chunks` for which the checksum of the chunk at these offsets is right; None for none."""
+        length_end = offsets.payload - CHECKSUM_BYTES
+        stored = int.from_bytes(view[length_end : offsets.payload], "little")
+        crc = self._hash(view[offsets.start : length_end], view[offsets.payload : offsets.stop])
         return next((chunk for chunk in chunks if _with_index(crc, chunk) == stored), None)
 
-    def payload(self, view: memoryview, frame: Frame, chunk: int) -> bytes:
-        """The payload of a chunk. Raises DamagedStream where it fails its checksum."""
-        if self.match(view, frame, range(chunk, chunk + 1)) is None:
+    def payload(self, view: memoryview, offsets: ChunkOffsets, chunk: int) -> bytes:
+        """The payload of a chunk. Raises DamagedStream if it fails its checksum."""
+        if self.match(view, offsets, range(chunk, chunk + 1)) is None:
             start, stop = self.header.span(chunk)
             where = f"chunk {chunk} of {self.header.chunks} (grid steps {start} to {stop - 1})"
             raise DamagedStream(f"{where} fails its checksum; recover() decodes the others")
-        return bytes(view[frame.payload : frame.stop])
+        return bytes(view[offsets.payload : offsets.stop])
 
     def locate(self, view: memoryview) -> NDArray[np.int64]:
-        """Where each chunk of an undamaged stream begins (chunks,). Only the lengths are read.
+        """The offsets (chunks,) of the chunks of an undamaged stream. Only the lengths are read.
 
-        Raises DamagedStream unless the last chunk ends where the file does.
+        Raises DamagedStream unless the last chunk ends at the end of the stream.
         """
-        room = (len(view) - self.size) // (CHECKSUM + (0 if self.raw else 1))
-        if self.header.chunks > room:
+        limit = (len(view) - self.header_bytes) // (CHECKSUM_BYTES + (0 if self.raw else 1))
+        if self.header.chunks > limit:
             raise DamagedStream(
-                f"the header promises {self.header.chunks} chunks, at most {room} fit into the bytes that are there; "
-                "recover() decodes what is left"
+                f"expected {self.header.chunks} chunks, got a stream that is too short for more than {limit}; "
+                "recover() decodes the chunks that are there"
             )
         starts = np.empty(self.header.chunks, np.int64)
-        position = self.size
+        position = self.header_bytes
         for chunk in range(len(starts)):
             starts[chunk] = position
-            position = self.frame(view, position, chunk).stop
+            position = self.parse(view, position, chunk).stop
         if position != len(view):
-            left = len(view) - position
             raise DamagedStream(
-                f"{left} bytes follow the last chunk: a length is damaged, or they were appended; get another copy"
+                f"expected the stream to end with its last chunk, got {len(view) - position} more bytes: a length is "
+                "damaged, or they were appended; get another copy"
             )
         return starts
 

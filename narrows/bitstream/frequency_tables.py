@@ -1,7 +1,7 @@
-"""Static frequency tables: for each symbol stream one table of integer frequencies that sum to 2^16.
+"""Frequency tables for entropy coding: integer frequencies that sum to 2^16 per table.
 
-Tables are made once, after training, in float64. From then on only the integers count: they are stored with the
-checkpoint and hashed into every file, so no float decides how a byte is read.
+Tables are made once, after training, in float64. Only the integers are used afterwards: they are stored with the
+checkpoint, and every stream holds their hash. So no floating-point number decides how a byte is read.
 """
 
 import hashlib
@@ -20,22 +20,27 @@ from narrows.errors import InputError
 
 PRECISION = 16
 TOTAL = 1 << PRECISION
-ESCAPED_BITS = 12  # of a code that no symbol stands for
+ESCAPED_BITS = 12  # of a code that follows an escape symbol
 
 
-def quantize(weights: ArrayLike) -> NDArray[np.int32]:
+def integer_frequencies(weights: ArrayLike) -> NDArray[np.int32]:
     """Probabilities or counts (V,) to frequencies (V,): integers >= 1 that sum to 65536.
 
-    f = max(1, floor(p·(2^16 - V) + 1/2)) in float64; what is then missing or too much goes one by one to where it
-    shortens the code most, or lengthens it least, the lowest index first among equals.
-    Raises InputError for weights that are negative, not finite or all zero, and for V outside 1 .. 4096.
+    f = max(1, floor(p·(2^16 - V) + 1/2)) in float64. While the sum is too small or too large, the frequency for which
+    the expected code length falls most, or grows least, changes by one; among equals that of the lowest index.
+
+    Args:
+        weights: V from 1 to 4096 numbers, not negative, finite, not all zero.
+
+    Raises:
+        InputError: for other weights.
     """
     given = np.asarray(weights, np.float64)
     if given.ndim != 1 or not 1 <= given.size <= MAX_ALPHABET:
-        raise InputError(f"weights are of shape {given.shape}, want (V,) with V from 1 to {MAX_ALPHABET}")
+        raise InputError(f"expected weights (V,) with V from 1 to {MAX_ALPHABET}, got shape {given.shape}")
     if not np.isfinite(given).all() or given.min() < 0 or given.max() == 0:
-        raise InputError("weights must be finite, none negative and one above 0; add smoothing to counts")
-    scaled = given / given.max()  # first, so that the sum of huge weights does not overflow
+        raise InputError("expected finite weights, none negative and one above 0; add smoothing to counts")
+    scaled = given / given.max()  # so that the sum of very large weights does not overflow
     p = scaled / scaled.sum()
     frequencies: NDArray[np.int32] = np.maximum(1, np.floor(p * (TOTAL - p.size) + 0.5)).astype(np.int32)
 
@@ -43,7 +48,7 @@ def quantize(weights: ArrayLike) -> NDArray[np.int32]:
     step = 1 if missing > 0 else -1
 
     def change(index: int) -> float:
-        """Bits per symbol that the code grows by when this frequency takes one more step."""
+        """By how many bits per symbol the code grows if this frequency changes by one more step."""
         now = int(frequencies[index])
         return -float(p[index]) * math.log2((now + step) / now) if now + step > 0 else math.inf
 
@@ -58,26 +63,35 @@ def quantize(weights: ArrayLike) -> NDArray[np.int32]:
 
 @dataclass(frozen=True, eq=False)
 class FrequencyTables:
-    """One frequency array for each symbol stream, in the order of `stream_sizes`; two are equal if all integers are.
+    """Frequency tables: one per symbol stream, in the order of `alphabet_sizes`, or those that an index selects from.
 
-    Each is int32 (V,), every entry >= 1, the sum 65536 (an alphabet of one symbol has the frequency 65536, which is
-    why 16 bits would not do). Raises InputError that says which table is wrong and how.
+    Two objects are equal if all their integers are.
+
+    Args:
+        frequencies: per table int32 (V,), each >= 1, with the sum 65536. An alphabet of one symbol has the frequency
+            65536, which does not fit 16 bits.
+
+    Raises:
+        InputError: for other tables; the message names the table.
     """
 
     frequencies: tuple[NDArray[np.int32], ...]
 
     def __post_init__(self) -> None:
         if not self.frequencies:
-            raise InputError("no tables were given, want one for each symbol stream")
+            raise InputError("expected one table or more, got none")
         kept = []
         for index, table in enumerate(self.frequencies):
             if table.dtype.kind not in "iu" or table.ndim != 1 or not 1 <= table.size <= MAX_ALPHABET:
                 given = f"{table.dtype} of shape {table.shape}"
-                raise InputError(f"table {index} is {given}, want integers of shape (V,), V from 1 to {MAX_ALPHABET}")
+                raise InputError(f"expected table {index} as integers (V,), V from 1 to {MAX_ALPHABET}, got {given}")
             if table.min() < 1:
-                raise InputError(f"table {index} holds the frequency {table.min()}, want at least 1; use quantize()")
+                raise InputError(
+                    f"expected frequencies of at least 1 in table {index}, got {table.min()}; use integer_frequencies()"
+                )
             if sum(table.tolist()) != TOTAL:
-                raise InputError(f"table {index} sums to {sum(table.tolist())}, want {TOTAL}; use quantize()")
+                total = sum(table.tolist())
+                raise InputError(f"expected table {index} with the sum {TOTAL}, got {total}; use integer_frequencies()")
             copy = table.astype(np.int32)
             copy.setflags(write=False)
             kept.append(copy)
@@ -87,58 +101,79 @@ class FrequencyTables:
     def fit(
         cls, symbols: Sequence[NDArray[np.integer]], sizes: Sequence[int], smoothing: float = 0.5
     ) -> "FrequencyTables":
-        """FrequencyTables for the symbols of each stream (any shape, values in 0 .. size-1); see `from_counts`.
+        """Tables of the relative frequencies of symbols.
 
-        Raises InputError for a symbol outside its alphabet.
+        Args:
+            symbols: per table an array of any shape with values from 0 to size - 1.
+            sizes: alphabet size of each table.
+            smoothing: see `from_counts`.
+
+        Raises:
+            InputError: for a symbol outside its alphabet.
         """
         if len(symbols) != len(sizes):
-            raise InputError(f"{len(symbols)} streams and {len(sizes)} alphabet sizes were given, want one for each")
+            raise InputError(
+                f"expected one alphabet size per symbol stream, got {len(symbols)} streams and {len(sizes)} sizes"
+            )
         counts = []
         for index, (stream, size) in enumerate(zip(symbols, sizes, strict=True)):
             if stream.size and not 0 <= stream.min() <= stream.max() < size:
-                raise InputError(f"stream {index} holds {stream.min()} to {stream.max()}, want 0 to {size - 1}")
+                raise InputError(
+                    f"expected symbols from 0 to {size - 1} in stream {index}, got {stream.min()} to {stream.max()}"
+                )
             counts.append(np.bincount(stream.reshape(-1), minlength=size))
         return cls.from_counts(counts, smoothing)
 
     @classmethod
     def from_counts(cls, counts: Sequence[NDArray[np.integer]], smoothing: float = 0.5) -> Self:
-        """Tables for the counts of each symbol of each stream, (V,) each; `smoothing` is added to every count.
+        """Tables of relative frequencies from counts.
 
-        1/2 is the Krichevsky-Trofimov estimate. A stream with no counts gets a uniform table.
+        Args:
+            counts: per table the count of each symbol (V,); counts that are all zero give a uniform table.
+            smoothing: added to every count; 1/2 is the Krichevsky-Trofimov estimate.
+
+        Raises:
+            InputError: for a smoothing that is not positive and finite.
         """
         if not 0 < smoothing < math.inf:
-            raise InputError(f"smoothing is {smoothing}, want more than 0, so that unseen symbols can be coded")
-        return cls(tuple(quantize(np.asarray(count, np.float64) + smoothing) for count in counts))
+            raise InputError(
+                f"expected a finite smoothing above 0, got {smoothing}; else unseen symbols could not be coded"
+            )
+        return cls(tuple(integer_frequencies(np.asarray(count, np.float64) + smoothing) for count in counts))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.integer]]) -> Self:
-        """The tables that `to_arrays` gave. Raises InputError that says what is wrong with the arrays."""
+        """Tables from the arrays of `to_arrays`. Raises InputError for other arrays."""
         for name in ("sizes", "frequencies"):
             if name not in arrays:
-                raise InputError(f"the stored tables have no {name!r}, only {sorted(arrays)}; fit and save them again")
+                raise InputError(
+                    f"expected {name!r} in the stored tables, got {sorted(arrays)}; fit and save them again"
+                )
             if arrays[name].dtype != np.int32 or arrays[name].ndim != 1:
                 given = f"{arrays[name].dtype} of shape {arrays[name].shape}"
-                raise InputError(f"{name!r} of the stored tables is {given}, want int32 with one axis")
+                raise InputError(f"expected {name!r} of the stored tables as int32 with one axis, got {given}")
         sizes = arrays["sizes"].tolist()
         frequencies = arrays["frequencies"]
         if min(sizes, default=0) < 1 or sum(sizes) != frequencies.size:
-            raise InputError(f"the stored tables have {frequencies.size} frequencies, their sizes sum to {sum(sizes)}")
+            raise InputError(
+                f"expected sizes that sum to {frequencies.size} in the stored tables, got the sum {sum(sizes)}"
+            )
         return cls(tuple(np.split(frequencies, np.cumsum(sizes)[:-1])))
 
     def to_arrays(self) -> dict[str, NDArray[np.int32]]:
-        """`sizes` (streams,) and `frequencies` (sum of sizes,), both int32, for a safetensors file."""
+        """`sizes` (tables,) and `frequencies` (sum of sizes,), both int32, for a safetensors file."""
         return {"sizes": np.array(self.sizes, np.int32), "frequencies": np.concatenate(self.frequencies)}
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The alphabet of each stream."""
+        """The alphabet size of each table."""
         return tuple(table.size for table in self.frequencies)
 
     @cached_property
     def digest(self) -> bytes:
-        """SHA-256 (32 bytes) of all integers; a stream's header holds the first 4 bytes of it.
+        """SHA-256 (32 bytes) of all tables; the header of a stream holds its first 4 bytes.
 
-        Hashed as 32-bit little-endian words: the number of tables, then for each its size and its frequencies.
+        What is hashed are 32-bit little-endian words: the number of tables, then for each its size and its frequencies.
         """
         words = [len(self.frequencies)]
         for table in self.frequencies:
@@ -147,14 +182,14 @@ class FrequencyTables:
 
     @property
     def entropies(self) -> tuple[float, ...]:
-        """Bits a symbol of each stream, where symbols are as frequent as the tables say."""
+        """Entropy of each table in bits per symbol."""
         return tuple(float((t / TOTAL * (PRECISION - np.log2(t))).sum()) for t in self.frequencies)
 
     @cached_property
     def bit_costs(self) -> NDArray[np.float32]:
-        """Bits (tables, r + 1) of symbols 0 .. r away from the middle, for tables of -c .. c and an escape.
+        """Bits (tables, r + 1) of a value by its distance 0 .. r from the centre, for tables of -c .. c and an escape.
 
-        Beyond c: of the escape and a code of 12 bits. The mean of both sides.
+        The mean of both signs. For a distance above c: the bits of the escape and of a code of 12 bits.
         """
         bit_costs = np.empty((len(self.frequencies), max(self.sizes) // 2), np.float32)
         for row, table in zip(bit_costs, self.frequencies, strict=True):
@@ -164,16 +199,21 @@ class FrequencyTables:
         return bit_costs
 
     def estimated_bits(self, symbols: Sequence[NDArray[np.integer]]) -> float:
-        """The cross-entropy of symbol streams under the tables, in bits: what an ideal coder would spend.
+        """The cross-entropy of symbol streams under the tables, in bits.
 
-        Takes the streams of the first tables (as `split` gives them). Raises InputError for a symbol with no frequency.
+        Args:
+            symbols: streams of the first tables, as `codes_to_symbols` gives them.
+
+        Raises:
+            InputError: for a symbol outside its alphabet, and for more streams than tables.
         """
         if len(symbols) > len(self.frequencies):
-            raise InputError(f"{len(symbols)} streams were given, there are tables for {len(self.frequencies)}")
+            raise InputError(f"expected at most {len(self.frequencies)} symbol streams, got {len(symbols)}")
         bits = 0.0
         for index, (stream, table) in enumerate(zip(symbols, self.frequencies, strict=False)):
             if stream.size and not 0 <= stream.min() <= stream.max() < table.size:
-                raise InputError(f"stream {index} holds {stream.min()} to {stream.max()}, want 0 to {table.size - 1}")
+                got = f"{stream.min()} to {stream.max()}"
+                raise InputError(f"expected symbols from 0 to {table.size - 1} in stream {index}, got {got}")
             bits += float((PRECISION - np.log2(table))[stream.reshape(-1)].sum())
         return bits
 

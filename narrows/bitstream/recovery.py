@@ -1,7 +1,7 @@
-"""What is left of a damaged stream: which chunks are sound, and their codes.
+"""Recovery of damaged streams: which chunks are intact, and their codes.
 
-A damaged header is beyond help. A damaged chunk costs its own codes only; where its length is what was damaged, the
-chunks after it are found again by their checksums.
+A stream with a damaged header cannot be recovered. A damaged chunk loses only its own codes; if its length is damaged,
+the chunks after it are found by their checksums.
 """
 
 from collections.abc import Iterator
@@ -10,23 +10,28 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.bitstream.coder import make_coder
-from narrows.bitstream.framing import Frame, Framing
+from narrows.bitstream.chunk_coder import make_chunk_coder
+from narrows.bitstream.framing import ChunkOffsets, Framing
 from narrows.bitstream.frequency_tables import FrequencyTables
 from narrows.bitstream.header import Bytes, StreamHeader, read_header
-from narrows.bitstream.indexed import Prior
-from narrows.bitstream.raw import UNKNOWN, RawCoder
+from narrows.bitstream.indexed import IndexedTables
+from narrows.bitstream.raw import LOST_CODE, RawCoder
 from narrows.bitstream.reader import check_size
 from narrows.errors import DamagedStream, InputError
 
-AHEAD = 16  # chunks in a row that may be lost before the search gives up
-BUDGET = 2**30  # bytes that the search in one file may hash: seconds, however hostile the file
-TRY = 2**12  # bytes: what a try at one place costs, however short the chunk would be
+MAX_LOST = 16  # consecutive lost chunks after which the search ends
+MAX_HASHED = 2**30  # bytes that the search in one stream may hash; bounds its time to seconds for any data
+MIN_COST = 2**12  # bytes that a try at one offset counts for, at least
 
 
 @dataclass(frozen=True)
 class Damage:
-    """Neighbouring chunks first .. last that are damaged: the positions start .. stop-1 of the first grid axis."""
+    """Consecutive damaged chunks.
+
+    Attributes:
+        first, last: indices of the chunks.
+        start, stop: their positions on the first grid axis, from start to stop - 1.
+    """
 
     first: int
     last: int
@@ -36,9 +41,14 @@ class Damage:
 
 @dataclass(frozen=True)
 class Recovered:
-    """Codes (C, K, *grid) int64, -1 where they are lost, and where that is: empty for an undamaged stream.
+    """The codes of a damaged stream.
 
-    To hold the last good position instead:
+    Attributes:
+        header: of the stream.
+        codes: (G, K, *grid), -1 where they are lost.
+        damaged: where they are lost; empty for an undamaged stream.
+
+    To repeat the last intact position instead:
 
         for span in recovered.damaged:
             codes[:, :, span.start : span.stop] = codes[:, :, span.start - 1 : span.start] if span.start else 0
@@ -51,97 +61,120 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What can be said about a stream without its model. The four byte counts sum to the length of the file."""
+    """Sizes and damage of a stream. The four byte counts sum to its length.
+
+    Attributes:
+        header: of the stream.
+        damaged: the damaged chunks.
+        header_bytes: of the header.
+        framing_bytes: lengths and checksums of the intact chunks.
+        payload_bytes: payloads of the intact chunks.
+        damaged_bytes: all other bytes. If no chunk is damaged, they were appended to the stream.
+    """
 
     header: StreamHeader
     damaged: tuple[Damage, ...]
     header_bytes: int
-    framing_bytes: int  # lengths and checksums of the sound chunks
-    payload_bytes: int  # of the sound chunks
-    damaged_bytes: int  # all others; above 0 with no chunk damaged: something was appended to the file
+    framing_bytes: int
+    payload_bytes: int
+    damaged_bytes: int
 
     @property
-    def sound(self) -> bool:
-        """Whether the stream is exactly as it was written."""
+    def intact(self) -> bool:
+        """Whether the stream is undamaged and nothing was appended."""
         return not self.damaged and not self.damaged_bytes
 
 
 def inspect(data: Bytes) -> Inspection:
-    """Sizes and damage of a stream; needs no tables and decodes nothing.
+    """Sizes and damage of a stream, without decoding; needs no tables.
 
-    Raises StreamError where `data` is no stream, NewerStream for a later version, DamagedStream for a damaged header.
+    Raises:
+        StreamError: for data that are no stream.
+        NewerStream: for a later version of the format.
+        DamagedStream: for a damaged header.
     """
     header = read_header(data)
     view = memoryview(data).cast("B")
     framing = Framing(header)
     intact: list[int] = []
-    framed = payload = 0
-    for chunk, frame in search(framing, view):
+    framing_bytes = payload_bytes = 0
+    for chunk, offsets in find_chunks(framing, view):
         intact.append(chunk)
-        framed += frame.payload - frame.start
-        payload += frame.stop - frame.payload
-    rest = len(view) - framing.size - framed - payload
-    return Inspection(header, _damages(header, intact), framing.size, framed, payload, rest)
+        framing_bytes += offsets.payload - offsets.start
+        payload_bytes += offsets.stop - offsets.payload
+    rest = len(view) - framing.header_bytes - framing_bytes - payload_bytes
+    return Inspection(header, _damages(header, intact), framing.header_bytes, framing_bytes, payload_bytes, rest)
 
 
-def recover(data: Bytes, tables: FrequencyTables | Prior | None = None, keep: bool = False) -> Recovered:
-    """All codes that a damaged stream still holds, and where the others are.
+def recover(
+    data: Bytes, tables: FrequencyTables | IndexedTables | None = None, keep_damaged: bool = False
+) -> Recovered:
+    """The codes of the intact chunks of a stream.
 
-    `keep` returns the damaged chunks of a raw stream as they arrived (a code outside its codebook is -1), for those who
-    would rather conceal single bits themselves; a raw chunk that is cut short is lost all the same.
-    Raises what `Reader` raises for header and tables, InputError for `keep` on an entropy-coded stream, where one bit
-    changes all codes after it, and DamagedStream where no chunk is left.
+    Args:
+        data: the stream.
+        tables: of the model; ignored for a raw stream.
+        keep_damaged: return the codes of damaged chunks of a raw stream too, wrong ones included, for error concealment
+            by the caller; a code outside its codebook is -1. A raw chunk that is cut short is lost.
+
+    Raises:
+        StreamError, NewerStream, WrongModel, InputError: for header and tables, as `Reader` does.
+        InputError: for `keep_damaged` with an entropy-coded stream, where a wrong bit changes all codes after it.
+        DamagedStream: if no chunk is intact.
     """
     header = read_header(data)
-    coder = make_coder(header, tables)
-    if keep and not isinstance(coder, RawCoder):
-        raise InputError("keep=True is for raw streams; one wrong bit of an entropy-coded chunk spoils all of it")
+    coder = make_chunk_coder(header, tables)
+    if keep_damaged and not isinstance(coder, RawCoder):
+        raise InputError(
+            f"expected a raw stream for keep_damaged=True, got one of coder {header.coder!r}; leave it out"
+        )
     check_size(header)
     view = memoryview(data).cast("B")
     framing = Framing(header)
-    codes: NDArray[np.integer] | None = None  # allocated once there is something to put into it
+    codes: NDArray[np.integer] | None = None  # allocated at the first chunk
     intact: list[int] = []
-    for chunk, frame in _raw_frames(framing, view) if keep else search(framing, view):
+    for chunk, offsets in _raw_chunks(framing, view) if keep_damaged else find_chunks(framing, view):
         if codes is None:
-            codes = np.full(header.shape, UNKNOWN, header.dtype)
+            codes = np.full(header.shape, LOST_CODE, header.dtype)
         start, stop = header.span(chunk)
-        payload, shape = bytes(view[frame.payload : frame.stop]), header.chunk_shape(chunk)
+        payload, shape = bytes(view[offsets.payload : offsets.stop]), header.chunk_shape(chunk)
         try:
-            if framing.match(view, frame, range(chunk, chunk + 1)) is not None:
+            if framing.match(view, offsets, range(chunk, chunk + 1)) is not None:
                 codes[:, :, start:stop] = coder.decompress(payload, shape)
                 intact.append(chunk)
                 continue
-        except DamagedStream:  # a checksum that is right by chance or by intent
+        except DamagedStream:  # the checksum is right by chance or intent
             pass
-        if keep and isinstance(coder, RawCoder):
+        if keep_damaged and isinstance(coder, RawCoder):
             codes[:, :, start:stop] = coder.salvage(payload, shape)
     if codes is None:
-        raise DamagedStream(f"none of {header.chunks} chunks is whole; nothing can be recovered, get another copy")
+        raise DamagedStream(f"none of {header.chunks} chunks is intact; get another copy")
     return Recovered(header, codes, _damages(header, intact))
 
 
-def search(framing: Framing, view: memoryview) -> Iterator[tuple[int, Frame]]:
-    """The sound chunks of a stream with their indices, in order.
+def find_chunks(framing: Framing, view: memoryview) -> Iterator[tuple[int, ChunkOffsets]]:
+    """Index and offsets of the intact chunks of a stream, in order.
 
-    Raw chunks lie where the header says. The others are followed by their lengths; where that breaks off, first by
-    the lengths of damaged chunks, then at every later byte, a chunk is looked for that one of the next 16 may be.
+    The offsets of raw chunks follow from the header. Otherwise each length leads to the next chunk. After a chunk that
+    is not intact, one of the next 16 chunks is searched for: first at the offsets to which the lengths lead, then at
+    every later byte.
     """
     if framing.raw:
-        for chunk, frame in _raw_frames(framing, view):
-            if framing.match(view, frame, range(chunk, chunk + 1)) is not None:
-                yield chunk, frame
+        for chunk, offsets in _raw_chunks(framing, view):
+            if framing.match(view, offsets, range(chunk, chunk + 1)) is not None:
+                yield chunk, offsets
         return
-    position, chunk, budget = framing.size, 0, BUDGET
+    position, chunk, budget = framing.header_bytes, 0, MAX_HASHED
     while chunk < framing.header.chunks:
         for start in _candidates(framing, view, position, chunk):
-            ahead = range(chunk, min(chunk + AHEAD, framing.header.chunks))
-            found = _frame(framing, view, start, chunk)
+            ahead = range(chunk, min(chunk + MAX_LOST, framing.header.chunks))
+            found = _parse(framing, view, start, chunk)
             match = framing.match(view, found, ahead) if found else None
             if found and match is not None:
                 yield match, found
                 position, chunk = found.stop, match + 1
                 break
-            budget -= TRY + (found.stop - found.start if found else 0)
+            budget -= MIN_COST + (found.stop - found.start if found else 0)
             if budget <= 0:
                 return
         else:
@@ -149,42 +182,42 @@ def search(framing: Framing, view: memoryview) -> Iterator[tuple[int, Frame]]:
 
 
 def _candidates(framing: Framing, view: memoryview, position: int, chunk: int) -> Iterator[int]:
-    """Where to look for the next sound chunk: here, then where the lengths lead, then at every byte after this."""
+    """Offsets where the next intact chunk may be: `position`, where the lengths lead, all bytes after it."""
     yield position
-    hop: int = position
-    for index in range(chunk, min(chunk + AHEAD, framing.header.chunks)):
-        frame = _frame(framing, view, hop, index)
-        if frame is None:
+    next_start: int = position
+    for index in range(chunk, min(chunk + MAX_LOST, framing.header.chunks)):
+        offsets = _parse(framing, view, next_start, index)
+        if offsets is None:
             break
-        hop = frame.stop
-        yield hop
+        next_start = offsets.stop
+        yield next_start
     yield from range(position + 1, len(view))
 
 
-def _frame(framing: Framing, view: memoryview, start: int, chunk: int) -> Frame | None:
+def _parse(framing: Framing, view: memoryview, start: int, chunk: int) -> ChunkOffsets | None:
     try:
-        return framing.frame(view, start, chunk)
+        return framing.parse(view, start, chunk)
     except DamagedStream:
         return None
 
 
-def _raw_frames(framing: Framing, view: memoryview) -> Iterator[tuple[int, Frame]]:
-    """The chunks of a raw stream that are there in full length, damaged or not."""
-    position = framing.size
+def _raw_chunks(framing: Framing, view: memoryview) -> Iterator[tuple[int, ChunkOffsets]]:
+    """Index and offsets of the chunks of a raw stream that have their full length, damaged or not."""
+    position = framing.header_bytes
     for chunk in range(framing.header.chunks):
-        frame = _frame(framing, view, position, chunk)
-        if frame is None:
+        offsets = _parse(framing, view, position, chunk)
+        if offsets is None:
             return
-        yield chunk, frame
-        position = frame.stop
+        yield chunk, offsets
+        position = offsets.stop
 
 
 def _damages(header: StreamHeader, intact: list[int]) -> tuple[Damage, ...]:
     """The gaps between the intact chunks, which are in order."""
     gaps = []
-    after = 0
+    expected = 0
     for chunk in [*intact, header.chunks]:
-        if chunk > after:
-            gaps.append(Damage(after, chunk - 1, header.span(after)[0], header.span(chunk - 1)[1]))
-        after = chunk + 1
+        if chunk > expected:
+            gaps.append(Damage(expected, chunk - 1, header.span(expected)[0], header.span(chunk - 1)[1]))
+        expected = chunk + 1
     return tuple(gaps)

@@ -1,33 +1,40 @@
-"""Codes to a stream, a few positions at a time: memory holds one chunk, whatever the length of the file."""
+"""Writes a stream incrementally: one chunk is in memory, independent of the length of the stream."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.bitstream.coder import make_coder
+from narrows.bitstream.chunk_coder import make_chunk_coder
 from narrows.bitstream.framing import Framing
 from narrows.bitstream.frequency_tables import FrequencyTables
 from narrows.bitstream.header import StreamHeader
-from narrows.bitstream.indexed import Prior
+from narrows.bitstream.indexed import IndexedTables
 from narrows.bitstream.radices import check_codes
 from narrows.errors import InputError, WrongModel
 
 
 class Writer:
-    """Writes the stream that a header announces.
+    """Writes the stream of a header.
 
         writer = Writer(header, tables)
-        for codes in parts:                  # (C, K, any number of steps, *rest of the grid)
+        for codes in parts:                  # (G, K, any number of steps, *rest of the grid)
             file.write(writer.push(codes))
-        writer.finish()                      # checks that nothing is missing
+        writer.finish()                      # checks that no steps are missing
 
-    Raises InputError where the tables are not those that the header names.
+    Args:
+        header: of the stream.
+        tables: of the model; None for a raw stream.
+
+    Raises:
+        InputError: for tables that are not those of the header.
     """
 
-    def __init__(self, header: StreamHeader, tables: FrequencyTables | Prior | None = None) -> None:
+    def __init__(self, header: StreamHeader, tables: FrequencyTables | IndexedTables | None = None) -> None:
         if header.tables_digest is None and tables is not None:
-            raise InputError("tables were given for a raw stream; put tables_digest=tables.digest[:4] into its header")
+            raise InputError(
+                "expected no tables for a raw stream, got some; set tables_digest=tables.digest[:4] in the header"
+            )
         try:
-            self._coder = make_coder(header, tables)
+            self._coder = make_chunk_coder(header, tables)
         except WrongModel as error:
             raise InputError(str(error)) from None
         self.header = header
@@ -36,18 +43,18 @@ class Writer:
         self._pushed = 0  # steps
 
     def push(self, codes: NDArray[np.integer]) -> bytes:
-        """The next codes (C, K, n, *rest of the grid), n >= 1, to the bytes that they complete (b"" if none).
+        """Add codes (G, K, n, *rest of the grid), n >= 1; returns the bytes of the chunks that they complete, or b"".
 
-        Raises InputError for a wrong shape, a code outside its codebook and more steps than the header announced; the
-        writer is then as it was before.
+        Raises InputError for a wrong shape, a code outside its codebook and more steps than the header states; the
+        state of the writer does not change then.
         """
         check_codes(codes, self.header.radices)
-        wanted = (self.header.signals, len(self.header.radices), codes.shape[2], *self.header.grid[1:])
-        if codes.shape != wanted:
-            raise InputError(f"codes are of shape {codes.shape}, want {wanted} for a stream of {self.header.shape}")
+        expected = (self.header.groups, len(self.header.radices), codes.shape[2], *self.header.grid[1:])
+        if codes.shape != expected:
+            raise InputError(f"expected codes {expected} for a stream of {self.header.shape}, got shape {codes.shape}")
         end = self._pushed + codes.shape[2]
         if end > self.header.grid[0]:
-            raise InputError(f"{end} grid steps were pushed, the header says {self.header.grid[0]}")
+            raise InputError(f"expected {self.header.grid[0]} grid steps, as the header says, got {end}")
         out = [] if self._pushed else [self.header.to_bytes()]
         while codes.shape[2]:
             chunk, filled = divmod(self._pushed, self.header.steps)
@@ -61,15 +68,17 @@ class Writer:
         return b"".join(out)
 
     def finish(self) -> None:
-        """Raises InputError unless all steps that the header announces were pushed: then the file is complete."""
+        """Raise InputError unless the stream is complete: all steps of the header were pushed."""
         if self._pushed < self.header.grid[0]:
-            raise InputError(f"{self._pushed} of {self.header.grid[0]} grid steps were pushed; push the rest")
+            raise InputError(f"expected {self.header.grid[0]} grid steps, got {self._pushed}; push the rest")
 
 
-def write(header: StreamHeader, codes: NDArray[np.integer], tables: FrequencyTables | Prior | None = None) -> bytes:
-    """Codes (C, K, *grid) to a whole stream. Raises InputError as `Writer` and its `push` do."""
+def write(
+    header: StreamHeader, codes: NDArray[np.integer], tables: FrequencyTables | IndexedTables | None = None
+) -> bytes:
+    """Codes (G, K, *grid) to a whole stream. Raises InputError as `Writer` and its `push` do."""
     if codes.shape != header.shape:
-        raise InputError(f"codes are of shape {codes.shape}, the header says {header.shape}")
+        raise InputError(f"expected codes {header.shape}, as the header says, got shape {codes.shape}")
     writer = Writer(header, tables)
     data = writer.push(codes)
     writer.finish()

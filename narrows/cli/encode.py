@@ -50,7 +50,7 @@ def encode(
     from narrows.checkpoints.load import load
     from narrows.cli.files import Stopwatch, plan_outputs, print_message, process_files
     from narrows.errors import InputError
-    from narrows.media.atomic import written_beside
+    from narrows.media.atomic import atomic_write
     from narrows.media.table import SUFFIXES, medium_of
 
     if raw and effort:
@@ -76,7 +76,7 @@ def encode(
         tokenizer.check_settings(settings)
         watch = Stopwatch()
         # The input is opened first, so that a file that cannot be read is reported before one that cannot be written.
-        with medium.open(source) as reader, written_beside(target, overwrite=force) as file:
+        with medium.open(source) as reader, atomic_write(target, overwrite=force) as file:
             tokens = tokenizer.encode_reader(reader, **settings)
             data = tokenizer.compress(tokens)
             file.write(data)

@@ -71,10 +71,10 @@ def _stream(file: Path, as_json: bool) -> None:
         "damaged_bytes": found.damaged_bytes,
         "chunks": header.chunks,
         "damaged": [asdict(damage) for damage in found.damaged],
-        "whole": found.sound,
+        "whole": found.intact,
     }
     _show(facts, as_json)
-    if not found.sound:
+    if not found.intact:
         lost = sum(damage.last + 1 - damage.first for damage in found.damaged)
         raise DamagedStream(
             f"{shown(file)} is damaged: {lost} of {header.chunks} chunks are lost, "

@@ -26,7 +26,7 @@ from narrows.datasets.base import DatasetInfo, Json, TokenizedItem
 from narrows.errors import InputError
 from narrows.media.extents import Extent
 from narrows.media.table import MEDIA, medium_named
-from narrows.records import parsed, record
+from narrows.records import parse_json, to_record
 
 FORMAT = 3
 METADATA, DIGEST = b"narrows", b"narrows.sha256"  # names in the key-value metadata of a file
@@ -84,10 +84,10 @@ def read_metadata(metadata: Mapping[bytes, bytes] | None) -> ShardMetadata:
         raise InputError("it holds no tokens of this library")
     if _with_digest(text) != {name: metadata.get(name) for name in (METADATA, DIGEST)}:
         raise InputError("its metadata was changed")
-    stored = parsed(text)
+    stored = parse_json(text)
     if isinstance(stored, dict) and isinstance(stored.get("format"), int) and stored["format"] > FORMAT:
         raise InputError(f"it has format {stored['format']}, this version reads up to {FORMAT}: upgrade narrows")
-    found = record(ShardMetadata, stored)
+    found = to_record(ShardMetadata, stored)
     _check_info(found.info)
     return found
 
@@ -165,7 +165,7 @@ class RowGroup:
     def _meta(self, row: int, types: MetaTypes) -> dict[str, Json]:
         cells = (self._columns["meta"][row].as_py() if types else None) or {}
         return {
-            name: parsed(value) if types[name] == "json" else value  # type: ignore[misc]
+            name: parse_json(value) if types[name] == "json" else value  # type: ignore[misc]
             for name, value in cells.items()
             if value is not None
         }

@@ -28,7 +28,7 @@ from narrows.datasets.arrow_columns import (
 )
 from narrows.datasets.base import DatasetInfo, TokenizedItem
 from narrows.errors import InputError, MediaError
-from narrows.media.atomic import written_beside
+from narrows.media.atomic import atomic_write
 from narrows.media.files import StrPath, open_input, shown
 
 GROUP_ROWS = 1000  # largest number of rows in a group
@@ -58,10 +58,10 @@ def write_shard(
 
     Raises:
         InputError: for items that do not fit `info` or share a key.
-        MediaError: as `written_beside`.
+        MediaError: as `atomic_write`.
     """
     with (
-        written_beside(path, overwrite=overwrite) as file,
+        atomic_write(path, overwrite=overwrite) as file,
         tempfile.TemporaryFile(dir=os.path.dirname(file.name)) as temporary,
     ):
         types = merge_types(meta_types or {}, _write_temporary(temporary, items, info))

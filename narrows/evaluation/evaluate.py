@@ -5,9 +5,9 @@ import platform
 import re
 from collections.abc import Sequence
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
-import narrows
 from narrows.errors import InputError
 from narrows.evaluation.by_medium import EVALUATIONS
 from narrows.evaluation.items import find_items
@@ -61,7 +61,7 @@ def evaluate(
     setup = {
         "data": f"{len(items)} files of {', '.join(path.name or str(path) for path in data)}",
         "date": date.today().isoformat(),
-        "versions": f"narrows {narrows.__version__}, Python {platform.python_version()}, {platform.system()}",
+        "versions": f"narrows {version('narrows')}, Python {platform.python_version()}, {platform.system()}",
         "processor": f"{_processor()}, {os.cpu_count()} threads; speed in one thread",
     }
     plan = Plan(points, items, metrics or evaluation.metrics, samples, bit_flips, speed, setup)

@@ -30,7 +30,7 @@ from narrows.evaluation.metrics import metric
 from narrows.evaluation.results import CODING, ItemResult
 from narrows.media.atomic import write_bytes
 from narrows.media.medium import Signal
-from narrows.records import parsed, record
+from narrows.records import parse_json, to_record
 
 VERSION = 1  # increase when equal inputs give other measurements
 TEMPORARY_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO})
@@ -151,14 +151,14 @@ class MeasurementCache:
         """The measurement of the item's bytes at this point, under the item's present name; None if not cached."""
         path = self._path(item, point)
         try:
-            facts = parsed(path.read_bytes())
+            facts = parse_json(path.read_bytes())
             if not isinstance(facts, dict):
                 return None
             array_names, digest = facts.pop("arrays"), facts.pop("digest")
             packed = path.with_suffix(".npz").read_bytes() if array_names else b""
             if digest != _digest(facts, array_names, packed):
                 return None
-            cached, arrays = record(Measurement, facts), _unpack(packed) if array_names else {}
+            cached, arrays = to_record(Measurement, facts), _unpack(packed) if array_names else {}
         except (OSError, InputError, LookupError):
             return None
         result = ItemResult(**(asdict(cached.result) | {"item": item.name, "point": point.name}))

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-import narrows
 from narrows.errors import InputError
 from narrows.evaluation.base import Json, OperatingPoint
 from narrows.media.medium import Signal
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @cache
 def loaded(model: str) -> "Tokenizer":
     """`narrows.load`, once per process."""
-    return narrows.load(model)
+    from narrows.checkpoints.load import load
+
+    return load(model)
 
 
 def model_points(model: str, settings: Sequence[float] | Literal["all"] = ()) -> list[OperatingPoint]:
@@ -85,7 +87,7 @@ class ModelPoint(OperatingPoint):
             "fingerprint": self.tokenizer.fingerprint,
             "tables": None if tables is None else tables.digest.hex(),
             "setting": self.setting,
-            "versions": f"narrows {narrows.__version__}, torch {torch.__version__}",
+            "versions": f"narrows {version('narrows')}, torch {torch.__version__}",
         }
 
     def check(self) -> None:

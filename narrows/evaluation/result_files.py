@@ -19,7 +19,7 @@ from narrows.errors import InputError
 from narrows.evaluation.results import CODING, PointSummary, Results
 from narrows.media.atomic import write_bytes
 from narrows.media.files import StrPath, open_input, shown
-from narrows.records import parsed, record
+from narrows.records import parse_json, to_record
 
 FORMAT, VERSION = "narrows results", 1
 
@@ -76,13 +76,13 @@ def results_to_json(results: Results) -> str:
 def results_from_json(text: str | bytes, source: str = "the text") -> Results:
     """Results from the output of `results_to_json`. Raises InputError, which names `source`, for anything else."""
     try:
-        facts = parsed(text)
+        facts = parse_json(text)
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             raise InputError(f"it has no format {FORMAT!r}")
         version = facts.get("version")
         if version != VERSION:
             raise InputError(f"its version is {version}, this narrows reads version {VERSION}; install another narrows")
-        return record(Results, {key: facts[key] for key in facts.keys() - {"format", "version"}}, "the file")
+        return to_record(Results, {key: facts[key] for key in facts.keys() - {"format", "version"}}, "the file")
     except InputError as error:
         raise InputError(f"expected results in {source}: {error}; give an unmodified results.json") from error
 

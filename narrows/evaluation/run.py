@@ -42,7 +42,7 @@ from narrows.evaluation.results import CODING, ItemResult, MeasuredPoint, Metric
 from narrows.evaluation.speed import measure_speed
 from narrows.media.atomic import write_bytes
 from narrows.media.files import shown
-from narrows.records import parsed, record
+from narrows.records import parse_json, to_record
 
 SPEED_ITEMS = 3
 ProgressCallback = Callable[[int, int], None]  # called with the numbers of finished and of all measurements
@@ -316,7 +316,7 @@ def _speed(point: OperatingPoint, items: Sequence[EvaluationItem], cache: Path, 
     facts["items"] = [item.digest for item in chosen]
     path = cache / "speed" / f"{cache_key(facts)}.json"
     try:
-        return record(Speed, parsed(path.read_bytes()))
+        return to_record(Speed, parse_json(path.read_bytes()))
     except (OSError, InputError):
         pass
     speed = measure_speed(point, [item.path for item in chosen])

@@ -1,9 +1,13 @@
-"""Files of media in and out. Nothing else in the library touches them.
+"""Reading and writing media files. No other package touches them.
 
-    audio.py    sound: probe, read, blocks, write
-    image.py    pictures: probe, read, write
-    atomic.py   how every file is written: beside its name, then renamed into place
-    files.py    how every file is opened for reading
+    table.py    the media by name: their suffixes, readers, writers and units
+    medium.py   what an entry of the table holds; the base class of signals
+    extents.py  the size of a signal
+    audio.py    audio files: probe, read, blocks, write
+    image.py    image files: probe, read, write
+    atomic.py   writes a file beside its name, then renames it into place
+    files.py    opens a file for reading
+    folders.py  lists the files below a folder
 
 Axes: C channels, T samples; n samples of a block; H W pixels.
 """

@@ -1,4 +1,4 @@
-"""Audio files: what a file holds, reading it whole or in blocks, writing.
+"""Audio files: their properties, reading them at once or in blocks, writing.
 
 >>> from narrows.media import audio
 >>> audio.write("tone.flac", 0.1 * np.sin(np.arange(24_000) / 10)[None], 24_000)
@@ -32,7 +32,7 @@ _SUFFIXES = frozenset(
         *(".webm", ".mka", ".mkv", ".mov", ".aif", ".aiff", ".au", ".caf", ".w64"),
     }
 )
-_BLOCK = 1 << 18  # samples; 1 MiB of float32 a channel
+_BLOCK = 1 << 18  # samples; 1 MiB of float32 per channel
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +67,10 @@ class Audio(Signal):
 
 
 def probe(path: Source) -> AudioInfo:
-    """What an audio file holds, with the number of samples.
+    """What an audio file holds, including the number of samples.
 
-    The number of samples is the header's where that is exact (WAV, FLAC, AIFF, Ogg, Opus, MP3 with a Xing header), else
-    it is counted by decoding the whole file. Raises MediaError as AudioReader does.
+    The number of samples is read from the header where it is exact (WAV, FLAC, AIFF, Ogg, Opus, MP3 with a Xing
+    header); else the whole file is decoded. Raises MediaError as AudioReader does.
     """
     with AudioReader(path) as reader:
         info = reader.info
@@ -80,16 +80,17 @@ def probe(path: Source) -> AudioInfo:
 
 
 def read(path: Source) -> Audio:
-    """All samples of a file. Integers of b bits are divided by 2^(b - 1); floats are as they are, over 1 as well.
+    """All samples of a file. Integers of b bits are divided by 2^(b - 1); floats are unchanged, also above 1.
 
-    Raises MediaError as AudioReader does, and for NaN, infinity, damage or a missing end.
+    Raises:
+        MediaError: as AudioReader does, and for NaN, infinity, damage or a missing end.
     """
     with AudioReader(path) as reader:
-        # Not into an array of the length that the header tells: a header may lie, and memory follows what was decoded.
+        # Not into an array of the length in the header, which may be wrong: memory is allocated for decoded samples.
         parts = list(reader.blocks(_BLOCK))
         samples = np.empty((reader.channels, sum(part.shape[1] for part in parts)), np.float32)
         end = samples.shape[1]
-        while parts:  # from the back, so that each part can be freed as soon as it is copied
+        while parts:  # from the last to the first, so that each part is freed when it is copied
             part = parts.pop()
             samples[:, end - part.shape[1] : end] = part
             end -= part.shape[1]
@@ -97,9 +98,9 @@ def read(path: Source) -> Audio:
 
 
 def blocks(path: Source, samples: int = _BLOCK) -> Iterator[NDArray[np.float32]]:
-    """A file in blocks (C, `samples`) in order, the last one shorter; no more than one is held.
+    """The blocks (C, `samples`) of a file in order, the last may be shorter; one at a time is in memory.
 
-    The file is opened at the first step. AudioReader does the same and also tells the rate. Raises what `read` raises.
+    The file is opened when the first block is taken. AudioReader has its sample rate too. Raises what `read` raises.
     """
     with AudioReader(path) as reader:
         yield from reader.blocks(samples)
@@ -113,17 +114,23 @@ def write(
     overwrite: bool = False,
     encoding: str | None = None,
 ) -> None:
-    """Write samples (C, T), or an iterable of blocks (C, n), in the format that the suffix stands for.
+    """Write an audio file in the format of its suffix. The file appears when it is complete.
 
-    Formats, encodings, clipping and errors are those of AudioWriter. The file appears when all of it is on the disk.
+    Args:
+        path: where the file is to appear.
+        samples: (C, T), or an iterable of blocks (C, n).
+        sample_rate: in Hz.
+        overwrite: whether an existing file may be replaced.
+        encoding: of the samples in the file; see AudioWriter.
+
+    Raises:
+        InputError, MediaError: as AudioWriter does.
     """
-    # A tensor can be iterated over as well, but its rows are channels and not blocks.
+    # A tensor is iterable too, but over its channels and not over blocks.
     parts = iter([cast(ArrayLike, samples)] if hasattr(samples, "__array__") else cast(Iterable[ArrayLike], samples))
     first = next(parts, ())
     if len(np.shape(first)) != 2:
-        raise InputError(
-            f"samples have the shape {np.shape(first)}, and (channels, samples) is wanted; for mono: samples[None]"
-        )
+        raise InputError(f"expected samples (channels, samples), got shape {np.shape(first)}; for mono: samples[None]")
     channels = np.shape(first)[0]
     with AudioWriter(
         path, sample_rate=sample_rate, channels=channels, overwrite=overwrite, encoding=encoding

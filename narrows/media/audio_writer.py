@@ -1,6 +1,6 @@
-"""Writing sound block by block into a file that appears only when it is complete.
+"""Writes audio files block by block; the file appears only when it is complete.
 
-blocks (C, n) ─▶ clip, round ─▶ libsndfile ─▶ .narrows-….part ─▶ all there? ─▶ out.flac
+blocks (C, n) ─▶ clip, round ─▶ libsndfile ─▶ .narrows-….part ─▶ complete? ─▶ out.flac
 """
 
 import os
@@ -15,58 +15,66 @@ import soundfile
 from numpy.typing import ArrayLike, NDArray
 
 from narrows.errors import InputError, MediaError
-from narrows.media.atomic import unfinished, written_beside
-from narrows.media.audio_limits import MOST_CHANNELS, channels_fault, finite_fault, rate_fault
+from narrows.media.atomic import atomic_write, write_error
+from narrows.media.audio_limits import MAX_AUDIO_CHANNELS, channels_error, finite_error, sample_rate_error
+from narrows.media.declared_end import declared_end
 from narrows.media.files import StrPath, open_input, shown
-from narrows.media.soundfile_source import SoundfileSource
-from narrows.media.stated_end import stated_end
+from narrows.media.soundfile_decoder import SoundfileDecoder
 
-_PIECE = 65_536  # samples given to libsndfile at once; its Vorbis encoder overflows the stack with a million
-_WAV_BYTES = 2**32 - 2**16  # lengths in a WAV are 32 bits; some room for the header
+_MAX_BLOCK = 65_536  # samples given to libsndfile at once; its Vorbis encoder overflows the stack with a million
+_MAX_WAV_BYTES = 2**32 - 2**16  # lengths in a WAV have 32 bits; the rest is for the header
 
 
 @dataclass(frozen=True)
 class _Format:
-    """What a suffix stands for, and what libsndfile's encoder for it takes."""
+    """The file format of a suffix, and the limits of libsndfile's encoder for it.
+
+    Attributes:
+        name: libsndfile's name of the format.
+        encodings: our names of the encodings to libsndfile's; the first is the default.
+        rates: the sample rates in Hz that it takes; None for all from 1 to 384 kHz.
+        max_rate: the highest sample rate in Hz.
+        max_channels: the greatest number of channels.
+    """
 
     name: str
-    encodings: dict[str, str]  # ours: libsndfile's; the first is the default
-    rates: tuple[int, ...] | None = None  # Hz; None: all that this library takes
-    highest_rate: int | None = None  # Hz
-    channels: int = MOST_CHANNELS
+    encodings: dict[str, str]
+    rates: tuple[int, ...] | None = None
+    max_rate: int | None = None
+    max_channels: int = MAX_AUDIO_CHANNELS
 
     def subtype(self, encoding: str | None) -> str:
-        """libsndfile's name for one of our encodings."""
+        """libsndfile's name of an encoding, of the default one for None. Raises InputError for an unknown one."""
         default, *_ = self.encodings
         if encoding is not None and encoding not in self.encodings:
-            raise InputError(f"encoding {encoding!r} was given; this suffix takes {', '.join(self.encodings)}")
+            raise InputError(f"expected one of the encodings {', '.join(self.encodings)}, got {encoding!r}")
         return self.encodings[encoding or default]
 
 
 _FORMATS = {
     ".wav": _Format("WAV", {"pcm16": "PCM_16", "pcm24": "PCM_24", "float32": "FLOAT"}),
-    ".flac": _Format("FLAC", {"pcm16": "PCM_16", "pcm24": "PCM_24"}, channels=8),
-    # Above 200 kHz libsndfile's Vorbis encoder does not refuse: it crashes the process.
-    ".ogg": _Format("OGG", {"vorbis": "VORBIS"}, highest_rate=200_000),
+    ".flac": _Format("FLAC", {"pcm16": "PCM_16", "pcm24": "PCM_24"}, max_channels=8),
+    # Above 200 kHz libsndfile's Vorbis encoder crashes the process.
+    ".ogg": _Format("OGG", {"vorbis": "VORBIS"}, max_rate=200_000),
     ".opus": _Format("OGG", {"opus": "OPUS"}, rates=(8_000, 12_000, 16_000, 24_000, 48_000)),
     ".mp3": _Format(
         "MP3",
         {"mp3": "MPEG_LAYER_III"},
         rates=(8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
-        channels=2,
+        max_channels=2,
     ),
 }
 
 
 class AudioWriter:
-    """A file of sound that is written block by block.
+    """An audio file that is written block by block.
 
         with AudioWriter("talk.flac", sample_rate=24_000, channels=1) as writer:
             for block in blocks:  # (1, n)
                 writer.write(block)
 
-    The file takes its name at the end of the `with`; after an error in it, KeyboardInterrupt included, nothing is left
-    and an older file is as it was. `sample_rate` is in Hz; the suffix of the path chooses the format:
+    The file appears at the end of the `with` block; after an error in the block, KeyboardInterrupt included, no file is
+    left and an older one is unchanged. The suffix of the path selects the format:
 
         .wav    encoding "pcm16" (the default), "pcm24" or "float32"; 1 to 64 channels, less than 4 GiB
         .flac   "pcm16" (the default) or "pcm24"; 1 to 8 channels
@@ -74,11 +82,21 @@ class AudioWriter:
         .opus   Opus at 8, 12, 16, 24 or 48 kHz
         .mp3    MP3 at 8 to 48 kHz; 1 or 2 channels
 
-    PCM rounds to the nearest step of 2^-15 (2^-23) and clips to [-1, 1); "float32" stores samples as they are, and the
-    lossy encoders are given them as they are.
+    PCM rounds to multiples of 2^-15 (2^-23) and clips to [-1, 1). "float32" stores the samples unchanged, and the lossy
+    encoders get them unchanged.
 
-    Raises MediaError for a suffix, rate or channels that no format here takes, a path that cannot be written, one that
-    exists without `overwrite`, and a full disk; InputError for other numbers and for samples that cannot be written.
+    Args:
+        path: where the file is to appear.
+        sample_rate: in Hz.
+        channels: number of channels.
+        overwrite: whether an existing file may be replaced.
+        encoding: one of the encodings of the format.
+
+    Raises:
+        InputError: for an unknown suffix or encoding, a sample rate outside 1 to 384 kHz, channels outside 1 to 64, and
+            samples that cannot be written.
+        MediaError: for a rate or channels that the format does not take, a path that cannot be written, an existing
+            file without `overwrite`, and a full disk.
     """
 
     def __init__(
@@ -90,16 +108,16 @@ class AudioWriter:
         self._path = path
         self._overwrite = overwrite
         self._stack = ExitStack()
-        self._sound: soundfile.SoundFile | None = None
+        self._encoder: soundfile.SoundFile | None = None
         self.sample_rate = sample_rate
         self.channels = channels
-        self.samples = 0  # written so far, of one channel
+        self.samples = 0  # per channel, written so far
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._file = stack.enter_context(written_beside(self._path, overwrite=self._overwrite))
+            self._file = stack.enter_context(atomic_write(self._path, overwrite=self._overwrite))
             try:
-                self._sound = soundfile.SoundFile(
+                self._encoder = soundfile.SoundFile(
                     self._file.fileno(),
                     "w",
                     self.sample_rate,
@@ -124,74 +142,77 @@ class AudioWriter:
     def write(self, block: ArrayLike) -> None:
         """Append samples (C, n), floats with full scale 1.0.
 
-        Raises InputError for another shape or type, and for NaN or infinity, whose place it names.
+        Raises:
+            InputError: for another shape or type, and for NaN or infinity; the message names the place.
+            MediaError: for a full disk, and for a WAV of more than 4 GiB.
         """
-        if self._sound is None:
+        if self._encoder is None:
             raise InputError(f"{self._name} is not open; write to it inside: with AudioWriter(...) as writer")
         samples = _floats(block, self.channels)
-        fault = finite_fault(samples, self.samples)
-        if fault:
-            raise InputError(f"the samples for {self._name} have {fault}; every sample must be a finite number")
+        if message := finite_error(samples, self.samples, f" for {self._name}"):
+            raise InputError(message)
         try:
-            for first in range(0, samples.shape[1], _PIECE):
-                self._sound.write(self._encoded(samples[:, first : first + _PIECE]))
+            for start in range(0, samples.shape[1], _MAX_BLOCK):
+                self._encoder.write(self._quantized(samples[:, start : start + _MAX_BLOCK]))
         except soundfile.LibsndfileError as error:
             raise self._failure(error.error_string) from error
         self.samples += samples.shape[1]
-        if self._format.name == "WAV" and os.fstat(self._file.fileno()).st_size > _WAV_BYTES:
-            raise MediaError(f"{self._name} would be longer than the 4 GiB that a .wav can hold; write a .flac instead")
+        if self._format.name == "WAV" and os.fstat(self._file.fileno()).st_size > _MAX_WAV_BYTES:
+            raise MediaError(
+                f"expected less than the 4 GiB that a .wav can hold in {self._name}; write a .flac instead"
+            )
 
-    def _encoded(self, piece: NDArray[np.float32]) -> NDArray[np.generic]:
-        """(C, n) floats as the (n, C) numbers that libsndfile stores unchanged.
+    def _quantized(self, block: NDArray[np.float32]) -> NDArray[np.generic]:
+        """Floats (C, n) as numbers (n, C) that libsndfile stores unchanged.
 
-        Its own conversion of floats multiplies by 2^15 - 1 and reading divides by 2^15, so that no value would survive.
+        libsndfile's own conversion multiplies floats by 2^15 - 1, and reading divides by 2^15: values would change.
         """
         bits = {"PCM_16": 16, "PCM_24": 24}.get(self._subtype)
         if bits is None:
-            return np.ascontiguousarray(piece.T)
-        half = 2.0 ** (bits - 1)
-        steps = np.clip(np.rint(piece.T * half), -half, half - 1)
-        return np.ascontiguousarray(steps, np.int16) if bits == 16 else np.ascontiguousarray(steps, np.int32) << 8
+            return np.ascontiguousarray(block.T)
+        scale = 2.0 ** (bits - 1)
+        levels = np.clip(np.rint(block.T * scale), -scale, scale - 1)
+        return np.ascontiguousarray(levels, np.int16) if bits == 16 else np.ascontiguousarray(levels, np.int32) << 8
 
     def _finish(self) -> None:
-        """Close the encoder and look whether all that it was given arrived: some do not notice a full disk."""
-        sound, self._sound = self._sound, None
-        assert sound is not None
+        """Close the encoder and check that the file is complete: some encoders do not report a full disk."""
+        encoder, self._encoder = self._encoder, None
+        assert encoder is not None
         try:
-            sound.close()
+            encoder.close()
             if self.samples == 0:
-                raise InputError(f"no samples were written to {self._name}; write one or more")
+                raise InputError(f"expected one sample or more for {self._name}, got no samples")
             with open_input(self._file.name) as file:
-                if (stated_end(file, size := os.fstat(file.fileno()).st_size) or 0) > size:
+                if (declared_end(file, size := os.fstat(file.fileno()).st_size) or 0) > size:
                     raise self._failure("bytes are missing")
-                written = SoundfileSource(file)
+                written = SoundfileDecoder(file)
                 written.close()
             if written.samples != self.samples:
-                raise self._failure(f"{written.samples} of {self.samples} samples arrived")
+                raise self._failure(f"{written.samples} of {self.samples} samples were written")
         except soundfile.LibsndfileError as error:
             raise self._failure(error.error_string) from error
 
     def _discard(self) -> None:
         with suppress(soundfile.LibsndfileError):
-            if self._sound is not None:
-                self._sound.close()
-        self._sound = None
+            if self._encoder is not None:
+                self._encoder.close()
+        self._encoder = None
 
-    def _failure(self, told: str) -> MediaError:
-        """The error for bytes that did not arrive. libsndfile does not say why: one more write asks the system."""
+    def _failure(self, reason: str) -> MediaError:
+        """The error for a failed write. libsndfile does not say why; one more write gets the reason from the system."""
         self._discard()
         try:
             os.lseek(self._file.fileno(), 0, os.SEEK_END)
-            for _ in range(2):  # the first may fill what little room there is
-                os.write(self._file.fileno(), bytes(_PIECE))
+            for _ in range(2):  # the first may fill the rest of the disk
+                os.write(self._file.fileno(), bytes(_MAX_BLOCK))
             os.fsync(self._file.fileno())
         except OSError as error:
-            return unfinished(self._path, error)
-        return unfinished(self._path, told)
+            return write_error(self._path, error)
+        return write_error(self._path, reason)
 
 
 def check_suffix(path: StrPath) -> _Format:
-    """The format that the suffix of an output stands for. Raises InputError for an unknown suffix."""
+    """The format of the suffix of an output. Raises InputError for an unknown suffix."""
     suffix = Path(path).suffix
     format = _FORMATS.get(suffix.lower())
     if format is None:
@@ -201,34 +222,35 @@ def check_suffix(path: StrPath) -> _Format:
 
 
 def _format_of(path: StrPath, sample_rate: int, channels: int) -> _Format:
-    """The format that the suffix stands for, if it takes the rate and the channels."""
+    """The format of the suffix. Raises InputError or MediaError for a rate or channels that it does not take."""
     if not isinstance(sample_rate, (int, np.integer)) or not isinstance(channels, (int, np.integer)):
-        raise InputError(f"sample_rate={sample_rate!r} and channels={channels!r} were given; give whole numbers")
-    fault = rate_fault(sample_rate) or channels_fault(channels)
-    if fault:
-        raise InputError(f"{shown(path)} was to get {fault}")
+        raise InputError(f"expected whole numbers, got sample_rate={sample_rate!r} and channels={channels!r}")
+    where = f" for {shown(path)}"
+    if message := sample_rate_error(sample_rate, where) or channels_error(channels, where):
+        raise InputError(message)
     format, suffix = check_suffix(path), Path(path).suffix
-    if sample_rate not in (format.rates or (sample_rate,)) or sample_rate > (format.highest_rate or sample_rate):
-        taken = ", ".join(map(str, format.rates)) if format.rates else f"up to {format.highest_rate}"
+    if sample_rate not in (format.rates or (sample_rate,)) or sample_rate > (format.max_rate or sample_rate):
+        rates = ", ".join(map(str, format.rates)) if format.rates else f"up to {format.max_rate}"
         raise MediaError(
-            f"{shown(path)} cannot be written: {suffix} takes {taken} Hz, not {sample_rate}; resample, or write .wav"
+            f"expected a sample rate of {rates} Hz for {suffix}, got {sample_rate}{where}; resample, or write .wav"
         )
-    if channels > format.channels:
-        taken = f"{format.channels} channels at most"
-        raise MediaError(f"{shown(path)} cannot be written: {suffix} takes {taken}, not {channels}; write .wav")
+    if channels > format.max_channels:
+        raise MediaError(
+            f"expected at most {format.max_channels} channels for {suffix}, got {channels}{where}; write .wav"
+        )
     return format
 
 
 def _floats(block: ArrayLike, channels: int) -> NDArray[np.float32]:
-    """The block as an array (C, n) of float32; a float64 beyond its range becomes infinity."""
+    """The block as a float32 array (C, n); a float64 that is too large becomes infinity."""
     try:
         samples = np.asarray(block)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a GPU or with a gradient
-        raise InputError(f"samples (C, n) must be an array in memory: {str(error).splitlines()[0]}") from error
+        raise InputError(f"expected samples (C, n) as an array in memory: {str(error).splitlines()[0]}") from error
     if samples.ndim != 2 or samples.shape[0] != channels:
-        hint = ": turn it around with .T" if samples.ndim == 2 and samples.shape[1] == channels else ""
-        raise InputError(f"samples have the shape {samples.shape}, and ({channels}, any number) is wanted{hint}")
+        hint = "; transpose it with .T" if samples.ndim == 2 and samples.shape[1] == channels else ""
+        raise InputError(f"expected samples ({channels}, n), got shape {samples.shape}{hint}")
     if samples.dtype.kind != "f":
-        raise InputError(f"samples are {samples.dtype}, and floats in [-1, 1] are wanted; divide int16 by 32768")
+        raise InputError(f"expected samples as floats in [-1, 1], got {samples.dtype}; divide int16 by 32768")
     with np.errstate(over="ignore"):
         return samples.astype(np.float32, copy=False)

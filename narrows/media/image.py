@@ -1,9 +1,9 @@
-"""Image files: what a file holds, reading its pixels, writing.
+"""Image files: their properties, reading pixels, writing.
 
-Reading gives 8 bits per channel, grey or RGB in sRGB, upright: an EXIF orientation is applied, an ICC profile is
-converted, CMYK becomes RGB, palettes are resolved, 16 bits become 8, and of several images in a file the first is read.
-Transparency is refused unless every pixel is opaque: a codec of three channels cannot keep it.
-Metadata (EXIF, profile, comments) is not kept.
+Reading gives 8 bits per channel, grey or RGB in sRGB, upright: the EXIF orientation is applied, ICC profiles are
+converted to sRGB, CMYK and palettes become RGB, 16 bits become 8, and of several images in a file the first is read.
+A transparent pixel is an error: a codec of three channels cannot keep it.
+Metadata (EXIF, profile, comments) is dropped.
 
 >>> from narrows.media import image
 >>> image.write("grey.png", np.full((1, 4, 6), 128, np.uint8))
@@ -26,7 +26,7 @@ from PIL import Image as PILImage
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
 from narrows.errors import InputError, MediaError
-from narrows.media.atomic import written_beside
+from narrows.media.atomic import atomic_write
 from narrows.media.extents import ImageExtent
 from narrows.media.files import Source, StrPath, open_input, shown
 from narrows.media.medium import Medium, Signal
@@ -36,10 +36,10 @@ __all__ = ["MEDIUM", "Image", "ImageInfo", "ImageReader", "check_suffix", "probe
 Pixels = NDArray[np.uint8]  # (C, H, W), C 1 or 3
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif"})
-FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")  # and no other, whatever a file claims to be
-MAX_PIXELS = 2 * 89_478_485  # as in Pillow; what claims more is refused before anything is allocated
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")  # no other readers of Pillow are tried
+MAX_PIXELS = 2 * 89_478_485  # as in Pillow; larger images are refused before memory is allocated
 ORIENTATION = 0x0112  # the EXIF tag
-_SETTINGS: dict[str, dict[str, Any]] = {
+_WRITE_OPTIONS: dict[str, dict[str, Any]] = {  # of Pillow, by suffix
     ".png": {},
     ".bmp": {},
     ".tif": {"compression": "tiff_deflate"},
@@ -53,20 +53,20 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What an image file holds, as its header says.
+    """What an image file holds, from its header.
 
     Attributes:
         height, width: in pixels, after the orientation is applied.
         channels: after reading, 1 or 3.
         format: "png", "jpeg", ...
-        several: whether more images follow: an animation, or pages.
+        multiple: whether the file holds more than one image: an animation, or pages.
     """
 
     height: int
     width: int
     channels: int
     format: str
-    several: bool
+    multiple: bool
 
     @property
     def pixels(self) -> int:
@@ -75,8 +75,8 @@ class ImageInfo:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """That only the first of several images is read."""
-        return ("holds several images; only the first is encoded",) if self.several else ()
+        """A line if the file holds more than one image, of which only the first is read."""
+        return ("holds several images; only the first is encoded",) if self.multiple else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,21 +103,28 @@ class Image(Signal):
         return Image(array.astype(np.uint8, copy=False))
 
     def as_rgb(self) -> "Image":
-        """Grey as three equal channels."""
+        """The same image with three channels: grey is repeated."""
         return Image(np.repeat(self.pixels, 3 // len(self.pixels), axis=0))
 
 
 class ImageReader:
     """An open image file, a context manager; pixels are decoded by `read`.
 
-    Raises MediaError when opened: no such file, not an image of a known format, more than `MAX_PIXELS`.
+    Args:
+        path: the file.
+
+    Attributes:
+        info: what the file holds.
+
+    Raises:
+        MediaError: for a file that is missing, not an image of a known format, or of more than `MAX_PIXELS`.
     """
 
     def __init__(self, path: Source) -> None:
         self._path = path
         self._file = open_input(path)
         try:
-            with _explained(path):
+            with _media_errors(path):
                 self._image = PILImage.open(self._file, formats=FORMATS)
                 width, height = self._image.size
                 if width * height > MAX_PIXELS:
@@ -125,19 +132,19 @@ class ImageReader:
                         f"expected an image of at most {MAX_PIXELS} pixels, got {width} × {height} in {shown(path)}; "
                         "cut it into parts"
                     )
-                turned = self._image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)  # those that exchange the axes
-                if turned and self._image.format != "TIFF":  # whose sizes Pillow gives upright
+                transposed = self._image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+                if transposed and self._image.format != "TIFF":  # Pillow gives the size of a TIFF upright
                     width, height = height, width
-                several = bool(getattr(self._image, "is_animated", False))
+                multiple = bool(getattr(self._image, "is_animated", False))
                 channels = 1 if _is_grey(self._image) else 3
-                self.info = ImageInfo(height, width, channels, (self._image.format or "").lower(), several)
+                self.info = ImageInfo(height, width, channels, (self._image.format or "").lower(), multiple)
         except BaseException:
             self._file.close()
             raise
 
     def read(self) -> Image:
-        """The pixels. Raises MediaError for a file that is damaged, cut short or in part transparent."""
-        with _explained(self._path):
+        """The pixels. Raises MediaError for a file that is damaged, cut short or has a transparent pixel."""
+        with _media_errors(self._path):
             image: PILImage.Image = self._image
             image.load()
             profile = image.info.get("icc_profile")
@@ -166,7 +173,7 @@ class ImageReader:
 
 
 def probe(path: Source) -> ImageInfo:
-    """What an image file holds; pixels are not decoded. Raises MediaError as ImageReader does."""
+    """What an image file holds, without decoding its pixels. Raises MediaError as ImageReader does."""
     with ImageReader(path) as reader:
         return reader.info
 
@@ -178,22 +185,27 @@ def read(path: Source) -> Image:
 
 
 def check_suffix(path: StrPath) -> str:
-    """The suffix of an output in lower case. Raises InputError for a suffix that names no format."""
+    """The suffix of an output in lower case. Raises InputError for an unknown suffix."""
     suffix = Path(path).suffix.lower()
-    if suffix not in _SETTINGS:
-        known = ", ".join(sorted(_SETTINGS))
+    if suffix not in _WRITE_OPTIONS:
+        known = ", ".join(sorted(_WRITE_OPTIONS))
         raise InputError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {shown(path)}")
     return suffix
 
 
 def write(path: StrPath, pixels: Pixels, *, overwrite: bool = False) -> None:
-    """Write pixels (C, H, W) uint8, C 1 or 3, in the format that the suffix names.
+    """Write an image file in the format of its suffix. The file appears when it is complete.
 
-    Lossless where the format can be (PNG, WebP, TIFF, BMP); JPEG (4:4:4) and AVIF at quality 95.
+    PNG, WebP, TIFF and BMP are lossless; JPEG (4:4:4) and AVIF are written at quality 95.
+
+    Args:
+        path: where the file is to appear.
+        pixels: (C, H, W) uint8, C 1 or 3.
+        overwrite: whether an existing file may be replaced.
 
     Raises:
         InputError: for other pixels or an unknown suffix.
-        MediaError: where the file cannot be written.
+        MediaError: if the file cannot be written, or exists and `overwrite` is False.
     """
     suffix = check_suffix(path)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or 0 in pixels.shape:
@@ -201,20 +213,20 @@ def write(path: StrPath, pixels: Pixels, *, overwrite: bool = False) -> None:
     image = PILImage.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     encoded = io.BytesIO()
     try:
-        image.save(encoded, PILImage.registered_extensions()[suffix], **_SETTINGS[suffix])
+        image.save(encoded, PILImage.registered_extensions()[suffix], **_WRITE_OPTIONS[suffix])
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise MediaError(f"{shown(path)} cannot be made ({reason}); write a .png instead") from error
-    with written_beside(path, overwrite=overwrite) as file:
+        raise MediaError(f"{shown(path)} cannot be written ({reason}); write a .png instead") from error
+    with atomic_write(path, overwrite=overwrite) as file:
         file.write(encoded.getbuffer())
 
 
 @contextmanager
-def _explained(path: Source) -> Iterator[None]:
-    """Turns every failure of Pillow into a MediaError of one line."""
+def _media_errors(path: Source) -> Iterator[None]:
+    """Turns every error of Pillow into a MediaError of one line."""
     name = shown(path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata and on size, which is checked here
+        warnings.simplefilter("ignore")  # Pillow's about metadata, and about the size, which is checked here
         try:
             yield
         except UnidentifiedImageError as error:
@@ -226,8 +238,10 @@ def _explained(path: Source) -> Iterator[None]:
         except MediaError:
             raise
         except MemoryError as error:
-            raise MediaError(f"{name} needs more memory than there is; cut it, or use a machine with more") from error
-        except Exception as error:  # of any kind: readers of some formats check little before they compute
+            raise MediaError(
+                f"not enough memory for {name}; cut it into parts, or use a machine with more memory"
+            ) from error
+        except Exception as error:  # of any type: some readers of Pillow compute with unchecked values
             reason = " ".join(str(error).split()) or type(error).__name__
             raise MediaError(f"{name} is damaged or cut short ({reason}); get another copy") from error
 
@@ -237,30 +251,33 @@ def _is_grey(image: PILImage.Image) -> bool:
 
 
 def _opaque(image: PILImage.Image, path: Source) -> PILImage.Image:
-    """The image without its alpha channel. Raises MediaError where anything is transparent."""
-    if image.mode.startswith("I"):  # 16-bit grey with one transparent value; Pillow would cut it to 8 bits
+    """The image without its alpha channel. Raises MediaError if a pixel is transparent."""
+    if image.mode.startswith("I"):  # 16-bit grey with one transparent value; Pillow would convert it to 8 bits
         opaque, transparent = image, bool((np.asarray(image) == image.info["transparency"]).any())
     else:
         rgba = image.convert("RGBA")
         opaque, transparent = rgba.convert("RGB"), rgba.getchannel("A").getextrema()[0] != 255
         opaque = opaque.convert("L") if _is_grey(image) else opaque
     if transparent:
-        raise MediaError(f"{shown(path)} is transparent in parts, which is not kept; put it on a background first")
+        raise MediaError(f"expected opaque pixels, got transparent ones in {shown(path)}; put it on a background first")
     return opaque
 
 
 def _to_8_bits(image: PILImage.Image) -> PILImage.Image:
-    """Grey of 16 or more bits, or of floats, to 8 bits: 65535 is white where values exceed 255."""
+    """Grey of 16 or more bits, or of floats, to 8 bits.
+
+    White is 65535 for integers; for floats it is 1, or 255 or 65535 if there are larger values.
+    """
     values = np.asarray(image, np.float64)
     if not np.isfinite(values).all():
-        raise ValueError("its pixels hold NaN or infinity")
+        raise ValueError("pixels are NaN or infinity")
     largest = values.max(initial=0)
     white = 65535.0 if image.mode != "F" or largest > 255 else 255.0 if largest > 1 else 1.0
     return PILImage.fromarray((values.clip(0, white) * (255 / white)).round().astype(np.uint8))
 
 
 def _to_srgb(image: PILImage.Image, profile: bytes) -> PILImage.Image:
-    """Colours converted from an embedded profile; unchanged where the profile cannot be used."""
+    """Colours converted from an embedded profile to sRGB; unchanged if the profile cannot be used."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         image = image if image.mode in ("L", "RGB", "CMYK", "LAB") else image.convert("RGB")

@@ -1,4 +1,4 @@
-"""What the rest of the library knows of a medium; media/table.py lists all of them."""
+"""The description of a medium that the rest of the library uses; table.py lists all media."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable

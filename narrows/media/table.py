@@ -1,4 +1,4 @@
-"""The media that this library knows, by name. What depends on the medium is asked here and nowhere else."""
+"""The media by name. Everything that depends on the medium is looked up here."""
 
 from narrows.errors import InputError
 from narrows.media import audio, image
@@ -10,12 +10,12 @@ SUFFIXES = frozenset(suffix for medium in MEDIA.values() for suffix in medium.su
 
 
 def medium_of(path: StrPath) -> Medium:
-    """The medium that the suffix of a path stands for; audio for an unknown one, whose reader says what it takes."""
+    """The medium of the suffix of a path; audio for an unknown suffix, since FFmpeg reads many formats."""
     return next((medium for medium in MEDIA.values() if medium.has_suffix(path)), audio.MEDIUM)
 
 
 def medium_named(name: str) -> Medium:
-    """The medium of a name. Raises InputError for an unknown one."""
+    """The medium with a name. Raises InputError for an unknown name."""
     if name not in MEDIA:
         raise InputError(f"expected one of the media {', '.join(MEDIA)}, got {shown(name)}")
     return MEDIA[name]

@@ -17,7 +17,7 @@ from narrows.bitstream import read_header, recover
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media import audio as media
-from narrows.media.audio_limits import channels_fault, finite_fault, rate_fault
+from narrows.media.audio_limits import channels_error, finite_error, sample_rate_error
 from narrows.media.extents import AudioExtent, Extent
 from narrows.media.files import Source, StrPath
 from narrows.media.medium import Info, Medium, Reader, Signal
@@ -177,14 +177,16 @@ class AudioTokenizer(Tokenizer):
 
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
         """An Audio to Tokens; settings as `encode` takes them."""
-        assert isinstance(signal, media.Audio)
+        if not isinstance(signal, media.Audio):
+            raise InputError(f"expected an Audio for {self.name}, got a signal of {signal.medium}")
         self.check_settings(settings)
         x = signal.samples
         return self.encode_blocks([x], x.shape[1], signal.sample_rate, **settings)
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
         """An open audio file to Tokens, read block by block; settings as `encode` takes them."""
-        assert isinstance(reader, media.AudioReader)
+        if not isinstance(reader, media.AudioReader):
+            raise InputError(f"expected an AudioReader for {self.name}, got {type(reader).__name__}")
         self.check_settings(settings)
         return self.encode_blocks(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate, **settings)
 
@@ -208,22 +210,20 @@ class AudioTokenizer(Tokenizer):
 
     def decode_signal(self, item: Tokens | Latents) -> media.Audio:
         """Tokens or Latents to an Audio."""
-        extent = item.extent
-        assert isinstance(extent, AudioExtent)
-        return media.Audio(np.concatenate(list(self.decode_blocks(item)), 1), extent.sample_rate)
+        blocks = self.decode_blocks(item)
+        return media.Audio(np.concatenate(list(blocks), 1), cast(AudioExtent, item.extent).sample_rate)
 
     def decode_file(self, item: bytes | Tokens | Latents, path: StrPath, *, overwrite: bool = False) -> Extent:
         """An .nrw stream, Tokens or Latents to an audio file, see `Tokenizer.decode_file`; in bounded memory."""
         item = self.decompress(item) if isinstance(item, bytes) else item
-        blocks, extent = self.decode_blocks(item), item.extent
-        assert isinstance(extent, AudioExtent)
+        blocks = self.decode_blocks(item)
+        extent = cast(AudioExtent, item.extent)
         media.write(path, blocks, extent.sample_rate, overwrite=overwrite)
         return extent
 
     def decode_blocks(self, item: Tokens | Latents) -> Iterator[Block]:
         """Tokens or Latents to consecutive blocks (C, n) of the recording, in bounded memory. Raises as `decode`."""
-        extent = self.check_item(item)
-        assert isinstance(extent, AudioExtent)
+        extent = cast(AudioExtent, self.check_item(item))
         values = item.codes if isinstance(item, Tokens) else item.values
         wanted = self.frames(extent.samples, extent.sample_rate)
         if values.shape[2] != wanted:
@@ -292,7 +292,7 @@ class AudioTokenizer(Tokenizer):
     def _synthesize(self, latents: Tensor) -> Tensor:
         return self.codec.decoder(self.continuous.decode_latents(latents))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _decoded(self, network: Callable[[Tensor], Tensor], values: Tensor, channels: int) -> Iterator[Block]:
         """The output (C, n) of the network for values (S, k, F), window by window."""
 
@@ -384,7 +384,7 @@ class AudioEncoding(Encoding):
         radices = tokenizer.codec.bottleneck.radices[: self.codebooks]
         return Tokens(codes, radices, extent, tokenizer.name, tokenizer.fingerprint)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _run(self, network: Callable[[Tensor], Tensor], windows: Sequence[Block]) -> list[Tensor]:
         """Windows (C, T) of one shape to the output (S, K, F) of the network for the groups of their channels."""
         x, device = torch.from_numpy(np.stack(windows)), self.tokenizer.device
@@ -408,8 +408,8 @@ class _Counted:
                 wanted = f"({self.channels}, n)" if self.channels else "(T,) or (C, T), T at least 1,"
                 raise InputError(f"expected audio {wanted} float32, got {block.dtype} of shape {block.shape}")
             self.channels = len(block)
-            if fault := channels_fault(self.channels) or finite_fault(block, self.samples):
-                raise InputError(f"the signal has {fault}")
+            if message := channels_error(self.channels) or finite_error(block, self.samples):
+                raise InputError(message)
             self.samples += block.shape[1]
             yield block.clip(-MAX_AMPLITUDE, MAX_AMPLITUDE)
         if self._expected not in (None, self.samples):
@@ -453,12 +453,15 @@ def _cut_unknown(
 def _check_rate(sample_rate: int) -> None:
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
         raise InputError(f"expected the sample rate as a whole number of Hz, got {sample_rate!r}")
-    if fault := rate_fault(int(sample_rate)):
-        raise InputError(f"the signal has {fault}")
+    if message := sample_rate_error(int(sample_rate)):
+        raise InputError(message)
 
 
 def _as_block(x: Array) -> Block:
+    """Audio (C, T) float32 as an array, after its shape and type are checked."""
     array = x.detach() if isinstance(x, Tensor) else np.asarray(x)
+    if array.ndim not in (1, 2):
+        raise InputError(f"expected audio (T,) or (C, T), got shape {tuple(array.shape)}")
     if not (array.is_floating_point() if isinstance(array, Tensor) else array.dtype.kind == "f"):
         raise InputError(f"expected audio as floats with full scale 1, got {array.dtype}; divide int16 by 32768")
     block: Block = array.float().cpu().numpy() if isinstance(array, Tensor) else array.astype(np.float32, copy=False)

@@ -86,11 +86,11 @@ class ImageTokenizer(Tokenizer):
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """`quality`, `bits_per_pixel` and `effort` of an entropy model, else `codebooks`."""
+        """`codebooks`; or those of `quality`, `bits_per_pixel` and `effort` that an entropy model offers."""
         if self.model is None:
             return ("codebooks",) if self.codebooks else ()
         several = ("quality", "bits_per_pixel") if self.qualities > 1 else ()
-        return (*several, "effort")
+        return several if self._missing_for_effort else (*several, "effort")
 
     def encode(
         self,
@@ -118,12 +118,13 @@ class ImageTokenizer(Tokenizer):
                 where the model has no lambdas, no tables or no entropy model.
         """
         array = _as_array(x)
+        keep = self.check_codebooks(codebooks)
         if bits_per_pixel is not None:
             if quality is not None:
                 raise InputError("expected a quality or bits_per_pixel, got both; leave one out")
             return self._encode_within(array, bits_per_pixel, self._effort(effort, array))
         tokens = self.encode_at(array, self.quality_index(quality), self._effort(effort, array))
-        return tokens if codebooks is None else tokens[:, : self.check_codebooks(codebooks)]
+        return tokens if codebooks is None else tokens[:, :keep]
 
     def encode_batch(
         self, images: Sequence[Array], *, quality: float | None = None, codebooks: float | None = None
@@ -132,15 +133,15 @@ class ImageTokenizer(Tokenizer):
 
         Images of one size go through the networks together.
         """
-        index = self.quality_index(quality)
+        index, keep = self.quality_index(quality), self.check_codebooks(codebooks)
         arrays, found = [_as_array(x) for x in images], dict[int, Tokens]()
         areas = [x.shape[1] * x.shape[2] for x in arrays]
         for group in _groups_of_equal([(x.shape, x.dtype) for x in arrays], areas, self._max_pixels_at_once):
             found |= zip(group, self._quantized(np.stack([arrays[each] for each in group]), index), strict=True)
         each = [found[number] for number in range(len(arrays))]
-        return each if codebooks is None else [tokens[:, : self.check_codebooks(codebooks)] for tokens in each]
+        return each if codebooks is None else [tokens[:, :keep] for tokens in each]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_latents(self, x: Array) -> Latents:
         """An image to the Latents of a continuous bottleneck; nothing is rounded.
 
@@ -154,13 +155,15 @@ class ImageTokenizer(Tokenizer):
 
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
         """An Image to Tokens; settings as `encode` takes them."""
-        assert isinstance(signal, media.Image)
+        if not isinstance(signal, media.Image):
+            raise InputError(f"expected an Image for {self.name}, got a signal of {signal.medium}")
         self.check_settings(settings)
         return self.encode(signal.pixels, **settings)
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
         """An open image file to Tokens; settings as `encode` takes them."""
-        assert isinstance(reader, media.ImageReader)
+        if not isinstance(reader, media.ImageReader):
+            raise InputError(f"expected an ImageReader for {self.name}, got {type(reader).__name__}")
         return self.encode_signal(reader.read(), **settings)
 
     def encoding(self, batch: int = 1, latents: bool = False, **settings: float | None) -> "ImageEncoding":
@@ -184,7 +187,7 @@ class ImageTokenizer(Tokenizer):
 
         Those of one size, quality and number of codebooks go through the networks together.
         """
-        found, extents = dict[int, Tensor](), [self._checked(tokens, tokens.codes.shape[2:]) for tokens in batch]
+        found, extents = dict[int, Tensor](), [self._checked_item(tokens) for tokens in batch]
         keys = [(extent, tokens.quality_index, tokens.radices) for extent, tokens in zip(extents, batch, strict=True)]
         for group in _groups_of_equal(keys, [int(extent.amount) for extent in extents], self._max_pixels_at_once):
             first, codes = group[0], torch.cat([batch[number].codes for number in group])
@@ -200,17 +203,17 @@ class ImageTokenizer(Tokenizer):
         """Tokens or Latents to an Image."""
         return media.Image(self.pixels(item))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode_stream(self, data: bytes) -> media.Image:
         """An .nrw stream to an Image; an entropy model predicts its tables and the latents in one pass."""
         if self.model is None:
             return self.decode_signal(self.decompress(data))
         header = self._header(data)
-        reader = StreamReader(data, self.prior)
+        reader = StreamReader(data, self.coding_tables)
         reader.verify()
-        latents = torch.empty(header.signals, self.model.dim, *header.grid)
+        latents = torch.empty(header.groups, self.model.dim, *header.grid)
         for chunk in reader:
-            latents[:, :, chunk.start : chunk.stop] = chunk.made
+            latents[:, :, chunk.start : chunk.stop] = chunk.model_output
         extent = self._checked(header, header.grid)
         return media.Image(self.tiles.decode(latents, extent, header.quality_index, torch.uint8)[0].numpy())
 
@@ -225,7 +228,7 @@ class ImageTokenizer(Tokenizer):
         """Tokens to an .nrw stream. Raises what `decode` raises for tokens, InputError where tables are needed."""
         if self.model is not None and self.tables is None:
             raise InputError(f"expected frequency tables for {self.name}, got none; leave out --raw, or set them")
-        self._checked(tokens, tokens.codes.shape[2:])
+        self._checked_item(tokens)
         return super().compress(tokens)
 
     def decompress(self, data: bytes) -> Tokens:
@@ -320,7 +323,7 @@ class ImageTokenizer(Tokenizer):
         error = sum(float(np.square(np.subtract(a, b, dtype=np.float32)).sum(dtype=np.float64)) for a, b in pairs)
         return 8 * len(self.compress(tokens)) + weight * error / len(x)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _quantized(self, x: NDArray[np.generic], quality_index: int) -> list[Tokens]:
         """Images (N, C, H, W) of one size to Tokens."""
         extent = _extent_of(x[0])
@@ -340,11 +343,9 @@ class ImageTokenizer(Tokenizer):
         """Latents (N S, D, rows, width) of consecutive bands of the bottleneck."""
         return self.tiles.encode(x, grid, self._band_rows(grid[1], self.groups(x.shape[1])) if self.model else None)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _decoded(self, item: Tokens | Latents, dtype: torch.dtype) -> Tensor:
-        values = item.codes if isinstance(item, Tokens) else item.values
-        self.check_item(item)
-        extent = self._checked(item, values.shape[2:])
+        extent = self._checked_item(item)
         index = item.quality_index if isinstance(item, Tokens) else None
         if isinstance(item, Tokens):
             latents = self._latents(item.codes, item)
@@ -355,7 +356,7 @@ class ImageTokenizer(Tokenizer):
     def _latents(self, codes: Tensor, like: Tokens) -> Tensor:
         """Latents (N S, D, H, W) of codes (N S, K, H, W), all of the quality and chunks of `like`."""
         codes, model = codes.to(self.device), self.model
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             if model is None:
                 return self.codec.bottleneck.decode(codes).cpu()
             assert like.quality_index is not None
@@ -380,11 +381,16 @@ class ImageTokenizer(Tokenizer):
         check_size(header)
         extent = self._checked(header, header.grid)
         groups = self.groups(extent.channels)
-        if header.signals != groups or (self.model and header.steps != self._band_rows(header.grid[1], groups)):
+        if header.groups != groups or (self.model and header.steps != self._band_rows(header.grid[1], groups)):
             raise InputError(
-                f"expected a stream of {self.name}, got one of {header.signals} groups in bands of {header.steps} rows"
+                f"expected a stream of {self.name}, got one of {header.groups} groups in bands of {header.steps} rows"
             )
         return header
+
+    def _checked_item(self, item: Tokens | Latents) -> ImageExtent:
+        """As `check_item`, and whether the grid fits the image."""
+        self.check_item(item)
+        return self._checked(item, (item.codes if isinstance(item, Tokens) else item.values).shape[2:])
 
     def _checked(self, item: Tokens | Latents | StreamHeader, grid: Sequence[int]) -> ImageExtent:
         """Height, width and channels. Raises InputError for what this codec cannot have made."""

@@ -32,7 +32,7 @@ class ImageTiles:
         reaches = (*codec.encoder.reach, *codec.decoder.reach)
         self.codec, self.side = codec, max(side, *(4 * max(reach or (0, 0)) for reach in reaches))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, x: NDArray[np.generic], grid: tuple[int, int], rows: int | None = None) -> Iterator[Tensor]:
         """Latents (N S, D, rows, width) of consecutive bands of rows of positions.
 
@@ -55,7 +55,7 @@ class ImageTiles:
                 yield torch.cat(pieces, 3)
                 pieces.clear()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, latents: Tensor, extent: ImageExtent, quality_index: int | None, dtype: torch.dtype) -> Tensor:
         """Latents (N S, D, h, w) to images (N, C, H, W), float32 in [-1, 1] or uint8."""
         codec, groups = self.codec, -(-extent.channels // self.codec.channels)

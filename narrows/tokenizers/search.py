@@ -32,9 +32,9 @@ DEFAULT_MAX_PIXELS = 1 << 20  # of an image that is searched without being asked
 
 def check_effort(effort: float) -> int:
     """The effort. Raises InputError unless it is a whole number from 0 to 5."""
-    if type(effort) is not int or not 0 <= effort < len(ITERATIONS):
+    if isinstance(effort, bool) or effort not in range(len(ITERATIONS)):
         raise InputError(f"expected an effort of 0 (none) to {len(ITERATIONS) - 1}, got {effort!r}")
-    return effort
+    return int(effort)
 
 
 @dataclass(frozen=True)

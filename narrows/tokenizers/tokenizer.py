@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from narrows.bitstream import FrequencyTables, Prior, read_header, split, stream_sizes
+from narrows.bitstream import FrequencyTables, IndexedTables, alphabet_sizes, codes_to_symbols, read_header
 from narrows.bitstream.header import INDICES_PER_QUALITY
 from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel
@@ -173,7 +173,7 @@ class Tokenizer(ABC):
         if self.tables is None or self.entropy_model is not None:
             bits: float = sum((size - 1).bit_length() for size in bottleneck.codebook_sizes[:codebooks])
         else:
-            bits = sum(self.tables.entropies[: len(stream_sizes(bottleneck.radices[:codebooks]))])
+            bits = sum(self.tables.entropies[: len(alphabet_sizes(bottleneck.radices[:codebooks]))])
         return bits * self.positions_per_amount / self.medium.rate_divisor
 
     def encode_file(self, path: Source, **settings: float | None) -> Tokens:
@@ -270,28 +270,28 @@ class Tokenizer(ABC):
         return digest.hexdigest()[:16]
 
     @property
-    def prior(self) -> FrequencyTables | Prior | None:
+    def coding_tables(self) -> FrequencyTables | IndexedTables | None:
         """What the entropy coder needs: tables, or tables with the model that chooses one per symbol."""
         model = self.entropy_model
-        return self.tables if self.tables is None or model is None else Prior(self.tables, model.choose)
+        return self.tables if self.tables is None or model is None else IndexedTables(self.tables, model.choose)
 
     def fit_tables(self, codes: Tensor) -> FrequencyTables:
         """Frequency tables for entropy coding, fitted on codes (N, K, *grid) of training data."""
         radices = self.codec.bottleneck.radices
-        return FrequencyTables.fit(split(codes.cpu().numpy(), radices), stream_sizes(radices))
+        return FrequencyTables.fit(codes_to_symbols(codes.cpu().numpy(), radices), alphabet_sizes(radices))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def compress(self, tokens: Tokens) -> bytes:
         """Tokens to an .nrw stream, entropy-coded where the model has tables. Raises WrongModel for foreign tokens."""
         self.check_model(tokens.model, tokens.fingerprint)
-        return tokens.compress(self.prior)
+        return tokens.compress(self.coding_tables)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decompress(self, data: bytes) -> Tokens:
         """An .nrw stream to Tokens. Raises WrongModel, and what `Tokens.decompress` raises."""
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())
-        return Tokens.decompress(data, self.prior)
+        return Tokens.decompress(data, self.coding_tables)
 
     def check_codebooks(self, codebooks: float | None) -> int:
         """The number of codebooks, all of them for None. Raises InputError unless so many can be decoded."""

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from narrows.bitstream import (
     FrequencyTables,
-    Prior,
+    IndexedTables,
     Radices,
     Reader,
     StreamHeader,
+    alphabet_sizes,
     codebook_sizes,
     read,
-    stream_sizes,
     write,
 )
 from narrows.bitstream.limits import MAX_BYTES_AT_ONCE, MAX_INDEXED_SYMBOLS, MAX_SYMBOLS
@@ -97,7 +97,7 @@ class Tokens:
     def steps(self) -> int:
         """Positions along the first grid axis in one chunk of a stream."""
         shape = self.codes.shape
-        row = shape[0] * len(stream_sizes(self.radices)) * math.prod(shape[3:])
+        row = shape[0] * len(alphabet_sizes(self.radices)) * math.prod(shape[3:])
         if self.quality_index is not None:
             return max(4, min(BAND, MAX_INDEXED_SYMBOLS // row // 4 * 4))
         most = max(1, MAX_SYMBOLS // row)
@@ -133,15 +133,14 @@ class Tokens:
             raise InputError(f"expected ids of a grid {tuple(grid)}, got {tuple(codes.shape[2:])}")
         return replace(self, codes=codes.to(self.codes.dtype))
 
-    def compress(self, prior: FrequencyTables | Prior | None = None) -> bytes:
-        """The tokens as an .nrw stream: entropy-coded with the tables of `prior`, or raw, in a fixed number of bits.
+    def compress(self, tables: FrequencyTables | IndexedTables | None = None) -> bytes:
+        """The tokens as an .nrw stream: entropy-coded with `tables`, or raw, in a fixed number of bits per code.
 
         Raises InputError for more codes than a reader takes at once, and for codes outside of their codebooks.
         """
         most = MAX_BYTES_AT_ONCE // (8 if self.quality_index is None else 2)
         if self.codes.numel() > most:
             raise InputError(f"expected at most {most} codes, got {self.codes.numel()}; cut the signal into parts")
-        tables = prior.tables if isinstance(prior, Prior) else prior
         header = StreamHeader(
             model=self.model,
             fingerprint=bytes.fromhex(self.fingerprint),
@@ -149,26 +148,26 @@ class Tokens:
             radices=self.radices,
             grid=tuple(self.codes.shape[2:]),
             steps=self.steps,
-            signals=self.codes.shape[0],
+            groups=self.codes.shape[0],
             tables_digest=None if tables is None else tables.digest[:4],
             quality_index=self.quality_index,
         )
-        return write(header, self.codes.cpu().numpy(), prior)
+        return write(header, self.codes.cpu().numpy(), tables)
 
     @classmethod
-    def decompress(cls, data: bytes, prior: FrequencyTables | Prior | None = None) -> "Tokens":
+    def decompress(cls, data: bytes, tables: FrequencyTables | IndexedTables | None = None) -> "Tokens":
         """The tokens of a whole .nrw stream.
 
         Args:
             data: the stream.
-            prior: the tables that it was made with; raw streams need none.
+            tables: the tables that it was made with; raw streams need none.
 
         Raises:
             StreamError, DamagedStream, NewerStream, WrongModel: for a stream that cannot be read.
             InputError: where tables are needed.
         """
-        header = Reader(data, prior).header
-        codes = torch.from_numpy(np.ascontiguousarray(read(data, prior)))
+        header = Reader(data, tables).header
+        codes = torch.from_numpy(np.ascontiguousarray(read(data, tables)))
         fingerprint = header.fingerprint.hex()
         return cls(codes, header.radices, header.extent, header.model, fingerprint, header.quality_index)
 

@@ -1,11 +1,11 @@
-"""A scalar coder in plain integers, written from docs/stream.md alone, and small streams that many tests share."""
+"""A scalar coder in plain integers, written only from docs/stream.md, and small streams for many tests."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, FrequencyTables, StreamHeader, quantize, stream_sizes
+from narrows.bitstream import AudioExtent, FrequencyTables, StreamHeader, alphabet_sizes, integer_frequencies
 
 
 def encode(streams, tables):
@@ -16,11 +16,11 @@ def encode(streams, tables):
         return b""
     words, state = [], symbols.pop()[0]
     for symbol, table in reversed(symbols):
-        left, share = sum(table[:symbol]) << 8, table[symbol] << 8
-        if state >> 40 >= share:
+        start, width = sum(table[:symbol]) << 8, table[symbol] << 8
+        if state >> 40 >= width:
             words.append(state & 0xFFFFFFFF)
             state >>= 32
-        state = (state // share << 24) + left + state % share
+        state = (state // width << 24) + start + state % width
     while state:
         words.append(state & 0xFFFFFFFF)
         state >>= 32
@@ -43,12 +43,12 @@ def decode(payload, tables, count):
                 assert state < len(tables[index])
                 streams[index][place] = state
                 break
-            slot, symbol, left = state & 0xFFFFFF, 0, 0
-            while left + (tables[index][symbol] << 8) <= slot:
-                left += tables[index][symbol] << 8
+            slot, symbol, start = state & 0xFFFFFF, 0, 0
+            while start + (tables[index][symbol] << 8) <= slot:
+                start += tables[index][symbol] << 8
                 symbol += 1
             streams[index][place] = symbol
-            state = (state >> 24) * (tables[index][symbol] << 8) + slot - left
+            state = (state >> 24) * (tables[index][symbol] << 8) + slot - start
             if state < 1 << 32 and words:
                 state = state << 32 | words.pop()
     return streams
@@ -66,7 +66,9 @@ def make():
     def small(seed=0, raw=False):
         rng = np.random.default_rng(seed)
         radices = ((20,), (6, 7), (1,))
-        tables = FrequencyTables(tuple(quantize(rng.random(size) ** 3 + 1e-6) for size in stream_sizes(radices)))
+        tables = FrequencyTables(
+            tuple(integer_frequencies(rng.random(size) ** 3 + 1e-6) for size in alphabet_sizes(radices))
+        )
         sizes = np.array([20, 42, 1]).reshape(1, 3, 1)
         codes = (rng.random((2, 3, 22)) ** 2 * sizes).astype(np.int64)
         digest = None if raw else tables.digest[:4]

@@ -1,4 +1,4 @@
-"""Streams as version 1 writes them, for good. If one of these tests fails, old files are not readable any more."""
+"""Streams of version 1. If one of these tests fails, existing files cannot be read any more."""
 
 import hashlib
 
@@ -38,7 +38,7 @@ def test_digests():
 
 
 def test_large_stream():
-    """Several words, all shapes of alphabets; only its hash is kept."""
+    """Several words and all kinds of alphabets; compared by its hash."""
     place = np.arange(3 * 700, dtype=np.int64).reshape(1, 3, 700)
     codes = place**3 % np.array([1000, 289**3, 1]).reshape(1, 3, 1)
     flat = np.full(289, 226)

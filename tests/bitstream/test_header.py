@@ -9,8 +9,8 @@ from narrows.errors import DamagedStream, InputError, NewerStream, StreamError
 AUDIO = StreamHeader(
     "speech", b"weights!", AudioExtent(24000, 3600 * 24000, 1), ((1000,),) * 6, (270000,), 75, 1, b"\1\2\3\4"
 )
-IMAGE = StreamHeader("picture", bytes(8), ImageExtent(480, 640, 3), ((289, 289, 289),), (30, 40), 8)
-VIDEO = StreamHeader("film", bytes(8), VideoExtent(100, 480, 640, 3, 30000, 1001), ((4096, 16),), (25, 30, 40), 1)
+IMAGE = StreamHeader("photo", bytes(8), ImageExtent(480, 640, 3), ((289, 289, 289),), (30, 40), 8)
+VIDEO = StreamHeader("movie", bytes(8), VideoExtent(100, 480, 640, 3, 30000, 1001), ((4096, 16),), (25, 30, 40), 1)
 LONG = replace(AUDIO, model="n" * 63, radices=tuple((2 + book,) * 8 for book in range(100)), steps=1)
 
 
@@ -33,7 +33,7 @@ def test_facts():
     assert IMAGE.chunks == 4
     assert [IMAGE.span(chunk) for chunk in range(4)] == [(0, 8), (8, 16), (16, 24), (24, 30)]
     assert IMAGE.chunk_shape(3) == (1, 1, 6, 40)
-    assert replace(IMAGE, signals=2).positions(3) == 480
+    assert replace(IMAGE, groups=2).positions(3) == 480
 
 
 @pytest.mark.parametrize(
@@ -43,24 +43,24 @@ def test_facts():
         ({"model": "n" * 64}, "model name"),
         ({"model": "a\x1b[2J"}, "printable"),
         ({"model": "\ud800"}, "printable"),
-        ({"fingerprint": b"short"}, "fingerprint is b'short', want 8 bytes"),
-        ({"fingerprint": "8 chars!"}, "want 8 bytes; bytes.fromhex"),
-        ({"tables_digest": bytes(32)}, "tables_digest has 32 bytes"),
-        ({"radices": ()}, "0 codebooks"),
+        ({"fingerprint": b"short"}, "expected a fingerprint of 8 bytes, got b'short'"),
+        ({"fingerprint": "8 chars!"}, "got '8 chars!'; use bytes.fromhex"),
+        ({"tables_digest": bytes(32)}, "or None, got 32 bytes"),
+        ({"radices": ()}, "expected 1 to 1024 codebooks, got 0"),
         ({"radices": ((4097,),)}, "expected an alphabet of codebook 0 from 1 to 4096, got 4097"),
-        ({"grid": (0,)}, "expected a size of the grid from 1 to .*, got 0"),
-        ({"grid": ()}, "want 1 sizes"),
-        ({"grid": (3, 4)}, "want 1 sizes"),
+        ({"grid": (0,)}, r"expected a size of the grid from 1 to .*, got 0"),
+        ({"grid": ()}, "expected a grid of 1 sizes for audio"),
+        ({"grid": (3, 4)}, "expected a grid of 1 sizes for audio"),
         ({"grid": (2**48 + 1,)}, "a size of the grid"),
         ({"grid": (7.0,)}, "as an integer"),
-        ({"grid": (2**40,), "steps": 1}, "chunks, want at most"),
-        ({"steps": 0}, "expected steps from 1 to .*, got 0"),
-        ({"steps": 200_000}, "200000 steps make chunks of 1200000 digits"),
-        ({"signals": 0}, "expected signals from 1 to 255, got 0"),
-        ({"signals": True}, "as an integer"),
+        ({"grid": (2**40,), "steps": 1}, "expected at most 4294967295 chunks"),
+        ({"steps": 0}, r"expected steps from 1 to .*, got 0"),
+        ({"steps": 200_000}, "at most 1048576 digits, got 1200000 with steps=200000"),
+        ({"groups": 0}, "expected groups from 1 to 255, got 0"),
+        ({"groups": True}, "as an integer"),
     ],
 )
-def test_refused_fields(change, message):
+def test_invalid_fields(change, message):
     with pytest.raises(InputError, match=message):
         replace(AUDIO, **change)
 
@@ -68,8 +68,8 @@ def test_refused_fields(change, message):
 @pytest.mark.parametrize(
     "extent", [lambda: AudioExtent(0, 1, 1), lambda: AudioExtent(8000, 0, 1), lambda: ImageExtent(1, 1, 256)]
 )
-def test_refused_extents(extent):
-    with pytest.raises(InputError, match="expected .* from 1 to"):
+def test_invalid_extents(extent):
+    with pytest.raises(InputError, match=r"expected .* from 1 to"):
         extent()
 
 
@@ -77,7 +77,7 @@ def test_steps_beyond_the_grid_make_one_chunk():
     assert replace(AUDIO, grid=(10,)).chunks == 1
 
 
-def signed(data):
+def with_checksum(data):
     return bytes(data) + zlib.crc32(data).to_bytes(4, "little")
 
 
@@ -94,7 +94,7 @@ def test_every_bit_flip_and_truncation():
 
 
 def test_newer_version_names_both_and_claims_no_damage():
-    with pytest.raises(NewerStream, match=r"version 2, this library reads 1; update") as caught:
+    with pytest.raises(NewerStream, match=r"expected format version 1 or older, got version 2; update") as caught:
         read_header(b"\x8eNRW\x02 of whatever form")
     assert "damage" not in str(caught.value)
 
@@ -105,19 +105,19 @@ def test_version_zero():
 
 
 @pytest.mark.parametrize("data", [b"RIFF....WAVE", b"\x0eNRW\x01", b"text", b"\xff"])
-def test_no_stream_at_all(data):
-    with pytest.raises(StreamError, match=r"this is no \.nrw stream: it begins with"):
+def test_other_data(data):
+    with pytest.raises(StreamError, match=r"expected an \.nrw stream, which begins with"):
         read_header(data)
 
 
-def test_nothing():
-    with pytest.raises(DamagedStream, match="0 bytes"):
+def test_no_data():
+    with pytest.raises(DamagedStream, match="after 0 bytes"):
         read_header(b"")
 
 
-# Offsets in AUDIO: 5 medium and coder, 6 name, 13 fingerprint, 21 digest, 25 rate, 28 samples, 32 channels, 33 signals,
+# Offsets in AUDIO: 5 medium and coder, 6 name, 13 fingerprint, 21 digest, 25 rate, 28 samples, 32 channels, 33 groups,
 # 34 codebooks, 35 run, 36 digits, 37 radix, 39 grid, 42 steps, 43 checksum.
-LIES = {
+INVALID = {
     "medium 4": (5, b"\x41", 1),
     "coder 2": (5, b"\x12", 1),
     "name not utf-8": (7, b"\xff", 1),
@@ -144,10 +144,10 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize("name", LIES)
-def test_lies_with_a_right_checksum(name):
-    offset, lie, length = LIES[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid_values_with_a_right_checksum(name):
+    offset, value, length = INVALID[name]
     data = AUDIO.to_bytes()[:-4]
-    assert read_header(signed(data)) == AUDIO
+    assert read_header(with_checksum(data)) == AUDIO
     with pytest.raises(DamagedStream):
-        read_header(signed(data[:offset] + lie + data[offset + length :]))
+        read_header(with_checksum(data[:offset] + value + data[offset + length :]))

@@ -48,19 +48,24 @@ def test_one_bit_changes_one_code():
     assert (coder.salvage(bytes(payload), codes.shape) != codes).sum() == 1
 
 
-def test_code_beyond_its_codebook_is_unknown():
+def test_a_code_outside_its_codebook_is_lost():
     coder = RawCoder(((10,),))
     assert coder.salvage(b"\xf9\x03", (1, 1, 3)).tolist() == [[[9, -1, 3]]]
 
 
 @pytest.mark.parametrize(
-    ("payload", "message"), [(b"\x00", "1 bytes, want 2"), (b"\0\xf0", "bits follow"), (b"\xf9\x03", "beyond its 10")]
+    ("payload", "message"),
+    [
+        (b"\x00", "expected 2 bytes in a raw chunk, got 1"),
+        (b"\0\xf0", "zero bits after the last code"),
+        (b"\xf9\x03", "from 0 to 9 in codebook 0, got more"),
+    ],
 )
-def test_refused_payloads(payload, message):
+def test_invalid_payloads(payload, message):
     with pytest.raises(DamagedStream, match=message):
         RawCoder(((10,),)).decompress(payload, (1, 1, 3))
 
 
-def test_refused_codes():
-    with pytest.raises(InputError, match="codebook 0 holds the code 10, want 0 to 9"):
+def test_invalid_codes():
+    with pytest.raises(InputError, match="from 0 to 9 in codebook 0, got 10"):
         RawCoder(((10,),)).compress(np.array([[[10]]]))

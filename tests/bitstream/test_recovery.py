@@ -10,7 +10,7 @@ from narrows.bitstream import (
     FrequencyTables,
     StreamHeader,
     inspect,
-    quantize,
+    integer_frequencies,
     read,
     recover,
     write,
@@ -59,7 +59,7 @@ def test_any_damaged_byte_costs_its_chunk_only(stream):
         assert np.array_equal(recovered.codes, lost(header, codes, [chunk]))
 
 
-def test_neighbours_are_one_span(stream):
+def test_consecutive_damaged_chunks_are_one_span(stream):
     header, codes, tables, data, starts = stream
     recovered = recover(flip(data, starts[1], starts[3] - 1), tables)
     assert recovered.damaged == (Damage(1, 2, 6, 18),)
@@ -81,7 +81,7 @@ def test_every_truncation(stream):
         assert recovered.damaged == (Damage(whole, 3, 6 * whole, 22),)
         assert np.array_equal(recovered.codes, lost(header, codes, range(whole, 4)))
     for length in range(starts[0], starts[1]):
-        with pytest.raises(DamagedStream, match="none of 4 chunks is whole"):
+        with pytest.raises(DamagedStream, match="none of 4 chunks is intact"):
             recover(data[:length], tables)
 
 
@@ -104,13 +104,13 @@ def test_a_chunk_is_missing(make):
     assert np.array_equal(recovered.codes, lost(header, codes, [1]))
 
 
-def test_kept_as_received(make):
+def test_damaged_chunks_are_kept(make):
     header, codes, _ = make(raw=True)
     data = write(header, codes)
     starts = Framing(header).locate(memoryview(data)).tolist()
     changed = bytearray(data)
     changed[starts[1] + 4] ^= 1  # the lowest bit of the first code of chunk 1
-    recovered = recover(changed, keep=True)
+    recovered = recover(changed, keep_damaged=True)
     assert recovered.damaged == (Damage(1, 1, 6, 12),)
     expected = codes.copy()
     expected[0, 0, 6] ^= 1
@@ -118,30 +118,30 @@ def test_kept_as_received(make):
     assert (recover(changed).codes[:, :, 6:12] == -1).all()
 
 
-def test_kept_codes_outside_their_codebook_are_unknown(make):
+def test_kept_codes_outside_their_codebook_are_lost(make):
     header, codes, _ = make(raw=True)
     data = bytearray(write(header, codes))
     start = Framing(header).locate(memoryview(data)).tolist()[1] + 4
     data[start] |= 0x1F  # 5 bits: code 31 of 20
-    assert recover(data, keep=True).codes[0, 0, 6] == -1
+    assert recover(data, keep_damaged=True).codes[0, 0, 6] == -1
 
 
 def test_all_chunks_damaged(stream):
     header, _, tables, data, starts = stream
     changed = flip(data, *(start - 1 for start in starts[1:]))
-    with pytest.raises(DamagedStream, match="none of 4 chunks is whole"):
+    with pytest.raises(DamagedStream, match="none of 4 chunks is intact"):
         recover(changed, tables)
     if header.coder == "raw":
-        assert recover(changed, keep=True).damaged == (Damage(0, 3, 0, 22),)
+        assert recover(changed, keep_damaged=True).damaged == (Damage(0, 3, 0, 22),)
 
 
-def test_keep_is_for_raw_streams(make):
+def test_damaged_chunks_are_only_kept_for_raw_streams(make):
     header, codes, tables = make()
-    with pytest.raises(InputError, match="keep=True is for raw streams"):
-        recover(write(header, codes, tables), tables, keep=True)
+    with pytest.raises(InputError, match="expected a raw stream for keep_damaged=True, got one of coder 'rans'"):
+        recover(write(header, codes, tables), tables, keep_damaged=True)
 
 
-def test_right_checksum_over_nonsense(make):
+def test_an_invalid_payload_with_a_right_checksum(make):
     header, codes, tables = make()
     data = write(header, codes, tables)
     start = Framing(header).locate(memoryview(data)).tolist()[3]
@@ -149,7 +149,7 @@ def test_right_checksum_over_nonsense(make):
     assert recovered.damaged == (Damage(3, 3, 18, 22),)
 
 
-def test_a_damaged_header_is_beyond_help(stream):
+def test_a_damaged_header_is_an_error(stream):
     _, _, tables, data, starts = stream
     for place in range(starts[0]):
         with pytest.raises(StreamError):
@@ -166,36 +166,36 @@ def test_inspect(stream):
     header, _, _, data, starts = stream
     report = inspect(data)
     assert report.header == header
-    assert report.sound
+    assert report.intact
     assert report.header_bytes == starts[0]
     assert report.framing_bytes == 4 * (4 if header.coder == "raw" else 5)
     assert report.header_bytes + report.framing_bytes + report.payload_bytes == len(data)
     damaged = inspect(flip(data, starts[2]))
     assert damaged.damaged == (Damage(2, 2, 12, 18),)
     assert damaged.damaged_bytes == starts[3] - starts[2]
-    assert not damaged.sound
+    assert not damaged.intact
 
 
-def test_inspect_sees_what_was_appended(stream):
+def test_inspect_counts_appended_bytes(stream):
     data = stream[3]
     report = inspect(data + b"12345")
     assert report.damaged == ()
     assert report.damaged_bytes == 5
-    assert not report.sound
+    assert not report.intact
 
 
-def test_inspect_of_a_lying_header_is_quick(make):
+def test_inspect_is_fast_for_a_header_with_too_many_chunks(make):
     header, codes, tables = make()
     body = write(header, codes, tables)[len(header.to_bytes()) :]
-    false = replace(header, grid=(2**31,), steps=1)
+    wrong = replace(header, grid=(2**31,), steps=1)
     begun = time.perf_counter()
-    assert inspect(false.to_bytes() + body).damaged == (Damage(0, 2**31 - 1, 0, 2**31),)
+    assert inspect(wrong.to_bytes() + body).damaged == (Damage(0, 2**31 - 1, 0, 2**31),)
     assert time.perf_counter() - begun < 2
 
 
 def test_the_search_ends():
-    """A megabyte that looks like chunks at every byte is given up within the budget."""
-    tables = FrequencyTables((quantize(np.ones(4096)),))
+    """The search in a megabyte of noise ends within its budget."""
+    tables = FrequencyTables((integer_frequencies(np.ones(4096)),))
     header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((4096,),), (2**30,), 2**20, 1, tables.digest[:4])
     noise = np.random.default_rng(0).integers(0, 256, 2**20, np.uint8).tobytes()
     begun = time.perf_counter()
@@ -203,15 +203,15 @@ def test_the_search_ends():
     assert time.perf_counter() - begun < 10
 
 
-def test_sound_chunks_cost_the_search_nothing(stream, monkeypatch):
-    monkeypatch.setattr("narrows.bitstream.recovery.BUDGET", 0)
-    assert inspect(stream[3]).sound
+def test_intact_chunks_do_not_count_for_the_budget(stream, monkeypatch):
+    monkeypatch.setattr("narrows.bitstream.recovery.MAX_HASHED", 0)
+    assert inspect(stream[3]).intact
 
 
 def test_length_of_a_large_chunk_is_damaged():
     """The chunks after it are found byte by byte."""
     rng = np.random.default_rng(0)
-    tables = FrequencyTables((quantize(np.ones(256)),))
+    tables = FrequencyTables((integer_frequencies(np.ones(256)),))
     header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((256,),), (60_000,), 20_000, 1, tables.digest[:4])
     data = write(header, rng.integers(0, 256, (1, 1, 60_000)), tables)
     start = Framing(header).locate(memoryview(data)).tolist()[1]
@@ -219,9 +219,9 @@ def test_length_of_a_large_chunk_is_damaged():
 
 
 def test_long_loss_of_large_chunks():
-    """Payload damage in many chunks in a row is stepped over by their lengths."""
+    """Damaged payloads of many consecutive chunks are skipped by their lengths."""
     rng = np.random.default_rng(0)
-    tables = FrequencyTables((quantize(np.ones(256)),))
+    tables = FrequencyTables((integer_frequencies(np.ones(256)),))
     header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((256,),), (400_000,), 20_000, 1, tables.digest[:4])
     codes = rng.integers(0, 256, (1, 1, 400_000))
     data = write(header, codes, tables)

@@ -1,4 +1,4 @@
-"""docs/stream.md holds: a reader written from it alone decodes its example, and whatever else is written."""
+"""docs/stream.md is right: a reader written only from it decodes its example, and other streams of this library."""
 
 import re
 import zlib
@@ -13,7 +13,7 @@ from narrows.bitstream import (
     ImageExtent,
     StreamHeader,
     VideoExtent,
-    quantize,
+    integer_frequencies,
     read,
     write,
 )
@@ -46,8 +46,8 @@ def plain_read(data, tables, decode):
     take(12 if coder else 8)
     for _ in range({1: 3, 2: 3, 3: 6}[medium]):
         varint()
-    signals, books, radices = varint(), varint(), []
-    while len(radices) < books:
+    groups, codebooks, radices = varint(), varint(), []
+    while len(radices) < codebooks:
         run = varint()
         radices += [[varint() for _ in range(varint())]] * run
     grid = [varint() for _ in range(medium)]
@@ -57,7 +57,7 @@ def plain_read(data, tables, decode):
 
     chunks = []
     for index, start in enumerate(range(0, grid[0], steps)):
-        count = signals * min(steps, grid[0] - start) * int(np.prod(grid[1:]))
+        count = groups * min(steps, grid[0] - start) * int(np.prod(grid[1:]))
         begin = at
         widths = [int(np.prod(digits) - 1).bit_length() for digits in radices]
         size = varint() if coder else -(-count * sum(widths) // 8)
@@ -109,7 +109,7 @@ def test_the_example(reference):
 def test_other_streams(extent, grid, raw, reference):
     rng = np.random.default_rng(len(grid))
     radices = ((50,), (50,), (1,), (9, 10, 11), (2,))
-    tables = FrequencyTables(tuple(quantize(rng.random(size) ** 4) for size in (50, 50, 1, 9, 10, 11, 2)))
+    tables = FrequencyTables(tuple(integer_frequencies(rng.random(size) ** 4) for size in (50, 50, 1, 9, 10, 11, 2)))
     sizes = np.array([50, 50, 1, 990, 2]).reshape(1, 5, *(1,) * len(grid))
     codes = (rng.random((2, 5, *grid)) * sizes).astype(np.int64)
     digest = None if raw else tables.digest[:4]
@@ -117,4 +117,4 @@ def test_other_streams(extent, grid, raw, reference):
     lists = [table.tolist() for table in tables.frequencies]
     for index, chunk in enumerate(plain_read(data, lists, reference.decode)):
         part = codes[:, :, 3 * index : 3 * index + 3]
-        assert chunk == [part[:, book].reshape(-1).tolist() for book in range(5)]
+        assert chunk == [part[:, codebook].reshape(-1).tolist() for codebook in range(5)]

@@ -19,12 +19,12 @@ def test_round_trip(value):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "ends inside it"),
-        (b"\x80", "ends inside it"),
+        (b"", "ends inside it: expected 1 bytes, got 0"),
+        (b"\x80", "ends inside it: expected 1 bytes, got 0"),
         (b"\x80\x00", "shortest form"),
-        (b"\x65", "it is 101, at most 100"),
-        (b"\xff" * 9 + b"\x01", "more than 9 bytes"),
-        (b"\xff" * 10**5, "more than 9 bytes"),
+        (b"\x65", "expected it of at most 100, got 101"),
+        (b"\xff" * 9 + b"\x01", "expected it in at most 9 bytes"),
+        (b"\xff" * 10**5, "expected it in at most 9 bytes"),
     ],
 )
 def test_refuses(data, message):
@@ -33,5 +33,5 @@ def test_refuses(data, message):
 
 
 def test_take_beyond_the_end():
-    with pytest.raises(DamagedStream, match="2 bytes are left of 3"):
+    with pytest.raises(DamagedStream, match="expected 3 bytes, got 2"):
         Cursor(memoryview(b"ab")).take(3, "a name")

@@ -3,13 +3,13 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, FrequencyTables, StreamHeader, Writer, quantize, read, write
+from narrows.bitstream import AudioExtent, FrequencyTables, StreamHeader, Writer, integer_frequencies, read, write
 from narrows.errors import InputError
 
 
 @pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("step", [1, 4, 6, 13, 22])
-def test_parts_are_the_whole(make, raw, step):
+def test_parts_make_up_the_stream(make, raw, step):
     header, codes, tables = make(raw=raw)
     writer = Writer(header, tables)
     parts = [writer.push(codes[:, :, at : at + step]) for at in range(0, 22, step)]
@@ -25,7 +25,7 @@ def test_bytes_come_with_the_step_that_completes_a_chunk(make):
     assert writer.push(codes[:, :, 5:6]) != b""
 
 
-def test_what_was_pushed_may_be_reused(make):
+def test_pushed_arrays_may_be_changed(make):
     header, codes, tables = make()
     writer = Writer(header, tables)
     part = codes[:, :, :3].copy()
@@ -34,7 +34,7 @@ def test_what_was_pushed_may_be_reused(make):
     assert data + writer.push(codes[:, :, 3:]) == write(header, codes, tables)
 
 
-def test_a_refused_push_changes_nothing(make):
+def test_an_error_in_push_changes_nothing(make):
     header, codes, tables = make()
     writer = Writer(header, tables)
     data = writer.push(codes[:, :, :8])
@@ -50,43 +50,43 @@ def test_too_few_and_too_many(make):
     header, codes, tables = make()
     writer = Writer(header, tables)
     writer.push(codes[:, :, :20])
-    with pytest.raises(InputError, match="20 of 22 grid steps"):
+    with pytest.raises(InputError, match="expected 22 grid steps, got 20"):
         writer.finish()
-    with pytest.raises(InputError, match="24 grid steps were pushed, the header says 22"):
+    with pytest.raises(InputError, match="expected 22 grid steps, as the header says, got 24"):
         writer.push(codes[:, :, :4])
     writer.push(codes[:, :, 20:])
     writer.finish()
-    with pytest.raises(InputError, match="23 grid steps"):
+    with pytest.raises(InputError, match="got 23"):
         writer.push(codes[:, :, :1])
 
 
 def test_tables_must_be_those_of_the_header(make):
     header, codes, tables = make()
-    with pytest.raises(InputError, match="needs the tables"):
+    with pytest.raises(InputError, match="expected the tables of model"):
         write(header, codes)
-    with pytest.raises(InputError, match="the header names the tables"):
+    with pytest.raises(InputError, match="as the header says, got "):
         write(header, codes, make(seed=1)[2])
-    with pytest.raises(InputError, match="for a raw stream"):
+    with pytest.raises(InputError, match="expected no tables for a raw stream"):
         write(make(raw=True)[0], codes, tables)
 
 
 def test_tables_of_other_alphabets(make):
     header, codes, _ = make()
-    tables = FrequencyTables((quantize([1, 2, 3]),))
+    tables = FrequencyTables((integer_frequencies([1, 2, 3]),))
     other = StreamHeader(**{**vars(header), "tables_digest": tables.digest[:4]})
-    with pytest.raises(InputError, match=r"names alphabets \(20, 6, 7, 1\), the tables have \(3,\)"):
+    with pytest.raises(InputError, match=r"expected tables of the alphabets \(20, 6, 7, 1\), got \(3,\)"):
         write(other, codes, tables)
 
 
 def test_shape_must_be_that_of_the_header(make):
     header, codes, tables = make()
-    with pytest.raises(InputError, match=r"shape \(2, 3, 21\), the header says \(2, 3, 22\)"):
+    with pytest.raises(InputError, match=r"expected codes \(2, 3, 22\), as the header says, got shape \(2, 3, 21\)"):
         write(header, codes[:, :, 1:], tables)
 
 
-def test_memory_is_flat():
+def test_memory_does_not_grow_with_length():
     """A file of 8 million codes, 64 MB as int64, goes through in less than 3 MB."""
-    tables = FrequencyTables((quantize(np.ones(1000)),))
+    tables = FrequencyTables((integer_frequencies(np.ones(1000)),))
     header = StreamHeader("m", bytes(8), AudioExtent(1, 1, 1), ((1000,),), (8_000_000,), 50_000, 1, tables.digest[:4])
     part = np.random.default_rng(0).integers(0, 1000, (1, 1, 20_000))
     writer = Writer(header, tables)

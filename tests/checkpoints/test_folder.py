@@ -11,7 +11,7 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import load_file, save_file
 
 import narrows
-from narrows.bitstream import FrequencyTables, quantize
+from narrows.bitstream import FrequencyTables, integer_frequencies
 from narrows.checkpoints import folder
 from narrows.checkpoints.index import models
 from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder
@@ -138,7 +138,7 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
         (edit_tokenizer(part="smell-tokenizer"), "expected a registered part, got 'smell-tokenizer'"),
         (edit_tokenizer(part="image-tokenizer"), "image-tokenizer has no argument 'sample_rate'"),
         (edit_config(name="../up"), "expected a name .* got '../up'"),
-        (edit_tokenizer(sample_rate=0), "sample rate of 0 Hz"),
+        (edit_tokenizer(sample_rate=0), "sample rate from 1000 to 384000 Hz, got 0 Hz"),
         (edit_tokenizer(sample_rate=True), "a whole number of Hz, got True"),
         (edit_config(name="-o"), "expected a name .* got '-o'"),
         (deep, "expected 36 tensors, .* got far more in config.json"),
@@ -196,7 +196,7 @@ def test_tables_of_other_weights_do_not_stay(saved: Path) -> None:
 
 
 def test_tables_of_another_codec_are_refused(saved: Path) -> None:
-    other = FrequencyTables((quantize([1.0, 1.0]),))
+    other = FrequencyTables((integer_frequencies([1.0, 1.0]),))
     (saved / "tables.safetensors").write_bytes(save_arrays(other.to_arrays()))
     with pytest.raises(ModelError, match=r"expected alphabets of .* got \(2,\)"):
         folder.read(saved)

@@ -26,9 +26,9 @@ def header(claimed, data=bytes(2000)):
     [
         (b"", "is empty (0 bytes)"),
         (header(0, b""), "holds no samples"),
-        (b"not audio\n" * 50, "libsndfile says"),
-        (np.random.default_rng(0).bytes(3000), "libsndfile says"),
-        (header(2000)[:30], "libsndfile says"),
+        (b"not audio\n" * 50, "cannot be decoded"),
+        (np.random.default_rng(0).bytes(3000), "cannot be decoded"),
+        (header(2000)[:30], "cannot be decoded"),
         (header(2000)[:1000], "2044 bytes"),
         (header(4_000_000_000), "4000000044 bytes"),
     ],
@@ -37,7 +37,7 @@ def header(claimed, data=bytes(2000)):
 def test_files_that_are_not_audio_are_refused(refused, model, place, little_memory, data, message):
     (place / "a.wav").write_bytes(data)
     line = refused("encode", "a.wav", "-m", model)
-    assert "'a.wav' " in line
+    assert "'a.wav'" in line
     assert message in line
 
 
@@ -47,18 +47,18 @@ def test_files_that_are_not_audio_are_refused(refused, model, place, little_memo
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_first_sample_that_is_not_finite_is_named(refused, model, wav, value, message, channels):
     wav(samples=9_000, channels=channels, bad=[(8_000, 0, np.nan), (7_777, channels - 1, value)])
-    assert f"'a.wav' has {message} at sample 7777 of channel {channels - 1}" in refused("encode", "a.wav", "-m", model)
+    assert f"got {message} at sample 7777 of channel {channels - 1}" in refused("encode", "a.wav", "-m", model)
 
 
 @pytest.mark.parametrize("rate", [1, 999, 384_001, 400_000])
 def test_rates_out_of_range_are_refused(refused, model, wav, rate):
     wav(rate=rate)
-    assert f"{rate} Hz, and 1000 to 384000 Hz is possible" in refused("encode", "a.wav", "-m", model)
+    assert f"expected a sample rate from 1000 to 384000 Hz, got {rate} Hz" in refused("encode", "a.wav", "-m", model)
 
 
 def test_more_than_64_channels_are_refused(refused, model, wav):
     wav(channels=65)
-    assert "65 channels, and 1 to 64 are possible" in refused("encode", "a.wav", "-m", model)
+    assert "expected 1 to 64 channels, got 65" in refused("encode", "a.wav", "-m", model)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_an_entropy_coded_stream_needs_the_tables(refused, model, stream, place)
     bare = shutil.copytree(model, place / "bare")
     (bare / "tables.safetensors").unlink()
     stream("s.nrw")
-    assert "needs the tables" in refused("decode", "s.nrw", "-m", bare)
+    assert "expected the tables of model" in refused("decode", "s.nrw", "-m", bare)
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda", "cuda:99", "meta", "", "cpu:x"])
@@ -290,7 +290,7 @@ def test_missing_permissions_are_reported(refused, model, wav, place):
     if os.access("closed.wav", os.R_OK):
         pytest.skip("permissions do not stop this user: root")
     assert "may not be read" in refused("encode", "closed.wav", "-m", model)
-    assert "is closed to this user" in refused("encode", "folder/a.wav", "-m", model)
+    assert "no permission for the folder" in refused("encode", "folder/a.wav", "-m", model)
 
 
 @pytest.mark.parametrize("name", ["fsync", "link"])

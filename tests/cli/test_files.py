@@ -61,7 +61,7 @@ def test_output_paths(encode, wav, place, given, out, expected):
         (["n" * 300 + ".wav"], "cannot be opened"),
         (["empty"], "expected files with .aac, "),
         (["empty/*.wav", "empty"], "got none in empty/*.wav, empty"),
-        (["pipe"], "'pipe' is a pipe or a device"),
+        (["pipe"], "'pipe', which is a pipe or a device"),
         (["loop"], "'loop' cannot be opened"),
         (["new\nline.wav"], r"there is no file 'new\nline.wav'"),
         (["-"], "there is no file '-'"),
@@ -77,7 +77,7 @@ def test_output_paths(encode, wav, place, given, out, expected):
         (["one.wav", "-o", "d/../one.wav", "--force"], "would replace the input"),
         (["one.wav", "-o", "link.wav", "--force"], "would replace the input"),
         (["a.nrw", "--force"], "the output of a.nrw would replace the input a.nrw"),
-        (["one.wav", "-o", "there.nrw"], "'there.nrw' is a folder"),
+        (["one.wav", "-o", "there.nrw"], "'there.nrw', which is a folder"),
     ],
 )
 def test_invalid_inputs_and_outputs_are_refused(refused, model, wav, place, given, message):
@@ -90,8 +90,8 @@ def test_invalid_inputs_and_outputs_are_refused(refused, model, wav, place, give
     os.symlink("loop", "loop")
     os.symlink("d", "link")
     os.symlink("one.wav", "link.wav")
-    if message == "'there.nrw' is a folder":
-        given, message = ["one.wav", "-o", "there.nrw"], "'there.nrw/one.nrw' is a folder"
+    if message == "'there.nrw', which is a folder":
+        given, message = ["one.wav", "-o", "there.nrw"], "'there.nrw/one.nrw', which is a folder"
     assert message in refused("encode", "-m", model, *given)
 
 

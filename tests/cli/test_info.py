@@ -62,7 +62,7 @@ def test_appended_bytes_are_reported(codec, facts, stream):
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("nowhere.nrw", "there is no file 'nowhere.nrw'"), (".", "'.' is a folder"), ("/dev/null", "device")],
+    [("nowhere.nrw", "there is no file 'nowhere.nrw'"), (".", "'.', which is a folder"), ("/dev/null", "device")],
 )
 def test_invalid_files_are_refused(refused, name, shown):
     assert shown in refused("info", name)

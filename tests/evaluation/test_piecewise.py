@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
+from scipy import interpolate
 
 from narrows.evaluation.piecewise import integral
-
-interpolate = pytest.importorskip("scipy.interpolate", reason="scipy is not installed")
 
 
 @pytest.mark.parametrize("points", [2, 3, 4, 9])

@@ -246,7 +246,6 @@ def test_keys_are_unique() -> None:
 
 
 def test_audio_of_mixed_sample_rates_and_silence(tmp_path: Path, in_process: None) -> None:
-    pytest.importorskip("pystoi")
     rng, data = np.random.default_rng(0), tmp_path / "data"
     data.mkdir()
     for rate in (8000, 44100):

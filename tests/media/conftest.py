@@ -13,16 +13,18 @@ from narrows.errors import MediaError
 
 
 @pytest.fixture(autouse=True)
-def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hundreds of small files need not wait for the disk one by one."""
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No fsync: hundreds of small files need not wait for the disk."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.fixture
-def refusal() -> Callable[..., str]:
-    """Calls something that has to fail and returns the line that a person would see."""
+def error_message() -> Callable[..., str]:
+    """error_message(call, ...) -> the message of the error that the call must raise."""
 
-    def line(call: Callable[..., Any], *arguments: Any, error: type[Exception] = MediaError, **options: Any) -> str:
+    def message_of(
+        call: Callable[..., Any], *arguments: Any, error: type[Exception] = MediaError, **options: Any
+    ) -> str:
         with pytest.raises(error) as caught:
             call(*arguments, **options)
         message = str(caught.value)
@@ -30,21 +32,21 @@ def refusal() -> Callable[..., str]:
         assert "Error" not in message  # no name of a Python class
         return message
 
-    return line
+    return message_of
 
 
 @pytest.fixture
 def noise() -> NDArray[np.float32]:
-    """Two channels of low-passed noise (2, 30 000): no two stretches of it are alike."""
+    """Two channels of low-passed noise (2, 30 000): no two parts of it are equal."""
     white = np.random.default_rng(0).standard_normal((2, 30_000))
     return np.float32(0.3 * np.apply_along_axis(np.convolve, 1, white, np.ones(8) / 8, "same"))
 
 
 @pytest.fixture
 def encode() -> Callable[..., None]:
-    """Writes samples (2, n) with one of FFmpeg's encoders into one of its containers."""
+    """encode(path, samples (2, n), rate, ...) writes a file with an encoder and a container of FFmpeg."""
 
-    def written(
+    def write(
         path: Path,
         samples: NDArray[np.float32],
         rate: int,
@@ -66,4 +68,4 @@ def encode() -> Callable[..., None]:
                 for packet in stream.encode(part):
                     file.mux(packet)
 
-    return written
+    return write

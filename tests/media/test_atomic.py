@@ -7,24 +7,24 @@ from pathlib import Path
 import pytest
 
 from narrows.media import atomic
-from narrows.media.atomic import write_bytes, written_beside
+from narrows.media.atomic import atomic_write, write_bytes
 
 
-def fails_with(code: int):
+def raises(code: int):
     def call(*arguments, **options):
         raise OSError(code, os.strerror(code))
 
     return call
 
 
-def test_bytes_arrive_and_nothing_else_stays(tmp_path):
+def test_bytes_are_written_and_no_temporary_file_is_left(tmp_path):
     write_bytes(tmp_path / "a.nrw", b"new")
     assert (tmp_path / "a.nrw").read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["a.nrw"]
 
 
 def test_the_name_appears_at_the_end(tmp_path):
-    with written_beside(tmp_path / "a.nrw") as file:
+    with atomic_write(tmp_path / "a.nrw") as file:
         file.write(b"half")
         assert not (tmp_path / "a.nrw").exists()
         assert os.path.dirname(file.name) == str(tmp_path)
@@ -42,16 +42,16 @@ def test_the_bytes_are_on_the_disk_before_they_have_the_name(tmp_path, monkeypat
     assert names_then == ["a.nrw"]
 
 
-def test_the_path_may_be_written_to_as_well(tmp_path):
-    with written_beside(tmp_path / "a.nrw") as file:
+def test_the_temporary_path_can_be_written_to(tmp_path):
+    with atomic_write(tmp_path / "a.nrw") as file:
         Path(file.name).write_bytes(b"by path")
     assert (tmp_path / "a.nrw").read_bytes() == b"by path"
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError, FileNotFoundError])
-def test_after_a_failure_of_the_block_all_is_as_it_was(tmp_path, failure):
+def test_an_error_in_the_block_changes_nothing(tmp_path, failure):
     def interrupted():
-        with written_beside(tmp_path / "a.nrw", overwrite=True) as file:
+        with atomic_write(tmp_path / "a.nrw", overwrite=True) as file:
             file.write(b"new")
             raise failure("the block's own")
 
@@ -62,9 +62,9 @@ def test_after_a_failure_of_the_block_all_is_as_it_was(tmp_path, failure):
     assert os.listdir(tmp_path) == ["a.nrw"]
 
 
-def test_an_existing_file_is_refused_before_the_work(tmp_path, refusal):
+def test_an_existing_file_is_an_error_at_the_start(tmp_path, error_message):
     write_bytes(tmp_path / "a.nrw", b"old")
-    line = refusal(write_bytes, tmp_path / "a.nrw", b"new")
+    line = error_message(write_bytes, tmp_path / "a.nrw", b"new")
     assert "a.nrw' exists already" in line
     assert "--force" in line
     assert "overwrite=True" in line
@@ -72,25 +72,25 @@ def test_an_existing_file_is_refused_before_the_work(tmp_path, refusal):
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["links", "no hard links"])
-def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch, refusal, links):
+def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch, error_message, links):
     def overtaken():
-        with written_beside(tmp_path / "a.nrw") as file:
+        with atomic_write(tmp_path / "a.nrw") as file:
             file.write(b"ours")
             (tmp_path / "a.nrw").write_bytes(b"theirs")
 
     if not links:
-        monkeypatch.setattr(os, "link", fails_with(errno.EPERM))
-    assert "exists already" in refusal(overtaken)
+        monkeypatch.setattr(os, "link", raises(errno.EPERM))
+    assert "exists already" in error_message(overtaken)
     assert (tmp_path / "a.nrw").read_bytes() == b"theirs"
     assert os.listdir(tmp_path) == ["a.nrw"]
 
 
-def test_without_hard_links(tmp_path, monkeypatch, refusal):
-    monkeypatch.setattr(os, "link", fails_with(errno.EPERM))
+def test_without_hard_links(tmp_path, monkeypatch, error_message):
+    monkeypatch.setattr(os, "link", raises(errno.EPERM))
     write_bytes(tmp_path / "a.nrw", b"new")
     assert (tmp_path / "a.nrw").read_bytes() == b"new"
-    monkeypatch.setattr(os, "replace", fails_with(errno.EIO))
-    assert "input/output error" in refusal(write_bytes, tmp_path / "b.nrw", b"new")
+    monkeypatch.setattr(os, "replace", raises(errno.EIO))
+    assert "input/output error" in error_message(write_bytes, tmp_path / "b.nrw", b"new")
     assert os.listdir(tmp_path) == ["a.nrw"]
 
 
@@ -110,33 +110,33 @@ def test_new_files_get_the_usual_permissions(tmp_path):
     assert (tmp_path / "a.nrw").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_a_dangling_link_counts_as_existing(tmp_path, refusal):
+def test_a_dangling_link_counts_as_existing(tmp_path, error_message):
     (tmp_path / "link.nrw").symlink_to("nowhere")
-    assert "exists already" in refusal(write_bytes, tmp_path / "link.nrw", b"")
+    assert "exists already" in error_message(write_bytes, tmp_path / "link.nrw", b"")
 
 
-def test_folders_and_devices_are_refused(tmp_path, refusal):
+def test_folders_and_devices(tmp_path, error_message):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for overwrite in (False, True):
-        line = refusal(write_bytes, tmp_path / "folder", b"", overwrite=overwrite)
-        assert "is a folder" in line
+        line = error_message(write_bytes, tmp_path / "folder", b"", overwrite=overwrite)
+        assert "which is a folder" in line
         assert "add a file name" in line
-    assert "is a pipe or a device" in refusal(write_bytes, tmp_path / "pipe", b"", overwrite=True)
+    assert "which is a pipe or a device" in error_message(write_bytes, tmp_path / "pipe", b"", overwrite=True)
 
 
-def test_a_missing_folder_is_named(tmp_path, refusal):
-    line = refusal(write_bytes, tmp_path / "out" / "a.nrw", b"")
+def test_a_missing_folder_is_named(tmp_path, error_message):
+    line = error_message(write_bytes, tmp_path / "out" / "a.nrw", b"")
     assert f"no folder '{tmp_path}/out'" in line
     assert "mkdir -p" in line
 
 
-def test_impossible_names_are_refused(tmp_path, refusal):
+def test_impossible_names(tmp_path, error_message):
     (tmp_path / "file").write_bytes(b"")
-    assert "not a directory" in refusal(write_bytes, tmp_path / "file" / "a.nrw", b"")
-    assert "name too long" in refusal(write_bytes, tmp_path / ("a" * 300), b"")
-    assert "null" in refusal(write_bytes, f"{tmp_path}/a\0b", b"")
-    assert "cannot be written" in refusal(write_bytes, f"{tmp_path}/no\nsuch/a", b"")
+    assert "not a directory" in error_message(write_bytes, tmp_path / "file" / "a.nrw", b"")
+    assert "name too long" in error_message(write_bytes, tmp_path / ("a" * 300), b"")
+    assert "null" in error_message(write_bytes, f"{tmp_path}/a\0b", b"")
+    assert "cannot be written" in error_message(write_bytes, f"{tmp_path}/no\nsuch/a", b"")
 
 
 def test_the_longest_name_is_possible(tmp_path):
@@ -144,32 +144,31 @@ def test_the_longest_name_is_possible(tmp_path):
     assert os.listdir(tmp_path) == ["a" * 255]
 
 
-def test_a_closed_folder_is_named(tmp_path, refusal, monkeypatch):
+def test_a_folder_without_write_permission_is_named(tmp_path, error_message, monkeypatch):
     if os.geteuid() == 0:  # root may write everywhere
-        monkeypatch.setattr(atomic, "open", fails_with(errno.EACCES), raising=False)
+        monkeypatch.setattr(atomic, "open", raises(errno.EACCES), raising=False)
     tmp_path.chmod(0o500)
-    line = refusal(write_bytes, tmp_path / "a.nrw", b"")
+    line = error_message(write_bytes, tmp_path / "a.nrw", b"")
     tmp_path.chmod(0o700)
-    assert f"{tmp_path}' is closed to this user" in line
-    assert "choose another folder" in line
+    assert f"no permission for the folder '{tmp_path}'; choose another" in line
 
 
-def test_a_full_disk_is_named(tmp_path, refusal, monkeypatch):
+def test_a_full_disk_is_named(tmp_path, error_message, monkeypatch):
     write_bytes(tmp_path / "a.nrw", b"old")
-    monkeypatch.setattr(os, "fsync", fails_with(errno.ENOSPC))
-    line = refusal(write_bytes, tmp_path / "a.nrw", b"new", overwrite=True)
+    monkeypatch.setattr(os, "fsync", raises(errno.ENOSPC))
+    line = error_message(write_bytes, tmp_path / "a.nrw", b"new", overwrite=True)
     assert "no space left on device" in line
-    assert "nothing was kept" in line
+    assert "nothing was kept; free some space" in line
     assert (tmp_path / "a.nrw").read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.nrw"]
 
 
 @pytest.mark.parametrize("size", [100, 100_000], ids=["in the buffer", "beyond the buffer"])
-def test_a_write_that_finds_no_room(tmp_path, refusal, size):
+def test_a_write_beyond_a_size_limit(tmp_path, error_message, size):
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50, old[1]))
     try:
-        line = refusal(write_bytes, tmp_path / "a.nrw", bytes(size))
+        line = error_message(write_bytes, tmp_path / "a.nrw", bytes(size))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
     assert "could not be written to its end (file too large)" in line

@@ -29,7 +29,7 @@ def test_what_is_written_is_read(tmp_path, noise, suffix, channels, samples):
     assert (info.sample_rate, info.channels, info.samples) == (48_000, channels, samples)
     assert info.seconds == samples / 48_000
     if samples > 10_000:
-        assert np.corrcoef(back.samples[0], given[0])[0, 1] > 0.9  # the same sound, and at the same place
+        assert np.corrcoef(back.samples[0], given[0])[0, 1] > 0.9  # the same audio, at the same position
 
 
 @pytest.mark.parametrize("suffix", LOSSLESS)
@@ -60,7 +60,7 @@ def test_integers_clip_and_round(tmp_path, encoding, step):
 
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("length", [1, 777, 65_537])
-def test_blocks_are_the_whole(tmp_path, noise, suffix, length):
+def test_blocks_make_up_the_file(tmp_path, noise, suffix, length):
     path = tmp_path / f"a.{suffix}"
     audio.write(path, noise[:, :5_000], 24_000)
     blocks = list(audio.blocks(path, length))
@@ -68,12 +68,12 @@ def test_blocks_are_the_whole(tmp_path, noise, suffix, length):
     assert np.array_equal(np.concatenate(blocks, axis=1), audio.read(path).samples)
 
 
-def test_a_block_that_ends_with_the_file_is_the_last(tmp_path, noise):
+def test_the_block_that_ends_with_the_file_is_the_last(tmp_path, noise):
     audio.write(tmp_path / "a.wav", noise[:, :300], 24_000)
     assert [block.shape[1] for block in audio.blocks(tmp_path / "a.wav", 100)] == [100, 100, 100]
 
 
-def test_blocks_may_be_written_as_they_come(tmp_path, noise):
+def test_an_iterable_of_blocks_is_written(tmp_path, noise):
     parts = (noise[:, first : first + 999] for first in range(0, 30_000, 999))
     audio.write(tmp_path / "parts.flac", parts, 24_000)
     audio.write(tmp_path / "whole.flac", noise, 24_000)
@@ -91,47 +91,47 @@ def test_memory_does_not_grow_with_length(tmp_path):
     assert peak < 2_000_000
 
 
-def test_tensors_are_arrays_of_channels_and_not_blocks(tmp_path, noise, refusal):
+def test_a_tensor_is_an_array_and_not_an_iterable_of_blocks(tmp_path, noise, error_message):
     audio.write(tmp_path / "a.wav", torch.from_numpy(noise), 24_000, encoding="float32")
     assert np.array_equal(audio.read(tmp_path / "a.wav").samples, noise)
     graph = torch.from_numpy(noise).requires_grad_()
-    assert "detach" in refusal(audio.write, tmp_path / "b.wav", graph, 24_000, error=InputError)
+    assert "detach" in error_message(audio.write, tmp_path / "b.wav", graph, 24_000, error=InputError)
 
 
 @pytest.mark.parametrize(
-    ("samples", "told"),
+    ("samples", "message"),
     [
         (np.zeros(100), "shape (100,)"),
         (np.zeros((1, 2, 3)), "shape (1, 2, 3)"),
         (np.zeros((2, 0)), "no samples"),
         (iter([]), "shape (0,)"),
         (np.zeros((2, 100), np.int16), "divide int16 by 32768"),
-        (np.zeros((44_100, 2)), "44100 channels, and 1 to 64 are possible"),
-        (np.zeros((0, 5)), "0 channels"),
+        (np.zeros((44_100, 2)), "expected 1 to 64 channels, got 44100"),
+        (np.zeros((0, 5)), "expected 1 to 64 channels, got 0"),
         (np.full((1, 5), 1e39), "infinity at sample 0"),
-        ([np.zeros((2, 100)), np.zeros((1, 100))], "shape (1, 100), and (2, any number) is wanted"),
+        ([np.zeros((2, 100)), np.zeros((1, 100))], "expected samples (2, n), got shape (1, 100)"),
         ([np.zeros((2, 100)), np.zeros((100, 2))], ".T"),
     ],
 )
-def test_other_shapes_and_types_are_refused(tmp_path, refusal, samples, told):
-    assert told in refusal(audio.write, tmp_path / "a.wav", samples, 24_000, error=InputError)
+def test_other_shapes_and_types_are_errors(tmp_path, error_message, samples, message):
+    assert message in error_message(audio.write, tmp_path / "a.wav", samples, 24_000, error=InputError)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("value", "name"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
-def test_the_first_bad_sample_is_named(tmp_path, noise, refusal, value, name):
+def test_the_first_bad_sample_is_named(tmp_path, noise, error_message, value, name):
     noise[1, 700], noise[0, 701] = value, value
     parts = [noise[:, :600], noise[:, 600:]]
-    line = refusal(audio.write, tmp_path / "a.wav", parts, 24_000, error=InputError)
+    line = error_message(audio.write, tmp_path / "a.wav", parts, 24_000, error=InputError)
     assert f"{name} at sample 700 of channel 1 (both counted from 0)" in line
     assert list(tmp_path.iterdir()) == []
     soundfile.write(tmp_path / "b.wav", noise.T, 24_000, subtype="FLOAT")
-    line = refusal(audio.read, tmp_path / "b.wav")
-    assert f"b.wav' has {name} at sample 700 of channel 1" in line
-    assert "must be a finite number" in line
+    line = error_message(audio.read, tmp_path / "b.wav")
+    assert f"expected finite samples, got {name} at sample 700 of channel 1" in line
+    assert "b.wav'; repair" in line
     blocks = audio.blocks(tmp_path / "b.wav", 500)
     assert next(blocks).shape == (2, 500)
-    assert f"{name} at sample 700 of channel 1" in refusal(next, blocks)
+    assert f"{name} at sample 700 of channel 1" in error_message(next, blocks)
 
 
 def test_results_are_values():

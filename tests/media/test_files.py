@@ -16,7 +16,7 @@ def both(path):
 
 
 @pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "AIFF", "CAF", "MP3"])
-def test_sound_in_memory_is_that_of_the_file(tmp_path, noise, format):
+def test_audio_in_memory_equals_the_file(tmp_path, noise, format):
     soundfile.write(tmp_path / "a", noise.T, RATE, format=format)
     file, memory = both(tmp_path / "a")
     assert audio.probe(memory) == audio.probe(file)
@@ -28,7 +28,7 @@ def test_sound_in_memory_is_that_of_the_file(tmp_path, noise, format):
 @pytest.mark.parametrize(
     ("codec", "container"), [("aac", "ipod"), ("aac", "adts"), ("libopus", "matroska"), ("libopus", "ogg")]
 )
-def test_sound_of_ffmpeg_in_memory_is_that_of_the_file(tmp_path, noise, encode, codec, container):
+def test_audio_of_ffmpeg_in_memory_equals_the_file(tmp_path, noise, encode, codec, container):
     encode(tmp_path / "a", noise, 48_000, codec, container)
     file, memory = both(tmp_path / "a")
     assert audio.probe(memory) == audio.probe(file)
@@ -36,7 +36,7 @@ def test_sound_of_ffmpeg_in_memory_is_that_of_the_file(tmp_path, noise, encode, 
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff"])
-def test_a_picture_in_memory_is_that_of_the_file(tmp_path, suffix):
+def test_an_image_in_memory_equals_the_file(tmp_path, suffix):
     image.write(tmp_path / f"a{suffix}", np.random.default_rng(0).integers(0, 256, (3, 20, 30), np.uint8))
     file, memory = both(tmp_path / f"a{suffix}")
     assert image.probe(memory) == image.probe(file)
@@ -45,18 +45,19 @@ def test_a_picture_in_memory_is_that_of_the_file(tmp_path, suffix):
 
 @pytest.mark.parametrize("read", [audio.probe, audio.read, image.probe, image.read])
 @pytest.mark.parametrize("data", [b"", b"no medium at all" * 9])
-def test_errors_name_what_is_in_memory(refusal, read, data):
-    assert "'a member\\n of.tar'" in refusal(read, MemoryFile("a member\n of.tar", data))
+def test_errors_name_the_file_in_memory(error_message, read, data):
+    assert "'a member\\n of.tar'" in error_message(read, MemoryFile("a member\n of.tar", data))
 
 
 @pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG"])
-def test_cut_sound_in_memory_is_refused(noise, refusal, format):
+def test_cut_audio_in_memory(noise, error_message, format):
     whole = io.BytesIO()
     soundfile.write(whole, noise.T, RATE, format=format)
-    assert "'half' is " in refusal(audio.read, MemoryFile("half", whole.getvalue()[: whole.tell() // 2]))
+    half = MemoryFile("half", whole.getvalue()[: len(whole.getvalue()) // 2])
+    assert "'half' is " in error_message(audio.read, half)
 
 
-def test_bytes_in_memory_are_opened_anew_each_time():
+def test_each_opening_starts_at_the_first_byte():
     memory = MemoryFile("twice", b"abc")
     with open_input(memory) as one, open_input(memory) as other:
         assert one.read(2) == b"ab"

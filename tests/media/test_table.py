@@ -81,10 +81,10 @@ def test_what_is_written_is_opened_measured_and_read(tmp_path, signals, medium: 
 
 
 @every_medium
-def test_a_file_is_replaced_only_if_that_is_allowed(tmp_path, signals, refusal, medium: Medium):
+def test_a_file_is_replaced_only_if_that_is_allowed(tmp_path, signals, error_message, medium: Medium):
     path = tmp_path / f"a{medium.default_suffix}"
     path.write_bytes(b"old")
-    assert "overwrite=True" in refusal(medium.write, path, signals[medium.name], False)
+    assert "overwrite=True" in error_message(medium.write, path, signals[medium.name], False)
     assert path.read_bytes() == b"old"
     medium.write(path, signals[medium.name], True)
     assert medium.read(path).extent == signals[medium.name].extent
@@ -102,10 +102,10 @@ def test_suffixes_of_outputs_are_checked(tmp_path, signals, medium: Medium):
 
 @every_medium
 @pytest.mark.parametrize("function", ["open", "amount_of", "read"])
-def test_other_files_are_media_errors(tmp_path, refusal, medium: Medium, function):
+def test_other_files_are_media_errors(tmp_path, error_message, medium: Medium, function):
     (tmp_path / "a").write_text("no medium at all\n" * 9)
     for name in ("a", "missing"):
-        assert f"{tmp_path}/{name}'" in refusal(getattr(medium, function), tmp_path / name)
+        assert f"{tmp_path}/{name}'" in error_message(getattr(medium, function), tmp_path / name)
 
 
 @every_medium

@@ -218,7 +218,7 @@ def test_latents_of_a_continuous_bottleneck_decode_to_the_image() -> None:
         torch.testing.assert_close(decoded, tokenizer.codec(padded).x[0, :, :22, :41].clamp(-1, 1))
     with pytest.raises(InputError, match=r"expected a grid \(6, 12\) for 22 × 45 pixels"):
         tokenizer.decode_latents(replace(latents, extent=ImageExtent(22, 45, 3)))
-    with pytest.raises(InputError, match="codes"):
+    with pytest.raises(InputError, match="continuous latents; use encode_latents"):
         tokenizer.encode(x)
     with pytest.raises(InputError, match="expected a model with continuous latents, got custom"):
         whole(FSQ(8, (5, 5), 2)).encode_latents(x)

@@ -3,6 +3,8 @@
 y = linear(norm(x)) + attention(norm(x))        latents = y + gated(norm(y))
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,7 @@ class AttentionProjection(nn.Module):
         heads: of the attention, a divisor of D and d.
     """
 
+    kind: ClassVar[str] = "projection"
     global_context = True
 
     def __init__(self, dim: int = 64, inner: int = 64, heads: int = 8) -> None:

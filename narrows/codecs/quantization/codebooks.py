@@ -8,6 +8,7 @@ V codes of length d. A cosine codebook lies on the unit sphere, and so do the ve
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ MOST_ENTRIES = 1 << 24
 
 class Codebook(nn.Module, ABC):
     """V = `entries` vectors of length d = `dim`."""
+
+    kind: ClassVar[str] = "codebook"
 
     def __init__(self, dim: int, entries: int, cosine: bool) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ here: a codebook is trained by its own loss or by an EMA.
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -16,6 +17,8 @@ MIN_NORM = 1e-6  # of a vector that is normalised
 
 class Estimator(nn.Module, ABC):
     """Returns the codes (..., d) of vectors (..., d), with a gradient for the vectors."""
+
+    kind: ClassVar[str] = "estimator"
 
     def __init__(self) -> None:
         super().__init__()

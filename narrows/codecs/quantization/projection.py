@@ -3,6 +3,8 @@
 They compute in float32 also under autocast, where rounding would change codes.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +37,8 @@ class Projection(nn.Module):
         dim: D.
         inner: d.
     """
+
+    kind: ClassVar[str] = "projection"
 
     def __init__(self, dim: int = 64, inner: int = 8) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """Rounding of continuous latents to a uniform grid."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ class Rounding:
         step: distance of two levels.
         limit: largest level, up to rounding to a multiple of the step; 3 to 4096 levels in all.
     """
+
+    kind: ClassVar[str] = "rounding"
 
     def __init__(self, step: float = 0.25, limit: float = 4.0) -> None:
         for name, value in {"step": step, "limit": limit}.items():

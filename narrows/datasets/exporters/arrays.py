@@ -12,7 +12,7 @@ import numpy as np
 
 from narrows.datasets.base import TokenizedItem
 from narrows.datasets.reader import TokenData
-from narrows.media.atomic import write_bytes, written_beside
+from narrows.media.atomic import atomic_write, write_bytes
 
 
 def export_npy(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
@@ -37,7 +37,7 @@ def export_webdataset(data: TokenData[Any], folder: Path, overwrite: bool) -> No
     for file in data.files:
         path = folder / f"{Path(file.path).stem}.tar"
         with (
-            written_beside(path, overwrite=overwrite) as out,
+            atomic_write(path, overwrite=overwrite) as out,
             tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar,
         ):
             for name, content in _members(file):

@@ -19,7 +19,7 @@ import torch
 from narrows.datasets.exporters.arrays import write_info
 from narrows.datasets.reader import TokenData, vocabulary_of
 from narrows.errors import InputError
-from narrows.media.atomic import write_bytes, written_beside
+from narrows.media.atomic import atomic_write, write_bytes
 from narrows.tokenizers.ids import Pattern, flattened
 
 TYPES = ((1 << 16, np.uint16, 8), (1 << 31, np.int32, 4), (1 << 63, np.int64, 5))
@@ -35,7 +35,7 @@ def export_megatron(data: TokenData[Any], folder: Path, overwrite: bool, pattern
     vocabulary = vocabulary_of(data.info)
     dtype, code = next((dtype, code) for limit, dtype, code in TYPES if vocabulary.size <= limit)
     lengths = []
-    with written_beside(folder / "tokens.bin", overwrite=overwrite) as out:
+    with atomic_write(folder / "tokens.bin", overwrite=overwrite) as out:
         for file in data.files:
             for item in file:
                 ids = vocabulary.add_begin_end(

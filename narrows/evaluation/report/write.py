@@ -12,7 +12,7 @@ from narrows.evaluation.report.page import page
 from narrows.evaluation.report.plots import band_plots, bit_flip_plots, rate_quality_plots
 from narrows.evaluation.report.png import plot_png
 from narrows.evaluation.results import Results
-from narrows.media.atomic import write_bytes, written_beside
+from narrows.media.atomic import atomic_write, write_bytes
 
 
 def write_report(
@@ -44,7 +44,7 @@ def write_report(
         InputError: Samples of two media.
     """
     (folder / "plots").mkdir(parents=True, exist_ok=True)
-    with written_beside(folder / "index.html", overwrite=overwrite) as file:
+    with atomic_write(folder / "index.html", overwrite=overwrite) as file:
         summaries = results.summaries()
         curves = rate_quality_plots(results, summaries)
         more = (band_plots(bands) if bands else []) + (bit_flip_plots(bit_flips) if bit_flips else [])

@@ -6,7 +6,7 @@ x ──▶ encoder ──▶ bottleneck ──▶ decoder ──▶ y        fr
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -107,8 +107,9 @@ class AudioTraining(AdversarialTraining):
 
     def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables | None:
         """Frequency tables of the codes of training recordings; None for a codec without codes."""
-        assert isinstance(tokenizer, AudioTokenizer)
-        return fit_audio_tables(tokenizer, self._train) if tokenizer.codebooks else None
+        if not tokenizer.codebooks:
+            return None
+        return fit_audio_tables(cast(AudioTokenizer, tokenizer), self._train)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 1, T) of the next epoch, T a multiple of the codec's stride."""

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from narrows.bitstream import FrequencyTables, Prior
-from narrows.bitstream.frequency_tables import quantize
+from narrows.bitstream import FrequencyTables, IndexedTables
+from narrows.bitstream.frequency_tables import integer_frequencies
 from narrows.bitstream.indexed import IndexedCoder
 from narrows.codecs.base import LARGEST_DIGIT
 from narrows.codecs.bottlenecks.entropy.base import SCALES, EntropyModel, scales
@@ -65,16 +65,18 @@ def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, c
     has_scales = not isinstance(model, FactorizedPrior)
     assumed = [_assumed(index, size, has_scales) for index, size in enumerate(model.table_sizes)]
     counts = [PRIOR_COUNT * table for table in assumed]
-    uniform = FrequencyTables(tuple(quantize(table) for table in assumed))
+    uniform = FrequencyTables(tuple(integer_frequencies(table) for table in assumed))
     for position, index in enumerate(images.shuffled()[:count]):
         quality_index = position * (model.qualities - 1) // max(1, count - 1)
         tokens = tokenizer.encode_at(images[index], quality_index)
-        coder = IndexedCoder(Prior(uniform, model.choose), len(model.codebook_sizes), LARGEST_DIGIT, quality_index)
+        coder = IndexedCoder(
+            IndexedTables(uniform, model.choose), len(model.codebook_sizes), LARGEST_DIGIT, quality_index
+        )
         with torch.inference_mode():
-            for piece in coder.pieces(tokens.codes.numpy()):
-                if piece.table >= 0:
-                    counts[piece.table] += np.bincount(piece.symbols, minlength=len(counts[piece.table]))
-    return FrequencyTables(tuple(quantize(_symmetric(table)) for table in counts))
+            for coded in coder.symbols_by_table(tokens.codes.numpy()):
+                if coded.table >= 0:
+                    counts[coded.table] += np.bincount(coded.symbols, minlength=len(counts[coded.table]))
+    return FrequencyTables(tuple(integer_frequencies(_symmetric(table)) for table in counts))
 
 
 def _assumed(index: int, size: int, has_scales: bool) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ Each crop of a batch has its own quality. The scheme is that of a codec with gai
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -123,8 +123,7 @@ class RateDistortionTraining(Training):
 
     def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables:
         """Frequency tables of the symbols of training images."""
-        assert isinstance(tokenizer, ImageTokenizer)
-        return fit_entropy_model_tables(tokenizer, self._train, TABLE_IMAGES)
+        return fit_entropy_model_tables(cast(ImageTokenizer, tokenizer), self._train, TABLE_IMAGES)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 3, crop_size, crop_size) of the next epoch."""

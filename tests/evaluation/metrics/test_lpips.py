@@ -1,13 +1,13 @@
 import hashlib
 import importlib
 
+import lpips as reference
 import pytest
 import torch
 
 from narrows.evaluation.base import NotMeasurable
 from narrows.evaluation.metrics import METRICS
 
-reference = pytest.importorskip("lpips", reason="the extra `perceptual` is not installed")
 module = importlib.import_module("narrows.evaluation.metrics.lpips")
 
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import soxr
+from pesq import pesq
 
 from narrows.evaluation.base import NotMeasurable
 from narrows.evaluation.metrics import METRICS
 from narrows.media.audio import Audio
 
-pesq = pytest.importorskip("pesq", reason="the extra `speech` is not installed").pesq
 MEASURE = METRICS["pesq-wb"].measure
 
 

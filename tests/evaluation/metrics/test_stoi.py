@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
+from pystoi import stoi
 
 from narrows.evaluation.base import NotMeasurable
 from narrows.evaluation.metrics import METRICS
 from narrows.media.audio import Audio
-
-stoi = pytest.importorskip("pystoi", reason="the extra `speech` is not installed").stoi
 
 
 @pytest.mark.parametrize(("name", "extended"), [("stoi", False), ("estoi", True)])

@@ -1,9 +1,9 @@
 import pytest
+import visqol
 
 from narrows.evaluation.base import NotMeasurable
 from narrows.evaluation.metrics import METRICS
 
-visqol = pytest.importorskip("visqol", reason="the extra `visqol` is not installed")
 MEASURE = METRICS["visqol-audio"].measure
 
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 
 from narrows.errors import InputError, ModelError
@@ -8,8 +9,6 @@ from narrows.recipes.image_tokenizer import Contrastive, Perceptual
 from narrows.recipes.losses.backbone import Backbone
 from narrows.recipes.losses.contrastive import ContrastiveLoss
 from narrows.recipes.losses.perceptual import PerceptualLoss
-
-timm = pytest.importorskip("timm")
 
 
 def weights(folder: Path, name: str) -> Path:

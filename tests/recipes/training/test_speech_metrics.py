@@ -1,10 +1,6 @@
-import pytest
 import torch
 
 from narrows.recipes.training.speech_metrics import speech_metrics
-
-pytest.importorskip("pesq", reason="the extra `speech` is not installed")
-pytest.importorskip("pystoi", reason="the extra `speech` is not installed")
 
 
 def vowel(seconds: float) -> torch.Tensor:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from narrows.bitstream import FrequencyTables, Prior, quantize
+from narrows.bitstream import FrequencyTables, IndexedTables, integer_frequencies
 from narrows.bitstream.indexed import IndexedCoder
 from narrows.codecs import FactorizedPrior, MeanScaleHyperprior, ScaleHyperprior, SpaceChannelContext
 from narrows.codecs.bottlenecks.entropy import base as entropy_model
@@ -29,8 +29,8 @@ def models() -> list[EntropyModel]:
 
 def coder(model: EntropyModel, quality: int = 0) -> IndexedCoder:
     tables = [np.append(0.7 ** abs(np.arange(size - 1) - (size // 2 - 1.0)), 1e-3) for size in model.table_sizes]
-    prior = Prior(FrequencyTables(tuple(map(quantize, tables))), model.choose)
-    return IndexedCoder(prior, len(model.codebook_sizes), 4096, quality)
+    indexed = IndexedTables(FrequencyTables(tuple(map(integer_frequencies, tables))), model.choose)
+    return IndexedCoder(indexed, len(model.codebook_sizes), 4096, quality)
 
 
 @pytest.fixture(params=models(), ids=lambda model: type(model).__name__)
@@ -57,7 +57,7 @@ def test_bytes_do_not_depend_on_threads_or_autocast(model: EntropyModel) -> None
         try:
             torch.set_num_threads(2 if threads == 1 else 1)
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                found, latents = coder(model).decompress_with(payload, codes.shape)
+                found, latents = coder(model).decompress_with_output(payload, codes.shape)
         finally:
             torch.set_num_threads(threads)
     assert np.array_equal(found, codes)
@@ -117,9 +117,9 @@ def test_estimated_bits_are_those_of_the_stream() -> None:
     symbols = torch.arange(-31, 32).float().view(1, 1, 1, -1).expand(1, 4, 1, -1)
     with torch.no_grad():
         p = model.density(symbols)[0, :, 0].numpy()
-    tables = FrequencyTables(tuple(quantize(np.append(row, max(1e-6, 1 - row.sum()))) for row in p))
+    tables = FrequencyTables(tuple(integer_frequencies(np.append(row, max(1e-6, 1 - row.sum()))) for row in p))
     with torch.inference_mode():
-        payload = IndexedCoder(Prior(tables, model.choose), 4, 4096, 0).compress(codes)
+        payload = IndexedCoder(IndexedTables(tables, model.choose), 4, 4096, 0).compress(codes)
         bits = float(model(y).bits)
     assert abs(8 * len(payload) / bits - 1) < 0.01
 

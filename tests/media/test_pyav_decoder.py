@@ -10,9 +10,9 @@ RATE = 44_100
 
 
 def shift(found: np.ndarray, given: np.ndarray) -> int:
-    """By how many samples the first channel found is later than the one given."""
-    stretch = given[0, 4_000:6_000]
-    return int(np.correlate(found[0, :10_000], stretch, "valid").argmax()) - 4_000
+    """The delay in samples of the first channel of `found` relative to that of `given`."""
+    part = given[0, 4_000:6_000]
+    return int(np.correlate(found[0, :10_000], part, "valid").argmax()) - 4_000
 
 
 @pytest.mark.parametrize(
@@ -39,13 +39,13 @@ def test_nothing_is_added_or_lost(tmp_path, noise, encode, container, codec, rat
 
 
 @pytest.mark.parametrize("samples", [1, 2, 22, 44, 1_023, 1_024])
-def test_a_short_m4a_is_whole(tmp_path, noise, encode, samples):
+def test_short_m4a_files_are_complete(tmp_path, noise, encode, samples):
     encode(tmp_path / "a.m4a", noise[:, :samples], RATE)
     assert audio.read(tmp_path / "a.m4a").samples.shape == (2, samples)
 
 
-def test_what_the_container_does_not_tell_stays(tmp_path, noise, encode):
-    """AAC without an edit list begins with its priming; without a last duration it ends with padding."""
+def test_padding_that_the_container_does_not_state_stays(tmp_path, noise, encode):
+    """AAC without an edit list begins with the encoder delay; without a last duration it ends with padding."""
     encode(tmp_path / "fragments.mp4", noise, RATE, container="mp4", movflags="frag_keyframe+empty_moov")
     found = audio.read(tmp_path / "fragments.mp4").samples
     assert (found.shape[1], shift(found, noise)) == (30_000 + 1_024, 1_024)
@@ -79,7 +79,7 @@ def test_edit_lists_cut(tmp_path, noise, encode, ticks, length, start, expected,
 
 
 @pytest.mark.parametrize("length", [1, 1_000, 4_096, 100_000])
-def test_blocks_are_the_whole(tmp_path, noise, encode, length):
+def test_blocks_make_up_the_file(tmp_path, noise, encode, length):
     encode(tmp_path / "a.m4a", noise[:, :9_000], RATE)
     blocks = list(audio.blocks(tmp_path / "a.m4a", length))
     assert all(block.shape == (2, length) for block in blocks[:-1])
@@ -104,7 +104,7 @@ def test_an_mp3_without_a_header_is_read_to_its_end(tmp_path, noise):
 
 @pytest.mark.parametrize("tail", [b"TAG" + bytes(125), b"some text at the end " * 5], ids=["ID3v1", "text"])
 @pytest.mark.parametrize("head", [b"", b"ID3\4\0\0\0\0\2\0" + bytes(256)], ids=["bare", "ID3v2"])
-def test_tags_of_an_mp3_are_no_sound(tmp_path, noise, head, tail):
+def test_tags_of_an_mp3_are_not_decoded(tmp_path, noise, head, tail):
     soundfile.write(tmp_path / "a.mp3", noise.T, RATE)
     (tmp_path / "b.mp3").write_bytes(head + (tmp_path / "a.mp3").read_bytes() + tail)
     assert audio.probe(tmp_path / "b.mp3").samples == 30_000
@@ -117,11 +117,11 @@ def test_two_mp3_in_one_file_are_both_read(tmp_path, noise):
     assert audio.read(tmp_path / "b.mp3").samples.shape[1] >= 60_000
 
 
-def test_a_change_of_rate_is_refused(tmp_path, noise, refusal):
+def test_a_change_of_the_sample_rate(tmp_path, noise, error_message):
     for name, rate in (("a.mp3", 44_100), ("b.mp3", 22_050)):
         soundfile.write(tmp_path / name, noise.T, rate)
     (tmp_path / "c.mp3").write_bytes((tmp_path / "a.mp3").read_bytes() + (tmp_path / "b.mp3").read_bytes())
-    line = refusal(audio.read, tmp_path / "c.mp3")
+    line = error_message(audio.read, tmp_path / "c.mp3")
     assert "it changes from 2 channels at " in line
     assert "44100 Hz" in line
     assert "22050 Hz" in line
@@ -129,15 +129,15 @@ def test_a_change_of_rate_is_refused(tmp_path, noise, refusal):
 
 @pytest.mark.parametrize("container", ["ipod", "matroska"])
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
-def test_cut_files_are_refused(tmp_path, noise, encode, refusal, container, part):
+def test_cut_files(tmp_path, noise, encode, error_message, container, part):
     options = {"movflags": "faststart"} if container == "ipod" else {}
     encode(tmp_path / "a", noise, RATE, container=container, **options)
     data = (tmp_path / "a").read_bytes()
     (tmp_path / "a").write_bytes(data[: int(part * len(data))])
-    assert "is cut: it tells of" in refusal(audio.read, tmp_path / "a")
+    assert "is cut: expected " in error_message(audio.read, tmp_path / "a")
 
 
-def test_a_film_without_sound_is_refused(tmp_path, refusal):
+def test_a_video_without_audio(tmp_path, error_message):
     import av
 
     with av.open(str(tmp_path / "a.mp4"), "w") as file:
@@ -146,14 +146,14 @@ def test_a_film_without_sound_is_refused(tmp_path, refusal):
         stream.pix_fmt = "yuv420p"
         for packet in (*stream.encode(av.VideoFrame(32, 32, "yuv420p")), *stream.encode(None)):
             file.mux(packet)
-    assert "a.mp4' has no sound track" in refusal(audio.read, tmp_path / "a.mp4")
+    assert "a.mp4' has no audio track" in error_message(audio.read, tmp_path / "a.mp4")
 
 
-def test_a_codec_without_a_decoder_is_refused(tmp_path, noise, encode, refusal):
+def test_a_codec_without_a_decoder(tmp_path, noise, encode, error_message):
     encode(tmp_path / "a.mka", noise, RATE, container="matroska")
     data = (tmp_path / "a.mka").read_bytes()
     (tmp_path / "a.mka").write_bytes(data.replace(b"A_AAC", b"A_NEW"))
-    assert "no decoder" in refusal(audio.read, tmp_path / "a.mka")
+    assert "no decoder" in error_message(audio.read, tmp_path / "a.mka")
 
 
 @pytest.mark.parametrize("name", ["http:a.m4a", "concat:a|b.m4a", "ä \udcff.m4a"])

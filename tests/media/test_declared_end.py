@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import soundfile
 
-from narrows.media.stated_end import mpeg_format, ogg_streams, stated_end
+from narrows.media.declared_end import declared_end, mpeg_format, ogg_streams
 
 RATE = 48_000
 
 
 @pytest.fixture
 def ends(tmp_path):
-    """The stated end of some bytes."""
+    """ends(bytes) -> their declared end."""
 
     def of(data: bytes) -> int | None:
         (tmp_path / "bytes").write_bytes(data)
         with open(tmp_path / "bytes", "rb", buffering=0) as file:
-            return stated_end(file, len(data))
+            return declared_end(file, len(data))
 
     return of
 
@@ -42,7 +42,7 @@ def wave(data_size: int, riff_size: int, samples: bytes = bytes(400), tail: byte
         ("mp3", "MP3", "MPEG_LAYER_III"),
     ],
 )
-def test_whole_files_end_where_they_say(tmp_path, ends, noise, suffix, format, subtype):
+def test_complete_files_end_at_their_declared_end(tmp_path, ends, noise, suffix, format, subtype):
     soundfile.write(tmp_path / "a", noise.T, RATE, format=format, subtype=subtype)
     data = (tmp_path / "a").read_bytes()
     end = ends(data)
@@ -56,7 +56,7 @@ def test_appended_bytes_do_not_move_the_end(ends):
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0xFFFFFFDB, 0x7FFFF000, 0x7FFFFFFF, 0x80000000])
-def test_placeholders_of_pipes_say_nothing(ends, size):
+def test_placeholders_declare_no_end(ends, size):
     assert ends(wave(size, size)) is None
 
 
@@ -65,11 +65,11 @@ def test_a_zero_length_counts_only_where_the_header_agrees(ends):
     assert ends(wave(0, 36, b"")) == 44
 
 
-def test_a_part_of_a_sample_is_not_missed(ends):
+def test_a_length_is_rounded_down_to_whole_samples(ends):
     assert ends(wave(403, 439)) == 444
 
 
-def test_mp3_behind_a_tag(tmp_path, ends, noise):
+def test_mp3_after_a_tag(tmp_path, ends, noise):
     soundfile.write(tmp_path / "a.mp3", noise.T, RATE)
     data = (tmp_path / "a.mp3").read_bytes()
     tag = b"ID3\4\0\0\0\0\2\1" + bytes(257)
@@ -106,12 +106,12 @@ def test_streams_of_an_ogg_are_counted(tmp_path, noise):
         b"caff\0\1\0\0free" + b"\xff" * 8,
     ],
 )
-def test_stubs_of_headers_do_no_harm(ends, data):
+def test_incomplete_headers_do_no_harm(ends, data):
     assert ends(data) is None or ends(data) >= 0
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_random_bytes_behind_a_header_do_no_harm(ends, seed):
+def test_random_bytes_after_a_header_do_no_harm(ends, seed):
     junk = np.random.default_rng(seed).bytes(300)
     for head in (
         b"RIFF",

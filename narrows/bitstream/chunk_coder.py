@@ -1,0 +1,45 @@
+"""The coder of a stream: raw (0), rANS with a table per symbol stream (1) or with a table index per symbol (2)."""
+
+from narrows.bitstream.frequency_tables import FrequencyTables
+from narrows.bitstream.header import DIGEST_BYTES, StreamHeader
+from narrows.bitstream.indexed import IndexedCoder, IndexedTables
+from narrows.bitstream.radices import alphabet_sizes
+from narrows.bitstream.rans import RansCoder
+from narrows.bitstream.raw import RawCoder
+from narrows.errors import InputError, WrongModel
+
+ChunkCoder = RansCoder | RawCoder | IndexedCoder
+
+
+def make_chunk_coder(header: StreamHeader, tables: FrequencyTables | IndexedTables | None) -> ChunkCoder:
+    """The coder of the chunks of a stream.
+
+    Args:
+        header: of the stream.
+        tables: of the model; ignored for a raw stream.
+
+    Raises:
+        InputError: for missing tables.
+        WrongModel: for tables that are not those of the header.
+    """
+    if header.tables_digest is None:
+        return RawCoder(header.radices)
+    if tables is None:
+        raise InputError(f"expected the tables of model {header.model!r}, got none; give tables=")
+    given = tables.digest[:DIGEST_BYTES]
+    if given != header.tables_digest:
+        raise WrongModel(
+            f"expected the tables {header.tables_digest.hex()} of model {header.model!r}, as the header says, "
+            f"got {given.hex()}; load that model"
+        )
+    if isinstance(tables, IndexedTables) != (header.quality_index is not None):
+        raise WrongModel(
+            f"expected tables for the coder {header.coder!r}, got {type(tables).__name__}; load the right model"
+        )
+    if isinstance(tables, IndexedTables):
+        assert header.quality_index is not None
+        return IndexedCoder(tables, len(header.radices), header.radices[0][0], header.quality_index)
+    sizes = alphabet_sizes(header.radices)
+    if tables.sizes[: len(sizes)] != sizes:
+        raise WrongModel(f"expected tables of the alphabets {sizes}, got {tables.sizes}; load the right model")
+    return RansCoder(header.radices, tables)

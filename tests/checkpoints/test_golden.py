@@ -1,0 +1,97 @@
+"""Codes, payloads and decoded signals of the shipped models do not change.
+
+golden.npz was made by version 0.1. After training a shipped model anew: `python tests/checkpoints/test_golden.py`.
+Integers are compared exactly; floats of other processors may round differently, which moves few codes and samples.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import narrows
+from narrows.bitstream.framing import Framing
+from narrows.bitstream.header import read_header
+from narrows.media import audio
+
+GOLDEN = Path(__file__).with_name("golden.npz")
+SPEECH = Path(__file__).parents[2] / "examples" / "speech.wav"
+IMAGES = {"image": {"quality": 4.0, "effort": 0.0}, "image_effort": {"quality": 2.5, "effort": 1.0}}
+TIES = 1e-3  # largest fraction of codes that may differ on another processor
+
+
+def payload(data: bytes) -> np.ndarray:
+    """The entropy-coded bytes of a stream, without header, lengths and checksums."""
+    framing, view = Framing(read_header(data)), memoryview(data)
+    starts = framing.locate(view)
+    offsets = [framing.parse(view, int(start), chunk) for chunk, start in enumerate(starts)]
+    return np.frombuffer(b"".join(framing.payload(view, each, i) for i, each in enumerate(offsets)), np.uint8)
+
+
+def speech_samples() -> tuple[np.ndarray, int]:
+    recording = audio.read(SPEECH)
+    return recording.samples[:, : 2 * recording.sample_rate], recording.sample_rate
+
+
+def int16(x: torch.Tensor) -> np.ndarray:
+    return (x.numpy() * 32768).round().clip(-32768, 32767).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(GOLDEN) as file:
+        return dict(file)
+
+
+def test_speech(golden: dict[str, np.ndarray]) -> None:
+    tokenizer = narrows.load("speech")
+    tokens = tokenizer.encode(*speech_samples())
+    assert tokens.codes.shape == golden["speech_codes"].shape
+    assert np.mean(tokens.codes.numpy() != golden["speech_codes"]) <= TIES
+    tokens.codes.copy_(torch.from_numpy(golden["speech_codes"].astype(np.int64)))
+    data = tokenizer.compress(tokens)
+    assert np.array_equal(payload(data), golden["speech_payload"])
+    assert torch.equal(tokenizer.decompress(data).codes, tokens.codes)
+    difference = int16(tokenizer.decode(tokens)).astype(int) - golden["speech_samples"]
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_image(golden: dict[str, np.ndarray], name: str) -> None:
+    tokenizer = narrows.load("image")
+    tokens = tokenizer.encode(golden["image_input"], **IMAGES[name])
+    codes = golden[f"{name}_codes"]
+    assert tokens.codes.shape == codes.shape
+    assert np.mean(tokens.codes.numpy() != codes) <= TIES
+    tokens.codes.copy_(torch.from_numpy(codes))
+    data = tokenizer.compress(tokens)
+    assert np.array_equal(payload(data), golden[f"{name}_payload"])
+    assert torch.equal(tokenizer.decompress(data).codes.long(), torch.from_numpy(codes).long())
+    difference = tokenizer.pixels(tokens).astype(int) - golden[f"{name}_pixels"]
+    assert np.abs(difference).max() <= 1
+    assert np.mean(difference != 0) <= TIES
+
+
+def make(path: Path) -> None:
+    """Write the file anew, from the shipped models and the image that it holds."""
+    with np.load(path) as file:
+        image = file["image_input"]
+    speech, images = narrows.load("speech"), narrows.load("image")
+    tokens = speech.encode(*speech_samples())
+    arrays = {
+        "image_input": image,
+        "speech_codes": tokens.codes.numpy().astype(np.int16),
+        "speech_payload": payload(speech.compress(tokens)),
+        "speech_samples": int16(speech.decode(tokens)),
+    }
+    for name, settings in IMAGES.items():
+        tokens = images.encode(image, **settings)
+        arrays[f"{name}_codes"] = tokens.codes.numpy().astype(np.int16)
+        arrays[f"{name}_payload"] = payload(images.compress(tokens))
+        arrays[f"{name}_pixels"] = images.pixels(tokens)
+    np.savez_compressed(path, **arrays)
+
+
+if __name__ == "__main__":
+    make(GOLDEN)

@@ -1,0 +1,270 @@
+"""One contract for the tokenizers of all media: encode, decode, files, batches, streams, latents, settings, spec."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from narrows.checkpoints import folder
+from narrows.codecs import (
+    FSQ,
+    Codec,
+    ConvDecoder,
+    ConvEncoder,
+    FrameDecoder,
+    FrameEncoder,
+    Gaussian,
+    Tanh,
+    VectorQuantizePytorch,
+)
+from narrows.errors import InputError, MediaError, StreamError, WrongModel
+from narrows.media.audio import Audio
+from narrows.media.image import Image
+from narrows.media.medium import Signal
+from narrows.media.table import MEDIA
+from narrows.parts import build, names, spec
+from narrows.tokenizers.audio import AudioTokenizer
+from narrows.tokenizers.image import ImageTokenizer
+from narrows.tokenizers.tokenizer import Tokenizer
+from narrows.tokenizers.tokens import Latents, Tokens
+
+RATE = 16_000
+
+
+def audio(bottleneck: object, channels: int = 1) -> AudioTokenizer:
+    encoder = FrameEncoder(8, 16, 1, channels=channels)
+    return AudioTokenizer(Codec(encoder, bottleneck, FrameDecoder(8, 16, 1, channels=channels)), RATE)  # type: ignore[arg-type]
+
+
+def images(bottleneck: object) -> ImageTokenizer:
+    return ImageTokenizer(Codec(ConvEncoder(8, 8), bottleneck, ConvDecoder(8, 8)))  # type: ignore[arg-type]
+
+
+PACKAGE = (("num_quantizers", 3), ("codebook_size", 16), ("quantize_dropout", True))
+WITH_CODES: dict[str, Callable[[], Tokenizer]] = {
+    "audio": lambda: audio(FSQ(8, (4, 4), groups=3, dropout=0.2)),
+    "stereo audio": lambda: audio(FSQ(8, (4, 4), groups=3, dropout=0.2), 2),
+    "audio, package": lambda: audio(VectorQuantizePytorch(8, "ResidualVQ", PACKAGE)),
+    "image": lambda: images(FSQ(8, (4, 4), groups=3, dropout=0.2)),
+    "image, package": lambda: images(VectorQuantizePytorch(8, "ResidualVQ", PACKAGE)),
+    "image, entropy model": lambda: images(FSQ(8, (4, 4))),  # replaced below by a checkpoint
+}
+CONTINUOUS: dict[str, Callable[[], Tokenizer]] = {
+    "audio": lambda: audio(Tanh(8, 3)),
+    "stereo audio": lambda: audio(Tanh(8, 3), 2),
+    "image": lambda: images(Gaussian(8, 3)),
+}
+
+
+def named(tokenizer: Tokenizer) -> Tokenizer:
+    tokenizer.name = "small"
+    return tokenizer
+
+
+@pytest.fixture(params=list(WITH_CODES))
+def tokenizer(request: pytest.FixtureRequest, image_checkpoint: Path) -> Tokenizer:
+    if request.param == "image, entropy model":
+        return folder.read(image_checkpoint)
+    torch.manual_seed(0)
+    return named(WITH_CODES[request.param]())
+
+
+@pytest.fixture(params=list(CONTINUOUS))
+def continuous(request: pytest.FixtureRequest) -> Tokenizer:
+    torch.manual_seed(0)
+    return named(CONTINUOUS[request.param]())
+
+
+def signals(tokenizer: Tokenizer) -> list[Signal]:
+    """Signals of different sizes and channel counts, not multiples of the strides."""
+    rng = np.random.default_rng(0)
+    if tokenizer.medium.name == "audio":
+        sizes = [(1, 7001), (2, 3210), (3, 1)]
+        return [Audio((0.1 * rng.standard_normal(size)).astype(np.float32), RATE) for size in sizes]
+    return [Image(rng.integers(0, 256, size, np.uint8)) for size in [(3, 45, 70), (1, 17, 16), (3, 1, 1)]]
+
+
+def in_memory(tokenizer: Tokenizer, signal: Signal) -> tuple[Any, ...]:
+    """The positional arguments of `encode` for a signal."""
+    return (signal.array, RATE) if isinstance(signal, Audio) else (signal.array,)
+
+
+def as_written(tokenizer: Tokenizer, signal: Signal, path: Path) -> Path:
+    path = path.with_suffix(tokenizer.medium.default_suffix)
+    MEDIA[signal.medium].write(path, signal, True)
+    return path
+
+
+def test_every_registered_tokenizer_is_here(tokenizer: Tokenizer) -> None:
+    assert names("tokenizer") == ["audio-tokenizer", "image-tokenizer"]
+    assert tokenizer.medium is MEDIA[tokenizer.medium.name]
+
+
+def test_signals_are_decoded_at_their_size(tokenizer: Tokenizer) -> None:
+    for signal in signals(tokenizer):
+        tokens = tokenizer.encode(*in_memory(tokenizer, signal))
+        groups = -(-len(signal.array) // tokenizer.codec.channels)
+        assert tokens.codes.shape[:2] == (groups, len(tokens.radices))
+        assert tokens.extent == signal.extent
+        decoded = tokenizer.decode(tokens)
+        assert tuple(decoded.shape) == signal.array.shape
+        restored = tokenizer.decode_signal(tokens)
+        assert (restored.extent, restored.array.dtype) == (signal.extent, signal.array.dtype)
+
+
+def test_all_ways_to_encode_give_the_same_tokens(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    for index, signal in enumerate(signals(tokenizer)):
+        if isinstance(signal, Audio):  # a lossless file of 16 bits
+            signal = signal.with_array((signal.array * 2**15).round() / np.float32(2**15))
+        path = as_written(tokenizer, signal, tmp_path / f"{index}")
+        tokens = tokenizer.encode(*in_memory(tokenizer, signal))
+        assert same(tokenizer.encode_signal(signal), tokens)
+        assert same(tokenizer.encode_file(path), tokens)
+        with tokenizer.medium.open(path) as reader:
+            assert same(tokenizer.encode_reader(reader), tokens)
+        encoding = tokenizer.encoding()
+        result = encoding.add(encoding.read(path))
+        encoding.finish()
+        found = result()
+        assert isinstance(found, Tokens)
+        assert same(found, tokens)
+
+
+def test_results_can_be_used_in_training(tokenizer: Tokenizer) -> None:
+    """They are no inference tensors, which autograd refuses to save."""
+    tokens = tokenizer.encode_signal(signals(tokenizer)[0])
+    embedding = torch.nn.Embedding(1 << 13, 4)
+    embedding(tokens.codes.long().clamp(0, (1 << 13) - 1)).sum().backward()
+    assert embedding.weight.grad is not None
+    assert not tokens.codes.is_inference()
+    decoded = tokenizer.decode(tokens)
+    assert not decoded.is_inference()
+    assert not decoded.requires_grad
+
+
+def same(first: Tokens, second: Tokens) -> bool:
+    facts = [(x.extent, x.model, x.fingerprint, x.quality_index, x.radices) for x in (first, second)]
+    return facts[0] == facts[1] and torch.equal(first.codes, second.codes)
+
+
+def test_batches_give_what_single_signals_give(tokenizer: Tokenizer) -> None:
+    tokenizer.batch = 4
+    given = signals(tokenizer) * 2
+    arguments: tuple[Any, ...] = ([x.array for x in given],)
+    batch = tokenizer.encode_batch(*arguments, *((RATE,) if tokenizer.medium.name == "audio" else ()))
+    assert all(same(a, tokenizer.encode(*in_memory(tokenizer, b))) for a, b in zip(batch, given, strict=True))
+    for decoded, tokens in zip(tokenizer.decode_batch(batch), batch, strict=True):
+        torch.testing.assert_close(decoded, tokenizer.decode(tokens), atol=1e-4, rtol=0)
+
+
+def test_streams_hold_the_tokens(tokenizer: Tokenizer) -> None:
+    for signal in signals(tokenizer):
+        tokens = tokenizer.encode_signal(signal)
+        data = tokenizer.compress(tokens)
+        assert same(tokenizer.decompress(data), tokens)
+        assert np.array_equal(tokenizer.decode_stream(data).array, tokenizer.decode_signal(tokens).array)
+        with pytest.raises(StreamError):
+            tokenizer.decompress(data[:-1])
+
+
+def test_files_are_written_whole_and_never_replaced_unasked(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    signal = signals(tokenizer)[0]
+    tokens, path = tokenizer.encode_signal(signal), tmp_path / f"out{tokenizer.medium.default_suffix}"
+    assert tokenizer.decode_file(tokens, path) == signal.extent
+    before = path.read_bytes()
+    with pytest.raises(MediaError):
+        tokenizer.decode_file(tokens, path)
+    assert path.read_bytes() == before
+    assert tokenizer.decode_file(tokenizer.compress(tokens), path, overwrite=True) == signal.extent
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+    assert tokenizer.medium.read(path).extent == signal.extent
+
+
+def test_foreign_and_wrong_tokens_are_refused(tokenizer: Tokenizer) -> None:
+    tokens = tokenizer.encode_signal(signals(tokenizer)[0])
+    other = audio(FSQ(8, (5, 5))) if tokenizer.medium.name == "image" else images(FSQ(8, (5, 5)))
+    foreign = other.encode_signal(signals(other)[0])
+    for use in (tokenizer.decode, tokenizer.compress, tokenizer.decode_signal):
+        for wrong in (foreign, replace(tokens, fingerprint="0" * 16), replace(tokens, model="else")):
+            with pytest.raises(WrongModel):
+                use(wrong)
+    too_large = tokens.codes.clone()
+    too_large[0, 0, 0] = 1 << 14
+    with pytest.raises(InputError, match="expected codes 0 to"):
+        tokenizer.decode(replace(tokens, codes=too_large))
+
+
+def test_settings_are_those_that_are_named(tokenizer: Tokenizer) -> None:
+    signal = signals(tokenizer)[0]
+    values: dict[str, float] = {"codebooks": 1, "quality": 2, "bitrate": 1, "bits_per_pixel": 3.0, "effort": 1}
+    for name, value in values.items():
+        if name in tokenizer.settings:
+            assert tokenizer.encode(*in_memory(tokenizer, signal), **{name: value}).codes.shape[0]
+        else:
+            with pytest.raises(InputError):
+                tokenizer.encode_signal(signal, **{name: value})
+    setting = tokenizer.rate_setting
+    assert setting.default in setting.values
+    if len(setting.values) > 1:
+        assert setting.name in tokenizer.settings
+        sizes = [
+            len(tokenizer.compress(tokenizer.encode_signal(signal, **{setting.name: value})))
+            for value in (setting.values[0], setting.values[-1])
+        ]
+        assert sizes[0] < sizes[1]
+    assert tokenizer.rate() > 0
+
+
+def test_a_tokenizer_survives_its_description_and_a_folder(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    again = build(spec(tokenizer))
+    assert type(again) is type(tokenizer)
+    assert spec(again) == spec(tokenizer)
+    folder.save(tmp_path / tokenizer.name, tokenizer)
+    read = folder.read(tmp_path / tokenizer.name)
+    assert (read.name, read.fingerprint) == (tokenizer.name, tokenizer.fingerprint)
+    tokens = tokenizer.encode_signal(signals(tokenizer)[0])
+    assert torch.equal(read.decode(tokens), tokenizer.decode(tokens))
+
+
+def test_codes_are_not_latents(tokenizer: Tokenizer) -> None:
+    with pytest.raises(InputError, match="expected a model with continuous latents"):
+        tokenizer.encode_latents(*in_memory(tokenizer, signals(tokenizer)[0]))
+
+
+def test_latents_are_decoded_at_the_size_of_the_signal(continuous: Tokenizer, tmp_path: Path) -> None:
+    for signal in signals(continuous):
+        latents = continuous.encode_latents(*in_memory(continuous, signal))
+        assert isinstance(latents, Latents)
+        assert latents.extent == signal.extent
+        decoded: Tensor = continuous.decode_latents(latents)
+        assert tuple(decoded.shape) == signal.array.shape
+        assert continuous.decode_signal(latents).extent == signal.extent
+        path = tmp_path / f"out{continuous.medium.default_suffix}"
+        assert continuous.decode_file(latents, path, overwrite=True) == signal.extent
+        with pytest.raises(InputError, match="latents of"):
+            continuous.decode_latents(replace(latents, values=latents.values * torch.nan))
+        with pytest.raises(WrongModel):
+            continuous.decode_latents(replace(latents, fingerprint="0" * 16))
+        with pytest.raises(InputError, match="continuous latents"):
+            continuous.encode(*in_memory(continuous, signal))
+
+
+def test_signals_that_are_not_finite_or_of_another_shape_are_refused(tokenizer: Tokenizer) -> None:
+    signal = signals(tokenizer)[0]
+    array = signal.array
+    _, *more = in_memory(tokenizer, signal)
+    wrong = [array[:, None], array[0, 0], array[:0], np.array(["a"]), array.astype(np.complex64)]
+    if tokenizer.medium.name == "audio":
+        wrong += [np.full_like(array, np.nan), np.full_like(array, np.inf)]
+    else:
+        wrong += [array.astype(np.float64) * np.nan, array[:2]]
+    for x in wrong:
+        with pytest.raises(InputError) as caught:
+            tokenizer.encode(x, *more)
+        assert "\n" not in str(caught.value)
