@@ -221,8 +221,8 @@ def test_formats(codec, model, stream, place, format):
         ({}, "nrw", "would replace the input"),
         ({"rate": 44_100}, "opus", "takes 8000, 12000"),
         ({"rate": 384_000}, "ogg", "up to 200000"),
-        ({"channels": 3}, "mp3", "2 channels at most"),
-        ({"channels": 9}, "flac", "8 channels at most"),
+        ({"channels": 3}, "mp3", "at most 2 channels"),
+        ({"channels": 9}, "flac", "at most 8 channels"),
     ],
 )
 def test_signals_that_a_format_cannot_hold_are_refused(refused, model, stream, options, format, message):
