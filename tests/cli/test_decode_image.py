@@ -36,7 +36,7 @@ FALSE = {
     "channels": {"extent": ImageExtent(40, 70, 2)},
     "quality_index": {"quality_index": 57},
     "bands": {"steps": 2},
-    "signals": {"signals": 2},
+    "groups": {"groups": 2},
     "codebooks": {"radices": ((4096,),) * 7},
     "more-codebooks": {"radices": ((4096,),) * 9},
     "alphabet": {"radices": ((256,),) * 8},
@@ -81,7 +81,7 @@ def test_a_stream_of_another_model_is_refused(refused, image_checkpoint, image_s
     assert "got what small (" in refused("decode", "s.nrw", "-m", other)
     bare = shutil.copytree(image_checkpoint, place / "bare")
     (bare / "tables.safetensors").unlink()
-    assert "needs the tables" in refused("decode", "s.nrw", "-m", bare)
+    assert "expected the tables of model" in refused("decode", "s.nrw", "-m", bare)
 
 
 def test_random_codes_are_decoded(codec, image_checkpoint, image_stream):

@@ -37,7 +37,7 @@ def header(claimed, data=bytes(2000)):
 def test_files_that_are_not_audio_are_refused(refused, model, place, little_memory, data, message):
     (place / "a.wav").write_bytes(data)
     line = refused("encode", "a.wav", "-m", model)
-    assert "'a.wav' " in line
+    assert "'a.wav'" in line
     assert message in line
 
 
@@ -47,7 +47,7 @@ def test_files_that_are_not_audio_are_refused(refused, model, place, little_memo
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_first_sample_that_is_not_finite_is_named(refused, model, wav, value, message, channels):
     wav(samples=9_000, channels=channels, bad=[(8_000, 0, np.nan), (7_777, channels - 1, value)])
-    assert f"'a.wav' has {message} at sample 7777 of channel {channels - 1}" in refused("encode", "a.wav", "-m", model)
+    assert f"got {message} at sample 7777 of channel {channels - 1}" in refused("encode", "a.wav", "-m", model)
 
 
 @pytest.mark.parametrize("rate", [1, 999, 384_001, 400_000])
@@ -165,7 +165,7 @@ def test_an_entropy_coded_stream_needs_the_tables(refused, model, stream, place)
     bare = shutil.copytree(model, place / "bare")
     (bare / "tables.safetensors").unlink()
     stream("s.nrw")
-    assert "needs the tables" in refused("decode", "s.nrw", "-m", bare)
+    assert "expected the tables of model" in refused("decode", "s.nrw", "-m", bare)
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda", "cuda:99", "meta", "", "cpu:x"])

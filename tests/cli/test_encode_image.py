@@ -123,7 +123,7 @@ def test_options_of_the_other_medium_are_refused(
         assert "expected settings of tiny (codebooks, bitrate), got" in refused(
             "encode", "a.wav", "-m", audio, option, 3
         )
-    assert "expected settings of small (quality, bits_per_pixel, effort), got bitrate=3" in refused(
+    assert "expected settings of small (quality, bits_per_pixel), got bitrate=3" in refused(
         "encode", "a.png", "-m", image_checkpoint, "--bitrate", 3
     )
     assert "got both" in refused("encode", "a.png", "-m", image_checkpoint, "--bpp", 1, "-q", 3)

@@ -137,8 +137,11 @@ FAULTS = {
     "medium": (lambda s: [s.image()], "expected items of audio, got 'a' of image"),
     "signals": (lambda s: [replace(s.audio(), extent=AudioExtent(16_000, 1000, 2))], "expected values"),
     "depth": (lambda s: [replace(s.audio(), values=s.audio().values[:, :2])], "expected values"),
-    "code": (lambda s: [replace(s.audio(), values=s.audio().values + 8)], "codebook 0 holds the code"),
-    "floats": (lambda s: [replace(s.audio(), values=s.audio().values.astype("f4"))], "codes are float32"),
+    "code": (lambda s: [replace(s.audio(), values=s.audio().values + 8)], "in codebook 0, got"),
+    "floats": (
+        lambda s: [replace(s.audio(), values=s.audio().values.astype("f4"))],
+        "expected codes as integers, got float32",
+    ),
     "key": (lambda s: [s.audio("\udc80")], "as text in UTF-8"),
     "name": (lambda s: [s.audio(meta={"\udc80": 1})], "as text in UTF-8"),
 }
@@ -238,7 +241,7 @@ def test_other_tables_are_refused(tmp_path, samples) -> None:
     refused(table.set_column(2, "frames", pa.array([5], pa.int32())), "12 values for a grid")
     refused(table.set_column(2, "frames", pa.array([-4], pa.int32())), "12 values for a grid")
     refused(table.set_column(5, "channels", pa.array([1 << 40])), "expected channels of the audio")
-    refused(table.set_column(1, "codes", pa.array([[8] * 12], pa.list_(pa.int16()))), "codebook 0 holds the code 8")
+    refused(table.set_column(1, "codes", pa.array([[8] * 12], pa.list_(pa.int16()))), "in codebook 0, got 8")
     refused(table.set_column(1, "codes", pa.array([[None] * 12], pa.list_(pa.int16()))), "codes has missing values")
     changed = {name: text.replace(b"16000", b"16001") for name, text in table.schema.metadata.items()}
     refused(table.replace_schema_metadata(changed), "metadata was changed")

@@ -131,9 +131,9 @@ def test_unreadable_items_are_failures_and_others_are_kept(
     for key, message in {
         "d0/r0": "cannot be decoded",
         "d0/r4": "is cut",
-        "d1/r1": "has NaN at sample 1",
-        "d1/r3": "has 65 channels",
-        "late": "has infinity at sample 290000",
+        "d1/r1": "got NaN at sample 1",
+        "d1/r3": "got 65",
+        "late": "got infinity at sample 290000",
     }.items():
         assert message in reasons[key]
         assert "\n" not in reasons[key]

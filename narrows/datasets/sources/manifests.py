@@ -83,7 +83,7 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
         raise InputError(f"{shown(path)} cannot be read: {error.strerror}; check it") from error
 
 
-def parse_json(text: str) -> Json:
+def parse_finite_json(text: str) -> Json:
     """A value of JSON with finite numbers, valid characters and a depth of at most MAX_DEPTH.
 
     Raises ValueError for anything else.
@@ -119,7 +119,7 @@ def _json_rows(path: str) -> Rows:
             continue
         where = f"line {number} of {shown(path)}"
         try:
-            row = parse_json(line)
+            row = parse_finite_json(line)
         except ValueError as error:
             raise InputError(
                 f"expected JSON in {where}, got {line.strip()[:40]!r} ({error}); repair or remove it"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from narrows.datasets.base import Json, Location, SourceItem
-from narrows.datasets.sources.manifests import parse_json
+from narrows.datasets.sources.manifests import parse_finite_json
 from narrows.errors import InputError
 from narrows.media.files import shown
 from narrows.media.folders import File, suffix
@@ -78,7 +78,7 @@ def _sample(path: str, key: str | None, media: list[tuple[str, Member]], meta: d
 def _meta(rest: str, content: str) -> dict[str, Json]:
     if rest == "json":
         try:
-            value = parse_json(content)
+            value = parse_finite_json(content)
         except ValueError:
             value = None
         if isinstance(value, dict):
