@@ -258,7 +258,9 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path, suffixes: frozenset[str], kind: str) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    from narrows.media.folders import find_files
+
+    found = [Path(file.path) for file in find_files(folder, suffixes)]
     if not found:
         fail(f"expected {kind} ({', '.join(sorted(suffixes))}) below {folder}, got none; give their folder with --data")
     return found

@@ -48,13 +48,13 @@ def main() -> None:
 def _plan(source: str) -> dict[str, object]:
     """List and plan a source in this process."""
     from narrows.datasets import plan
-    from narrows.datasets.sources import entries
+    from narrows.datasets.sources import list_items
 
     before = peak_mib()
-    found, listing = timed(lambda: entries(source, "audio"))
-    shards, planning = timed(lambda: plan.shards(found, 10, "audio"))
-    _, hashing = timed(lambda: plan.fingerprint(found))
-    assert len(found) == sum(len(shard.entries) for shard in shards)
+    found, listing = timed(lambda: list_items(source, "audio"))
+    shards, planning = timed(lambda: plan.plan_shards(found, 10, "audio"))
+    _, hashing = timed(lambda: plan.source_fingerprint(found))
+    assert len(found) == sum(len(shard.items) for shard in shards)
     times = {"list_s": listing.wall, "plan_s": planning.wall, "fingerprint_s": hashing.wall}
     return {"shards": len(shards), **times, "growth_mib": peak_mib() - before}
 
