@@ -71,7 +71,7 @@ def _stream(file: Path, as_json: bool) -> None:
         "damaged_bytes": found.damaged_bytes,
         "chunks": header.chunks,
         "damaged": [asdict(damage) for damage in found.damaged],
-        "whole": found.intact,
+        "intact": found.intact,
     }
     _show(facts, as_json)
     if not found.intact:

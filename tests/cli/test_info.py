@@ -29,7 +29,7 @@ def test_byte_counts_add_up_to_the_file_size(facts, stream, model):
     assert shown["bytes"] == path.stat().st_size
     assert shown["bytes"] == shown["header_bytes"] + shown["framing_bytes"] + shown["payload_bytes"]
     assert shown["kbit_per_second"] == pytest.approx(8 * shown["bytes"] / 1000)
-    assert (shown["whole"], shown["damaged"], shown["damaged_bytes"]) == (True, [], 0)
+    assert (shown["intact"], shown["damaged"], shown["damaged_bytes"]) == (True, [], 0)
 
 
 def test_text_and_json_agree(codec, facts, stream):
@@ -48,7 +48,7 @@ def test_damaged_chunks_are_reported(codec, facts, stream):
     code, shown = facts(path)
     assert code == 2
     assert shown["damaged"] == [{"first": 1, "last": 1, "start": 1000, "stop": 1500}]
-    assert not shown["whole"]
+    assert not shown["intact"]
     assert "'s.nrw' is damaged: 1 of 2 chunks are lost" in codec("info", "s.nrw").err
 
 
@@ -56,7 +56,7 @@ def test_appended_bytes_are_reported(codec, facts, stream):
     path = stream("s.nrw")
     path.write_bytes(path.read_bytes() + b"four")
     code, shown = facts(path)
-    assert (code, shown["damaged"], shown["damaged_bytes"], shown["whole"]) == (2, [], 4, False)
+    assert (code, shown["damaged"], shown["damaged_bytes"], shown["intact"]) == (2, [], 4, False)
     assert "0 of 1 chunks are lost, 4 bytes were changed or appended" in codec("info", "s.nrw").err
 
 
