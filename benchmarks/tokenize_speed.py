@@ -71,7 +71,7 @@ def main() -> None:
                 result = _run(method, arguments, files, out)
                 records.append(settings | {"method": method, "round": number} | result)
                 emit(records[-1])
-    times = ["audio_s", "process_s", "wall_s", "x_realtime", "working_x_realtime", "busy", "peak_mib"]
+    times = ["audio_s", "process_s", "wall_s", "x_realtime", "working_x_realtime", "network_fraction", "peak_mib"]
     show(records, ["method", "round", *times])
     compared = [settings | {"ratio": f"codec tokenize / {loop}"} | _ratios(records, loop) for loop in _LOOPS]
     for ratio in compared:
@@ -94,9 +94,13 @@ def _codec_tokenize(arguments: argparse.Namespace, files: Path, out: Path) -> di
     command = [codec_script(), "tokenize", str(files), "-m", arguments.model, "-o", str(out), "--json"]
     command += ["--workers", str(arguments.workers), "--shard-minutes", str(arguments.shard_minutes)]
     cost, summary = measured_json(command)
-    result = _speed(summary["amount"], summary["wall"])
-    result |= {"working_x_realtime": arguments.workers * summary["amount"] / summary["working"]}
-    return result | {"busy": summary["busy"], "peak_mib": cost.peak_mib, "process_s": cost.wall_seconds}
+    result = _speed(summary["amount"], summary["seconds"])
+    result |= {"working_x_realtime": arguments.workers * summary["amount"] / summary["worker_seconds"]}
+    return result | {
+        "network_fraction": summary["network_fraction"],
+        "peak_mib": cost.peak_mib,
+        "process_s": cost.wall_seconds,
+    }
 
 
 def _make(folder: Path, data: Path, count: int) -> None:
