@@ -5,34 +5,35 @@
 DIR holds speech at 16 kHz in train/ and valid/. For each seed two codecs of 6 codebooks of 256 codes, 50 frames per
 second, 2.4 kbit/s, are trained that differ in the bottleneck only. The Gray-coded FSQ is the trained FSQ with other
 indices. Codes of the recordings in valid/ have 8 bits each; every bit is flipped with probability p, and the decoded
-signal is compared with the original. This is the experiment of NeuCodec (Julian et al., arXiv 2509.09550) in small.
+signal is compared with the original. This is a small version of the experiment of NeuCodec (Julian et al., arXiv
+2509.09550).
 """
 
-import argparse
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import numpy as np
 import torch
-from common import emit, fail, run, show
+from common import argument_parser, check_positive, emit, mean_and_std, run, show
 from torch import Tensor
 
 from narrows.codecs import FSQ, Bottleneck, Codec, FrameDecoder, FrameEncoder, ResidualVQ
-from narrows.evaluation.alignment import aligned
-from narrows.evaluation.base import Metric, Sound
+from narrows.evaluation.alignment import align
+from narrows.evaluation.base import Metric
 from narrows.evaluation.metrics import metric
+from narrows.media.audio import Audio
 from narrows.recipes.data.audio import AudioCrops, AudioFiles
 from narrows.recipes.initialization.pca import initialize_pca
 from narrows.recipes.losses.frames import FrameMagnitudeLoss
 from narrows.recipes.losses.stft import ComplexSTFTLoss, MultiResolutionSTFTLoss
 
-RATE = 16_000  # Hz
+SAMPLE_RATE = 16_000  # Hz
 DIM, WIDTH, CODEBOOKS, BITS = 24, 128, 6, 8
 LEVELS = (4,) * (BITS // 2)
 FLIPS = (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-NAMES = ("mel-levels", "estoi", "pesq-wb")
+METRICS = ("mel-level-difference", "estoi", "pesq-wb")
 SIGNAL_LOSS_FRACTION = 0.25  # of the steps, at the end, with losses on the decoded signal, which learn its phases
 
 
@@ -62,16 +63,17 @@ def initial_codec(name: str, recordings: AudioFiles, seed: int) -> Codec:
 def trained(name: str, recordings: AudioFiles, steps: int, seed: int) -> Codec:
     """Train a codec with the bottleneck `name`; initial weights, crops and losses depend on the seed only."""
     codec = initial_codec(name, recordings, seed)
-    encoder = codec.encoder
+    (stride,) = codec.stride
     frames, waves = FrameMagnitudeLoss(), ComplexSTFTLoss(512)
-    spectral = MultiResolutionSTFTLoss(RATE, ((512, 64), (1024, 96)))
+    spectral = MultiResolutionSTFTLoss(SAMPLE_RATE, ((512, 64), (1024, 96)))
     optimizer = torch.optim.AdamW(codec.parameters(), lr=1e-3, betas=(0.8, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.1)
-    batch, length = 8, RATE
-    crops = AudioCrops(recordings, length // encoder.stride * encoder.stride, steps * batch, (seed,))
+    batch = 8
+    crops = AudioCrops(recordings, SAMPLE_RATE // stride * stride, steps * batch, (seed,))
     for step in range(steps):
         x = torch.stack([crops[step * batch + i] for i in range(batch)])
         quantized = codec.bottleneck(codec.encoder(x))
+        assert isinstance(codec.decoder, FrameDecoder)
         loss = frames(codec.decoder, quantized.latents, x) + 0.25 * sum(quantized.losses.values())
         if step >= steps * (1 - SIGNAL_LOSS_FRACTION):
             y = codec.decoder(quantized.latents)
@@ -101,23 +103,25 @@ def flipped(codes: Tensor, p: float, generator: torch.Generator) -> Tensor:
 def scores(codec: Codec, recordings: list[Tensor], p: float, seed: int) -> Mapping[str, float]:
     """Mean of each metric over recordings (T,) decoded from codes with bit errors of probability p."""
     generator = torch.Generator().manual_seed(seed)
-    values: dict[str, list[float]] = {name: [] for name in NAMES}
+    values: dict[str, list[float]] = {name: [] for name in METRICS}
     for x in recordings:
         y = codec.decode(flipped(codec.encode(x.view(1, 1, -1)), p, generator))[0, 0].numpy()
-        reference = Sound(x.numpy()[None], RATE)
-        decoded, _ = aligned(Sound(np.nan_to_num(y)[None], RATE), reference)
-        for name in NAMES:
-            measure = metric(name)
-            assert isinstance(measure, Metric)
-            values[name].append(measure.measure(reference, decoded))
-    return {name: mean(measured) for name, measured in values.items()}
+        reference = Audio(x.numpy()[None], SAMPLE_RATE)
+        decoded, _ = align(Audio(np.nan_to_num(y)[None], SAMPLE_RATE), reference)
+        for name in METRICS:
+            known = metric(name)
+            assert isinstance(known, Metric)
+            values[name].append(known.measure(reference, decoded))
+    return {name: mean(of_metric) for name, of_metric in values.items()}
 
 
 def measure(data: Path, steps: int, seeds: int, files: int) -> None:
     """Print a record for each bottleneck, p and seed, then the mean and standard deviation over seeds."""
-    train, valid = AudioFiles(data / "train", RATE), AudioFiles(data / "valid", RATE)
-    stride = FrameEncoder(DIM, width=WIDTH, depth=1).stride
-    recordings = [torch.from_numpy(valid[i][: 4 * RATE // stride * stride]) for i in range(min(files, len(valid)))]
+    train, valid = AudioFiles(data / "train", SAMPLE_RATE), AudioFiles(data / "valid", SAMPLE_RATE)
+    (stride,) = FrameEncoder(DIM, width=WIDTH, depth=1).stride
+    recordings = [
+        torch.from_numpy(valid[i][: 4 * SAMPLE_RATE // stride * stride]) for i in range(min(files, len(valid)))
+    ]
     recordings = [x[: len(x) // stride * stride] for x in recordings]
     results: dict[tuple[str, float], list[Mapping[str, float]]] = {}
     for seed in range(seeds):
@@ -125,34 +129,44 @@ def measure(data: Path, steps: int, seeds: int, files: int) -> None:
         for name in bottlenecks():
             start = time.process_time()
             codecs[name] = trained(name, train, steps, seed)
-            emit({"trained": name, "seed": seed, "steps": steps, "cpu_seconds": time.process_time() - start})
+            emit(
+                {
+                    "benchmark": "bit_flips",
+                    "trained": name,
+                    "seed": seed,
+                    "steps": steps,
+                    "cpu_seconds": time.process_time() - start,
+                }
+            )
         codecs["fsq, gray"] = gray(codecs["fsq"])
         for name, codec in codecs.items():
             for p in FLIPS:
                 metrics = scores(codec, recordings, p, seed)
-                emit({"bottleneck": name, "p": p, "seed": seed, **metrics})
+                emit({"benchmark": "bit_flips", "bottleneck": name, "p": p, "seed": seed, **metrics})
                 results.setdefault((name, p), []).append(metrics)
     rows = []
     for (name, p), runs in results.items():
-        row: dict[str, object] = {"bottleneck": name, "p": p, "seeds": seeds, "files": len(recordings)}
-        for score in NAMES:
-            values = [metrics[score] for metrics in runs]
-            row[score] = {"mean": mean(values), "std": stdev(values) if seeds > 1 else None}
-        emit(row)
-        rows.append(row)
-    show(rows, ("bottleneck", "p", *NAMES))
+        row: dict[str, object] = {
+            "benchmark": "bit_flips",
+            "bottleneck": name,
+            "p": p,
+            "seeds": seeds,
+            "files": len(recordings),
+        }
+        rows.append(row | mean_and_std(runs))
+        emit(rows[-1])
+    show(rows, ("bottleneck", "p", *METRICS))
 
 
 def main() -> None:
-    """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    """Train and measure."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with train/ and valid/ of speech")
     parser.add_argument("--steps", type=int, default=400, help="training steps of 8 crops of one second")
     parser.add_argument("--seeds", type=int, default=3, help="training runs of each codec")
     parser.add_argument("--files", type=int, default=8, help="recordings that are decoded, up to 4 seconds of each")
     arguments = parser.parse_args()
-    if min(arguments.steps, arguments.seeds, arguments.files) < 1:
-        fail("expected steps, seeds and files of at least 1")
+    check_positive(parser, arguments, "steps", "seeds", "files")
     torch.set_num_threads(1)  # same sums on any number of cores, and no slower for layers this small
     measure(arguments.data, arguments.steps, arguments.seeds, arguments.files)
 

@@ -6,11 +6,10 @@ Prints one JSON object per pair. The curves are those in CompressAI's repository
 the bits of its models do not include headers.
 """
 
-import argparse
 import json
 from pathlib import Path
 
-from common import emit, fail, run, show
+from common import argument_parser, emit, fail, run, show
 
 from narrows.evaluation.curves import MIN_POINTS, Curve, bd_rate
 from narrows.evaluation.result_files import read_results
@@ -21,18 +20,19 @@ ANCHORS = ("bpg444", "factorized", "hyperprior", "mbt2018-mean", "vtm")
 
 
 def main() -> None:
-    """Compares every codec in a results file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Compare every codec in a results file with every published curve."""
+    parser = argument_parser(__doc__)
     parser.add_argument("results", type=Path, help="results.json of codec evaluate with the metric psnr")
     results = read_results(parser.parse_args().results)
     if results.medium != "image" or len(results.items) != KODAK:
         fail(f"expected results of Kodak's {KODAK} images, got {len(results.items)} items of {results.medium}")
     published, pairs = json.loads(PUBLISHED.read_text()), []
     for family in results.families:
-        points = [s for s in results.summaries() if s.point.family == family and s.rate and "psnr" in s.metrics]
+        of_family = [s for s in results.summaries() if s.point.family == family and "psnr" in s.metrics]
+        points = [(s.rate.mean, s.metrics["psnr"].mean) for s in of_family if s.rate]
         if len(points) < MIN_POINTS:
             continue
-        curve = Curve([s.rate.mean for s in points], [s.metrics["psnr"].mean for s in points])
+        curve = Curve(*zip(*points, strict=True))
         for name in ANCHORS:
             delta = bd_rate(Curve(published[name]["bpp"], published[name]["psnr"]), curve)
             if delta is not None:

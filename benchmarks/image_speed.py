@@ -1,105 +1,114 @@
-"""Speed of an image model and of CompressAI's mbt2018-mean on a picture of 768 × 512: fp32, on a CPU, real bytes.
+"""Speed of an image model and of CompressAI's mbt2018-mean on an image of 768 × 512: fp32, on a CPU, real bytes.
 
-    python benchmarks/image_speed.py --model image --quality 4 --picture FILE
+    python benchmarks/image_speed.py --model image --quality 4 --image FILE
 
-The two take turns in one process (A B A B ...), so that whatever else the machine does meets both. mbt2018-mean has its
-published shape (N 128, M 192 at qualities 1 to 4, N 192, M 320 above) and random weights. Its decoding is all from
-strings to pixels, ours all from bytes to pixels, checksums included. FLOPs are counted in a decoding of ours, two for a
-multiplication with its addition. Needs the package compressai; --alone leaves it out.
+The two take turns in one process (A B A B ...), so that other load on the machine affects both. mbt2018-mean has its
+published architecture (N 128, M 192 at qualities 1 to 4, N 192, M 320 above) and random weights. Decoding is from
+strings to pixels for mbt2018-mean, from bytes to pixels, checksums included, for narrows. FLOPs are counted in one
+decoding of narrows; a multiplication with its addition counts as two. Needs the package compressai; --alone leaves it
+out.
 """
 
-import argparse
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from common import emit, fail, run, show
+from common import (
+    argument_parser,
+    check_positive,
+    emit,
+    fail,
+    in_turns,
+    load_image_model,
+    ratios,
+    run,
+    show,
+    timed,
+)
+from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-import narrows
-from narrows import ImageTokenizer
+from narrows import ImageTokenizer, Tokens
 from narrows.bitstream import IndexedTables, Reader
 from narrows.media import image
 
 HEIGHT, WIDTH, SEED = 512, 768, 0
-LOWER, HIGHER = (128, 192), (192, 320)  # N and M of mbt2018-mean at its qualities 1 to 4, and 5 to 8
-T = TypeVar("T")
-Round = dict[str, float]  # seconds by what was done
+SMALL, LARGE = (128, 192), (192, 320)  # N and M of mbt2018-mean at its qualities 1 to 4, and 5 to 8
+Pixels = NDArray[np.uint8]
+Round = dict[str, float]  # seconds by stage
 
 
 def main() -> None:
     """Time both in turns."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--model", default="image", help="name or folder of an image model (default: image)")
     parser.add_argument("--quality", type=float, default=4, help="1 to 8 (default: 4)")
-    parser.add_argument("--picture", type=Path, required=True, help="a picture of at least 768 × 512, which is cut")
+    parser.add_argument("--image", type=Path, required=True, help="image of at least 768 × 512, which is cropped")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: 2)")
     parser.add_argument("--rounds", type=int, default=9, help="timed rounds, after two that are not (default: 9)")
     parser.add_argument("--alone", action="store_true", help="without mbt2018-mean")
     arguments = parser.parse_args()
-    if arguments.rounds < 1 or arguments.threads < 1:
-        parser.error("--rounds and --threads must be at least 1")
+    check_positive(parser, arguments, "rounds", "threads")
     torch.set_num_threads(arguments.threads)
-    x = image.read(arguments.picture).pixels[:, :HEIGHT, :WIDTH]
+    x = image.read(arguments.image).pixels[:, :HEIGHT, :WIDTH]
     if x.shape != (3, HEIGHT, WIDTH):
-        fail(f"{arguments.picture} has {x.shape[0]} channels, {x.shape[2]} × {x.shape[1]} pixels; 3, 768 × 512 wanted")
-    tokenizer = narrows.load(arguments.model)
-    if not isinstance(tokenizer, ImageTokenizer) or tokenizer.coding_tables is None:
-        fail(f"{arguments.model} is no model of images with tables")
+        fail(f"expected an image (3, {HEIGHT}, {WIDTH}) or larger, got {x.shape} in {arguments.image}")
+    tokenizer = load_image_model(arguments.model)
 
     codecs = {"narrows": _narrows(tokenizer, x, arguments.quality)}
     if not arguments.alone:
         codecs["mbt2018-mean"] = _mbt2018_mean(x, arguments.quality)
-    rounds: dict[str, list[Round]] = {name: [] for name in codecs}
-    for _ in range(arguments.rounds + 2):
-        for name, codec in codecs.items():
-            rounds[name].append(codec())
-    rounds = {name: timings[2:] for name, timings in rounds.items()}
+    rounds = in_turns(codecs, arguments.rounds)
 
-    setting = {"benchmark": "image_speed", "model": arguments.model, "quality": arguments.quality}
-    setting |= {"threads": arguments.threads, "rounds": arguments.rounds}
+    settings = {"benchmark": "image_speed", "model": arguments.model, "quality": arguments.quality}
+    settings |= {"threads": arguments.threads, "rounds": arguments.rounds}
+    series = {
+        (name, stage): [timings[stage] for timings in of_codec]
+        for name, of_codec in rounds.items()
+        for stage in of_codec[0]
+    }
     records = [
-        setting | {"codec": name, "stage": stage, "median_s": median(seconds), "least_s": min(seconds)}
-        for name, timings in rounds.items()
-        for stage, seconds in ((stage, [timing[stage] for timing in timings]) for stage in timings[0])
+        settings | {"codec": name, "stage": stage, "median_s": median(seconds), "min_s": min(seconds)}
+        for (name, stage), seconds in series.items()
     ]
     for record in records:
         emit(record)
-    show(records, ["codec", "stage", "median_s", "least_s"])
-    pairs = {"entropy coder / networks, decode": _ratios(rounds["narrows"], rounds["narrows"], "coder", "networks")}
+    show(records, ["codec", "stage", "median_s", "min_s"])
+    pairs = {"entropy coder / networks, decode": (("narrows", "coder"), ("narrows", "networks"))}
     if not arguments.alone:
-        pairs |= {
-            f"mbt2018-mean / narrows, {stage}": _ratios(rounds["mbt2018-mean"], rounds["narrows"], stage, stage)
-            for stage in ("encode", "decode")
-        }
-    ratios = [setting | {"ratio": name} | values for name, values in pairs.items()]
-    for record in ratios:
+        for stage in ("encode", "decode"):
+            pairs[f"mbt2018-mean / narrows, {stage}"] = (("mbt2018-mean", stage), ("narrows", stage))
+    compared = [
+        settings | {"ratio": name} | ratios(series[above], series[below]) for name, (above, below) in pairs.items()
+    ]
+    for record in compared:
         emit(record)
-    show(ratios, ["ratio", "median", "least", "most"])
-    counted = setting | _flops(tokenizer, x, arguments.quality)
-    emit(counted)
-    show([counted], ["entropy_model_flops_per_pixel", "decoder_flops_per_pixel", "flops_per_pixel"])
+    show(compared, ["ratio", "median", "min", "max"])
+    flops = settings | _flops(tokenizer, x, arguments.quality)
+    emit(flops)
+    show([flops], ["entropy_model_flops_per_pixel", "decoder_flops_per_pixel", "flops_per_pixel"])
 
 
-def _narrows(tokenizer: ImageTokenizer, x: image.Pixels, quality: float) -> Callable[[], Round]:
+def _narrows(tokenizer: ImageTokenizer, x: Pixels, quality: float) -> Callable[[], Round]:
     """One round of narrows: to bytes and back; and how long the entropy coder alone takes for what it decodes."""
 
     def one_round() -> Round:
-        data, encoding = _timed(lambda: tokenizer.compress(tokenizer.encode(x, quality, effort=0)))
-        (tokens, _), decoding = _timed(lambda: tokenizer.open(data))
+        data, encoding = timed(lambda: tokenizer.compress(tokenizer.encode(x, quality=quality, effort=0)))
+        _, decoding = timed(lambda: tokenizer.decode_stream(data))
+        tokens = tokenizer.decompress(data)
         recorded = list(_stages(tokenizer, tokens))
-        _, coding = _timed(lambda: _coder_alone(tokenizer, tokens, data, recorded))
-        return {"encode": encoding, "decode": decoding, "coder": coding, "networks": decoding - coding}
+        _, coding = timed(lambda: _decode_with_known_tables(tokenizer, tokens, data, recorded))
+        networks = decoding.wall - coding.wall
+        return {"encode": encoding.wall, "decode": decoding.wall, "coder": coding.wall, "networks": networks}
 
     return one_round
 
 
-def _stages(tokenizer: ImageTokenizer, tokens: narrows.Tokens) -> Iterator[Any]:
-    """Places and tables, as the networks choose them for a picture of one band."""
+def _stages(tokenizer: ImageTokenizer, tokens: Tokens) -> Iterator[Any]:
+    """Place and table indices of each stage, as the networks predict them for an image of one band."""
     assert tokenizer.entropy_model is not None
     assert tokens.quality_index is not None
     codes = tokens.codes.numpy()
@@ -114,12 +123,12 @@ def _stages(tokenizer: ImageTokenizer, tokens: narrows.Tokens) -> Iterator[Any]:
                 return
 
 
-def _coder_alone(tokenizer: ImageTokenizer, tokens: narrows.Tokens, data: bytes, recorded: list[Any]) -> None:
-    """Decode a stream whose tables are known beforehand."""
+def _decode_with_known_tables(tokenizer: ImageTokenizer, tokens: Tokens, data: bytes, recorded: list[Any]) -> None:
+    """Decode a stream with recorded table indices instead of the networks."""
     assert tokenizer.tables is not None
 
     def choose(*_: object) -> Any:
-        yield from (each for each in recorded)
+        yield from (stage for stage in recorded)  # a generator, which takes what the reader sends
 
     reader = Reader(data, IndexedTables(tokenizer.tables, choose))
     reader.verify()
@@ -127,47 +136,38 @@ def _coder_alone(tokenizer: ImageTokenizer, tokens: narrows.Tokens, data: bytes,
     assert np.array_equal(chunk.codes, tokens.codes)
 
 
-def _mbt2018_mean(x: image.Pixels, quality: float) -> Callable[[], Round]:
+def _mbt2018_mean(x: Pixels, quality: float) -> Callable[[], Round]:
     """One round of CompressAI: to strings and back."""
-    from compressai.models import MeanScaleHyperprior
+    from compressai.models import MeanScaleHyperprior  # type: ignore[import-untyped]
 
     torch.manual_seed(SEED)
-    model: Any = MeanScaleHyperprior(*(LOWER if quality < 4.5 else HIGHER)).eval()
+    model: Any = MeanScaleHyperprior(*(SMALL if quality < 4.5 else LARGE)).eval()
     model.entropy_bottleneck.update(force=True)
     model.update(force=True)
 
     @torch.inference_mode()
     def one_round() -> Round:
-        given = torch.from_numpy(np.ascontiguousarray(x)).float()[None] / 255
-        coded, encoding = _timed(lambda: model.compress(given))
-        _, decoding = _timed(lambda: model.decompress(coded["strings"], coded["shape"]))
-        return {"encode": encoding, "decode": decoding}
+        batch = torch.from_numpy(np.ascontiguousarray(x)).float()[None] / 255
+        coded, encoding = timed(lambda: model.compress(batch))
+        _, decoding = timed(lambda: model.decompress(coded["strings"], coded["shape"]))
+        return {"encode": encoding.wall, "decode": decoding.wall}
 
     return one_round
 
 
-def _flops(tokenizer: ImageTokenizer, x: image.Pixels, quality: float) -> dict[str, float]:
-    """FLOPs a pixel of decoding, of convolutions and matrix products."""
-    tokens = tokenizer.encode(x, quality, effort=0)
-    data, pixels = tokenizer.compress(tokens), HEIGHT * WIDTH
-    with FlopCounterMode(display=False) as chosen:
+def _flops(tokenizer: ImageTokenizer, x: Pixels, quality: float) -> dict[str, float]:
+    """FLOPs per pixel of decoding: convolutions and matrix products."""
+    data, pixels = tokenizer.compress(tokenizer.encode(x, quality=quality, effort=0)), HEIGHT * WIDTH
+    with FlopCounterMode(display=False) as of_entropy_model:
         tokenizer.decompress(data)
-    with FlopCounterMode(display=False) as all_told:
-        tokenizer.open(data)
-    model, both = chosen.get_total_flops() / pixels, all_told.get_total_flops() / pixels
-    return {"entropy_model_flops_per_pixel": model, "decoder_flops_per_pixel": both - model, "flops_per_pixel": both}
-
-
-def _timed(call: Callable[[], T]) -> tuple[T, float]:
-    begin = time.perf_counter()
-    result = call()
-    return result, time.perf_counter() - begin
-
-
-def _ratios(above: Sequence[Round], below: Sequence[Round], first: str, second: str) -> dict[str, float]:
-    """Of two timings, round by round."""
-    ratios = [a[first] / b[second] for a, b in zip(above, below, strict=True)]
-    return {"median": median(ratios), "least": min(ratios), "most": max(ratios)}
+    with FlopCounterMode(display=False) as of_all:
+        tokenizer.decode_stream(data)
+    model, total = of_entropy_model.get_total_flops() / pixels, of_all.get_total_flops() / pixels
+    return {
+        "entropy_model_flops_per_pixel": model,
+        "decoder_flops_per_pixel": total - model,
+        "flops_per_pixel": total,
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What it takes to list and plan a data set of very many tiny items, of each kind of source.
+"""Time and memory for listing and planning a data set of very many small items, for each kind of source.
 
     python benchmarks/plan_size.py --items 200000
 
@@ -10,67 +10,53 @@ import argparse
 import io
 import json
 import os
-import resource
 import sys
 import tarfile
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-from common import MIB, PEAK_UNIT, emit, measured, run, show
+from common import argument_parser, check_positive, emit, measured_json, peak_mib, run, show, timed
 
-T = TypeVar("T")
-SOUND = b"RIFF\x2e\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x40\x1f\0\0\x80\x3e\0\0\2\0\x10\0data\x0a\0\0\0" + bytes(10)
+RECORDING = b"RIFF\x2e\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x40\x1f\0\0\x80\x3e\0\0\2\0\x10\0data\x0a\0\0\0" + bytes(10)
 SUFFIXES = {"folder": "", "manifest": ".jsonl", "tar": ".tar", "parquet": ".parquet"}
 
 
 def main() -> None:
     """Measure each kind of source."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, default=200_000, help="of each source (default: 200000)")
-    parser.add_argument("--list", help=argparse.SUPPRESS)  # what the child is to list
+    parser = argument_parser(__doc__)
+    parser.add_argument("--items", type=int, default=200_000, help="items of each source (default: 200000)")
+    parser.add_argument("--plan", help=argparse.SUPPRESS)  # the source that the child process plans
     arguments = parser.parse_args()
-    if arguments.items < 1:
-        parser.error("--items must be at least 1")
-    if arguments.list:
-        emit(_listed(arguments.list))
+    check_positive(parser, arguments, "items")
+    if arguments.plan:
+        print(json.dumps(_plan(arguments.plan)))
         return
     records = []
     with tempfile.TemporaryDirectory() as folder:
         for kind, make in {"folder": _folder, "manifest": _manifest, "tar": _tar, "parquet": _parquet}.items():
             source = Path(folder) / f"data{SUFFIXES[kind]}"
             make(source, arguments.items)
-            cost, printed = measured([sys.executable, __file__, "--list", str(source)])
-            record = {"benchmark": "plan_size", "source": kind, "items": arguments.items, **json.loads(printed)}
+            cost, planned = measured_json([sys.executable, __file__, "--plan", str(source)])
+            record = {"benchmark": "plan_size", "source": kind, "items": arguments.items, **planned}
             record |= {"cpu_s": cost.cpu_seconds, "wall_s": cost.wall_seconds, "peak_mib": cost.peak_mib}
             emit(record)
             records.append(record)
-    columns = ["source", "items", "shards", "list_s", "plan_s", "fingerprint_s", "cpu_s", "wall_s", "grown_mib"]
+    columns = ["source", "items", "shards", "list_s", "plan_s", "fingerprint_s", "cpu_s", "wall_s", "growth_mib"]
     show(records, [*columns, "peak_mib"])
 
 
-def _listed(source: str) -> dict[str, object]:
+def _plan(source: str) -> dict[str, object]:
+    """List and plan a source in this process."""
     from narrows.datasets import plan
-    from narrows.datasets.sources import entries
+    from narrows.datasets.sources import list_items
 
-    before = _peak_mib()
-    found, list_s = _timed(lambda: entries(source, "audio"))
-    shards, plan_s = _timed(lambda: plan.shards(found, 10, "audio"))
-    _, fingerprint_s = _timed(lambda: plan.fingerprint(found))
-    assert len(found) == sum(len(shard.entries) for shard in shards)
-    times = {"list_s": list_s, "plan_s": plan_s, "fingerprint_s": fingerprint_s}
-    return {"shards": len(shards), **times, "grown_mib": _peak_mib() - before}
-
-
-def _timed(work: Callable[[], T]) -> tuple[T, float]:
-    begin = time.perf_counter()
-    return work(), time.perf_counter() - begin
-
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * PEAK_UNIT / MIB
+    before = peak_mib()
+    found, listing = timed(lambda: list_items(source, "audio"))
+    shards, planning = timed(lambda: plan.plan_shards(found, 10, "audio"))
+    _, hashing = timed(lambda: plan.source_fingerprint(found))
+    assert len(found) == sum(len(shard.items) for shard in shards)
+    times = {"list_s": listing.wall, "plan_s": planning.wall, "fingerprint_s": hashing.wall}
+    return {"shards": len(shards), **times, "growth_mib": peak_mib() - before}
 
 
 def _name(index: int) -> str:
@@ -82,7 +68,7 @@ def _folder(path: Path, items: int) -> None:
         if index % 1000 == 0:
             os.makedirs(path / os.path.dirname(_name(index)))
         with open(path / _name(index), "wb", buffering=0) as file:
-            file.write(SOUND)
+            file.write(RECORDING)
 
 
 def _manifest(path: Path, items: int) -> None:
@@ -94,18 +80,18 @@ def _manifest(path: Path, items: int) -> None:
 def _tar(path: Path, items: int) -> None:
     with tarfile.open(path, "w") as tar:
         for index in range(items):
-            for name, data in ((_name(index), SOUND), (_name(index)[:-4] + ".json", b'{"speaker": %d}' % index)):
+            for name, data in ((_name(index), RECORDING), (_name(index)[:-4] + ".json", b'{"speaker": %d}' % index)):
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
-            tar.members.clear()
+            tar.members.clear()  # type: ignore[attr-defined]  # else it keeps all of them
 
 
 def _parquet(path: Path, items: int) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    rows = [{"bytes": SOUND, "path": _name(index)} for index in range(items)]
+    rows = [{"bytes": RECORDING, "path": _name(index)} for index in range(items)]
     texts = [f"number {index}" for index in range(items)]
     parquet.write_table(pyarrow.table({"audio": rows, "text": texts}), path, row_group_size=1000)
 

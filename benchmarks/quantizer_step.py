@@ -1,116 +1,118 @@
-"""A training step of a quantizer, forward and backward: time and memory, next to vector-quantize-pytorch.
+"""A training step of a quantizer, forward and backward: time and memory, compared with vector-quantize-pytorch.
 
     python benchmarks/quantizer_step.py
 
-Both with the same codebook size, straight-through gradient and one loss; each case in a process of its own.
+Both have the same codebook size, straight-through gradient and loss; each case runs in a process of its own.
 """
 
 import argparse
 import json
-import resource
 import sys
-import time
 from collections.abc import Callable
 from statistics import median
+from typing import TYPE_CHECKING, Any
 
-from common import PEAK_UNIT, emit, measured, run, show
+from common import WARM_UP, argument_parser, check_positive, emit, measured_json, peak_mib, run, show, timed
 
-MIB = 2**20
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Step = Callable[[Tensor], None]
+
 CASES = ("ema", "ema-cosine", "learned", "sim", "residual-4")
-SIDES = ("narrows", "vector-quantize-pytorch")
+LIBRARIES = ("narrows", "vector-quantize-pytorch")
 
 
 def main() -> None:
-    """Measure each case on both sides, in turn."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measure each case with both libraries, in turn."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--entries", type=int, default=8192)
     parser.add_argument("--dim", type=int, default=8)
     parser.add_argument("--vectors", type=int, default=16_384, help="in a batch (default: 16384)")
     parser.add_argument("--runs", type=int, default=5, help="timed steps, after two that are not (default: 5)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--one", nargs=2, metavar=("CASE", "SIDE"), help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=2, metavar=("CASE", "LIBRARY"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if min(arguments.entries, arguments.dim, arguments.vectors, arguments.runs, arguments.threads) < 1:
-        parser.error("all numbers must be at least 1")
+    check_positive(parser, arguments, "entries", "dim", "vectors", "runs", "threads")
     if arguments.one:
-        _one(*arguments.one, arguments)
+        case, library = arguments.one
+        _measure_here(case, library, arguments)
         return
 
     records = []
     for case in arguments.cases:
         medians = {}
-        for side in SIDES:
-            command = [sys.executable, __file__, "--one", case, side]
+        for library in LIBRARIES:
+            command = [sys.executable, __file__, "--one", case, library]
             for name in ("entries", "dim", "vectors", "runs", "threads"):
                 command += [f"--{name}", str(getattr(arguments, name))]
-            result = json.loads(measured(command)[1].strip().splitlines()[-1])
-            medians[side] = result["cpu_s"]
-            record: dict[str, object] = {"benchmark": "quantizer_step", "case": case, "side": side}
+            _, result = measured_json(command)
+            medians[library] = result["cpu_s"]
+            record: dict[str, object] = {"benchmark": "quantizer_step", "case": case, "library": library}
             record |= {"entries": arguments.entries, "dim": arguments.dim, "vectors": arguments.vectors}
-            record |= {"runs": arguments.runs} | result | {"narrows_is_faster": medians[side] / medians["narrows"]}
-            records.append(record)
-            emit(record)
-    show(records, ["case", "side", "cpu_s", "wall_s", "extra_mib", "narrows_is_faster"])
+            record |= {"runs": arguments.runs} | result
+            records.append(record | {"narrows_is_faster": medians[library] / medians["narrows"]})
+            emit(records[-1])
+    show(records, ["case", "library", "cpu_s", "wall_s", "extra_mib", "narrows_is_faster"])
 
 
-def _one(case: str, side: str, arguments: argparse.Namespace) -> None:
-    """Measure one case in this process and print what it took."""
+def _measure_here(case: str, library: str, arguments: argparse.Namespace) -> None:
+    """Measure one case in this process and print the result."""
     import torch
 
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    step = (_ours if side == "narrows" else _theirs)(case, arguments.dim, arguments.entries)
-    batches = [torch.randn(8, arguments.vectors // 8, arguments.dim) for _ in range(arguments.runs + 2)]
-    cpu, wall = [], []
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for x in batches:
-        x.requires_grad_()
-        begin_cpu, begin = time.process_time(), time.perf_counter()
-        step(x)
-        cpu.append(time.process_time() - begin_cpu)
-        wall.append(time.perf_counter() - begin)
-    extra = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * PEAK_UNIT / MIB
-    cpu, wall = cpu[2:], wall[2:]
-    record = {"cpu_s": median(cpu), "cpu_min_s": min(cpu), "cpu_max_s": max(cpu), "wall_s": median(wall)}
-    print(json.dumps(record | {"extra_mib": extra}))
+    step = (_narrows if library == "narrows" else _reference)(case, arguments.dim, arguments.entries)
+    shape = (8, arguments.vectors // 8, arguments.dim)
+    batches = [torch.randn(shape, requires_grad=True) for _ in range(arguments.runs + WARM_UP)]
+    before = peak_mib()
+    timings = [timed(lambda x=x: step(x))[1] for x in batches][WARM_UP:]  # type: ignore[misc]
+    cpu = [timing.cpu for timing in timings]
+    record = {"cpu_s": median(cpu), "cpu_min_s": min(cpu), "cpu_max_s": max(cpu)}
+    record |= {"wall_s": median(timing.wall for timing in timings), "extra_mib": peak_mib() - before}
+    print(json.dumps(record))
 
 
-def _ours(case: str, dim: int, entries: int) -> "Callable[[object], None]":
+def _narrows(case: str, dim: int, entries: int) -> "Step":
+    """A training step of narrows' quantizer on vectors (B, N, dim)."""
     from narrows.codecs import VQ, EMACodebook, LearnedCodebook, Residual, SimCodebook, StraightThrough
 
     def plain() -> VQ:
         return VQ(dim, EMACodebook(dim, entries, kmeans_steps=0), StraightThrough())
 
-    made = {
+    makers: dict[str, Callable[[], Any]] = {
         "ema": plain,
         "ema-cosine": lambda: VQ(dim, EMACodebook(dim, entries, cosine=True, kmeans_steps=0), StraightThrough()),
         "learned": lambda: VQ(dim, LearnedCodebook(dim, entries, kmeans_steps=0), StraightThrough()),
         "sim": lambda: VQ(dim, SimCodebook(dim, entries), StraightThrough()),
         "residual-4": lambda: Residual(dim, [plain() for _ in range(4)], dropout=0.0),
-    }[case]().train()
+    }
+    quantizer = makers[case]().train()
 
-    def step(x) -> None:  # type: ignore[no-untyped-def]
-        quantized = made(x.movedim(1, 2))
+    def step(x: "Tensor") -> None:
+        quantized = quantizer(x.movedim(1, 2))
         (quantized.latents.square().mean() + sum(quantized.losses.values())).backward()
 
     return step
 
 
-def _theirs(case: str, dim: int, entries: int) -> "Callable[[object], None]":
-    import vector_quantize_pytorch as reference
+def _reference(case: str, dim: int, entries: int) -> "Step":
+    """A training step of the quantizer of vector-quantize-pytorch on vectors (B, N, dim)."""
+    import vector_quantize_pytorch as vqp
 
     plain = {"decay": 0.99, "threshold_ema_dead_code": 1, "rotation_trick": False}
-    made = {
-        "ema": lambda: reference.VectorQuantize(dim, entries, **plain),
-        "ema-cosine": lambda: reference.VectorQuantize(dim, entries, use_cosine_sim=True, **plain),
-        "learned": lambda: reference.VectorQuantize(dim, entries, learnable_codebook=True, ema_update=False, **plain),
-        "sim": lambda: reference.SimVQ(dim, entries, rotation_trick=False),
-        "residual-4": lambda: reference.ResidualVQ(dim=dim, num_quantizers=4, codebook_size=entries, **plain),
-    }[case]().train()
+    makers: dict[str, Callable[[], Any]] = {
+        "ema": lambda: vqp.VectorQuantize(dim, entries, **plain),
+        "ema-cosine": lambda: vqp.VectorQuantize(dim, entries, use_cosine_sim=True, **plain),
+        "learned": lambda: vqp.VectorQuantize(dim, entries, learnable_codebook=True, ema_update=False, **plain),
+        "sim": lambda: vqp.SimVQ(dim, entries, rotation_trick=False),
+        "residual-4": lambda: vqp.ResidualVQ(dim=dim, num_quantizers=4, codebook_size=entries, **plain),
+    }
+    quantizer = makers[case]().train()
 
-    def step(x) -> None:  # type: ignore[no-untyped-def]
-        latents, _, loss = made(x)
+    def step(x: "Tensor") -> None:
+        latents, _, loss = quantizer(x)
         (latents.square().mean() + loss.sum()).backward()
 
     return step

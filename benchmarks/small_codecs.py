@@ -6,14 +6,14 @@
 Signals have mean 0 and standard deviation 1 over the training set.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import numpy as np
 import torch
-from common import fail, sound_files
+from common import audio_files, image_files
 from PIL import Image
 from torch import Tensor, nn
 
@@ -49,9 +49,7 @@ def load(folder: Path, kind: str, train: int, valid: int) -> Data:
 
 
 def _crops(folder: Path, count: int, rng: np.random.Generator) -> Tensor:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
-    if not files:
-        fail(f"expected images in {folder}, got none; give the folder that holds images/ and speech16k/ with --data")
+    files = image_files(folder)
     files = [files[i] for i in rng.permutation(len(files))[: min(len(files), 120)]]
     crops = []
     for index, path in enumerate(files):
@@ -67,7 +65,7 @@ def _spectra(folder: Path, count: int, rng: np.random.Generator) -> Tensor:
     import torchaudio
 
     mel = torchaudio.transforms.MelSpectrogram(16_000, 512, hop_length=160, n_mels=64)
-    files = sound_files(folder)
+    files = audio_files(folder)
     files = [files[i] for i in rng.permutation(len(files))[: min(len(files), 60)]]
     pieces = []
     for index, path in enumerate(files):
@@ -111,7 +109,7 @@ def trained(data: Data, make: Callable[[], Bottleneck], seed: int, steps: int, b
         make: Builds the bottleneck.
         seed: Seed of weights and batches; the initial encoder and decoder do not depend on the bottleneck.
         steps: Training steps.
-        batch: Signals a step.
+        batch: Signals per step.
     """
     torch.manual_seed(seed)
     model = Autoencoder(data.name, nn.Identity())  # type: ignore[arg-type]
@@ -155,13 +153,4 @@ def scores(model: Autoencoder, data: Data) -> dict[str, float]:
         "quantization_mse": float(quantized.losses["commitment"]),
         "usage": mean(usages),
         "perplexity": mean(perplexities),
-    }
-
-
-def spread(runs: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation of each metric over runs with different seeds."""
-    deviation = stdev if len(runs) > 1 else lambda values: 0.0
-    return {
-        name: {"mean": mean(run[name] for run in runs), "std": deviation([run[name] for run in runs])}
-        for name in runs[0]
     }

@@ -1,31 +1,29 @@
-"""Seconds of CPU before anything happens: `codec --help`, `import narrows`, and `import torch` to compare with.
+"""CPU seconds of starting: `codec --help`, `import narrows`, and `import torch` to compare with.
 
     python benchmarks/startup.py
 
-Each in a fresh process; the commands take turns. Also tells whether torch was imported.
+Each runs in a fresh process; the commands take turns. Also reports whether torch was imported.
 """
 
-import argparse
 import re
 import sys
 from statistics import median
 
-from common import Cost, codec_script, emit, measured, run, show
+from common import Cost, argument_parser, check_positive, codec_script, emit, measured, run, show
 
 
 def main() -> None:
     """Measure each command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each, after one that is not (default: 5)")
     arguments = parser.parse_args()
-    if arguments.runs < 1:
-        parser.error("--runs must be at least 1")
+    check_positive(parser, arguments, "runs")
 
     commands = {
         "codec --help": [codec_script(), "--help"],
         "import narrows": ["-c", "import narrows"],
         "import torch": ["-c", "import torch"],
-        "python alone": ["-c", "pass"],
+        "empty program": ["-c", "pass"],
     }
     torch_imported = {name: _imports_torch(command) for name, command in commands.items()}  # also warms the caches
     costs: dict[str, list[Cost]] = {name: [] for name in commands}
@@ -46,7 +44,7 @@ def main() -> None:
 
 
 def _imports_torch(command: list[str]) -> bool:
-    """Whether Python's own list of imports names torch."""
+    """Whether a command imports torch, by the list of imports that Python prints."""
     _, printed = measured([sys.executable, "-X", "importtime", *command])
     return re.search(r"^import time:.*\|\s+torch$", printed, re.MULTILINE) is not None
 

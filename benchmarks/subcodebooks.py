@@ -7,19 +7,18 @@ A small autoencoder of image crops and one of speech spectra; b bits a position 
 gradient, as in UniTok; the projection is linear. DIR holds images/ and speech16k/, each with train/ and valid/.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
-from common import emit, run, show
-from small_codecs import WIDTH, load, scores, spread, trained
+from common import argument_parser, check_positive, emit, mean_and_std, run, show
+from small_codecs import WIDTH, load, scores, trained
 
 from narrows.codecs import MultiCodebook
 
 
 def main() -> None:
     """Train and score every combination."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--kinds", nargs="+", choices=("images", "speech"), default=["images", "speech"])
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 12, 16], help="multiples of 4 (default: 8 12 16)")
@@ -28,10 +27,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    if min(arguments.steps, arguments.batch, arguments.seeds, arguments.threads) < 1 or any(
-        b % 4 or b < 4 for b in arguments.bits
-    ):
-        parser.error("numbers must be at least 1, and bits multiples of 4")
+    check_positive(parser, arguments, "bits", "steps", "batch", "seeds", "threads")
+    if any(bits % 4 for bits in arguments.bits):
+        parser.error(f"expected --bits of multiples of 4, got {arguments.bits}")
     torch.set_num_threads(arguments.threads)
 
     records = []
@@ -49,15 +47,10 @@ def main() -> None:
                     for seed in range(arguments.seeds)
                 ]
                 record: dict[str, object] = {"benchmark": "subcodebooks", "data": kind, "bits": bits}
-                record |= {
-                    "codebooks": codebooks,
-                    "entries": entries,
-                    "steps": arguments.steps,
-                    "batch": arguments.batch,
-                }
-                record |= {"seeds": arguments.seeds} | spread(runs)
-                records.append(record)
-                emit(record)
+                record |= {"codebooks": codebooks, "entries": entries, "steps": arguments.steps}
+                record |= {"batch": arguments.batch, "seeds": arguments.seeds}
+                records.append(record | mean_and_std(runs))
+                emit(records[-1])
     show(records, ["data", "bits", "codebooks", "entries", "usage", "perplexity", "reconstruction_db"])
 
 

@@ -1,31 +1,100 @@
+"""The commands, the table of models and the layout of README.md agree with the package."""
+
+import io
 import re
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
 import narrows
+from narrows.cli import main
 
 README = Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+TEXT = README.read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```sh\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+COMMANDS = [
+    shlex.split(line, comments=True)[1:] for block in BLOCKS for line in block.splitlines() if line.startswith("codec ")
+]
+APPENDED = {  # to the commands of a kind, so that they take seconds
+    "train": ["--print_config"],  # checks all settings; --smoke has a test of its own
+    "evaluate": ["--limit", "1", "--jobs", "1", "--no-speed", "--samples", "0", "--metrics"],
+}
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_the_python_lines_run(block: str) -> None:
-    wave, pixels = 0.1 * np.sin(np.arange(8000) / 10).astype(np.float32), np.full((3, 40, 56), 128, np.uint8)
-    names = {"wave": wave, "sample_rate": 16_000, "pixels": pixels}
-    exec(compile(block, "README.md", "exec"), names)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder with the files that the commands name."""
+    path = tmp_path_factory.mktemp("readme")
+    x = 0.1 * np.random.default_rng(0).standard_normal(8000)
+    (path / "recordings").mkdir()
+    soundfile.write(path / "recordings" / "talk.wav", x, 16_000)
+    pixels = np.kron(np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    (path / "photos").mkdir()
+    Image.fromarray(pixels).save(path / "photo.png")
+    shutil.copy(path / "photo.png", path / "photos" / "photo.png")
+    return path
+
+
+def codec(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> str:
+    """What the command prints; it must end with exit code 0."""
+    out, err = io.StringIO(), io.StringIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "argv", ["codec", *words])
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        with pytest.raises(SystemExit) as end:
+            main()
+    assert not end.value.code, f"codec {shlex.join(words)}\n{out.getvalue()}\n{err.getvalue()}"
+    return out.getvalue()
+
+
+@pytest.mark.slow
+def test_the_commands_run_in_order(folder, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for words in COMMANDS:
+        if "--smoke" in words:
+            continue
+        added = [] if "--compare" in words else APPENDED.get(words[0], [])
+        if "--metrics" in added:
+            added = [*added, "psnr" if "photos/" in words else "snr"]
+        out = codec(monkeypatch, [*words, *added])
+        assert words[0] != "train" or "schedule:" in out
+    for name in ("coded/talk.nrw", "photo-decoded.png", "talk.wav", "report/index.html", "report-images/index.html"):
+        assert (folder / name).exists(), name
+
+
+def test_every_command_of_codec_is_named() -> None:
+    for name in ("encode", "decode", "info", "models", "parts", "tokenize", "detokenize", "evaluate", "train"):
+        assert name in [words[0] for words in COMMANDS]
 
 
 def test_every_shipped_model_is_in_the_table() -> None:
-    for entry in narrows.models():
-        assert f"| `{entry.name}` |" in README.read_text()
+    for model in narrows.models():
+        assert f"| `{model.name}` |" in TEXT
 
 
-def test_the_layout_names_what_is_there() -> None:
-    drawn = re.search(r"## Layout\n\n(.*?)\n\n", README.read_text(), re.DOTALL)
-    assert drawn is not None
-    folders = {line.split("/")[0].strip() for line in drawn[1].splitlines()[1:] if line.startswith("      ")}
+def test_every_extra_is_in_the_table() -> None:
+    extras = re.search(
+        r"\[project.optional-dependencies\]\n(.*?)\n\n", (README.parent / "pyproject.toml").read_text(), re.S
+    )
+    assert extras is not None
+    assert set(re.findall(r"^\| `(\w+)` \|", TEXT.split("## Command line")[0], re.M)) == set(
+        re.findall(r"^(\w+) =", extras[1], re.M)
+    )
+
+
+def test_the_layout_is_that_of_the_package() -> None:
+    layout = re.search(r"## Layout\n\n(.*?)\n\n", TEXT, re.DOTALL)
+    assert layout is not None
+    named = {line.split()[0].rstrip("/") for line in layout[1].splitlines()[1:] if line.startswith("      ")}
     package = README.parent / "narrows"
-    there = {path.name for path in package.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
-    assert folders == there
+    folders = {path.name for path in package.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    assert named == folders | modules

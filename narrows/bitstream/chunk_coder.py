@@ -25,7 +25,7 @@ def make_chunk_coder(header: StreamHeader, tables: FrequencyTables | IndexedTabl
     if header.tables_digest is None:
         return RawCoder(header.radices)
     if tables is None:
-        raise InputError(f"expected the tables of model {header.model!r}, got none; give tables=")
+        raise InputError(f"expected the tables of model {header.model!r}, got none; load a model that has them")
     given = tables.digest[:DIGEST_BYTES]
     if given != header.tables_digest:
         raise WrongModel(

@@ -1,4 +1,4 @@
-"""`codec`: one file a verb. It parses and prints; what it says is decided elsewhere."""
+"""`codec`: one file per command. Commands parse arguments and print; the work is done elsewhere."""
 
 import sys
 from io import StringIO, TextIOWrapper
@@ -10,7 +10,7 @@ from narrows.cli.detokenize import detokenize
 from narrows.cli.encode import encode
 from narrows.cli.evaluate import evaluate
 from narrows.cli.export_tokens import export_tokens
-from narrows.cli.files import complain
+from narrows.cli.files import print_message
 from narrows.cli.info import info
 from narrows.cli.models import models
 from narrows.cli.parts import parts
@@ -36,20 +36,20 @@ app.command()(detokenize)
 app.command("export-tokens")(export_tokens)
 app.command()(evaluate)
 _passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-app.command(context_settings=_passed_on)(train)  # a recipe's own settings, its --help among them
+app.command(context_settings=_passed_on)(train)  # settings of the recipe, including --help
 
 
 def main() -> None:
-    """Entry point of the command `codec`: errors of ours become one line and exit code 2; Ctrl-C gives 130."""
+    """Entry point of `codec`: a NarrowsError becomes one line and exit code 2; Ctrl-C gives exit code 130."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text, terminals may lack an arrow
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names that are not UTF-8, terminals without arrows
     try:
         app()
     except NarrowsError as error:
-        complain(error)
+        print_message(error)
     except MemoryError:
-        complain("there is not enough memory; nothing more was done")
+        print_message("not enough memory; nothing more was done")
     except OSError as error:
-        complain(f"{error.filename or 'standard output'}: {error.strerror or error}; nothing more was done")
-        sys.stdout = StringIO()  # what still waits to be printed would fail a second time
+        print_message(f"{error.filename or 'standard output'}: {error.strerror or error}; nothing more was done")
+        sys.stdout = StringIO()  # flushing the rest would fail again
     sys.exit(2)

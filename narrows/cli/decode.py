@@ -33,38 +33,38 @@ def decode(
     """Decode .nrw files: file.nrw becomes file.wav, photo.nrw becomes photo.png."""
     from narrows.bitstream import read_header
     from narrows.checkpoints.load import load
-    from narrows.cli.files import Stopwatch, complain, contents, plan, shipped, work
+    from narrows.cli.files import Stopwatch, plan_outputs, print_message, process_files, read_stream, shipped_model
 
-    jobs = plan(files, out, {".nrw"}, _suffix if format is None else f".{format.removeprefix('.')}")
+    planned = plan_outputs(files, out, {".nrw"}, _suffix if format is None else f".{format.removeprefix('.')}")
     loaded: dict[str, Tokenizer] = {} if model is None else {model: load(model, device)}
 
-    def act(source: Path, target: Path) -> str:
-        data = contents(source)
-        name = model or shipped(read_header(data).model)
+    def process(source: Path, target: Path) -> str:
+        data = read_stream(source)
+        name = model or shipped_model(read_header(data).model)
         if name not in loaded:
             loaded[name] = load(name, device)
         watch, tokenizer = Stopwatch(), loaded[name]
         if recover:
             tokens, lost = tokenizer.recover(data)
             for start, stop in lost:
-                complain(f"damaged from {start:.2f} to {stop:.2f} s; replaced by silence", source)
+                print_message(f"damaged from {start:.2f} to {stop:.2f} s; replaced by silence", source)
             extent: Extent = tokenizer.decode_file(tokens, target, overwrite=force)
         else:
             extent = tokenizer.decode_file(data, target, overwrite=force)
         speed = tokenizer.medium.speed(extent.amount, watch.seconds)
         return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"
 
-    work(jobs, act, out_is_folder=out is not None)
+    process_files(planned, process, make_folders=out is not None)
 
 
 def _suffix(path: Path) -> str:
-    """Of the output, by the medium that the header names; a file that is no stream fails later, with its own error."""
-    from narrows.cli.files import header_of
+    """The suffix of the output, for the medium in the header; .wav for other files, which fail later."""
+    from narrows.cli.files import read_stream_header
     from narrows.errors import NarrowsError
     from narrows.media.table import MEDIA
 
     try:
-        medium = header_of(path).extent.medium
+        medium = read_stream_header(path).extent.medium
     except (NarrowsError, OSError):
         medium = "audio"
     return MEDIA[medium].default_suffix if medium in MEDIA else ".wav"

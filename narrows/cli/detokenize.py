@@ -13,7 +13,7 @@ def detokenize(
     shards: Annotated[Path, typer.Argument(help="Folder of token shards, as codec tokenize makes it.")],
     key: Annotated[str, typer.Option(help="Key of the item.")],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Output file. [end of the key, as .wav or .png]")
+        Path | None, typer.Option("-o", "--out", help="Output file. [last part of the key, as .wav or .png]")
     ] = None,
     model: Annotated[
         str | None, typer.Option("-m", "--model", help="Model to decode with. [the one that the shards name]")
@@ -21,15 +21,15 @@ def detokenize(
     device: Device = "auto",
     force: Force = False,
 ) -> None:
-    """Decode one item of a tokenized data set: the best that a generative model trained on it can reach."""
+    """Decode one item of a tokenized data set: the quality that a generative model trained on it can reach at best."""
     from narrows.checkpoints.load import load as load_model
-    from narrows.cli.files import shipped
+    from narrows.cli.files import shipped_model
     from narrows.datasets.reader import load
     from narrows.media.table import medium_named
 
     data = load(shards, allow_missing=True)
     item = data.by_key(key)
-    suffix = medium_named(data.made.medium).default_suffix
+    suffix = medium_named(data.info.medium).default_suffix
     target = out or Path(re.sub(r"[^\w.-]", "_", key.rstrip("/").rpartition("/")[2]) + suffix)
-    load_model(model or shipped(data.made.model), device).decode_file(item, target, overwrite=force)
+    load_model(model or shipped_model(data.info.model), device).decode_file(item, target, overwrite=force)
     print(f"{key!r} → {target}", flush=True)

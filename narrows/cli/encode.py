@@ -21,21 +21,23 @@ def encode(
     bitrate: Annotated[
         float | None,
         typer.Option(
-            help="Audio: at most so many kbit/s per channel, as estimated by the model's tables. [the highest]"
+            help="Audio: largest rate in kbit/s per channel, as estimated from the model's frequency tables. [no limit]"
         ),
     ] = None,
     codebooks: Annotated[
         int | None, typer.Option(help="Number of codebooks to keep, where the model has a choice. [all]")
     ] = None,
     quality: Annotated[
-        float | None, typer.Option("-q", "--quality", help="Images: from 1, the smallest file, to 8. [4]")
+        float | None, typer.Option("-q", "--quality", help="Images: 1 (smallest file) to 8 (best image). [4]")
     ] = None,
-    bpp: Annotated[float | None, typer.Option(help="Images: the best quality in so many bits per pixel.")] = None,
+    bpp: Annotated[
+        float | None, typer.Option(help="Images: the best quality within this number of bits per pixel.")
+    ] = None,
     effort: Annotated[
         int | None,
         typer.Option(
-            help="Images: 0 to 5. Smaller files for the same decoder, by a search in the encoder: 1 takes ten to "
-            "twenty seconds per megapixel, each more twice as long. [1 up to a megapixel, else 0]"
+            help="Images: 0 to 5. Smaller files by an encoder-side search, for the same decoder. 1 takes 10 to 20 "
+            "seconds per megapixel, each further step twice as long. [1 up to a megapixel, else 0]"
         ),
     ] = None,
     raw: Annotated[
@@ -46,7 +48,7 @@ def encode(
 ) -> None:
     """Encode audio files and images: file.wav becomes file.nrw, photo.png becomes photo.nrw."""
     from narrows.checkpoints.load import load
-    from narrows.cli.files import Stopwatch, complain, plan, work
+    from narrows.cli.files import Stopwatch, plan_outputs, print_message, process_files
     from narrows.errors import InputError
     from narrows.media.atomic import atomic_write
     from narrows.media.table import SUFFIXES, medium_of
@@ -61,15 +63,15 @@ def encode(
         "effort": effort,
     }
     settings = {name: value for name, value in settings.items() if value is not None}
-    jobs = plan(files, out, SUFFIXES, ".nrw")
+    planned = plan_outputs(files, out, SUFFIXES, ".nrw")
     loaded: dict[str, Tokenizer] = {}
 
-    def act(source: Path, target: Path) -> str:
+    def process(source: Path, target: Path) -> str:
         name = model or medium_of(source).default_model
         if name not in loaded:
             loaded[name] = load(name, device)
             if raw:
-                loaded[name].tables = None  # the bitrates on offer are then those of raw codes, too
+                loaded[name].tables = None  # so that bitrates are those of raw codes, too
         tokenizer, medium = loaded[name], loaded[name].medium
         tokenizer.check_settings(settings)
         watch = Stopwatch()
@@ -79,10 +81,10 @@ def encode(
             data = tokenizer.compress(tokens)
             file.write(data)
         for loss in tokenizer.warnings(reader.info):
-            complain(loss, source)
+            print_message(loss, source)
         amount = tokens.extent.amount
         rate, speed = medium.rate(len(data), amount), medium.speed(amount, watch.seconds)
         size = f"{len(data)} bytes  {rate:.3g} {medium.rate_unit}"
         return f"{source} → {target}  {tokens.extent}  {size}  {speed:.3g} {medium.speed_unit}"
 
-    work(jobs, act, out_is_folder=out is not None)
+    process_files(planned, process, make_folders=out is not None)

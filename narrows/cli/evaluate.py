@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from narrows.cli.files import complain
+from narrows.cli.files import print_message
 from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.errors import InputError
 
@@ -82,7 +82,7 @@ def evaluate(
                 progress=_Progress(bar),
             )
     except KeyboardInterrupt:
-        complain("interrupted; finished measurements are cached, run the same command again to continue")
+        print_message("interrupted; finished measurements are cached, run the same command again to continue")
         raise
     print(f"→ {Path(out) / 'index.html'}")
     _show(results)
@@ -97,7 +97,7 @@ class _Progress:
     def __call__(self, done: int, total: int) -> None:
         self._bar.update(done, total)
         if not self._started and done:
-            complain(f"{done} of {total} measurements are cached")
+            print_message(f"{done} of {total} measurements are cached")
         self._started = True
 
 
@@ -145,6 +145,6 @@ def _show(results: "Results") -> None:
         note = f"  ({failed} values missing)" if failed else ""
         print(f"{summary.point.name:16} {summary.rate.mean:8.3f} {results.rate_unit}  {values}{note}")
     for name, reason in (*results.skipped.items(), *results.unreadable.items()):
-        complain(f"skipped {name}: {reason}")
+        print_message(f"skipped {name}: {reason}")
     if results.unreadable or any(summary.rate is None for summary in summaries):
         sys.exit(2)

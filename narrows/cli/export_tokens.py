@@ -9,13 +9,15 @@ import typer
 def export_tokens(
     shards: Annotated[Path, typer.Argument(help="Folder of token shards, as codec tokenize makes it.")],
     to: Annotated[Literal["hf", "npy", "webdataset", "megatron"], typer.Option(help="Format.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")],
     pattern: Annotated[
         Literal["interleaved", "raster", "parallel", "delayed"] | None,
         typer.Option(help="Order of ids, for megatron. [interleaved]"),
     ] = None,
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Take the shards that are there.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there.")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Export the shards that exist if some are missing.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")] = False,
 ) -> None:
     """Write tokenized items as files for other libraries: Parquet with a card, arrays, tars, or ids for Megatron-LM."""
     from narrows.datasets.exporters import export

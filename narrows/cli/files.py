@@ -1,4 +1,4 @@
-"""Which files a command works on, where their results go, and the loop over them."""
+"""The input and output files of a command, and the loop over them."""
 
 import glob
 import os
@@ -12,141 +12,152 @@ from typing import TYPE_CHECKING
 from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.errors import InputError, MediaError, ModelError, NarrowsError
 from narrows.media.files import open_input, quoted
+from narrows.media.folders import find_files
 
 if TYPE_CHECKING:
     from narrows.bitstream import StreamHeader
 
-Job = tuple[Path, Path]  # from, to
-LONGEST_HEADER = 1 << 16  # bytes of an .nrw file, and more than a header can have
+InputOutput = tuple[Path, Path]
+HEADER_BYTES = 1 << 16  # more than the header of an .nrw file can have
 
 
-def plan(
-    inputs: Sequence[str], out: Path | None, wanted: Collection[str], suffix: str | Callable[[Path], str]
-) -> list[Job]:
-    """Input files (files, folders, globs) with the place of each result.
+def plan_outputs(
+    inputs: Sequence[str], out: Path | None, suffixes: Collection[str], suffix: str | Callable[[Path], str]
+) -> list[InputOutput]:
+    """All input files, each with its output file.
 
-    wanted: suffixes looked for in folders. suffix: of the results, or what tells it of an input. out: a file for a
-    single input, else a folder; results of a folder keep their places below it. Without `out` a result lies beside its
-    input.
-    Raises InputError where there is no input, for two inputs with one result and for a result in place of an input.
+    Args:
+        inputs: files, folders and globs.
+        out: a file for a single input, else a folder, in which the files of an input folder keep their relative paths;
+            None to write beside each input.
+        suffixes: of the files to find in folders.
+        suffix: of the outputs, or a function of the input that returns it.
+
+    Raises:
+        InputError: where there is no input, for two inputs with one output, and for an output that is an input.
     """
-    found = [pair for given in inputs for pair in _expand(given, wanted)]
+    found = [pair for given in inputs for pair in _expand(given, suffixes)]
     if not found:
-        raise InputError(f"no file to work on in {', '.join(inputs)}; wanted are {', '.join(sorted(wanted))}")
+        raise InputError(f"expected files with {', '.join(sorted(suffixes))}, got none in {', '.join(inputs)}")
     suffix_of = suffix if callable(suffix) else lambda _: suffix
     single = len(found) == 1 and not os.path.isdir(inputs[0])
     file = out if out is not None and out.suffix and not os.path.isdir(out) else None
     if file is not None and not single and file.suffix == suffix_of(found[0][0]):
-        raise InputError(f"-o {file} names a file, and several files or a folder were given; name a folder")
-    real = {os.path.realpath(path) for path, _ in found}
-    jobs: dict[str, Job] = {}  # by the real place of the result
+        raise InputError(f"expected a folder as -o for a folder or several files, got the file {file}")
+    real_inputs = {os.path.realpath(path) for path, _ in found}
+    planned: dict[str, InputOutput] = {}  # by the real path of the output
     for path, root in found:
         folder = path.parent if out is None else out / path.parent.relative_to(root)
         target = file if file is not None and single else folder / f"{path.stem}{suffix_of(path)}"
-        place = os.path.realpath(target)
-        if place in real:
-            raise InputError(f"the result of {path} would replace the input {target}; choose another place with -o")
-        other, _ = jobs.setdefault(place, (path, target))
+        real = os.path.realpath(target)
+        if real in real_inputs:
+            raise InputError(f"the output of {path} would replace the input {target}; choose another with -o")
+        other, _ = planned.setdefault(real, (path, target))
         if os.path.realpath(other) != os.path.realpath(path):
-            raise InputError(f"{other} and {path} would both become {target}; work on them one at a time")
-    return list(jobs.values())
+            raise InputError(
+                f"expected one input per output, got {other} and {path} for {target}; convert them one at a time"
+            )
+    return list(planned.values())
 
 
-def work(jobs: Sequence[Job], act: Callable[[Path, Path], str], out_is_folder: bool) -> None:
-    """Do one thing for each job and print the line that it returns; errors are printed, and the rest goes on.
+def process_files(files: Sequence[InputOutput], process: Callable[[Path, Path], str], make_folders: bool) -> None:
+    """Process each file and print the line that is returned. Errors are printed, and the next file follows.
 
-    Ends the program with exit code 2 when any file failed.
+    Exits with code 2 if any file failed.
+
+    Args:
+        files: inputs and outputs.
+        process: makes an output from an input, and returns a line about it.
+        make_folders: make the folders of outputs where they are missing.
     """
     exit_on_sigterm()
     failed = 0
-    with ProgressBar("files", len(jobs), enabled=len(jobs) > 1) as bar:
-        for source, target in jobs:
+    with ProgressBar("files", len(files), enabled=len(files) > 1) as bar:
+        for source, target in files:
             try:
-                with _folder(target.parent) if out_is_folder else nullcontext():
-                    done = act(source, target)
+                with _folder(target.parent) if make_folders else nullcontext():
+                    line = process(source, target)
             except (NarrowsError, OSError) as error:
                 failed += 1
-                complain(error, source)
+                print_message(error, source)
             except KeyboardInterrupt:
-                complain("interrupted; nothing half-written is left")
+                print_message("interrupted; no half-written file is left")
                 raise
             else:
-                print(done, flush=True)
+                print(line, flush=True)
             bar.advance()
     if failed:
-        if len(jobs) > 1:
-            complain(f"{failed} of {len(jobs)} files failed")
+        if len(files) > 1:
+            print_message(f"{failed} of {len(files)} files failed")
         sys.exit(2)
 
 
-def complain(error: object, source: Path | None = None) -> None:
-    """One line on standard error. It names the file that was worked on, if the error itself does not."""
-    line = " ".join(str(error).splitlines())
+def print_message(message: object, source: Path | None = None) -> None:
+    """Print an error or warning as one line on standard error, with the input file if the message does not name it."""
+    line = " ".join(str(message).splitlines())
     if source is not None and quoted(source) not in line:
         line = f"{quoted(source)}: {line}"
     print(f"codec: {line}", file=sys.stderr, flush=True)
 
 
-def contents(path: Path) -> bytes:
-    """The bytes of an .nrw file. What is none is refused by its beginning, however long it is."""
+def read_stream(path: Path) -> bytes:
+    """The bytes of an .nrw file. Other files are refused by their first bytes, before the rest is read."""
     from narrows.bitstream import read_header
 
     with open_input(path) as file:
-        start = file.read(LONGEST_HEADER)
+        start = file.read(HEADER_BYTES)
         read_header(start)
         return start + file.read()
 
 
-def header_of(path: Path) -> "StreamHeader":
+def read_stream_header(path: Path) -> "StreamHeader":
     """The header of an .nrw file."""
     from narrows.bitstream import read_header
 
     with open_input(path) as file:
-        return read_header(file.read(LONGEST_HEADER))
+        return read_header(file.read(HEADER_BYTES))
 
 
-def shipped(name: str) -> str:
-    """The model that a file names, if it comes with the package: no file decides on a folder or a download."""
+def shipped_model(name: str) -> str:
+    """The name of a model that a file contains, if it ships with the package.
+
+    Raises ModelError for other names: a file must not cause a folder to be loaded or a model to be downloaded.
+    """
     from narrows.checkpoints.index import models
 
-    if name not in (entry.name for entry in models()):
-        raise ModelError(f"made with {name!r}, no model of this package; give its folder or hub repository with -m")
+    if name not in (model.name for model in models()):
+        raise ModelError(f"expected a model of this package, got {name!r}; give its folder or hub repository with -m")
     return name
 
 
 class Stopwatch:
-    """Seconds since it was made, and how many seconds of media that is a second."""
+    """Measures the time since it was made."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
 
-    def speed(self, seconds: float) -> str:
-        """`seconds` of media, done by now, as a multiple of real time."""
-        return f"{seconds / max(self.seconds, 1e-9):.0f} × real time"
-
     @property
     def seconds(self) -> float:
-        """Since it was made."""
+        """Seconds since it was made."""
         return time.perf_counter() - self._start
 
 
-def _expand(given: str, wanted: Collection[str]) -> list[tuple[Path, Path]]:
-    """The files behind one argument, each with the folder that its place is counted from."""
+def _expand(given: str, suffixes: Collection[str]) -> list[tuple[Path, Path]]:
+    """The files that one argument stands for, each with the folder that its output path is relative to."""
     if not given:
-        raise InputError("an empty name was given; give a file, a folder or a glob (. is the folder you are in)")
+        raise InputError("expected a file, folder or glob, got an empty name; . is the current folder")
     path = Path(given)
     if os.path.isdir(path):
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in wanted and os.path.isfile(file))
-        return [(file, path) for file in files]
+        return [(Path(file.path), path) for file in find_files(path, suffixes)]
     if os.path.exists(path) or not glob.has_magic(given):
         return [(path, path.parent)]
-    matches = sorted(Path(match) for match in glob.glob(given, recursive=True))
-    return [(match, match.parent) for match in matches if os.path.isfile(match)]
+    matches = [Path(file.path) for file in find_files(given)]
+    return [(match, match.parent) for match in matches]
 
 
 @contextmanager
 def _folder(folder: Path) -> Iterator[None]:
-    """Makes a folder with those above it; what was made and is still empty at the end goes again."""
+    """Makes a folder and its parents; those that were made and are empty at the end are removed."""
     missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)

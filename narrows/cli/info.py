@@ -1,4 +1,4 @@
-"""`codec info`: what an .nrw file says of itself and whether it is whole, or what a model offers."""
+"""`codec info`: header and integrity of an .nrw file, or facts about a model."""
 
 import json
 from dataclasses import asdict
@@ -11,7 +11,9 @@ from narrows.cli.options import Json
 
 
 def info(
-    what: Annotated[str, typer.Argument(help="An .nrw file, a model name or a checkpoint folder.")],
+    what: Annotated[
+        str, typer.Argument(metavar="FILE|MODEL", help="An .nrw file, a model name or a checkpoint folder.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Show the model, size, rate, chunks and integrity of an .nrw file; no model is needed.
@@ -39,12 +41,12 @@ def info(
 
 def _stream(file: Path, as_json: bool) -> None:
     from narrows.bitstream import inspect
-    from narrows.cli.files import contents
+    from narrows.cli.files import read_stream
     from narrows.errors import DamagedStream
     from narrows.media.files import quoted
     from narrows.media.table import medium_named
 
-    data = contents(file)
+    data = read_stream(file)
     found = inspect(data)
     header = found.header
     medium, extent = medium_named(header.extent.medium), header.extent
@@ -69,7 +71,7 @@ def _stream(file: Path, as_json: bool) -> None:
         "damaged_bytes": found.damaged_bytes,
         "chunks": header.chunks,
         "damaged": [asdict(damage) for damage in found.damaged],
-        "whole": found.intact,
+        "intact": found.intact,
     }
     _show(facts, as_json)
     if not found.intact:
@@ -107,7 +109,7 @@ def _model(folder: Path) -> dict[str, Any]:
 
 
 def _measured(folder: Path, rate_key: str) -> dict[str, float] | None:
-    """The rate at each quality, as the evaluation in the folder found them; None without one."""
+    """The rate at each quality, from evaluation.json in the folder; None without it."""
     from narrows.errors import ModelError
 
     path = folder / "evaluation.json"
@@ -123,7 +125,7 @@ def _measured(folder: Path, rate_key: str) -> dict[str, float] | None:
 
 
 def _short(sizes: tuple[int, ...]) -> list[int]:
-    """Sizes of codebooks; many equal ones only once."""
+    """Sizes of codebooks; if there are more than 16 equal ones, only one."""
     return list(sizes) if len(set(sizes)) > 1 or len(sizes) <= 16 else list(sizes[:1])
 
 

@@ -1,4 +1,4 @@
-"""`codec models`: what can be loaded by name."""
+"""`codec models`: the models that can be loaded by name."""
 
 import json
 from dataclasses import asdict

@@ -1,11 +1,11 @@
-"""Options that several verbs share."""
+"""Options that several commands share."""
 
 from typing import Annotated
 
 import typer
 
 Device = Annotated[
-    str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps; auto takes a GPU that the model runs on.")
+    str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps; auto uses a GPU where the model runs on one.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from narrows.cli.files import complain
+from narrows.cli.files import print_message
+from narrows.cli.options import Json
 from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.errors import InputError
 
@@ -19,38 +20,43 @@ if TYPE_CHECKING:
 
 
 def tokenize(
-    source: Annotated[str, typer.Argument(help="Folder, glob, manifest, tars or Parquet files of sound or pictures.")],
+    source: Annotated[
+        str, typer.Argument(help="Folder, glob, manifest, WebDataset tars or Parquet files of audio or images.")
+    ],
     model: Annotated[str, typer.Option("-m", "--model", help="Model name, checkpoint folder or hub repository.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the shards; an interrupted run in it goes on.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the shards; an interrupted run in it is resumed.")
+    ],
     engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="local: processes of this machine. ray: actors of a cluster.")
+        Literal["local", "ray"], typer.Option(help="local: processes on this machine. ray: actors on a cluster.")
     ] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="How many. [one for each processor, or for each GPU with --device cuda]")
+        int | None, typer.Option(min=1, help="Number of workers. [one per CPU, or per GPU with --device cuda]")
     ] = None,
     rank: Annotated[
         int | None,
-        typer.Option(min=0, help="Instead of an engine: this process is number so many, from 0, of --world."),
+        typer.Option(min=0, help="Instead of an engine: number of this process, from 0, of --world processes."),
     ] = None,
     world: Annotated[
-        int | None, typer.Option(min=1, help="Processes that share the data set, as Slurm starts them.")
+        int | None, typer.Option(min=1, help="Number of processes that divide the data set, as Slurm starts them.")
     ] = None,
-    shard_minutes: Annotated[float, typer.Option(help="Media in a shard, about.")] = 10,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many items, the first by key.")] = None,
-    codebooks: Annotated[int | None, typer.Option(min=1, help="How many of the model's to keep. [all]")] = None,
+    shard_minutes: Annotated[float, typer.Option(help="Approximate minutes of media per shard.")] = 10,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of items, the first by key. [all]")] = None,
+    codebooks: Annotated[int | None, typer.Option(min=1, help="Number of codebooks to keep. [all]")] = None,
     quality: Annotated[
-        float | None, typer.Option("-q", "--quality", help="Pictures, where the model has several.")
+        float | None, typer.Option("-q", "--quality", help="Images: 1 to 8, where the model has several. [4]")
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Windows or pictures at once. [1 on a processor, 32 on a GPU]")
+        int | None,
+        typer.Option(min=1, help="Windows or images per call of the network. [1 on a CPU, 32 on a GPU]"),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda (all GPUs), cuda:1.")] = "cpu",
-    retry: Annotated[bool, typer.Option("--retry", help="Make shards with failed items again.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Tokenize shards with failed items again.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Tokenize a data set: codec tokenize recordings/ -m speech -o tokens/
 
-    What is done is kept: the same command goes on after an interruption. Items that cannot be read are named in
+    Finished shards are kept: the same command resumes after an interruption. Items that cannot be read are listed in
     OUT/*.errors.jsonl, and make the exit code 2.
     """
     exit_on_sigterm()
@@ -63,38 +69,38 @@ def tokenize(
         with ProgressBar("items") as bar:
             summary = tokenize(task, chosen, retry, lambda progress: _show_progress(bar, progress))
     except KeyboardInterrupt:
-        complain("interrupted; nothing half-written is left, and the same command goes on")
+        print_message("interrupted; finished shards are kept, run the same command again to continue")
         raise
     if as_json:
         print(json.dumps(asdict(summary) | {"speed": summary.speed}), flush=True)
     else:
-        print(_told(summary, out), flush=True)
+        print(_summary_line(summary, out), flush=True)
     if summary.failures:
-        all_items = summary.items + summary.failures
-        complain(f"{summary.failures} of {all_items} items failed, see {out}/*.errors.jsonl; --retry tries them again")
+        total = summary.items + summary.failures
+        print_message(f"{summary.failures} of {total} items failed, see {out}/*.errors.jsonl; --retry tries them again")
         sys.exit(2)
 
 
 def _engine(name: str, workers: int | None, rank: int | None, world: int | None, device: str) -> "Engine":
     if (rank is None) != (world is None):
-        raise InputError("one of --rank and --world given; both wanted, or none")
+        raise InputError("expected both --rank and --world or neither, got one of them")
     if rank is not None and world is not None:
         if workers is not None or name != "local":
-            raise InputError("--rank given with --workers or --engine; a rank is one process, leave the others out")
+            raise InputError("expected --rank without --workers and --engine, got both; a rank is one process")
         from narrows.datasets.engines.ranks import Rank
 
         return Rank(rank, world)
     if name == "ray":
         from narrows.datasets.engines.ray import Actors
 
-        return Actors(workers or _everywhere(device))
+        return Actors(workers or _default_workers(device))
     from narrows.datasets.engines.processes import Processes
 
-    return Processes(workers or _everywhere(device))
+    return Processes(workers or _default_workers(device))
 
 
-def _everywhere(device: str) -> int:
-    """As many workers as there are processors or GPUs to work with."""
+def _default_workers(device: str) -> int:
+    """The number of GPUs where the device is one, else of CPUs that this process may use."""
     if device.startswith("cuda"):
         import torch
 
@@ -102,14 +108,15 @@ def _everywhere(device: str) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _told(summary: "Summary", out: Path) -> str:
+def _summary_line(summary: "Summary", out: Path) -> str:
     from narrows.media.table import MEDIA
 
     medium = MEDIA[summary.medium]
     amount = f"{summary.amount / medium.total_divisor:.4g} {medium.total_unit}"
-    speed = f"{medium.speed(summary.amount, summary.wall):.3g} {medium.speed_unit}"
-    done = f"{summary.items} items in {summary.shards} shards, {summary.skipped} of them from before"
-    return f"{out}: {done}; {amount} in {summary.wall:.1f} s, {speed}, networks busy {summary.busy:.0%}"
+    speed = f"{medium.speed(summary.amount, summary.seconds):.3g} {medium.speed_unit}"
+    done = f"{summary.items} items in {summary.shards} shards, {summary.skipped} of them finished before"
+    time = f"{amount} in {summary.seconds:.1f} s, {speed}, {summary.network_fraction:.0%} of the time in the network"
+    return f"{out}: {done}; {time}"
 
 
 def _show_progress(bar: ProgressBar, progress: "Progress") -> None:

@@ -1,4 +1,4 @@
-"""Whole data sets: items from folders, manifests, tars and tables to shards of tokens, on one machine or many.
+"""Whole data sets: folders, manifests, tars and tables to shards of tokens, on one machine or many.
 
 >>> from narrows import datasets
 >>> data = datasets.load("tokens/")
@@ -15,7 +15,7 @@ __all__ = ["TokenData", "TokenStream", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: lists of files need neither torch nor pyarrow."""
+    """Import on first use, so that planning needs no torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(f"{__name__}.reader"), name)

@@ -1,6 +1,7 @@
-"""What is tokenized, and what comes of it.
+"""The types that data sets are made of.
 
-SOURCE ─▶ entries ─▶ shards of entries ─▶ a pure function of one shard ─▶ 00007-of-00128.parquet, .errors.jsonl
+source ─▶ SourceItem ... ─▶ Shard ... ─▶ worker ─▶ TokenizedItem ... ─▶ 00007-of-00128.parquet
+                                            └────▶ Failure ... ─▶ 00007-of-00128.errors.jsonl
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,11 +18,15 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the bytes of an item are: a file, `size` bytes from `start` of it, or a row of a column of a table.
+class Location:
+    """Where the bytes of an item are: a whole file, a range of bytes of a file, or a cell of a table.
 
-    path: absolute. size: in bytes; None where nobody knows, a missing file for example. Of a row of Parquet it is the
-    mean over its row group, of a member of a tar what the tar claims.
+    Attributes:
+        path: absolute path of the file.
+        start: first byte of the item, in an archive.
+        size: bytes; None where it is unknown, for a missing file for example. For a row of Parquet the mean over its
+            row group, for a member of a tar what the tar claims.
+        row, column: of the cell, in a table.
     """
 
     path: str
@@ -32,42 +37,58 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """An item of a data set. key: tells it from all others of the data set, the same in every run; any text, so no
-    path to write to. meta: what else the source says of it, which travels along."""
+class SourceItem:
+    """A recording or image of a data set, before it is tokenized.
+
+    Attributes:
+        key: unique in the data set and the same in every run. Any text: do not use it as a path to write to.
+        location: where its bytes are.
+        meta: other columns of the source, which are copied into the shards.
+    """
 
     key: str
-    place: Place
+    location: Location
     meta: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Entries that are tokenized together, number `index` of `count`.
+    """Items that are tokenized together.
 
-    careful: one by one, each noted before, so that one which kills its worker is known. without: entries that are not
-    tried, by their places, and why.
+    Attributes:
+        index, count: number of the shard, and of all shards.
+        items: the items.
+        one_by_one: tokenize item by item and record which one is being tokenized, so that an item that kills its
+            worker is known.
+        skipped: indices of items that are not tried, each with the reason.
     """
 
     index: int
     count: int
-    entries: Sequence[Entry]
-    careful: bool = False
-    without: Mapping[int, str] = field(default_factory=dict)
+    items: Sequence[SourceItem]
+    one_by_one: bool = False
+    skipped: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """Of its file, without the suffix."""
+        """Name of its file, without the suffix."""
         return f"{self.index:05d}-of-{self.count:05d}"
 
 
 @dataclass(frozen=True)
-class Made:
-    """What is the same for all rows of a tokenized data set.
+class DatasetInfo:
+    """What all items of a tokenized data set have in common.
 
-    kind: codes of a codec with codebooks, or latents of a continuous one (then radices are empty). books: K of the
-    codes, or channels of the latents. strides: samples or pixels of one position along each axis; channels: of the
-    codec; rate: samples a second at which the codec works, None for images.
+    Attributes:
+        medium: "audio" or "image".
+        kind: "codes", or "latents" of a continuous bottleneck.
+        model, fingerprint: of the tokenizer.
+        radices: of the codebooks, see `Tokens`; empty for latents.
+        depth: values per position of the latent grid: K codebooks, or channels of the latents.
+        strides: samples or pixels per position, along each axis.
+        channels: of the codec.
+        sample_rate: of the codec, in Hz; None for images.
+        quality_index: where the model has several qualities.
     """
 
     medium: str
@@ -75,16 +96,22 @@ class Made:
     model: str
     fingerprint: str
     radices: Radices
-    books: int
+    depth: int
     strides: tuple[int, ...]
     channels: int
-    rate: int | None = None
+    sample_rate: int | None = None
     quality_index: int | None = None
 
 
 @dataclass(frozen=True)
-class Row:
-    """One tokenized item of C signals: codes (C, K, *grid), integers, or latents (C, D, *grid), float16; its extent."""
+class TokenizedItem:
+    """A recording or image as tokens.
+
+    Attributes:
+        key, meta: those of the SourceItem.
+        values: integer codes (S, K, *grid) or float16 latents (S, D, *grid) of S groups of channels.
+        extent: size of the recording or image.
+    """
 
     key: str
     values: NDArray[np.generic]
@@ -94,7 +121,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Failure:
-    """An item that could not be tokenized, and why, in one line."""
+    """An item that could not be tokenized, with the reason in one line."""
 
     key: str
     reason: str

@@ -1,6 +1,6 @@
-"""Which items are tokenized together, decided before any of them is decoded.
+"""Which items are tokenized together, decided before any item is decoded.
 
-entries ─▶ in the order of their places ─▶ bytes × amount of a byte, from a sample ─▶ shards of about equal amounts
+items ─▶ sorted by location ─▶ bytes × amount per byte, from a sample ─▶ shards of about equal amounts
 """
 
 import hashlib
@@ -12,44 +12,69 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
-from narrows.datasets.base import Entry, Shard
-from narrows.datasets.sources import opened
+from narrows.datasets.base import Shard, SourceItem
+from narrows.datasets.sources import open_item
 from narrows.errors import InputError, MediaError
 from narrows.media.folders import suffix
 from narrows.media.medium import Medium
 from narrows.media.table import MEDIA
 
-SAMPLE = 32  # items of a suffix that are probed
+SAMPLE = 32  # items of each suffix that are probed
 
 
-def shards(entries: Iterable[Entry], minutes: float, medium: str, sizes: Sequence[int] | None = None) -> list[Shard]:
-    """Shards of about `minutes` of media each, of pictures that many times 2^26 pixels; equal for equal entries.
+def plan_shards(
+    items: Iterable[SourceItem], minutes: float, medium: str, sizes: Sequence[int] | None = None
+) -> list[Shard]:
+    """Divide items into shards. Equal items give equal shards.
 
-    sizes: how many entries each shard has, where an earlier plan of them says so; then files may have changed since.
+    Items are sorted by location, so that a file of many items is read from front to back and is in few shards. An item
+    longer than a shard gets a shard of its own.
 
-    Entries are in the order of their places, so that a file of many is read from front to back and is in few shards. An
-    item longer than a shard has one to itself.
+    The amount of an item is estimated: its bytes, times the amount per byte of up to 32 items with the same suffix (of
+    the tar or table that contains it) that are probed; the lowest and the highest ratio are ignored. This is exact for
+    items of one uncompressed encoding, about a tenth off for speech as FLAC, and up to a half off for mixed recordings
+    as FLAC or Ogg.
 
-    Amounts are guessed: bytes of the item, times the ratio of amount and bytes of 32 items that are probed for each
-    suffix (of a tar or a table: its own), the lowest and the highest left out. Exact where all items have one encoding
-    without compression; about a tenth off for speech as FLAC, up to a half for recordings of all sorts as FLAC or Ogg.
-    Raises InputError unless minutes are above 0 and finite.
+    Args:
+        items: in any order.
+        minutes: approximate media per shard, above 0; for images a minute is 2^26 pixels.
+        medium: name of the medium.
+        sizes: items per shard as an earlier plan of these items had it; then nothing is estimated.
+
+    Raises:
+        InputError: for minutes out of range.
     """
     if not 0 < minutes < math.inf:
-        raise InputError(f"shards of {minutes} minutes asked for, more than 0 are wanted")
-    ordered = sorted(entries, key=_place)
+        raise InputError(f"expected shards of more than 0 minutes, got {minutes}")
+    ordered = sorted(items, key=_order)
     sizes = _sizes(ordered, minutes, MEDIA[medium]) if sizes is None else sizes
     ends = [*accumulate(sizes)]
     parts = [ordered[end - size : end] for end, size in zip(ends, sizes, strict=True)]
     return [Shard(index, len(parts), part) for index, part in enumerate(parts)]
 
 
-def _sizes(ordered: Sequence[Entry], minutes: float, medium: Medium) -> list[int]:
+def source_fingerprint(items: Sequence[SourceItem]) -> str:
+    """SHA-256 of keys, metadata, and locations relative to the folder that contains all of them.
+
+    Sizes and modification times are left out: unreadable files may be repaired, and copies have other times.
+    """
+    paths = [item.location.path for item in items]
+    root = os.path.commonpath([os.path.dirname(path) for path in (min(paths), max(paths))]) if paths else ""
+    encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256()
+    for item in items:
+        location = item.location
+        facts = [item.key, location.path[len(root) :], location.start, location.row, location.column, dict(item.meta)]
+        digest.update(encoder.encode(facts).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _sizes(ordered: Sequence[SourceItem], minutes: float, medium: Medium) -> list[int]:
     ratios = _ratios(ordered, medium)
     sizes = list[int]()
     filled = budget = minutes * medium.amount_per_minute
-    for entry in ordered:
-        amount = max(medium.min_amount, (entry.place.size or 0) * ratios[suffix(entry.place.path)])
+    for item in ordered:
+        amount = max(medium.min_amount, (item.location.size or 0) * ratios[suffix(item.location.path)])
         if filled + amount > budget:
             sizes.append(0)
             filled = 0
@@ -58,47 +83,31 @@ def _sizes(ordered: Sequence[Entry], minutes: float, medium: Medium) -> list[int
     return sizes
 
 
-def fingerprint(entries: Sequence[Entry]) -> str:
-    """SHA-256 of keys, metas, and places below the folder that holds all of them.
-
-    Sizes and times of files are left out: what could not be read may be mended, and copies are of other times.
-    """
-    paths = [entry.place.path for entry in entries]
-    root = os.path.commonpath([os.path.dirname(path) for path in (min(paths), max(paths))]) if paths else ""
-    encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-    digest = hashlib.sha256()
-    for entry in entries:
-        place = entry.place
-        facts = [entry.key, place.path[len(root) :], place.start, place.row, place.column, dict(entry.meta)]
-        digest.update(encoder.encode(facts).encode() + b"\n")
-    return digest.hexdigest()
+def _order(item: SourceItem) -> tuple[str, int, int, str]:
+    location = item.location
+    return location.path, location.start or 0, location.row or 0, item.key
 
 
-def _place(entry: Entry) -> tuple[str, int, int, str]:
-    place = entry.place
-    return place.path, place.start or 0, place.row or 0, entry.key
+def _ratios(items: Sequence[SourceItem], medium: Medium) -> dict[str, float]:
+    """The amount per byte for each suffix."""
+    by_suffix = defaultdict[str, list[SourceItem]](list)
+    for item in items:
+        by_suffix[suffix(item.location.path)].append(item)
+    return {name: _ratio(heapq.nsmallest(SAMPLE, group, _random), medium) for name, group in by_suffix.items()}
 
 
-def _ratios(entries: Sequence[Entry], medium: Medium) -> dict[str, float]:
-    """The amount of a byte, for each suffix."""
-    of_suffix = defaultdict[str, list[Entry]](list)
-    for entry in entries:
-        of_suffix[suffix(entry.place.path)].append(entry)
-    return {name: _ratio(heapq.nsmallest(SAMPLE, group, _lot), medium) for name, group in of_suffix.items()}
+def _random(item: SourceItem) -> tuple[bytes, str]:
+    """A pseudo-random sort key that is the same in every run."""
+    return hashlib.sha256(item.key.encode("utf-8", "surrogatepass")).digest(), item.key
 
 
-def _lot(entry: Entry) -> tuple[bytes, str]:
-    """A number drawn for the entry, the same in every run."""
-    return hashlib.sha256(entry.key.encode("utf-8", "surrogatepass")).digest(), entry.key
-
-
-def _ratio(sample: Iterable[Entry], medium: Medium) -> float:
-    told: list[tuple[float, int]] = []
-    for entry in sorted(sample, key=_place):
+def _ratio(sample: Iterable[SourceItem], medium: Medium) -> float:
+    probed: list[tuple[float, int]] = []
+    for item in sorted(sample, key=_order):
         try:
-            told.append((medium.amount_of(opened(entry)), entry.place.size or 1))
+            probed.append((medium.amount_of(open_item(item)), item.location.size or 1))
         except MediaError:
             continue
-    told.sort(key=lambda pair: pair[0] / pair[1])
-    told = told[1:-1] or told  # a header may lie
-    return sum(amount for amount, _ in told) / sum(size for _, size in told) if told else medium.amount_per_byte
+    probed.sort(key=lambda pair: pair[0] / pair[1])
+    probed = probed[1:-1] or probed  # a header may be wrong
+    return sum(amount for amount, _ in probed) / sum(size for _, size in probed) if probed else medium.amount_per_byte

@@ -1,4 +1,4 @@
-"""Token shards for training: by index or key, or as a shuffled stream that many processes share.
+"""Token shards for training: items by index or key, or as a shuffled stream that is split over processes.
 
 folder ─▶ finished shards ─▶ load ─▶ TokenData[i] ─▶ Tokens, Latents or ids
                                         └─▶ TokenStream: the same items, shuffled, split over ranks and workers
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from narrows.datasets.base import Json, Made, Row
-from narrows.datasets.columns import Columns
+from narrows.datasets.arrow_columns import RowGroup
+from narrows.datasets.base import DatasetInfo, Json, TokenizedItem
 from narrows.datasets.shards import ShardFile, read_shard
 from narrows.errors import InputError
 from narrows.media.files import StrPath, quoted
@@ -27,16 +27,13 @@ from narrows.media.table import medium_named
 from narrows.tokenizers.ids import Pattern, Vocabulary, flatten_codes, unflatten_ids
 from narrows.tokenizers.tokens import Latents, Tokens
 
-GROUPS = 4  # of rows that are kept in memory
+CACHED_GROUPS = 4  # row groups that are kept in memory
 NAME = re.compile(r"(\d{5,})-of-(\d{5,})\.parquet")
 T_co = TypeVar("T_co", covariant=True)
 
 
-Item = Tokens | Latents
-
-
 @overload
-def load(folder: StrPath, *, allow_missing: bool = False) -> "TokenData[Item]": ...
+def load(folder: StrPath, *, allow_missing: bool = False) -> "TokenData[Tokens | Latents]": ...
 @overload
 def load(
     folder: StrPath, *, ids: Pattern, vocabulary: Vocabulary | None = None, allow_missing: bool = False
@@ -48,75 +45,83 @@ def load(
     vocabulary: Vocabulary | None = None,
     allow_missing: bool = False,
 ) -> "TokenData[Any]":
-    """The items of all finished shards of a folder, in the order of shards and rows.
+    """The items of all finished shards in a folder, in the order of shards and rows.
 
-    ids: items as ids for a language model, (S,) or (K, S), in this pattern, with a vocabulary of all codebooks unless
-    one is given; else items are Tokens, or Latents of continuous tokenizers. allow_missing: take what is there.
+    Args:
+        folder: that `codec tokenize` made.
+        ids: give items as ids for a language model, (N,) or (K, N), in this pattern; None for Tokens, or Latents of a
+            continuous tokenizer.
+        vocabulary: the ids of all codes; None for the vocabulary of the codebooks of this data set.
+        allow_missing: load the shards that are finished, even if others are missing.
 
-    Raises InputError for a folder without shards, with some missing or of different data sets, and for ids of latents;
-    MediaError for a damaged shard.
+    Raises:
+        InputError: for a folder without shards, with missing shards or with shards of different data sets; and for ids
+            of latents.
+        MediaError: for a damaged shard.
     """
     files = [read_shard(path) for path in _finished(folder, allow_missing)]
-    made = files[0].made
+    info = files[0].info
     for file in files:
-        if file.made != made:
+        if file.info != info:
             raise InputError(
-                f"{quoted(files[0].path)} was made by {_maker(made)}, {quoted(file.path)} by {_maker(file.made)}; "
-                "shards of one folder belong to one data set: move the others away"
+                f"expected shards of one data set, got {quoted(files[0].path)} of {_model(info)} and "
+                f"{quoted(file.path)} of {_model(file.info)}; move those of one away"
             )
     if ids is None:
         if vocabulary is not None:
-            raise InputError("a vocabulary given without ids; give a pattern such as ids='delayed' too")
-        return TokenData(files, partial(item, made))
-    if made.kind == "latents":
-        raise InputError(f"ids were asked for, and {quoted(folder)} holds real numbers; leave ids out")
-    return TokenData(files, partial(_ids, ids, vocabulary or vocabulary_of(made)))
+            raise InputError("expected ids with a vocabulary, got only a vocabulary; give for example ids='delayed'")
+        return TokenData(files, partial(_to_tokens, info))
+    if info.kind == "latents":
+        raise InputError(f"expected codes for ids, got continuous latents in {quoted(folder)}; leave ids out")
+    return TokenData(files, partial(_to_ids, ids, vocabulary or vocabulary_of(info)))
 
 
-def vocabulary_of(made: Made) -> Vocabulary:
-    """Ids for all codebooks of a data set."""
-    return Vocabulary(tuple(int(np.prod(digits, dtype=object)) for digits in made.radices))
+def vocabulary_of(info: DatasetInfo) -> Vocabulary:
+    """The vocabulary of all codebooks of a data set."""
+    return Vocabulary(tuple(int(np.prod(digits, dtype=object)) for digits in info.radices))
 
 
 class TokenData(Dataset[T_co], Generic[T_co]):
-    """Items of shards by index. A few groups of rows are in memory; processes that it is sent to open files anew.
+    """The items of shards, by index. A few row groups are kept in memory; copies in other processes start empty.
 
-    files: shards of one data set. act: makes an item of a row.
+    Args:
+        files: shards of one data set.
+        convert: makes what `data[index]` returns from a TokenizedItem.
     """
 
-    def __init__(self, files: Sequence[ShardFile], act: Callable[[Row], T_co]) -> None:
-        self.files, self._act = tuple(files), act
+    def __init__(self, files: Sequence[ShardFile], convert: Callable[[TokenizedItem], T_co]) -> None:
+        self.files, self._convert = tuple(files), convert
         self.groups = [(file, index) for file in range(len(files)) for index in range(len(files[file].groups))]
         self.starts = [0, *accumulate(files[file].groups[index] for file, index in self.groups)]  # of groups
-        self._held: OrderedDict[int, Columns] = OrderedDict()
+        self._cache: OrderedDict[int, RowGroup] = OrderedDict()
 
     @property
-    def made(self) -> Made:
-        """What is the same for all items."""
-        return self.files[0].made
+    def info(self) -> DatasetInfo:
+        """What all items have in common."""
+        return self.files[0].info
 
     def __len__(self) -> int:
         return self.starts[-1]
 
     def __getitem__(self, index: int) -> T_co:
-        return self._act(self.row(index))
+        return self._convert(self.item(index))
 
-    def row(self, index: int) -> Row:
-        """An item as it is stored: key, codes or latents, extent, meta. Raises IndexError beyond the last item."""
+    def item(self, index: int) -> TokenizedItem:
+        """An item as it is stored. Raises IndexError beyond the last item."""
         if not -len(self) <= index < len(self):
-            raise IndexError(f"item {index} asked for, there are {len(self)}")
+            raise IndexError(f"expected an index below {len(self)}, the number of items, got {index}")
         group = bisect_right(self.starts, index % len(self)) - 1
         file = self.files[self.groups[group][0]]
-        if group not in self._held:
-            self._held[group] = file.group(self.groups[group][1])
-            if len(self._held) > GROUPS:
-                self._held.popitem(last=False)
-        self._held.move_to_end(group)
-        return file.checked(self._held[group].row, index % len(self) - self.starts[group])
+        if group not in self._cache:
+            self._cache[group] = file.group(self.groups[group][1])
+            if len(self._cache) > CACHED_GROUPS:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(group)
+        return file.checked(self._cache[group].item, index % len(self) - self.starts[group])
 
     def metadata(self, index: int) -> Mapping[str, Json]:
-        """What the source said of an item."""
-        return self.row(index).meta
+        """The other columns of the source for an item."""
+        return self.item(index).meta
 
     @cached_property
     def keys(self) -> Sequence[str]:
@@ -124,18 +129,18 @@ class TokenData(Dataset[T_co], Generic[T_co]):
         return [key for file in self.files for key in file.keys()]  # noqa: SIM118
 
     def index(self, key: str) -> int:
-        """Of the item with a key. Raises InputError where there is none."""
-        if key not in self._places:
+        """The index of the item with a key. Raises InputError where there is none."""
+        if key not in self._indices:
             first = next(iter(self.keys), None)
-            raise InputError(f"no item has the key {key!r}; the first of {len(self)} is {first!r}")
-        return self._places[key]
+            raise InputError(f"expected the key of an item, such as {first!r}, got {key!r}")
+        return self._indices[key]
 
     def by_key(self, key: str) -> T_co:
         """The item with a key. Raises InputError where there is none."""
         return self[self.index(key)]
 
     @cached_property
-    def _places(self) -> Mapping[str, int]:
+    def _indices(self) -> Mapping[str, int]:
         return {key: index for index, key in enumerate(self.keys)}
 
     def unflatten(
@@ -146,7 +151,7 @@ class TokenData(Dataset[T_co], Generic[T_co]):
         groups: int = 1,
         inner: tuple[int, ...] = (),
     ) -> Tokens:
-        """Tokens of new ids, as a language model generates them, for a signal of the size that they fill.
+        """Tokens from new ids, as a language model generates them, for a signal of the size that they fill.
 
         Args:
             ids: as `Tokens.flatten` gives them, without begin and end.
@@ -157,64 +162,74 @@ class TokenData(Dataset[T_co], Generic[T_co]):
         Raises:
             InputError: for ids that no tokens of this data set give; it says where.
         """
-        made = self.made
-        if len(inner) != len(made.strides) - 1:
+        info = self.info
+        if len(inner) != len(info.strides) - 1:
             raise InputError(
-                f"expected inner={len(made.strides) - 1} sizes of the latent grid after the first axis, got {inner}; "
+                f"expected inner={len(info.strides) - 1} sizes of the latent grid after the first axis, got {inner}; "
                 "for an image of rows of 16 positions: inner=(16,)"
             )
-        codes = unflatten_ids(ids, pattern, vocabulary or vocabulary_of(made), made.books, groups, inner)
-        size = tuple(stride * count for stride, count in zip(made.strides, codes.shape[2:], strict=True))
-        extent = medium_named(made.medium).extent.of(size, groups * made.channels, made.rate)
-        return Tokens(codes, made.radices, extent, made.model, made.fingerprint, made.quality_index)
+        codes = unflatten_ids(ids, pattern, vocabulary or vocabulary_of(info), info.depth, groups, inner)
+        size = tuple(stride * count for stride, count in zip(info.strides, codes.shape[2:], strict=True))
+        extent = medium_named(info.medium).extent.of(size, groups * info.channels, info.sample_rate)
+        return Tokens(codes, info.radices, extent, info.model, info.fingerprint, info.quality_index)
 
     def __getstate__(self) -> dict[str, object]:
-        """What travels to another process: no rows."""
-        return self.__dict__ | {"_held": OrderedDict()}
+        """What is sent to another process: no rows."""
+        return self.__dict__ | {"_cache": OrderedDict()}
 
 
 class TokenStream(IterableDataset[T_co], Generic[T_co]):
-    """The items of a TokenData once an epoch, shuffled, split over `world` ranks and their DataLoader workers.
+    """The items of a TokenData once per epoch, shuffled, split over `world` ranks and their DataLoader workers.
 
-    Groups of rows are put in an order drawn from (seed, epoch) and cut into a part for each worker of each rank; sizes
-    of parts, and of what ranks get, differ by one item at most. Parts are shuffled within windows of so many items,
-    which are in memory together.
-    All ranks use the same number of workers. `set_epoch` before each epoch. `state_dict` tells how far an iteration
-    came, of one process or, under torchdata's StatefulDataLoader, of each worker.
+    The order of row groups is drawn from (seed, epoch) and cut into a part for each worker of each rank. Parts, and
+    what ranks get, differ by at most one item in length. Within a part, items are shuffled in windows of `window`
+    items, which are in memory together.
+
+    All ranks need the same number of workers. Call `set_epoch` before each epoch. `state_dict` records how far an
+    iteration came: in this process or, under torchdata's StatefulDataLoader, in each worker.
+
+    Args:
+        data: the items.
+        seed: of the order, from 0.
+        rank, world: number of this rank, from 0, and of all ranks.
+        window: items that are shuffled together, from 1.
+
+    Raises:
+        InputError: for numbers out of range.
     """
 
     def __init__(self, data: TokenData[T_co], seed: int = 0, rank: int = 0, world: int = 1, window: int = 4096) -> None:
         numbers = (seed, rank, world, window)
-        if any(type(each) is not int for each in numbers) or not 0 <= rank < world or window < 1 or seed < 0:
+        if any(type(number) is not int for number in numbers) or not 0 <= rank < world or window < 1 or seed < 0:
             raise InputError(
-                f"rank {rank} of {world}, window {window}, seed {seed} given; whole numbers wanted: rank below world, "
-                "window from 1, seed from 0"
+                "expected integers: a rank from 0 below world, a window from 1, a seed from 0; got "
+                f"rank {rank} of {world}, window {window}, seed {seed}"
             )
         self.data, self.seed, self.rank, self.world, self.window = data, seed, rank, world, window
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that go on see it change
-        self._taken = self._parts = 0  # of the latest iteration; no parts before any
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see it change
+        self._taken = self._parts = 0  # of the latest iteration; 0 parts before the first
         self._resumed: Mapping[str, int] = {}
 
     def set_epoch(self, epoch: int) -> None:
-        """The next iteration is of this epoch, from its beginning. Raises InputError for a number below 0."""
+        """Start the next iteration at the beginning of this epoch. Raises InputError for a number below 0."""
         if type(epoch) is not int or epoch < 0:
-            raise InputError(f"epoch {epoch} given, a whole number from 0 wanted")
+            raise InputError(f"expected an epoch as an integer from 0, got {epoch}")
         self._epoch.fill_(epoch)
         self._taken, self._resumed = 0, {}
 
     def state_dict(self) -> dict[str, int]:
-        """What `load_state_dict` takes to go on after the last item that the latest iteration gave."""
-        told = {"seed": self.seed, "window": self.window, "items": len(self.data)}
-        return told | {"epoch": int(self._epoch), "parts": self._parts, "taken": self._taken}
+        """The state after the last item that the latest iteration gave, for `load_state_dict`."""
+        fixed = {"seed": self.seed, "window": self.window, "items": len(self.data)}
+        return fixed | {"epoch": int(self._epoch), "parts": self._parts, "taken": self._taken}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """The next iteration goes on where the state was taken, those after it begin at the beginning.
+        """Resume the next iteration at a state; later iterations start at the beginning.
 
-        Raises InputError for a state of another seed, window or number of items, and for what is none.
+        Raises InputError for a state of another seed, window or number of items, and for anything else than a state.
         """
         for name, value in self.state_dict().items():
             if type(state.get(name)) is not int or (name in ("seed", "window", "items") and state[name] != value):
-                raise InputError(f"a state with {name} {state.get(name)} given, the stream has {value}")
+                raise InputError(f"expected a state with {name} {value}, as this stream has, got {state.get(name)}")
         self.set_epoch(state["epoch"])
         self._taken, self._parts, self._resumed = state["taken"], state["parts"], dict(state)
 
@@ -226,65 +241,68 @@ class TokenStream(IterableDataset[T_co], Generic[T_co]):
         taken = state.get("taken", 0)
         if taken and state["parts"] != parts:
             raise InputError(
-                f"a state of {state['parts']} parts given, there are {parts}; use as many ranks and workers"
+                f"expected a state of {parts} parts, got one of {state['parts']}; use as many ranks and workers"
             )
         count = len(self.data)
         first, last = count * part // parts, count * (part + 1) // parts
         self._parts, self._taken = parts, taken
         for begin in range(first + taken // self.window * self.window, last, self.window):
-            places = self._places(epoch, begin, min(begin + self.window, last))
-            items = [self.data[place] for place in places]
+            indices = self._indices(epoch, begin, min(begin + self.window, last))
+            items = [self.data[index] for index in indices]
             order = np.random.default_rng((self.seed, epoch, begin)).permutation(len(items))
-            for each in order[taken - (begin - first) :]:
+            for index in order[taken - (begin - first) :]:
                 taken += 1
                 self._taken = taken
-                yield items[each]
+                yield items[index]
         self._taken = 0
 
-    def _places(self, epoch: int, begin: int, end: int) -> list[int]:
+    def _indices(self, epoch: int, begin: int, end: int) -> list[int]:
         """Indices of the items from `begin` to `end` in the order of groups of an epoch."""
         starts = np.array(self.data.starts)
         order = np.random.default_rng((self.seed, epoch)).permutation(len(starts) - 1)
         ends = np.cumsum(np.diff(starts)[order])
-        found = np.arange(begin, end)
-        which = np.searchsorted(ends, found, side="right")
-        return (starts[1:][order][which] - (ends[which] - found)).tolist()
+        positions = np.arange(begin, end)
+        group = np.searchsorted(ends, positions, side="right")
+        return (starts[1:][order][group] - (ends[group] - positions)).tolist()
 
 
-def item(made: Made, row: Row) -> Item:
-    """Tokens or Latents of a row."""
-    values = torch.from_numpy(np.array(row.values, order="C"))
-    if made.kind == "latents":
-        return Latents(values, row.extent, made.model, made.fingerprint)
-    return Tokens(values.long(), made.radices, row.extent, made.model, made.fingerprint, made.quality_index)
+def _to_tokens(info: DatasetInfo, item: TokenizedItem) -> Tokens | Latents:
+    values = torch.from_numpy(np.array(item.values, order="C"))
+    if info.kind == "latents":
+        return Latents(values, item.extent, info.model, info.fingerprint)
+    return Tokens(values.long(), info.radices, item.extent, info.model, info.fingerprint, info.quality_index)
 
 
-def _ids(pattern: Pattern, vocabulary: Vocabulary, row: Row) -> Tensor:
-    return flatten_codes(torch.from_numpy(np.array(row.values, order="C")), pattern, vocabulary)
+def _to_ids(pattern: Pattern, vocabulary: Vocabulary, item: TokenizedItem) -> Tensor:
+    return flatten_codes(torch.from_numpy(np.array(item.values, order="C")), pattern, vocabulary)
 
 
 def _finished(folder: StrPath, allow_missing: bool) -> list[str]:
-    """Paths of the shards of a folder, in order."""
+    """Paths of the finished shards in a folder, in order."""
     try:
         found = {match[0]: match for name in os.listdir(folder) if (match := NAME.fullmatch(name))}
     except OSError as error:
-        raise InputError(f"no folder {quoted(folder)} with token shards ({error.strerror}); check the path") from error
+        raise InputError(
+            f"expected a folder with token shards, got {quoted(folder)} ({error.strerror}); check the path"
+        ) from error
     if not found:
-        raise InputError(f"{quoted(folder)} has no token shards; make them with: codec tokenize DATA -o {folder}")
+        raise InputError(
+            f"expected token shards in {quoted(folder)}, got none; make them with: codec tokenize DATA -o {folder}"
+        )
     counts = {int(match[2]): name for name, match in sorted(found.items())}
     if len(counts) > 1:
         names = " and ".join(list(counts.values())[:2])
-        raise InputError(f"{quoted(folder)} has {names}, shards of different runs; move those of one run away")
+        raise InputError(f"expected shards of one run in {quoted(folder)}, got {names}; move those of one run away")
     count = next(iter(counts))
     numbers = {int(match[1]): name for name, match in found.items() if int(match[1]) < count}
     if len(numbers) < count and not allow_missing:
         raise InputError(
-            f"{count - len(numbers)} of {count} shards are missing in {quoted(folder)}; run the same codec tokenize "
-            "again, which goes on, or take what is there with --allow-missing (in Python allow_missing=True)"
+            f"expected {count} shards in {quoted(folder)}, got {len(numbers)}; run the same codec tokenize again, "
+            "which resumes, or load those that are there with --allow-missing (in Python allow_missing=True)"
         )
     return [os.path.join(folder, numbers[number]) for number in sorted(numbers)]
 
 
-def _maker(made: Made) -> str:
-    setting = "" if made.quality_index is None else f", quality index {made.quality_index}"
-    return f"{made.model} ({made.fingerprint}, {made.books} books{setting})"
+def _model(info: DatasetInfo) -> str:
+    quality = "" if info.quality_index is None else f", quality index {info.quality_index}"
+    return f"{info.model} ({info.fingerprint}, depth {info.depth}{quality})"

@@ -1,9 +1,9 @@
-"""Files of tokenized items: Parquet, a row an item, which any reader of Parquet understands.
+"""Files of tokenized items: Parquet with one row per item, which any reader of Parquet understands.
 
-    00007-of-00128.parquet    the columns of columns.py; about 1000 rows in a group; what is constant in the metadata
+    00007-of-00128.parquet    columns as in arrow_columns.py; about 1000 rows per group; constants in the metadata
 
-Equal rows give equal bytes (with one version of pyarrow). A file takes its name when all of it is on the disk, so the
-name is the mark that a shard is finished.
+Equal items give equal bytes (with one version of pyarrow). A file gets its name once all of it is on the disk, so a
+file of this name is a finished shard.
 """
 
 import json
@@ -16,48 +16,71 @@ from typing import BinaryIO, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from narrows.datasets.base import Made, Row
-from narrows.datasets.columns import Columns, Kinds, about, joined, merged, metas, schema, table
+from narrows.datasets.arrow_columns import (
+    MetaTypes,
+    RowGroup,
+    arrow_schema,
+    merge_types,
+    meta_column,
+    read_metadata,
+    to_batch,
+    with_meta,
+)
+from narrows.datasets.base import DatasetInfo, TokenizedItem
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import atomic_write
 from narrows.media.files import StrPath, open_input, quoted
 
-ROWS = 1000  # of a group at most
-VALUES = 1 << 24  # of a group, beyond which no row is added to it: 32 MiB of 16 bits
+GROUP_ROWS = 1000  # largest number of rows in a group
+GROUP_VALUES = 1 << 24  # a group with so many values is full: 32 MiB of 16 bits
 T = TypeVar("T")
 
 
 def write_shard(
-    path: StrPath, rows: Iterable[Row], made: Made, *, kinds: Kinds | None = None, overwrite: bool = False
+    path: StrPath,
+    items: Iterable[TokenizedItem],
+    info: DatasetInfo,
+    *,
+    meta_types: MetaTypes | None = None,
+    overwrite: bool = False,
 ) -> None:
-    """Write rows, in their order, as one file; no more than a group of them is in memory.
+    """Write items, in order, as one file; at most one group of them is in memory.
 
-    The type of a field of meta follows from all its values: integers, floats, booleans or texts, JSON in a text for
-    anything else. kinds: of the metas of other files, where this one is to have columns that fit those too.
+    The type of a field of `meta` follows from all its values: integer, float, boolean or text; JSON text for anything
+    else.
 
-    Raises InputError for rows that are not of this making or share a key, MediaError as `atomic_write`.
+    Args:
+        path: of the file.
+        items: the items.
+        info: of the data set.
+        meta_types: types of the `meta` in other files, where this file is to have the same columns.
+        overwrite: whether an existing file is replaced.
+
+    Raises:
+        InputError: for items that do not fit `info` or share a key.
+        MediaError: as `atomic_write`.
     """
     with (
         atomic_write(path, overwrite=overwrite) as file,
-        tempfile.TemporaryFile(dir=os.path.dirname(file.name)) as held,
+        tempfile.TemporaryFile(dir=os.path.dirname(file.name)) as temporary,
     ):
-        found = merged(kinds or {}, _hold(held, rows, made))
-        held.seek(0)
+        types = merge_types(meta_types or {}, _write_temporary(temporary, items, info))
+        temporary.seek(0)
         writer = pq.ParquetWriter(
             file,
-            schema(made, found),
+            arrow_schema(info, types),
             version="2.6",
             compression="zstd",
             compression_level=3,
             data_page_version="2.0",
             write_page_checksum=True,
         )
-        with writer, pa.ipc.open_stream(held) as batches:
+        with writer, pa.ipc.open_stream(temporary) as batches:
             for batch in batches:
                 columns = batch.columns[:-1]
-                if found:
-                    columns.append(metas(map(json.loads, batch.column("meta").to_pylist()), found))
-                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema(made, found)), len(batch))
+                if types:
+                    columns.append(meta_column(map(json.loads, batch.column("meta").to_pylist()), types))
+                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=arrow_schema(info, types)), len(batch))
 
 
 def read_shard(path: StrPath) -> "ShardFile":
@@ -66,61 +89,67 @@ def read_shard(path: StrPath) -> "ShardFile":
 
 
 class ShardFile:
-    """A finished shard: `about` (what its rows share), `groups` (how many rows each group has); iterate over its rows.
+    """A finished shard; iterate over its items.
 
-    The file is opened for each thing that is read, so a ShardFile can be kept in large numbers and sent to processes.
-    Raises MediaError wherever the file turns out to be damaged.
+    The file is opened for each read, so many ShardFiles can be kept and sent to other processes. Every method raises
+    MediaError where the file turns out to be damaged.
+
+    Attributes:
+        path: of the file.
+        metadata: what all items have in common, and the types of `meta`.
+        groups: the number of rows of each group.
     """
 
     def __init__(self, path: StrPath) -> None:
         self.path = path
         with self._opened() as file:
-            self.about = about(file.schema_arrow.metadata)
-            self._schema = schema(self.about.made, self.about.kinds)
+            self.metadata = read_metadata(file.schema_arrow.metadata)
+            self._schema = arrow_schema(self.metadata.info, self.metadata.meta_types)
             if not file.schema_arrow.equals(self._schema, check_metadata=True):
-                raise InputError("its columns are others than its metadata says")
+                raise InputError("its columns do not fit its metadata")
             self.groups = tuple(file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups))
-            if sum(self.groups) != file.metadata.num_rows or any(not 0 < rows <= ROWS for rows in self.groups):
+            if sum(self.groups) != file.metadata.num_rows or any(not 0 < rows <= GROUP_ROWS for rows in self.groups):
                 raise InputError(f"it has groups of {self.groups[:4]} rows")
 
     @property
-    def made(self) -> Made:
-        """What is the same for all rows."""
-        return self.about.made
+    def info(self) -> DatasetInfo:
+        """What all items have in common."""
+        return self.metadata.info
 
     def __len__(self) -> int:
         return sum(self.groups)
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[TokenizedItem]:
         for index in range(len(self.groups)):
-            rows = self.group(index)
-            yield from (self.checked(rows.row, place) for place in range(len(rows)))
+            group = self.group(index)
+            yield from (self.checked(group.item, row) for row in range(len(group)))
 
-    def group(self, index: int) -> Columns:
+    def group(self, index: int) -> RowGroup:
         """The rows of one group."""
         with self._opened() as file:
-            columns = Columns(file.read_row_group(index, use_threads=False), self.about)
-            if len(columns) != self.groups[index]:
-                raise InputError(f"a group has {len(columns)} rows, {self.groups[index]} wanted")
-            return columns
+            group = RowGroup(file.read_row_group(index, use_threads=False), self.metadata)
+            if len(group) != self.groups[index]:
+                raise InputError(f"a group has {len(group)} rows instead of {self.groups[index]}")
+            return group
 
     def keys(self) -> list[str]:
-        """The keys of all rows."""
+        """The keys of all items."""
         with self._opened() as file:
             return file.read(columns=["key"], use_threads=False).column("key").to_pylist()
 
-    def checked(self, act: Callable[..., T], *arguments: object) -> T:
-        """What an act on this file's columns gives; its refusals become MediaError and name the file."""
-        with self._refused():
-            return act(*arguments)
+    def checked(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call a function on this file's columns; its errors become a MediaError that names the file."""
+        with self._explained():
+            return function(*arguments)
 
     @contextmanager
     def _opened(self) -> Iterator[pq.ParquetFile]:
-        with open_input(self.path) as file, self._refused():
-            yield pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)  # whose threads outlive it
+        with open_input(self.path) as file, self._explained():
+            # No pre-buffering: its threads outlive the file.
+            yield pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
 
     @contextmanager
-    def _refused(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         try:
             yield
         except (pa.ArrowException, ValueError, KeyError, IndexError, OverflowError, OSError, MemoryError) as error:
@@ -130,29 +159,29 @@ class ShardFile:
             ) from error
 
 
-def _hold(file: BinaryIO, rows: Iterable[Row], made: Made) -> Kinds:
-    """Put rows into a temporary file, metas as JSON, until the types of their columns are known; those types."""
-    kinds: Kinds = {}
+def _write_temporary(file: BinaryIO, items: Iterable[TokenizedItem], info: DatasetInfo) -> MetaTypes:
+    """Write items to a temporary file, with `meta` as JSON, until the types of all fields are known; return these."""
+    types: MetaTypes = {}
     keys = set[str]()
-    held = pa.schema([*schema(made, {}), ("meta", pa.string())])
-    with pa.ipc.new_stream(file, held) as stream:
-        for batch in _grouped(rows):
-            for row in batch:
-                if row.key in keys:
-                    raise InputError(f"the key {row.key!r} was given twice; each item wants its own")
-                keys.add(row.key)
-                kinds = joined(kinds, row.meta)
-            texts = pa.array([json.dumps(dict(row.meta), sort_keys=True) for row in batch], pa.string())
-            stream.write_batch(table(batch, texts, made, held))
-    return kinds
+    schema = pa.schema([*arrow_schema(info, {}), ("meta", pa.string())])
+    with pa.ipc.new_stream(file, schema) as stream:
+        for group in _grouped(items):
+            for item in group:
+                if item.key in keys:
+                    raise InputError(f"expected items with different keys, got the key {item.key!r} twice")
+                keys.add(item.key)
+                types = with_meta(types, item.meta)
+            texts = pa.array([json.dumps(dict(item.meta), sort_keys=True) for item in group], pa.string())
+            stream.write_batch(to_batch(group, texts, info, schema))
+    return types
 
 
-def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    group, values = list[Row](), 0
-    for row in rows:
-        group.append(row)
-        values += row.values.size
-        if len(group) == ROWS or values >= VALUES:
+def _grouped(items: Iterable[TokenizedItem]) -> Iterator[list[TokenizedItem]]:
+    group, values = list[TokenizedItem](), 0
+    for item in items:
+        group.append(item)
+        values += item.values.size
+        if len(group) == GROUP_ROWS or values >= GROUP_VALUES:
             yield group
             group, values = [], 0
     if group:

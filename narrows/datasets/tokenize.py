@@ -1,7 +1,7 @@
-"""A whole data set: entries, shards, a manifest that says what they are, and an engine for those not done yet.
+"""Tokenizes a whole data set: plans shards, records what they are in a manifest, and runs an engine for the rest.
 
 OUT/manifest.json               model, options, inputs and plan: another run in the same folder must be the same
-OUT/00007-of-00128.parquet      a shard that is done
+OUT/00007-of-00128.parquet      a finished shard
 OUT/00007-of-00128.errors.jsonl its items that failed, {"key": ..., "reason": ...}, where there are some
 """
 
@@ -15,26 +15,36 @@ from pathlib import Path
 from typing import Any
 
 from narrows.checkpoints.load import load
+from narrows.datasets.arrow_columns import MetaTypes, with_meta
 from narrows.datasets.base import Shard
-from narrows.datasets.columns import Kinds, joined
 from narrows.datasets.engines.schedule import Engine
-from narrows.datasets.plan import fingerprint, shards
-from narrows.datasets.sources import entries
-from narrows.datasets.work import Done, Job, made_by
+from narrows.datasets.plan import plan_shards, source_fingerprint
+from narrows.datasets.sources import list_items
+from narrows.datasets.worker import Job, ShardResult, dataset_info
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import write_bytes
 from narrows.media.files import quoted
 
-FORMAT = 3
-BATCH = 32  # windows or pictures at once on a GPU; on a processor one is the fastest
+FORMAT = 4
+GPU_BATCH = 32  # windows or images per call of the network on a GPU; on a CPU 1 is the fastest
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked for.
+    """The arguments of `tokenize`.
 
-    source: a data set, as `entries` reads it. model: name, folder or hub repository. minutes: of media in one shard.
-    limit: only so many items, the first by key. codebooks, quality: as tokenizers take them. device: as for `load`.
+    Args:
+        source: a data set, as `list_items` reads it.
+        model: name, folder or hub repository.
+        out: folder of the shards.
+        minutes: approximate media per shard.
+        limit: tokenize only the first so many items by key; None for all.
+        codebooks, quality: as tokenizers take them.
+        device: as `load` takes it.
+        batch: windows or images per call of the network; None for 1 on a CPU and 32 on a GPU.
+
+    Raises:
+        InputError: for a batch below 1.
     """
 
     source: str
@@ -49,16 +59,21 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.batch is not None and self.batch < 1:
-            raise InputError(f"a batch of {self.batch} given, at least 1 wanted")
+            raise InputError(f"expected a batch of at least 1, got {self.batch}")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What is in the folder, of all shards of this engine's share, and what this run did of it.
+    """What the folder contains of the shards of this engine, and what this run added.
 
-    items, failures, shards: done by now. skipped: shards that were done before. amount: seconds of audio or pixels
-    of this run; wall: its seconds, with planning and starting; working: those of all workers, added up; busy: the share
-    of them that the network took.
+    Attributes:
+        medium: name of the medium.
+        items, failures, shards: finished by now.
+        skipped: shards that had been finished before.
+        amount: seconds of audio or pixels that this run tokenized.
+        seconds: duration of this run, with planning and starting.
+        worker_seconds: working time of all workers, added up.
+        network_fraction: fraction of it that was spent in the network.
     """
 
     medium: str
@@ -67,19 +82,27 @@ class Summary:
     shards: int
     skipped: int
     amount: float
-    wall: float
-    working: float
-    busy: float
+    seconds: float
+    worker_seconds: float
+    network_fraction: float
 
     @property
     def speed(self) -> float:
-        """Seconds of audio, or pixels, a second."""
-        return self.amount / self.wall
+        """Seconds of audio, or pixels, per second."""
+        return self.amount / self.seconds
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: items and failures that it has, items that it shall have, and what was done of media."""
+    """How far a run is.
+
+    Attributes:
+        medium: name of the medium.
+        items, failures: done in this run.
+        total: items that this run has to do.
+        amount: seconds of audio or pixels that were tokenized.
+        seconds: since the run began.
+    """
 
     medium: str
     items: int
@@ -92,109 +115,123 @@ class Progress:
 def tokenize(
     task: Task, engine: Engine, retry: bool = False, progress: Callable[[Progress], None] = lambda _: None
 ) -> Summary:
-    """Tokenize what is not done yet of a data set. retry: shards with failures are made again, whole.
+    """Tokenize the shards of a data set that are not finished yet. Items that cannot be read are recorded as failures.
 
-    An item that cannot be read is a failure, and recorded. Raises InputError for a folder with something else in it,
-    ModelError and InputError for model, source and options, MediaError where nothing can be written, and NarrowsError
-    for a shard whose workers were killed again and again; what is done is kept, and the same call goes on.
+    Args:
+        task: what to tokenize, with which model.
+        engine: runs the workers.
+        retry: tokenize shards with failures again, as a whole.
+        progress: called after each shard.
+
+    Raises:
+        InputError: for a folder of another run, and for source and options.
+        ModelError: for the model.
+        MediaError: where the output cannot be written.
+        NarrowsError: for a shard whose workers were killed each time. Finished shards are kept; the same call resumes.
     """
     begin = time.perf_counter()
     if os.path.isdir(task.source) and Path(os.path.realpath(task.out)).is_relative_to(os.path.realpath(task.source)):
         raise InputError(
-            f"{quoted(task.out)} lies in {quoted(task.source)}, which is read; choose a folder outside with -o"
+            f"expected an output folder outside of {quoted(task.source)}, got {quoted(task.out)}; change -o"
         )
     tokenizer = load(task.model, task.device)
     settings = {"codebooks": task.codebooks, "quality": task.quality}
     settings = {name: value for name, value in settings.items() if value is not None}
-    made = made_by(tokenizer, settings)
-    batch = task.batch or (1 if tokenizer.device.type == "cpu" else BATCH)
-    found = entries(task.source, made.medium, task.limit)
-    kinds: Kinds = reduce(joined, (entry.meta for entry in found if entry.meta), {})
-    job = Job(task.model, made, task.out, task.device, batch, settings, kinds)
+    info = dataset_info(tokenizer, settings)
+    batch = task.batch or (1 if tokenizer.device.type == "cpu" else GPU_BATCH)
+    source_items = list_items(task.source, info.medium, task.limit)
+    meta_types: MetaTypes = reduce(with_meta, (item.meta for item in source_items if item.meta), {})
+    job = Job(task.model, info, task.out, task.device, batch, settings, meta_types)
     options = {"minutes": task.minutes, "batch": batch, "device": tokenizer.device.type}
-    facts = {"format": FORMAT, **asdict(made), **options, "items": len(found), "inputs": fingerprint(found)}
+    inputs = {"items": len(source_items), "inputs": source_fingerprint(source_items)}
+    facts = {"format": FORMAT, **asdict(info), **options, **inputs}
     del tokenizer
 
     def planned(sizes: Sequence[int] | None = None) -> list[Shard]:
-        return shards(found, task.minutes, made.medium, sizes)
+        return plan_shards(source_items, task.minutes, info.medium, sizes)
 
-    every = planned(_claim(task.out, facts, lambda: [len(shard.entries) for shard in planned()]))
-    mine = engine.share(every)
+    selected = engine.select(planned(_claim(task.out, facts, lambda: [len(shard.items) for shard in planned()])))
     if retry:
-        for shard in mine:
+        for shard in selected:
             if job.errors(shard).exists():
-                job.parquet(shard).unlink(missing_ok=True)  # first: from here on it is not done
-    todo = [shard for shard in mine if not job.parquet(shard).exists()]
-    reports = list[Done]()
+                job.parquet(shard).unlink(missing_ok=True)  # removed first: from now on the shard is not finished
+    unfinished = [shard for shard in selected if not job.parquet(shard).exists()]
+    results = list[ShardResult]()
 
-    def report(done: Done) -> None:
-        reports.append(done)
-        items, failures = sum(each.items for each in reports), sum(each.failures for each in reports)
-        amount, total = sum(each.amount for each in reports), sum(len(shard.entries) for shard in todo)
-        progress(Progress(made.medium, items, total, failures, amount, time.perf_counter() - begin))
+    def report(result: ShardResult) -> None:
+        results.append(result)
+        items, failures = sum(each.items for each in results), sum(each.failures for each in results)
+        amount, total = sum(each.amount for each in results), sum(len(shard.items) for shard in unfinished)
+        progress(Progress(info.medium, items, total, failures, amount, time.perf_counter() - begin))
 
-    for shard in todo:
-        job.note(shard).unlink(missing_ok=True)  # of a run that was killed
-    if todo:
-        engine.run(todo, job, report)
-    failures = sum(_failures(job.errors(shard)) for shard in mine)
-    items = sum(len(shard.entries) for shard in mine) - failures
-    working = sum(done.wall for done in reports)
+    for shard in unfinished:
+        job.progress(shard).unlink(missing_ok=True)  # of a run that was killed
+    if unfinished:
+        engine.run(unfinished, job, report)
+    failures = sum(_count_lines(job.errors(shard)) for shard in selected)
+    worker_seconds = sum(result.seconds for result in results)
     return Summary(
-        made.medium,
-        items,
-        failures,
-        len(mine),
-        len(mine) - len(todo),
-        sum(done.amount for done in reports),
-        time.perf_counter() - begin,
-        working,
-        sum(done.busy for done in reports) / working if working else 0.0,
+        medium=info.medium,
+        items=sum(len(shard.items) for shard in selected) - failures,
+        failures=failures,
+        shards=len(selected),
+        skipped=len(selected) - len(unfinished),
+        amount=sum(result.amount for result in results),
+        seconds=time.perf_counter() - begin,
+        worker_seconds=worker_seconds,
+        network_fraction=sum(result.network_seconds for result in results) / worker_seconds if worker_seconds else 0.0,
     )
 
 
 def _claim(out: Path, facts: Mapping[str, Any], plan: Callable[[], list[int]]) -> list[int]:
-    """How many entries each shard has: as the manifest says that is there, if it is of these facts, else as planned,
-    and written into one. Raises InputError for a folder of another run."""
+    """Items per shard: from the manifest, if there is one with these facts; else planned, and written to a manifest.
+
+    Raises InputError for a folder of another run.
+    """
     path = out / "manifest.json"
     try:
         while not path.is_file():
             if any(out.glob("*.parquet")):
-                raise InputError(f"{quoted(out)} has shards and no manifest.json; choose another folder with -o")
+                raise InputError(
+                    f"expected manifest.json beside the shards in {quoted(out)}, got none; choose another "
+                    "folder with -o"
+                )
             text = json.dumps({**facts, "shards": plan()}, indent=1) + "\n"
             out.mkdir(parents=True, exist_ok=True)
             try:
                 write_bytes(path, text.encode())
-            except MediaError:  # another run was quicker: what it wrote counts
+            except MediaError:  # another run was faster: its manifest counts
                 if not path.is_file():
                     raise
-        return _kept(path.read_text(encoding="utf-8"), facts, out)
+        return _planned_before(path.read_text(encoding="utf-8"), facts, out)
     except (OSError, UnicodeDecodeError) as error:
         raise MediaError(f"{quoted(path)} cannot be read or made ({error}); choose another folder with -o") from error
 
 
-def _kept(text: str, facts: Mapping[str, Any], out: Path) -> list[int]:
-    """The sizes of shards in a manifest of these facts."""
+def _planned_before(text: str, facts: Mapping[str, Any], out: Path) -> list[int]:
+    """Items per shard in a manifest with these facts."""
     try:
-        given = json.loads(text)
+        stored = json.loads(text)
     except (ValueError, RecursionError):
-        given = None
-    known = isinstance(given, dict) and given.get("format") == FORMAT
-    what, wanted = "its manifest.json is none of this version", json.loads(json.dumps(facts))
-    other = next((name for name in wanted if given.get(name) != wanted[name]), None) if known else None
-    if other is not None:
-        what = f"{other} {json.dumps(given.get(other))[:60]}, not {json.dumps(wanted[other])[:60]}"
-    elif known and _are_sizes(given.get("shards"), wanted["items"]):
-        sizes: list[int] = given["shards"]
+        stored = None
+    known = isinstance(stored, dict) and stored.get("format") == FORMAT
+    difference, expected = "a manifest.json that this version cannot read", json.loads(json.dumps(facts))
+    changed = next((name for name in expected if stored.get(name) != expected[name]), None) if known else None
+    if changed is not None:
+        difference = f"{changed} {json.dumps(stored.get(changed))[:60]}, not {json.dumps(expected[changed])[:60]}"
+    elif known and _are_sizes(stored.get("shards"), expected["items"]):
+        sizes: list[int] = stored["shards"]
         return sizes
-    raise InputError(f"{quoted(out)} holds another run: {what}; choose another folder with -o, or the same options")
+    raise InputError(
+        f"{quoted(out)} contains another run: {difference}; choose another folder with -o, or the same options"
+    )
 
 
 def _are_sizes(sizes: object, items: int) -> bool:
     return isinstance(sizes, list) and all(type(size) is int and size > 0 for size in sizes) and sum(sizes) == items
 
 
-def _failures(path: Path) -> int:
+def _count_lines(path: Path) -> int:
     try:
         with open(path, "rb") as file:
             return sum(1 for _ in file)

@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from narrows.errors import InputError, MediaError
 from narrows.media.files import StrPath, quoted
-from narrows.media.folders import File, size, suffix, text, walk
+from narrows.media.folders import File, find_files
 from narrows.media.medium import Medium
 
 
@@ -27,7 +27,7 @@ def find_items(
     """The files of a medium in folders and among single files, sorted by name. Files are not decoded.
 
     Args:
-        paths: Folders, searched recursively as `walk` does, and files.
+        paths: Folders, files and glob patterns, as `find_files` takes them.
         medium: The medium.
         limit: Number of items to return, the first by name; None for all.
         exclude: Folder whose files are ignored, such as the output folder.
@@ -56,17 +56,16 @@ def find_items(
     return [EvaluationItem(name, found[name], _digest(found[name])) for name in sorted(found)[:limit]]
 
 
-def _files(path_or_folder: StrPath, suffixes: frozenset[str]) -> Iterator[File]:
-    path = os.fspath(path_or_folder)
-    if os.path.isdir(path):
-        yield from (file for file in walk(path) if suffix(file.path) in suffixes)
-    elif os.path.isfile(path):
-        yield File(path, text(os.path.basename(path)), size(path))
-    else:
-        raise InputError(f"there is no file or folder {quoted(path_or_folder)}; check the path")
+def _files(path: StrPath, suffixes: frozenset[str]) -> list[File]:
+    files = find_files(path, suffixes)
+    if not files and not os.path.isdir(path):
+        raise InputError(f"there is no file or folder {quoted(path)}; check the path")
+    return files
 
 
 def _digest(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise MediaError(f"expected a regular file, got {quoted(path)}; leave it out")
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

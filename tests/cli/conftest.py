@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from narrows.cli import main
+from narrows.media import image
 
 RATE = 16_000
 
@@ -58,7 +59,7 @@ def codec(monkeypatch):
 def refused(codec, place):
     """refused(*arguments) -> the one line that the command prints, ending with 2 and having changed no file.
 
-    out: what is printed as the result, None for anything. advice: the line also says what to do.
+    out: what is printed as the result, None for anything. advice: the line says what was expected or what to do.
     """
 
     def line(*arguments, out="", advice=True):
@@ -67,7 +68,7 @@ def refused(codec, place):
         assert result.code == 2, result
         assert result.err.startswith("codec: ")
         assert result.err.count("\n") == 1, result.err
-        assert "; " in result.err or not advice, result.err
+        assert re.search("expected|; ", result.err) or not advice, result.err
         assert not re.search(r"\wError", result.err)  # no name of a Python class
         assert snapshot(place) == before
         if out is not None:
@@ -131,6 +132,33 @@ def stream(codec, model, wav):
     def written(name="s.nrw", *options, **noise):
         source = wav("noise.tmp", **noise)
         result = codec("encode", source, "-m", model, "-o", name, *options)
+        assert result.code == 0, result
+        source.unlink()
+        return source.with_name(name)
+
+    return written
+
+
+@pytest.fixture
+def image_file(place):
+    """image_file(name, shape) -> path of an image of noise, in the format that the suffix names."""
+
+    def written(name="a.png", shape=(3, 40, 70)):
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.write(path, np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+        return path
+
+    return written
+
+
+@pytest.fixture
+def image_stream(codec, image_checkpoint, image_file):
+    """image_stream(name, ...) -> path of an .nrw file of an image of noise; options as those of `encode`."""
+
+    def written(name="s.nrw", *options, shape=(3, 40, 70)):
+        source = image_file("noise.png", shape)
+        result = codec("encode", source, "-m", image_checkpoint, "-o", name, *options)
         assert result.code == 0, result
         source.unlink()
         return source.with_name(name)

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from narrows.bitstream import AudioExtent, FrequencyTables, ImageExtent, read_header, write
-from narrows.checkpoints.index import Entry
+from narrows.checkpoints.index import ShippedModel
 from narrows.checkpoints.load import load
 from narrows.errors import NarrowsError
 
@@ -25,38 +25,38 @@ def crafted(source, codes=None, tables=None, **changes):
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "is empty (0 bytes)"),
         (b"\x8e", "the stream ends after 1 bytes"),
-        (b"not a stream\n", "this is no .nrw stream"),
-        (bytes(5000), "this is no .nrw stream"),
+        (b"not a stream\n", "expected an .nrw stream"),
+        (bytes(5000), "expected an .nrw stream"),
         (b"\x8eNRW", "the stream ends inside the header"),
-        (b"\x8eNRW\x02later", "format version 2"),
-        (b"\x8eNRW\x00", "format version 0"),
+        (b"\x8eNRW\x02later", "got version 2"),
+        (b"\x8eNRW\x00", "got version 0"),
         (b"\x8eNRW\x01" + b"\xff" * 500, "damaged"),
         (b"\x8eNRW\x01" + bytes(500), "damaged"),
     ],
 )
 @pytest.mark.parametrize("verb", ["decode", "info"])
-def test_what_is_no_stream_is_refused(refused, model, place, verb, data, said):
+def test_files_that_are_not_streams_are_refused(refused, model, place, verb, data, message):
     (place / "s.nrw").write_bytes(data)
     line = refused(verb, "s.nrw", *(["-m", model] if verb == "decode" else []))
-    assert said in line
+    assert message in line
     assert verb == "info" or "'s.nrw'" in line
 
 
-def test_a_sound_is_no_stream(refused, model, wav):
+def test_audio_files_are_not_streams(refused, model, wav):
     wav("a.wav")
     line = refused("decode", "a.wav", "-m", model, "-o", "b.wav")
-    assert "'a.wav': this is no .nrw stream: it begins with 52 49 46 46" in line
+    assert "'a.wav': expected an .nrw stream, which begins with 8e 4e 52 57, got 52 49 46 46" in line
 
 
-def test_a_long_file_that_is_no_stream_is_not_read(refused, model, place, little_memory):
+def test_large_files_that_are_not_streams_are_not_read(refused, model, place, little_memory):
     with (place / "s.nrw").open("wb") as file:
         file.truncate(1 << 40)
-    assert "this is no .nrw stream" in refused("decode", "s.nrw", "-m", model)
-    assert "this is no .nrw stream" in refused("info", "s.nrw")
+    assert "expected an .nrw stream" in refused("decode", "s.nrw", "-m", model)
+    assert "expected an .nrw stream" in refused("info", "s.nrw")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def tokenizer(model):
 
 
 @pytest.mark.parametrize("options", [(), ("--raw",)])
-def test_every_truncation_and_every_bit_is_noticed(stream, tokenizer, options):
+def test_every_truncation_and_bit_flip_is_detected(stream, tokenizer, options):
     data = stream("s.nrw", *options, samples=3_000, channels=2).read_bytes()
     for length in range(len(data)):
         with pytest.raises(NarrowsError):
@@ -108,29 +108,44 @@ def test_a_damaged_stream_is_refused(refused, model, stream, options, damage):
     assert refused("info", "s.nrw", "--json", out=None)
 
 
+def test_recover_decodes_the_undamaged_chunks(codec, refused, model, stream):
+    path = stream("s.nrw", "--raw", samples=480_000)  # 30 s, two chunks
+    assert codec("decode", "s.nrw", "-m", model, "-o", "whole.wav").code == 0
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    refused("decode", "s.nrw", "-m", model)
+    result = codec("decode", "s.nrw", "-m", model, "--recover")
+    assert result.code == 0
+    assert result.err == "codec: 's.nrw': damaged from 20.00 to 30.00 s; replaced by silence\n"
+    x, whole = soundfile.read("s.wav")[0], soundfile.read("whole.wav")[0]
+    assert len(x) == 480_000
+    assert np.array_equal(x[:300_000], whole[:300_000])
+    assert not np.array_equal(x, whole)
+
+
 @pytest.mark.parametrize("which", ["model other", "weights"])
 def test_another_model_is_refused(refused, others, stream, which):
     stream("s.nrw")
     line = refused("decode", "s.nrw", "-m", others[which])
-    assert "made with model tiny" in line
-    assert "load the model that it was made with" in line
+    assert "got data of tiny (" in line
+    assert "load that model" in line
 
 
 @pytest.mark.parametrize("name", ["owner/name", ".", "..", "model", "https://example.com", "~"])
-def test_a_file_chooses_no_folder_and_no_download(refused, stream, place, monkeypatch, name):
+def test_streams_cannot_name_folders_or_downloads(refused, stream, place, monkeypatch, name):
     (place / "model").mkdir()
     path = stream("s.nrw")
     path.write_bytes(crafted(path, codes=0, model=name))
     monkeypatch.setattr("narrows.checkpoints.load.load", None)
     line = refused("decode", "s.nrw")
-    assert f"'s.nrw': made with {name!r}, no model of this package" in line
+    assert f"'s.nrw': expected a model of this package, got {name!r}" in line
     assert "-m" in line
 
 
-def test_a_file_chooses_among_the_models_of_the_package(codec, model, stream, monkeypatch):
-    known = [Entry("tiny", "audio", "", "", load(model).fingerprint, {})]
-    monkeypatch.setattr("narrows.checkpoints.index.entries", lambda: known)
-    monkeypatch.setattr("narrows.checkpoints.load.entries", lambda: known)
+def test_streams_can_name_shipped_models(codec, model, stream, monkeypatch):
+    known = [ShippedModel("tiny", "audio", "", "", load(model).fingerprint, {})]
+    monkeypatch.setattr("narrows.checkpoints.index.models", lambda: known)
+    monkeypatch.setattr("narrows.checkpoints.load.models", lambda: known)
     monkeypatch.setattr("narrows.checkpoints.load.MODELS_FOLDER", model.parent)
     stream("s.nrw")
     assert codec("decode", "s.nrw").code == 0
@@ -146,7 +161,7 @@ CLAIMS = {
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_counts_that_promise_more_than_is_there_take_no_memory(refused, model, stream, little_memory, claim):
+def test_claimed_sizes_are_not_allocated(refused, model, stream, little_memory, claim):
     path = stream("s.nrw")
     path.write_bytes(crafted(path, **CLAIMS[claim]))
     refused("decode", "s.nrw", "-m", model)
@@ -160,7 +175,7 @@ FALSE = {
     "samples-too-few": {"extent": AudioExtent(16_000, 1, 1)},
     "samples-too-many": {"extent": AudioExtent(16_000, 1 << 48, 1)},
     "channels": {"extent": AudioExtent(16_000, 500, 2)},
-    "channels-too-many": {"extent": AudioExtent(16_000, 500, 255), "signals": 255},
+    "channels-too-many": {"extent": AudioExtent(16_000, 500, 255), "groups": 255},
     "medium": {"extent": ImageExtent(1, 2, 3), "grid": (1, 2)},
     "codebooks-too-many": {"radices": ((16,),) * 4},
     "codebooks-too-large": {"radices": ((16,), (4096,), (16,))},
@@ -168,11 +183,11 @@ FALSE = {
 
 
 @pytest.mark.parametrize("claim", FALSE)
-def test_a_whole_stream_that_does_not_fit_its_model_is_refused(refused, model, stream, little_memory, claim):
+def test_valid_streams_that_do_not_fit_the_model_are_refused(refused, model, stream, little_memory, claim):
     path = stream("s.nrw")
     codes = 15 if "too-large" not in claim else np.array([[[1], [4000], [1]]])
     path.write_bytes(crafted(path, codes=codes, **FALSE[claim]))
-    refused("decode", "s.nrw", "-m", model, advice=False)  # with every checksum right, somebody made it so
+    refused("decode", "s.nrw", "-m", model, advice=False)  # crafted, with valid checksums
 
 
 def test_other_tables_of_the_same_weights_are_refused(refused, model, stream):
@@ -180,10 +195,10 @@ def test_other_tables_of_the_same_weights_are_refused(refused, model, stream):
     tables = FrequencyTables.from_counts([np.arange(16)] * 3)
     header = replace(read_header(path.read_bytes()), tables_digest=tables.digest[:4])
     path.write_bytes(write(header, np.zeros(header.shape, np.int64), tables))
-    assert "names the tables" in refused("decode", "s.nrw", "-m", model)
+    assert "expected the tables" in refused("decode", "s.nrw", "-m", model)
 
 
-def test_a_model_that_cannot_be_loaded_is_told_once(refused, stream):
+def test_a_model_that_cannot_be_loaded_is_reported_once(refused, stream):
     stream("a.nrw")
     stream("b.nrw")
     refused("decode", "a.nrw", "b.nrw", "-m", "./nowhere")
@@ -199,23 +214,23 @@ def test_formats(codec, model, stream, place, format):
 
 
 @pytest.mark.parametrize(
-    ("options", "format", "said"),
+    ("options", "format", "message"),
     [
-        ({}, "nonsense", "is none of .wav"),
-        ({}, "", "is none of .wav"),
+        ({}, "nonsense", "expected one of the suffixes .wav"),
+        ({}, "", "expected one of the suffixes .wav"),
         ({}, "nrw", "would replace the input"),
-        ({"rate": 44_100}, "opus", "takes 8000, 12000"),
-        ({"rate": 384_000}, "ogg", "up to 200000"),
-        ({"channels": 3}, "mp3", "2 channels at most"),
-        ({"channels": 9}, "flac", "8 channels at most"),
+        ({"rate": 44_100}, "opus", "expected a sample rate of 8000, 12000"),
+        ({"rate": 384_000}, "ogg", "200000"),
+        ({"channels": 3}, "mp3", "at most 2 channels"),
+        ({"channels": 9}, "flac", "at most 8 channels"),
     ],
 )
-def test_what_a_format_does_not_take_is_refused(refused, model, stream, options, format, said):
+def test_signals_that_a_format_cannot_hold_are_refused(refused, model, stream, options, format, message):
     stream("s.nrw", **options)
-    assert said in refused("decode", "s.nrw", "-m", model, "--format", format)
+    assert message in refused("decode", "s.nrw", "-m", model, "--format", format)
 
 
-def test_a_result_that_is_there_is_only_replaced_by_force(codec, refused, model, stream, place):
+def test_existing_outputs_are_only_replaced_by_force(codec, refused, model, stream, place):
     stream("s.nrw")
     (place / "s.wav").write_text("mine")
     assert "'s.wav' exists already; pass --force" in refused("decode", "s.nrw", "-m", model)
@@ -224,13 +239,13 @@ def test_a_result_that_is_there_is_only_replaced_by_force(codec, refused, model,
 
 
 @pytest.mark.parametrize("out", ["s.nrw/b.wav", "/proc/b.wav", "/proc/b/c", "/dev/null", "n" * 300 + ".wav"])
-def test_a_place_that_cannot_be_written_is_refused(refused, model, stream, out):
+def test_outputs_that_cannot_be_written_are_refused(refused, model, stream, out):
     stream("s.nrw")
     refused("decode", "s.nrw", "-m", model, "-o", out)
 
 
 @pytest.mark.parametrize("bytes", [0, 100, 10_000])
-def test_a_limit_on_files_leaves_nothing(refused, model, stream, bytes):
+def test_file_size_limits_leave_no_output(refused, model, stream, bytes):
     stream("s.nrw", samples=20_000)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes, limits[1]))
@@ -240,7 +255,7 @@ def test_a_limit_on_files_leaves_nothing(refused, model, stream, bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_full_disk_leaves_nothing(refused, model, stream, monkeypatch):
+def test_a_full_disk_leaves_no_output(refused, model, stream, monkeypatch):
     def full(file):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -249,7 +264,7 @@ def test_a_full_disk_leaves_nothing(refused, model, stream, monkeypatch):
     assert "(no space left on device)" in refused("decode", "s.nrw", "-m", model)
 
 
-def test_a_disk_that_fails_is_told_with_the_file(refused, model, stream, monkeypatch):
+def test_read_errors_name_the_file(refused, model, stream, monkeypatch):
     class Failing:
         def __enter__(self):
             raise OSError(errno.EIO, "Input/output error; call for help")

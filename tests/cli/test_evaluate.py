@@ -25,7 +25,7 @@ def test_report_and_comparison(codec, place, data):
     assert first.code == 2, first  # one file could not be read
     lines = first.out.splitlines()
     assert [line.split()[0] for line in lines] == ["→", "jpeg@20", "jpeg@40", "jpeg@60", "jpeg@80", "webp@30"]
-    assert all("bits/pixel  psnr " in line for line in lines[1:])
+    assert all("bits per pixel  psnr " in line for line in lines[1:])
     assert "skipped broken.png" in first.err
     assert {path.name for path in (place / "a").iterdir()} == {
         "index.html", "cache", "plots", "results.json", "item_results.csv", "item_results.parquet", "summary.csv",

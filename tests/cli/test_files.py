@@ -39,10 +39,10 @@ def results(place):
         (["[a-z]ne.wav", "d"], "new", ["new/deep/three.nrw", "new/one.nrw", "new/two.nrw"]),
     ],
 )
-def test_where_results_go(encode, wav, place, given, out, expected):
+def test_output_paths(encode, wav, place, given, out, expected):
     for name in ("one.wav", "[1].wav", "d/two.wav", "d/deep/three.wav"):
         wav(name, samples=1)
-    (place / "d" / "notes.txt").write_text("no sound")
+    (place / "d" / "notes.txt").write_text("not audio")
     (place / "there.1").mkdir()
     before = set(place.rglob("*"))
     result = encode(*given, *([] if out is None else ["-o", out]))
@@ -53,34 +53,34 @@ def test_where_results_go(encode, wav, place, given, out, expected):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (["nowhere.wav"], "there is no file 'nowhere.wav'"),
         (["no/where.wav"], "nor a folder 'no'"),
         (["one.wav/two.wav"], "'one.wav/two.wav' cannot be opened"),
         (["n" * 300 + ".wav"], "cannot be opened"),
-        (["empty"], "no file to work on in empty; wanted are .aac, "),
-        (["empty/*.wav", "empty"], "no file to work on in empty/*.wav, empty; wanted"),
+        (["empty"], "expected files with .aac, "),
+        (["empty/*.wav", "empty"], "got none in empty/*.wav, empty"),
         (["pipe"], "'pipe', which is a pipe or a device"),
         (["loop"], "'loop' cannot be opened"),
         (["new\nline.wav"], r"there is no file 'new\nline.wav'"),
         (["-"], "there is no file '-'"),
-        ([""], "an empty name was given"),
-        (["one.wav", "one.flac"], "one.wav and one.flac would both become one.nrw"),
-        (["one.wav", "."], "one.wav and one.flac would both become one.nrw"),
-        (["one.wav", "d/one.wav", "-o", "new"], "one.wav and d/one.wav would both become new/one.nrw"),
-        (["one.wav", "d/one.wav", "-o", "all.nrw"], "-o all.nrw names a file"),
-        (["d", "-o", "all.nrw"], "-o all.nrw names a file"),
-        (["d/one.wav", "link/one.flac"], "would both become"),
-        (["one.wav", "-o", "one.wav"], "the result of one.wav would replace the input one.wav"),
-        (["one.wav", "-o", "one.wav", "--force"], "the result of one.wav would replace the input one.wav"),
+        ([""], "got an empty name"),
+        (["one.wav", "one.flac"], "got one.wav and one.flac for one.nrw"),
+        (["one.wav", "."], "got one.wav and one.flac for one.nrw"),
+        (["one.wav", "d/one.wav", "-o", "new"], "got one.wav and d/one.wav for new/one.nrw"),
+        (["one.wav", "d/one.wav", "-o", "all.nrw"], "got the file all.nrw"),
+        (["d", "-o", "all.nrw"], "got the file all.nrw"),
+        (["d/one.wav", "link/one.flac"], "expected one input per output"),
+        (["one.wav", "-o", "one.wav"], "the output of one.wav would replace the input one.wav"),
+        (["one.wav", "-o", "one.wav", "--force"], "the output of one.wav would replace the input one.wav"),
         (["one.wav", "-o", "d/../one.wav", "--force"], "would replace the input"),
         (["one.wav", "-o", "link.wav", "--force"], "would replace the input"),
-        (["a.nrw", "--force"], "the result of a.nrw would replace the input a.nrw"),
+        (["a.nrw", "--force"], "the output of a.nrw would replace the input a.nrw"),
         (["one.wav", "-o", "there.nrw"], "'there.nrw', which is a folder"),
     ],
 )
-def test_what_cannot_be_planned_is_refused(refused, model, wav, place, given, said):
+def test_invalid_inputs_and_outputs_are_refused(refused, model, wav, place, given, message):
     for name in ("one.wav", "one.flac", "d/one.wav", "a.nrw", "d/one.flac"):
         wav(name, samples=1)
     (place / "d" / "one.flac").unlink()
@@ -90,9 +90,9 @@ def test_what_cannot_be_planned_is_refused(refused, model, wav, place, given, sa
     os.symlink("loop", "loop")
     os.symlink("d", "link")
     os.symlink("one.wav", "link.wav")
-    if said == "'there.nrw', which is a folder":
-        given, said = ["one.wav", "-o", "there.nrw"], "'there.nrw/one.nrw', which is a folder"
-    assert said in refused("encode", "-m", model, *given)
+    if message == "'there.nrw', which is a folder":
+        given, message = ["one.wav", "-o", "there.nrw"], "'there.nrw/one.nrw', which is a folder"
+    assert message in refused("encode", "-m", model, *given)
 
 
 @pytest.mark.parametrize(
@@ -107,18 +107,18 @@ def test_what_cannot_be_planned_is_refused(refused, model, wav, place, given, sa
         "noextension",
     ],
 )
-def test_odd_names(codec, encode, wav, results, model, place, name):
+def test_unusual_names(codec, encode, wav, results, model, place, name):
     wav(name)
     result = encode("--", name)
     assert (result.code, result.err) == (0, "")
     assert results() == [os.path.splitext(name)[0] + ".nrw"]
     assert codec("decode", "-m", model, "-o", "back.wav", "--", *results()).code == 0
-    (place / name).write_text("no sound")
+    (place / name).write_text("not audio")
     line = encode("--force", "--", name).err
     assert f"got {name!r}, which cannot be decoded" in line
 
 
-def test_a_name_that_is_no_text(encode, wav, results, place):
+def test_names_that_are_not_utf_8(encode, wav, results, place):
     name = b"\xff\xfe.wav".decode(errors="surrogateescape")
     wav("a.wav").rename(place / name)
     result = encode(".")
@@ -133,10 +133,10 @@ def test_a_terminal_without_arrows(encode, wav):
     assert (result.code, result.out[:15]) == (0, r"a.wav \u2192 a.")
 
 
-def test_the_good_are_done_and_the_bad_are_named(encode, wav, place, results):
+def test_files_that_fail_are_named_and_the_others_encoded(encode, wav, place, results):
     for name in ("a.wav", "sub/b.wav", "sub/z.wav", "there.wav"):
         wav(f"in/{name}")
-    (place / "in" / "broken.wav").write_text("no sound")
+    (place / "in" / "broken.wav").write_text("not audio")
     (place / "in" / "sub" / "empty.mp3").touch()
     (place / "in" / "there.nrw").write_text("mine")
     result = encode("in")
@@ -163,12 +163,12 @@ def test_damaged_streams_among_others_are_named(codec, model, stream, place):
 
 
 def test_no_empty_folder_is_left(refused, model, place):
-    (place / "a.wav").write_text("no sound")
+    (place / "a.wav").write_text("not audio")
     refused("encode", "a.wav", "-m", model, "-o", "new/er/est")
     refused("encode", "a.wav", "-m", model, "-o", "new/a.nrw")
 
 
-def test_a_bar_on_the_terminal_keeps_results_out_of_it(encode, wav):
+def test_the_progress_bar_does_not_mix_with_results(encode, wav):
     class Terminal(io.TextIOWrapper):
         def isatty(self):
             return True

@@ -1,33 +1,38 @@
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+
+from narrows import checkpoints
+from narrows.checkpoints.load import load
 
 
 @pytest.fixture
 def facts(codec):
-    """facts(path) -> exit code and what `codec info --json` says."""
+    """facts(path) -> exit code and output of `codec info --json`."""
 
-    def told(path):
+    def run(path):
         result = codec("info", path, "--json")
         return result.code, json.loads(result.out)
 
-    return told
+    return run
 
 
-def test_the_parts_add_up_to_the_file(facts, stream, model):
+def test_byte_counts_add_up_to_the_file_size(facts, stream, model):
     path = stream("s.nrw", samples=44_100, channels=2, rate=44_100)
-    code, said = facts(path)
+    code, shown = facts(path)
     assert code == 0
-    assert (said["model"], said["medium"], said["coder"]) == ("tiny", "audio", "rans")
-    assert (said["seconds"], said["sample_rate"], said["channels"]) == (1.0, 44_100, 2)
-    assert said["codebook_sizes"] == [16] * said["codebooks"] == [16] * 3
-    assert said["bytes"] == path.stat().st_size
-    assert said["bytes"] == said["header_bytes"] + said["framing_bytes"] + said["payload_bytes"]
-    assert said["kbit_per_second"] == pytest.approx(8 * said["bytes"] / 1000)
-    assert (said["whole"], said["damaged"], said["damaged_bytes"]) == (True, [], 0)
+    assert (shown["model"], shown["medium"], shown["coder"]) == ("tiny", "audio", "rans")
+    assert (shown["seconds"], shown["sample_rate"], shown["channels"]) == (1.0, 44_100, 2)
+    assert shown["codebook_sizes"] == [16] * shown["codebooks"] == [16] * 3
+    assert shown["bytes"] == path.stat().st_size
+    assert shown["bytes"] == shown["header_bytes"] + shown["framing_bytes"] + shown["payload_bytes"]
+    assert shown["kbit_per_second"] == pytest.approx(8 * shown["bytes"] / 1000)
+    assert (shown["intact"], shown["damaged"], shown["damaged_bytes"]) == (True, [], 0)
 
 
-def test_text_says_what_json_says(codec, facts, stream):
+def test_text_and_json_agree(codec, facts, stream):
     path = stream("s.nrw", "--raw")
     lines = codec("info", path).out.splitlines()
     assert {line[:17].strip().replace(" ", "_"): line[17:] for line in lines} == {
@@ -35,37 +40,87 @@ def test_text_says_what_json_says(codec, facts, stream):
     }
 
 
-def test_a_damaged_chunk_is_told(codec, facts, stream):
+def test_damaged_chunks_are_reported(codec, facts, stream):
     path = stream("s.nrw", "--raw", samples=480_000)  # 30 s, two chunks
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    code, said = facts(path)
+    code, shown = facts(path)
     assert code == 2
-    assert said["damaged"] == [{"first": 1, "last": 1, "start": 1000, "stop": 1500}]
-    assert not said["whole"]
+    assert shown["damaged"] == [{"first": 1, "last": 1, "start": 1000, "stop": 1500}]
+    assert not shown["intact"]
     assert "'s.nrw' is damaged: 1 of 2 chunks are lost" in codec("info", "s.nrw").err
 
 
-def test_appended_bytes_are_told(codec, facts, stream):
+def test_appended_bytes_are_reported(codec, facts, stream):
     path = stream("s.nrw")
     path.write_bytes(path.read_bytes() + b"four")
-    code, said = facts(path)
-    assert (code, said["damaged"], said["damaged_bytes"], said["whole"]) == (2, [], 4, False)
+    code, shown = facts(path)
+    assert (code, shown["damaged"], shown["damaged_bytes"], shown["intact"]) == (2, [], 4, False)
     assert "0 of 1 chunks are lost, 4 bytes were changed or appended" in codec("info", "s.nrw").err
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "shown"),
     [("nowhere.nrw", "there is no file 'nowhere.nrw'"), (".", "'.', which is a folder"), ("/dev/null", "device")],
 )
-def test_what_is_no_file_is_refused(refused, name, said):
-    assert said in refused("info", name)
-    assert said in refused("info", name, "--json")
+def test_invalid_files_are_refused(refused, name, shown):
+    assert shown in refused("info", name)
+    assert shown in refused("info", name, "--json")
 
 
-def test_a_name_that_is_no_text(codec, stream, place):
+def test_names_that_are_not_utf_8(codec, stream, place):
     name = b"\xff\xfe.nrw".decode(errors="surrogateescape")
     stream("s.nrw").rename(place / name)
     assert r"file             \udcff\udcfe.nrw" in codec("info", name).out
     assert json.loads(codec("info", name, "--json").out)["file"] == name
+
+
+def test_stream_of_an_image(codec, image_stream):
+    path = image_stream("s.nrw", "-q", 2.5)
+    shown = json.loads(codec("info", "s.nrw", "--json").out)
+    size = path.stat().st_size
+    assert (shown["medium"], shown["width"], shown["height"], shown["channels"]) == (
+        "image",
+        70,
+        40,
+        3,
+    )
+    assert (shown["quality"], shown["bytes"], shown["coder"]) == (2.5, size, "indexed")
+    assert shown["bits_per_pixel"] == round(8 * size / 2800, 4)
+    assert "quality          2.5\n" in codec("info", "s.nrw").out
+    path.write_bytes(path.read_bytes()[:-1])
+    assert codec("info", "s.nrw").err.count("\n") == 1
+
+
+def test_rates_of_the_shipped_image_model(codec):
+    folder = Path(checkpoints.__file__).parent / "image"
+    rates = json.loads(codec("info", folder, "--json").out)["bits_per_pixel"]
+    assert [*rates] == [str(quality) for quality in range(1, 9)]
+    assert sorted(rates.values()) == [*rates.values()]
+
+
+def test_checkpoints(codec, refused, image_checkpoint, tiny_checkpoint, place):
+    folder = shutil.copytree(image_checkpoint, place / "mine")
+    shown = json.loads(codec("info", "mine", "--json").out)
+    assert (shown["model"], shown["medium"], shown["quality_choices"]) == (
+        "small",
+        "image",
+        [1, 2, 3, 4, 5, 6, 7, 8],
+    )
+    assert shown["parameters"] == sum(p.numel() for p in load(image_checkpoint).codec.parameters())
+    assert shown["bits_per_pixel"] is None
+    points = [{"quality": 1, "bits_per_pixel": 0.2}, {"quality": 8, "bits_per_pixel": 2.5}, {"point": "jpeg"}]
+    (folder / "evaluation.json").write_text(json.dumps({"points": points}))
+    assert json.loads(codec("info", "mine", "--json").out)["bits_per_pixel"] == {"1": 0.2, "8": 2.5}
+    for damaged in ("[1, 2", "[" * 100_000):
+        (folder / "evaluation.json").write_text(damaged)
+        assert "evaluation.json" in refused("info", "mine")
+    (folder / "model.safetensors").write_bytes(b"")
+    assert "model.safetensors" in refused("info", "mine")
+    shown = json.loads(codec("info", tiny_checkpoint(), "--json").out)
+    assert (shown["medium"], shown["sample_rate"], len(shown["kbit_per_second"])) == (
+        "audio",
+        16_000,
+        3,
+    )

@@ -17,7 +17,7 @@ from narrows.checkpoints.load import load
     "arguments",
     [["--help"], ["encode", "--help"], ["tokenize", "--help"], ["models", "--json"], ["decode"], ["nonsense"]],
 )
-def test_words_need_no_torch(arguments):
+def test_help_and_listings_need_no_torch(arguments):
     program = (
         "import sys, atexit\n"
         f"sys.argv[1:] = {arguments}\n"
@@ -32,7 +32,7 @@ VERBS = ["encode", "decode", "info", "models", "tokenize", "train", "detokenize"
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_helps(codec, verb):
+def test_every_command_has_help(codec, verb):
     result = codec(verb, "--help")
     assert (result.code, result.err) == (0, "")
     assert re.match(r"Usage: .*" + verb, result.out)
@@ -40,7 +40,7 @@ def test_every_verb_helps(codec, verb):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "Usage"),
         (["nonsense"], "nonsense"),
@@ -49,15 +49,15 @@ def test_every_verb_helps(codec, verb):
         (["encode", "a.wav", "--modle", "m"], "--model"),
         (["encode", "a.wav", "-m"], "-m"),
         (["encode", "-x.wav"], "-x"),
-        (["info"], "file"),
+        (["info"], "FILE"),
         (["info", "a.nrw", "b.nrw"], "b.nrw"),
         (["models", "all"], "all"),
     ],
 )
-def test_what_is_not_understood_is_refused(codec, place, arguments, said):
+def test_invalid_options_are_refused(codec, place, arguments, message):
     result = codec(*arguments)
     assert (result.code, result.out) == (2, "")
-    assert said in result.err
+    assert message in result.err
     assert "Traceback" not in result.err
     assert not list(place.iterdir())
 
@@ -92,7 +92,7 @@ def long_stream(place, model):
         ("encode", long_wav, signal.SIGTERM, 143),
     ],
 )
-def test_a_signal_leaves_nothing_half_written(start, model, place, verb, source, number, code):
+def test_signals_leave_no_half_written_files(start, model, place, verb, source, number, code):
     path = source(place, model)
     process = start(verb, path, "-m", model, "-o", place / "new" / "result.wav")
     deadline = time.monotonic() + 300
@@ -117,7 +117,7 @@ def test_a_closed_pipe_ends_quietly(start):
     assert process.returncode == 1
 
 
-def test_a_closed_pipe_leaves_whole_files(codec, model, wav, place):
+def test_a_closed_pipe_leaves_complete_files(codec, model, wav, place):
     class Closed:
         buffer = io.BytesIO()
 
@@ -135,14 +135,14 @@ def test_a_closed_pipe_leaves_whole_files(codec, model, wav, place):
     assert read_header((place / "a.nrw").read_bytes()).model == "tiny"
 
 
-def test_an_output_on_a_full_disk_is_told(start):
+def test_standard_output_on_a_full_disk_is_reported(start):
     with open("/dev/full", "w") as full:
         process = start("models", "--json", stdout=full)
         assert process.communicate()[1].startswith("codec: standard output: No space left on device; ")
     assert process.returncode == 2
 
 
-def test_a_closed_output_is_no_fault(codec, model, wav, start):
+def test_closed_standard_output_is_accepted(codec, model, wav, start):
     wav()
     command = [sys.executable, "-c", "from narrows.cli import main; main()", "models"]
     done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, text=True)

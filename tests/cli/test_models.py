@@ -1,16 +1,20 @@
 import json
 
-from narrows.checkpoints.index import Entry
+from narrows.checkpoints.index import ShippedModel
 
 
 def test_models_are_listed(codec, monkeypatch):
     known = [
-        Entry("image", "image", "photographs", "Apache-2.0", "fedcba9876543210", {}),
-        Entry("speech", "audio", "voices", "Apache-2.0", "0123456789abcdef", {"pesq": 3.0}),
+        ShippedModel("image", "image", "photographs", "Apache-2.0", "fedcba9876543210", {}),
+        ShippedModel("speech", "audio", "voices", "Apache-2.0", "0123456789abcdef", {"pesq": 3.0}),
     ]
-    monkeypatch.setattr("narrows.checkpoints.index.entries", lambda: known)
-    lines = ["image        image  photographs  [Apache-2.0]", "speech       audio  voices  [Apache-2.0]"]
-    assert codec("models").out.splitlines() == lines
+    monkeypatch.setattr("narrows.checkpoints.index.models", lambda: known)
+    lines = [line.split() for line in codec("models").out.splitlines()]
+    assert lines == [
+        ["name", "medium", "summary", "licence"],
+        ["image", "image", "photographs", "Apache-2.0"],
+        ["speech", "audio", "voices", "Apache-2.0"],
+    ]
     assert json.loads(codec("models", "--json").out)[1]["fingerprint"] == "0123456789abcdef"
 
 
@@ -18,4 +22,4 @@ def test_the_index_of_the_package_is_json(codec):
     result = codec("models", "--json")
     assert result.code == 0
     assert isinstance(json.loads(result.out), list)
-    assert codec("models").out.count("\n") == len(json.loads(result.out))
+    assert codec("models").out.count("\n") == 1 + len(json.loads(result.out))

@@ -46,17 +46,17 @@ def test_the_codes_are_those_of_encode(codec, model, source):
 
 def test_a_summary_is_printed(codec, model, source):
     result = codec("tokenize", source, "-m", model, "-o", "out", *RANK, *MINUTES, "--json")
-    told = json.loads(result.out)
+    summary = json.loads(result.out)
     assert (result.code, result.err) == (0, "")
-    assert (told["items"], told["failures"], told["skipped"], told["medium"]) == (12, 0, 0, "audio")
-    assert told["amount"] == pytest.approx(sum(20_000 + 1000 * n for n in range(12)) / 16_000)
-    assert told["speed"] == pytest.approx(told["amount"] / told["wall"])
-    assert 0 < told["busy"] < 1
+    assert (summary["items"], summary["failures"], summary["skipped"], summary["medium"]) == (12, 0, 0, "audio")
+    assert summary["amount"] == pytest.approx(sum(20_000 + 1000 * n for n in range(12)) / 16_000)
+    assert summary["speed"] == pytest.approx(summary["amount"] / summary["seconds"])
+    assert 0 < summary["network_fraction"] < 1
     again = codec("tokenize", source, "-m", model, "-o", "out", *RANK, *MINUTES)
-    assert f"12 items in {told['shards']} shards, {told['shards']} of them from before" in again.out
+    assert f"12 items in {summary['shards']} shards, {summary['shards']} of them finished before" in again.out
 
 
-def test_failed_items_make_the_code_2_and_nothing_else(codec, model, source, place):
+def test_failed_items_make_the_exit_code_2(codec, model, source, place):
     (place / "source" / "3.wav").write_bytes(b"none")
     result = codec("tokenize", source, "-m", model, "-o", "out", *RANK)
     assert result.code == 2
@@ -64,7 +64,7 @@ def test_failed_items_make_the_code_2_and_nothing_else(codec, model, source, pla
     assert keys("out") == sorted(str(number) for number in range(12) if number != 3)
 
 
-def test_a_data_set_of_nothing_good_is_tokenized_too(codec, model, place):
+def test_all_items_may_fail(codec, model, place):
     (place / "source").mkdir()
     (place / "source" / "a.wav").write_bytes(b"none")
     assert codec("tokenize", "source", "-m", model, "-o", "out", *RANK).code == 2
@@ -84,30 +84,30 @@ def test_retry_and_limit(codec, model, source, place, wav):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
-        (["--rank", 0], "both wanted"),
-        (["--rank", 2, "--world", 2], "count ranks from 0"),
-        ([*RANK, "--workers", 2], "leave the others out"),
+        (["--rank", 0], "expected both --rank and --world"),
+        (["--rank", 2, "--world", 2], "expected a rank from 0"),
+        ([*RANK, "--workers", 2], "a rank is one process"),
         ([*RANK, "--shard-minutes", 0], "more than 0"),
         ([*RANK, "--shard-minutes", "nan"], "more than 0"),
-        ([*RANK, "-q", 4], "codes sound"),
-        ([*RANK, "--codebooks", 7], "offers 1, 2, 3"),
+        ([*RANK, "-q", 4], "got quality=4"),
+        ([*RANK, "--codebooks", 7], "expected codebooks of 1, 2, 3"),
         ([*RANK, "--device", "nonsense"], "nonsense"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(refused, model, source, options, said):
-    assert said in refused("tokenize", source, "-m", model, "-o", "out", *options, advice=False)
+def test_invalid_tokenize_options_are_refused(refused, model, source, options, message):
+    assert message in refused("tokenize", source, "-m", model, "-o", "out", *options, advice=False)
 
 
-def test_a_source_that_is_none_is_refused(refused, model, place):
+def test_missing_sources_are_refused(refused, model, place):
     assert "nowhere" in refused("tokenize", "nowhere", "-m", model, "-o", "out", *RANK)
 
 
 def test_other_options_in_the_same_folder_are_refused(codec, refused, model, source):
     codec("tokenize", source, "-m", model, "-o", "out", *RANK)
     line = refused("tokenize", source, "-m", model, "-o", "out", *RANK, "--codebooks", 1)
-    assert "'out' holds another run: " in line
+    assert "'out' contains another run: " in line
 
 
 def test_ray_without_its_package_is_refused(refused, model, source, monkeypatch):
@@ -116,7 +116,7 @@ def test_ray_without_its_package_is_refused(refused, model, source, monkeypatch)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_ended_goes_on(codec, start, model, source, number):
+def test_interrupted_runs_are_resumed(codec, start, model, source, number):
     for part in range(8):  # long enough to be ended before its end
         for file in list(Path(source).glob("?.wav")):
             shutil.copy(file, Path(source, f"{part}-{file.name}"))
@@ -143,7 +143,7 @@ def test_a_run_that_is_ended_goes_on(codec, start, model, source, number):
     assert len(keys("out")) == len(list(Path(source).iterdir()))
 
 
-def test_a_name_that_is_no_text_costs_only_its_item(codec, model, source):
+def test_names_that_are_not_utf_8_fail_at_most_their_item(codec, model, source):
     os.rename(b"source/3.wav", b"source/\xff.wav")
     result = codec("tokenize", source, "-m", model, "-o", "out", *RANK)
     assert len(keys("out")) >= 11, result
@@ -153,8 +153,8 @@ def test_workers_import_nothing_from_the_current_folder(model, source, place):
     command = Path(sys.executable).with_name("codec")
     for name in ("narrows", "soundfile"):
         (place / f"{name}.py").write_text(f"open('imported-{name}', 'w')")
-    told = subprocess.run(
+    done = subprocess.run(
         [command, "tokenize", source, "-m", model, "-o", "out", "--workers", "1"], capture_output=True, text=True
     )
-    assert (told.returncode, told.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "")
     assert not list(place.glob("imported-*"))

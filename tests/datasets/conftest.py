@@ -11,36 +11,37 @@ import torch
 from narrows.bitstream import AudioExtent, ImageExtent
 from narrows.checkpoints import folder
 from narrows.codecs import BSQ, Codec, ConvDecoder, ConvEncoder, FrameDecoder, FrameEncoder, SoftNorm, Tanh
-from narrows.datasets.base import Made, Row
+from narrows.datasets.base import DatasetInfo, TokenizedItem
 from narrows.datasets.shards import write_shard
 from narrows.media import image
 from narrows.tokenizers.audio import AudioTokenizer
+from narrows.tokenizers.image import ImageTokenizer
 
 RATE = 16_000
-SOUND = Made("audio", "codes", "m", "00" * 8, ((8,), (8,), (5, 4)), 3, 320, 16_000)
-PICTURES = Made("image", "codes", "m", "11" * 8, ((64, 2048),), 1, 16)
-LATENTS = Made("image", "latents", "m", "22" * 8, (), 4, 16)
+AUDIO = DatasetInfo("audio", "codes", "m", "00" * 8, ((8,), (8,), (5, 4)), 3, (320,), 1, 16_000)
+IMAGES = DatasetInfo("image", "codes", "m", "11" * 8, ((64, 2048),), 1, (16, 16), 3)
+LATENTS = DatasetInfo("image", "latents", "m", "22" * 8, (), 4, (16, 16), 3)
 
 
-def sound(key="a", samples=1000, channels=1, rate=16_000, meta=(), seed=0):
-    """A row of SOUND."""
+def audio_item(key="a", samples=1000, channels=1, rate=16_000, meta=(), seed=0):
+    """A row of AUDIO."""
     numbers, frames = np.random.default_rng(seed), -(-samples * 16_000 // rate // 320)
     codes = np.stack([numbers.integers(size, size=(channels, frames)) for size in (8, 8, 20)], 1)
-    return Row(key, codes, AudioExtent(rate, samples, channels), dict(meta))
+    return TokenizedItem(key, codes, AudioExtent(rate, samples, channels), dict(meta))
 
 
-def picture(key="a", height=30, width=50, made=PICTURES, meta=(), seed=0):
-    """A row of PICTURES or LATENTS."""
-    numbers, grid = np.random.default_rng(seed), (1, made.books, -(-height // 16), -(-width // 16))
+def image_item(key="a", height=30, width=50, made=IMAGES, meta=(), seed=0):
+    """A row of IMAGES or LATENTS."""
+    numbers, grid = np.random.default_rng(seed), (1, made.depth, -(-height // 16), -(-width // 16))
     codes = numbers.integers(1 << 17, size=grid) if made.kind == "codes" else numbers.normal(size=grid).astype("f2")
-    return Row(key, codes, ImageExtent(height, width, 3), dict(meta))
+    return TokenizedItem(key, codes, ImageExtent(height, width, 3), dict(meta))
 
 
 @pytest.fixture
 def tokenized(tmp_path):
     """tokenized(counts, made) -> a folder of shards with so many rows each, and all rows."""
 
-    def folder(*counts, made=SOUND, name="out", **meta):
+    def folder(*counts, made=AUDIO, name="out", **meta):
         out, rows = tmp_path / name, []
         out.mkdir()
         for index, count in enumerate(counts):
@@ -48,9 +49,9 @@ def tokenized(tmp_path):
             for place in range(first, first + count):
                 own = {"number": place, **meta}
                 key = f"k/{place:04d}"
-                made_by = sound if made.medium == "audio" else picture
+                make = audio_item if made.medium == "audio" else image_item
                 sizes = {"samples": 300 + 40 * (place % 7)} if made.medium == "audio" else {"made": made}
-                rows.append(made_by(key, meta=own, seed=place, **sizes))
+                rows.append(make(key, meta=own, seed=place, **sizes))
             write_shard(out / f"{index:05d}-of-{len(counts):05d}.parquet", rows[first:], made)
         return out, rows
 
@@ -69,8 +70,8 @@ def same(first, second):
 @pytest.fixture
 def samples():
     """Constants and rows for tests, and what compares two rows."""
-    names = {"SOUND": SOUND, "PICTURES": PICTURES, "LATENTS": LATENTS}
-    return SimpleNamespace(**names, sound=sound, picture=picture, same=same)
+    names = {"AUDIO": AUDIO, "IMAGES": IMAGES, "LATENTS": LATENTS}
+    return SimpleNamespace(**names, audio=audio_item, image=image_item, same=same)
 
 
 @pytest.fixture(scope="session")
@@ -92,32 +93,34 @@ def recordings(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory):
-    """A folder of five pictures, three of one size, one grey."""
-    place, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    for number, shape in enumerate([(24, 40, 3), (33, 17, 3), (24, 40, 3), (20, 20, 1), (24, 40, 3)]):
+def images(tmp_path_factory):
+    """A folder of five images, three of one size, one grey."""
+    place, random = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for number, shape in enumerate([(3, 24, 40), (3, 33, 17), (3, 24, 40), (1, 20, 20), (3, 24, 40)]):
         image.write(place / f"p{number}.png", random.integers(0, 256, shape).astype(np.uint8))
     return place
 
 
 @pytest.fixture(scope="session")
-def picture_models(tmp_path_factory):
-    """Folders of tokenizers of pictures: one with codes, one with real numbers."""
-    place, made = tmp_path_factory.mktemp("picture-models"), {}
+def image_models(tmp_path_factory):
+    """Folders of image tokenizers: one with codes, one with continuous latents."""
+    place, made = tmp_path_factory.mktemp("image-models"), {}
     for name, bottleneck in {"codes": BSQ(6, 8, 2), "latents": SoftNorm(6, 4)}.items():
         torch.manual_seed(0)
         codec = Codec(ConvEncoder(6, 8), bottleneck, ConvDecoder(6, 8))
-        folder.save(place / name, codec, name)
+        tokenizer = ImageTokenizer(codec)
+        tokenizer.name = name
+        folder.save(place / name, tokenizer)
         made[name] = str(place / name)
     return made
 
 
 @pytest.fixture(scope="session")
 def continuous():
-    """A tokenizer of sound that gives real numbers."""
+    """An audio tokenizer with continuous latents."""
     torch.manual_seed(0)
     codec = Codec(FrameEncoder(8, 16, 1), Tanh(8, 4), FrameDecoder(8, 16, 1, iterations=1))
-    return AudioTokenizer(codec, RATE, "real")
+    return AudioTokenizer(codec, RATE)
 
 
 @pytest.fixture

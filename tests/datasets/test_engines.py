@@ -1,4 +1,4 @@
-"""One data set on every engine: the files are the same bytes, whoever made them and whoever was killed meanwhile."""
+"""One data set on every engine: the bytes of the files are the same, even if workers are killed."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def children() -> set[int]:
     return {child.pid for child in multiprocessing.active_children() if child.pid is not None}
 
 
-def test_there_are_shards_enough(expected: Path) -> None:
+def test_there_are_several_shards(expected: Path) -> None:
     assert len(list(expected.glob("*.parquet"))) >= 4
 
 
@@ -49,7 +49,7 @@ def test_processes(
     )
     assert digests(tmp_path / "out") == digests(expected)
     assert (summary.items, summary.failures, summary.skipped) == (9, 0, 0)
-    assert 0 < summary.busy <= 1
+    assert 0 < summary.network_fraction <= 1
     assert summary.amount == pytest.approx(seen[-1].amount)
     assert (seen[-1].items, seen[-1].total) == (9, 9)
     assert not children()
@@ -73,7 +73,7 @@ def test_ray(model: str, recordings: Path, tmp_path: Path, expected: Path, diges
     assert digests(tmp_path / "out") == digests(expected)
 
 
-def test_a_worker_that_is_killed_costs_nothing(
+def test_shards_of_killed_workers_are_tried_again(
     model: str, recordings: Path, tmp_path: Path, expected: Path, digests: Digests
 ) -> None:
     killed = list[int]()
@@ -88,7 +88,7 @@ def test_a_worker_that_is_killed_costs_nothing(
     assert digests(tmp_path / "out") == digests(expected)
 
 
-def test_workers_that_are_always_killed_stop_the_run_by_name(
+def test_workers_that_are_always_killed_stop_the_run(
     model: str, recordings: Path, tmp_path: Path, expected: Path, digests: Digests
 ) -> None:
     task, over, killed = Task(str(recordings), model, tmp_path / "out", MINUTES), threading.Event(), set[int]()
@@ -113,7 +113,7 @@ def test_workers_that_are_always_killed_stop_the_run_by_name(
     assert digests(tmp_path / "out") == digests(expected)
 
 
-def test_a_script_without_a_guard_is_told_so(model: str, recordings: Path, tmp_path: Path) -> None:
+def test_scripts_without_a_main_guard_get_advice(model: str, recordings: Path, tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
 from narrows.datasets.engines.processes import Processes
@@ -121,6 +121,6 @@ from narrows.datasets.tokenize import Task, tokenize
 tokenize(Task({str(recordings)!r}, {model!r}, Path({str(tmp_path / "out")!r})), Processes(1))
 """
     (tmp_path / "script.py").write_text(script)
-    told = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True)
-    assert told.returncode == 1
-    assert 'must call tokenize under if __name__ == "__main__":' in told.stderr.splitlines()[-1]
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'must call tokenize under if __name__ == "__main__":' in done.stderr.splitlines()[-1]

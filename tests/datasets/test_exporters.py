@@ -26,7 +26,7 @@ def tree(folder):
 
 
 @pytest.mark.parametrize("kind", EXPORTERS)
-def test_equal_items_give_equal_files_and_none_is_replaced(tokenized, tmp_path, kind) -> None:
+def test_equal_items_give_equal_files_and_existing_ones_are_kept(tokenized, tmp_path, kind) -> None:
     out, _ = tokenized(3, 2)
     export(load(out), kind, tmp_path / "a")
     export(load(out), kind, tmp_path / "b" / "c")
@@ -39,18 +39,18 @@ def test_equal_items_give_equal_files_and_none_is_replaced(tokenized, tmp_path, 
         export(load(out), kind, tmp_path / "file")
 
 
-def test_what_is_not_understood_is_refused(tokenized, place, samples) -> None:
+def test_invalid_options_are_refused(tokenized, place, samples) -> None:
     out, _ = tokenized(1)
-    with pytest.raises(InputError, match="format 'zip' given, hf, npy, webdataset, megatron wanted"):
+    with pytest.raises(InputError, match="expected a format out of hf, npy, webdataset, megatron, got 'zip'"):
         export(load(out), "zip", place)
-    with pytest.raises(InputError, match="npy keeps codes as they are"):
+    with pytest.raises(InputError, match="expected no pattern for npy"):
         export(load(out), "npy", place, pattern="delayed")
     out, _ = tokenized(1, made=samples.LATENTS, name="latents")
-    with pytest.raises(InputError, match="these are real numbers"):
+    with pytest.raises(InputError, match="got continuous latents"):
         export(load(out), "megatron", place)
 
 
-@pytest.mark.parametrize("kind", ["SOUND", "PICTURES", "LATENTS"])
+@pytest.mark.parametrize("kind", ["AUDIO", "IMAGES", "LATENTS"])
 def test_npy(tokenized, place, samples, kind) -> None:
     out, rows = tokenized(2, 1, made=getattr(samples, kind))
     export(load(out), "npy", place)
@@ -61,7 +61,7 @@ def test_npy(tokenized, place, samples, kind) -> None:
         assert np.array_equal(array, row.values)
         assert array.itemsize < 8
         assert (line["key"], line["meta"], line["extent"]["channels"]) == (row.key, row.meta, row.extent.channels)
-    assert json.loads((place / "made.json").read_text())["model"] == "m"
+    assert json.loads((place / "info.json").read_text())["model"] == "m"
 
 
 def test_webdataset(tokenized, place) -> None:
@@ -98,7 +98,7 @@ def test_megatron(tokenized, place, pattern) -> None:
         item = torch.from_numpy(ids[start // 2 : start // 2 + length].astype(np.int64))
         if pattern != "interleaved":
             item = item.view(-1, 3).T
-        again = load(out).unflatten(known.unframed(item), pattern)
+        again = load(out).unflatten(known.remove_begin_end(item), pattern)
         assert np.array_equal(again.codes, row.values)
 
 
@@ -106,8 +106,8 @@ def test_hf(tokenized, place, samples) -> None:
     out, rows = tokenized(2, 1, odd=None)
     first = out / "00000-of-00002.parquet"
     first.unlink()
-    others = [samples.sound(row.key, meta={"number": 0.5, "more": "x", "a b": 1}) for row in rows[:2]]
-    write_shard(first, others, samples.SOUND)
+    others = [samples.audio(row.key, meta={"number": 0.5, "more": "x", "a b": 1}) for row in rows[:2]]
+    write_shard(first, others, samples.AUDIO)
     export(load(out), "hf", place)
     schemas = {str(pyarrow.parquet.read_schema(path).remove_metadata()) for path in (place / "data").iterdir()}
     assert len(schemas) == 1
@@ -124,7 +124,7 @@ def test_hf(tokenized, place, samples) -> None:
     assert "8, 8, 20" in body
 
 
-def test_hugging_face_reads_it(tokenized, place) -> None:
+def test_hugging_face_datasets_reads_the_export(tokenized, place) -> None:
     datasets = pytest.importorskip("datasets")
     out, rows = tokenized(2, 1)
     export(load(out), "hf", place)
@@ -134,7 +134,7 @@ def test_hugging_face_reads_it(tokenized, place) -> None:
 
 
 @pytest.mark.parametrize("kind", ["hf", "npy", "webdataset"])
-def test_what_replaces_an_export_of_more_shards_leaves_none_of_it(tokenized, tmp_path, kind) -> None:
+def test_overwriting_removes_shards_of_the_earlier_export(tokenized, tmp_path, kind) -> None:
     (three, _), (one, _) = tokenized(3, 2, name="three"), tokenized(1, 2, name="one")
     export(load(one), kind, tmp_path / "fresh")
     export(load(three), kind, tmp_path / "to")
@@ -144,11 +144,11 @@ def test_what_replaces_an_export_of_more_shards_leaves_none_of_it(tokenized, tmp
 
 
 @pytest.mark.parametrize("kind", EXPORTERS)
-def test_the_data_itself_is_never_overwritten(tokenized, tmp_path, kind) -> None:
+def test_exported_shards_are_never_overwritten(tokenized, tmp_path, kind) -> None:
     (ours, _), (other, _) = tokenized(2, name="data"), tokenized(1, 1, name="other")
     before = tree(tmp_path)
     for place in (ours, tmp_path):
-        with pytest.raises(InputError, match="holds the shards that are to be exported"):
+        with pytest.raises(InputError, match="without the shards that are exported"):
             export(load(ours), kind, place, overwrite=True)
     assert tree(tmp_path) == before
     export(load(ours), kind, other, overwrite=True)  # a folder of another data set keeps its shards

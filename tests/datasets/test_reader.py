@@ -9,17 +9,17 @@ import torch
 from torch.utils.data import DataLoader
 
 from narrows import datasets
-from narrows.datasets import Latents, TokenStream, load, shards
+from narrows.datasets import TokenStream, load, shards
 from narrows.datasets.reader import vocabulary_of
 from narrows.datasets.shards import write_shard
 from narrows.errors import InputError, MediaError
 from narrows.tokenizers.ids import Vocabulary
-from narrows.tokenizers.tokens import Tokens
+from narrows.tokenizers.tokens import Latents, Tokens
 
 
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch):
-    monkeypatch.setattr(shards, "ROWS", 3)
+    monkeypatch.setattr(shards, "GROUP_ROWS", 3)
 
 
 def test_items_by_index_and_key(tokenized, samples) -> None:
@@ -29,20 +29,20 @@ def test_items_by_index_and_key(tokenized, samples) -> None:
     assert data.keys == [row.key for row in rows]
     for index in (0, 11, 4, 5, -1, -12, 3):
         row = rows[index]
-        wanted = Tokens(torch.from_numpy(row.values), samples.SOUND.radices, row.extent, "m", "00" * 8)
+        wanted = Tokens(torch.from_numpy(row.values), samples.AUDIO.radices, row.extent, "m", "00" * 8)
         assert data[index] == wanted
         assert data.by_key(row.key) == wanted
         assert data.metadata(index) == row.meta
-    assert len(data._held) <= 4
+    assert len(data._cache) <= 4
     for index in (12, -13):
-        with pytest.raises(IndexError, match="there are 12"):
+        with pytest.raises(IndexError, match="index below 12"):
             data[index]
-    with pytest.raises(InputError, match="no item has the key 'x'; the first of 12 is 'k/0000'"):
+    with pytest.raises(InputError, match="expected the key of an item, such as 'k/0000', got 'x'"):
         data.by_key("x")
 
 
-def test_pictures_and_latents(tokenized, samples) -> None:
-    out, rows = tokenized(2, made=replace(samples.PICTURES, setting=3), name="pictures")
+def test_images_and_latents(tokenized, samples) -> None:
+    out, rows = tokenized(2, made=replace(samples.IMAGES, quality_index=3), name="images")
     assert torch.equal(load(out)[1].codes, torch.from_numpy(rows[1].values))
     assert load(out)[1].quality_index == 3
     out, rows = tokenized(2, made=samples.LATENTS, name="latents")
@@ -50,57 +50,57 @@ def test_pictures_and_latents(tokenized, samples) -> None:
     assert isinstance(latents, Latents)
     assert latents.extent == rows[1].extent
     assert torch.equal(latents.values, torch.from_numpy(rows[1].values))
-    with pytest.raises(InputError, match="holds real numbers"):
+    with pytest.raises(InputError, match="got continuous latents"):
         load(out, ids="raster")
 
 
 def test_ids_and_back(tokenized) -> None:
     out, _ = tokenized(4)
     tokens, vocabulary = load(out), Vocabulary((8, 8, 20), first=100)
-    with pytest.raises(InputError, match="a vocabulary given without ids"):
+    with pytest.raises(InputError, match="got only a vocabulary"):
         load(out, vocabulary=vocabulary)  # type: ignore[call-overload]
     for known in (None, vocabulary):
         data = load(out, ids="delayed", vocabulary=known)
-        assert torch.equal(data[2], tokens[2].flatten("delayed", known or vocabulary_of(tokens.made)))
+        assert torch.equal(data[2], tokens[2].flatten("delayed", known or vocabulary_of(tokens.info)))
         again = data.unflatten(data[2], "delayed", known)
         assert torch.equal(again.codes, tokens[2].codes)
         assert again.extent == replace(tokens[2].extent, samples=320 * again.codes.shape[2])
 
 
-def test_new_pictures(tokenized, samples) -> None:
-    out, _ = tokenized(1, made=samples.PICTURES)
+def test_unflatten_images(tokenized, samples) -> None:
+    out, _ = tokenized(1, made=samples.IMAGES)
     data = load(out, ids="raster")
-    with pytest.raises(InputError, match="without a width"):
+    with pytest.raises(InputError, match="expected inner=1 sizes"):
         data.unflatten(data[0], "raster")
-    tokens = data.unflatten(data[0], "raster", width=4)
+    tokens = data.unflatten(data[0], "raster", inner=(4,))
     assert (tokens.extent.height, tokens.extent.width, tokens.codes.shape) == (32, 64, (1, 1, 2, 4))
 
 
-def test_folders_that_are_none(tokenized, tmp_path, samples) -> None:
-    def refused(said, out, error=InputError):
-        with pytest.raises(error, match=said) as caught:
+def test_invalid_folders_are_refused(tokenized, tmp_path, samples) -> None:
+    def refused(message, out, error=InputError):
+        with pytest.raises(error, match=message) as caught:
             load(out)
         assert "\n" not in str(caught.value)
 
-    refused("no folder", tmp_path / "nowhere")
+    refused("expected a folder with token shards", tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    refused("has no token shards; make them with", tmp_path / "empty")
+    refused("got none; make them with", tmp_path / "empty")
     out, rows = tokenized(2, 2, 2)
     (out / "00000-of-00003.parquet.part").write_text("no shard")
     (out / "00001-of-00003.parquet").rename(tmp_path / "away")
-    refused("1 of 3 shards are missing in .*run the same codec tokenize again", out)
+    refused("expected 3 shards in .*, got 2; run the same codec tokenize again", out)
     assert load(out, allow_missing=True).keys == [row.key for row in (*rows[:2], *rows[4:])]
-    write_shard(out / "00001-of-00003.parquet", rows[2:4], replace(samples.SOUND, fingerprint="33" * 8))
-    refused(r"00000-of-00003.parquet' was made by m \(0000.*, .*00001-of-00003.parquet' by m \(3333", out)
+    write_shard(out / "00001-of-00003.parquet", rows[2:4], replace(samples.AUDIO, fingerprint="33" * 8))
+    refused(r"00000-of-00003.parquet' of m \(0000.* and .*00001-of-00003.parquet' of m \(3333", out)
     shutil.copy(tmp_path / "away", out / "00001-of-00003.parquet")
     shutil.copy(tmp_path / "away", out / "00001-of-00004.parquet")
-    refused("00002-of-00003.parquet and 00001-of-00004.parquet, shards of different runs", out)
+    refused("shards of one run in .*, got 00002-of-00003.parquet and 00001-of-00004.parquet", out)
     (out / "00001-of-00004.parquet").unlink()
     (out / "00001-of-00003.parquet").write_bytes(b"PAR1")
     refused("00001-of-00003.parquet' cannot be read", out, MediaError)
 
 
-def test_it_travels_to_processes(tokenized) -> None:
+def test_data_is_pickled_without_rows(tokenized) -> None:
     out, _ = tokenized(3, 3)
     data = load(out)
     data[0]
@@ -110,7 +110,7 @@ def test_it_travels_to_processes(tokenized) -> None:
 
 
 @pytest.mark.slow
-def test_workers_that_start_anew_read_it(tokenized) -> None:
+def test_spawned_workers_read_data(tokenized) -> None:
     out, _ = tokenized(3, 3)
     data = load(out)
     loader = DataLoader(load(out, ids="interleaved"), batch_size=None, num_workers=1, multiprocessing_context="spawn")
@@ -133,13 +133,13 @@ def numbers(stream, monkeypatch, worker=0, workers=1):
 def rows_of(tokenized):
     """Data whose items are the rows, numbered."""
     data = load(tokenized(8, 0, 11, 4)[0])
-    data._act = lambda row: row
+    data._convert = lambda row: row
     return data
 
 
 @pytest.mark.parametrize(("world", "workers"), [(1, 1), (2, 1), (2, 3), (5, 1), (1, 30)])
 @pytest.mark.parametrize("window", [1, 5, 100])
-def test_each_item_once_an_epoch(rows_of, monkeypatch, world, workers, window) -> None:
+def test_each_item_once_per_epoch(rows_of, monkeypatch, world, workers, window) -> None:
     parts = [
         numbers(TokenStream(rows_of, 1, rank, world, window), monkeypatch, worker, workers)
         for rank in range(world)
@@ -152,7 +152,7 @@ def test_each_item_once_an_epoch(rows_of, monkeypatch, world, workers, window) -
     assert max(ranks) - min(ranks) <= 1
 
 
-def test_the_order_is_that_of_seed_and_epoch(rows_of, monkeypatch) -> None:
+def test_the_order_depends_on_seed_and_epoch(rows_of, monkeypatch) -> None:
     def order(seed, epoch):
         stream = TokenStream(rows_of, seed, window=6)
         stream.set_epoch(epoch)
@@ -165,7 +165,7 @@ def test_the_order_is_that_of_seed_and_epoch(rows_of, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("taken", [0, 1, 6, 7, 22, 23])
-def test_it_goes_on_where_it_was(rows_of, monkeypatch, taken) -> None:
+def test_iterations_are_resumed(rows_of, monkeypatch, taken) -> None:
     whole, begun = TokenStream(rows_of, 4, window=6), TokenStream(rows_of, 4, window=6)
     for stream in (whole, begun):
         stream.set_epoch(2)
@@ -180,23 +180,23 @@ def test_it_goes_on_where_it_was(rows_of, monkeypatch, taken) -> None:
     assert numbers(again, monkeypatch) == wanted
 
 
-def test_states_that_do_not_fit(rows_of, monkeypatch) -> None:
+def test_invalid_states_are_refused(rows_of, monkeypatch) -> None:
     state = {"seed": 0, "window": 4096, "items": len(rows_of), "epoch": 0, "parts": 2, "taken": 3}
-    with pytest.raises(InputError, match="a state with window 4096 given, the stream has 9"):
+    with pytest.raises(InputError, match="expected a state with window 9, as this stream has, got 4096"):
         TokenStream(rows_of, window=9).load_state_dict(state)
-    with pytest.raises(InputError, match="a state with items 1 given, the stream has"):
+    with pytest.raises(InputError, match="expected a state with items"):
         TokenStream(rows_of).load_state_dict(state | {"items": 1})
-    with pytest.raises(InputError, match="a state with seed None given"):
+    with pytest.raises(InputError, match="expected a state with seed 0, as this stream has, got None"):
         TokenStream(rows_of).load_state_dict({})
-    with pytest.raises(InputError, match="epoch -1 given"):
+    with pytest.raises(InputError, match="got -1"):
         TokenStream(rows_of).set_epoch(-1)
-    with pytest.raises(InputError, match="whole numbers wanted"):
+    with pytest.raises(InputError, match="expected integers"):
         TokenStream(rows_of, seed=1.5)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="a state with seed 0 given, the stream has 1"):
+    with pytest.raises(InputError, match="expected a state with seed 1, as this stream has, got 0"):
         TokenStream(rows_of, 1).load_state_dict(state)
     stream = TokenStream(rows_of)
     stream.load_state_dict(state)
-    with pytest.raises(InputError, match="a state of 2 parts given, there are 1"):
+    with pytest.raises(InputError, match="expected a state of 1 parts, got one of 2"):
         list(stream)
     with pytest.raises(InputError, match="rank 2 of 2"):
         TokenStream(rows_of, rank=2, world=2)
@@ -212,11 +212,11 @@ def test_workers_split_the_stream(tokenized) -> None:
 
 def test_the_public_names(tmp_path) -> None:
     assert all(getattr(datasets, name) for name in datasets.__all__)
-    with pytest.raises(AttributeError, match="it has Latents"):
+    with pytest.raises(AttributeError, match="it has TokenData"):
         datasets.lod  # noqa: B018
 
 
-def test_an_iteration_that_was_broken_off_costs_the_next_nothing(rows_of) -> None:
+def test_an_abandoned_iteration_does_not_affect_the_next(rows_of) -> None:
     stream = TokenStream(rows_of)
     whole = [row.key for row in stream]
     begun = iter(stream)

@@ -22,7 +22,7 @@ def task(model: str, recordings: Path, tmp_path: Path) -> Task:
     return Task(str(source), model, tmp_path / "out", minutes=0.05)
 
 
-def test_what_is_done_is_not_done_again(task: Task, digests: Digests) -> None:
+def test_finished_shards_are_skipped(task: Task, digests: Digests) -> None:
     first = tokenize(task, ALONE)
     before = digests(task.out)
     lost = sorted(task.out.glob("*.parquet"))[1]
@@ -34,12 +34,12 @@ def test_what_is_done_is_not_done_again(task: Task, digests: Digests) -> None:
     assert (second.items, second.shards, second.skipped) == (first.items, first.shards, first.shards - 1)
 
 
-def test_the_manifest_says_what_the_folder_is(task: Task, model: str) -> None:
+def test_manifest(task: Task, model: str) -> None:
     summary = tokenize(task, ALONE)
-    told = json.loads((task.out / "manifest.json").read_text())
-    assert (len(told["shards"]), sum(told["shards"])) == (summary.shards, 9)
-    facts = {"items": 9, "medium": "audio", "model": "tiny", "books": 3, "batch": 1}
-    assert facts.items() <= told.items()
+    manifest = json.loads((task.out / "manifest.json").read_text())
+    assert (len(manifest["shards"]), sum(manifest["shards"])) == (summary.shards, 9)
+    facts = {"items": 9, "medium": "audio", "model": "tiny", "depth": 3, "batch": 1}
+    assert facts.items() <= manifest.items()
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_the_manifest_says_what_the_folder_is(task: Task, model: str) -> None:
 def test_other_options_in_the_same_folder_are_refused(task: Task, digests: Digests, change: dict[str, int]) -> None:
     tokenize(task, ALONE)
     before = digests(task.out)
-    with pytest.raises(InputError, match=r"holds another run: \w+ .*, not .*; choose another folder"):
+    with pytest.raises(InputError, match=r"contains another run: \w+ .*, not .*; choose another folder"):
         tokenize(replace(task, **change), ALONE)
     assert digests(task.out) == before
 
@@ -62,36 +62,36 @@ def test_another_model_and_another_source_are_refused(task: Task, tiny_checkpoin
         tokenize(task, ALONE)
 
 
-def test_a_source_with_its_shards_inside_is_refused(task: Task) -> None:
+def test_output_inside_the_source_is_refused(task: Task) -> None:
     for out in (Path(task.source) / "tokens", Path(task.source)):
-        with pytest.raises(InputError, match="which is read; choose a folder outside"):
+        with pytest.raises(InputError, match="expected an output folder outside"):
             tokenize(replace(task, out=out), ALONE)
 
 
-def test_of_two_runs_at_once_one_is_refused(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_of_two_concurrent_runs_is_refused(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*arguments: object) -> object:
-        monkeypatch.setattr(module, "shards", shards)
+        monkeypatch.setattr(module, "plan_shards", shards)
         tokenize(replace(task, codebooks=1), ALONE)  # begins later and is quicker
         return shards(*arguments)  # type: ignore[arg-type]
 
-    shards = module.shards
-    monkeypatch.setattr(module, "shards", slow)
+    shards = module.plan_shards
+    monkeypatch.setattr(module, "plan_shards", slow)
     with pytest.raises(InputError, match=r"another run: radices .*, not "):
         tokenize(task, ALONE)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 0}', "[" * 100_000])
-def test_a_manifest_of_something_else_is_refused(task: Task, text: str) -> None:
+def test_other_manifests_are_refused(task: Task, text: str) -> None:
     task.out.mkdir()
     (task.out / "manifest.json").write_text(text)
-    with pytest.raises(InputError, match="holds another run"):
+    with pytest.raises(InputError, match="contains another run"):
         tokenize(task, ALONE)
 
 
 def test_shards_without_a_manifest_are_refused(task: Task) -> None:
     tokenize(task, ALONE)
     (task.out / "manifest.json").unlink()
-    with pytest.raises(InputError, match="has shards and no manifest"):
+    with pytest.raises(InputError, match=r"expected manifest\.json beside"):
         tokenize(task, ALONE)
 
 
@@ -101,8 +101,8 @@ def test_a_folder_that_cannot_be_made_is_refused(task: Task) -> None:
         tokenize(task, ALONE)
 
 
-def test_a_batch_of_nothing_is_refused(task: Task) -> None:
-    with pytest.raises(InputError, match="a batch of 0"):
+def test_a_batch_of_0_is_refused(task: Task) -> None:
+    with pytest.raises(InputError, match="expected a batch of at least 1, got 0"):
         replace(task, batch=0)
 
 
@@ -119,7 +119,7 @@ def test_retry_makes_shards_with_failures_again(task: Task, digests: Digests) ->
     first = tokenize(replace(task, limit=None), ALONE)
     assert (first.items, first.failures) == (8, 1)
     assert len(list(task.out.glob("*.errors.jsonl"))) == 1
-    assert tokenize(task, ALONE).failures == 1  # told again, and not tried
+    assert tokenize(task, ALONE).failures == 1  # reported again, but not tried
     bad.write_bytes(good)
     times = {path.name: path.stat().st_mtime_ns for path in task.out.glob("*.parquet")}
     last = tokenize(task, ALONE, retry=True)

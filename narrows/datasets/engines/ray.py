@@ -1,7 +1,7 @@
-"""Shards in actors of Ray, on this machine or a cluster whose machines share the folder of the results.
+"""Shards in actors of Ray, on this machine or on a cluster whose machines share the output folder.
 
-Actors keep their model; Ray decides where they run. What a killed one had begun is done again as by any other engine,
-and not by Ray's own retries, which would not be counted.
+Actors keep their model; Ray decides where they run. The shard of a killed actor is tried again by `schedule`, as with
+any engine, and not by Ray's own retries, which would not be counted.
 """
 
 import logging
@@ -11,15 +11,15 @@ from functools import cache, partial
 from typing import Any
 
 from narrows.datasets.base import Shard
-from narrows.datasets.engines.schedule import Lost, Report, schedule
-from narrows.datasets.work import Done, Job, Worker, attempt
+from narrows.datasets.engines.schedule import Report, WorkerKilled, schedule
+from narrows.datasets.worker import Job, ShardResult, Worker, run_shard
 from narrows.errors import InputError, NarrowsError
 
 
 class Actors:
-    """`workers` actors of one processor each, and of one GPU where the device is cuda.
+    """`workers` actors with one CPU each, and with one GPU where the device is cuda.
 
-    Joins the cluster that this process or RAY_ADDRESS names, or starts one on this machine. Raises InputError without
+    Uses the cluster that this process or RAY_ADDRESS names, or starts one on this machine. Raises InputError without
     the package ray.
     """
 
@@ -28,71 +28,73 @@ class Actors:
             import ray  # noqa: F401
         except ImportError as error:
             raise InputError(
-                "the engine ray needs the package ray; install it with: pip install 'narrows[ray]'"
+                "expected the package ray for this engine, got none; install it with: pip install 'narrows[ray]'"
             ) from error
         self.workers = workers
 
-    def share(self, shards: Sequence[Shard]) -> Sequence[Shard]:
+    def select(self, shards: Sequence[Shard]) -> Sequence[Shard]:
         return shards
 
     def run(self, shards: Sequence[Shard], job: Job, report: Report) -> None:
         import ray
 
-        ours = not ray.is_initialized()
-        if ours:
+        started_here = not ray.is_initialized()
+        if started_here:
             cluster = os.environ.get("RAY_ADDRESS")
             options: dict[str, Any] = {} if cluster else {"num_cpus": self.workers, "include_dashboard": False}
             ray.init(address=cluster, log_to_driver=False, logging_level=logging.ERROR, **options)
         try:
-            schedule(shards, self.workers, partial(_Actor, job), _ready, report, job.noted)
+            schedule(shards, self.workers, partial(_ActorHandle, job), _ready, report, job.current_item)
         finally:
-            if ours:
+            if started_here:
                 ray.shutdown()
 
 
-class _Remote:
-    """What runs in the actor. folder: that the run was started in, from which paths are told."""
+class _Actor:
+    """Runs in the actor. `folder` is the current folder of the run, which relative paths start from."""
 
     def __init__(self, job: Job, folder: str) -> None:
         os.chdir(folder)
         self.worker = cache(partial(Worker, job))
 
-    def do(self, shard: Shard) -> Done | NarrowsError:
+    def run(self, shard: Shard) -> ShardResult | NarrowsError:
         try:
-            return attempt(self.worker, shard)
+            return run_shard(self.worker, shard)
         except NarrowsError as error:
             return error
 
 
-class _Actor:
+class _ActorHandle:
+    """An actor as a WorkerHandle."""
+
     def __init__(self, job: Job, number: int) -> None:
         import ray
 
         gpus = 1 if job.device.startswith("cuda") else 0
-        self._actor: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Remote).remote(job, os.getcwd())
+        self._actor: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Actor).remote(job, os.getcwd())
 
-    def begin(self, shard: Shard) -> None:
-        self.future = self._actor.do.remote(shard)
+    def submit(self, shard: Shard) -> None:
+        self.future = self._actor.run.remote(shard)
 
-    def result(self) -> Done:
+    def result(self) -> ShardResult:
         import ray
 
         try:
             found = ray.get(self.future)
         except ray.exceptions.RayActorError:
-            raise Lost from None
-        if not isinstance(found, Done):
+            raise WorkerKilled from None
+        if not isinstance(found, ShardResult):
             raise found
         return found
 
-    def end(self) -> None:
+    def stop(self) -> None:
         import ray
 
         ray.kill(self._actor)
 
 
-def _ready(hands: Mapping[int, _Actor]) -> list[int]:
+def _ready(handles: Mapping[int, _ActorHandle]) -> list[int]:
     import ray
 
-    ready, _ = ray.wait([hand.future for hand in hands.values()])
-    return [number for number, hand in hands.items() if hand.future in ready]
+    ready, _ = ray.wait([handle.future for handle in handles.values()])
+    return [number for number, handle in handles.items() if handle.future in ready]

@@ -1,9 +1,9 @@
-"""Shards to hands that do them, whatever the hands are. Who does which is decided here, never what comes of it.
+"""Assigns shards to workers of any kind. Only who does which shard is decided here; results do not depend on it.
 
-waiting ─▶ hand 0 ─▶ Done ─▶ report
-        ─▶ hand 1 ─▶ Lost: the shard waits again, to be done item by item
-                     Lost at the same item twice: without it
-                     Lost three times at none: not done; the others go on, until three shards are lost so
+waiting ─▶ worker 0 ─▶ ShardResult ─▶ report
+        ─▶ worker 1 ─▶ WorkerKilled: the shard is tried again, item by item
+                       killed twice at one item: the shard is tried without this item
+                       killed three times before any item: not done; others go on, until three shards are not done
 """
 
 from collections import Counter, deque
@@ -15,88 +15,97 @@ from narrows.datasets.base import Shard
 from narrows.errors import NarrowsError
 
 if TYPE_CHECKING:
-    from narrows.datasets.work import Done, Job
+    from narrows.datasets.worker import Job, ShardResult
 
-TRIES = 3  # of a shard whose workers are killed before any item
+TRIES = 3  # of a shard whose workers are killed before its first item
 TRIES_OF_ITEM = 2
-KILLER = f"its worker was killed {TRIES_OF_ITEM} times over it, perhaps for want of memory"
-Report = Callable[["Done"], None]
+KILLED = f"its worker was killed {TRIES_OF_ITEM} times while tokenizing it, perhaps by lack of memory"
+Report = Callable[["ShardResult"], None]
 
 
-class Lost(Exception):
+class WorkerKilled(Exception):
     """A worker was killed."""
 
 
-class Hand(Protocol):
-    """A worker somewhere else, that keeps its model from shard to shard."""
+class WorkerHandle(Protocol):
+    """A worker in another process, which keeps its model between shards."""
 
-    def begin(self, shard: Shard) -> None:
-        """Give it a shard; whether it is still there shows later."""
+    def submit(self, shard: Shard) -> None:
+        """Send it a shard. Does not fail where the worker was killed; `result` does."""
 
-    def result(self) -> "Done":
-        """What came of that. Raises Lost when it was killed, and what stopped the shard."""
+    def result(self) -> "ShardResult":
+        """The result of the shard. Raises WorkerKilled, and the NarrowsError that stopped the shard."""
 
-    def end(self) -> None:
-        """Leave nothing half-written, and go."""
+    def stop(self) -> None:
+        """End the worker; it removes half-written files."""
 
 
-H = TypeVar("H", bound=Hand)
+W = TypeVar("W", bound=WorkerHandle)
 
 
 class Engine(Protocol):
-    """Where shards are done."""
+    """Runs workers."""
 
-    def share(self, shards: Sequence[Shard]) -> Sequence[Shard]:
-        """Those of all shards that are this engine's to do."""
+    def select(self, shards: Sequence[Shard]) -> Sequence[Shard]:
+        """The shards, out of all of them, that this engine has to do."""
 
     def run(self, shards: Sequence[Shard], job: "Job", report: Report) -> None:
-        """Do them. Raises NarrowsError for what stops the run; what is done by then is kept."""
+        """Do shards. Raises NarrowsError for what stops the run; finished shards are kept."""
 
 
 def schedule(
     shards: Sequence[Shard],
-    hands: int,
-    hire: Callable[[int], H],
-    wait: Callable[[Mapping[int, H]], Sequence[int]],
+    workers: int,
+    start: Callable[[int], W],
+    wait: Callable[[Mapping[int, W]], Sequence[int]],
     report: Report,
-    noted: Callable[[Shard], int | None],
+    current_item: Callable[[Shard], int | None],
 ) -> None:
-    """Have all shards done by so many hands. hire: the hand number n. wait: the numbers of those that have a result.
-    noted: the place of the item at which a careful worker of a shard was.
+    """Do all shards with a number of workers.
 
-    Raises NarrowsError for what stopped a shard, and in the end for shards whose workers were always killed.
+    Args:
+        shards: to do.
+        workers: the number of workers.
+        start: starts the worker with this number.
+        wait: waits until some workers have a result, and returns their numbers.
+        report: called with each result.
+        current_item: the index of the item that a killed worker of a shard was tokenizing, as it recorded it; None
+            where it recorded none.
+
+    Raises:
+        NarrowsError: what stopped a shard; and at the end, if there are shards whose workers were killed each time.
     """
-    waiting, crew, busy = deque(shards), dict[int, H](), dict[int, Shard]()
-    lost, undone = Counter[tuple[int, int | None]](), list[Shard]()
+    waiting, handles, busy = deque(shards), dict[int, W](), dict[int, Shard]()
+    killed, undone = Counter[tuple[int, int | None]](), list[Shard]()
     try:
         while (waiting or busy) and len(undone) < TRIES:
-            for number in range(hands):
+            for number in range(workers):
                 if waiting and number not in busy:
-                    if number not in crew:
-                        crew[number] = hire(number)
+                    if number not in handles:
+                        handles[number] = start(number)
                     busy[number] = waiting.popleft()
-                    crew[number].begin(busy[number])
-            for number in wait({number: crew[number] for number in busy}):
+                    handles[number].submit(busy[number])
+            for number in wait({number: handles[number] for number in busy}):
                 shard = busy.pop(number)
                 try:
-                    report(crew[number].result())
-                except Lost:
-                    crew.pop(number).end()
-                    place = noted(shard)
-                    lost[shard.index, place] += 1
-                    if place is None and lost[shard.index, None] == TRIES:
+                    report(handles[number].result())
+                except WorkerKilled:
+                    handles.pop(number).stop()
+                    item = current_item(shard)
+                    killed[shard.index, item] += 1
+                    if item is None and killed[shard.index, None] == TRIES:
                         undone.append(shard)
                         continue
-                    if place is not None and lost[shard.index, place] == TRIES_OF_ITEM:
-                        shard = replace(shard, without={**shard.without, place: KILLER})
-                    waiting.appendleft(replace(shard, careful=True))
+                    if item is not None and killed[shard.index, item] == TRIES_OF_ITEM:
+                        shard = replace(shard, skipped={**shard.skipped, item: KILLED})
+                    waiting.appendleft(replace(shard, one_by_one=True))
     finally:
-        for hand in crew.values():
-            hand.end()
+        for handle in handles.values():
+            handle.stop()
     if undone:
-        first, last = undone[0].entries[0].key, undone[0].entries[-1].key
+        first, last = undone[0].items[0].key, undone[0].items[-1].key
         raise NarrowsError(
             f"{len(undone) + len(waiting) + len(busy)} of {len(shards)} shards are not done; workers of "
-            f"{undone[0].name}, {first!r} to {last!r}, were killed {TRIES} times, perhaps for want of memory: run the "
-            "same command again, which keeps what is done, with fewer workers"
+            f"{undone[0].name}, {first!r} to {last!r}, were killed {TRIES} times, perhaps by lack of memory: run the "
+            "same command again, which keeps finished shards, with fewer workers"
         )

@@ -1,4 +1,4 @@
-"""An array an item, in files of their own or in tars: codes (C, K, *grid), or latents (C, D, *grid) float16."""
+"""An array per item, in .npy files or in tars: codes (S, K, *grid), or latents (S, D, *grid) float16."""
 
 import io
 import json
@@ -10,29 +10,29 @@ from typing import Any
 
 import numpy as np
 
-from narrows.datasets.base import Row
+from narrows.datasets.base import TokenizedItem
 from narrows.datasets.reader import TokenData
 from narrows.media.atomic import atomic_write, write_bytes
 
 
-def npy(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
-    """NNNNN-of-MMMMM/NUMBER.npy, and index.jsonl with a line an item: file, key, extent, meta."""
+def export_npy(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
+    """NNNNN-of-MMMMM/NUMBER.npy, and index.jsonl with a line per item: file, key, extent, meta."""
     lines = []
     for file in data.files:
-        place = folder / Path(file.path).stem
-        place.mkdir(exist_ok=True)
-        for number, row in enumerate(file):
-            path = place / f"{number:06d}.npy"
-            write_bytes(path, _array(row), overwrite=overwrite)
-            lines.append(json.dumps({"file": f"{place.name}/{path.name}"} | _facts(row), allow_nan=False) + "\n")
+        subfolder = folder / Path(file.path).stem
+        subfolder.mkdir(exist_ok=True)
+        for number, item in enumerate(file):
+            path = subfolder / f"{number:06d}.npy"
+            write_bytes(path, _array(item), overwrite=overwrite)
+            lines.append(json.dumps({"file": f"{subfolder.name}/{path.name}"} | _facts(item), allow_nan=False) + "\n")
     write_bytes(folder / "index.jsonl", "".join(lines).encode(), overwrite=overwrite)
-    write_made(data, folder, overwrite)
+    write_info(data, folder, overwrite)
 
 
-def webdataset(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
-    """NNNNN-of-MMMMM.tar with NUMBER.npy and NUMBER.json (key, extent, meta) an item; equal items give equal bytes.
+def export_webdataset(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
+    """NNNNN-of-MMMMM.tar with NUMBER.npy and NUMBER.json (key, extent, meta) per item; equal items give equal bytes.
 
-    A name in a tar is a number and not the key: readers cut names at dots and slashes.
+    Names in a tar are numbers instead of keys: readers split names at dots and slashes.
     """
     for file in data.files:
         path = folder / f"{Path(file.path).stem}.tar"
@@ -44,26 +44,26 @@ def webdataset(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
                 member = tarfile.TarInfo(name)  # time, owner and group are 0
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))
-    write_made(data, folder, overwrite)
+    write_info(data, folder, overwrite)
 
 
-def write_made(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
-    """made.json: model, codebooks and whatever else all items share."""
-    text = json.dumps(asdict(data.made), indent=1) + "\n"
-    write_bytes(folder / "made.json", text.encode(), overwrite=overwrite)
+def write_info(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
+    """info.json: the DatasetInfo, with model and codebooks."""
+    text = json.dumps(asdict(data.info), indent=1) + "\n"
+    write_bytes(folder / "info.json", text.encode(), overwrite=overwrite)
 
 
-def _members(rows: Iterable[Row]) -> Iterator[tuple[str, bytes]]:
-    for number, row in enumerate(rows):
-        yield f"{number:06d}.npy", _array(row)
-        yield f"{number:06d}.json", json.dumps(_facts(row), allow_nan=False).encode()
+def _members(items: Iterable[TokenizedItem]) -> Iterator[tuple[str, bytes]]:
+    for number, item in enumerate(items):
+        yield f"{number:06d}.npy", _array(item)
+        yield f"{number:06d}.json", json.dumps(_facts(item), allow_nan=False).encode()
 
 
-def _facts(row: Row) -> dict[str, object]:
-    return {"key": row.key, "extent": asdict(row.extent), "meta": dict(row.meta)}
+def _facts(item: TokenizedItem) -> dict[str, object]:
+    return {"key": item.key, "extent": asdict(item.extent), "meta": dict(item.meta)}
 
 
-def _array(row: Row) -> bytes:
+def _array(item: TokenizedItem) -> bytes:
     file = io.BytesIO()
-    np.save(file, np.ascontiguousarray(row.values), allow_pickle=False)
+    np.save(file, np.ascontiguousarray(item.values), allow_pickle=False)
     return file.getvalue()

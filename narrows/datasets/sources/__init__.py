@@ -1,14 +1,14 @@
-"""What a data set holds, whatever it is kept in: items by key, and the bytes of each.
+"""The items of data sets in any storage: their keys, and the bytes of each.
 
-listing.py     which kind of source a path is, and all its entries
-folders.py     files of media; how keys are made of names
-manifests.py   JSON lines, CSV, TSV, Kaldi's wav.scp
-tars.py        WebDataset tars
-tables.py      Parquet, Arrow streams of Hugging Face's `save_to_disk`
-reading.py     the bytes of an entry
+listing.py      recognises the kind of a source and lists all its items
+media_files.py  media files; how keys are made from names
+manifests.py    JSON lines, CSV, TSV, Kaldi's wav.scp
+webdataset.py   WebDataset tars
+columnar.py     Parquet files, Arrow streams of Hugging Face's `save_to_disk`
+reading.py      reads the bytes of an item
 """
 
-from narrows.datasets.sources.listing import entries
-from narrows.datasets.sources.reading import opened
+from narrows.datasets.sources.listing import list_items
+from narrows.datasets.sources.reading import open_item
 
-__all__ = ["entries", "opened"]
+__all__ = ["list_items", "open_item"]

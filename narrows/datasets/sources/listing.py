@@ -1,137 +1,112 @@
-"""Which kind of source a path is, and what it holds."""
+"""Recognises the kind of a source and lists its items."""
 
-import glob
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import pairwise
 
-from narrows.datasets.base import Entry, Place
-from narrows.datasets.sources.folders import media_entries
-from narrows.datasets.sources.manifests import MANIFESTS, manifest_entries
-from narrows.datasets.sources.tables import table_entries
-from narrows.datasets.sources.tars import tar_entries
+from narrows.datasets.base import Location, SourceItem
+from narrows.datasets.sources.columnar import columnar_items
+from narrows.datasets.sources.manifests import MANIFEST_SUFFIXES, manifest_items
+from narrows.datasets.sources.media_files import media_items
+from narrows.datasets.sources.webdataset import tar_items
 from narrows.errors import InputError
 from narrows.media.files import quoted
-from narrows.media.folders import File, size, suffix, text, walk
+from narrows.media.folders import File, find_files, suffix
 from narrows.media.table import MEDIA
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Files of these suffixes hold items in this way. listed: they are looked for in folders."""
+class SourceKind:
+    """A way to store items.
+
+    Attributes:
+        name: in messages.
+        suffixes: of its files.
+        items: lists the items of a medium in such files.
+        in_folders: whether such files in a folder are a source; else they must be given themselves.
+    """
 
     name: str
     suffixes: frozenset[str]
-    entries: Callable[[Sequence[File], str], Iterable[Entry]]
-    listed: bool = True
+    items: Callable[[Sequence[File], str], Iterable[SourceItem]]
+    in_folders: bool = True
 
 
-_HELD = (
-    Kind("WebDataset tars", frozenset({".tar"}), tar_entries),
-    Kind("Parquet files", frozenset({".parquet"}), table_entries),
-    Kind("Arrow streams", frozenset({".arrow"}), table_entries),
-    Kind("a manifest", MANIFESTS, manifest_entries, listed=False),
+_CONTAINERS = (
+    SourceKind("WebDataset tars", frozenset({".tar"}), tar_items),
+    SourceKind("Parquet files", frozenset({".parquet"}), columnar_items),
+    SourceKind("Arrow streams", frozenset({".arrow"}), columnar_items),
+    SourceKind("a manifest", MANIFEST_SUFFIXES, manifest_items, in_folders=False),
 )
-KINDS = {name: (Kind(medium.files, medium.suffixes, media_entries), *_HELD) for name, medium in MEDIA.items()}
-_PACKED = frozenset({".tgz", ".tbz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z"})
+KINDS = {name: (SourceKind(medium.files, medium.suffixes, media_items), *_CONTAINERS) for name, medium in MEDIA.items()}
+_COMPRESSED = frozenset({".tgz", ".tbz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z"})
 
 
-def entries(source: str, medium: str, limit: int | None = None) -> list[Entry]:
-    """The items of a data set, sorted by key.
+def list_items(source: str, medium: str, limit: int | None = None) -> list[SourceItem]:
+    """The items of a data set, sorted by key. Whether they can be decoded is not checked.
 
-    source: a folder, searched to its depth, or a glob, with files of the medium, or WebDataset tars, or Parquet files,
-    or what `save_to_disk` of Hugging Face's datasets left; or one such file, or a manifest: JSON lines, CSV, TSV, or
-    Kaldi's wav.scp. medium: "audio" or "image". limit: only so many, the first by key.
+    Args:
+        source: a folder (searched to any depth) or glob pattern of media files, of WebDataset tars, of Parquet files,
+            or what `save_to_disk` of Hugging Face's datasets wrote; or one such file; or a manifest: JSON lines, CSV,
+            TSV or Kaldi's wav.scp.
+        medium: "audio" or "image".
+        limit: return only the first so many items by key; None for all.
 
-    Whether an item can be decoded is not looked at. Raises InputError where there is none, for a source that is nothing
-    of the above or several of it, for two items of one key and a limit below 1.
+    Raises:
+        InputError: for a source without items, of no known kind or of several kinds, for two items with one key, and
+            for a limit below 1.
     """
     if limit is not None and limit < 1:
-        raise InputError(f"a limit of {limit} items given, at least 1 wanted")
-    kind, files = _chosen(source, medium)
-    found = sorted(kind.entries(files, medium), key=_order)
-    for one, other in pairwise(found):
+        raise InputError(f"expected a limit of at least 1 item, got {limit}")
+    kind, files = _recognised(source, medium)
+    items = sorted(kind.items(files, medium), key=_order)
+    for one, other in pairwise(items):
         if one.key == other.key:
             raise InputError(
-                f"{_told(one.place)} and {_told(other.place)} are both called {quoted(one.key)}; "
-                "rename one, give them ids of their own, or tokenize them as two data sets"
+                f"expected items with different keys, got {quoted(one.key)} for {_described(one.location)} and "
+                f"{_described(other.location)}; rename one, or tokenize them as two data sets"
             )
-    if not found:
-        raise InputError(f"{quoted(source)} holds no item of {medium}; give another source")
-    return found[:limit]
+    if not items:
+        raise InputError(f"expected items of {medium} in {quoted(source)}, got none; give another source")
+    return items[:limit]
 
 
-def _chosen(source: str, medium: str) -> tuple[Kind, list[File]]:
-    """The kind of a source and its files, sorted by name."""
-    files = sorted(_files(source), key=lambda file: file.name)
-    kinds = [kind for kind in KINDS[medium] if kind.listed or not os.path.isdir(source)]
-    held = {kind: [file for file in files if suffix(file.path) in kind.suffixes] for kind in kinds}
-    held = {kind: of_kind for kind, of_kind in held.items() if of_kind}
-    if len(held) == 1:
-        return held.popitem()
-    if held:
+def _recognised(source: str, medium: str) -> tuple[SourceKind, list[File]]:
+    """The kind of a source, and its files."""
+    found = find_files(os.path.abspath(source)) if source else []
+    files = [file for file in found if not (os.path.isdir(source) and _is_cache(file))]
+    if not files and not os.path.isdir(source):
+        raise InputError(f"there is no file, folder or match of {quoted(source)}; check the path")
+    kinds = [kind for kind in KINDS[medium] if kind.in_folders or not os.path.isdir(source)]
+    by_kind = {kind: [file for file in files if suffix(file.path) in kind.suffixes] for kind in kinds}
+    by_kind = {kind: of_kind for kind, of_kind in by_kind.items() if of_kind}
+    if len(by_kind) == 1:
+        return by_kind.popitem()
+    if by_kind:
+        example = os.path.join(source, "**", "*" + suffix(next(iter(by_kind.values()))[0].path))
         raise InputError(
-            f"{quoted(source)} holds {' and '.join(kind.name for kind in held)}; "
-            f"give one of them, for example with '{os.path.join(source, '**', '*' + suffix(files[0].path))}'"
+            f"expected one kind of source, got {' and '.join(kind.name for kind in by_kind)} in {quoted(source)}; give "
+            f"one of them, for example with '{example}'"
         )
-    packed = next((file for file in files if suffix(file.path) in _PACKED), None)
-    if packed is not None:
-        raise InputError(f"{quoted(packed.path)} is compressed, and such are not read; unpack it first")
+    compressed = next((file for file in files if suffix(file.path) in _COMPRESSED), None)
+    if compressed is not None:
+        raise InputError(f"expected files that are not compressed, got {quoted(compressed.path)}; unpack it first")
     known = ", ".join(f"{kind.name} ({', '.join(sorted(kind.suffixes))})" for kind in KINDS[medium])
-    raise InputError(f"{quoted(source)} holds nothing to tokenize; wanted is a folder or a glob of {known}")
-
-
-def _files(source: str) -> Iterable[File]:
-    if os.path.isdir(source):
-        return (file for file in walk(source) if not _is_cache(file))
-    if os.path.exists(source):
-        return [_file(source, os.path.dirname(source))]
-    root = os.path.dirname(re.split(r"[*?[]", source)[0])
-    found = [_file(path, root) for path in _globbed(source, root) if not os.path.isdir(path)]
-    if not found:
-        raise InputError(f"there is no file or folder {quoted(source)}; check the path")
-    return found
-
-
-def _globbed(source: str, root: str) -> Iterable[str]:
-    """Paths that a glob means; `**` as `walk` goes, since glob follows links in circles."""
-    pattern = os.path.relpath(source, root or ".").split(os.sep)
-    if "**" not in pattern:
-        return glob.iglob(source)
-    top = os.path.abspath(root or ".")
-    paths = (file.path for file in walk(top)) if os.path.isdir(top) else ()
-    return (path for path in paths if _fits(os.path.relpath(path, top).split(os.sep), pattern))
-
-
-def _fits(name: Sequence[str], pattern: Sequence[str]) -> bool:
-    if pattern == ["**"]:
-        return True
-    if not pattern or not name:
-        return not pattern and not name
-    if pattern[0] == "**":
-        return any(_fits(name[passed:], pattern[1:]) for passed in range(len(name)))
-    return fnmatchcase(name[0], pattern[0]) and _fits(name[1:], pattern[1:])
-
-
-def _file(path: str, root: str) -> File:
-    return File(os.path.abspath(path), text(os.path.relpath(path, root or ".")), size(path))
+    raise InputError(f"expected a folder or glob of {known}, got none in {quoted(source)}")
 
 
 def _is_cache(file: File) -> bool:
-    """What `map` and the like of Hugging Face's datasets leave beside the data."""
+    """Whether `map` or the like of Hugging Face's datasets left the file beside the data."""
     return os.path.basename(file.path).startswith("cache-") and suffix(file.path) == ".arrow"
 
 
-def _order(entry: Entry) -> tuple[str, str, int, int]:
-    place = entry.place
-    return entry.key, place.path, place.start or 0, place.row or 0
+def _order(item: SourceItem) -> tuple[str, str, int, int]:
+    location = item.location
+    return item.key, location.path, location.start or 0, location.row or 0
 
 
-def _told(place: Place) -> str:
-    """In words, for messages."""
-    if place.row is not None:
-        return f"row {place.row} of {quoted(place.path)}"
-    return quoted(place.path) + ("" if place.start is None else f" at byte {place.start}")
+def _described(location: Location) -> str:
+    if location.row is not None:
+        return f"row {location.row} of {quoted(location.path)}"
+    return quoted(location.path) + ("" if location.start is None else f" at byte {location.start}")

@@ -1,4 +1,4 @@
-"""Lists of files: JSON lines, tables of text, Kaldi's wav.scp. Paths in them are relative to the manifest.
+"""Manifests, which are lists of files: JSON lines, CSV, TSV, Kaldi's wav.scp. Paths are relative to the manifest.
 
 {"audio_filepath": "a/1.flac", "text": "so it is"}        path,speaker        utt1 a/1.flac
 {"audio_filepath": "a/2.flac", "text": "or not"}          a/1.flac,17         utt2 a/2.flac
@@ -10,53 +10,53 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
-from narrows.datasets.base import Entry, Json, Place
-from narrows.datasets.sources.folders import keys
+from narrows.datasets.base import Json, Location, SourceItem
+from narrows.datasets.sources.media_files import keys_of
 from narrows.errors import InputError
 from narrows.media.files import quoted
 from narrows.media.folders import File, size, suffix
 
 KEYS = ("key", "id")
-LONGEST_LINE = 16 << 20  # bytes
-DEEPEST = 64  # lists and objects in one another
-Rows = Iterator[tuple[str, Mapping[str, Json]]]  # each with its place, for messages
+MAX_LINE = 16 << 20  # bytes
+MAX_DEPTH = 64  # of nested lists and objects
+Rows = Iterator[tuple[str, Mapping[str, Json]]]  # each with its line, for messages
 
 
-def columns_of(medium: str) -> tuple[str, ...]:
-    """The columns that may hold the paths of a medium; the first that is there counts."""
+def media_columns(medium: str) -> tuple[str, ...]:
+    """Names of columns that may hold the paths of a medium; the first that exists is used."""
     return medium, f"{medium}_filepath", "path", "file"
 
 
-def manifest_entries(files: Sequence[File], medium: str) -> Iterator[Entry]:
-    """One of each row. The key is that of the manifest, else made of the path; other columns are its meta.
+def manifest_items(files: Sequence[File], medium: str) -> Iterator[SourceItem]:
+    """An item for each row. Its key is in the manifest, else made from the path; other columns are its `meta`.
 
-    Raises InputError, naming the line, for what is no row, has no path or has a key that is no text.
+    Raises InputError, naming the line, for a row that cannot be read or has no path, and for a key of another type.
     """
-    named: list[tuple[str | None, str, Place, dict[str, Json]]] = []
-    columns = columns_of(medium)
+    found: list[tuple[str | None, str, Location, dict[str, Json]]] = []
+    columns = media_columns(medium)
     for file in files:
         folder = os.path.dirname(file.path)
         for where, row in _READERS[suffix(file.path)](file.path):
             column = next((name for name in columns if row.get(name)), None)
             path = row[column] if column else None
             if not isinstance(path, str):
-                raise InputError(f"{where} has no path of a file; wanted is a text under {' or '.join(columns)}")
-            if not _is_nothing(row.get("offset")):
-                raise InputError(f"{where} has an offset, and only whole files are read; cut them first")
-            of_key = next((name for name in KEYS if row.get(name) not in (None, "")), None)
-            key = row[of_key] if of_key else None
+                raise InputError(f"expected the path of a file under {' or '.join(columns)} in {where}, got none")
+            if not _is_zero(row.get("offset")):
+                raise InputError(f"expected whole files, got an offset in {where}; cut the files first")
+            key_column = next((name for name in KEYS if row.get(name) not in (None, "")), None)
+            key = row[key_column] if key_column else None
             if not isinstance(key, str | int | None):
-                raise InputError(f"{where} has a {of_key} that is neither a text nor a whole number")
-            meta = {name: value for name, value in row.items() if name not in (column, of_key)}
+                raise InputError(f"expected text or an integer under {key_column} in {where}, got {str(key)[:40]!r}")
+            meta = {name: value for name, value in row.items() if name not in (column, key_column)}
             full = os.path.join(folder, path)
-            place = Place(full, size=size(full))
-            named.append((None if key is None else str(key), path, place, meta))
-    made = keys([path for _, path, _, _ in named])
-    for (key, _, place, meta), of_path in zip(named, made, strict=True):
-        yield Entry(of_path if key is None else key, place, meta)
+            location = Location(full, size=size(full))
+            found.append((None if key is None else str(key), path, location, meta))
+    path_keys = keys_of([path for _, path, _, _ in found])
+    for (key, _, location, meta), path_key in zip(found, path_keys, strict=True):
+        yield SourceItem(path_key if key is None else key, location, meta)
 
 
-def _is_nothing(value: Json) -> bool:
+def _is_zero(value: Json) -> bool:
     try:
         return value in (None, "") or float(str(value)) == 0
     except ValueError:
@@ -64,34 +64,38 @@ def _is_nothing(value: Json) -> bool:
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:
-    """Numbered from 1, with their ends. Raises InputError for one that is too long or no UTF-8."""
+    """The lines of a file, numbered from 1. Raises InputError for one that is too long or not UTF-8."""
     try:
         with open(path, "rb") as file:
             number = 0
-            while line := file.readline(LONGEST_LINE + 1):
+            while line := file.readline(MAX_LINE + 1):
                 number += 1
-                if len(line) > LONGEST_LINE:
-                    raise InputError(f"line {number} of {quoted(path)} is longer than {LONGEST_LINE >> 20} MiB; cut it")
+                if len(line) > MAX_LINE:
+                    raise InputError(
+                        f"expected lines of at most {MAX_LINE >> 20} MiB, got more in line {number} of {quoted(path)}"
+                    )
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"line {number} of {quoted(path)} is no UTF-8; convert the file with iconv") from error
+        raise InputError(
+            f"expected UTF-8, got other bytes in line {number} of {quoted(path)}; convert it with iconv"
+        ) from error
     except OSError as error:
         raise InputError(f"{quoted(path)} cannot be read: {error.strerror}; check it") from error
 
 
-def decoded(text: str) -> Json:
-    """A value of JSON that any file can hold: finite numbers, whole characters, not nested deeper than DEEPEST.
+def parse_finite_json(text: str) -> Json:
+    """A value of JSON with finite numbers, valid characters and a depth of at most MAX_DEPTH.
 
-    Raises ValueError for what is none.
+    Raises ValueError for anything else.
     """
     try:
         value: Json = _decoder.decode(text)
-        if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
+        if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
             raise RecursionError
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+        raise ValueError("nested too deeply") from error
     return value
 
 
@@ -115,11 +119,13 @@ def _json_rows(path: str) -> Rows:
             continue
         where = f"line {number} of {quoted(path)}"
         try:
-            row = decoded(line)
+            row = parse_finite_json(line)
         except ValueError as error:
-            raise InputError(f"{where} is no JSON ({error}); mend or remove it") from error
+            raise InputError(
+                f"expected JSON in {where}, got {line.strip()[:40]!r} ({error}); repair or remove it"
+            ) from error
         if not isinstance(row, dict):
-            raise InputError(f'{where} is JSON, but no object; wanted is one such as {{"path": "a.flac"}}')
+            raise InputError(f'expected an object such as {{"path": "a.flac"}} in {where}, got {line.strip()[:40]!r}')
         yield where, row
 
 
@@ -128,15 +134,15 @@ def _table_rows(path: str, delimiter: str) -> Rows:
     try:
         header = next(reader, [])
         if len(set(header)) < len(header):
-            raise InputError(f"the first line of {quoted(path)} names a column twice; rename one")
+            raise InputError(f"expected columns with different names, got one twice in {quoted(path)}; rename it")
         for row in reader:
             where = f"line {reader.line_num} of {quoted(path)}"
             if len(row) not in (0, len(header)):
-                raise InputError(f"{where} has {len(row)} columns and the first line {len(header)}; mend it")
+                raise InputError(f"expected {len(header)} columns, as in the first line, got {len(row)} in {where}")
             if row:
                 yield where, dict(zip(header, row, strict=True))
     except csv.Error as error:
-        raise InputError(f"line {reader.line_num} of {quoted(path)} cannot be read ({error}); mend it") from error
+        raise InputError(f"line {reader.line_num} of {quoted(path)} cannot be read ({error}); repair it") from error
 
 
 def _scp_rows(path: str) -> Rows:
@@ -144,7 +150,9 @@ def _scp_rows(path: str) -> Rows:
         where = f"line {number} of {quoted(path)}"
         key, file = [*line.split(None, 1), "", ""][:2]
         if file.rstrip().endswith("|"):
-            raise InputError(f"{where} is a command ({quoted(key)}), which is not run; write its sound to a file first")
+            raise InputError(
+                f"expected a file, got a command in {where} ({quoted(key)}); write its output to a file first"
+            )
         if key:
             yield where, {"key": key, "path": file.strip()}
 
@@ -155,4 +163,4 @@ _READERS = {
     ".tsv": lambda path: _table_rows(path, "\t"),
     ".scp": _scp_rows,
 }
-MANIFESTS = frozenset(_READERS)
+MANIFEST_SUFFIXES = frozenset(_READERS)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from narrows.errors import InputError
+from narrows.media.folders import find_files
 
 CACHE_BYTES = 4 << 30  # of decoded media; files beyond it are decoded at each access
 
@@ -27,7 +28,7 @@ class MediaFiles(Dataset[NDArray[Any]]):
     """
 
     def __init__(self, folder: str | Path, suffixes: Collection[str], kind: str) -> None:
-        self.paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in suffixes)
+        self.paths = [Path(file.path) for file in find_files(folder, suffixes)]
         if not self.paths:
             raise InputError(f"expected {kind} in {folder}, got none; give a folder with {', '.join(sorted(suffixes))}")
         self._cache: dict[int, NDArray[Any]] = {}

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from narrows.datasets.base import Entry
-from narrows.datasets.sources import opened
+from narrows.datasets.base import SourceItem
+from narrows.datasets.sources import open_item
 from narrows.errors import InputError
 from narrows.media.files import MemoryFile
 
@@ -39,11 +39,11 @@ def folder(tmp_path) -> Callable[[Mapping[str, bytes]], Path]:
 
 
 @pytest.fixture
-def content() -> Callable[[Entry], bytes]:
-    """The bytes of an entry, as a reader of media would get them."""
+def content() -> Callable[[SourceItem], bytes]:
+    """The bytes of an item, as a reader of media would get them."""
 
-    def read(entry: Entry) -> bytes:
-        source = opened(entry)
+    def read(item: SourceItem) -> bytes:
+        source = open_item(item)
         return source.data if isinstance(source, MemoryFile) else Path(source).read_bytes()
 
     return read

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from narrows.datasets.sources import entries, manifests
+from narrows.datasets.sources import list_items, manifests
 
 WAVES = {"a.wav": b"A", "d/b c.wav": b"B", "d/ä,1.wav": b"C"}
 
@@ -13,7 +13,7 @@ def listed(folder):
 
     def made(name, text, medium="audio"):
         data = text if isinstance(text, bytes) else text.encode()
-        return entries(str(folder(WAVES | {name: data}) / name), medium)
+        return list_items(str(folder(WAVES | {name: data}) / name), medium)
 
     return made
 
@@ -22,18 +22,18 @@ def listed(folder):
 def test_json_lines(listed, content, column):
     rows = [{column: name, "text": f"so\n{name}", "n": {"x": [1, None]}} for name in WAVES]
     found = listed("m.jsonl", "\n\n".join(map(json.dumps, rows)))
-    assert [entry.key for entry in found] == ["a", "d/b c", "d/ä,1"]
-    assert [content(entry) for entry in found] == [b"A", b"B", b"C"]
+    assert [item.key for item in found] == ["a", "d/b c", "d/ä,1"]
+    assert [content(item) for item in found] == [b"A", b"B", b"C"]
     assert found[1].meta == {"text": "so\nd/b c.wav", "n": {"x": [1, None]}}
-    assert [entry.place.size for entry in found] == [1, 1, 1]
+    assert [item.location.size for item in found] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("name", "comma"), [("m.csv", ","), ("m.tsv", "\t"), ("M.CSV", ",")])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_tables_of_text(listed, content, name, comma, mark):
+def test_csv_and_tsv(listed, content, name, comma, mark):
     lines = [["id", "path", "text"], ["1", "a.wav", '"one ""1"""'], ["2", '"d/ä,1.wav"', '"two\nlines"'], []]
     found = listed(name, mark + "\r\n".join(comma.join(line) for line in lines))
-    assert [(entry.key, content(entry), entry.meta) for entry in found] == [
+    assert [(item.key, content(item), item.meta) for item in found] == [
         ("1", b"A", {"text": 'one "1"'}),
         ("2", b"C", {"text": "two\nlines"}),
     ]
@@ -41,7 +41,7 @@ def test_tables_of_text(listed, content, name, comma, mark):
 
 def test_kaldi(listed, content):
     found = listed("wav.scp", "u2 d/b c.wav\nu1 \t  a.wav \n\n")
-    assert [(entry.key, content(entry)) for entry in found] == [("u1", b"A"), ("u2", b"B")]
+    assert [(item.key, content(item)) for item in found] == [("u1", b"A"), ("u2", b"B")]
 
 
 def test_commands_of_kaldi_are_refused_and_not_run(listed, refusal, tmp_path):
@@ -51,22 +51,22 @@ def test_commands_of_kaldi_are_refused_and_not_run(listed, refusal, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_keys_of_the_manifest_come_before_those_of_paths(listed):
+def test_keys_of_the_manifest_take_precedence(listed):
     rows = [{"path": "a.wav", "key": "z"}, {"path": "a.wav", "id": 7}, {"path": "a.wav", "key": "", "id": None}]
     found = listed("m.jsonl", "\n".join(map(json.dumps, rows)))
-    assert [entry.key for entry in found] == ["7", "a.wav", "z"]
+    assert [item.key for item in found] == ["7", "a.wav", "z"]
 
 
-def test_the_column_is_that_of_the_medium(listed):
+def test_the_column_depends_on_the_medium(listed):
     row = '{"audio": "a.wav", "image": "p.png"}'
-    (sound,), (picture,) = listed("m.jsonl", row), listed("m.jsonl", row, "image")
-    assert (sound.key, sound.meta) == ("a", {"image": "p.png"})
+    (recording,), (picture,) = listed("m.jsonl", row), listed("m.jsonl", row, "image")
+    assert (recording.key, recording.meta) == ("a", {"image": "p.png"})
     assert (picture.key, picture.meta) == ("p", {"audio": "a.wav"})
 
 
-def test_missing_files_are_left_to_the_reader(listed):
+def test_missing_files_are_listed(listed):
     found = listed("m.csv", "path\na.wav\ngone.wav\nnul\0.wav\n")
-    assert [(entry.key, entry.place.size) for entry in found] == [("a", 1), ("gone", None), ("nul\0", None)]
+    assert [(item.key, item.location.size) for item in found] == [("a", 1), ("gone", None), ("nul\0", None)]
 
 
 @pytest.mark.parametrize(
@@ -86,27 +86,27 @@ def test_missing_files_are_left_to_the_reader(listed):
         b'{"path": "\xff"}',
     ],
 )
-def test_lines_that_are_no_items_are_named(listed, refusal, line):
+def test_invalid_lines_are_named(listed, refusal, line):
     data = line if isinstance(line, bytes) else line.encode()
     message = refusal(listed, "m.jsonl", b'{"path": "a.wav"}\n\n' + data + b"\n")
     assert "line 3 of" in message
     assert len(message) < 500
 
 
-def test_a_pair_of_escapes_is_one_character(listed):
-    (entry,) = listed("m.jsonl", '{"path": "a.wav", "x": "\\ud83d\\ude00"}')
-    assert entry.meta == {"x": "\U0001f600"}
+def test_surrogate_pairs_are_one_character(listed):
+    (item,) = listed("m.jsonl", '{"path": "a.wav", "x": "\\ud83d\\ude00"}')
+    assert item.meta == {"x": "\U0001f600"}
 
 
 @pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "wav.scp"])
-def test_endless_lines_are_refused(listed, refusal, monkeypatch, name):
-    monkeypatch.setattr(manifests, "LONGEST_LINE", 1 << 20)
+def test_too_long_lines_are_refused(listed, refusal, monkeypatch, name):
+    monkeypatch.setattr(manifests, "MAX_LINE", 1 << 20)
     message = refusal(listed, name, b"path\na.wav\n"[: 11 if name == "m.csv" else 0] + b"x" * ((1 << 20) + 1))
-    assert "longer than 1 MiB" in message
+    assert "at most 1 MiB" in message
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("speaker,text\n1,a\n", "path"),
         ("path,path\na.wav,a.wav\n", "twice"),
@@ -116,17 +116,17 @@ def test_endless_lines_are_refused(listed, refusal, monkeypatch, name):
         (f"path\n{'x' * 200_000}\n", "line 2"),
     ],
 )
-def test_tables_that_are_none_are_refused(listed, refusal, text, told):
-    assert told in refusal(listed, "m.csv", text)
+def test_invalid_tables_are_refused(listed, refusal, text, message):
+    assert message in refusal(listed, "m.csv", text)
 
 
 @pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "wav.scp"])
 def test_an_empty_manifest_is_refused(listed, refusal, name):
-    assert "holds no item" in refusal(listed, name, "")
+    assert "expected items of audio" in refusal(listed, name, "")
 
 
 @pytest.mark.parametrize("value", ["1e999", "[-1e999]", "[" * 70 + "]" * 70], ids=range(3))
-def test_numbers_that_are_not_finite_and_deep_nests_are_refused(listed, refusal, value):
+def test_infinite_numbers_and_deep_nesting_are_refused(listed, refusal, value):
     message = refusal(listed, "m.jsonl", f'{{"path": "a.wav", "x": 1e9}}\n{{"path": "d/b c.wav", "x": {value}}}\n')
     assert "line 2" in message
     assert "is not a finite number" in message or "nested too deep" in message
@@ -135,8 +135,8 @@ def test_numbers_that_are_not_finite_and_deep_nests_are_refused(listed, refusal,
 def test_segments_of_files_are_refused(listed, refusal):
     row = '{"audio_filepath": "a.wav", "offset": %s, "duration": 1.5}\n'
     assert "line 1 of" in refusal(listed, "m.jsonl", row % "0.5")
-    assert "cut them first" in refusal(listed, "m.jsonl", row % "0.5")
-    (entry,) = listed("m.jsonl", row % "0.0")
-    assert entry.meta == {"offset": 0.0, "duration": 1.5}
-    (entry,) = listed("m.csv", "path,offset\na.wav,0.00\n")
-    assert entry.meta == {"offset": "0.00"}
+    assert "cut the files first" in refusal(listed, "m.jsonl", row % "0.5")
+    (item,) = listed("m.jsonl", row % "0.0")
+    assert item.meta == {"offset": 0.0, "duration": 1.5}
+    (item,) = listed("m.csv", "path,offset\na.wav,0.00\n")
+    assert item.meta == {"offset": "0.00"}

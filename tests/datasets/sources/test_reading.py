@@ -8,14 +8,14 @@ import pytest
 import soundfile
 from pyarrow import parquet
 
-from narrows.datasets.sources import entries, opened
+from narrows.datasets.sources import list_items, open_item
 from narrows.errors import MediaError
 from narrows.media import audio, image
 
 COUNT = 30
 
 
-def sound(index):
+def recording(index):
     file = io.BytesIO()
     soundfile.write(file, 0.1 * np.random.default_rng(index).standard_normal(800), 8_000, format="FLAC")
     return file.getvalue()
@@ -34,12 +34,12 @@ def table(path, items):
 
 
 @pytest.mark.parametrize(("name", "pack"), [("a.tar", tar), ("a.parquet", table)])
-def test_media_are_read_where_they_lie_by_any_number_of_threads(tmp_path, name, pack):
-    items = [sound(index) for index in range(COUNT)]
+def test_items_are_read_by_any_number_of_threads(tmp_path, name, pack):
+    items = [recording(index) for index in range(COUNT)]
     pack(tmp_path / name, items)
-    found = entries(str(tmp_path / name), "audio")
+    found = list_items(str(tmp_path / name), "audio")
     with ThreadPoolExecutor(4) as threads:
-        read = list(threads.map(lambda entry: audio.read(opened(entry)).samples, found))
+        read = list(threads.map(lambda item: audio.read(open_item(item)).samples, found))
     for samples, data in zip(read, items, strict=True):
         (tmp_path / "one.flac").write_bytes(data)
         assert np.array_equal(samples, audio.read(tmp_path / "one.flac").samples)
@@ -47,28 +47,28 @@ def test_media_are_read_where_they_lie_by_any_number_of_threads(tmp_path, name, 
 
 
 @pytest.mark.parametrize(("name", "pack", "key"), [("a.tar", tar, "01"), ("a.parquet", table, "a/00000001")])
-def test_a_bad_item_is_named_and_its_neighbours_are_kept(tmp_path, refusal, name, pack, key):
-    pack(tmp_path / name, [sound(0), b"", sound(2), b"no sound" * 99])
-    good, empty, another, bad = entries(str(tmp_path / name), "audio")
-    for entry in (empty, bad):
-        message = refusal(lambda one: audio.read(opened(one)), entry, error=MediaError)
-        assert f"{name}: {entry.key}'" in message
+def test_bad_items_are_named_and_others_are_read(tmp_path, refusal, name, pack, key):
+    pack(tmp_path / name, [recording(0), b"", recording(2), b"not audio" * 99])
+    good, empty, another, bad = list_items(str(tmp_path / name), "audio")
+    for item in (empty, bad):
+        message = refusal(lambda one: audio.read(open_item(one)), item, error=MediaError)
+        assert f"{name}: {item.key}'" in message
     assert empty.key == key
-    assert audio.read(opened(good)).samples.shape == audio.read(opened(another)).samples.shape == (1, 800)
+    assert audio.read(open_item(good)).samples.shape == audio.read(open_item(another)).samples.shape == (1, 800)
 
 
-def test_pictures_are_read_where_they_lie(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)
+def test_images_in_tars(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 9, 8), np.uint8)
     image.write(tmp_path / "a.png", pixels)
     with tarfile.open(tmp_path / "a.tar", "w") as made:
         made.add(tmp_path / "a.png", "a.png")
-    (entry,) = entries(str(tmp_path / "a.tar"), "image")
-    assert np.array_equal(image.read(opened(entry)).pixels, pixels)
+    (item,) = list_items(str(tmp_path / "a.tar"), "image")
+    assert np.array_equal(image.read(open_item(item)).pixels, pixels)
 
 
 @pytest.mark.parametrize(("name", "pack"), [("a.tar", tar), ("a.parquet", table)])
-def test_what_is_gone_by_then_is_named(tmp_path, refusal, name, pack):
-    pack(tmp_path / name, [sound(0)])
-    (entry,) = entries(str(tmp_path / name), "audio")
+def test_files_that_were_removed_are_named(tmp_path, refusal, name, pack):
+    pack(tmp_path / name, [recording(0)])
+    (item,) = list_items(str(tmp_path / name), "audio")
     (tmp_path / name).unlink()
-    assert name in refusal(opened, entry, error=MediaError)
+    assert name in refusal(open_item, item, error=MediaError)

@@ -5,11 +5,11 @@ from functools import partial
 
 import pytest
 
-from narrows.datasets.prefetch import DEPTH, Unread, ahead
+from narrows.datasets.read_ahead import DEPTH, ReadError, read_ahead
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_items_come_in_order_whole_or_with_their_error(threads: int) -> None:
+def test_items_are_in_order_and_complete_or_raise(threads: int) -> None:
     def read(number: int) -> Iterator[tuple[int, int]]:
         time.sleep(0.002 * (number % 3))
         yield from ((number, thing) for thing in range(number % 7))
@@ -17,17 +17,17 @@ def test_items_come_in_order_whole_or_with_their_error(threads: int) -> None:
             raise ValueError("five")
 
     found, failed = list[list[tuple[int, int]]](), list[str]()
-    for things in ahead([partial(read, number) for number in range(20)], threads):
+    for things in read_ahead([partial(read, number) for number in range(20)], threads):
         found.append([])
         try:
             found[-1].extend(things)
-        except Unread as error:
+        except ReadError as error:
             failed.append(str(error.__cause__))
     assert found == [[(number, thing) for thing in range(number % 7)] for number in range(20)]
     assert failed == ["five"]
 
 
-def test_reading_goes_on_meanwhile_and_not_too_far() -> None:
+def test_reading_ahead_is_limited() -> None:
     read = list[int]()
 
     def endless(number: int) -> Iterator[int]:
@@ -35,7 +35,7 @@ def test_reading_goes_on_meanwhile_and_not_too_far() -> None:
             read.append(number)
             yield thing
 
-    items = ahead([partial(endless, number) for number in range(9)], 2)
+    items = read_ahead([partial(endless, number) for number in range(9)], 2)
     next(next(items))
     deadline = time.monotonic() + 5
     while len(read) < 2 * (DEPTH + 1) + 1 and time.monotonic() < deadline:
@@ -46,9 +46,9 @@ def test_reading_goes_on_meanwhile_and_not_too_far() -> None:
     items.close()
 
 
-def test_threads_end_when_nobody_takes_any_more() -> None:
+def test_threads_end_with_the_consumer() -> None:
     before = threading.active_count()
-    items = ahead([lambda: iter(range(100))] * 5, 3)
+    items = read_ahead([lambda: iter(range(100))] * 5, 3)
     next(next(items))
     assert threading.active_count() == before + 3
     items.close()
