@@ -297,7 +297,7 @@ class AudioTokenizer(Tokenizer):
     def _synthesize(self, latents: Tensor) -> Tensor:
         return self.codec.decoder(self.continuous.decode_latents(latents))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _decode(self, network: Callable[[Tensor], Tensor], values: Tensor, channels: int) -> Iterator[Block]:
         """The output (C, n) of the network for values (S, k, F), window by window."""
 
@@ -391,7 +391,7 @@ class AudioBatchEncoder(BatchEncoder):
         radices = tokenizer.codec.bottleneck.radices[: self.codebooks]
         return Tokens(codes, radices, extent, tokenizer.name, tokenizer.fingerprint)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _run(self, network: Callable[[Tensor], Tensor], windows: Sequence[Block]) -> list[Tensor]:
         """Run the network on windows (C, T) of one shape; returns its output (S, K, F) for each window."""
         x, device = torch.from_numpy(np.stack(windows)), self.tokenizer.device
