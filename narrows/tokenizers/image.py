@@ -361,7 +361,7 @@ class ImageTokenizer(Tokenizer):
     def _latents(self, codes: Tensor, like: Tokens) -> Tensor:
         """Latents (N S, D, H, W) of codes (N S, K, H, W) with the quality and chunk size of `like`."""
         codes, model = codes.to(self.device), self.entropy_model
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             if model is None:
                 return self.codec.bottleneck.decode(codes).cpu()
             assert like.quality_index is not None

@@ -34,7 +34,7 @@ class ImageTiles:
         reaches = (*codec.encoder.reach, *codec.decoder.reach)
         self.codec, self.side = codec, max(side, *(4 * max(reach or (0, 0)) for reach in reaches))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def encode(self, x: NDArray[np.generic], grid: tuple[int, int], rows: int | None = None) -> Iterator[Tensor]:
         """Encode images to the latents (N S, D, rows, width) of consecutive bands.
 
@@ -57,12 +57,13 @@ class ImageTiles:
                 yield torch.cat(pieces, 3)
                 pieces.clear()
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def decode(self, latents: Tensor, extent: ImageExtent, quality_index: int | None, dtype: torch.dtype) -> Tensor:
         """Decode latents (N S, D, h, w) to images (N, C, H, W), float32 in [-1, 1] or uint8."""
         codec, groups = self.codec, -(-extent.channels // self.codec.channels)
         device, (vertical, horizontal) = next(codec.parameters()).device, codec.decoder.reach
-        out = torch.empty(len(latents) // groups, extent.channels, extent.height, extent.width, dtype=dtype)
+        with torch.inference_mode(False):  # the result can be used in training
+            out = torch.empty(len(latents) // groups, extent.channels, extent.height, extent.width, dtype=dtype)
 
         def run(z: Tensor) -> Tensor:
             z = z.to(device).contiguous(memory_format=torch.channels_last)  # takes 25 % less time on CPUs

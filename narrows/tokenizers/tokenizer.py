@@ -285,7 +285,7 @@ class Tokenizer(ABC):
         radices = self.codec.bottleneck.radices
         return FrequencyTables.fit(codes_to_symbols(codes.cpu().numpy(), radices), alphabet_sizes(radices))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def compress(self, tokens: Tokens) -> bytes:
         """Compress Tokens to an .nrw stream, with entropy coding if there are tables.
 

@@ -142,9 +142,10 @@ def test_results_can_be_used_in_training(tokenizer: Tokenizer) -> None:
     embedding(tokens.codes.long().clamp(0, (1 << 13) - 1)).sum().backward()
     assert embedding.weight.grad is not None
     assert not tokens.codes.is_inference()
-    decoded = tokenizer.decode(tokens)
-    assert not decoded.is_inference()
-    assert not decoded.requires_grad
+    assert not tokenizer.decompress(tokenizer.compress(tokens)).codes.is_inference()
+    for decoded in (tokenizer.decode(tokens), *tokenizer.decode_batch([tokens])):
+        assert not decoded.is_inference()
+        assert not decoded.requires_grad
 
 
 def same(first: Tokens, second: Tokens) -> bool:
@@ -243,6 +244,8 @@ def test_latents_are_decoded_at_the_size_of_the_signal(continuous: Tokenizer, tm
         assert isinstance(latents, Latents)
         assert latents.extent == signal.extent
         decoded: Tensor = continuous.decode_latents(latents)
+        assert not latents.values.is_inference()
+        assert not decoded.is_inference()
         assert tuple(decoded.shape) == signal.array.shape
         assert continuous.decode_signal(latents).extent == signal.extent
         path = tmp_path / f"out{continuous.medium.default_suffix}"
