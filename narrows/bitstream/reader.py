@@ -43,7 +43,7 @@ class Reader:
 
     Args:
         data: the stream; it may be a memory-mapped file of any length.
-        tables: of the model; ignored for a raw stream.
+        tables: tables of the model; ignored for a raw stream.
 
     Raises:
         StreamError: for data that are no stream.

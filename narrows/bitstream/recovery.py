@@ -44,7 +44,7 @@ class Recovered:
     """The codes of a damaged stream.
 
     Attributes:
-        header: of the stream.
+        header: header of the stream.
         codes: (G, K, *grid), -1 where they are lost.
         damaged: where they are lost; empty for an undamaged stream.
 
@@ -64,7 +64,7 @@ class Inspection:
     """Sizes and damage of a stream. The four byte counts sum to its length.
 
     Attributes:
-        header: of the stream.
+        header: header of the stream.
         damaged: the damaged chunks.
         header_bytes: of the header.
         framing_bytes: lengths and checksums of the intact chunks.
@@ -113,7 +113,7 @@ def recover(
 
     Args:
         data: the stream.
-        tables: of the model; ignored for a raw stream.
+        tables: tables of the model; ignored for a raw stream.
         keep_damaged: return the codes of damaged chunks of a raw stream too, wrong ones included, for error concealment
             by the caller; a code outside its codebook is -1. A raw chunk that is cut short is lost.
 

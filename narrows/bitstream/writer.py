@@ -21,8 +21,8 @@ class Writer:
         writer.finish()                      # checks that no steps are missing
 
     Args:
-        header: of the stream.
-        tables: of the model; None for a raw stream.
+        header: header of the stream.
+        tables: tables of the model; None for a raw stream.
 
     Raises:
         InputError: for tables that differ from those in the header.

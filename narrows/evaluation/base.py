@@ -26,7 +26,7 @@ class CodingResult:
         signal: Decoded signal, of the medium, sample rate and channels of the original. Its length or size differs
             only by what the codec adds (delay, padding).
         file_bytes: All bytes on disk.
-        payload_bytes: Bytes that hold the signal, without container and header; None where unknown.
+        payload_bytes: Bytes that hold the signal, without container and header; None if unknown.
         codes: (K, n) of tokenizers with codebooks, else None.
     """
 
@@ -88,7 +88,7 @@ class OperatingPoint(ABC):
         return None
 
     def payload(self, path: Path) -> int | None:
-        """Bytes of a file that hold the signal, without container and header; None where unknown."""
+        """Bytes of a file that hold the signal, without container and header; None if unknown."""
         return None
 
     def round_trip(self, signal: Signal, folder: Path) -> CodingResult:

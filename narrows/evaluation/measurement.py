@@ -44,7 +44,7 @@ class Measurement:
     Args:
         result: Bytes, metrics and failures.
         definitions: `metric_definition` of each metric that was tried, by name.
-        bands: Distortion by frequency band; None where undefined.
+        bands: Distortion by frequency band; None if undefined.
         arrays: Codes, features and decoded signal, by name.
     """
 

@@ -30,7 +30,7 @@ class ItemResult:
         point: Name of the operating point.
         amount: Seconds or pixels.
         file_bytes: All bytes on disk; meaningless if the item could not be coded.
-        payload_bytes: Bytes that hold the signal, without container and header; None where unknown.
+        payload_bytes: Bytes that hold the signal, without container and header; None if unknown.
         metrics: Finite values by name.
         failures: Reasons why metrics have no value, by name; under "coding" why the point could not code the item,
             and then there are no metrics.
@@ -76,7 +76,7 @@ class Speed:
         decode: Median decoding speed.
         peak_mib: Peak resident memory in MiB.
         parameters: Number of parameters of a network, else None.
-        flops: FLOPs of encoding and decoding per second of audio or per pixel; None where unknown.
+        flops: FLOPs of encoding and decoding per second of audio or per pixel; None if unknown.
 
     Raises:
         InputError: A speed is not above 0.
@@ -139,7 +139,7 @@ class PointSummary:
         items: Number of items.
         rate: Mean over items of the file rate, in the results' rate unit; None if no item could be coded.
         total_rate: File bits of all items by their total amount; None if no item could be coded.
-        total_payload_rate: The same of the payload; None where unknown.
+        total_payload_rate: The same of the payload; None if unknown.
         metrics: Mean and interval over the items with a value, by metric.
         metric_rates: Mean rate over the items with a value, by metric: the rate that a curve pairs with the mean.
         failed: Number of items without a value, by metric and "coding".

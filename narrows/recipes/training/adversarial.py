@@ -54,7 +54,7 @@ class AdversarialTraining(Training):
     """Trains an AdversarialRecipe. Optimizers: one of the codec and one of the discriminators.
 
     Args:
-        recipe: What to train.
+        recipe: Recipe to train.
         other_losses: Losses with other arguments than the recipe's `losses`, by name.
         latent_grid: A small grid of latents, on which the names of the bottleneck's losses are found out.
         discriminator_start: First step at which discriminators are trained.

@@ -78,7 +78,7 @@ class AudioTraining(AdversarialTraining):
     Crops depend on the seed, the first step of the epoch and their index, so a resumed run gets the same crops.
 
     Args:
-        recipe: What to train.
+        recipe: Recipe to train.
     """
 
     recipe: AudioRecipe

@@ -71,7 +71,7 @@ class Training(lightning.LightningModule, ABC):
     `peak_lr`. `ema` is a copy of the codec whose weights are the exponential moving average of the trained weights.
 
     Args:
-        recipe: What to train.
+        recipe: Recipe to train.
     """
 
     recipe: Recipe

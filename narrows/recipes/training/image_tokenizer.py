@@ -63,7 +63,7 @@ class ImageTokenizerTraining(AdversarialTraining):
     Crops depend on the seed, the first step of the epoch and their index, so a resumed run gets the same crops.
 
     Args:
-        recipe: What to train.
+        recipe: Recipe to train.
 
     Raises:
         InputError: If the crop size is not a multiple of the codec's stride.

@@ -87,7 +87,7 @@ class RateDistortionTraining(Training):
     """Trains a RateDistortionRecipe.
 
     Args:
-        recipe: What to train.
+        recipe: Recipe to train.
 
     Raises:
         InputError: For a codec of other parts than lapped transforms and a space-channel context model, and if the
