@@ -97,7 +97,7 @@ class Perceptual:
     """Perceptual loss, in addition to the L1 loss of pixels.
 
     Args:
-        backbone: timm network whose features are compared ("vgg16.tv_in1k"); without one the loss is that of normalized
+        backbone: timm network whose features are compared ("vgg16.tv_in1k"). If None, the loss compares normalized
             Laplacian pyramids, which needs no trained network.
         weights: .safetensors file with weights of the backbone; downloaded if not given.
         weight: Weight of the loss.
@@ -122,7 +122,7 @@ class Contrastive:
     """Contrastive loss between latents and embeddings of a trained image network.
 
     Args:
-        teacher: timm network of the embeddings; without one there is no contrastive loss.
+        teacher: timm network of the embeddings; None: no contrastive loss.
         weights: .safetensors file with weights of the teacher; downloaded if not given.
         weight: Weight of the loss.
     """

@@ -1,4 +1,4 @@
-"""FFmpeg's audio encoders: those in PyAV, else those of the program `ffmpeg`, which usually has more."""
+"""FFmpeg's audio encoders, from PyAV or else from the program `ffmpeg`, which usually has more of them."""
 
 import re
 import shutil

@@ -7,10 +7,10 @@ from narrows.errors import InputError
 
 @dataclass(frozen=True)
 class SettingRange:
-    """Numbers from low to high, or the listed ones only.
+    """The accepted settings: numbers from low to high, or only the listed numbers.
 
     Args:
-        unit: What the setting is, such as "kbit/s" or "quality".
+        unit: Unit or name of the setting, such as "kbit/s" or "quality".
         low: Smallest value.
         high: Largest value.
         example: Value named in messages.

@@ -37,16 +37,16 @@ class Backbone(nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Stay in eval mode, whatever `mode` is."""
+        """Stay in eval mode for any `mode`."""
         return super().train(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images to embeddings (B, dim)."""
+        """Compute embeddings (B, dim) of images."""
         out: Tensor = self.network(self._preprocess(x))
         return out
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Images to the features (B, C, h, w) of several layers."""
+        """Compute features (B, C, h, w) of several layers from images."""
         out: list[Tensor] = self.network.forward_intermediates(self._preprocess(x), intermediates_only=True)
         return out
 

@@ -28,7 +28,7 @@ BOTTLENECK_LOSS_WEIGHTS = {
     "norm": 1e-3,
     "orthogonal": 10.0,
 }
-LINEAR_LAYERS = (".linear.", "project")  # in the names of their parameters
+LINEAR_LAYERS = (".linear.", "project")  # parts of the names of their parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ class AdversarialTraining(Training):
         return loss, real, fake
 
     def update_codec(self, loss: Tensor, logged: Mapping[str, Tensor], lr_fraction: float) -> None:
-        """End of a training step: optimizer step of the codec, EMA update, logging."""
+        """Finish a training step: optimizer step of the codec, EMA update, logging."""
         step = int(self.step)
         self.update(self._optimizers()[0], loss, lr_fraction, self.trainable)
         self.update_ema(step)

@@ -124,7 +124,7 @@ class Training(lightning.LightningModule, ABC):
         return target
 
     def update(self, optimizer: Any, loss: Tensor, lr_fraction: float, module: nn.Module) -> None:
-        """One optimizer step with clipped gradients. A step with non-finite gradients is skipped.
+        """Do one optimizer step with clipped gradients. A step with non-finite gradients is skipped.
 
         Args:
             optimizer: Optimizer of the parameters of `module`.

@@ -2,7 +2,7 @@
 
 x ──▶ encoder ──▶ entropy model at quality q ──▶ decoder ──▶ y        loss = lambda(q) |y - x|² + bits per pixel
 
-Each crop of a batch has its own quality. The scheme is that of a codec with gains (Cui et al., arXiv 2003.02012).
+Each crop of a batch has its own quality. Gain vectors set the quality (Cui et al., arXiv 2003.02012).
 """
 
 from dataclasses import dataclass, replace
@@ -31,8 +31,9 @@ from narrows.tokenizers.tokenizer import Tokenizer
 
 LOSS_EXPONENT = 0.45  # the loss of a trained codec grows about as this power of lambda
 INITIALIZATION_CROPS = 480
-TABLE_IMAGES = 400  # that the frequency tables are counted on
-LR_FACTORS = {"log_scale": 2.0, "root_gain": 1.0, "inverse": 0.3}  # by parts of parameter names, of the networks' rate
+TABLE_IMAGES = 400  # number of images on which the frequency tables are counted
+# Learning rates of parameters with these names, as multiples of the networks' learning rate.
+LR_FACTORS = {"log_scale": 2.0, "root_gain": 1.0, "inverse": 0.3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +43,13 @@ class RateDistortionRecipe(Recipe):
     Args:
         data: Training and validation data.
         lambdas: Weights of the squared error (of 8-bit values) against bits per pixel, from the lowest quality to the
-            highest; those of the qualities between them are interpolated.
+            highest; weights of the qualities between them are interpolated.
         entropy_model_steps: First steps, in which only the entropy model is trained and the transforms stay as
             initialised.
         linear_lr_fraction: Learning rate of the linear transforms as a fraction of the networks'.
 
     Raises:
-        InputError: For lambdas that are not 8 rising numbers above 0.
+        InputError: For lambdas that are not 8 increasing numbers above 0.
     """
 
     data: ImageData
@@ -59,10 +60,12 @@ class RateDistortionRecipe(Recipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(0, entropy_model_steps=self.entropy_model_steps, linear_lr_fraction=self.linear_lr_fraction)
-        is_rising = all(low < high for low, high in pairwise((0, *self.lambdas, MAX_LAMBDA)))
-        if len(self.lambdas) != ANCHORS or not is_rising:
+        increasing = all(low < high for low, high in pairwise((0, *self.lambdas, MAX_LAMBDA)))
+        if len(self.lambdas) != ANCHORS or not increasing:
             shown = str(list(self.lambdas))[:80]
-            raise InputError(f"expected lambdas of {ANCHORS} rising numbers between 0 and {MAX_LAMBDA:g}, got {shown}")
+            raise InputError(
+                f"expected lambdas of {ANCHORS} increasing numbers between 0 and {MAX_LAMBDA:g}, got {shown}"
+            )
 
     def training(self) -> "RateDistortionTraining":
         """The Lightning module that trains this recipe."""
