@@ -94,7 +94,7 @@ def compare(before: Results, after: Results) -> Comparison:
         The comparison.
 
     Raises:
-        InputError: Different media, or no operating point or no item in common.
+        InputError: The media differ, or there is no operating point or no item in common.
     """
     if before.medium != after.medium:
         raise InputError(f"expected two results of one medium, got {before.medium} and {after.medium}")

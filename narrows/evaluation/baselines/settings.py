@@ -26,7 +26,7 @@ class SettingRange:
     choices: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        """Such as "6 to 510 (kbit/s)"."""
+        """For example "6 to 510 (kbit/s)"."""
         numbers = ", ".join(f"{choice:g}" for choice in self.choices) or f"{self.low:g} to {self.high:g}"
         return f"{'integers ' if self.integer else ''}{numbers} ({self.unit})"
 

@@ -12,14 +12,14 @@ from narrows.errors import InputError, ModelError
 
 
 class Backbone(nn.Module):
-    """A frozen image network of timm. Takes images (B, 3, H, W) in [-1, 1] of any size.
+    """A frozen image network of timm, which takes images (B, 3, H, W) in [-1, 1] of any size.
 
     Args:
         name: Name in timm, with or without the tag of the weights ("vgg16.tv_in1k").
         weights: A .safetensors file with timm's tensor names. Without it the weights are downloaded from the hub.
 
     Raises:
-        InputError: For a name that timm does not know and for weights that are no .safetensors file.
+        InputError: For a name that timm does not know, or weights that are not a .safetensors file.
         ModelError: If the weights cannot be downloaded or do not fit the network.
     """
 

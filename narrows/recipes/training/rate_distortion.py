@@ -29,7 +29,7 @@ from narrows.recipes.training.fit_tables import fit_entropy_model_tables
 from narrows.tokenizers.image import MAX_LAMBDA, ImageTokenizer
 from narrows.tokenizers.tokenizer import Tokenizer
 
-LOSS_EXPONENT = 0.45  # the loss of a trained codec grows about as this power of lambda
+LOSS_EXPONENT = 0.45  # the loss of a trained codec is about proportional to this power of lambda
 INITIALIZATION_CROPS = 480
 TABLE_IMAGES = 400  # number of images on which the frequency tables are counted
 # Learning rates of parameters with these names, as multiples of the networks' learning rate.
@@ -93,8 +93,8 @@ class RateDistortionTraining(Training):
         recipe: Recipe to train.
 
     Raises:
-        InputError: For a codec of other parts than lapped transforms and a space-channel context model, and if the
-            crop size is not a multiple of the blocks that these work on.
+        InputError: If the codec does not consist of lapped transforms and a space-channel context model, or if the crop
+            size is not a multiple of their blocks.
     """
 
     recipe: RateDistortionRecipe
@@ -116,7 +116,7 @@ class RateDistortionTraining(Training):
         self._train, self._valid = ImageFiles(recipe.data.train), ImageFiles(recipe.data.valid)
 
     def initialize(self) -> None:
-        """KLT of the training data with lapped transforms (see initialization/lapped)."""
+        """Initialise the codec with the KLT of the training data and lapped transforms (see initialization/lapped)."""
         crops = ImageCrops(self._train, self.recipe.data.crop_size, INITIALIZATION_CROPS, (self.recipe.seed, 1))
         initialize_lapped(self.codec, crops, self.lambdas)
 
@@ -155,10 +155,10 @@ class RateDistortionTraining(Training):
         return torch.optim.AdamW(parameters, settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
 
     def training_step(self, x: Tensor, index: int) -> None:
-        """One step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
+        """Train for one step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
         step, pixels = int(self.step), x[0, 0].numel()
         x = x.contiguous(memory_format=torch.channels_last)
-        # Qualities in [0, 1): one random value in each of B equal intervals.
+        # Draw qualities in [0, 1): one random value in each of B equal intervals.
         relative = (torch.arange(len(x), device=x.device) + torch.rand(len(x), device=x.device)) / len(x)
         lambdas = _interpolate(self.lambdas, relative * (len(self.lambdas) - 1))
         quality = relative * (self.model.qualities - 1)
@@ -183,7 +183,7 @@ class RateDistortionTraining(Training):
         self.log_dict(logged, prog_bar=True)
 
     def validation_step(self, x: Tensor, index: int) -> None:
-        """Bits per pixel and PSNR in dB of the EMA codec on an image x (1, 3, H, W) uint8 at qualities 2, 4, 6 and 8.
+        """Log bits per pixel and PSNR in dB of the EMA codec on an image x (1, 3, H, W) uint8 at qualities 2, 4, 6, 8.
 
         The image is cut at the bottom and right to whole blocks.
         """
