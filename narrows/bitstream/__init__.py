@@ -1,4 +1,4 @@
-"""Codes to bytes and back: the `.nrw` stream, specified in docs/stream.md.
+"""Converts codes to bytes and back: the `.nrw` stream, specified in docs/stream.md.
 
     codes (G, K, *grid) ──▶ symbol streams ──▶ rANS or fixed bits ──▶ chunks with checksums ──▶ bytes
                             radices            tables                 header
@@ -10,8 +10,8 @@ This package uses neither networks nor media files; of narrows.media it imports 
     header.py            what a stream holds          writer.py, reader.py  codes to a stream and back
     framing.py           chunks in the stream         recovery.py           codes of a damaged stream
     raw.py               coder 0: fixed bits          radices.py            codes as digits
-    rans.py              coder 1: a table a stream    frequency_tables.py   integer frequencies
-    indexed.py           coder 2: a table a symbol    limits.py, varint.py  numbers in the header
+    rans.py              coder 1: table per stream    frequency_tables.py   integer frequencies
+    indexed.py           coder 2: table per symbol    limits.py, varint.py  numbers in the header
 """
 
 from narrows.bitstream.frequency_tables import FrequencyTables, integer_frequencies

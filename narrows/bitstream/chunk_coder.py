@@ -15,8 +15,8 @@ def make_chunk_coder(header: StreamHeader, tables: FrequencyTables | IndexedTabl
     """The coder of the chunks of a stream.
 
     Args:
-        header: of the stream.
-        tables: of the model; ignored for a raw stream.
+        header: header of the stream.
+        tables: tables of the model; ignored for a raw stream.
 
     Raises:
         InputError: for missing tables.

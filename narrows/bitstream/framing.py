@@ -3,8 +3,8 @@
     coder 1, 2   length (varint) · CRC-32 · payload
     coder 0                        CRC-32 · payload     the length follows from the header, so it cannot be damaged
 
-The CRC covers the bytes of the header, the length, the payload and the index of the chunk: a chunk that was moved, or
-is of another file, fails it like a damaged one.
+The CRC covers the bytes of the header, the length, the payload and the index of the chunk: a chunk that was moved,
+or that belongs to another file, fails the check like a damaged chunk.
 """
 
 import zlib
@@ -23,7 +23,7 @@ from narrows.errors import DamagedStream
 
 @dataclass(frozen=True)
 class ChunkOffsets:
-    """Offsets in the stream of the first byte of a chunk, of its payload and of the byte after it."""
+    """Offsets of a chunk in the stream: its first byte, the first byte of its payload, and the byte after the chunk."""
 
     start: int
     payload: int
@@ -31,7 +31,7 @@ class ChunkOffsets:
 
 
 class Framing:
-    """Lengths and checksums of the chunks of a stream with this header."""
+    """Writes and reads the lengths and checksums of the chunks of a stream with this header."""
 
     def __init__(self, header: StreamHeader) -> None:
         self.header = header
@@ -49,7 +49,7 @@ class Framing:
     def parse(self, view: memoryview, start: int, chunk: int) -> ChunkOffsets:
         """The offsets of the chunk that begins at `start`; its checksum is not compared.
 
-        Raises DamagedStream where there cannot be such a chunk.
+        Raises DamagedStream if the chunk cannot be there.
         """
         cursor = Cursor(view, start)
         what = f"chunk {chunk} of {self.header.chunks}"
@@ -59,7 +59,7 @@ class Framing:
         else:
             max_symbols = (
                 self._coded_streams * positions * (1 if self.header.quality_index is None else 2)
-            )  # with escaped codes
+            )  # an escaped code is a second symbol
             length = cursor.varint(payload_limit(max_symbols), f"the length of {what}")
         payload = cursor.position + CHECKSUM_BYTES
         if payload + length > len(view):
@@ -67,7 +67,7 @@ class Framing:
         return ChunkOffsets(start, payload, payload + length)
 
     def match(self, view: memoryview, offsets: ChunkOffsets, chunks: range) -> int | None:
-        """The index among `chunks` for which the checksum of the chunk at these offsets is right; None for none."""
+        """The index in `chunks` for which the checksum of the chunk at these offsets is right; None if none is."""
         length_end = offsets.payload - CHECKSUM_BYTES
         stored = int.from_bytes(view[length_end : offsets.payload], "little")
         crc = self._hash(view[offsets.start : length_end], view[offsets.payload : offsets.stop])

@@ -1,7 +1,7 @@
 """Frequency tables for entropy coding: integer frequencies that sum to 2^16 per table.
 
 Tables are made once, after training, in float64. Only the integers are used afterwards: they are stored with the
-checkpoint, and every stream holds their hash. So no floating-point number decides how a byte is read.
+checkpoint, and every stream holds their hash. So no floating-point number decides how a byte is decoded.
 """
 
 import hashlib
@@ -20,17 +20,17 @@ from narrows.errors import InputError
 
 PRECISION = 16
 TOTAL = 1 << PRECISION
-ESCAPED_BITS = 12  # of a code that follows an escape symbol
+ESCAPED_BITS = 12  # bits of a code that follows an escape symbol
 
 
 def integer_frequencies(weights: ArrayLike) -> NDArray[np.int32]:
-    """Probabilities or counts (V,) to frequencies (V,): integers >= 1 that sum to 65536.
+    """Convert probabilities or counts (V,) to frequencies (V,): integers >= 1 that sum to 65536.
 
-    f = max(1, floor(p·(2^16 - V) + 1/2)) in float64. While the sum is too small or too large, the frequency for which
-    the expected code length falls most, or grows least, changes by one; among equals that of the lowest index.
+    f = max(1, floor(p·(2^16 - V) + 1/2)) in float64. While the sum is too small or too large, one frequency changes by
+    one: the frequency for which the expected code length falls most, or grows least; among equals the lowest index.
 
     Args:
-        weights: V from 1 to 4096 numbers, not negative, finite, not all zero.
+        weights: (V,), V from 1 to 4096: finite numbers that are not negative and not all zero.
 
     Raises:
         InputError: for other weights.
@@ -48,7 +48,7 @@ def integer_frequencies(weights: ArrayLike) -> NDArray[np.int32]:
     step = 1 if missing > 0 else -1
 
     def change(index: int) -> float:
-        """By how many bits per symbol the code grows if this frequency changes by one more step."""
+        """Bits per symbol by which the expected code length grows if this frequency changes by one more step."""
         now = int(frequencies[index])
         return -float(p[index]) * math.log2((now + step) / now) if now + step > 0 else math.inf
 
@@ -63,13 +63,13 @@ def integer_frequencies(weights: ArrayLike) -> NDArray[np.int32]:
 
 @dataclass(frozen=True, eq=False)
 class FrequencyTables:
-    """Frequency tables: one per symbol stream, in the order of `alphabet_sizes`, or those that an index selects from.
+    """Frequency tables: one per symbol stream, in the order of `alphabet_sizes`, or tables that are chosen by an index.
 
-    Two objects are equal if all their integers are.
+    Two objects are equal if all their integers are equal.
 
     Args:
-        frequencies: per table int32 (V,), each >= 1, with the sum 65536. An alphabet of one symbol has the frequency
-            65536, which does not fit 16 bits.
+        frequencies: for each table, int32 (V,) of at least 1 with the sum 65536. An alphabet of one symbol has the
+            frequency 65536, which does not fit 16 bits.
 
     Raises:
         InputError: for other tables; the message names the table.
@@ -101,12 +101,12 @@ class FrequencyTables:
     def fit(
         cls, symbols: Sequence[NDArray[np.integer]], sizes: Sequence[int], smoothing: float = 0.5
     ) -> "FrequencyTables":
-        """Tables of the relative frequencies of symbols.
+        """Make tables from the relative frequencies of symbols.
 
         Args:
-            symbols: per table an array of any shape with values from 0 to size - 1.
+            symbols: for each table, an array of any shape with values from 0 to size - 1.
             sizes: alphabet size of each table.
-            smoothing: see `from_counts`.
+            smoothing: number that is added to every count, see `from_counts`.
 
         Raises:
             InputError: for a symbol outside its alphabet.
@@ -126,11 +126,11 @@ class FrequencyTables:
 
     @classmethod
     def from_counts(cls, counts: Sequence[NDArray[np.integer]], smoothing: float = 0.5) -> Self:
-        """Tables of relative frequencies from counts.
+        """Make tables of relative frequencies from counts.
 
         Args:
-            counts: per table the count of each symbol (V,); counts that are all zero give a uniform table.
-            smoothing: added to every count; 1/2 is the Krichevsky-Trofimov estimate.
+            counts: for each table, the count of each symbol (V,); counts that are all zero give a uniform table.
+            smoothing: number that is added to every count; 1/2 is the Krichevsky-Trofimov estimate.
 
         Raises:
             InputError: for a smoothing that is not positive and finite.
@@ -143,7 +143,7 @@ class FrequencyTables:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.integer]]) -> Self:
-        """Tables from the arrays of `to_arrays`. Raises InputError for other arrays."""
+        """Make tables from the arrays of `to_arrays`. Raises InputError for other arrays."""
         for name in ("sizes", "frequencies"):
             if name not in arrays:
                 raise InputError(
@@ -173,7 +173,7 @@ class FrequencyTables:
     def digest(self) -> bytes:
         """SHA-256 (32 bytes) of all tables; the header of a stream holds its first 4 bytes.
 
-        What is hashed are 32-bit little-endian words: the number of tables, then for each its size and its frequencies.
+        The hash is over 32-bit little-endian words: the number of tables, then size and frequencies of each table.
         """
         words = [len(self.frequencies)]
         for table in self.frequencies:
@@ -189,7 +189,7 @@ class FrequencyTables:
     def bit_costs(self) -> NDArray[np.float32]:
         """Bits (tables, r + 1) of a value by its distance 0 .. r from the centre, for tables of -c .. c and an escape.
 
-        The mean of both signs. For a distance above c: the bits of the escape and of a code of 12 bits.
+        They are means over both signs. A distance above c costs the bits of the escape symbol and of a code of 12 bits.
         """
         bit_costs = np.empty((len(self.frequencies), max(self.sizes) // 2), np.float32)
         for row, table in zip(bit_costs, self.frequencies, strict=True):
@@ -205,7 +205,7 @@ class FrequencyTables:
             symbols: streams of the first tables, as `codes_to_symbols` gives them.
 
         Raises:
-            InputError: for a symbol outside its alphabet, and for more streams than tables.
+            InputError: for a symbol outside its alphabet, or more streams than tables.
         """
         if len(symbols) > len(self.frequencies):
             raise InputError(f"expected at most {len(self.frequencies)} symbol streams, got {len(symbols)}")

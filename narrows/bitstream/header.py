@@ -127,7 +127,7 @@ class StreamHeader:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(G, K, *grid)."""
+        """Shape (G, K, *grid) of all codes."""
         return (self.groups, len(self.radices), *self.grid)
 
     @property
@@ -137,7 +137,7 @@ class StreamHeader:
 
     @property
     def coder(self) -> str:
-        """`rans`: entropy coding with a table per symbol stream; `indexed`: per symbol; `raw`: fixed bits per code."""
+        """`rans`: a frequency table per symbol stream; `indexed`: a table index per symbol; `raw`: fixed length."""
         return ("raw", "rans", "indexed")[self._coder]
 
     @property
@@ -151,7 +151,7 @@ class StreamHeader:
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """V of each codebook."""
+        """Number of codes V of each codebook."""
         return codebook_sizes(self.radices)
 
     @property

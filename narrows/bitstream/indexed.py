@@ -1,9 +1,10 @@
 """Entropy coding with a table index per symbol (coder 2 of the format).
 
-Codes are coded in stages; a stage is some codebooks, at some or all positions. For each stage the entropy model gives a
-table index for every code, conditioned on the codes of earlier stages. A code of a codebook of V is coded as its
-difference from V/2 with a table of 2c + 2 entries: -c .. c, and an escape for larger differences, whose code follows in
-V equal frequencies. All symbols of a stage with one table are coded in one call, which makes a table per symbol fast.
+Codes are coded in stages. A stage consists of some codebooks at some or all positions. For each stage the entropy model
+gives a table index for every code, conditioned on the codes of earlier stages. A code of a codebook with V codes is
+coded as its difference from V/2, with a table of 2c + 2 symbols: the differences from -c to c, and an escape symbol for
+larger differences. Codes with the escape symbol follow at the end of the stage, with V equal frequencies. All symbols
+of a stage that share a table are coded in one call, so that one table per symbol stays fast.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrows.bitstream.frequency_tables import FrequencyTables, integer_frequencies
-from narrows.bitstream.rans import exact_model, packed, unpacked
+from narrows.bitstream.rans import exact_model, pack_words, unpack_words
 from narrows.errors import DamagedStream, InputError
 
 Slices = tuple[slice, ...]
@@ -29,10 +30,10 @@ class IndexedTables:
     """Frequency tables with the entropy model that gives a table index per symbol.
 
     Args:
-        tables: the tables.
+        tables: the frequency tables.
         choose: called with the size (G, H, W) of a chunk and the quality index. Returns a generator that yields slices
-            of the codes (G, K, H, W) with the table index of each code there, and is sent the codes of these slices.
-            What it returns at its end is passed on, see `IndexedCoder.decompress_with_output`.
+            of the codes (G, K, H, W) with the table index of each code in them, and is sent the codes of these slices.
+            `IndexedCoder.decompress_with_output` passes on the value that the generator returns.
     """
 
     tables: FrequencyTables
@@ -40,7 +41,7 @@ class IndexedTables:
 
     @property
     def digest(self) -> bytes:
-        """That of the tables."""
+        """The digest of the tables."""
         return self.tables.digest
 
 
@@ -53,13 +54,13 @@ class TableSymbols:
 
 
 class IndexedCoder:
-    """Codes (G, K, H, W) of one chunk to a payload and back.
+    """Converts the codes (G, K, H, W) of one chunk to a payload and back.
 
     Args:
         tables: the tables, and the entropy model that indexes them.
-        codebooks: K.
-        size: V of each codebook.
-        quality_index: passed to the entropy model.
+        codebooks: number of codebooks K.
+        size: number of codes V of each codebook.
+        quality_index: quality index of the stream, for the entropy model.
     """
 
     def __init__(self, tables: IndexedTables, codebooks: int, size: int, quality_index: int) -> None:
@@ -67,14 +68,14 @@ class IndexedCoder:
         frequencies = tables.tables.frequencies
         self._bounds = np.array([len(table) // 2 - 1 for table in frequencies])  # c of each table
         self._models = [exact_model(table) for table in frequencies]
-        self._flat = _flat(size)
+        self._uniform = _uniform_model(size)
 
     def compress(self, codes: NDArray[np.integer]) -> bytes:
         """The payload of these codes."""
         coder = constriction.stream.stack.AnsCoder()
         for part in reversed(list(self.symbols_by_table(codes))):
-            coder.encode_reverse(part.symbols, self._flat if part.table < 0 else self._models[part.table])
-        return packed(coder)
+            coder.encode_reverse(part.symbols, self._uniform if part.table < 0 else self._models[part.table])
+        return pack_words(coder)
 
     def symbols_by_table(self, codes: NDArray[np.integer]) -> Iterator[TableSymbols]:
         """The symbols of a chunk in the order of decoding: stage by stage, table by table, then the escaped codes."""
@@ -84,7 +85,7 @@ class IndexedCoder:
             part = codes[slices]
             if part.shape != indexes.shape:
                 raise InputError(f"expected codes {indexes.shape} in the next stage, got {part.shape}")
-            order, counts = _sorted_by_table(indexes, len(self._models))
+            order, counts = _sort_by_table(indexes, len(self._models))
             flat = part.reshape(-1)[order].astype(np.int32)
             bounds = np.repeat(self._bounds, counts).astype(np.int32)
             symbols = np.where(abs(flat - self.size // 2) <= bounds, flat - self.size // 2 + bounds, 2 * bounds + 1)
@@ -99,17 +100,17 @@ class IndexedCoder:
                 return
 
     def decompress(self, payload: bytes, shape: tuple[int, ...]) -> NDArray[np.int16]:
-        """The codes (G, K, H, W) of a payload. Raises DamagedStream for one that no encoder writes."""
+        """The codes (G, K, H, W) of a payload. Raises DamagedStream for a payload that no encoder writes."""
         return self.decompress_with_output(payload, shape)[0]
 
     def decompress_with_output(self, payload: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.int16], Any]:
         """The codes of a payload, and the value that the generator of the entropy model returned."""
-        coder = unpacked(payload)
+        coder = unpack_words(payload)
         codes = np.empty(shape, np.int16)
         stages = self._stages(shape)
         slices, indexes = next(stages)
         while True:
-            order, counts = _sorted_by_table(indexes, len(self._models))
+            order, counts = _sort_by_table(indexes, len(self._models))
             flat = np.empty(indexes.size, np.int32)
             for table, start, stop in _spans(counts):
                 flat[start:stop] = coder.decode(self._models[table], stop - start)
@@ -117,7 +118,7 @@ class IndexedCoder:
             escaped = flat == 2 * bounds + 1
             flat += self.size // 2 - bounds
             if count := int(escaped.sum()):
-                flat[escaped] = coder.decode(self._flat, count)
+                flat[escaped] = coder.decode(self._uniform, count)
             unsorted = np.empty(indexes.size, np.int16)
             unsorted[order] = flat
             part = unsorted.reshape(indexes.shape)
@@ -137,19 +138,19 @@ class IndexedCoder:
 
 
 @cache
-def _flat(size: int) -> Any:
+def _uniform_model(size: int) -> Any:
     """The distribution of equal frequencies, for escaped codes."""
     return exact_model(integer_frequencies(np.ones(size)))
 
 
-def _sorted_by_table(indexes: NDArray[np.integer], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The order that sorts codes by table index, stable, and the number of codes of each of `count` tables."""
+def _sort_by_table(indexes: NDArray[np.integer], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The permutation that sorts codes by table index (stable), and the number of codes of each of `count` tables."""
     flat = indexes.reshape(-1)
     return np.argsort(flat.astype(np.int16), kind="stable"), np.bincount(flat, minlength=count)
 
 
 def _spans(counts: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-    """Table, start and stop of the sorted codes of each table that has some."""
+    """For each table in use: its index, and where its codes start and stop in the sorted order."""
     stops = counts.cumsum()
     for table in np.flatnonzero(counts).tolist():
         yield table, int(stops[table] - counts[table]), int(stops[table])

@@ -37,7 +37,7 @@ def check_radices(radices: Radices) -> None:
 
 
 def codebook_sizes(radices: Radices) -> tuple[int, ...]:
-    """V of each codebook."""
+    """Number of codes V of each codebook."""
     return tuple(math.prod(digits) for digits in radices)
 
 
@@ -62,10 +62,10 @@ def check_codes(codes: NDArray[np.integer], radices: Radices) -> None:
 
 
 def codes_to_symbols(codes: NDArray[np.integer], radices: Radices) -> list[NDArray[np.int32]]:
-    """Codes (G, K, *grid) to symbol streams, each (G * positions,), in the order of `alphabet_sizes`.
+    """Convert codes (G, K, *grid) to symbol streams, each (G * positions,), in the order of `alphabet_sizes`.
 
     Raises:
-        InputError: for a wrong shape or type, and for a code outside its codebook.
+        InputError: for a wrong shape or type, or a code outside its codebook.
     """
     check_codes(codes, radices)
     streams = []
@@ -80,10 +80,10 @@ def codes_to_symbols(codes: NDArray[np.integer], radices: Radices) -> list[NDArr
 def symbols_to_codes(
     streams: Sequence[NDArray[np.integer]], radices: Radices, shape: tuple[int, ...]
 ) -> NDArray[np.int64]:
-    """Symbol streams to codes of shape (G, K, *grid); the inverse of `codes_to_symbols`.
+    """Convert symbol streams to codes of shape (G, K, *grid); the inverse of `codes_to_symbols`.
 
     Raises:
-        InputError: for a wrong number or length of streams, and for a symbol outside its alphabet.
+        InputError: for a wrong number or length of streams, or a symbol outside its alphabet.
     """
     sizes = alphabet_sizes(radices)
     count = math.prod(shape) // len(radices)

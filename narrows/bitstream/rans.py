@@ -4,8 +4,8 @@ The bytes are defined by the integer arithmetic in docs/stream.md, not by the li
 the same if a table f is given as the float64 weights 256·f - 1: they sum to 2^24 - V, its scale is then exactly 1, and
 every symbol gets exactly the interval 256·f of its total 2^24.
 
-All symbols with one table are coded in one call. rANS is last in, first out: the last stream is encoded first, so that
-decoding runs forward.
+All symbols that share a table are coded in one call. rANS is last in, first out: the last stream is encoded first, so
+that decoding runs forward.
 """
 
 import math
@@ -27,11 +27,11 @@ def payload_limit(symbols: int) -> int:
 
 
 class RansCoder:
-    """Codes (G, K, *grid) of one chunk to a payload and back; chunks do not depend on each other.
+    """Converts the codes (G, K, *grid) of one chunk to a payload and back; chunks do not depend on each other.
 
     Args:
-        radices: of the codes.
-        tables: the first ones must have the sizes `alphabet_sizes(radices)`; the caller checks this.
+        radices: radices of the codes.
+        tables: the first tables must have the sizes `alphabet_sizes(radices)`; the caller checks this.
     """
 
     def __init__(self, radices: Radices, tables: FrequencyTables) -> None:
@@ -54,7 +54,7 @@ class RansCoder:
         coder.encode_reverse(last[:-1], model)
         for stream, model in reversed(coded):
             coder.encode_reverse(stream, model)
-        return packed(coder)
+        return pack_words(coder)
 
     def decompress(self, payload: bytes, shape: tuple[int, ...]) -> NDArray[np.int64]:
         """The codes of a payload, of the given shape (G, K, *grid).
@@ -66,7 +66,7 @@ class RansCoder:
             raise DamagedStream(
                 f"expected a payload of at most {payload_limit(self.coded * count)} bytes, got {len(payload)}"
             )
-        coder = unpacked(payload)
+        coder = unpack_words(payload)
         streams = []
         remaining = self.coded
         for model in self.models:
@@ -88,18 +88,19 @@ class RansCoder:
         rest = coder.get_compressed().tolist() or [0]
         if len(rest) > 1 or rest[0] >= self.sizes[last]:
             raise DamagedStream(
-                "expected a payload to end after its symbols, got more data; the stream is damaged or of other tables"
+                "expected a payload to end after its symbols, got more data; the stream is damaged or was written with "
+                "other tables"
             )
         streams[last][-1] = rest[0]
 
 
-def packed(coder: "constriction.stream.stack.AnsCoder") -> bytes:
+def pack_words(coder: "constriction.stream.stack.AnsCoder") -> bytes:
     """The words of a coder as a payload: little-endian, without zero bytes at the end."""
     words: NDArray[np.uint32] = coder.get_compressed()
     return words.astype("<u4").tobytes().rstrip(b"\0")
 
 
-def unpacked(payload: bytes) -> "constriction.stream.stack.AnsCoder":
+def unpack_words(payload: bytes) -> "constriction.stream.stack.AnsCoder":
     """A coder with the words of a payload. Raises DamagedStream for a payload that no encoder writes."""
     if payload.endswith(b"\0"):
         raise DamagedStream("expected no zero byte at the end of a payload, got one; the stream is damaged")

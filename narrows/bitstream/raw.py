@@ -1,7 +1,7 @@
-"""Codes of one chunk with a fixed number of bits each (coder 0 of the format): a wrong bit changes one code only.
+"""Codes of one chunk in a fixed number of bits per code (coder 0 of the format): a wrong bit changes one code only.
 
-Codebook by codebook, each code as ceil(log2 V) bits, the least significant first; bit j of the chunk is bit j mod 8
-of byte j // 8. Unused bits of the last byte are zero.
+Codes are written codebook by codebook, each in ceil(log2 V) bits, the least significant first. Bit j of the chunk is
+bit j mod 8 of byte j // 8. Unused bits of the last byte are zero.
 """
 
 import math
@@ -16,7 +16,7 @@ LOST_CODE = -1  # the value of a code that is lost
 
 
 class RawCoder:
-    """Codes (G, K, *grid) of one chunk to a payload and back; its length follows from the shape."""
+    """Converts the codes (G, K, *grid) of one chunk to a payload, whose length follows from the shape, and back."""
 
     def __init__(self, radices: Radices) -> None:
         self.radices = radices
@@ -24,7 +24,7 @@ class RawCoder:
         self.widths = tuple((size - 1).bit_length() for size in self.sizes)
 
     def payload_size(self, positions: int) -> int:
-        """Bytes of the payload of `positions` positions (G times those of the grid)."""
+        """Bytes of the payload of `positions` positions (G times the positions of the grid)."""
         return -(-positions * sum(self.widths) // 8)
 
     def compress(self, codes: NDArray[np.integer]) -> bytes:
@@ -39,7 +39,7 @@ class RawCoder:
     def decompress(self, payload: bytes, shape: tuple[int, ...]) -> NDArray[np.int64]:
         """The codes of a payload, of the given shape (G, K, *grid).
 
-        Raises DamagedStream for a wrong length, a code outside its codebook and bits after the last code.
+        Raises DamagedStream for a wrong length, a code outside its codebook or bits other than 0 after the last code.
         """
         codes = self.salvage(payload, shape)
         used = math.prod(shape) // len(self.sizes) * sum(self.widths)

@@ -22,10 +22,10 @@ class DecodedChunk:
     """The codes of one chunk.
 
     Attributes:
-        index: of the chunk.
-        start, stop: it holds the positions from start to stop - 1 of the first grid axis.
+        index: index of the chunk.
+        start, stop: the chunk holds the positions from start to stop - 1 of the first grid axis.
         codes: (G, K, stop - start, *rest of the grid) int64, or int16 with a table index per symbol.
-        model_output: what the entropy model computed from the codes, such as latents; None without one.
+        model_output: output that the entropy model computed from the codes, such as latents; None without such a model.
     """
 
     index: int
@@ -43,10 +43,10 @@ class Reader:
 
     Args:
         data: the stream; it may be a memory-mapped file of any length.
-        tables: of the model; ignored for a raw stream.
+        tables: tables of the model; ignored for a raw stream.
 
     Raises:
-        StreamError: for data that are no stream.
+        StreamError: for data that are not a stream.
         NewerStream: for a later version of the format.
         WrongModel: for tables of another model.
         InputError: for missing tables.
@@ -92,11 +92,11 @@ class Reader:
 
 
 def read(data: Bytes, tables: FrequencyTables | IndexedTables | None = None) -> NDArray[np.integer]:
-    """All codes (G, K, *grid) of an undamaged stream. All checksums are compared before memory is allocated.
+    """Read all codes (G, K, *grid) of an undamaged stream. All checksums are compared before memory is allocated.
 
     Raises:
         InputError: for more than 2^29 bytes of codes, which a small stream may hold; use Reader.
-        StreamError, InputError: as `Reader` does.
+        StreamError, InputError: as `Reader` raises them.
     """
     reader = Reader(data, tables)
     check_size(reader.header)

@@ -1,4 +1,4 @@
-"""Recovery of damaged streams: which chunks are intact, and their codes.
+"""Recovers damaged streams: finds the intact chunks and decodes them.
 
 A stream with a damaged header cannot be recovered. A damaged chunk loses only its own codes; if its length is damaged,
 the chunks after it are found by their checksums.
@@ -21,7 +21,7 @@ from narrows.errors import DamagedStream, InputError
 
 MAX_LOST = 16  # consecutive lost chunks after which the search ends
 MAX_HASHED = 2**30  # bytes that the search in one stream may hash; bounds its time to seconds for any data
-MIN_COST = 2**12  # bytes that a try at one offset counts for, at least
+MIN_COST = 2**12  # smallest number of bytes that a try at one offset counts for
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Recovered:
     """The codes of a damaged stream.
 
     Attributes:
-        header: of the stream.
+        header: header of the stream.
         codes: (G, K, *grid), -1 where they are lost.
-        damaged: where they are lost; empty for an undamaged stream.
+        damaged: the damaged chunks, whose codes are lost; empty for an undamaged stream.
 
     To repeat the last intact position instead:
 
@@ -64,9 +64,9 @@ class Inspection:
     """Sizes and damage of a stream. The four byte counts sum to its length.
 
     Attributes:
-        header: of the stream.
+        header: header of the stream.
         damaged: the damaged chunks.
-        header_bytes: of the header.
+        header_bytes: size of the header.
         framing_bytes: lengths and checksums of the intact chunks.
         payload_bytes: payloads of the intact chunks.
         damaged_bytes: all other bytes. If no chunk is damaged, they were appended to the stream.
@@ -86,10 +86,10 @@ class Inspection:
 
 
 def inspect(data: Bytes) -> Inspection:
-    """Sizes and damage of a stream, without decoding; needs no tables.
+    """Find sizes and damage of a stream without decoding it; no tables are needed.
 
     Raises:
-        StreamError: for data that are no stream.
+        StreamError: for data that are not a stream.
         NewerStream: for a later version of the format.
         DamagedStream: for a damaged header.
     """
@@ -109,16 +109,16 @@ def inspect(data: Bytes) -> Inspection:
 def recover(
     data: Bytes, tables: FrequencyTables | IndexedTables | None = None, keep_damaged: bool = False
 ) -> Recovered:
-    """The codes of the intact chunks of a stream.
+    """Decode the intact chunks of a stream.
 
     Args:
         data: the stream.
-        tables: of the model; ignored for a raw stream.
+        tables: tables of the model; ignored for a raw stream.
         keep_damaged: return the codes of damaged chunks of a raw stream too, wrong ones included, for error concealment
             by the caller; a code outside its codebook is -1. A raw chunk that is cut short is lost.
 
     Raises:
-        StreamError, NewerStream, WrongModel, InputError: for header and tables, as `Reader` does.
+        StreamError, NewerStream, WrongModel, InputError: for header and tables, as `Reader` raises them.
         InputError: for `keep_damaged` with an entropy-coded stream, where a wrong bit changes all codes after it.
         DamagedStream: if no chunk is intact.
     """
@@ -153,7 +153,7 @@ def recover(
 
 
 def find_chunks(framing: Framing, view: memoryview) -> Iterator[tuple[int, ChunkOffsets]]:
-    """Index and offsets of the intact chunks of a stream, in order.
+    """Find the intact chunks of a stream; yields index and offsets of each, in order.
 
     The offsets of raw chunks follow from the header. Otherwise each length leads to the next chunk. After a chunk that
     is not intact, one of the next 16 chunks is searched for: first at the offsets to which the lengths lead, then at
@@ -182,7 +182,7 @@ def find_chunks(framing: Framing, view: memoryview) -> Iterator[tuple[int, Chunk
 
 
 def _candidates(framing: Framing, view: memoryview, position: int, chunk: int) -> Iterator[int]:
-    """Offsets where the next intact chunk may be: `position`, where the lengths lead, all bytes after it."""
+    """Offsets where the next intact chunk may be: `position`, offsets to which the lengths lead, all later bytes."""
     yield position
     next_start: int = position
     for index in range(chunk, min(chunk + MAX_LOST, framing.header.chunks)):

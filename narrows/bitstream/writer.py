@@ -1,4 +1,4 @@
-"""Writes a stream incrementally: one chunk is in memory, independent of the length of the stream."""
+"""Writes a stream incrementally: only one chunk is in memory at a time, however long the stream is."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from narrows.errors import InputError, WrongModel
 
 
 class Writer:
-    """Writes the stream of a header.
+    """Writes a stream with a given header.
 
         writer = Writer(header, tables)
         for codes in parts:                  # (G, K, any number of steps, *rest of the grid)
@@ -21,8 +21,8 @@ class Writer:
         writer.finish()                      # checks that no steps are missing
 
     Args:
-        header: of the stream.
-        tables: of the model; None for a raw stream.
+        header: header of the stream.
+        tables: tables of the model; None for a raw stream.
 
     Raises:
         InputError: for tables that differ from those in the header.
@@ -43,10 +43,10 @@ class Writer:
         self._pushed = 0  # steps
 
     def push(self, codes: NDArray[np.integer]) -> bytes:
-        """Add codes (G, K, n, *rest of the grid), n >= 1; returns the bytes of the chunks that they complete, or b"".
+        """Add codes (G, K, n, *rest of the grid), n >= 1; return the bytes of the chunks that they complete, or b"".
 
-        Raises InputError for a wrong shape, a code outside its codebook and more steps than the header states; the
-        state of the writer does not change then.
+        Raises InputError for a wrong shape, a code outside its codebook or more steps than the header states. The
+        writer is then unchanged.
         """
         check_codes(codes, self.header.radices)
         expected = (self.header.groups, len(self.header.radices), codes.shape[2], *self.header.grid[1:])
@@ -76,7 +76,7 @@ class Writer:
 def write(
     header: StreamHeader, codes: NDArray[np.integer], tables: FrequencyTables | IndexedTables | None = None
 ) -> bytes:
-    """Codes (G, K, *grid) to a whole stream. Raises InputError as `Writer` and its `push` do."""
+    """Write codes (G, K, *grid) as a whole stream. Raises InputError as `Writer` and its `push` do."""
     if codes.shape != header.shape:
         raise InputError(f"expected codes {header.shape}, as the header says, got shape {codes.shape}")
     writer = Writer(header, tables)

@@ -11,15 +11,15 @@ def exit_on_sigterm() -> None:
 
 
 class ProgressBar:
-    """A progress bar on standard error, as a context manager; results printed meanwhile appear above it.
+    """A progress bar on standard error, as a context manager; results that are printed meanwhile appear above it.
 
-    Shown are the label, bar, count, remaining time and a status text. Nothing is shown, and rich is not imported,
-    unless standard error is a terminal.
+    It shows a label, a bar, the count, the remaining time and a status text. If standard error is not a terminal,
+    nothing is shown and rich is not imported.
 
     Args:
-        label: What is counted.
+        label: Text before the bar.
         total: Number of steps; None if it is not known yet.
-        enabled: False shows nothing, on a terminal either.
+        enabled: If False, nothing is shown, even on a terminal.
     """
 
     def __init__(self, label: str, total: int | None = None, *, enabled: bool = True) -> None:
@@ -46,7 +46,7 @@ class ProgressBar:
             self._bar.stop()
 
     def update(self, completed: int, total: int | None = None, status: str = "") -> None:
-        """Shows the number of finished steps, of all steps (None: unchanged) and a status text."""
+        """Shows the number of finished steps, the number of all steps (None: unchanged) and a status text."""
         if self._bar is not None:
             self._bar.update(self._task, completed=completed, total=total, status=status)
 

@@ -14,7 +14,7 @@ MIN_CORRELATION = 0.5  # normalized cross-correlation; a lower peak does not ind
 
 
 def check_size(decoded: Signal, reference: Signal) -> Signal:
-    """The decoded signal. Raises InputError unless it has the medium, channels and size of the reference."""
+    """Returns the decoded signal. Raises InputError unless it has the medium, channels and size of the reference."""
     if (decoded.medium, decoded.array.shape) != (reference.medium, reference.array.shape):
         expected, got = (f"{x.medium} of shape {x.array.shape}" for x in (reference, decoded))
         raise InputError(f"expected {expected} as in the reference, got {got}")
@@ -32,10 +32,10 @@ def align(decoded_signal: Signal, reference_signal: Signal) -> tuple[Audio, int]
         reference_signal: Audio (C, T).
 
     Returns:
-        The aligned audio (C, T) and the delay in samples, negative where the decoded audio is early.
+        The aligned audio (C, T) and the delay in samples, which is negative if the decoded audio is early.
 
     Raises:
-        InputError: Different numbers of channels, or another medium.
+        InputError: The number of channels or the medium differs.
     """
     expected, got = (f"{len(x.array)} channels of {x.medium}" for x in (reference_signal, decoded_signal))
     if got != expected:

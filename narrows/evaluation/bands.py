@@ -29,8 +29,8 @@ IMAGE_FLOOR = (1 / 255) ** 2 / 12  # power of the rounding error of 8 bits
 class BandDistortion:
     """Distortion in N frequency bands, as sums over items.
 
-    Sums of several items add up, so derived values are those of all items concatenated: loud items weigh more in
-    `noise_to_signal`, long items weigh more in both.
+    Sums over several items can be added, so derived values are the values of all items concatenated: loud items weigh
+    more in `noise_to_signal`, long items weigh more in `noise_to_signal` and in `log_spectral_distance`.
 
     Args:
         unit: Unit of `edges`.
@@ -59,7 +59,7 @@ class BandDistortion:
     def log_spectral_distance(self) -> tuple[float | None, ...]:
         """Root mean square level difference (N) in dB; None where nothing was compared.
 
-        Low where a decoder does not preserve phases but does preserve the levels.
+        It is low for a decoder that preserves the levels but not the phases.
         """
         pairs = zip(self.level_squares, self.amount, strict=True)
         return tuple(float((s / a) ** 0.5) if a > 0 else None for s, a in pairs)

@@ -1,4 +1,4 @@
-"""What is evaluated: signals of one medium, operating points that code them, metrics that compare.
+"""Base classes of the evaluation: operating points, which code signals of one medium, and metrics, which compare them.
 
 item ─▶ operating point ─▶ bytes on disk, decoded signal ─▶ metrics ─▶ one `ItemResult` of the results
 """
@@ -20,14 +20,14 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 @dataclass(frozen=True)
 class CodingResult:
-    """What an operating point made of a signal.
+    """A signal after encoding and decoding by an operating point.
 
     Args:
         signal: Decoded signal, of the medium, sample rate and channels of the original. Its length or size differs
             only by what the codec adds (delay, padding).
         file_bytes: All bytes on disk.
-        payload_bytes: Bytes that hold the signal, without container and header; None where unknown.
-        codes: (K, n) of tokenizers with codebooks, else None.
+        payload_bytes: Bytes that hold the signal, without container and header; None if unknown.
+        codes: Codes (K, n); None for a codec without codebooks.
     """
 
     signal: Signal
@@ -59,7 +59,7 @@ class OperatingPoint(ABC):
     @property
     @abstractmethod
     def key(self) -> Mapping[str, Json]:
-        """Everything but the item that results depend on: weight fingerprints, options, library versions."""
+        """Everything except the item on which results depend: weight fingerprints, options, library versions."""
 
     @abstractmethod
     def check(self) -> None:
@@ -80,15 +80,15 @@ class OperatingPoint(ABC):
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """V of each of the K codebooks; empty without codebooks."""
+        """Size V of each of the K codebooks; empty for a codec without codebooks."""
         return ()
 
     def codes(self, path: Path) -> NDArray[np.int64] | None:
-        """Codes (K, n) in a file that `encode` wrote; None without codebooks."""
+        """Codes (K, n) in a file that `encode` wrote; None for a codec without codebooks."""
         return None
 
     def payload(self, path: Path) -> int | None:
-        """Bytes of a file that hold the signal, without container and header; None where unknown."""
+        """Bytes of a file that hold the signal, without container and header; None if unknown."""
         return None
 
     def round_trip(self, signal: Signal, folder: Path) -> CodingResult:
@@ -111,8 +111,9 @@ class Metric:
         unit: Unit of the number; empty for none.
         better: Which direction is better.
         description: Definition of the metric with its parameters and source, as sentences.
-        measure: Function of (reference, decoded), which have one shape and sample rate and are time-aligned. Returns a
-            finite number. Raises NotMeasurable with the reason where the metric is undefined, such as PESQ of silence.
+        measure: Function of (reference, decoded), which have the same shape and sample rate and are time-aligned.
+            Returns a finite number. Raises NotMeasurable with the reason if the metric is undefined, such as PESQ of
+            silence.
         check: Raises InputError if a package or pretrained weights are missing; called before any work starts.
         packages: Distributions whose version may change the number.
     """
@@ -136,7 +137,7 @@ class SetMetric:
         distance: Function of (features of all references, features of all decoded signals), each (N, D) with the
             features of all signals concatenated. Both functions may raise NotMeasurable.
 
-    The other arguments are those of `Metric`.
+    The other arguments are the same as in `Metric`.
     """
 
     name: str

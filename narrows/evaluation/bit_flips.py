@@ -20,9 +20,9 @@ from narrows.media.medium import Signal
 class BitFlips(OperatingPoint):
     """An operating point of a model with codebooks, decoded after flipping each bit of its codes with probability p.
 
-    Models a stream without entropy coding, where a wrong bit changes one code; an entropy-coded stream rejects wrong
-    bits by its checksums. A code beyond its codebook is taken modulo the codebook size. Which bits are flipped depends
-    on the file only.
+    This models a stream without entropy coding, where a wrong bit changes one code; the checksums of an entropy-coded
+    stream detect wrong bits. A code beyond its codebook is taken modulo the codebook size. The flipped bits depend only
+    on the file.
 
     Args:
         point: Operating point without bit flips.

@@ -1,4 +1,4 @@
-"""What evaluation does differently for each medium, in one table."""
+"""A table of the parts of the evaluation that depend on the medium."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,15 @@ class Evaluation:
     """How signals of a medium are evaluated.
 
     Args:
-        medium: its entry of the table of media.
-        read: a file to the reference signal.
-        match: (decoded, reference) to the decoded signal of the rate and size of the reference, without delay. Raises
-            InputError where it cannot be brought to them.
-        bands: distortion by frequency of (reference, decoded). Raises NotMeasurable where it is undefined.
+        medium: entry of the table of media.
+        read: function that reads the reference signal from a file.
+        match: function of (decoded, reference) that returns the decoded signal at the rate and size of the reference,
+            without delay. Raises InputError if that is not possible.
+        bands: function of (reference, decoded) that returns the distortion by frequency. Raises NotMeasurable if it is
+            undefined.
         metrics: names of the default metrics.
-        encodings: how the report embeds signals, from the best to the smallest, each with its description.
-        heading: of the section of the report with the embedded signals.
+        encodings: encoders of the signals in the report with their descriptions, from the best to the smallest.
+        heading: heading of the section of the report with the embedded signals.
     """
 
     medium: Medium

@@ -94,7 +94,7 @@ def compare(before: Results, after: Results) -> Comparison:
         The comparison.
 
     Raises:
-        InputError: Different media, or no operating point or no item in common.
+        InputError: The media differ, or there is no operating point or no item in common.
     """
     if before.medium != after.medium:
         raise InputError(f"expected two results of one medium, got {before.medium} and {after.medium}")
@@ -117,7 +117,7 @@ def compare(before: Results, after: Results) -> Comparison:
 
 
 def _missing(before: Results, after: Results, common: Sequence[str]) -> list[str]:
-    """What only one run has: points, metrics, items, and items that only one run could code at a common point."""
+    """Lists points, metrics and items of only one run, and items that only one run could code at a common point."""
     points, metrics, items, coded = (set[str]() for _ in range(4))
     for results in (before, after):
         points ^= {f"point {point.name}" for point in results.points}
@@ -156,7 +156,7 @@ def _differences(before: Results, after: Results, point: str, metrics: Sequence[
 def family_bd_rate(metric: MetricInfo, anchor: tuple[Results, str], test: tuple[Results, str]) -> Delta | str:
     """BD-rate of one family against another, of the same or of different runs.
 
-    Over the items that have the metric at every point of both families; rates and qualities are means over items.
+    It uses the items that have the metric at every point of both families; rates and qualities are means over items.
 
     Args:
         metric: Metric that gives the quality.
@@ -188,6 +188,6 @@ def family_bd_rate(metric: MetricInfo, anchor: tuple[Results, str], test: tuple[
 
 
 def _results_by_item(results: Results, family: str) -> dict[str, list[ItemResult | None]]:
-    """For each item its result at each of the family's points, None where there is none."""
+    """The result of each item at each of the family's points; None for a missing result."""
     points = [results.by_point[point.name] for point in results.points if point.family == family]
     return {item: [point.get(item) for point in points] for item in results.items}

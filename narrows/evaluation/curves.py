@@ -30,13 +30,13 @@ class Curve:
     curve must be monotone.
 
     Args:
-        rates: (P,), above 0, in any unit; or (I, P) of I items: the curve is then that of the means over items, and
-            deltas get a bootstrap interval over items. Points may be in any order.
-        qualities: Of the same shape, finite, higher is better: negate a distance; give MS-SSIM as
+        rates: Rates (P,) above 0 in any unit, or rates (I, P) of I items. The curve is then made of the means over
+            items, and deltas get a bootstrap interval over items. Points may be in any order.
+        qualities: Finite qualities of the same shape; higher is better: negate a distance; give MS-SSIM as
             -10 log10(1 - x) dB.
 
     Raises:
-        InputError: Other shapes, rates that are not above 0, qualities that are not finite.
+        InputError: The shapes differ, a rate is not above 0, or a quality is not finite.
     """
 
     def __init__(self, rates: ArrayLike, qualities: ArrayLike) -> None:
@@ -54,7 +54,7 @@ class Curve:
 
     @property
     def undominated(self) -> NDArray[np.bool_]:
-        """Which points (P,) no other point of the curve dominates; only these are used."""
+        """Mask (P,) of the points that no other point of the curve dominates; only these are used."""
         rates, qualities = self.rates.mean(0), self.qualities.mean(0)
         as_cheap, as_good = rates[:, None] <= rates, qualities[:, None] >= qualities
         better = (rates[:, None] < rates) | (qualities[:, None] > qualities)
@@ -118,12 +118,12 @@ def pareto(rate: ArrayLike, quality: ArrayLike, speed: ArrayLike) -> NDArray[np.
     """Pareto front of rate (lower is better), quality and speed (higher is better).
 
     Args:
-        rate: (P,).
-        quality: (P,).
-        speed: (P,).
+        rate: Rates (P,).
+        quality: Qualities (P,).
+        speed: Speeds (P,).
 
     Returns:
-        Which points (P,) are on the front: no other point is at least as good in all three and better in one.
+        Mask (P,) of the points on the front: no other point is at least as good in all three and better in one.
 
     Raises:
         InputError: A value is not finite.
@@ -195,7 +195,7 @@ def _delta(anchor: Curve, test: Curve, method: Method, along_rate: bool) -> Delt
 
 
 def _change(anchor: _CurveBatch, test: _CurveBatch, method: Method, along_rate: bool) -> Floats:
-    """Delta (N,) of N pairs of curves; NaN for those without overlap."""
+    """Delta (N,) of N pairs of curves; NaN for pairs without overlap."""
     low, high = np.maximum(anchor.low, test.low), np.minimum(anchor.high, test.high)
     width = np.where(high > low, high - low, np.nan)
     gap = (test.integral(low, high, method) - anchor.integral(low, high, method)) / width
@@ -221,7 +221,7 @@ def _interval(change: float, anchor: Curve, test: Curve, method: Method, along_r
 
 @lru_cache(maxsize=8)
 def _weights(items: int) -> Floats:
-    """Weight of each item in each resample (RESAMPLES, items): times drawn / items."""
+    """Weight of each item in each resample (RESAMPLES, items): number of times it was drawn / number of items."""
     drawn = np.concatenate(list(bootstrap_indices(items, RESAMPLES)))
     return np.stack([np.bincount(row, minlength=items) for row in drawn]) / items
 

@@ -1,6 +1,6 @@
-"""Media embedded in the page as data: URIs, within a byte budget.
+"""Embeds media in the report page as data: URIs, within a byte budget.
 
-samples ─▶ the first encoding at which all fit; if none, the last encoding and as many items as fit
+samples ─▶ the first encoding with which all samples fit; otherwise the last encoding, and as many samples as fit
 """
 
 import base64
@@ -27,12 +27,18 @@ OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)  # Hz
 OPUS_CHANNELS, FLAC_CHANNELS = 2, 8
 WEBP_MAX_SIDE = 16_383  # pixels
 
-MediaEncoder = Callable[[Any], tuple[str, bytes]]  # from a signal to media type and bytes
+MediaEncoder = Callable[[Any], tuple[str, bytes]]  # takes a signal, returns its media type and bytes
 
 
 @dataclass(frozen=True)
 class EmbeddedItem:
-    """A sample in the page: (name, data: URI) of the reference and of each operating point, in this order."""
+    """A sample in the page.
+
+    Args:
+        name: Name of the item.
+        medium: Name of the medium.
+        versions: (name, data: URI) of the reference, then of each operating point.
+    """
 
     name: str
     medium: str
@@ -41,7 +47,13 @@ class EmbeddedItem:
 
 @dataclass(frozen=True)
 class EmbeddedMedia:
-    """The media that fit. encoding: description of their encoding; omitted: items that did not fit."""
+    """The samples that fit into the page.
+
+    Args:
+        items: Samples that fit.
+        encoding: Description of their encoding.
+        omitted: Names of the items that did not fit.
+    """
 
     items: Sequence[EmbeddedItem]
     encoding: str
@@ -53,37 +65,37 @@ def embed(
 ) -> EmbeddedMedia:
     """Encodes samples as data: URIs.
 
-    Audio is 16-bit FLAC if all of it fits, else Opus at 64 or 40 kbit/s per channel. Images are lossless WebP: whole if
-    all fit, else centre crops of 512, 384 or 256 pixels per side.
+    Audio is 16-bit FLAC if all of it fits, else Opus at 64 or 40 kbit/s per channel. Images are lossless WebP: whole
+    images if all fit, else centre crops of 512, 384 or 256 pixels per side.
 
     Args:
         samples: Samples of one medium.
         encodings: Encoders with their descriptions, from the best to the smallest.
-        budget: Largest number of bytes of all URIs together.
+        budget: Maximum number of bytes of all URIs together.
 
     Returns:
         The first samples, as many as fit.
 
     Raises:
-        InputError: Audio and images together.
+        InputError: The samples are of more than one medium.
     """
     media = {signal.medium for sample in samples for signal in (sample.reference, *sample.decoded.values())}
     if len(media) > 1:
         raise InputError(f"expected samples of one medium, got {' and '.join(sorted(media))}; write a report for each")
     embedded = EmbeddedMedia((), "", ())
     for encoding, encoder in encodings:
-        items = _fitting(samples, encoder, budget)
+        items = _embed_while_fitting(samples, encoder, budget)
         embedded = EmbeddedMedia(items, encoding, [sample.item for sample in samples[len(items) :]])
         if not embedded.omitted:
             break
     return embedded
 
 
-def _fitting(samples: Sequence[MediaSample], encoder: MediaEncoder, budget: int) -> list[EmbeddedItem]:
-    """The first samples that fit into the budget."""
+def _embed_while_fitting(samples: Sequence[MediaSample], encoder: MediaEncoder, budget: int) -> list[EmbeddedItem]:
+    """Embeds the first samples, as many as fit into the budget."""
     items: list[EmbeddedItem] = []
     for sample in samples:
-        item = _item(sample, encoder)
+        item = _embed_item(sample, encoder)
         budget -= sum(len(uri) for _, uri in item.versions)
         if budget < 0:
             break
@@ -91,14 +103,14 @@ def _fitting(samples: Sequence[MediaSample], encoder: MediaEncoder, budget: int)
     return items
 
 
-def _item(sample: MediaSample, encoder: MediaEncoder) -> EmbeddedItem:
+def _embed_item(sample: MediaSample, encoder: MediaEncoder) -> EmbeddedItem:
     versions = [(REFERENCE, sample.reference), *sample.decoded.items()]
     uris = [(name, _uri(*encoder(_trim(signal, sample.reference)))) for name, signal in versions]
     return EmbeddedItem(sample.item, sample.reference.medium, uris)
 
 
 def _trim(signal: Signal, reference: Signal) -> Signal:
-    """Without what a codec added at the end, right or bottom."""
+    """Removes the padding that a codec added at the end, right or bottom."""
     index: tuple[Any, ...] = (..., *(slice(size) for size in reference.extent.size))
     return signal.with_array(signal.array[index])
 
@@ -107,8 +119,8 @@ def _uri(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def flac(recording: Audio) -> tuple[str, bytes]:
-    """FLAC of 16 bits; only the first 8 channels, which is FLAC's limit."""
+def encode_flac(recording: Audio) -> tuple[str, bytes]:
+    """Encodes 16-bit FLAC; only the first 8 channels, because FLAC has no more."""
     sink = io.BytesIO()
     soundfile.write(
         sink, _to_int16(recording.samples[:FLAC_CHANNELS]).T, recording.sample_rate, format="FLAC", subtype="PCM_16"
@@ -116,13 +128,14 @@ def flac(recording: Audio) -> tuple[str, bytes]:
     return "audio/flac", sink.getvalue()
 
 
-def opus(bits: int) -> MediaEncoder:
-    """Encoder of Opus in WebM, which more browsers play than Ogg.
+def opus_encoder(bits: int) -> MediaEncoder:
+    """Returns an encoder of Opus in WebM, which more browsers play than Ogg.
 
-    The sample rate is the next higher one of Opus, at most 48 kHz; only the first two channels are encoded.
+    The sample rate is the lowest of Opus that is not below the recording's, or 48 kHz. Only the first two channels are
+    encoded.
 
     Args:
-        bits: Bits per second and channel.
+        bits: Bits per second per channel.
     """
 
     def encode(recording: Audio) -> tuple[str, bytes]:
@@ -149,8 +162,8 @@ def _to_int16(samples: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any,
     return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
 
 
-def cropped(side: int | None) -> MediaEncoder:
-    """Encoder of lossless WebP: the centre crop of `side` pixels per side; None: the whole image."""
+def webp_encoder(side: int | None) -> MediaEncoder:
+    """Returns an encoder of lossless WebP, which crops the centre to `side` pixels per side; None: no crop."""
 
     def encode(image: Image) -> tuple[str, bytes]:
         pixels = image.pixels.transpose(1, 2, 0)
@@ -159,23 +172,22 @@ def cropped(side: int | None) -> MediaEncoder:
             if size > limit:
                 pixels = pixels.take(range((size - limit) // 2, (size - limit) // 2 + limit), axis)
         sink = io.BytesIO()
-        PILImage.fromarray(np.ascontiguousarray(pixels)).save(
-            sink, "WEBP", lossless=True, quality=0, method=0
-        )  # 10 times as fast, 8 % larger
+        # With quality=0 and method=0 encoding is 10 times as fast as by default, and files are 8 % larger.
+        PILImage.fromarray(np.ascontiguousarray(pixels)).save(sink, "WEBP", lossless=True, quality=0, method=0)
         return "image/webp", sink.getvalue()
 
     return encode
 
 
-_LOSSY = "to keep the page small: a second lossy codec after the one under test"
+_LOSSY = "to keep the page small: a second lossy codec after the codec under test"
 AUDIO_ENCODINGS: Sequence[tuple[str, MediaEncoder]] = (
-    ("FLAC, 16 bits: lossless", flac),
-    (f"Opus at 64 kbit/s per channel, {_LOSSY}", opus(64_000)),
-    (f"Opus at 40 kbit/s per channel, {_LOSSY}", opus(40_000)),
+    ("FLAC, 16 bits: lossless", encode_flac),
+    (f"Opus at 64 kbit/s per channel, {_LOSSY}", opus_encoder(64_000)),
+    (f"Opus at 40 kbit/s per channel, {_LOSSY}", opus_encoder(40_000)),
 )
 IMAGE_ENCODINGS: Sequence[tuple[str, MediaEncoder]] = (
-    ("whole, as lossless WebP", cropped(None)),
-    ("centre crop of 512 × 512 pixels, as lossless WebP", cropped(512)),
-    ("centre crop of 384 × 384 pixels, as lossless WebP", cropped(384)),
-    ("centre crop of 256 × 256 pixels, as lossless WebP", cropped(256)),
+    ("whole, as lossless WebP", webp_encoder(None)),
+    ("centre crop of 512 × 512 pixels, as lossless WebP", webp_encoder(512)),
+    ("centre crop of 384 × 384 pixels, as lossless WebP", webp_encoder(384)),
+    ("centre crop of 256 × 256 pixels, as lossless WebP", webp_encoder(256)),
 )

@@ -1,4 +1,4 @@
-"""The evaluation as users call it: names of codecs and folders in, a folder with results and a report out."""
+"""Evaluates codecs by name on folders of files, and writes a folder with results and a report."""
 
 import os
 import platform
@@ -33,7 +33,7 @@ def evaluate(
 ) -> Results:
     """Measures rate, quality and speed of codecs over files, and writes results and a report.
 
-    Finished measurements are cached in out/cache and not repeated by later calls.
+    Finished measurements are cached in out/cache; later calls do not repeat them.
 
     Args:
         models: Codecs with their settings, see `narrows.evaluation.points`; all of one medium.

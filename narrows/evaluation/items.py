@@ -14,7 +14,13 @@ from narrows.media.medium import Medium
 
 @dataclass(frozen=True)
 class EvaluationItem:
-    """A file to evaluate on: path below the folder that was given, path, SHA-256 of its bytes."""
+    """A file to evaluate on.
+
+    Args:
+        name: Path below the folder that was given.
+        path: Path of the file.
+        digest: SHA-256 of its bytes.
+    """
 
     name: str
     path: Path
@@ -24,7 +30,7 @@ class EvaluationItem:
 def find_items(
     paths: Sequence[StrPath], medium: Medium, limit: int | None = None, exclude: StrPath | None = None
 ) -> list[EvaluationItem]:
-    """The files of a medium in folders and among single files, sorted by name. Files are not decoded.
+    """Finds the files of a medium in folders and among single files, sorted by name. Files are not decoded.
 
     Args:
         paths: Folders, files and glob patterns, as `find_files` takes them.
@@ -36,8 +42,8 @@ def find_items(
         The items.
 
     Raises:
-        InputError: No file, a path that does not exist, two items with one name, or a limit below 1.
-        MediaError: A file that cannot be read.
+        InputError: There is no file, a path does not exist, two items have the same name, or the limit is below 1.
+        MediaError: A file cannot be read.
     """
     if limit is not None and limit < 1:
         raise InputError(f"expected a limit of at least 1 item, got {limit}")

@@ -1,4 +1,4 @@
-"""One item at one operating point: encoded, decoded and compared; and the cache of these measurements.
+"""Measures one item at one operating point (encodes, decodes and compares it), and caches these measurements.
 
     KEY.json    the result: bytes, metrics, reasons of failures, distortion by band
     KEY.npz     if there are any: codes, features for set metrics, the decoded signal
@@ -44,7 +44,7 @@ class Measurement:
     Args:
         result: Bytes, metrics and failures.
         definitions: `metric_definition` of each metric that was tried, by name.
-        bands: Distortion by frequency band; None where undefined.
+        bands: Distortion by frequency band; None if undefined.
         arrays: Codes, features and decoded signal, by name.
     """
 
@@ -88,12 +88,12 @@ def measure_item(
         earlier: Measurement of the same item and point: its metrics are not computed again.
 
     Returns:
-        The measurement, which includes the earlier one. What the point or a metric cannot do is in the result's
-        failures, with the reason.
+        The measurement, which includes the earlier measurement. If the point or a metric fails, the result's `failures`
+        has the reason.
 
     Raises:
         MediaError: The item cannot be read.
-        OSError, MemoryError: The machine lacks memory, disk space or file handles, which is no fault of the point.
+        OSError, MemoryError: The machine lacks memory, disk space or file handles; the point is not the cause.
     """
     evaluation = EVALUATIONS[point.medium]
     reference = evaluation.read(item.path)
@@ -138,17 +138,17 @@ def measure_item(
 
 
 class MeasurementCache:
-    """Measurements in a folder.
+    """A cache of measurements in a folder.
 
     Args:
-        folder: Created on the first `store`.
+        folder: Folder, which is created by the first `store`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def load(self, item: EvaluationItem, point: OperatingPoint) -> Measurement | None:
-        """The measurement of the item's bytes at this point, under the item's present name; None if not cached."""
+        """The measurement of the item's bytes at this point, with the item's current name; None if not cached."""
         path = self._path(item, point)
         try:
             facts = parse_json(path.read_bytes())
@@ -215,7 +215,7 @@ def _raise_if_temporary(error: BaseException | None) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line; with the exception's type unless it is one of narrows' own."""
+    """The message in one line, with the exception's type unless it is an exception of narrows."""
     text = " ".join(str(error).split())
     own = isinstance(error, NarrowsError | NotMeasurable) and text
     return text if own else f"{type(error).__name__}: {text}".rstrip(": ")

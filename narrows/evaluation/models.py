@@ -31,8 +31,8 @@ def model_points(model: str, settings: Sequence[float] | Literal["all"] = ()) ->
 
     Args:
         model: Name, folder or hub repository.
-        settings: Qualities of a model with several qualities, else numbers of codebooks. "all" for all of them (of
-            qualities: the integers 1 to 8), () for the default setting.
+        settings: Qualities of a model with several qualities, else numbers of codebooks; "all" for all settings (for
+            qualities, the integers 1 to 8); () for the default setting.
 
     Returns:
         One operating point per setting.
@@ -94,7 +94,7 @@ class ModelPoint(OperatingPoint):
         """Models need nothing beyond narrows."""
 
     def encode(self, signal: Signal, folder: Path) -> Path:
-        """Writes the `.nrw`. Raises InputError for a setting that the model does not offer."""
+        """Writes an `.nrw` file. Raises InputError for a setting that the model does not offer."""
         tokenizer, path = self.tokenizer, folder / "coded.nrw"
         settings = {} if self.setting is None else {tokenizer.rate_setting.name: self.setting}
         path.write_bytes(tokenizer.compress(tokenizer.encode_signal(signal, **settings)))

@@ -14,11 +14,11 @@ Method = Literal["pchip", "akima"]
 
 
 def integral(x: Floats, y: Floats, low: Floats, high: Floats, method: Method) -> Floats:
-    """Integrals of interpolated curves.
+    """Integrates interpolated curves.
 
     Args:
-        x: (N, P), P at least 2, increasing along each curve.
-        y: (N, P).
+        x: x values (N, P), P at least 2, increasing along each curve.
+        y: y values (N, P).
         low: Lower limits (N,), within x.
         high: Upper limits (N,), within x.
         method: "pchip" or "akima".

@@ -1,8 +1,8 @@
 """Operating points by name.
 
 speech         a model that ships with the package, a folder or a hub repository, at its default setting
-speech@4,7     at two settings: numbers of codebooks
-image@all      at all settings: here the qualities 1 to 8
+speech@4,7     the model at two settings: numbers of codebooks
+image@all      a model at all its settings: here the qualities 1 to 8
 opus@6,8,12    a baseline codec: nominal kbit/s, or its own quality scale
 flac           a codec without settings
 """
@@ -31,11 +31,11 @@ def operating_points(names: Sequence[str]) -> list[OperatingPoint]:
     """The operating points with these names, in order, without duplicates. Models are loaded.
 
     Args:
-        names: Each NAME or NAME@SETTINGS, see the module docstring.
+        names: Names as NAME or NAME@SETTINGS, see the module docstring.
 
     Raises:
-        InputError: An unknown name (the message has the nearest known one), a setting that a codec does not offer, or
-            points of several media.
+        InputError: A name is unknown (the message suggests the nearest known name), a codec does not offer a setting,
+            or the points are of several media.
         ModelError: A model cannot be loaded.
     """
     found = {point.name: point for name in names for point in _parse(name)}

@@ -24,18 +24,18 @@ from narrows.records import parse_json, to_record
 FORMAT, VERSION = "narrows results", 1
 
 Cell = str | int | float | None
-Columns = Mapping[str, Sequence[Cell]]  # columns of one length, by name
+Columns = Mapping[str, Sequence[Cell]]  # columns of equal length, by name
 
 _INTEGERS = frozenset({"file_bytes", "payload_bytes"})
 _TEXTS = frozenset({"item", "point", "family", "failures"})
 
 
 def read_results(path: StrPath) -> Results:
-    """Results from a results.json.
+    """Reads results from a results.json.
 
     Raises:
         MediaError: The file cannot be read.
-        InputError: It holds something else.
+        InputError: The file does not hold results.
     """
     with open_input(path) as file:
         return results_from_json(file.read(), quoted(path))
@@ -48,7 +48,7 @@ def write_results(results: Results, folder: StrPath, *, overwrite: bool = False)
 
     Args:
         results: The results.
-        folder: Created if missing.
+        folder: Folder to write to; it is created if it does not exist.
         overwrite: Whether existing files are replaced.
 
     Raises:
@@ -68,13 +68,13 @@ def write_results(results: Results, folder: StrPath, *, overwrite: bool = False)
 
 
 def results_to_json(results: Results) -> str:
-    """Everything as JSON; equal results give equal text."""
+    """Converts results to JSON; equal results give equal text."""
     facts = {"format": FORMAT, "version": VERSION} | asdict(results)
     return json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def results_from_json(text: str | bytes, source: str = "the text") -> Results:
-    """Results from the output of `results_to_json`. Raises InputError, which names `source`, for anything else."""
+    """Reads the output of `results_to_json`. Raises InputError, which names `source`, for anything else."""
     try:
         facts = parse_json(text)
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
@@ -130,7 +130,7 @@ def _summary_row(results: Results, summary: PointSummary) -> dict[str, Cell]:
 
 
 def as_csv(columns: Columns) -> bytes:
-    """CSV in UTF-8 with commas and line feeds; None is an empty cell."""
+    """Converts columns to CSV in UTF-8 with commas and line feeds; None is an empty cell."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -139,7 +139,7 @@ def as_csv(columns: Columns) -> bytes:
 
 
 def as_parquet(columns: Columns) -> bytes:
-    """Parquet with one row group, zstd; column types depend on the names only."""
+    """Converts columns to Parquet with one row group and zstd; column types depend only on the names."""
     arrays = {name: pyarrow.array(values, _column_type(name)) for name, values in columns.items()}
     data = io.BytesIO()
     parquet.write_table(pyarrow.table(arrays), data, compression="zstd")

@@ -21,19 +21,19 @@ CODING = "coding"  # key in `ItemResult.failures`: the point could not encode or
 
 @dataclass(frozen=True)
 class ItemResult:
-    """One item at one operating point.
+    """The result of one item at one operating point.
 
-    Speed is not part of it, because it is measured separately, see `Speed`.
+    It does not include speed, which is measured separately, see `Speed`.
 
     Args:
         item: Name of the item.
         point: Name of the operating point.
         amount: Seconds or pixels.
         file_bytes: All bytes on disk; meaningless if the item could not be coded.
-        payload_bytes: Bytes that hold the signal, without container and header; None where unknown.
+        payload_bytes: Bytes that hold the signal, without container and header; None if unknown.
         metrics: Finite values by name.
-        failures: Reasons why metrics have no value, by name; under "coding" why the point could not code the item,
-            and then there are no metrics.
+        failures: Reasons why metrics have no value, by name. If the point could not code the item, "coding" has the
+            reason and there are no metrics.
 
     Raises:
         InputError: A number is not finite or negative, or a failed item has metrics.
@@ -76,7 +76,7 @@ class Speed:
         decode: Median decoding speed.
         peak_mib: Peak resident memory in MiB.
         parameters: Number of parameters of a network, else None.
-        flops: FLOPs of encoding and decoding per second of audio or per pixel; None where unknown.
+        flops: FLOPs of encoding and decoding per second of audio or per pixel; None if unknown.
 
     Raises:
         InputError: A speed is not above 0.
@@ -132,14 +132,14 @@ class MetricInfo:
 
 @dataclass(frozen=True)
 class PointSummary:
-    """All items at one operating point.
+    """Summary of all items at one operating point.
 
     Args:
         point: The operating point.
         items: Number of items.
         rate: Mean over items of the file rate, in the results' rate unit; None if no item could be coded.
-        total_rate: File bits of all items by their total amount; None if no item could be coded.
-        total_payload_rate: The same of the payload; None where unknown.
+        total_rate: File bits of all items divided by their total amount; None if no item could be coded.
+        total_payload_rate: Payload bits of all items divided by their total amount; None if unknown.
         metrics: Mean and interval over the items with a value, by metric.
         metric_rates: Mean rate over the items with a value, by metric: the rate that a curve pairs with the mean.
         failed: Number of items without a value, by metric and "coding".
@@ -157,21 +157,21 @@ class PointSummary:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a run measured.
+    """All results of a run.
 
     Args:
         medium: "audio" or "image".
         points: Operating points; stored in order of family and setting.
-        item_results: One for each item at each point; stored in order of point and item.
-        metrics: In the order in which they are shown; the first is the main one.
+        item_results: One result for each item at each point; stored in order of point and item.
+        metrics: Metrics in the order in which they are shown; the first is the main metric.
         skipped: Reasons why operating points or their speeds could not be measured, by name.
-        setup: How this was measured, such as date, data, versions and processor: text by name.
+        setup: Facts about the run, such as date, data, versions and processor: text by name.
         unreadable: Reasons why items could not be read, by name.
         set_metrics: Values over all items of a point together, by point and metric.
 
     Raises:
-        InputError: An unknown medium, two points, metrics or item results with one name, or item results of unknown
-            points or metrics.
+        InputError: The medium is unknown, two points, metrics or item results have the same name, or an item result is
+            of an unknown point or metric.
     """
 
     medium: str
@@ -204,7 +204,7 @@ class Results:
 
     @property
     def rate_unit(self) -> str:
-        """kbit/s or bits/pixel."""
+        """Unit of rates: kbit/s or bits/pixel."""
         return MEDIA[self.medium].rate_unit
 
     @property
@@ -226,7 +226,7 @@ class Results:
         return found
 
     def rate(self, result: ItemResult, payload: bool = False) -> float:
-        """Rate of an item in `rate_unit`: of the file, or of the payload, which must then be known."""
+        """Rate of an item's file, or of its payload, in `rate_unit`. The size of the payload must be known."""
         size = (result.payload_bytes or 0) if payload else result.file_bytes
         return MEDIA[self.medium].rate(size, result.amount)
 

@@ -1,6 +1,6 @@
-"""A whole evaluation: every item at every operating point, in worker processes, with a cache of finished measurements.
+"""Runs an evaluation: measures every item at every operating point in worker processes, and caches the measurements.
 
-points × items ─▶ measurements, cached in a folder ─▶ results, and what a report shows beside them
+points × items ─▶ measurements, cached in a folder ─▶ results, samples, bands and codebook usage for the report
 """
 
 import json
@@ -50,16 +50,16 @@ ProgressCallback = Callable[[int, int], None]  # called with the numbers of fini
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a run: what to measure.
+    """The measurements that a run makes.
 
     Args:
         points: Operating points of one medium.
         items: Media files.
-        metrics: Names of metrics; the first is the main one.
+        metrics: Names of metrics; the first is the main metric.
         samples: Number of items whose decoded signals are returned.
         bit_flips: Bit error probabilities; each adds an operating point for every codec with codebooks.
         speed: Whether to measure speed.
-        setup: Text about how this was measured, by name; stored in the results.
+        setup: Facts about the run, such as date and processor, by name; they are stored in the results.
     """
 
     points: Sequence[OperatingPoint]
@@ -73,11 +73,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class RunOutput:
-    """Results of a run, and what a report shows beside them.
+    """Results of a run, and the other data that a report shows.
 
     Args:
         results: Results without bit flips.
-        bit_flips: Results with bit flips, by the name of the point without.
+        bit_flips: Results with bit flips, by the name of the point without bit flips.
         samples: Media of the first items.
         bands: Distortion by frequency over all items, by point.
         codebooks: Codebook usage over all items, by point.
@@ -91,21 +91,22 @@ class RunOutput:
 
 
 def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda done, total: None) -> RunOutput:
-    """Does the measurements of a plan that are not cached yet, and collects all of them.
+    """Makes the measurements of a plan that are not cached yet, and collects all measurements.
 
     Operating points that cannot run here and items that cannot be read are skipped; the results say why.
 
     Args:
-        plan: What to measure.
-        cache: Folder of the cache. Measurements are found by the bytes of the item and by what the point depends on.
-        jobs: Number of worker processes, of one thread each.
+        plan: Plan of the run.
+        cache: Folder of the cache. Measurements are found by the bytes of the item and by the key of the point.
+        jobs: Number of worker processes; each has one thread.
         progress: Called as measurements finish.
 
     Returns:
         Results, samples, distortion by band and codebook usage.
 
     Raises:
-        InputError: Metrics of another medium or with missing requirements; no usable operating point or item.
+        InputError: A metric is of another medium or its requirements are missing, or no operating point or item is
+            usable.
         NarrowsError: A worker was killed.
         MediaError: The cache cannot be written.
     """
@@ -139,7 +140,7 @@ def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda 
 
     def results(selected: Iterable[OperatingPoint]) -> Results:
         measured = [MeasuredPoint(p.name, p.family, p.setting, dict(p.key), speeds.get(p.name)) for p in selected]
-        item_results = [_requested(each.result, plan.metrics) for point in measured for each in found[point.name]]
+        item_results = [_select_metrics(each.result, plan.metrics) for point in measured for each in found[point.name]]
         set_values = {point.name: _set_metrics(metrics, found[point.name]) for point in measured}
         setup = dict(plan.setup)
         return Results(medium.name, measured, item_results, infos, skipped, setup, unreadable, set_values)
@@ -176,7 +177,7 @@ def _available(requested: Sequence[OperatingPoint]) -> tuple[list[OperatingPoint
     return points, skipped
 
 
-PendingMeasurement = tuple[EvaluationItem, OperatingPoint, bool]  # the last: whether to store the decoded signal
+PendingMeasurement = tuple[EvaluationItem, OperatingPoint, bool]  # the bool: whether to store the decoded signal
 
 
 def _run_missing(
@@ -186,7 +187,7 @@ def _run_missing(
     jobs: int,
     progress: ProgressCallback,
 ) -> dict[str, str]:
-    """Does the measurements that are not cached. Returns the items that cannot be read, with reasons."""
+    """Makes the measurements that are not cached. Returns the items that cannot be read, with reasons."""
     missing = [task for task in tasks if not _complete(cache.load(*task[:2]), metrics, task[2])]
     progress(len(tasks) - len(missing), len(tasks))
     unreadable = dict[str, str]()
@@ -214,7 +215,7 @@ def _run_missing(
 
 @contextmanager
 def _single_threads() -> Iterator[None]:
-    """Processes started inside compute in one thread each: libraries read these variables when they are imported."""
+    """Processes that start in this context use one thread: libraries read these variables when they are imported."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
@@ -244,7 +245,7 @@ def _exit_with_parent() -> None:
 def _measure_and_store(
     item: EvaluationItem, point: OperatingPoint, keep_decoded: bool, metrics: Sequence[str], cache: MeasurementCache
 ) -> tuple[str, str]:
-    """One task in a worker. Returns the item's name, and why it cannot be read or ""."""
+    """Does one task in a worker. Returns the item's name, and the reason why it cannot be read, or ""."""
     earlier = cache.load(item, point)
     if not _complete(earlier, metrics, keep_decoded):
         try:
@@ -264,8 +265,8 @@ def _complete(measurement: Measurement | None, metrics: Sequence[str], keep_deco
     return not keep_decoded or not measurement.result.coded or "decoded" in measurement.arrays
 
 
-def _requested(result: ItemResult, metrics: Sequence[str]) -> ItemResult:
-    """Without metrics that only an earlier run requested."""
+def _select_metrics(result: ItemResult, metrics: Sequence[str]) -> ItemResult:
+    """Removes metrics that only an earlier run requested."""
     values = {name: value for name, value in result.metrics.items() if name in metrics}
     failures = {name: reason for name, reason in result.failures.items() if name in (*metrics, CODING)}
     return replace(result, metrics=values, failures=failures)
@@ -307,7 +308,7 @@ def _sample(item: EvaluationItem, points: Sequence[OperatingPoint], cache: Measu
 
 
 def _speed(point: OperatingPoint, items: Sequence[EvaluationItem], cache: Path, processor: str) -> Speed:
-    """Speed over the first items, cached by point, items and processor; nothing else runs meanwhile.
+    """Measures speed on the first items, while nothing else runs. Cached by point, items and processor.
 
     Raises NarrowsError with the reason if it cannot be measured.
     """

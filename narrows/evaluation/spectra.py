@@ -31,7 +31,7 @@ def stft(
 
     Args:
         x: Signal (T,).
-        window: At most `size` samples; a shorter one is zero-padded on both sides.
+        window: Window of at most `size` samples; a shorter window is zero-padded on both sides.
         size: FFT size.
         hop: Samples between frames.
         padding: Padding of the signal by size / 2 at both ends.
@@ -52,7 +52,7 @@ def mel_filters(sample_rate: int, size: int, mels: int) -> NDArray[np.float64]:
     """Triangular mel filters of torchaudio, from 0 Hz to half the sample rate; Slaney's mel scale, area 1 each.
 
     Args:
-        sample_rate: Hz.
+        sample_rate: Sample rate in Hz.
         size: FFT size.
         mels: Number of filters.
 

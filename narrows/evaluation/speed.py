@@ -27,14 +27,14 @@ MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 def measure_speed(point: OperatingPoint, paths: Sequence[Path], rounds: int = 3) -> Speed:
     """Measures encoding and decoding speed, peak memory and, for a model, FLOPs.
 
-    Encoding is from samples or pixels to a file, decoding the reverse; loading a model and one warm-up round of the
-    first file are not timed. FLOPs are those of convolutions and matrix products in encoding and decoding the first
-    file. Memory is the peak of the process or of a program that it runs, whichever is larger.
+    Encoding is from samples or pixels to a file, decoding the reverse. Loading a model and one warm-up round of the
+    first file are not timed. FLOPs of convolutions and matrix products are counted while the first file is encoded and
+    decoded. Memory is the larger peak of the process and of the programs that it runs.
 
     Args:
         point: Operating point.
         paths: Media files, at least one.
-        rounds: Times that each file is encoded and decoded.
+        rounds: Number of times that each file is encoded and decoded.
 
     Returns:
         Medians over files and rounds.
@@ -113,7 +113,7 @@ def _flops(point: OperatingPoint, signal: Signal) -> float:
 
 
 def _peak_mib() -> float:
-    """Peak resident memory of this process or of a program that it ran, whichever is larger.
+    """The larger of the peak resident memory of this process and of the programs that it ran.
 
     On Linux VmHWM is read, because ru_maxrss includes the memory of the parent at the start of the process.
     """

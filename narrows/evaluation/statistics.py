@@ -30,7 +30,7 @@ def bootstrap_interval(values: Sequence[float] | NDArray[np.float64]) -> Interva
     of the items with replacement, seed 0.
 
     Args:
-        values: (N,), finite.
+        values: Finite values (N,).
 
     Returns:
         The interval; of zero width for a single value, None without values.
@@ -56,14 +56,14 @@ def paired_difference(
     Much narrower than two separate intervals, because both values of an item share its difficulty.
 
     Args:
-        before: (N,), finite.
-        after: (N,), of the same items in the same order.
+        before: Finite values (N,).
+        after: Finite values (N,) of the same items in the same order.
 
     Returns:
         The interval, as `bootstrap_interval`.
 
     Raises:
-        InputError: Different numbers of values, or a value that is not finite.
+        InputError: The numbers of values differ, or a value is not finite.
     """
     if len(before) != len(after):
         raise InputError(f"expected one value of each for every item, got {len(before)} and {len(after)} values")

@@ -1,4 +1,4 @@
-"""Opens files for reading; every error is a MediaError of one line."""
+"""Opens files for reading; every error is a MediaError with a message of one line."""
 
 import io
 import os
@@ -16,7 +16,7 @@ StrPath = str | os.PathLike[str]
 class MemoryFile:
     """A file in memory, for example a member of an archive; `name` is used in messages.
 
-    It holds bytes and not a Python file object: C libraries lose errors and Ctrl-C that occur in one.
+    It holds bytes, not a Python file object: C libraries lose exceptions that a Python file object raises, and Ctrl-C.
     """
 
     name: str
@@ -32,10 +32,11 @@ def quoted(path: Source) -> str:
 
 
 def open_input(path: Source) -> BinaryIO:
-    """Open a regular, non-empty file, unbuffered; or a file in memory, without a copy.
+    """Open a regular file without a buffer, or a file in memory without a copy.
 
     Raises:
-        MediaError: for a path that is missing, a folder, a pipe or device, empty, or may not be read.
+        MediaError: for a path that does not exist, a folder, a pipe or device, an empty file, or a file that may not be
+            read.
     """
     name = quoted(path)
     if isinstance(path, MemoryFile):
@@ -53,7 +54,7 @@ def open_input(path: Source) -> BinaryIO:
             )
         file = open(path, "rb", buffering=0)  # noqa: SIM115
     except FileNotFoundError as error:
-        raise MediaError(f"there is no file {name}{_nearest(path)}; check the path") from error
+        raise MediaError(f"there is no file {name}{_missing_folder(path)}; check the path") from error
     except PermissionError as error:
         raise MediaError(f"{name} cannot be opened: no permission to read; allow it with: chmod +r {name}") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
@@ -66,8 +67,8 @@ def open_input(path: Source) -> BinaryIO:
     return file
 
 
-def _nearest(path: StrPath) -> str:
-    """Text that names the first folder of the path that is missing; empty if all exist."""
+def _missing_folder(path: StrPath) -> str:
+    """Text that names the first missing folder of the path; empty if all folders exist."""
     for folder in reversed(Path(path).parents):
         if not folder.exists():
             return f" (nor a folder {quoted(folder)})"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _UNKNOWN_LENGTH = 2**63 - 1  # what libsndfile returns for a FLAC whose header does not state its length
 
 
-class _Unseekable(soundfile.SoundFile):  # type: ignore[misc]
+class _UnseekableFile(soundfile.SoundFile):  # type: ignore[misc]
     """A file that reports that it cannot seek.
 
     After every read, soundfile seeks to the current position of a seekable file. Near the end of an Opus file,
@@ -32,9 +32,9 @@ class SoundfileDecoder:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        # By file descriptor: given a path, libsndfile and soundfile would also look at its suffix.
+        # Opened by file descriptor: with a path, libsndfile and soundfile would also look at its suffix.
         file.seek(0)
-        self._file = _Unseekable(file if isinstance(file, io.BytesIO) else file.fileno(), closefd=False)
+        self._file = _UnseekableFile(file if isinstance(file, io.BytesIO) else file.fileno(), closefd=False)
         self.sample_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.samples: int | None = None if self._file.frames == _UNKNOWN_LENGTH else self._file.frames
@@ -42,7 +42,10 @@ class SoundfileDecoder:
         self.codec: str = self._file.subtype.lower()
 
     def read(self, samples: int) -> NDArray[np.float32]:
-        """The next samples (C, n), n < `samples` only at the end. Integers are scaled to [-1, 1), floats are kept."""
+        """Returns the next samples (C, n); n is less than `samples` only at the end of the file.
+
+        Integers are scaled to [-1, 1), floats are kept.
+        """
         block = self._file.read(samples, dtype="float32", always_2d=True)  # (n, C)
         return np.ascontiguousarray(block.T)
 

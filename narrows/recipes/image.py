@@ -8,7 +8,7 @@ from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
 from narrows.recipes.settings import AdamW, ImageData, Schedule
 from narrows.recipes.training.rate_distortion import RateDistortionRecipe
 
-LAMBDAS = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800)  # those of CompressAI's models
+LAMBDAS = (0.0018, 0.0035, 0.0067, 0.0130, 0.0250, 0.0483, 0.0932, 0.1800)  # as in CompressAI's models
 
 
 def image(
@@ -26,8 +26,8 @@ def image(
         optimizer: Optimizer of the codec.
         schedule: Length of the run, learning-rate schedule, validation, EMA.
         entropy_model_steps: First steps, in which only the entropy model is trained.
-        lambdas: 8 rising weights of the squared error (of 8-bit values) against bits per pixel, from the lowest quality
-            to the highest.
+        lambdas: 8 increasing weights of the squared error (of 8-bit values) against bits per pixel, from the lowest
+            quality to the highest.
         seed: Seed of initial weights and data.
     """
     torch.manual_seed(seed)

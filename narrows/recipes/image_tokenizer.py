@@ -59,7 +59,7 @@ class Network:
             "codebook_dim": 8} if there is no quantizer.
 
     Raises:
-        InputError: For a quantizer or options together with another bottleneck, and for options without a quantizer.
+        InputError: For a quantizer or options together with another bottleneck, or options without a quantizer.
     """
 
     trunk: Literal["ldm", "vit"] = "ldm"
@@ -94,10 +94,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Perceptual:
-    """Perceptual loss, in addition to the L1 loss of pixels.
+    """Settings of the perceptual loss, which is added to the L1 loss of pixels.
 
     Args:
-        backbone: timm network whose features are compared ("vgg16.tv_in1k"); without one the loss is that of normalized
+        backbone: timm network whose features are compared ("vgg16.tv_in1k"). If None, the loss compares normalized
             Laplacian pyramids, which needs no trained network.
         weights: .safetensors file with weights of the backbone; downloaded if not given.
         weight: Weight of the loss.
@@ -119,10 +119,10 @@ class Perceptual:
 
 @dataclass(frozen=True)
 class Contrastive:
-    """Contrastive loss between latents and embeddings of a trained image network.
+    """Settings of the contrastive loss between latents and embeddings of a trained image network.
 
     Args:
-        teacher: timm network of the embeddings; without one there is no contrastive loss.
+        teacher: timm network of the embeddings; None: no contrastive loss.
         weights: .safetensors file with weights of the teacher; downloaded if not given.
         weight: Weight of the loss.
     """

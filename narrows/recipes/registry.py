@@ -45,5 +45,5 @@ def recipe_function(name: str) -> "Callable[..., Recipe]":
     if name not in _RECIPES:
         close = difflib.get_close_matches(name, _RECIPES, 1)
         hint = f"did you mean {close[0]!r}?" if close else "choose one of these"
-        raise InputError(f"expected a recipe out of {', '.join(_RECIPES)}, got {name!r}; {hint}")
+        raise InputError(f"expected one of the recipes {', '.join(_RECIPES)}, got {name!r}; {hint}")
     return _RECIPES[name]()

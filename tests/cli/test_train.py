@@ -16,7 +16,7 @@ def test_wrong_settings_are_reported_in_one_line(refused, arguments, message):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nonsense", "expected a recipe out of speech, image, image-tokenizer, got 'nonsense'"),
+        ("nonsense", "expected one of the recipes speech, image, image-tokenizer, got 'nonsense'"),
         ("sqeech", "got 'sqeech'; did you mean 'speech'?"),
     ],
 )

@@ -35,13 +35,13 @@ def test_equal_items_give_equal_files_and_existing_ones_are_kept(tokenized, tmp_
         export(load(out), kind, tmp_path / "a")
     export(load(out), kind, tmp_path / "a", overwrite=True)
     (tmp_path / "file").write_text("")
-    with pytest.raises(MediaError, match="cannot be made"):
+    with pytest.raises(MediaError, match="cannot be created"):
         export(load(out), kind, tmp_path / "file")
 
 
 def test_invalid_options_are_refused(tokenized, place, samples) -> None:
     out, _ = tokenized(1)
-    with pytest.raises(InputError, match="expected a format out of hf, npy, webdataset, megatron, got 'zip'"):
+    with pytest.raises(InputError, match="expected one of the formats hf, npy, webdataset, megatron, got 'zip'"):
         export(load(out), "zip", place)
     with pytest.raises(InputError, match="expected no pattern for npy"):
         export(load(out), "npy", place, pattern="delayed")

@@ -9,7 +9,7 @@ from PIL import Image as PILImage
 
 from narrows.errors import InputError
 from narrows.evaluation.base import MediaSample
-from narrows.evaluation.embedding import AUDIO_ENCODINGS, IMAGE_ENCODINGS, cropped, embed, opus
+from narrows.evaluation.embedding import AUDIO_ENCODINGS, IMAGE_ENCODINGS, embed, opus_encoder, webp_encoder
 from narrows.media.audio import Audio
 from narrows.media.image import Image
 
@@ -49,7 +49,7 @@ def test_encoding_depends_on_the_budget(audio_samples, budget, encoding, omitted
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (44_100, 2), (96_000, 3)])
 def test_opus(rate, channels):
     tone = np.float32(0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate))
-    kind, webm = opus(64_000)(Audio(np.tile(tone, (channels, 1)), rate))
+    kind, webm = opus_encoder(64_000)(Audio(np.tile(tone, (channels, 1)), rate))
     with av.open(io.BytesIO(webm)) as file:
         stream = file.streams.audio[0]
         decoded = np.concatenate([frame.to_ndarray() for frame in file.decode(stream)], axis=1)
@@ -81,7 +81,7 @@ def test_images_are_lossless_and_cropped_to_the_budget(image_samples):
 
 def test_centre_crop():
     pixels = np.arange(10 * 12 * 3, dtype=np.uint8).reshape(3, 10, 12)
-    _, webp = cropped(4)(Image(pixels))
+    _, webp = webp_encoder(4)(Image(pixels))
     assert np.array_equal(np.array(PILImage.open(io.BytesIO(webp))), pixels[:, 3:7, 4:8].transpose(1, 2, 0))
 
 

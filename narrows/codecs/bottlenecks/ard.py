@@ -14,21 +14,21 @@ from narrows.codecs.quantization.rounding import Rounding
 from narrows.errors import InputError
 from narrows.parts import part
 
-MIN_VARIANCE = 1e-8  # of a prior; keeps the divergence finite
+MIN_VARIANCE = 1e-8  # smallest variance of a prior; keeps the divergence finite
 
 
 @part("ard")
 class ARD(Gaussian):
-    """Gaussian channels with priors estimated from the data; `prune` then removes those without information.
+    """Gaussian channels with priors estimated from the data; `prune` then removes channels without information.
 
-    The projections belong to the bottleneck, so a pruned one fits the same encoder and decoder. Loss: 'kl'. Batches
-    with NaN or infinity do not change the moments.
+    The projections belong to the bottleneck, so a pruned bottleneck fits the same encoder and decoder. Loss: 'kl'.
+    Batches with NaN or infinity do not change the moments.
 
     Args:
         dim: D of the latents on both sides.
         channels: C before pruning.
         rounding: how channels become integers; None: there are no codes.
-        decay: of the EMA of the moments from which priors and relevances are computed, per training step.
+        decay: decay per training step of the EMA of the moments, from which priors and relevances are computed.
     """
 
     mean: Tensor
@@ -41,7 +41,7 @@ class ARD(Gaussian):
         super().__init__(dim, channels, rounding)
         check_fraction(decay=decay)
         self.decay = decay
-        self.register_buffer("mean", torch.zeros(channels))  # of the means
+        self.register_buffer("mean", torch.zeros(channels))  # mean of the means
         self.register_buffer("signal", torch.zeros(channels))  # mean square of the means
         self.register_buffer("prior", torch.ones(channels))  # mean square of the samples
 
@@ -77,7 +77,7 @@ class ARD(Gaussian):
         return relevance / relevance.sum().clamp(min=1e-30)
 
     def active(self, fraction: float = 0.99) -> Tensor:
-        """Indices (c,) of the fewest channels whose relevances sum to `fraction`, ascending."""
+        """Indices (c,) of the fewest channels whose relevances sum to `fraction`, in increasing order."""
         check_fraction(fraction=fraction)
         values, order = self.relevance.sort(descending=True, stable=True)
         count = int((values.cumsum(0) < fraction).sum()) + 1
@@ -90,10 +90,10 @@ class ARD(Gaussian):
         It copies their weights; the mean contribution of the removed channels is added to the output bias.
 
         Args:
-            fraction: see `active`.
+            fraction: fraction of the relevance to keep, see `active`.
 
         Raises:
-            InputError: before any training.
+            InputError: if the bottleneck has not been trained.
         """
         if not bool((self.signal > 0).any()):
             raise InputError("expected a trained ARD, got one without training steps; train it first")

@@ -14,15 +14,15 @@ def check_members(name: str, members: Sequence[Bottleneck], same_dim: bool) -> l
     """Check the members of a composed bottleneck.
 
     Args:
-        name: of the constructor argument, for the message.
-        members: at least one; all with codes, or all without.
+        name: name of the constructor argument, for the message.
+        members: at least one bottleneck; all with codes, or all without.
         same_dim: whether all must have the same dim.
 
     Returns:
         The members as a list.
 
     Raises:
-        InputError: for anything else.
+        InputError: for other members.
     """
     if not isinstance(members, list | tuple) or not members or not all(isinstance(m, Bottleneck) for m in members):
         given = [type(m).__name__ for m in members] if isinstance(members, list | tuple) else type(members).__name__
@@ -53,7 +53,7 @@ def all_radices(members: Iterable[Bottleneck]) -> tuple[tuple[int, ...], ...]:
 
 
 def split_codes(codes: Tensor, members: nn.ModuleList) -> Iterator[Tensor]:
-    """Split codes (B, k, *grid) into those of each member; the last member with codes may get a prefix of its own."""
+    """Split codes (B, k, *grid) by member; the last member that gets codes may get only a prefix of its codebooks."""
     begin = 0
     for member in as_bottlenecks(members):
         if begin >= codes.shape[1]:

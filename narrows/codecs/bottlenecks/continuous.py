@@ -5,7 +5,7 @@ z (B, D, *grid) ── in ──▶ y, C channels ── noise (training) or rou
 | rounding | training            | eval             | codes                              | rate                        |
 |----------|---------------------|------------------|------------------------------------|-----------------------------|
 | None     | the class's noise   | y, not rounded   | none                               | the class's estimate, or ∞  |
-| given    | uniform noise       | y, rounded       | one codebook of `levels` a channel | nominal                     |
+| given    | uniform noise       | y, rounded       | per channel a codebook of `levels` | nominal                     |
 """
 
 import math
@@ -27,7 +27,7 @@ class Continuous(Bottleneck):
 
     Args:
         dim: D of the latents on both sides.
-        channels: C.
+        channels: number of channels C.
         rounding: how channels become integers. Without it there are no codes: `codebook_sizes` is empty, and `encode`
             and `decode` raise InputError.
         heads: projected values per channel.
@@ -45,22 +45,22 @@ class Continuous(Bottleneck):
         self.project_out = nn.Linear(channels, dim)
 
     def _channels(self, heads: Tensor) -> Tensor:
-        """Projections (B, *grid, heads·C) to channels (B, *grid, C)."""
+        """Convert projections (B, *grid, heads·C) to channels (B, *grid, C)."""
         return heads
 
     def _noisy(self, heads: Tensor, y: Tensor) -> Tensor:
-        """The channels y with the noise of training without rounding."""
+        """Add the noise of training without rounding to the channels y."""
         return y
 
     def _losses(self, heads: Tensor, y: Tensor) -> dict[str, Tensor]:
         return {}
 
     def _estimated_bits(self, heads: Tensor, y: Tensor) -> Tensor:
-        """Rate (B,) without rounding; infinite without a density."""
+        """Estimated bits (B,) without rounding; infinite if the class has no density."""
         return y.new_full((y.shape[0],), math.inf)
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized; the gradient of rounding is straight-through."""
+        """Quantize latents (B, D, *grid); the gradient of rounding is straight-through."""
         heads = self._heads(z)
         y = self._channels(heads)
         losses = self._losses(heads, y)
@@ -78,11 +78,11 @@ class Continuous(Bottleneck):
         return Quantized(to_latents(sample, self.project_out, z.dtype), codes, losses, bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to codes (B, C, *grid) int64."""
+        """Encode latents (B, D, *grid) to codes (B, C, *grid) int64."""
         return self._rounding().codes(self._channels(self._heads(z))).movedim(-1, 1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, c, *grid) of the first c channels to latents (B, D, *grid). Missing channels are 0."""
+        """Decode codes (B, c, *grid) of the first c channels to latents (B, D, *grid). Missing channels are 0."""
         rounding = self._rounding()
         codes = self._check_codes(codes)
         values = rounding.values(codes.movedim(1, -1))
@@ -90,11 +90,11 @@ class Continuous(Bottleneck):
         return to_latents(values, self.project_out, torch.float32)
 
     def encode_latents(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to continuous latents (B, C, *grid) float32, for a generative model."""
+        """Encode latents (B, D, *grid) to continuous latents (B, C, *grid) float32, for a generative model."""
         return self._channels(self._heads(z)).movedim(-1, 1)
 
     def decode_latents(self, y: Tensor) -> Tensor:
-        """Continuous latents (B, C, *grid) to latents (B, D, *grid)."""
+        """Decode continuous latents (B, C, *grid) to latents (B, D, *grid)."""
         return to_latents(y.float().movedim(1, -1), self.project_out, torch.float32)
 
     def _heads(self, z: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class Tanh(Continuous):
 
     Args:
         dim: D of the latents on both sides.
-        channels: C.
+        channels: number of channels C.
         rounding: how channels become integers; None: there are no codes.
     """
 
@@ -135,7 +135,7 @@ class SoftNorm(Continuous):
 
     Args:
         dim: D of the latents on both sides.
-        channels: C.
+        channels: number of channels C.
         noise: standard deviation of the normal noise that is added in training without rounding.
         rounding: how channels become integers; None: there are no codes.
     """
@@ -153,5 +153,5 @@ class SoftNorm(Continuous):
 
     def _losses(self, heads: Tensor, y: Tensor) -> dict[str, Tensor]:
         variance, mean = torch.var_mean(y.flatten(0, -2), 0, correction=0)
-        variance = variance + 1e-4  # a batch of one position has none
+        variance = variance + 1e-4  # a batch of one position has variance 0
         return {"norm": (mean.square() + variance - variance.log() - 1).mean() / 2}

@@ -1,4 +1,4 @@
-"""Finite scalar quantization (FSQ): scalars that round to a few levels, without a codebook to learn.
+"""Finite scalar quantization (FSQ): scalars are rounded to a few levels, without a codebook to learn.
 
 z (B, D, *grid) ── in ──▶ ┌ group 0: d bounded scalars, each rounded to L levels ┐
                           ├ group 1: ...                                         ├── out ──▶ latents (B, D, *grid)
@@ -23,7 +23,7 @@ from narrows.errors import InputError
 from narrows.parts import part
 
 EPSILON = 1e-3  # widens the range of the bounded scalars, so that with odd L it does not end on a rounding tie
-MAX_EXTENSION = 0.25  # of that widening, in units of the distance of two levels
+MAX_EXTENSION = 0.25  # upper bound of that widening, in units of the distance of two levels
 MAX_FINE_LEVELS = 2**22  # float32 still separates this number of levels safely
 
 
@@ -68,7 +68,7 @@ class ScalarGroups(Bottleneck):
         return (self.mixed_radix.radices,) * self.groups
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized; the gradient is straight-through."""
+        """Quantize latents (B, D, *grid); the gradient is straight-through."""
         bounded = self._bounded(z)  # (B, *grid, K, d)
         rounded = bounded.round()
         codes = self._codes(rounded)
@@ -83,28 +83,28 @@ class ScalarGroups(Bottleneck):
         return Quantized(latents, codes, bits=bits, metrics=usage(codes, self.codebook_sizes))
 
     def encode(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
+        """Encode latents (B, D, *grid) to codes (B, K, *grid) int64."""
         return self._codes(self._bounded(z).round())
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, k, *grid) of the first k groups to latents (B, D, *grid)."""
+        """Decode codes (B, k, *grid) of the first k groups to latents (B, D, *grid)."""
         codes = self._check_codes(codes)
         values = self._values((self.mixed_radix.split(codes.movedim(1, -1)) - self.centre).float())  # (B, *grid, k, d)
         values = nn.functional.pad(values, (0, 0, 0, self.groups - codes.shape[1]))
         return to_latents(values.flatten(-2), self.project_out, torch.float32)
 
     def _training_values(self, values: Tensor, bounded: Tensor) -> Tensor:
-        """Values for the decoder in training: those of the levels (B, *grid, K, d), or others made of `bounded`."""
+        """Values for the decoder in training: `values` (B, *grid, K, d) of the levels, or others made of `bounded`."""
         return values
 
     def _bounded(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to float32 scalars (B, *grid, K, d) within the levels, before rounding."""
+        """Project latents (B, D, *grid) to float32 scalars (B, *grid, K, d) within the levels, before rounding."""
         self._check_latents(z)
         scalars = to_vectors(z, self.project_in).unflatten(-1, (self.groups, -1))
         return torch.tanh(scalars + self.shift) * self.scale - self.offset
 
     def _values(self, levels: Tensor) -> Tensor:
-        """Levels, integers around 0, to values in [-1, 1]."""
+        """Convert levels, integers around 0, to values in [-1, 1]."""
         return (levels + self.lift) / self.unit
 
     def _codes(self, rounded: Tensor) -> Tensor:
@@ -113,12 +113,12 @@ class ScalarGroups(Bottleneck):
 
 @part("fsq")
 class FSQ(ScalarGroups):
-    """Finite scalar quantization (Mentzer et al., arXiv 2309.15505, section 3.1), several groups side by side.
+    """Finite scalar quantization (Mentzer et al., arXiv 2309.15505, section 3.1), one codebook per group of scalars.
 
     Args:
         dim: D of the latents on both sides.
-        levels: levels of each scalar of a group, 3 to 4096; the first is the least significant digit of a code. One of
-            an even number of levels is 0, so there is one more below 0 than above.
+        levels: levels of each scalar of a group, 3 to 4096; the first is the least significant digit of a code. If the
+            number of levels is even, one level is 0, and there is one more level below 0 than above.
         groups: number of codebooks K.
         dropout: probability, per item and in training only, that only a random prefix of the groups is kept; dropped
             groups contribute zeros. Above 0 every prefix of the groups can be decoded, at 0 only all of them.
@@ -228,7 +228,7 @@ class ResidualFSQ(Bottleneck):
         self.register_buffer("unit", count / (count - 1), persistent=False)  # the middles of the outer cells are ±1
         self.register_buffer("fine", (count**stages).float(), persistent=False)
         self.register_buffer("weights", count ** (stages - 1 - place), persistent=False)  # (K, d)
-        self.register_buffer("sizes", 1 / (count**place).float(), persistent=False)  # of cells, relative to stage 0
+        self.register_buffer("sizes", 1 / (count**place).float(), persistent=False)  # cell sizes relative to stage 0
 
     @property
     def radices(self) -> tuple[tuple[int, ...], ...]:
@@ -236,7 +236,7 @@ class ResidualFSQ(Bottleneck):
         return (self.mixed_radix.radices,) * self.stages
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized; the gradient is straight-through."""
+        """Quantize latents (B, D, *grid); the gradient is straight-through."""
         bounded = self._bounded(z)
         levels = self._levels(bounded)  # (B, *grid, K, d)
         kept = draw_kept(z.shape[0], self.stages, self.dropout if self.training else 0.0, z.device)
@@ -248,11 +248,11 @@ class ResidualFSQ(Bottleneck):
         return Quantized(latents, codes, bits=bits, metrics=usage(codes, self.codebook_sizes))
 
     def encode(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
+        """Encode latents (B, D, *grid) to codes (B, K, *grid) int64."""
         return self.mixed_radix.join(self._levels(self._bounded(z))).movedim(-1, 1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, k, *grid) of the first k stages to latents (B, D, *grid)."""
+        """Decode codes (B, k, *grid) of the first k stages to latents (B, D, *grid)."""
         codes = self._check_codes(codes)
         codes, stages = codes.movedim(1, -1), codes.shape[1]
         levels = self.mixed_radix.split(nn.functional.pad(codes, (0, self.stages - stages)))
@@ -260,17 +260,17 @@ class ResidualFSQ(Bottleneck):
         return to_latents(self._values(levels, mask), self.project_out, torch.float32)
 
     def _bounded(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to float32 scalars (B, *grid, d) in the range of all cells."""
+        """Project latents (B, D, *grid) to float32 scalars (B, *grid, d) in the range of all cells."""
         self._check_latents(z)
         return torch.tanh(to_vectors(z, self.project_in) / self.unit) * self.unit
 
     def _levels(self, bounded: Tensor) -> Tensor:
-        """Scalars (B, *grid, d) to the levels of the stages (B, *grid, K, d)."""
+        """Convert scalars (B, *grid, d) to the levels of the stages (B, *grid, K, d)."""
         fine = ((bounded / self.unit + 1) * 0.5 * self.fine).floor().clamp(min=0)
         fine = torch.minimum(fine, self.fine - 1).long()
         return fine.unsqueeze(-2) // self.weights % self.count
 
     def _values(self, levels: Tensor, mask: Tensor) -> Tensor:
-        """Levels (B, *grid, K, d) of the stages in the mask to middles of cells (B, *grid, d)."""
-        middles = (2 * levels + 1 - self.count) / (self.count - 1)  # of stage 0, from -1 to 1
+        """Convert levels (B, *grid, K, d) of the stages in the mask to the middles of their cells (B, *grid, d)."""
+        middles = (2 * levels + 1 - self.count) / (self.count - 1)  # from -1 to 1 in stage 0
         return (middles * self.sizes * mask).sum(-2)

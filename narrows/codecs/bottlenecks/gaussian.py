@@ -22,7 +22,7 @@ class Gaussian(Continuous):
 
     Args:
         dim: D of the latents on both sides.
-        channels: C.
+        channels: number of channels C.
         rounding: how channels become integers; None: there are no codes.
     """
 

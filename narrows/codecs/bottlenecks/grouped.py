@@ -39,7 +39,7 @@ class Grouped(Bottleneck):
     Args:
         dim: D of the latents on both sides.
         members: bottlenecks of any dims; the latents are projected to the sum of their dims. By default 4 × VQ(8).
-        projection: to the members' channels and back; by default a Projection.
+        projection: projection to the members' channels and back; by default a Projection.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Grouped(Bottleneck):
         return all_radices(as_bottlenecks(self.members))
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized."""
+        """Quantize latents (B, D, *grid)."""
         outputs = [member(group) for member, group in zip(as_bottlenecks(self.members), self._split(z), strict=True)]
         latents = self.projection.up(torch.cat([q.latents for q in outputs], 1).movedim(1, -1)).to(z.dtype)
         bits = torch.stack([q.bits for q in outputs]).sum(0)
@@ -76,12 +76,15 @@ class Grouped(Bottleneck):
         return Quantized(latents, concatenate_codes(outputs), losses, bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
+        """Encode latents (B, D, *grid) to codes (B, K, *grid) int64."""
         groups = zip(as_bottlenecks(self.members), self._split(z), strict=True)
         return torch.cat([member.encode(group) for member, group in groups], 1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, k, *grid) of the first k codebooks to latents (B, D, *grid) float32; missing groups are zeros."""
+        """Decode codes (B, k, *grid) of the first k codebooks to latents (B, D, *grid) float32.
+
+        Missing groups are zeros.
+        """
         codes = self._check_codes(codes)
         pairs = zip(as_bottlenecks(self.members), split_codes(codes, self.members), strict=False)
         groups = [member.decode(member_codes) for member, member_codes in pairs]

@@ -2,7 +2,7 @@
 
     p = softmax(z · E)     latents = E[argmax p] forward,     p · E backward
 
-The table of positions × codes is computed in chunks, and recomputed in the backward pass; it is never stored whole.
+The table of positions × codes is computed in chunks, and again in the backward pass; it is never stored as a whole.
 """
 
 import math
@@ -19,7 +19,7 @@ from narrows.codecs.quantization.usage import usage
 from narrows.errors import InputError
 from narrows.parts import part
 
-CHUNK = 1 << 22  # scores at a time
+CHUNK = 1 << 22  # scores that are in memory at a time
 
 
 @part("ibq")
@@ -34,7 +34,7 @@ class IBQ(Bottleneck):
         dim: D of the latents on both sides.
         entries: number of codes V.
         code_dim: length of the codes.
-        temperature: of the softmax in the entropy losses.
+        temperature: temperature of the softmax in the entropy losses.
     """
 
     def __init__(self, dim: int = 64, entries: int = 16384, code_dim: int = 8, temperature: float = 0.01) -> None:
@@ -50,7 +50,7 @@ class IBQ(Bottleneck):
         self.codebook = nn.Parameter(torch.randn(entries, code_dim) * code_dim**-0.5)
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized."""
+        """Quantize latents (B, D, *grid)."""
         self._check_latents(z)
         vectors, table = self.projection.down(z), self.codebook.float()
         flat = vectors.flatten(0, -2)
@@ -71,12 +71,12 @@ class IBQ(Bottleneck):
         return Quantized(latents, codes, losses, bits, usage(codes, self.codebook_sizes))
 
     def encode(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to codes (B, 1, *grid) int64."""
+        """Encode latents (B, D, *grid) to codes (B, 1, *grid) int64."""
         self._check_latents(z)
         return self._best(self.projection.down(z).flatten(0, -2)).view(z.shape[0], 1, *z.shape[2:])
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, 1, *grid) to latents (B, D, *grid) float32."""
+        """Decode codes (B, 1, *grid) to latents (B, D, *grid) float32."""
         codes = self._check_codes(codes)
         return self.projection.up(self.codebook.float()[codes[:, 0]])
 
@@ -101,5 +101,5 @@ class IBQ(Bottleneck):
 
 
 def _entropy(p: Tensor) -> Tensor:
-    """Entropy in nats of the last axis, summed over the others."""
+    """Entropy in nats along the last axis, summed over the other axes."""
     return -(p * p.clamp(min=torch.finfo(p.dtype).tiny).log()).sum()

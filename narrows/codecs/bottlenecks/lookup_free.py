@@ -45,11 +45,11 @@ class Signs(Bottleneck):
 
     @property
     def radices(self) -> tuple[tuple[int, ...], ...]:
-        """Digits of each group's code: twelve bits each."""
+        """Digits of each group's code; a digit has twelve bits."""
         return (self.mixed_radix.radices,) * self.groups
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized; the gradient is straight-through.
+        """Quantize latents (B, D, *grid); the gradient is straight-through.
 
         Losses, in training only: 'commitment', mean squared error of quantization; 'sample_entropy', entropy in nats of
         the soft code of one position, low if all scalars are far from 0; 'diversity', minus the entropy in nats of the
@@ -66,11 +66,11 @@ class Signs(Bottleneck):
         return Quantized(latents, codes, losses, bits, usage(codes, self.codebook_sizes))
 
     def encode(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
+        """Encode latents (B, D, *grid) to codes (B, K, *grid) int64."""
         return self.mixed_radix.join((self._scalars(z) > 0).long()).movedim(-1, 1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, K, *grid) to latents (B, D, *grid). Missing groups contribute zeros."""
+        """Decode codes (B, K, *grid) to latents (B, D, *grid). Missing groups contribute zeros."""
         codes = self._check_codes(codes)
         positive = self.mixed_radix.split(codes.movedim(1, -1)) > 0  # (B, *grid, k, bits)
         values = torch.where(positive, self.size, -self.size)
@@ -78,7 +78,7 @@ class Signs(Bottleneck):
         return to_latents(values.flatten(-2), self.project_out, torch.float32)
 
     def _scalars(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to float32 scalars (B, *grid, K, bits)."""
+        """Project latents (B, D, *grid) to float32 scalars (B, *grid, K, bits)."""
         self._check_latents(z)
         return self._normalize(to_vectors(z, self.project_in).unflatten(-1, (self.groups, -1)))
 
@@ -98,9 +98,9 @@ class LFQ(Signs):
 
     Args:
         dim: D of the latents on both sides.
-        bits: of a code, 1 to 62.
+        bits: bits of a code, 1 to 62.
         groups: number of codebooks K.
-        temperature: of the soft codes in the entropy losses; small values are close to the signs.
+        temperature: temperature of the soft codes in the entropy losses; small values are close to the signs.
     """
 
     def __init__(self, dim: int = 64, bits: int = 18, groups: int = 1, temperature: float = 0.01) -> None:
@@ -118,9 +118,9 @@ class BSQ(Signs):
 
     Args:
         dim: D of the latents on both sides.
-        bits: of a code, 2 to 62.
+        bits: bits of a code, 2 to 62.
         groups: number of codebooks K.
-        temperature: of the soft codes in the entropy losses; small values are close to the signs.
+        temperature: temperature of the soft codes in the entropy losses; small values are close to the signs.
     """
 
     def __init__(self, dim: int = 64, bits: int = 18, groups: int = 1, temperature: float = 0.01) -> None:

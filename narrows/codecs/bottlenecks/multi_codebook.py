@@ -14,14 +14,14 @@ from narrows.parts import part
 class MultiCodebook(Grouped):
     """K learned cosine codebooks, one per group of channels.
 
-    The gradient is straight-through, as in UniTok; it was better here than the rotation trick.
+    The gradient is straight-through, as in UniTok; in our measurements it was better than the rotation trick.
 
     Args:
         dim: D of the latents on both sides.
-        codebooks: K.
+        codebooks: number of codebooks K.
         entries: number of codes of each sub-codebook.
         code_dim: channels of a group.
-        projection: from D to codebooks · code_dim channels and back; by default a Projection. UniTok has an
+        projection: projection from D to codebooks · code_dim channels and back; by default a Projection. UniTok has an
             AttentionProjection.
     """
 

@@ -29,9 +29,9 @@ class Strided(Bottleneck):
     K is steps / stride times the codebooks of the bottleneck, ordered by step.
 
     Args:
-        bottleneck: for the channels of one step; by default VQ(8).
-        steps: in a position of the grid, so D = steps · bottleneck.dim.
-        stride: steps that are averaged, a divisor of `steps`.
+        bottleneck: bottleneck for the channels of one step; by default VQ(8).
+        steps: number of steps in a position of the grid, so D = steps · bottleneck.dim.
+        stride: number of steps that are averaged, a divisor of `steps`.
     """
 
     def __init__(self, bottleneck: Bottleneck | None = None, steps: int = 4, stride: int = 2) -> None:
@@ -52,17 +52,17 @@ class Strided(Bottleneck):
         return self.bottleneck.radices * (self.steps // self.stride)
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized."""
+        """Quantize latents (B, D, *grid)."""
         q = self.bottleneck(self._pool(z))
         codes = None if q.codes is None else self._to_codebooks(q.codes)
         return Quantized(self._repeat(q.latents).to(z.dtype), codes, q.losses, q.bits, q.metrics)
 
     def encode(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
+        """Encode latents (B, D, *grid) to codes (B, K, *grid) int64."""
         return self._to_codebooks(self.bottleneck.encode(self._pool(z)))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, K, *grid) to latents (B, D, *grid) float32; the steps of missing codebooks are zeros."""
+        """Decode codes (B, K, *grid) to latents (B, D, *grid) float32; the steps of missing codebooks are zeros."""
         codes = self._check_codes(codes)
         codebooks, averages = len(self.bottleneck.codebook_sizes), self.steps // self.stride
         given = codes.shape[1] // codebooks
@@ -72,17 +72,17 @@ class Strided(Bottleneck):
         return self._repeat(torch.nn.functional.pad(decoded, (0, averages - given)))
 
     def _pool(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to averages of steps (B, d, *grid, steps / stride)."""
+        """Average the steps of latents (B, D, *grid) to (B, d, *grid, steps / stride)."""
         self._check_latents(z)
         steps = z.float().unflatten(1, (self.bottleneck.dim, self.steps // self.stride, self.stride))
         return steps.mean(3).movedim(2, -1).contiguous()
 
     def _repeat(self, averages: Tensor) -> Tensor:
-        """Averages (B, d, *grid, steps / stride) to latents (B, D, *grid)."""
+        """Repeat averages (B, d, *grid, steps / stride) to latents (B, D, *grid)."""
         return averages.repeat_interleave(self.stride, -1).movedim(-1, 2).flatten(1, 2)
 
     def _to_codebooks(self, codes: Tensor) -> Tensor:
-        """Codes (B, k, *grid, averages) to (B, averages · k, *grid)."""
+        """Reshape codes (B, k, *grid, averages) to (B, averages · k, *grid)."""
         return codes.movedim(-1, 1).flatten(1, 2)
 
 
@@ -92,8 +92,8 @@ class MultiRateVQ(Residual):
 
     Args:
         dim: D of the latents on both sides.
-        strides: of each stage, the steps that share a code (SNAC's vq_strides); all divide the largest, which is the
-            number of steps in a position.
+        strides: for each stage, the number of steps that share a code (SNAC's vq_strides); all divide the largest
+            stride, which is the number of steps in a position.
         entries: number of codes of each codebook.
         code_dim: channels of a step, reached by a linear projection of all channels.
         dropout: probability, per item and in training only, that only a random prefix of the stages is decoded.

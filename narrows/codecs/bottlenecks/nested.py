@@ -17,7 +17,7 @@ from narrows.parts import part
 
 @part("nested")
 class Nested(Bottleneck):
-    """Codes, rate and prefixes are those of the inner bottleneck; losses and metrics are named 'outer/…' and 'inner/…'.
+    """The inner bottleneck gives codes, rate and prefixes; losses and metrics are named 'outer/…' and 'inner/…'.
 
     Args:
         outer: bottleneck of the finished codec.
@@ -51,7 +51,7 @@ class Nested(Bottleneck):
         return self.inner.radices
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized."""
+        """Quantize latents (B, D, *grid)."""
         outer: Quantized = self.outer(z)
         inner: Quantized = self.inner(outer.latents)
         losses = _prefixed("outer", outer.losses) | _prefixed("inner", inner.losses)
@@ -59,11 +59,11 @@ class Nested(Bottleneck):
         return Quantized(inner.latents, inner.codes, losses, inner.bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to codes (B, K, *grid) int64 of the inner bottleneck."""
+        """Encode latents (B, D, *grid) to codes (B, K, *grid) int64 of the inner bottleneck."""
         return self.inner.encode(self.outer(z).latents)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, k, *grid) to latents (B, D, *grid)."""
+        """Decode codes (B, k, *grid) to latents (B, D, *grid)."""
         return self.inner.decode(codes)
 
 

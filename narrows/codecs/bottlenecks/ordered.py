@@ -55,7 +55,7 @@ class Ordered(Bottleneck):
         return all_radices(as_bottlenecks(self.blocks))
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized; losses and metrics are means over the blocks that have them."""
+        """Quantize latents (B, D, *grid); losses and metrics are means over the blocks that have them."""
         self._check_latents(z)
         kept = draw_kept(z.shape[0], len(self.blocks), self.dropout if self.training else 0.0, z.device)
         outputs = [block(z.float()) for block in as_bottlenecks(self.blocks)]
@@ -67,12 +67,12 @@ class Ordered(Bottleneck):
         return Quantized(latents.to(z.dtype), concatenate_codes(outputs), losses, bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to codes (B, K, *grid) int64, block after block."""
+        """Encode latents (B, D, *grid) to codes (B, K, *grid) int64, block after block."""
         self._check_latents(z)
         return torch.cat([block.encode(z.float()) for block in as_bottlenecks(self.blocks)], 1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, k, *grid) of the first k codebooks to latents (B, D, *grid)."""
+        """Decode codes (B, k, *grid) of the first k codebooks to latents (B, D, *grid)."""
         if not self.codebook_sizes:
             as_bottlenecks(self.blocks)[0].decode(codes)  # raises InputError: there are no codes
         codes = self._check_codes(codes)

@@ -32,7 +32,7 @@ from narrows.parts import part
 
 
 class _DividedGradient(torch.autograd.Function):
-    """x (B, ...), whose gradient is divided by a number (B,) per item."""
+    """Returns x (B, ...) unchanged; its gradient is divided by one number (B,) per item."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, divisors: Tensor) -> Tensor:
@@ -59,8 +59,8 @@ class Residual(Bottleneck):
     means.
 
     Args:
-        dim: D of the latents on both sides; projected linearly if it is not the dim of the stages.
-        stages: bottlenecks of one dim; by default 8 × VQ(8).
+        dim: D of the latents on both sides; projected linearly if D differs from the dim of the stages.
+        stages: bottlenecks that all have the same dim; by default 8 × VQ(8).
         dropout: probability, per item and in training only, that only a random prefix of the stages is decoded. Above 0
             every prefix of the stages can be decoded, at 0 only all of them.
     """
@@ -83,7 +83,7 @@ class Residual(Bottleneck):
         return all_radices(as_bottlenecks(self.stages))
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized."""
+        """Quantize latents (B, D, *grid)."""
         self._check_latents(z)
         residual = self.projection.down(z).movedim(-1, 1)  # (B, d, *grid)
         kept = draw_kept(z.shape[0], len(self.stages), self.dropout if self.training else 0.0, z.device)
@@ -100,7 +100,7 @@ class Residual(Bottleneck):
         return Quantized(latents, concatenate_codes(outputs), losses, bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
+        """Encode latents (B, D, *grid) to codes (B, K, *grid) int64."""
         self._check_latents(z)
         residual = self.projection.down(z).movedim(-1, 1)
         codes = []
@@ -110,7 +110,7 @@ class Residual(Bottleneck):
         return torch.cat(codes, 1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, k, *grid) of the first k codebooks to latents (B, D, *grid) float32."""
+        """Decode codes (B, k, *grid) of the first k codebooks to latents (B, D, *grid) float32."""
         codes = self._check_codes(codes)
         total: Tensor | float = 0.0
         for stage, stage_codes in zip(as_bottlenecks(self.stages), split_codes(codes, self.stages), strict=False):
@@ -125,11 +125,11 @@ class ResidualVQ(Residual):
 
     Args:
         dim: D of the latents on both sides.
-        codebooks: K.
+        codebooks: number of codebooks K.
         entries: number of codes of each codebook.
         code_dim: length of the codes, reached by linear projections.
         dropout: probability, per item and in training only, that only a random prefix of the codebooks is decoded.
-        decay: of the EMA, per training step.
+        decay: decay of the EMA, per training step.
     """
 
     def __init__(

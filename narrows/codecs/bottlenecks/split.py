@@ -43,7 +43,7 @@ class SplitResidualVQ(Bottleneck):
         return all_radices([self.semantic, self.acoustic])
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized."""
+        """Quantize latents (B, D, *grid)."""
         self._check_latents(z)
         branches = {"semantic": self.semantic(z.float()), "acoustic": self.acoustic(z.float())}
         semantic, acoustic = branches["semantic"], branches["acoustic"]
@@ -54,12 +54,12 @@ class SplitResidualVQ(Bottleneck):
         return Quantized(latents, codes, losses, semantic.bits + acoustic.bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
+        """Encode latents (B, D, *grid) to codes (B, K, *grid) int64."""
         self._check_latents(z)
         return torch.cat([self.semantic.encode(z), self.acoustic.encode(z)], 1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, k, *grid) of the first k codebooks to latents (B, D, *grid) float32."""
+        """Decode codes (B, k, *grid) of the first k codebooks to latents (B, D, *grid) float32."""
         codes = self._check_codes(codes)
         latents = self.semantic.decode(codes[:, : self.first])
         if codes.shape[1] > self.first:

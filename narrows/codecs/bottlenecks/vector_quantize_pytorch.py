@@ -3,7 +3,7 @@
 z (B, D, *grid) ──▶ sequence (B, N, D) float32 ──▶ quantizer ──▶ codes (B, K, *grid), latents (B, D, *grid)
 
 In training the package's own `forward` runs, with its losses, EMA updates, k-means initialisation and dropout. In eval
-mode `encode` and `decode` of quantization/package_quantizers.py do.
+mode `encode` and `decode` of quantization/package_quantizers.py run instead.
 """
 
 import difflib
@@ -42,8 +42,8 @@ UNSUPPORTED = {
 class VectorQuantizePytorch(Bottleneck):
     """A quantizer of vector-quantize-pytorch.
 
-    It computes in float32 whatever autocast and `.to(dtype)` say. Random projection quantizers are left out, since they
-    do not decode. In eval mode the gradient is straight-through from the latents to z.
+    It computes in float32, regardless of autocast and `.to(dtype)`. Random projection quantizers are left out, since
+    they do not decode. In eval mode the gradient is straight-through from the latents to z.
 
     Losses, in training only: 'commitment', 'sample_entropy', 'diversity', 'orthogonal' and 'kl' are not weighted; where
     the package returns only a sum that its own options weight, that sum is 'joint' (codebooks trained by gradient,
@@ -86,7 +86,7 @@ class VectorQuantizePytorch(Bottleneck):
         return super().radices if self._radices is None else (self._radices,) * len(self.codebook_sizes)
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized."""
+        """Quantize latents (B, D, *grid)."""
         if not self.training:
             codes = self.encode(z)
             latents = self.decode(codes) + (z - z.detach())  # exact: the second term is 0
@@ -105,13 +105,13 @@ class VectorQuantizePytorch(Bottleneck):
 
     @torch.no_grad()
     def encode(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to codes (B, K, *grid) int64."""
+        """Encode latents (B, D, *grid) to codes (B, K, *grid) int64."""
         _, finite = self._sequence(z)
         with torch.autocast(z.device.type, enabled=False):
             return self._to_grid(self._run.encode(finite).long(), z)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, k, *grid) of the first k codebooks, k in `prefixes`, to latents (B, D, *grid) float32."""
+        """Decode codes (B, k, *grid) of the first k codebooks, k in `prefixes`, to latents (B, D, *grid) float32."""
         codes = self._check_codes(codes)
         if codes.shape[1] not in self.prefixes:
             raise InputError(f"expected codes of {self.prefixes} codebooks, got {codes.shape[1]}")
@@ -119,13 +119,13 @@ class VectorQuantizePytorch(Bottleneck):
             return self._to_grid(self._run.decode(codes.flatten(2).transpose(1, 2)), codes)
 
     def _sequence(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (B, D, *grid) to a float32 sequence (B, N, D), and the same with 0 for NaN and infinity."""
+        """Reshape latents (B, D, *grid) to a float32 sequence (B, N, D); also return it with 0 for NaN and infinity."""
         self._check_latents(z)
         x = z.float().flatten(2).transpose(1, 2).contiguous()
         return x, x.nan_to_num(0.0, 0.0, 0.0)
 
     def _to_grid(self, x: Tensor, like: Tensor) -> Tensor:
-        """A sequence (B, N, C) to (B, C, *grid)."""
+        """Reshape a sequence (B, N, C) to (B, C, *grid)."""
         return x.transpose(1, 2).unflatten(2, like.shape[2:])
 
     def _apply(self, fn: Any, recurse: bool = True) -> "VectorQuantizePytorch":
@@ -137,12 +137,12 @@ class VectorQuantizePytorch(Bottleneck):
 
 
 def _build(name: str, dim: int, options: dict[str, Any]) -> nn.Module:
-    import vector_quantize_pytorch as package  # takes seconds, which only its users should wait for
+    import vector_quantize_pytorch as package  # takes seconds, so it is imported only when it is used
 
     try:
         if name == "BinaryMapper":
             return MapperWithProjections(dim, package.BinaryMapper(**options))
-        quantizer: nn.Module = getattr(package, name)(dim=dim, **options)  # a name of the table above
+        quantizer: nn.Module = getattr(package, name)(dim=dim, **options)  # a key of QUANTIZERS
     except (AssertionError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
         raise InputError(f"expected options that {name} accepts, got {options}: {error}") from error
     return quantizer

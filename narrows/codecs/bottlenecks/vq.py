@@ -22,7 +22,7 @@ from narrows.parts import part
 
 @part("vq")
 class VQ(Bottleneck):
-    """One codebook, with linear projections if its dim is not that of the latents.
+    """One codebook, with linear projections if its dim differs from the dim of the latents.
 
     Losses, unweighted: 'commitment' pulls vectors to their codes; 'codebook', only if the codebook is trained by
     gradient, pulls codes to their vectors. Metrics: 'usage', the fraction of the codebook in use in the batch, and
@@ -31,7 +31,7 @@ class VQ(Bottleneck):
     Args:
         dim: D of the latents on both sides.
         codebook: an EMACodebook of 1024 codes of length 8 by default.
-        estimator: gradient estimator; by default RotationTrick, the better one for codes trained by gradient.
+        estimator: gradient estimator; by default RotationTrick, which is better for codes that are trained by gradient.
     """
 
     def __init__(self, dim: int = 64, codebook: Codebook | None = None, estimator: Estimator | None = None) -> None:
@@ -49,7 +49,7 @@ class VQ(Bottleneck):
         self.projection = Projection(dim, self.codebook.dim)
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents (B, D, *grid) to Quantized."""
+        """Quantize latents (B, D, *grid)."""
         vectors = self._vectors(z)  # (B, *grid, d)
         flat = vectors.flatten(0, -2)
         if self.training:
@@ -69,15 +69,15 @@ class VQ(Bottleneck):
         return Quantized(latents, codes, losses, bits, usage(codes, self.codebook_sizes))
 
     def encode(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to codes (B, 1, *grid) int64."""
+        """Encode latents (B, D, *grid) to codes (B, 1, *grid) int64."""
         return nearest(self._vectors(z).flatten(0, -2), self.codebook.table()).view(z.shape[0], 1, *z.shape[2:])
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, 1, *grid) to latents (B, D, *grid) float32."""
+        """Decode codes (B, 1, *grid) to latents (B, D, *grid) float32."""
         codes = self._check_codes(codes)
         return self.projection.up(self.codebook.table()[codes[:, 0]])
 
     def _vectors(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to float32 vectors (B, *grid, d) in the space of the codes."""
+        """Project latents (B, D, *grid) to float32 vectors (B, *grid, d) in the space of the codes."""
         self._check_latents(z)
         return self.codebook.normalize(self.projection.down(z))

@@ -18,9 +18,9 @@ class AttentionProjection(nn.Module):
     """Latents (B, D, *grid) ⇄ vectors (B, *grid, d) float32. Each position depends on all others.
 
     Args:
-        dim: D.
-        inner: d.
-        heads: of the attention, a divisor of D and d.
+        dim: number of latent channels D.
+        inner: length of the vectors d.
+        heads: number of attention heads, a divisor of D and d.
     """
 
     kind: ClassVar[str] = "projection"
@@ -35,19 +35,19 @@ class AttentionProjection(nn.Module):
         self.down_block, self.up_block = _Block(dim, inner, heads), _Block(inner, dim, heads)
 
     def down(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to vectors (B, *grid, d)."""
+        """Project latents (B, D, *grid) to vectors (B, *grid, d)."""
         with torch.autocast(z.device.type, enabled=False):
             return self.down_block(z.flatten(2).transpose(1, 2)).unflatten(1, z.shape[2:])
 
     def up(self, vectors: Tensor) -> Tensor:
-        """Vectors (B, *grid, d) to latents (B, D, *grid) float32."""
+        """Project vectors (B, *grid, d) to latents (B, D, *grid) float32."""
         grid = vectors.shape[1:-1]
         with torch.autocast(vectors.device.type, enabled=False):
             return self.up_block(vectors.flatten(1, -2)).transpose(1, 2).unflatten(2, grid)
 
 
 class _Block(nn.Module):
-    """(B, N, in) to (B, N, out)."""
+    """Attention and gated layers from (B, N, in) to (B, N, out)."""
 
     def __init__(self, width: int, out: int, heads: int) -> None:
         super().__init__()

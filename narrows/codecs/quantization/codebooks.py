@@ -4,7 +4,8 @@
     LearnedCodebook   parameters                                          gradient of the loss 'codebook'
     SimCodebook       a linear map of fixed random vectors                gradient of the loss 'codebook'
 
-V codes of length d. A cosine codebook lies on the unit sphere, and so do the vectors that it is compared with.
+A codebook has V codes of length d. The codes of a cosine codebook lie on the unit sphere, and so do the vectors that
+are compared with them.
 """
 
 from abc import ABC, abstractmethod
@@ -19,13 +20,13 @@ from narrows.codecs.quantization.kmeans import kmeans, sum_by_code
 from narrows.errors import InputError
 from narrows.parts import part
 
-MIN_USAGE = 1e-5  # vectors per batch, below which a code is not updated
-MIN_NORM = 1e-6  # of a vector that is normalised
+MIN_USAGE = 1e-5  # a code with fewer vectors per batch is not updated
+MIN_NORM = 1e-6  # shorter vectors are divided by this instead of by their norm
 MAX_ENTRIES = 1 << 24
 
 
 class Codebook(nn.Module, ABC):
-    """V = `entries` vectors of length d = `dim`."""
+    """Base class of codebooks: V = `entries` codes of length d = `dim`."""
 
     kind: ClassVar[str] = "codebook"
 
@@ -39,7 +40,7 @@ class Codebook(nn.Module, ABC):
 
     @abstractmethod
     def table(self) -> Tensor:
-        """All codes (V, d) float32, differentiable where they are trained by gradient."""
+        """All codes (V, d) float32, differentiable if they are trained by gradient."""
 
     def normalize(self, vectors: Tensor) -> Tensor:
         """Vectors (..., d), scaled to unit length if the codebook is a cosine codebook."""
@@ -55,9 +56,10 @@ class Codebook(nn.Module, ABC):
 class _UsageTrackingCodebook(Codebook):
     """A codebook with k-means initialisation and dead-code replacement.
 
-    Batches with NaN or infinity neither initialise nor change it.
+    Batches with NaN or infinity neither initialise nor change the codebook.
 
-    usage: EMA of the number of vectors per batch, over all ranks, assigned to each code.
+    Attributes:
+        usage: for each code, EMA of the number of vectors of a batch, over all ranks, that are assigned to it.
     """
 
     initialized: Tensor
@@ -100,18 +102,18 @@ class _UsageTrackingCodebook(Codebook):
 
     @torch.no_grad()
     def update(self, vectors: Tensor, codes: Tensor) -> None:
-        """Update the EMA of the usage, and what depends on it."""
+        """Update the EMA of the usage, and the vectors if they depend on it."""
         sums, counts = sum_by_code(vectors.detach().float(), codes, self.entries)
         finite = sums.isfinite().all()
         self.usage.copy_(torch.where(finite, self.usage.lerp(counts, 1 - self.decay), self.usage))
         self._update_vectors(sums, finite)
 
     def _replace(self, vectors: Tensor, where: Tensor) -> None:
-        """Replace the codes at `where` (V,) bool by those of vectors (V, d)."""
+        """Replace the codes where `where` (V,) bool is true by the vectors (V, d) there."""
         self.vectors.data[where] = vectors[where].to(self.vectors.dtype)
 
     def _update_vectors(self, sums: Tensor, finite: Tensor) -> None:
-        """Update from the sums (V, d) of the vectors assigned to each code, if they are finite."""
+        """Update the codes from the sums (V, d) of the vectors assigned to each code, if the sums are finite."""
 
 
 @part("ema-codebook")
@@ -121,9 +123,9 @@ class EMACodebook(_UsageTrackingCodebook):
     Args:
         dim: length d of the codes.
         entries: number of codes V.
-        decay: of the EMA, per training step.
+        decay: decay of the EMA, per training step.
         cosine: compare directions only.
-        kmeans_steps: iterations of k-means on the first training batch; 0: start from random vectors of it.
+        kmeans_steps: iterations of k-means on the first training batch; 0: start from random vectors of that batch.
         dead_code_threshold: a code whose usage is less than this fraction of the mean is replaced by a random vector of
             the batch; 0: never.
     """
@@ -160,9 +162,9 @@ class LearnedCodebook(_UsageTrackingCodebook):
     Args:
         dim: length d of the codes.
         entries: number of codes V.
-        decay: of the EMA of the usage, per training step.
+        decay: decay of the EMA of the usage, per training step.
         cosine: compare directions only (ViT-VQGAN, arXiv 2110.04627, section 3.2).
-        kmeans_steps: iterations of k-means on the first training batch; 0: start from random vectors of it.
+        kmeans_steps: iterations of k-means on the first training batch; 0: start from random vectors of that batch.
         dead_code_threshold: a code whose usage is less than this fraction of the mean is replaced by a random vector of
             the batch; 0: never.
     """

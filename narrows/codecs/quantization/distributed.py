@@ -1,11 +1,11 @@
-"""Collectives over the ranks of a distributed run; without a process group, those of a single rank."""
+"""Collectives over the ranks of a distributed run; without a process group there is a single rank."""
 
 import torch
 from torch import Tensor, distributed
 
 
 def total(values: Tensor) -> Tensor:
-    """The sum over all ranks, in place; bit-identical on all ranks."""
+    """Sum the values of all ranks, in place; the result is bit-identical on all ranks."""
     if _distributed():
         distributed.all_reduce(values)
     return values

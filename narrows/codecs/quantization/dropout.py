@@ -14,7 +14,7 @@ def draw_kept(items: int, count: int, p: float, device: torch.device) -> Tensor:
         items: batch size B.
         count: number of stages.
         p: probability of dropout, 0 to 1.
-        device: of the result.
+        device: device of the result.
 
     Returns:
         (B,) int64.

@@ -1,4 +1,4 @@
-"""Gradient estimators for quantization, whose own gradient is zero almost everywhere.
+"""Gradient estimators for quantization, because its own gradient is zero almost everywhere.
 
 All estimators return the code, bit for bit, and differ only in the gradient of the vector. The codes get no gradient
 here: a codebook is trained by its own loss or by an EMA.
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from narrows.errors import InputError
 from narrows.parts import part
 
-MIN_NORM = 1e-6  # of a vector that is normalised
+MIN_NORM = 1e-6  # shorter vectors are divided by this instead of by their norm
 
 
 class Estimator(nn.Module, ABC):
@@ -41,8 +41,9 @@ class StraightThrough(Estimator):
 class RotationTrick(Estimator):
     """Rotation trick (Fifty et al., arXiv 2410.06424, section 4.2).
 
-    The code is written as λ R e, with the vector e, the rotation R from its direction to that of the code, and the
-    ratio of norms λ; λ and R are treated as constants. Not for randomly sampled codes, which may lie in any direction.
+    The code is written as λ R e, with the vector e, the rotation R from its direction to the direction of the code, and
+    the ratio of norms λ; λ and R are treated as constants. Do not use it for randomly sampled codes, which may lie in
+    any direction.
 
     Args:
         max_ratio: upper bound of λ, which is unbounded for vectors near zero.

@@ -28,7 +28,7 @@ def kmeans(vectors: Tensor, centres: int, steps: int) -> Tensor:
 
 @torch.no_grad()
 def sum_by_code(vectors: Tensor, codes: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Sum (V, d) and number (V,) of the vectors (N, d) of all ranks that have each of the V = `size` codes (N,)."""
+    """For each of V = `size` codes, sum (V, d) and count (V,) of the vectors (N, d) of all ranks with it (N,)."""
     width = vectors.shape[1]
     flat = (codes[:, None] * width + torch.arange(width, device=codes.device)).flatten()
     sums = vectors.new_zeros(size * width).index_add_(0, flat, vectors.flatten()).view(size, width)

@@ -1,4 +1,4 @@
-"""Mixed-radix numbers: several small integers at one position ⇄ one code, in exact int64 arithmetic.
+"""Mixed-radix numbers: convert several small integers at one position to one code and back, in exact int64 arithmetic.
 
     code = d0 + L0·d1 + L0·L1·d2 + ...      0 <= di < Li, the first digit is the least significant
 
@@ -11,9 +11,9 @@ changes one digit of its Gray code by one.
 - Otherwise it is still a permutation of the levels that changes one factor per step, but the factors are not bits of
   the code: nothing is guaranteed for single bits.
 - The converse does not hold: a flipped bit may change the level by a lot, since the top bit of a digit mirrors the
-  level. On average over all levels a flipped bit of a Gray code has a larger mean squared error than one of plain
-  binary numbers: 3 against 2.5 squared steps for 4 levels, 9 against 7 for 8. The error is smaller if middle levels are
-  more frequent.
+  level. On average over all levels a flipped bit of a Gray code has a larger mean squared error than a flipped bit of
+  plain binary numbers: 3 against 2.5 squared steps for 4 levels, 9 against 7 for 8. The error is smaller if middle
+  levels are more frequent.
 """
 
 import math
@@ -29,7 +29,7 @@ MAX_CODES = 2**62  # codes fit an int64 and the .nrw format
 
 
 class MixedRadix(nn.Module):
-    """Levels (..., d) int64 ⇄ codes (...) int64.
+    """Converts levels (..., d) int64 to codes (...) int64 and back.
 
     Args:
         levels: number of levels of each digit; their product is at most 2^62.
@@ -70,11 +70,11 @@ class MixedRadix(nn.Module):
         return tuple(digits)
 
     def join(self, levels: Tensor) -> Tensor:
-        """Levels (..., d) int64, in range, to codes (...)."""
+        """Convert levels (..., d) int64, which must be in range, to codes (...)."""
         return (self._lookup(self.gray_of, levels) * self.base).sum(-1)
 
     def split(self, codes: Tensor) -> Tensor:
-        """Codes (...) int64, in range, to levels (..., d)."""
+        """Convert codes (...) int64, which must be in range, to levels (..., d)."""
         return self._lookup(self.level_of, codes.unsqueeze(-1) // self.base % self.count)
 
     def _lookup(self, table: Tensor | None, digits: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ Trained = tuple[Tensor, Tensor, dict[str, Tensor]]  # latents (B, N, D), codes (
 
 
 class Quantizer(ABC):
-    """How one family of quantizers is run; `module` is the package's. Sequences x are (B, N, D) float32."""
+    """Runs one family of quantizers; `module` is a quantizer of the package. Sequences x are (B, N, D) float32."""
 
-    options_of: tuple[str, ...] = ()  # further classes of the package whose options are passed on
+    options_of: tuple[str, ...] = ()  # other classes of the package whose options are accepted too
 
     def __init__(self, module: nn.Module) -> None:
         self.module: Any = module
@@ -38,7 +38,7 @@ class Quantizer(ABC):
 
     @property
     def prefixes(self) -> tuple[int, ...]:
-        """Numbers of codebooks that decode."""
+        """Numbers of codebooks that can be decoded."""
         count = len(self.codebook_sizes)
         if not getattr(self.module, "quantize_dropout", False):
             return (count,)
@@ -51,11 +51,11 @@ class Quantizer(ABC):
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
-        """x to codes (B, N, K)."""
+        """Encode x to codes (B, N, K)."""
 
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, N, k) to latents (B, N, D)."""
+        """Decode codes (B, N, k) to latents (B, N, D)."""
 
 
 class _VectorQuantize(Quantizer):
@@ -266,7 +266,7 @@ class _LatentQuantize(Quantizer):
 
 
 class _BinaryMapper(Quantizer):
-    """With linear layers from D to the logits of the bits, and from one-hot codes to D."""
+    """A binary mapper with linear layers from D to the logits of the bits, and from one-hot codes to D."""
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:

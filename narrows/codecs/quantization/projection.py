@@ -1,6 +1,6 @@
 """Linear projections between latents and the vectors that are quantized.
 
-They compute in float32 also under autocast, where rounding would change codes.
+They compute in float32 even under autocast, because rounding to a shorter type would change codes.
 """
 
 from typing import ClassVar
@@ -13,12 +13,12 @@ from narrows.parts import part
 
 
 def to_vectors(z: Tensor, layer: nn.Module) -> Tensor:
-    """Latents (B, D, *grid) to float32 vectors (B, *grid, d), channels last. layer: nn.Linear, or nn.Identity."""
+    """Project latents (B, D, *grid) to float32 vectors (B, *grid, d) with an nn.Linear or nn.Identity."""
     return _linear(z.movedim(1, -1), layer)
 
 
 def to_latents(vectors: Tensor, layer: nn.Module, dtype: torch.dtype) -> Tensor:
-    """Vectors (B, *grid, d), channels last, to latents (B, D, *grid) of `dtype`."""
+    """Project vectors (B, *grid, d) to latents (B, D, *grid) of `dtype`."""
     return _linear(vectors, layer).movedim(-1, 1).to(dtype)
 
 
@@ -34,8 +34,8 @@ class Projection(nn.Module):
     """Latents (B, D, *grid) ⇄ vectors (B, *grid, d) float32: two linear maps, or none if D = d.
 
     Args:
-        dim: D.
-        inner: d.
+        dim: number of latent channels D.
+        inner: length of the vectors d.
     """
 
     kind: ClassVar[str] = "projection"
@@ -48,9 +48,9 @@ class Projection(nn.Module):
         self.up_map = nn.Linear(inner, dim) if dim != inner else nn.Identity()
 
     def down(self, z: Tensor) -> Tensor:
-        """Latents (B, D, *grid) to vectors (B, *grid, d)."""
+        """Project latents (B, D, *grid) to vectors (B, *grid, d)."""
         return to_vectors(z, self.down_map)
 
     def up(self, vectors: Tensor) -> Tensor:
-        """Vectors (B, *grid, d) to latents (B, D, *grid) float32."""
+        """Project vectors (B, *grid, d) to latents (B, D, *grid) float32."""
         return to_latents(vectors, self.up_map, torch.float32)

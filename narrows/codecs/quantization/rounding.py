@@ -1,4 +1,4 @@
-"""Rounding of continuous latents to a uniform grid."""
+"""Rounds continuous latents to a uniform grid."""
 
 import math
 from typing import ClassVar
@@ -13,13 +13,13 @@ from narrows.parts import part
 
 @part("rounding")
 class Rounding:
-    """The multiples of `step` from -limit to limit. Values beyond are clipped; the gradient is straight-through.
+    """Rounds to the multiples of `step` from -limit to limit and clips; the gradient is straight-through.
 
-    In training, uniform noise of one step's width replaces rounding (Ballé et al., arXiv 1611.01704, section 3).
+    In training, uniform noise as wide as one step replaces rounding (Ballé et al., arXiv 1611.01704, section 3).
 
     Args:
         step: distance of two levels.
-        limit: largest level, up to rounding to a multiple of the step; 3 to 4096 levels in all.
+        limit: largest level, rounded down to a multiple of the step; there must be 3 to 4096 levels.
     """
 
     kind: ClassVar[str] = "rounding"
@@ -35,15 +35,15 @@ class Rounding:
             raise InputError(f"expected 3 to {MAX_RADIX} levels, got {self.levels} from step={step!r}, limit={limit!r}")
 
     def noisy(self, y: Tensor) -> Tensor:
-        """Values, clipped to the range, with uniform noise."""
+        """Clip values to the range and add uniform noise."""
         edge = self.farthest * self.step
         clipped = y + (y.clamp(-edge, edge) - y).detach()
         return clipped + (torch.rand_like(y) - 0.5) * self.step
 
     def codes(self, y: Tensor) -> Tensor:
-        """Values to codes 0 to levels - 1, int64."""
+        """Convert values to codes from 0 to levels - 1, int64."""
         return (y / self.step).round().clamp(-self.farthest, self.farthest).nan_to_num().long() + self.farthest
 
     def values(self, codes: Tensor) -> Tensor:
-        """Codes to values, float32."""
+        """Convert codes to values, float32."""
         return (codes - self.farthest).float() * self.step

@@ -6,12 +6,12 @@
     (V, d)   │ one tile of codes ... │
              └───────────────────────┘
 
-The code with the largest v · b - |b|² / 2 is the one with the smallest |v - b|. A tile of these scores stays in the
+The code with the largest v · b - |b|² / 2 has the smallest |v - b|. A tile of these scores stays in the
 processor's cache; only the maxima of groups of GROUP codes are kept, and the codes of the winning group are compared
 again. All tiles have one shape, the last one being padded, so the code of a vector depends neither on its position nor
 on the other vectors.
 
-Scores are never computed in TF32 or bfloat16: where PyTorch is allowed to use these for float32 products
+Scores are never computed in TF32 or bfloat16: if PyTorch is allowed to use these for float32 products
 (`torch.set_float32_matmul_precision`), they are computed in float64. In graphs made by `torch.export`, all scores are
 one product, at the precision of the machine that runs the graph.
 """
@@ -25,7 +25,7 @@ GPU_TILE = (4096, 4096)  # 64 MiB
 
 
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """Index (N,) int64 of the code (V, d) nearest to each vector (N, d); the first of equal ones."""
+    """Index (N,) int64 of the code (V, d) nearest to each vector (N, d); the first if several are equally near."""
     with torch.no_grad():
         mean = codebook.float().mean(0)  # subtracted, so that products stay small far from the origin
         codebook = codebook.float() - mean
@@ -39,7 +39,7 @@ def max_inner_product(vectors: Tensor, codebook: Tensor, bias: Tensor) -> Tensor
     Args:
         vectors: (N, d).
         codebook: (V, d).
-        bias: (V,), of each code.
+        bias: (V,), one for each code.
     """
     with torch.autocast(vectors.device.type, enabled=False):
         vectors, codebook, bias = vectors.detach().float(), codebook.detach().float(), bias.detach().float()

@@ -14,10 +14,10 @@ def usage(codes: Tensor, sizes: Sequence[int]) -> dict[str, Tensor]:
 
     Args:
         codes: (B, K, *grid) int64.
-        sizes: entries of each of the K codebooks.
+        sizes: number of entries of each of the K codebooks.
 
     Returns:
-        Scalars 'usage' and 'perplexity'; empty where there are no codebooks.
+        Scalars 'usage' and 'perplexity'; empty if there are no codebooks.
     """
     if not sizes:
         return {}

@@ -1,4 +1,4 @@
-"""Shards in processes on this machine, with one CPU thread or one GPU each."""
+"""Runs shards in processes on this machine; each process uses one CPU thread or one GPU."""
 
 import multiprocessing
 import os
@@ -20,46 +20,46 @@ from narrows.errors import NarrowsError
 if TYPE_CHECKING:
     from narrows.datasets.worker import Job, ShardResult
 
-PATIENCE = 10  # seconds that a process gets to end by itself
+STOP_TIMEOUT = 10  # seconds that a process gets to end by itself
 
 
 class Processes:
-    """`workers` processes; where the device is cuda, they are assigned to the GPUs in turn.
+    """Runs shards in `workers` processes; if the device is cuda, they are assigned to the GPUs in turn.
 
-    Where the system can fork, modules are imported once for all processes, from the construction of this engine on.
+    On systems that can fork, modules are imported once for all processes; the import starts when this engine is made.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._context = _context()
+        self._context = _process_context()
 
     def select(self, shards: Sequence[Shard]) -> Sequence[Shard]:
         return shards
 
     def run(self, shards: Sequence[Shard], job: "Job", report: Report) -> None:
         start = partial(_ProcessHandle, self._context, job)
-        schedule(shards, self.workers, start, _ready, report, job.current_item)
+        schedule(shards, self.workers, start, _wait_for_results, report, job.current_item)
 
 
 class _ProcessHandle:
-    """A process as a WorkerHandle: at the other end of a pipe, which is closed however the process ends."""
+    """A WorkerHandle for a process at the other end of a pipe. The pipe is closed however the process ends."""
 
     def __init__(self, context: Any, job: "Job", number: int) -> None:
         self.connection, other_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other_end, _with_gpu(job, number)), daemon=True)
+        self._process = context.Process(target=_serve, args=(other_end, _assign_gpu(job, number)), daemon=True)
         self._process.start()
         other_end.close()
 
     def submit(self, shard: Shard) -> None:
-        with suppress(OSError):  # killed while it was idle: `result` finds the pipe closed
+        with suppress(OSError):  # the process was killed while it was idle; `result` then finds the pipe closed
             self.connection.send(shard)
 
     def result(self) -> "ShardResult":
         try:
             found: ShardResult | NarrowsError = self.connection.recv()
         except (EOFError, OSError):
-            self._process.join(PATIENCE)
-            if self._process.exitcode == 1:  # an error while it started
+            self._process.join(STOP_TIMEOUT)
+            if self._process.exitcode == 1:  # an error occurred while it started
                 raise NarrowsError(
                     "a worker could not start, for the reason above; a script must call tokenize under "
                     'if __name__ == "__main__":'
@@ -71,31 +71,31 @@ class _ProcessHandle:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.join(PATIENCE)
+        self._process.join(STOP_TIMEOUT)
         self._process.kill()
         self._process.join()
         self.connection.close()
 
 
-def _ready(handles: Mapping[int, _ProcessHandle]) -> list[int]:
+def _wait_for_results(handles: Mapping[int, _ProcessHandle]) -> list[int]:
     ready = wait([handle.connection for handle in handles.values()])
     return [number for number, handle in handles.items() if handle.connection in ready]
 
 
-def _context() -> Any:
-    """Processes are forked from a server process without threads, never from this one."""
+def _process_context() -> Any:
+    """A context that forks processes from a server process without threads, never from this process."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["narrows.datasets.worker"])
-    with _isolated():
+    with _isolate_processes():
         forkserver.ensure_running()
     return context
 
 
 @contextmanager
-def _isolated() -> Iterator[None]:
-    """Processes started within ignore Ctrl-C from the start, and import nothing from the current folder."""
+def _isolate_processes() -> Iterator[None]:
+    """Processes that start in this context ignore Ctrl-C from the start and import nothing from the current folder."""
     safe_path = os.environ.get("PYTHONSAFEPATH")
     in_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
@@ -111,7 +111,7 @@ def _isolated() -> Iterator[None]:
             os.environ["PYTHONSAFEPATH"] = safe_path
 
 
-def _with_gpu(job: "Job", number: int) -> "Job":
+def _assign_gpu(job: "Job", number: int) -> "Job":
     if job.device != "cuda":
         return job
     import torch
@@ -120,7 +120,7 @@ def _with_gpu(job: "Job", number: int) -> "Job":
 
 
 def _serve(connection: "Connection[ShardResult | NarrowsError, Shard]", job: "Job") -> None:
-    """Runs in the process: does shards until the pipe is closed.
+    """Runs in the worker process: processes shards until the pipe is closed.
 
     Ctrl-C is left to the parent, whose SIGTERM raises SystemExit here, so that half-written files are removed.
     """
@@ -149,7 +149,7 @@ def _end_with_parent() -> None:
 
 
 def _exit_again(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Sends SIGTERM again where it arrived in a finalizer, in which Python discards the SystemExit."""
+    """Sends SIGTERM again if it arrived in a finalizer, where Python discards the SystemExit."""
     if isinstance(unraisable.exc_value, SystemExit):
         os.kill(os.getpid(), signal.SIGTERM)
     else:

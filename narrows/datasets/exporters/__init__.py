@@ -1,9 +1,9 @@
-"""Token shards in the formats of other libraries. Each exporter is a function of the data and a folder.
+"""Exports token shards to the formats of other libraries. Exporters are functions of (data, folder, overwrite).
 
 hf          Parquet with the same columns in all files, and a dataset card: datasets.load_dataset(FOLDER)
-npy         a .npy per item, and index.jsonl
-webdataset  a tar per shard, with NUMBER.npy and NUMBER.json per item
-megatron    ids of all items in one .bin and one .idx, for Megatron-LM and its forks
+npy         one .npy file per item, and index.jsonl
+webdataset  one tar file per shard, with NUMBER.npy and NUMBER.json for each item
+megatron    ids of all items in one .bin and one .idx file, for Megatron-LM and its forks
 """
 
 import os
@@ -28,28 +28,28 @@ EXPORTERS: Mapping[str, Callable[[TokenData[Any], Path, bool], None]] = {
     "webdataset": export_webdataset,
     "megatron": export_megatron,
 }
-_SHARDS = {"hf": ("data/*", ".parquet"), "npy": ("*", ""), "webdataset": ("*", ".tar")}  # patterns and suffixes
+_SHARDS = {"hf": ("data/*", ".parquet"), "npy": ("*", ""), "webdataset": ("*", ".tar")}  # glob pattern, suffix
 
 
 def export(
     data: TokenData[Any], format: str, folder: StrPath, *, pattern: Pattern | None = None, overwrite: bool = False
 ) -> None:
-    """Write all items to a folder. A file appears when all of it is on the disk.
+    """Write all items to a folder. A file gets its name only when all of it is on the disk.
 
     Args:
         data: the items.
-        format: one of `EXPORTERS`.
-        folder: made if it does not exist.
-        pattern: order of ids, for megatron; None for interleaved.
-        overwrite: write to a folder that is not empty: shards of an earlier export in this format are removed, and
-            files of the same names replaced.
+        format: name of a format, a key of `EXPORTERS`.
+        folder: folder to write to; it is created if it does not exist.
+        pattern: order of the ids, only for megatron; None: interleaved.
+        overwrite: also write to a folder that is not empty. Shards of an earlier export in this format are then
+            removed, and files with the same names are replaced.
 
     Raises:
-        InputError: for an unknown format, a pattern with another format, and a folder that holds the data itself.
+        InputError: for an unknown format, a pattern with a format other than megatron, or a folder that holds the data.
         MediaError: for a folder that is not empty or cannot be written.
     """
     if format not in EXPORTERS:
-        raise InputError(f"expected a format out of {', '.join(EXPORTERS)}, got {format!r}")
+        raise InputError(f"expected one of the formats {', '.join(EXPORTERS)}, got {format!r}")
     if pattern is not None and format != "megatron":
         raise InputError(f"expected no pattern for {format}, which has codes instead of ids, got {pattern!r}; omit it")
     target = Path(folder)
@@ -61,7 +61,7 @@ def export(
         target.mkdir(parents=True, exist_ok=True)
         full = any(target.iterdir())
     except OSError as error:
-        raise MediaError(f"the folder {quoted(folder)} cannot be made: {error.strerror}; choose another") from error
+        raise MediaError(f"the folder {quoted(folder)} cannot be created: {error.strerror}; choose another") from error
     if full and not overwrite:
         raise MediaError(f"{quoted(folder)} is not empty; pass --force (overwrite=True in Python) or choose another")
     try:

@@ -1,4 +1,4 @@
-"""Operating points of classical audio codecs, by FFmpeg's encoders.
+"""Operating points of classical audio codecs with FFmpeg's encoders.
 
 audio ─ resampled to a rate of the codec ─▶ encoder ─▶ file ─▶ decoder ─▶ audio, at the decoder's rate
 """
@@ -126,7 +126,7 @@ class AudioBaseline(OperatingPoint):
         ffmpeg.backend(self.encoder.encoder)
 
     def encode(self, signal: Signal, folder: Path) -> Path:
-        """Writes the file. Raises MediaError for too many channels and for anything else that the encoder rejects."""
+        """Writes the file. Raises MediaError if the encoder rejects the audio, for example for too many channels."""
         encoder, audio, channels = self.encoder, cast(Audio, signal), signal.extent.channels
         if channels > encoder.channels:
             raise MediaError(f"expected at most {encoder.channels} channels for {self.family}, got {channels}; skip it")
@@ -141,7 +141,7 @@ class AudioBaseline(OperatingPoint):
         return self._backend.decode(path)
 
     def payload(self, path: Path) -> int:
-        """Bytes of the packets."""
+        """Number of bytes of the packets."""
         return ffmpeg.payload(path)
 
     @property

@@ -1,4 +1,4 @@
-"""FFmpeg's audio encoders: those in PyAV, else those of the program `ffmpeg`, which usually has more."""
+"""FFmpeg's audio encoders, from PyAV or else from the program `ffmpeg`, which usually has more of them."""
 
 import re
 import shutil
@@ -52,7 +52,7 @@ class PyAVBackend(FFmpegBackend):
 
     @property
     def versions(self) -> str:
-        """Such as "PyAV 18.1.0, libavcodec 62.28.102, libavformat 62.12.102, libsndfile 1.2.2"."""
+        """For example "PyAV 18.1.0, libavcodec 62.28.102, libavformat 62.12.102, libsndfile 1.2.2"."""
         return f"{pyav_versions()}, libsndfile {soundfile.__libsndfile_version__}"
 
     def encode(self, sound: Audio, path: Path, encoder: str, options: Mapping[str, str]) -> None:
@@ -85,7 +85,7 @@ class ProgramBackend(FFmpegBackend):
 
     @property
     def versions(self) -> str:
-        """Such as "ffmpeg version 7.1"."""
+        """For example "ffmpeg version 7.1"."""
         return _run("-version").decode("utf-8", "replace").partition(" Copyright")[0]
 
     def encode(self, sound: Audio, path: Path, encoder: str, options: Mapping[str, str]) -> None:
@@ -112,7 +112,7 @@ PYAV, PROGRAM = PyAVBackend(), ProgramBackend()
 
 
 def backend(encoder: str) -> FFmpegBackend:
-    """PyAV if it has the encoder, else the program. Raises Unavailable if neither has it."""
+    """Returns PyAV if it has the encoder, else the program. Raises Unavailable if neither has it."""
     import av
 
     if pyav_has_encoder(encoder):
@@ -143,7 +143,7 @@ def program_encoders() -> frozenset[str]:
 
 
 def pyav_versions() -> str:
-    """Such as "PyAV 18.1.0, libavcodec 62.28.102, libavformat 62.12.102"."""
+    """For example "PyAV 18.1.0, libavcodec 62.28.102, libavformat 62.12.102"."""
     import av
 
     versions = (f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in ("libavcodec", "libavformat"))

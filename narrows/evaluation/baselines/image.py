@@ -1,4 +1,4 @@
-"""Operating points of classical image codecs, by Pillow and its plug-ins: pixels ─▶ file ─▶ pixels."""
+"""Operating points of classical image codecs in Pillow and its plug-ins: pixels ─▶ file ─▶ pixels."""
 
 import importlib
 import io
@@ -128,7 +128,7 @@ class ImageBaseline(OperatingPoint):
             raise Unavailable(f"Pillow {PIL.__version__} has no {self.format.name} here{plugin}")
 
     def encode(self, signal: Signal, folder: Path) -> Path:
-        """Writes the file. Raises MediaError for what the format rejects, such as too large a side."""
+        """Writes the file. Raises MediaError if the format rejects the image, for example because of its size."""
         self.check()
         path, data = folder / f"coded{self.format.suffix}", io.BytesIO()
         try:

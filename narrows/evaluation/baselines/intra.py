@@ -1,4 +1,4 @@
-"""Operating points of images as one intra frame of a video encoder, by PyAV.
+"""Operating points of images that are coded as one intra frame of a video encoder, with PyAV.
 
 RGB ─ Y′CbCr 4:4:4, BT.601, full range ─▶ encoder ─▶ elementary stream (VP9: IVF) ─▶ decoder ─▶ inverse conversion
 
@@ -112,7 +112,7 @@ class IntraBaseline(OperatingPoint):
             raise Unavailable(f"this PyAV has no encoder {self.encoder.name}")
 
     def encode(self, signal: Signal, folder: Path) -> Path:
-        """Writes the file. Raises MediaError for what the encoder rejects."""
+        """Writes the file. Raises MediaError if the encoder rejects the image."""
         import av
         from av.bitstream import BitStreamFilterContext
 
@@ -154,17 +154,17 @@ class IntraBaseline(OperatingPoint):
         return Image(_to_rgb(frame.to_ndarray().astype(np.uint8)))
 
     def payload(self, path: Path) -> int:
-        """Bytes of the packet."""
+        """Number of bytes of the packet."""
         return ffmpeg.payload(path)
 
 
 def _to_ycc(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB (3, H, W) to YCbCr planes (3, H, W)."""
+    """Converts RGB (3, H, W) to YCbCr planes (3, H, W)."""
     ycc = pixels.transpose(1, 2, 0).astype(np.float32) @ TO_YCC.T + OFFSET
     return np.ascontiguousarray(ycc.round().clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
 
 
 def _to_rgb(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """YCbCr planes (3, H, W) to RGB (3, H, W)."""
+    """Converts YCbCr planes (3, H, W) to RGB (3, H, W)."""
     rgb = (planes.transpose(1, 2, 0).astype(np.float32) - OFFSET) @ np.linalg.inv(TO_YCC).T
     return np.ascontiguousarray(rgb.round().clip(0, 255).astype(np.uint8).transpose(2, 0, 1))

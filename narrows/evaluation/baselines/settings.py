@@ -7,10 +7,10 @@ from narrows.errors import InputError
 
 @dataclass(frozen=True)
 class SettingRange:
-    """Numbers from low to high, or the listed ones only.
+    """The accepted settings: numbers from low to high, or only the listed numbers.
 
     Args:
-        unit: What the setting is, such as "kbit/s" or "quality".
+        unit: Unit or name of the setting, such as "kbit/s" or "quality".
         low: Smallest value.
         high: Largest value.
         example: Value named in messages.
@@ -26,7 +26,7 @@ class SettingRange:
     choices: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        """Such as "6 to 510 (kbit/s)"."""
+        """For example "6 to 510 (kbit/s)"."""
         numbers = ", ".join(f"{choice:g}" for choice in self.choices) or f"{self.low:g} to {self.high:g}"
         return f"{'integers ' if self.integer else ''}{numbers} ({self.unit})"
 

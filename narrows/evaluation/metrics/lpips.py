@@ -8,7 +8,7 @@ import numpy as np
 
 from narrows.evaluation.base import Metric
 from narrows.evaluation.metrics.pairs import Pixels, image_pair
-from narrows.evaluation.metrics.requirements import pretrained_weights, require_package
+from narrows.evaluation.metrics.requirements import download_weights, require_package
 from narrows.media.medium import Signal
 
 # torchvision's AlexNet, trained on ImageNet
@@ -29,7 +29,7 @@ def lpips(reference: Signal, decoded: Signal) -> float:
 def check() -> None:
     """Raises InputError if the package or the weights of AlexNet are missing."""
     require_package("lpips", "lpips", "perceptual")
-    pretrained_weights(BACKBONE_URL, BACKBONE_SHA256, "lpips")
+    download_weights(BACKBONE_URL, BACKBONE_SHA256, "lpips")
 
 
 def _scaled(pixels: Pixels) -> Any:
@@ -47,7 +47,7 @@ def _network() -> Any:
         warnings.simplefilter("ignore")  # lpips uses a deprecated torchvision argument
         network = LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
     trained = torch.load(
-        pretrained_weights(BACKBONE_URL, BACKBONE_SHA256, "lpips"), map_location="cpu", weights_only=True
+        download_weights(BACKBONE_URL, BACKBONE_SHA256, "lpips"), map_location="cpu", weights_only=True
     )
     layers = {name: name.split(".", 1)[1] for name in network.net.state_dict()}  # slice2.3.weight is features.3.weight
     network.net.load_state_dict({name: trained[f"features.{layer}"] for name, layer in layers.items()})

@@ -11,9 +11,9 @@ def require_package(package: str, metric: str, extra: str) -> None:
     """Raises InputError if a package cannot be imported.
 
     Args:
-        package: Import name.
-        metric: Metric that needs it, for the message.
-        extra: Extra of narrows that installs it, for the message.
+        package: Import name of the package.
+        metric: Metric that needs the package, for the message.
+        extra: Extra of narrows that installs the package, for the message.
     """
     try:
         importlib.import_module(package)
@@ -23,16 +23,16 @@ def require_package(package: str, metric: str, extra: str) -> None:
         ) from error
 
 
-def pretrained_weights(url: str, digest: str, metric: str) -> Path:
-    """The local file with the weights at `url`; downloaded once to the folder of torch.hub.
+def download_weights(url: str, digest: str, metric: str) -> Path:
+    """Downloads pretrained weights to the folder of torch.hub, unless they are there already.
 
     Args:
-        url: Where the file is published.
+        url: Address of the file.
         digest: First hexadecimal digits of its SHA-256.
-        metric: Metric that needs it, for messages.
+        metric: Metric that needs the weights, for messages.
 
     Returns:
-        Path of the file.
+        Path of the local file.
 
     Raises:
         InputError: The download fails, or the digest differs.
@@ -46,7 +46,7 @@ def pretrained_weights(url: str, digest: str, metric: str) -> Path:
             torch.hub.download_url_to_file(url, str(path), progress=False)
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:  # no network, or no place to write
+    except OSError as error:  # there is no network, or the folder cannot be written
         reason = " ".join(str(error).split())
         raise InputError(f"{metric} needs {url}, which cannot be downloaded ({reason}); put it at {path}") from error
     if not found.startswith(digest):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from narrows.evaluation.base import NotMeasurable, SetMetric
 from narrows.evaluation.metrics.pairs import image_pair
-from narrows.evaluation.metrics.requirements import pretrained_weights, require_package
+from narrows.evaluation.metrics.requirements import download_weights, require_package
 from narrows.media.medium import Signal
 
 WEIGHTS_URL = (
@@ -68,7 +68,7 @@ def distance(reference: Features, decoded: Features) -> float:
 def check() -> None:
     """Raises InputError if the package or the weights of Inception are missing."""
     require_package("torch_fidelity", "rfid", "perceptual")
-    pretrained_weights(WEIGHTS_URL, WEIGHTS_SHA256, "rfid")
+    download_weights(WEIGHTS_URL, WEIGHTS_SHA256, "rfid")
 
 
 def _moments(x: Features) -> tuple[Features, Features]:
@@ -85,7 +85,7 @@ def _network() -> Any:
 
     file = io.BytesIO()  # torch-fidelity unpickles this file, so give it a copy with tensors only
     torch.save(
-        torch.load(pretrained_weights(WEIGHTS_URL, WEIGHTS_SHA256, "rfid"), map_location="cpu", weights_only=True), file
+        torch.load(download_weights(WEIGHTS_URL, WEIGHTS_SHA256, "rfid"), map_location="cpu", weights_only=True), file
     )
     file.seek(0)
     return FeatureExtractorInceptionV3("inception", ["2048"], file)

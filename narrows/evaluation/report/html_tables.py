@@ -20,7 +20,7 @@ _EMPTY = h("td", h("span", "–", class_="none"), data_value="")
 
 
 def points_table(results: Results, summaries: Sequence[PointSummary]) -> Html:
-    """One row for each operating point; every column can be sorted."""
+    """Table with one row for each operating point; every column can be sorted."""
     columns: list[Column] = [("rate", results.rate_unit, [_interval_cell(summary.rate) for summary in summaries])]
     for metric in results.metrics:
         front = pareto_points(summaries, metric)
@@ -59,7 +59,7 @@ def _cost_columns(results: Results, summaries: Sequence[PointSummary]) -> list[C
 
 
 def bd_rate_table(results: Results, metric: MetricInfo) -> Html:
-    """Each codec (row) against each other codec as anchor (column)."""
+    """Table that compares each codec (row) with each other codec as anchor (column)."""
     families = results.families
     heads = [h("th", "codec ╲ anchor", scope="col"), *(h("th", anchor, scope="col") for anchor in families)]
     rows = []
@@ -86,7 +86,7 @@ def _delta_cell(delta: Delta | str) -> Html:
 
 
 def codebook_table(codebooks: Mapping[str, Sequence[CodebookUsage]]) -> Html:
-    """One row for each codebook of each operating point."""
+    """Table with one row for each codebook of each operating point."""
     names = ("point", "codebook", "entries", "used", "perplexity", "entropy, bits per code", "maximum entropy")
     rows = []
     for point, usages in codebooks.items():

@@ -12,7 +12,7 @@ KEYS = 10  # digits 0 to 9
 
 
 def media_section(embedded: EmbeddedMedia, results: Results) -> Html:
-    """All items, the first one open."""
+    """Section with all items, of which the first is open."""
     parts = [h("p", f"Embedded as: {embedded.encoding}.")]
     if any(item.medium == "audio" for item in embedded.items):
         keys = [h("kbd", key) for key in ("1", "9", "0", "space")]

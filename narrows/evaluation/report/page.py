@@ -1,4 +1,4 @@
-"""The page: its sections in order, with inline style and script, loading nothing from the network."""
+"""The HTML page of a report, with inline style and script; it loads nothing from the network."""
 
 import base64
 import hashlib
@@ -27,11 +27,11 @@ def page(
     embedded: EmbeddedMedia,
     codebooks: Mapping[str, Sequence[CodebookUsage]],
 ) -> str:
-    """The HTML document.
+    """Builds the HTML document.
 
     Args:
         results: The results.
-        summaries: Their summaries.
+        summaries: Summaries of the results.
         curves: Rate-quality plots, which share one legend.
         more: Other plots, each with its own legend.
         embedded: Media.

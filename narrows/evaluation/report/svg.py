@@ -132,5 +132,5 @@ def _mark(mark: Mark, position: tuple[float, float], style: int, y: Axis) -> Htm
 
 
 def _css_class(style: int) -> str:
-    """Colour class of a style; dashed where the colours repeat."""
+    """CSS class with the colour of a style; dashed if the colours repeat."""
     return f"series c{style % COLOURS}" + (" dashed" if style >= COLOURS else "")

@@ -32,16 +32,16 @@ def write_report(
 
     Args:
         results: The results.
-        folder: Created if missing.
+        folder: Folder to write to; it is created if it does not exist.
         samples: Items whose media the page embeds, as many as fit; the page names the others.
         bands: Distortion by frequency, by operating point.
-        bit_flips: Results with bit flips, whose points' settings are the probabilities, by the point without.
+        bit_flips: Results with bit flips, whose settings are the probabilities, by the point without bit flips.
         codebooks: Codebook usage, by operating point.
         overwrite: Whether existing files are replaced and plots of an earlier report removed.
 
     Raises:
         MediaError: A file cannot be written, or exists and `overwrite` is False.
-        InputError: Samples of two media.
+        InputError: The samples are of more than one medium.
     """
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / "index.html", overwrite=overwrite) as file:

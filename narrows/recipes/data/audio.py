@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from narrows.media import audio as media
 from narrows.recipes.data.files import MediaFiles
 
-MAX_AMPLITUDE = 0.98  # of a crop after its random gain
+MAX_AMPLITUDE = 0.98  # largest amplitude of a crop after its random gain
 
 
 class AudioFiles(MediaFiles):
@@ -55,7 +55,7 @@ class AudioCrops(Dataset[Tensor]):
 
     Args:
         files: Files to draw from.
-        samples: Samples of a crop.
+        samples: Length of a crop in samples.
         count: Number of crops.
         seed: Integers that seed the random draws.
         speeds: Playback speeds to draw from.

@@ -1,4 +1,4 @@
-"""Media files of training data, decoded on first use and kept in memory up to a limit."""
+"""Media files of training data, which are decoded on first use and kept in memory up to a limit."""
 
 from abc import abstractmethod
 from collections.abc import Collection
@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from narrows.errors import InputError
 from narrows.media.folders import find_files
 
-CACHE_BYTES = 4 << 30  # of decoded media; files beyond it are decoded at each access
+CACHE_BYTES = 4 << 30  # bytes of decoded media in memory; further files are decoded at each access
 
 
 class MediaFiles(Dataset[NDArray[Any]]):
@@ -21,7 +21,7 @@ class MediaFiles(Dataset[NDArray[Any]]):
     Args:
         folder: Folder to search.
         suffixes: Suffixes in lower case, with the dot.
-        kind: What the files are, for the error message.
+        kind: Word for the files in the error message.
 
     Raises:
         InputError: For a folder without such files.

@@ -29,7 +29,7 @@ class ConvDiscriminator(nn.Module):
         self.last = weight_norm(nn.Conv2d(channels[-1], 1, last_kernel, padding=padding))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, C, H, W) to the features of each layer and, last, the logits (B, 1, h, w)."""
+        """Compute from x (B, C, H, W) the features of each layer and, last, the logits (B, 1, h, w)."""
         features = []
         for layer in self.layers:
             x = nn.functional.leaky_relu(layer(x), 0.1)

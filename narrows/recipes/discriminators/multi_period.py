@@ -21,14 +21,14 @@ class PeriodDiscriminator(nn.Module):
         self.convs = ConvDiscriminator((1, width, 2 * width, 4 * width, 8 * width), (5, 1), (3, 1), (3, 1))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Signals (B, 1, T) to the features of each layer, the logits last."""
+        """Compute the features of each layer from signals (B, 1, T), the logits last."""
         padded = nn.functional.pad(x, (0, -x.shape[2] % self.period))
         features: list[Tensor] = self.convs(padded.unflatten(2, (-1, self.period)))
         return features
 
 
 class MultiPeriodDiscriminator(nn.ModuleList):
-    """A list of PeriodDiscriminators, each to be called on the signal.
+    """A list of PeriodDiscriminators, which are all called on the same signal.
 
     Args:
         periods: Their periods in samples.

@@ -23,14 +23,14 @@ class STFTDiscriminator(nn.Module):
         self.convs = ConvDiscriminator((2, width, width, width, width), (3, 9), (1, 2))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Signals (B, 1, T) to the features of each layer, the logits last."""
+        """Compute the features of each layer from signals (B, 1, T), the logits last."""
         spectra = torch.view_as_real(self.stft(x[:, 0]))  # (B, bins, frames, 2)
         features: list[Tensor] = self.convs(spectra.permute(0, 3, 2, 1))  # (B, 2, frames, bins)
         return features
 
 
 class MultiResolutionSTFTDiscriminator(nn.ModuleList):
-    """A list of STFTDiscriminators, each to be called on the signal.
+    """A list of STFTDiscriminators, which are all called on the same signal.
 
     Args:
         windows: Samples of their windows.

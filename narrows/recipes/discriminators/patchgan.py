@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class PatchGANDiscriminator(nn.Module):
-    """Convolutional discriminator with one logit for each of overlapping patches of 70 × 70 pixels.
+    """Convolutional discriminator with one logit for each of the overlapping patches of 70 × 70 pixels.
 
     Args:
         width: Channels of the first layer.
@@ -24,7 +24,7 @@ class PatchGANDiscriminator(nn.Module):
         self.last = nn.Conv2d(widths[-1], 1, 4, 1, 1)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W), H and W at least 32, to the features of each layer, the logits (B, 1, h, w) last."""
+        """Compute the features of each layer from images (B, 3, H, W), H, W >= 32; the logits (B, 1, h, w) are last."""
         features = [nn.functional.leaky_relu(self.first(x), 0.2)]
         for conv, norm in zip(self.convs, self.norms, strict=True):
             features.append(nn.functional.leaky_relu(norm(conv(features[-1])), 0.2))

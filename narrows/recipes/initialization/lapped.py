@@ -19,20 +19,20 @@ from narrows.errors import InputError
 from narrows.recipes.data.images import ImageCrops
 
 FULL_SCALE = 127.5  # 8-bit steps in one unit of the networks' range [-1, 1]
-MIN_SCALE = 0.15  # of latents in quantization steps, for the initial scales
+MIN_SCALE = 0.15  # smallest initial scale of a latent, in quantization steps
 
 
 @torch.no_grad()
 def initialize_lapped(codec: Codec, crops: ImageCrops, lambdas: Tensor) -> None:
-    """Set transforms and gains of a codec with lapped transforms and a space-channel context model.
+    """Initialise the transforms and gains of a codec with lapped transforms and a space-channel context model.
 
     Args:
         codec: Codec to initialise.
         crops: Crops of its training data, all of which are used.
-        lambdas: Weights (8,) of the squared error, one for each quality that has its own gains.
+        lambdas: Weights (8,) of the squared error, for the eight qualities that have their own gains.
 
     Raises:
-        InputError: For a codec with other parts.
+        InputError: The codec has other parts.
     """
     encoder, model, decoder = codec.encoder, codec.bottleneck, codec.decoder
     if not (
@@ -62,7 +62,7 @@ def initialize_lapped(codec: Codec, crops: ImageCrops, lambdas: Tensor) -> None:
     decoder.parity_y.copy_((components * components.flip(2)).sum((1, 2, 3)).view(-1, 1, 1))
     for layer in (encoder.out, decoder.last):
         _set(layer, torch.zeros_like(layer.weight), torch.zeros(layer.out_channels))
-    # At high rates a quantization step has the distortion step² / 12, and halving the step costs one bit a sample.
+    # At high rates a quantization step has the distortion step² / 12, and halving the step costs one bit per sample.
     steps = (18 / (log(2) * lambdas)).sqrt().view(-1, 1) / FULL_SCALE
     model.spread.copy_(deviations)
     model.root_gain.copy_(steps.rsqrt().expand_as(model.root_gain))
@@ -77,10 +77,10 @@ def _set(layer: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, bias: Tensor) ->
 
 
 def lapped_fold(half: int) -> NDArray[np.float64]:
-    """Matrix (2 half, 4 half) of the orthonormal lapped transform without its cosine transform.
+    """Build the matrix (2 half, 4 half) of the orthonormal lapped transform without its cosine transform.
 
-    Factors from Malvar and Staelin, IEEE TASSP 37(4), 1989, written as a filter over block edges (Tran et al., IEEE
-    TSP 51(6), 2003).
+    Its factors are from Malvar and Staelin, IEEE TASSP 37(4), 1989, written as a filter over block edges (Tran et al.,
+    IEEE TSP 51(6), 2003).
 
     Args:
         half: Half of the block size in samples.
@@ -100,7 +100,7 @@ def lapped_fold(half: int) -> NDArray[np.float64]:
 
 
 def _covariance(blocks: Tensor) -> Tensor:
-    """Covariance (C h w, C h w) of blocks (N, C, h, w) and their mirror images; its components are even or odd."""
+    """Covariance (C h w, C h w) of blocks (N, C, h, w) and their mirror images: its components are even or odd."""
     total = torch.zeros(blocks[0].numel(), blocks[0].numel(), dtype=torch.float64)
     for axes in ((), (2,), (3,), (2, 3)):
         flat = blocks.flip(axes).flatten(1).double()

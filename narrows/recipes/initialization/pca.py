@@ -2,7 +2,8 @@
 
 The linear paths of encoder and decoder become the principal components of the log spectra, one component for each
 scalar of the FSQ, the largest components in the first codebooks. The networks then learn what a linear codec misses.
-From random weights the same quality takes many times the steps, as most scalars first collapse onto the loudness.
+From random weights, the same quality takes many times as many steps, because most scalars first collapse onto the
+loudness.
 """
 
 import torch
@@ -17,7 +18,7 @@ from narrows.recipes.data.audio import AudioFiles
 DEVIATION = 0.75  # standard deviation of a scalar before the tanh of FSQ: uses all levels about equally
 RANDOM_FRACTION = 0.02  # by which the random weights are scaled before the components are added
 MAX_FRAMES = 50_000  # latent frames that the PCA is computed from
-MIN_POWER = 1e-6  # of a component, as a fraction of the largest component's
+MIN_POWER = 1e-6  # smallest power of a component as a fraction of the largest
 
 
 @torch.no_grad()
@@ -29,7 +30,7 @@ def initialize_pca(codec: Codec, files: AudioFiles) -> None:
         files: Its training data, at its sample rate.
 
     Raises:
-        InputError: For a codec with other parts or with more FSQ scalars than latent channels, and for recordings that
+        InputError: For a codec with other parts or with more FSQ scalars than latent channels, or for recordings that
             are too short or silent.
     """
     encoder, bottleneck, decoder = codec.encoder, codec.bottleneck, codec.decoder

@@ -12,14 +12,14 @@ from narrows.errors import InputError, ModelError
 
 
 class Backbone(nn.Module):
-    """A frozen image network of timm. Takes images (B, 3, H, W) in [-1, 1] of any size.
+    """A frozen image network of timm, which takes images (B, 3, H, W) in [-1, 1] of any size.
 
     Args:
         name: Name in timm, with or without the tag of the weights ("vgg16.tv_in1k").
         weights: A .safetensors file with timm's tensor names. Without it the weights are downloaded from the hub.
 
     Raises:
-        InputError: For a name that timm does not know and for weights that are no .safetensors file.
+        InputError: For a name that timm does not know, or weights that are not a .safetensors file.
         ModelError: If the weights cannot be downloaded or do not fit the network.
     """
 
@@ -37,16 +37,16 @@ class Backbone(nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Stay in eval mode, whatever `mode` is."""
+        """Stay in eval mode for any `mode`."""
         return super().train(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images to embeddings (B, dim)."""
+        """Compute embeddings (B, dim) of images."""
         out: Tensor = self.network(self._preprocess(x))
         return out
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Images to the features (B, C, h, w) of several layers."""
+        """Compute features (B, C, h, w) of several layers from images."""
         out: list[Tensor] = self.network.forward_intermediates(self._preprocess(x), intermediates_only=True)
         return out
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from narrows.recipes.losses.backbone import Backbone
 
-MAX_SCALE = 100.0  # of cosine similarities, an inverse temperature
+MAX_SCALE = 100.0  # largest factor of cosine similarities, an inverse temperature
 INITIAL_SCALE = 1 / 0.07
 
 

@@ -1,4 +1,4 @@
-"""Loss between the spectra that a frame decoder predicts and those of the original signal, before the inverse STFT."""
+"""Loss between the spectra that a frame decoder predicts, before the inverse STFT, and the original's spectra."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from narrows.recipes.losses.stft import magnitude_distance
 
 
 class FrameMagnitudeLoss(nn.Module):
-    """Distance between magnitudes that a frame decoder predicts and those of the original's STFT.
+    """Distance between magnitudes that a frame decoder predicts and the magnitudes of the original's STFT.
 
     It learns spectral envelopes and harmonics several times faster than losses on the decoded signal, whose gradients
     pass through phases that are still random early in training.

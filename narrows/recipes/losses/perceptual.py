@@ -5,13 +5,13 @@ from torch import Tensor, nn
 
 from narrows.recipes.losses.backbone import Backbone
 
-EPSILON = 1e-10  # under the square root of a norm, whose gradient at zero would be infinite
+EPSILON = 1e-10  # added under the square root of a norm, whose gradient at zero would be infinite
 
 
 class PerceptualLoss(nn.Module):
     """Squared distance of features normalized over channels, averaged over positions and layers.
 
-    LPIPS (Zhang et al., arXiv 1801.03924, section 3) without its learned channel weights.
+    This is LPIPS (Zhang et al., arXiv 1801.03924, section 3) without its learned channel weights.
 
     Args:
         backbone: Network whose features are compared.

@@ -33,7 +33,7 @@ class STFT(nn.Module):
         self.register_buffer("hann", hann / hann.square().sum().sqrt(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Signals (B, T) to spectra (B, window / 2 + 1, frames), complex64."""
+        """Compute spectra (B, window / 2 + 1, frames), complex64, of signals (B, T)."""
         hop = self.window // 4
         return torch.stft(x.float(), self.window, hop, window=self.hann, pad_mode="constant", return_complex=True)
 
@@ -64,7 +64,7 @@ class MagnitudeSpectrogram(nn.Module):
         self.register_buffer("mel_filters", filters, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Signals (B, T) to magnitudes (B, bins or mels, frames), float32."""
+        """Compute magnitudes (B, bins or mels, frames), float32, of signals (B, T)."""
         spectra = self.stft(x)
         magnitude = (spectra.real.square() + spectra.imag.square() + 1e-10).sqrt()
         return magnitude if self.mel_filters is None else self.mel_filters @ magnitude
@@ -102,9 +102,9 @@ class MultiResolutionSTFTLoss(nn.Module):
 
 
 class ComplexSTFTLoss(nn.Module):
-    """Mean absolute difference of complex spectra with magnitudes raised to the power 0.3. Phases count.
+    """Mean absolute difference of complex spectra with magnitudes raised to the power 0.3 and unchanged phases.
 
-    It keeps the decoded waveform in phase with the original where the bitrate suffices.
+    It keeps the decoded waveform in phase with the original if the bitrate suffices.
 
     Args:
         window: Samples of the STFT's window.

@@ -1,4 +1,4 @@
-"""Training with weighted losses and discriminators: what audio codecs and image tokenizers share.
+"""Training with weighted losses and discriminators, which audio codecs and image tokenizers share.
 
 x ──▶ codec ──▶ y ──▶ losses(y, x) + bottleneck losses + generator and feature matching losses ──▶ codec's weights
                 └──▶ discriminators(x), discriminators(y) ──▶ discriminator loss ──▶ discriminators' weights
@@ -28,19 +28,19 @@ BOTTLENECK_LOSS_WEIGHTS = {
     "norm": 1e-3,
     "orthogonal": 10.0,
 }
-LINEAR_LAYERS = (".linear.", "project")  # in the names of their parameters
+LINEAR_LAYERS = (".linear.", "project")  # parts of the names of their parameters
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialRecipe(Recipe):
-    """A recipe with weighted losses and, from a step on, discriminators.
+    """A recipe with weighted losses, and with discriminators after a number of steps.
 
     Args:
         losses: Losses by name, each a weight and a module of the decoded and the original signal, (B, C, ...) both, to
             a scalar.
         bottleneck_loss_weights: Weights of the losses that the bottleneck returns, by name; for a bottleneck made of
             others ("semantic/commitment") by the last part of the name.
-        discriminators: Modules from a signal to a list of features, the logits last.
+        discriminators: Modules that take a signal and return a list of features, the logits last.
         adversarial: Settings of discriminators and adversarial losses.
     """
 
@@ -51,12 +51,12 @@ class AdversarialRecipe(Recipe):
 
 
 class AdversarialTraining(Training):
-    """Trains an AdversarialRecipe. Optimizers: one of the codec and one of the discriminators.
+    """Trains an AdversarialRecipe, with one optimizer for the codec and one for the discriminators.
 
     Args:
-        recipe: What to train.
+        recipe: Recipe to train.
         other_losses: Losses with other arguments than the recipe's `losses`, by name.
-        latent_grid: A small grid of latents, on which the names of the bottleneck's losses are found out.
+        latent_grid: Size of a small grid of latents, with which the names of the bottleneck's losses are determined.
         discriminator_start: First step at which discriminators are trained.
         linear_lr_fraction: Learning rate of linear paths and projections as a fraction of the codec's.
 
@@ -110,11 +110,11 @@ class AdversarialTraining(Training):
     def update_discriminators(
         self, x: Tensor, y: Tensor, lr_fraction: float
     ) -> tuple[Tensor, list[Features], list[Features]]:
-        """One step of the discriminators, then their features for the codec's losses.
+        """Train the discriminators for one step, then compute their features for the codec's losses.
 
         Args:
             x: Original signals.
-            y: Decoded signals, of the same shape.
+            y: Decoded signals of the same shape.
             lr_fraction: Learning rate as a fraction of its peak.
 
         Returns:
@@ -129,7 +129,7 @@ class AdversarialTraining(Training):
         return loss, real, fake
 
     def update_codec(self, loss: Tensor, logged: Mapping[str, Tensor], lr_fraction: float) -> None:
-        """End of a training step: optimizer step of the codec, EMA update, logging."""
+        """Finish a training step: optimizer step of the codec, EMA update, logging."""
         step = int(self.step)
         self.update(self._optimizers()[0], loss, lr_fraction, self.trainable)
         self.update_ema(step)

@@ -33,8 +33,8 @@ class AudioRecipe(AdversarialRecipe):
     Args:
         sample_rate: Sample rate of the codec in Hz.
         data: Training and validation data.
-        frame_losses: Losses by name, each a weight and a module of decoder, latents (B, D, F) and original signal
-            (B, 1, T) to a scalar. They need no decoded signal.
+        frame_losses: Losses by name: a weight and a module that takes decoder, latents (B, D, F) and original signal
+            (B, 1, T), and returns a scalar. They need no decoded signal.
         signal_loss_start: First step at which `losses`, which compare signals (B, 1, T), are used and the signal is
             decoded; before it only `frame_losses` train the codec. Without frame losses it is 0.
         pca_initialization: Whether the codec starts as a PCA of the training data's spectra (see initialization/pca).
@@ -78,7 +78,7 @@ class AudioTraining(AdversarialTraining):
     Crops depend on the seed, the first step of the epoch and their index, so a resumed run gets the same crops.
 
     Args:
-        recipe: What to train.
+        recipe: Recipe to train.
     """
 
     recipe: AudioRecipe
@@ -97,7 +97,7 @@ class AudioTraining(AdversarialTraining):
         self._valid = AudioFiles(recipe.data.valid, recipe.sample_rate)
 
     def initialize(self) -> None:
-        """PCA of the training data, if the recipe says so."""
+        """Initialise the codec with a PCA of the training data, if the recipe says so."""
         if self.recipe.pca_initialization:
             initialize_pca(self.codec, self._train)
 
@@ -128,7 +128,7 @@ class AudioTraining(AdversarialTraining):
         return DataLoader(self._valid, batch_size=1)
 
     def training_step(self, x: Tensor, index: int) -> None:
-        """One step on crops x (B, 1, T)."""
+        """Train for one step on crops x (B, 1, T)."""
         step = int(self.step)
         lr_fraction = self.schedule.lr_fraction(step)
         quantized = self.codec.bottleneck(self.codec.encoder(x))
@@ -149,7 +149,7 @@ class AudioTraining(AdversarialTraining):
         self.update_codec(total, values, lr_fraction)
 
     def validation_step(self, x: Tensor, index: int) -> None:
-        """Losses, PESQ and ESTOI of the EMA codec on a recording x (1, T)."""
+        """Log losses, PESQ and ESTOI of the EMA codec on a recording x (1, T)."""
         x = x.unsqueeze(1)
         padded = nn.functional.pad(x, (0, -x.shape[2] % self.codec.stride[0]))
         y = self.ema(padded).x[:, :, : x.shape[2]].float()

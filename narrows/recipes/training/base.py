@@ -71,7 +71,7 @@ class Training(lightning.LightningModule, ABC):
     `peak_lr`. `ema` is a copy of the codec whose weights are the exponential moving average of the trained weights.
 
     Args:
-        recipe: What to train.
+        recipe: Recipe to train.
     """
 
     recipe: Recipe
@@ -124,7 +124,7 @@ class Training(lightning.LightningModule, ABC):
         return target
 
     def update(self, optimizer: Any, loss: Tensor, lr_fraction: float, module: nn.Module) -> None:
-        """One optimizer step with clipped gradients. A step with non-finite gradients is skipped.
+        """Do one optimizer step with clipped gradients. A step with non-finite gradients is skipped.
 
         Args:
             optimizer: Optimizer of the parameters of `module`.

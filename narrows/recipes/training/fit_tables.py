@@ -16,13 +16,13 @@ from narrows.recipes.data.images import ImageFiles
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.image import ImageTokenizer
 
-TABLE_SECONDS = 4 * 3600  # of audio that tables are counted on
+TABLE_SECONDS = 4 * 3600  # seconds of audio on which tables are counted
 PRIOR_COUNT = 200.0  # number of symbols that the assumed density counts for, in addition to the observed symbols
 ESCAPE = 1e-5  # probability of the escape symbol in the assumed density
 
 
 def fit_audio_tables(tokenizer: AudioTokenizer, files: AudioFiles, seconds: float = TABLE_SECONDS) -> FrequencyTables:
-    """Frequency tables of the codes of audio files.
+    """Count frequency tables of the codes of audio files.
 
     Args:
         tokenizer: Tokenizer of the trained codec.
@@ -39,7 +39,7 @@ def fit_audio_tables(tokenizer: AudioTokenizer, files: AudioFiles, seconds: floa
 
 
 def fit_entropy_model_tables(tokenizer: ImageTokenizer, images: ImageFiles, count: int) -> FrequencyTables:
-    """Frequency tables of an entropy model's symbols at qualities from its whole range.
+    """Count frequency tables of an entropy model's symbols at qualities from its whole range.
 
     Encoding may use the tables (RDO rounding), so tables are first counted on a quarter of the images without tables,
     then on all with these tables.
@@ -50,7 +50,7 @@ def fit_entropy_model_tables(tokenizer: ImageTokenizer, images: ImageFiles, coun
         count: Number of images that are encoded, drawn from the whole folder.
 
     Raises:
-        InputError: For a bottleneck that is no entropy model.
+        InputError: The bottleneck is not an entropy model.
     """
     model = tokenizer.codec.bottleneck
     if not isinstance(model, EntropyModel):
@@ -61,7 +61,7 @@ def fit_entropy_model_tables(tokenizer: ImageTokenizer, images: ImageFiles, coun
 
 
 def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, count: int) -> FrequencyTables:
-    """Tables of the symbols of `count` images as the tokenizer encodes them."""
+    """Count the symbols of `count` images as the tokenizer encodes them."""
     has_scales = not isinstance(model, FactorizedPrior)
     assumed = [_assumed(index, size, has_scales) for index, size in enumerate(model.table_sizes)]
     counts = [PRIOR_COUNT * table for table in assumed]
@@ -78,7 +78,7 @@ def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, c
 
 
 def _assumed(index: int, size: int, has_scales: bool) -> NDArray[np.float64]:
-    """Probabilities of the symbols -c to c and of the escape before any were counted."""
+    """Assumed probabilities of the symbols -c to c and of the escape symbol, before symbols are counted."""
     symbols = np.arange(size - 1) - (size // 2 - 1)
     if has_scales and index < SCALES:
         edges = torch.from_numpy(np.append(symbols - 0.5, symbols[-1] + 0.5) / scales()[index])
@@ -89,6 +89,6 @@ def _assumed(index: int, size: int, has_scales: bool) -> NDArray[np.float64]:
 
 
 def _symmetric(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Counts of s and -s replaced by their mean; the escape stays."""
+    """Replace the counts of s and -s by their mean; the count of the escape symbol stays."""
     inner = counts[:-1]
     return np.append((inner + inner[::-1]) / 2, counts[-1])

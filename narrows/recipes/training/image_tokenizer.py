@@ -19,7 +19,7 @@ from narrows.recipes.training.adversarial import AdversarialRecipe, AdversarialT
 from narrows.tokenizers.image import ImageTokenizer
 from narrows.tokenizers.tokenizer import Tokenizer
 
-MAX_TABLE_CROPS = 2000  # that the frequency tables are counted on
+MAX_TABLE_CROPS = 2000  # largest number of crops on which the frequency tables are counted
 TABLE_CROPS_PER_IMAGE = 4
 
 
@@ -31,8 +31,8 @@ class ImageTokenizerRecipe(AdversarialRecipe):
 
     Args:
         data: Training and validation data.
-        latent_losses: Losses by name, each a weight and a module of latents (B, D, h, w) and original images to a
-            scalar. Their modules may have parameters, which are trained with the codec.
+        latent_losses: Losses by name: a weight and a module that takes latents (B, D, h, w) and original images, and
+            returns a scalar. The modules may have parameters, which are trained with the codec.
     """
 
     data: ImageData
@@ -63,7 +63,7 @@ class ImageTokenizerTraining(AdversarialTraining):
     Crops depend on the seed, the first step of the epoch and their index, so a resumed run gets the same crops.
 
     Args:
-        recipe: What to train.
+        recipe: Recipe to train.
 
     Raises:
         InputError: If the crop size is not a multiple of the codec's stride.
@@ -90,7 +90,7 @@ class ImageTokenizerTraining(AdversarialTraining):
         return [p for name, p in named if name.startswith("decoder.") and p.ndim > 1][-1]
 
     def initialize(self) -> None:
-        """The random weights are the start."""
+        """Do nothing: training starts from random weights."""
 
     def tokenizer(self, codec: Codec) -> ImageTokenizer:
         """An ImageTokenizer."""
@@ -126,7 +126,7 @@ class ImageTokenizerTraining(AdversarialTraining):
         return DataLoader(self._valid, batch_size=1)
 
     def training_step(self, x: Tensor, index: int) -> None:
-        """One step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
+        """Train for one step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
         step = int(self.step)
         lr_fraction = self.schedule.lr_fraction(step)
         quantized = self.codec.bottleneck(self.codec.encoder(x))
@@ -146,7 +146,7 @@ class ImageTokenizerTraining(AdversarialTraining):
         self.update_codec(total, values | quantized.metrics, lr_fraction)
 
     def validation_step(self, x: Tensor, index: int) -> None:
-        """Losses and PSNR in dB of the EMA codec on the centre of an image x (1, 3, H, W) uint8."""
+        """Log losses and PSNR in dB of the EMA codec on the centre of an image x (1, 3, H, W) uint8."""
         original = _centre_crop(x, self.recipe.data.crop_size, max(self.codec.stride))
         if not original.numel():
             return
@@ -158,7 +158,7 @@ class ImageTokenizerTraining(AdversarialTraining):
 
 
 def _centre_crop(pixels: Tensor, size: int, stride: int) -> Tensor:
-    """Centre of images (B, 3, H, W) uint8 in [-1, 1]; each side at most `size` and a multiple of `stride`."""
+    """Crop images (B, 3, H, W) uint8 to a centre whose sides are multiples of `stride` up to `size`; in [-1, 1]."""
     sizes = [min(size, side // stride * stride) for side in pixels.shape[2:]]
     top, left = ((side - kept) // 2 for side, kept in zip(pixels.shape[2:], sizes, strict=True))
     return pixels[:, :, top : top + sizes[0], left : left + sizes[1]].float() / 127.5 - 1

@@ -2,7 +2,7 @@
 
 x ──▶ encoder ──▶ entropy model at quality q ──▶ decoder ──▶ y        loss = lambda(q) |y - x|² + bits per pixel
 
-Each crop of a batch has its own quality. The scheme is that of a codec with gains (Cui et al., arXiv 2003.02012).
+Each crop of a batch has its own quality. Gain vectors set the quality (Cui et al., arXiv 2003.02012).
 """
 
 from dataclasses import dataclass, replace
@@ -29,10 +29,11 @@ from narrows.recipes.training.fit_tables import fit_entropy_model_tables
 from narrows.tokenizers.image import MAX_LAMBDA, ImageTokenizer
 from narrows.tokenizers.tokenizer import Tokenizer
 
-LOSS_EXPONENT = 0.45  # the loss of a trained codec grows about as this power of lambda
+LOSS_EXPONENT = 0.45  # the loss of a trained codec is about proportional to this power of lambda
 INITIALIZATION_CROPS = 480
-TABLE_IMAGES = 400  # that the frequency tables are counted on
-LR_FACTORS = {"log_scale": 2.0, "root_gain": 1.0, "inverse": 0.3}  # by parts of parameter names, of the networks' rate
+TABLE_IMAGES = 400  # number of images on which the frequency tables are counted
+# Learning rates of parameters with these names, as multiples of the networks' learning rate.
+LR_FACTORS = {"log_scale": 2.0, "root_gain": 1.0, "inverse": 0.3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +43,13 @@ class RateDistortionRecipe(Recipe):
     Args:
         data: Training and validation data.
         lambdas: Weights of the squared error (of 8-bit values) against bits per pixel, from the lowest quality to the
-            highest; those of the qualities between them are interpolated.
+            highest; weights of the qualities between them are interpolated.
         entropy_model_steps: First steps, in which only the entropy model is trained and the transforms stay as
             initialised.
         linear_lr_fraction: Learning rate of the linear transforms as a fraction of the networks'.
 
     Raises:
-        InputError: For lambdas that are not 8 rising numbers above 0.
+        InputError: For lambdas that are not 8 increasing numbers above 0.
     """
 
     data: ImageData
@@ -59,10 +60,12 @@ class RateDistortionRecipe(Recipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(0, entropy_model_steps=self.entropy_model_steps, linear_lr_fraction=self.linear_lr_fraction)
-        is_rising = all(low < high for low, high in pairwise((0, *self.lambdas, MAX_LAMBDA)))
-        if len(self.lambdas) != ANCHORS or not is_rising:
+        increasing = all(low < high for low, high in pairwise((0, *self.lambdas, MAX_LAMBDA)))
+        if len(self.lambdas) != ANCHORS or not increasing:
             shown = str(list(self.lambdas))[:80]
-            raise InputError(f"expected lambdas of {ANCHORS} rising numbers between 0 and {MAX_LAMBDA:g}, got {shown}")
+            raise InputError(
+                f"expected lambdas of {ANCHORS} increasing numbers between 0 and {MAX_LAMBDA:g}, got {shown}"
+            )
 
     def training(self) -> "RateDistortionTraining":
         """The Lightning module that trains this recipe."""
@@ -87,11 +90,11 @@ class RateDistortionTraining(Training):
     """Trains a RateDistortionRecipe.
 
     Args:
-        recipe: What to train.
+        recipe: Recipe to train.
 
     Raises:
-        InputError: For a codec of other parts than lapped transforms and a space-channel context model, and if the
-            crop size is not a multiple of the blocks that these work on.
+        InputError: If the codec does not consist of lapped transforms and a space-channel context model, or if the crop
+            size is not a multiple of their blocks.
     """
 
     recipe: RateDistortionRecipe
@@ -113,7 +116,7 @@ class RateDistortionTraining(Training):
         self._train, self._valid = ImageFiles(recipe.data.train), ImageFiles(recipe.data.valid)
 
     def initialize(self) -> None:
-        """KLT of the training data with lapped transforms (see initialization/lapped)."""
+        """Initialise the codec with the KLT of the training data and lapped transforms (see initialization/lapped)."""
         crops = ImageCrops(self._train, self.recipe.data.crop_size, INITIALIZATION_CROPS, (self.recipe.seed, 1))
         initialize_lapped(self.codec, crops, self.lambdas)
 
@@ -152,10 +155,10 @@ class RateDistortionTraining(Training):
         return torch.optim.AdamW(parameters, settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
 
     def training_step(self, x: Tensor, index: int) -> None:
-        """One step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
+        """Train for one step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
         step, pixels = int(self.step), x[0, 0].numel()
         x = x.contiguous(memory_format=torch.channels_last)
-        # Qualities in [0, 1): one random value in each of B equal intervals.
+        # Draw qualities in [0, 1): one random value in each of B equal intervals.
         relative = (torch.arange(len(x), device=x.device) + torch.rand(len(x), device=x.device)) / len(x)
         lambdas = _interpolate(self.lambdas, relative * (len(self.lambdas) - 1))
         quality = relative * (self.model.qualities - 1)
@@ -180,7 +183,7 @@ class RateDistortionTraining(Training):
         self.log_dict(logged, prog_bar=True)
 
     def validation_step(self, x: Tensor, index: int) -> None:
-        """Bits per pixel and PSNR in dB of the EMA codec on an image x (1, 3, H, W) uint8 at qualities 2, 4, 6 and 8.
+        """Log bits per pixel and PSNR in dB of the EMA codec on an image x (1, 3, H, W) uint8 at qualities 2, 4, 6, 8.
 
         The image is cut at the bottom and right to whole blocks.
         """

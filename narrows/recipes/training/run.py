@@ -1,4 +1,4 @@
-"""Runs a recipe: Lightning does the loop, devices, precision, saving and resuming.
+"""Runs a recipe: Lightning handles the training loop, devices, precision, saving and resuming.
 
 out/last.ckpt       state of the run with optimizers, from which the same command resumes
 out/metrics.jsonl   losses and validation metrics by step
@@ -29,7 +29,7 @@ def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = 
     """Train a recipe to its last step and write the checkpoint. An interrupted run in `out` is resumed.
 
     Args:
-        recipe: What to train: a recipe of `narrows.recipes` or your own subclass of `Recipe`.
+        recipe: Recipe to train: a recipe of `narrows.recipes` or your own subclass of `Recipe`.
         out: Folder of the run.
         init: Name or folder of a checkpoint whose weights a new run starts with; its codec must have the same parts.
         smoke: Run `recipe.smoke()` on synthetic data in the new folder out/smoke, which takes seconds.
@@ -62,7 +62,7 @@ def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = 
 
 
 class _MetricsLog(Callback):
-    """Appends losses and validation metrics to a file of JSON lines; prints those of validations."""
+    """Appends losses and validation metrics to a file of JSON lines; prints the metrics of each validation."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -122,7 +122,7 @@ def _resume(training: Training, path: Path) -> None:
 
 
 def _start(training: Training, init: str | None) -> None:
-    """Set the weights of a new run: those of the checkpoint `init`, or the recipe's initialization."""
+    """Set the weights of a new run from the checkpoint `init`, or by the recipe's initialization."""
     if init is None:
         training.initialize()
     else:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def speech_metrics(reference: Tensor, decoded: Tensor, sample_rate: int) -> dict[str, float]:
-    """PESQ (wide band, at 16 kHz only) and ESTOI.
+    """Compute PESQ (wide band, at 16 kHz only) and ESTOI.
 
     Args:
         reference: Original signal (T,).
@@ -14,8 +14,8 @@ def speech_metrics(reference: Tensor, decoded: Tensor, sample_rate: int) -> dict
         sample_rate: Sample rate of both in Hz.
 
     Returns:
-        The metrics "pesq" and "estoi". One that cannot be computed is missing: its package is not installed, the signal
-        is shorter than a second, has too little speech or is not finite.
+        The metrics "pesq" and "estoi". A metric is missing if its package is not installed, or if the signal is shorter
+        than a second, has too little speech or is not finite.
     """
     try:
         from pesq import PesqError, pesq

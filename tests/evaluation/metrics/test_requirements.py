@@ -30,7 +30,7 @@ def test_failed_download_message(hub, monkeypatch):
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(InputError) as caught:
-        requirements.pretrained_weights(URL, "00", "one")
+        requirements.download_weights(URL, "00", "one")
     line = str(caught.value)
     assert f"one needs {URL}, which cannot be downloaded" in line
     assert f"put it at {hub / 'checkpoints' / 'weights.pth'}" in line
@@ -50,7 +50,7 @@ def test_weights_are_downloaded_once_and_verified(hub, monkeypatch):
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     digest = hashlib.sha256(b"weights").hexdigest()[:8]
-    assert [requirements.pretrained_weights(URL, digest, "one").read_bytes() for _ in range(2)] == [b"weights"] * 2
+    assert [requirements.download_weights(URL, digest, "one").read_bytes() for _ in range(2)] == [b"weights"] * 2
     assert calls == [URL]
     with pytest.raises(InputError, match=r"one needs https.* has another SHA-256; remove that file"):
-        requirements.pretrained_weights(URL, "00000000", "one")
+        requirements.download_weights(URL, "00000000", "one")

@@ -29,7 +29,7 @@ def small(lambdas: tuple[float, ...] = LAMBDAS, crop_size: int = 64) -> RateDist
 
 @pytest.mark.parametrize("lambdas", [(0.1, 0.2), (0.0,) * 8, (float("nan"),) * 8, LAMBDAS[::-1], (*LAMBDAS[:7], 1e7)])
 def test_wrong_lambdas_are_rejected(lambdas: tuple[float, ...]) -> None:
-    with pytest.raises(InputError, match=r"expected lambdas of 8 rising numbers between 0 and 1e\+06, got \["):
+    with pytest.raises(InputError, match=r"expected lambdas of 8 increasing numbers between 0 and 1e\+06, got \["):
         small(lambdas)
 
 

@@ -4,8 +4,8 @@
             each stage: a mean that is subtracted before rounding, and a table index per symbol;
             both are predicted from the stages before it
 
-`stages` is one generator that quantization, dequantization and both sides of the entropy coder run. What it yields is
-computed exactly (layers/exact.py), so all of them get the same numbers on every machine.
+Quantization, dequantization, the entropy encoder and the entropy decoder all run the same generator, `stages`. It
+computes the predictions exactly (layers/exact.py), so all of them get the same numbers on every machine.
 """
 
 from abc import abstractmethod
@@ -36,9 +36,9 @@ class Stage:
     """The prediction for a group of symbols (B, c, h, w).
 
     Args:
-        mean: subtracted before rounding.
-        tables: table index per symbol, int64.
-        place: which of the codes (B, K, h, w) the symbols are.
+        mean: mean that is subtracted before rounding.
+        tables: table index of each symbol, int64.
+        place: slices of the codes (B, K, h, w) that hold the symbols.
         side: `side` × `side` codes of `place` hold the channels of one position (pixel shuffle); 1: no shuffle.
     """
 
@@ -56,7 +56,7 @@ class EntropyModel(Bottleneck):
     """Latents (B, dim, h, w) ⇄ codes (B, K, h, w), h and w multiples of `multiple`; a code is a symbol plus 2048.
 
     A quality index runs from 0, the smallest file, to `qualities` - 1, the best quality: an integer for the whole
-    batch, or a tensor (B,) of one per item, whose values training may also place between two integers.
+    batch, or a tensor (B,) with one index per item. In training the indices in a tensor may be fractions.
     """
 
     multiple = 1
@@ -81,7 +81,7 @@ class EntropyModel(Bottleneck):
 
     @abstractmethod
     def fold(self, parts: Sequence[Tensor]) -> Tensor:
-        """Tensors of the stages' shapes to one of the codes' shape (B, K, h, w)."""
+        """Combine one tensor per stage to one tensor of the codes' shape (B, K, h, w)."""
 
     @abstractmethod
     def unfold(self, x: Tensor) -> list[Tensor]:
@@ -89,11 +89,11 @@ class EntropyModel(Bottleneck):
 
     @abstractmethod
     def latents(self, values: Sequence[Tensor], quality_index: Tensor) -> Tensor:
-        """Latents from the values of all stages: mean plus symbol each."""
+        """Latents from the values of all stages; a value is the mean plus the symbol."""
 
     @abstractmethod
     def estimate(self, parts: Sequence[Tensor], quality_index: Tensor) -> Quantized:
-        """Training: the stages' values, from `targets`, to latents and estimated bits with gradients; no codes."""
+        """Quantize in training: from the values of the stages (`targets`) to latents and estimated bits; no codes."""
 
     @abstractmethod
     def symbol_bits(self, symbols: Tensor, stage: Stage, index: int) -> Tensor:
@@ -109,11 +109,11 @@ class EntropyModel(Bottleneck):
         """Entries of each table: an odd number of symbols centred on zero, and the escape symbol."""
 
     def forward(self, z: Tensor, quality_index: Tensor | int = 0) -> Quantized:
-        """Latents (B, D, h, w) to Quantized.
+        """Quantize latents (B, D, h, w).
 
         Args:
             z: latents.
-            quality_index: of the batch, or one per item (B,). A tensor's values are not checked.
+            quality_index: quality index of the batch, or of each item (B,). The values of a tensor are not checked.
         """
         self._check_latents(z)
         if self.training:
@@ -123,11 +123,11 @@ class EntropyModel(Bottleneck):
         return Quantized(latents, self.fold(parts).long() + ZERO, bits=bits)
 
     def encode(self, z: Tensor, quality_index: Tensor | int = 0, bit_costs: Tensor | None = None) -> Tensor:
-        """Latents (B, D, h, w) to codes (B, K, h, w) int64.
+        """Encode latents (B, D, h, w) to codes (B, K, h, w) int64.
 
         Args:
             z: latents.
-            quality_index: of the batch, or one per item (B,).
+            quality_index: quality index of the batch, or of each item (B,).
             bit_costs: (tables, r + 1), bits of the symbols ±0 .. ±r in each table, for models that use
                 rate-distortion-optimised rounding. Without them bits are estimated from normal densities.
         """
@@ -135,7 +135,7 @@ class EntropyModel(Bottleneck):
         return self.fold(self._quantize(z, quality_index, bit_costs)[0]).long() + ZERO
 
     def decode(self, codes: Tensor, quality_index: Tensor | int = 0) -> Tensor:
-        """Codes (B, K, h, w) to latents (B, D, h, w)."""
+        """Decode codes (B, K, h, w) to latents (B, D, h, w)."""
         codes = self._check_codes(codes)
         if codes.shape[1] != len(self.codebook_sizes) or codes.ndim != 4:
             raise InputError(f"expected codes (B, {len(self.codebook_sizes)}, h, w), got {tuple(codes.shape)}")
@@ -144,10 +144,10 @@ class EntropyModel(Bottleneck):
         return run_stages(stages, lambda index, stage: parts[index])
 
     def choose(self, shape: tuple[int, int, int], quality_index: int) -> Choices:
-        """`stages` for the entropy coder, in NumPy.
+        """Run `stages` for the entropy coder, in NumPy.
 
-        Yields a place in the codes (B, K, h, w) and the table index of each code there, receives these codes, and
-        returns latents.
+        The generator yields slices of the codes (B, K, h, w) and the table index of each code in them, receives these
+        codes, and returns latents.
         """
         stages = self.stages(shape, self._check_quality(quality_index))
         stage = next(stages)
@@ -206,7 +206,7 @@ def per_item(quality_index: Tensor | int, batch: int, device: torch.device) -> T
 
 
 def run_stages(stages: Stages, symbols_of: Callable[[int, Stage], Tensor]) -> Tensor:
-    """Run all stages and return the latents; `symbols_of(index, stage)` supplies the symbols of each."""
+    """Run all stages and return the latents; `symbols_of(index, stage)` supplies the symbols of a stage."""
     stage = next(stages)
     try:
         for index in count():
@@ -224,7 +224,7 @@ def scales() -> NDArray[np.float64]:
 
 
 def scale_table_sizes() -> tuple[int, ...]:
-    """Entries of the tables of the scales: symbols up to TABLE_REACH scales from zero, and the escape symbol."""
+    """Number of symbols of each scale table: those up to TABLE_REACH scales from zero, and the escape symbol."""
     reaches = (ceil(round(TABLE_REACH * scale, 6)) for scale in scales())  # powers may differ in their last bits
     return tuple(2 * min(ZERO - 1, reach) + 2 for reach in reaches)
 
@@ -237,10 +237,10 @@ def normal_bits(error: Tensor, scale: Tensor) -> Tensor:
 
 
 def rdo_round(error: Tensor, cost: Callable[[Tensor], Tensor]) -> Tensor:
-    """Rate-distortion-optimised rounding: the integers of least squared error + cost.
+    """Rate-distortion-optimised rounding: the integers with the lowest squared error + cost.
 
-    Candidates are the nearest integer and the one next to it towards zero, as in the rate-distortion optimised
-    quantization of video encoders (Sullivan and Wiegand, IEEE SPM 15(6), 1998).
+    Candidates are the nearest integer and its neighbour towards zero, as in the rate-distortion-optimised quantization
+    of video encoders (Sullivan and Wiegand, IEEE SPM 15(6), 1998).
 
     Args:
         error: values to be rounded.
@@ -254,17 +254,17 @@ def rdo_round(error: Tensor, cost: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def straight_through_round(x: Tensor) -> Tensor:
-    """The integers nearest to x, with the gradient of x."""
+    """Round x to the nearest integers, with the gradient of x."""
     return x + (x.round() - x).detach()
 
 
 def add_uniform_noise(x: Tensor) -> Tensor:
-    """x with uniform noise of one rounding step's width."""
+    """Add uniform noise as wide as one rounding step."""
     return x + torch.rand_like(x) - 0.5
 
 
 def noisy_and_rounded(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x with noise, for the rate, and rounded straight-through, for everything else (arXiv 2007.08739)."""
+    """Return x with noise, for the rate, and x rounded straight-through, for all else (arXiv 2007.08739)."""
     return add_uniform_noise(x), straight_through_round(x)
 
 

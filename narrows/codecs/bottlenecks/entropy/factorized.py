@@ -43,7 +43,7 @@ class FactorizedPrior(EntropyModel):
         return values[0]
 
     def estimate(self, parts: Sequence[Tensor], quality_index: Tensor) -> Quantized:
-        """The same uniform noise replaces rounding for the rate and for the decoder."""
+        """Uniform noise replaces rounding; rate and decoder get the same noise."""
         noisy = add_uniform_noise(parts[0].float())
         return Quantized(noisy.to(parts[0].dtype), bits=-self.density(noisy).log2().flatten(1).sum(1))
 
@@ -73,10 +73,10 @@ def channel_stage(density: Density, shape: tuple[int, int, int], first: int, sid
     """The first stage of a model: symbols (B, C, h, w) without a mean, channel c with the table `first` + c.
 
     Args:
-        density: of the C channels.
+        density: densities of the C channels.
         shape: (B, h, w) of the symbols.
         first: index of the table of channel 0.
-        side: see `Stage`.
+        side: side of the pixel shuffle, see `Stage`.
     """
     batch, height, width = shape
     device = next(density.parameters()).device

@@ -1,4 +1,4 @@
-"""Hyperpriors: side information z from which the scale, and the mean, of each latent are predicted.
+"""Hyperpriors: side information z, from which the scale of each latent is predicted, and its mean in some models.
 
     y ── hyper-encoder ──▶ z, rounded ──▶ hyper-decoder ──▶ scales (and means)
     y ─ minus mean, rounded ──▶ symbols, each coded with the table of its scale
@@ -37,7 +37,7 @@ DOWNSAMPLING = 4  # latent positions per position of z, along each side
 class Hyperprior(EntropyModel):
     """Base class of hyperpriors.
 
-    Codes: first z, each position of it pixel-shuffled to 4 × 4 positions of the grid, then the channels of y.
+    The codes are first z, whose positions are pixel-shuffled to 4 × 4 positions of the grid, then the channels of y.
 
     Args:
         dim: channels of y.
@@ -58,7 +58,7 @@ class Hyperprior(EntropyModel):
 
     @abstractmethod
     def hyper(self, y: Tensor) -> Tensor:
-        """Latents (B, dim, h, w) to z (B, hyper_dim, h/4, w/4) before rounding."""
+        """Compute z (B, hyper_dim, h/4, w/4), before rounding, from latents (B, dim, h, w)."""
 
     @abstractmethod
     def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,7 +74,7 @@ class Hyperprior(EntropyModel):
         return values[1]
 
     def estimate(self, parts: Sequence[Tensor], quality_index: Tensor) -> Quantized:
-        """z, then y."""
+        """Estimate the bits of z, then of y."""
         noisy, z = noisy_and_rounded(parts[0])
         bits_z = -self.density(noisy).log2().flatten(1).sum(1)
         mean, scale = self.predict(z)
@@ -83,7 +83,7 @@ class Hyperprior(EntropyModel):
         return Quantized(mean + error, bits=bits_y + bits_z)
 
     def stages(self, shape: tuple[int, int, int], quality_index: Tensor | int) -> Stages:
-        """z, then y."""
+        """The stages z and y."""
         batch, height, width = shape
         z = yield channel_stage(
             self.density, (batch, height // DOWNSAMPLING, width // DOWNSAMPLING), SCALES, DOWNSAMPLING
@@ -108,13 +108,13 @@ class Hyperprior(EntropyModel):
         return [nn.functional.pixel_unshuffle(z, DOWNSAMPLING), y]
 
     def symbol_bits(self, symbols: Tensor, stage: Stage, index: int) -> Tensor:
-        """Bits of z under its learned densities, of y under normal densities of the tables' scales."""
+        """Bits of z under its learned densities, or of y under normal densities with the tables' scales."""
         if index == 0:
             return -self.density(symbols).log2().flatten(1).sum(1)
         return normal_bits(symbols, self._scale_of(stage)).flatten(1).sum(1)
 
     def _table(self, scale: Tensor) -> Tensor:
-        """Scales to indices of the tables whose scale is nearest in ratio."""
+        """Convert scales to indices of the tables whose scale is nearest in ratio."""
         return torch.bucketize(scale.double().contiguous(), self.scale_borders)
 
 
@@ -151,7 +151,7 @@ class MeanScaleHyperprior(Hyperprior):
         )
 
     def hyper(self, y: Tensor) -> Tensor:
-        """Latents to z."""
+        """Compute z from the latents."""
         out: Tensor = self.hyper_encoder(y)
         return out
 
@@ -183,7 +183,7 @@ class ScaleHyperprior(Hyperprior):
         )
 
     def hyper(self, y: Tensor) -> Tensor:
-        """Magnitudes of latents to z."""
+        """Compute z from the magnitudes of the latents."""
         out: Tensor = self.hyper_encoder(y.abs())
         return out
 

@@ -3,11 +3,11 @@
     values of the stages ─▶ RDO rounding at the tables' bit costs ─▶ decoder ─▶ gradient and curvature of the distortion
               ▲──────────────── step towards the minimum of the distortion ────────────────┘
 
-A proximal Newton method with a diagonal Hessian (Lee, Sun and Saunders, arXiv 1206.1623): around the current values the
-distortion is approximated by a parabola in each of them, whose sum with the bits of that value is least at one of two
-integers. Curvatures, one per channel, are estimated with one random probe (Hutchinson, 1990). Bits are those of the
-frequency tables. A value also changes the tables of later values: the step ignores this, but the total cost of each
-iteration is computed with it, and the best iteration is the result.
+The search is a proximal Newton method with a diagonal Hessian (Lee, Sun and Saunders, arXiv 1206.1623): around the
+current values the distortion is approximated by a parabola in each value. The sum of the parabola and the bits of that
+value is lowest at one of two integers. Curvatures, one per channel, are estimated with one random probe (Hutchinson,
+1990). Bits are computed from the frequency tables. A value also changes the tables of later values: the step ignores
+this, but the total cost of each iteration is computed with it, and the best iteration is the result.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from narrows.codecs.bottlenecks.entropy.base import ZERO, EntropyModel, Stage, rdo_round, run_stages
 
-STEP = 0.5  # of the way to the minimum of the distortion; half of it in the second half of the iterations
+STEP = 0.5  # fraction of the way to the minimum of the distortion; halved in the second half of the iterations
 PROBE = 0.5  # rounding steps
 CURVATURE_RANGE = 2.0  # largest ratio of a channel's curvature to the median, and of the median to it
 
@@ -33,18 +33,18 @@ def refine_codes(
     iterations: int,
     bit_costs: Tensor,
 ) -> Tensor:
-    """Search for codes of less bits plus distortion than those of `model.encode`.
+    """Search for codes with a lower sum of bits and distortion than the codes of `model.encode`.
 
     Args:
-        model: in eval mode.
+        model: entropy model in eval mode.
         y: the encoder's latents (1, D, h, w).
         quality_index: 0 to `model.qualities` - 1.
-        distortion: of decoded latents (1, D, h, w), in units of one bit, differentiable.
+        distortion: differentiable function of decoded latents (1, D, h, w), in units of one bit.
         iterations: Newton steps; each runs the decoder forward and backward.
-        bit_costs: see `EntropyModel.encode`.
+        bit_costs: bits of symbols, see `EntropyModel.encode`.
 
     Returns:
-        Codes (1, K, h, w): the best of all iterations, those of `model.encode` if none is better.
+        The best codes (1, K, h, w) of all iterations; the codes of `model.encode` if none are better.
     """
     with torch.inference_mode(False), torch.enable_grad():
         qualities = torch.full((len(y),), float(quality_index), device=y.device)
@@ -77,7 +77,7 @@ def _round(
     quality_index: int,
     bit_costs: Tensor,
 ) -> Rounded:
-    """Round the targets; without curvatures as `model.encode` does."""
+    """Round the targets; if there are no curvatures, as `model.encode` does."""
     found, values, bits, largest = list[Tensor](), list[Tensor](), 0.0, bit_costs.shape[1] - 1
 
     def rounded(index: int, stage: Stage) -> Tensor:
@@ -109,7 +109,10 @@ def _curvatures(
     qualities: Tensor,
     distortion: Callable[[Tensor], Tensor],
 ) -> list[Tensor | None]:
-    """Second derivatives (1, c, 1, 1) of the distortion by the values of each stage; None where it has none."""
+    """Second derivatives (1, c, 1, 1) of the distortion by the values of each stage.
+
+    None for a stage on which the distortion does not depend.
+    """
     generator = torch.Generator(qualities.device).manual_seed(0)
     signs = [torch.randint(0, 2, x.shape, generator=generator, device=x.device) * 2.0 - 1 for x in leaves]
     moved = [(x + PROBE * sign).detach().requires_grad_() for x, sign in zip(leaves, signs, strict=True)]

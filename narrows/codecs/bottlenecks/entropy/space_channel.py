@@ -8,7 +8,7 @@
 
 Groups of channels: Minnen and Singh, arXiv 2007.08739; uneven groups, and phases of the grid: ELIC (He et al., arXiv
 2203.10886); gain vectors, by which one model serves many qualities: Cui et al., arXiv 2003.02012. There is no side
-information: where the latents start as the components of a linear transform, the first channels take its place.
+information: if the latents start as the components of a linear transform, the first channels take its place.
 """
 
 from collections.abc import Generator, Iterable, Sequence
@@ -40,7 +40,7 @@ from narrows.errors import InputError
 from narrows.parts import part
 
 DEPTH = 2  # hidden layers of a predictor
-BIT_COST = 0.1  # of one bit, in squared rounding steps; theory for high rates: 2 ln 2 / 12 = 0.116
+BIT_COST = 0.1  # cost of one bit in squared rounding steps; theory for high rates: 2 ln 2 / 12 = 0.116
 ALL = slice(None)
 EVEN, ODD = slice(0, None, 2), slice(1, None, 2)
 WHOLE = ((ALL, ALL),)
@@ -54,7 +54,7 @@ class Predictor(nn.Module):
     """Predicts means and scales of one phase of a group from the latents coded before it and the quality.
 
     Args:
-        inside: channels of the phases of the same group that are coded before, all together.
+        inside: total number of channels of the phases of the same group that are coded before.
         width: hidden channels.
         size: channels of the group.
     """
@@ -74,8 +74,8 @@ class Predictor(nn.Module):
 
         Args:
             before: features (B, width, h, w) of the groups before.
-            inside: values (B, size, h, w) of the phases before.
-            quality_index: (B,).
+            inside: values (B, size, h, w) of each phase of this group that is coded before.
+            quality_index: quality index (B,) of each item.
 
         Returns:
             Means and log2 of the scales, each (B, size, h, w).
@@ -91,7 +91,7 @@ class Predictor(nn.Module):
 
 @part("space-channel-context")
 class SpaceChannelContext(EntropyModel):
-    """Latents (B, sum(groups), h, w), h and w even, at quality indices 0 to 56.
+    """Space-channel context model of latents (B, sum(groups), h, w), h and w even, at quality indices 0 to 56.
 
     Args:
         groups: channels of each group, in coding order.
@@ -120,7 +120,7 @@ class SpaceChannelContext(EntropyModel):
         starts = [0, *accumulate(groups)][:-1]
         self._phases = [PHASES if index < phased else WHOLE for index in range(len(groups))]
         self._channels = [slice(start, start + size) for start, size in zip(starts, groups, strict=True)]
-        # Features of the groups before, shared by all phases of a group.
+        # These layers compute the features of the groups before; all phases of a group share them.
         self.before = nn.ModuleList(
             ExactConv2d(2 * start, width, 3) for start, width in zip(starts[1:], widths[1:], strict=True)
         )
@@ -130,7 +130,7 @@ class SpaceChannelContext(EntropyModel):
         )
         self.root_gain = nn.Parameter(torch.ones(ANCHORS, self.dim))
         self.inverse = nn.Parameter(torch.ones(ANCHORS, self.dim))
-        self.log_scale = nn.Parameter(torch.zeros(ANCHORS, self.dim))  # to base 2, in rounding steps
+        self.log_scale = nn.Parameter(torch.zeros(ANCHORS, self.dim))  # log2 of scales in rounding steps
         self.register_buffer("spread", torch.ones(self.dim))  # standard deviation of each channel
 
     @property
@@ -185,7 +185,7 @@ class SpaceChannelContext(EntropyModel):
         ]
 
     def symbol_bits(self, symbols: Tensor, stage: Stage, index: int) -> Tensor:
-        """Bits under normal densities of the tables' scales."""
+        """Bits under normal densities with the tables' scales."""
         return normal_bits(symbols, self._scale_of(stage)).flatten(1).sum(1)
 
     def round(self, error: Tensor, stage: Stage, bit_costs: Tensor | None = None) -> Tensor:
@@ -205,8 +205,8 @@ class SpaceChannelContext(EntropyModel):
     def _predictions(self, quality_index: Tensor, shape: Sequence[int]) -> Predictions:
         """Predict all phases of all groups in coding order, for codes of `shape` (B, K, h, w).
 
-        Yields mean, log2 of the scale, and place in the codes, receives the values there, all in rounding steps;
-        returns latents.
+        The generator yields the mean, log2 of the scale and the place in the codes, and receives the values there, all
+        in rounding steps. It returns latents.
         """
         batch, _, height, width = shape
         dtype = torch.float32 if self.training else torch.float64
@@ -236,7 +236,7 @@ class SpaceChannelContext(EntropyModel):
 
 
 def context_features(values: Sequence[Tensor]) -> Tensor:
-    """Inputs of the networks: values (B, c, h, w), range-compressed, and their magnitudes, to predict scales."""
+    """Compute inputs of the networks: range-compressed values (B, c, h, w), and their magnitudes to predict scales."""
     x = signed_sqrt(torch.cat(tuple(values), 1))
     return torch.cat((x, x.abs()), 1)
 
@@ -247,13 +247,13 @@ def _rdo_round_normal(error: Tensor, scale: Tensor) -> Tensor:
 
 
 def _table(log_scale: Tensor) -> Tensor:
-    """Log2 of scales to indices of the nearest tables, whose scales are evenly spaced in the logarithm."""
+    """Convert log2 of scales to indices of the nearest tables, whose scales are evenly spaced in the logarithm."""
     lowest, steps = log2(MIN_SCALE), (SCALES - 1) / log2(MAX_SCALE / MIN_SCALE)
     return ((log_scale - lowest) * steps).round().clamp(0, SCALES - 1).long()
 
 
 def _interleave(phases: Sequence[Tensor]) -> Tensor:
-    """The phases (B, c, h/2, w/2) of a group, in the order of PHASES, to the group (B, c, h, w)."""
+    """Interleave the phases (B, c, h/2, w/2) of a group, in the order of PHASES, to the group (B, c, h, w)."""
     if len(phases) == 1:
         return phases[0]
     ordered = [phases[PHASES.index((i, j))] for i in (EVEN, ODD) for j in (EVEN, ODD)]
