@@ -53,10 +53,12 @@ def save(folder: str | Path, tokenizer: Tokenizer, dtype: torch.dtype | None = N
         dtype: of the stored floating-point weights, such as torch.float16; None keeps the dtype of each tensor.
 
     Raises:
-        InputError: for a name that `read` would refuse, for another dtype than float16, bfloat16, float32 or float64,
-            and for weights that are not finite in it.
+        InputError: for another object than a tokenizer, a name that `read` would refuse, another dtype than float16,
+            bfloat16, float32 or float64, and for weights that are not finite in it.
         MediaError: where a file cannot be written.
     """
+    if not isinstance(tokenizer, Tokenizer):
+        raise InputError(f"expected a folder and a Tokenizer, got a {type(tokenizer).__name__} as the second")
     check_name(tokenizer.name)
     if dtype not in (None, *WEIGHT_DTYPES):
         raise InputError(f"expected a dtype of {', '.join(map(str, WEIGHT_DTYPES))} or None, got {dtype!r}")

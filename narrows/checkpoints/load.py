@@ -35,6 +35,8 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
             that are not those of the index.
         InputError: for a device that cannot be used here.
     """
+    if not isinstance(model, str | Path):
+        raise ModelError(f"expected a model name, folder or hub repository, got {model!r}; `codec models` lists them")
     if device != "auto":
         _check_device(device)
     known = {entry.name: entry for entry in models()}
@@ -59,7 +61,7 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
 def _check_device(device: str | torch.device) -> None:
     try:
         torch.zeros(1, device=torch.device(device)).cpu()
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(
             f"expected a device that can be used here, got {str(device)!r} ({reason}); give cpu, or auto"

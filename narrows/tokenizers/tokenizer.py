@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import torch
@@ -86,6 +86,8 @@ class Tokenizer(ABC):
         self.codec = codec.eval()
         self.name = "custom"
         self.tables: FrequencyTables | None = None
+        # versions of the weights, the weights (so that no others get their addresses), and their fingerprint
+        self._hashed: tuple[list[tuple[int, int]], list[Tensor], str] | None = None
 
     @abstractmethod
     def encode(self, *args: Any, **kwargs: Any) -> Tokens:
@@ -206,6 +208,7 @@ class Tokenizer(ABC):
             if value is not None and name not in self.settings:
                 known = ", ".join(self.settings) or "none"
                 raise InputError(f"expected settings of {self.name} ({known}), got {name}={value}; leave it out")
+        check_numbers(**settings)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the codec, and with it all computation, to another device."""
@@ -242,6 +245,7 @@ class Tokenizer(ABC):
             if quality is None:
                 return 0
             raise InputError(f"expected no quality for {self.name}, which has only one, got {quality:g}; leave it out")
+        check_numbers(quality=quality)
         quality = 4 if quality is None else quality
         if not 1 <= quality <= 8:
             raise InputError(f"expected a quality from 1 (smallest file) to 8 (best image), got {quality:g}")
@@ -258,9 +262,27 @@ class Tokenizer(ABC):
             )
         return bottleneck
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of the SHA-256 over the description of the tokenizer and its weights as float32."""
+        """16 hexadecimal digits of the SHA-256 over the description of the tokenizer and its weights as float32.
+
+        Computed anew where weights were replaced or changed in place since the last time, by an optimizer for example.
+        Writing to `weight.data` is not noticed, as by autograd.
+        """
+        versions = [_version(tensor) for tensor in self._tensors()]
+        if self._hashed is None or self._hashed[0] != versions:
+            self._hashed = versions, list(map(torch.Tensor.detach, self._tensors())), self._hash()
+        return self._hashed[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles contain: all but the cached fingerprint."""
+        return self.__dict__ | {"_hashed": None}
+
+    def _tensors(self) -> Iterator[Tensor]:
+        yield from self.codec.parameters()
+        yield from self.codec.buffers()
+
+    def _hash(self) -> str:
         digest = hashlib.sha256(json.dumps(spec(self), sort_keys=True).encode())
         for name, tensor in sorted(self.codec.state_dict().items()):
             values = tensor.detach().cpu()
@@ -283,6 +305,8 @@ class Tokenizer(ABC):
     @torch.no_grad()
     def compress(self, tokens: Tokens) -> bytes:
         """Tokens to an .nrw stream, entropy-coded where the model has tables. Raises WrongModel for foreign tokens."""
+        if not isinstance(tokens, Tokens):
+            raise InputError(f"expected Tokens, got {type(tokens).__name__}; only codes can be compressed")
         self.check_model(tokens.model, tokens.fingerprint)
         return tokens.compress(self.coding_tables)
 
@@ -300,6 +324,7 @@ class Tokenizer(ABC):
             raise InputError(
                 f"expected a model with codebooks, got {self.name}, which has continuous latents; use encode_latents"
             )
+        check_numbers(codebooks=codebooks)
         number = self.codebooks if codebooks is None else codebooks
         if number not in prefixes:
             raise InputError(f"expected codebooks of {', '.join(map(str, prefixes))} for {self.name}, got {number:g}")
@@ -317,6 +342,8 @@ class Tokenizer(ABC):
 
         Codes are checked here to be within their codebooks, once, so that the network need not.
         """
+        if not isinstance(item, Tokens | Latents):
+            raise InputError(f"expected Tokens or Latents, got {type(item).__name__}; read a stream with decompress")
         self.check_model(item.model, item.fingerprint)
         if not isinstance(item.extent, self.medium.extent):
             raise InputError(f"expected tokens of {self.medium.name}, got tokens of {item.extent.medium}")
@@ -345,3 +372,15 @@ class Tokenizer(ABC):
         if (quality_index is None) != (model is None) or (model and (quality_index or 0) >= model.qualities):
             wanted = "none" if model is None else f"0 to {model.qualities - 1}"
             raise InputError(f"expected a quality index of {self.name} ({wanted}), got {quality_index}")
+
+
+def check_numbers(**settings: object) -> None:
+    """Raise InputError that names the first setting that is neither a number nor None."""
+    for name, value in settings.items():
+        if value is not None and not isinstance(value, Real):
+            raise InputError(f"expected {name} as a number, got {value!r}")
+
+
+def _version(tensor: Tensor) -> tuple[int, int]:
+    """Differs where another tensor is given, or the same after a change in place."""
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version

@@ -98,6 +98,17 @@ def test_a_model_is_loaded_alike_under_other_defaults(saved: Path) -> None:
         assert folder.read(saved).encode(x, 16_000) == known
 
 
+def test_only_tokenizers_are_saved(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a folder and a Tokenizer, got a Codec"):
+        folder.save(tmp_path, codec())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("model", "device"), [(None, "cpu"), (b"speech", "cpu"), ("speech", None)])
+def test_what_is_neither_a_name_nor_a_device_is_refused(model: object, device: object) -> None:
+    with pytest.raises((ModelError, InputError), match=r"expected a (model name|device)"):
+        narrows.load(model, device)  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize("name", ["file", "file/below", "\0"])
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
