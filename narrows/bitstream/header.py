@@ -82,7 +82,11 @@ class StreamHeader:
     quality_index: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.model.isprintable() or not 1 <= len(self.model.encode()) <= MAX_NAME:
+        if (
+            not isinstance(self.model, str)
+            or not self.model.isprintable()
+            or not 1 <= len(self.model.encode()) <= MAX_NAME
+        ):
             raise InputError(f"expected a model name of 1 to {MAX_NAME} bytes of printable text, got {self.model!r}")
         if not isinstance(self.fingerprint, bytes) or len(self.fingerprint) != FINGERPRINT_BYTES:
             raise InputError(
@@ -194,11 +198,15 @@ def read_header(data: Bytes) -> StreamHeader:
     """The header at the beginning of `data`, which may be the whole stream or only the header.
 
     Raises:
+        InputError: for anything else than bytes.
         StreamError: for data that are no stream.
         NewerStream: for a later version of the format.
         DamagedStream: for a header that is cut, fails its checksum or has values that no writer writes.
     """
-    cursor = Cursor(memoryview(data).cast("B"))
+    try:
+        cursor = Cursor(memoryview(data).cast("B"))
+    except TypeError as error:
+        raise InputError(f"expected the bytes of an .nrw stream, got {type(data).__name__}; read the file") from error
     magic = cursor.take(min(len(MAGIC), len(cursor.view)), "the magic number")
     if magic != MAGIC[: len(magic)]:
         raise StreamError(

@@ -10,7 +10,8 @@ evaluation.json       the results in the model card
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,17 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 from torch import Tensor
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 from torch.overrides import TorchFunctionMode
 
 from narrows.bitstream import FrequencyTables
-from narrows.errors import InputError, ModelError, NarrowsError
-from narrows.media.atomic import write_bytes
+from narrows.errors import InputError, MediaError, ModelError, NarrowsError
+from narrows.media.atomic import atomic_write
+from narrows.media.files import quoted
 from narrows.parts import build, spec
 from narrows.tokenizers.tokenizer import Tokenizer
 
@@ -33,10 +39,13 @@ FORMAT = 2
 MAX_CONFIG_BYTES = 1 << 20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 ADVICE = "fetch the checkpoint again"
+WEIGHT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def save(folder: str | Path, tokenizer: Tokenizer, dtype: torch.dtype | None = None) -> None:
     """Save a tokenizer and its tables as a checkpoint folder.
+
+    Files of an earlier checkpoint are replaced once all new ones are written.
 
     Args:
         folder: created if it does not exist; a checkpoint in it is replaced.
@@ -44,43 +53,58 @@ def save(folder: str | Path, tokenizer: Tokenizer, dtype: torch.dtype | None = N
         dtype: dtype of the stored floating-point weights, such as torch.float16; None keeps the dtype of each tensor.
 
     Raises:
-        InputError: for an invalid name, and for weights that are not finite in this dtype.
+        InputError: for an object that is not a Tokenizer, an invalid name, a dtype that is not float16, bfloat16,
+            float32 or float64, and for weights that are not finite in this dtype.
         MediaError: if a file cannot be written.
     """
+    if not isinstance(tokenizer, Tokenizer):
+        raise InputError(f"expected a folder and a Tokenizer, got a {type(tokenizer).__name__} as the second")
     check_name(tokenizer.name)
+    if dtype not in (None, *WEIGHT_DTYPES):
+        raise InputError(f"expected a dtype of {', '.join(map(str, WEIGHT_DTYPES))} or None, got {dtype!r}")
     folder = Path(folder)
     config = {"format": FORMAT, "name": tokenizer.name, "tokenizer": spec(tokenizer)}
     weights = {key: _to_storage(key, tensor, dtype) for key, tensor in tokenizer.codec.state_dict().items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tables.safetensors").unlink(missing_ok=True)  # tables of a replaced checkpoint
-    write_bytes(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode(), overwrite=True)
-    write_bytes(folder / "model.safetensors", save_tensors(weights), overwrite=True)
+    files = {
+        "config.json": (json.dumps(config, indent=1) + "\n").encode(),
+        "model.safetensors": save_tensors(weights),
+    }
     if tokenizer.tables is not None:
-        arrays = save_arrays(tokenizer.tables.to_arrays())
-        write_bytes(folder / "tables.safetensors", arrays, overwrite=True)
+        files["tables.safetensors"] = save_arrays(tokenizer.tables.to_arrays())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            for name, data in files.items():
+                file = stack.enter_context(atomic_write(folder / name, overwrite=True))
+                file.write(data)
+                file.flush()
+            if tokenizer.tables is None:
+                (folder / "tables.safetensors").unlink(missing_ok=True)  # tables of a replaced checkpoint
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        reason = getattr(error, "strerror", None) or error
+        raise MediaError(f"the folder {quoted(folder)} cannot be written ({reason}); choose another") from error
 
 
 @torch.inference_mode(False)  # tensors made in inference mode cannot be trained
 def read(folder: str | Path) -> Tokenizer:
     """Load a checkpoint folder. Nothing is unpickled, and no code from the folder runs.
 
-    Weights stored as float16 or bfloat16 are converted to float32; other dtypes are kept.
+    Floating-point weights of all dtypes are converted to the dtype of the parts, float32, on the CPU.
 
     Raises ModelError for a missing or damaged file, another format or an unknown part, and with the name of a tensor
-    that is missing, unexpected or of a wrong shape.
+    that is missing, unexpected or of a wrong shape or dtype.
     """
     folder = Path(folder)
     config, path = _config(folder / "config.json"), folder / "model.safetensors"
     try:
-        with safe_open(path, framework="pt") as file:
-            given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-            _check_shapes(given, _expected(config, len(given)), path)
-            weights = {key: _to_compute_dtype(file.get_tensor(key)) for key in given}
-        for key, tensor in weights.items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise ModelError(f"expected finite weights in {path}, got NaN or infinity in {key}; {ADVICE}")
-        with torch.random.fork_rng(devices=[]):  # keep the random state of the caller
+        with _default_settings(), torch.random.fork_rng(devices=[]):  # keeps the random state of the caller
+            with safe_open(path, framework="pt") as file:
+                given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+                _check_shapes(given, _expected(config, len(given)), path)
+                stored = {key: file.get_tensor(key) for key in given}
             tokenizer = _tokenizer(config)
+            state = tokenizer.codec.state_dict()
+            weights = {key: _to_compute_dtype(key, tensor, state[key].dtype, path) for key, tensor in stored.items()}
     except ModelError:
         raise
     except (SafetensorError, OSError) as error:
@@ -140,24 +164,30 @@ def _tokenizer(config: Mapping[str, Any]) -> Tokenizer:
 def _expected(config: Mapping[str, Any], tensors: int) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors that a config describes, without allocating them.
 
-    Raises ModelError once the config has far more than `tensors` parameters, so that a huge config fails fast.
+    Raises ModelError once the config has far more than `tensors` tensors and modules, so that a huge config fails fast.
     """
     built, thread = 0, threading.get_ident()
 
     def count(*_: object) -> None:
         nonlocal built
         built += threading.get_ident() == thread
-        if built > 2 * tensors + 100:  # a parameter may be registered more than once
-            raise ModelError(
-                f"expected {tensors} tensors, the number in model.safetensors, got far more in config.json"
-            )
+        if built > 20 * tensors + 1000:  # modules and constants without weights count too
+            raise ModelError(f"expected {tensors} tensors, as model.safetensors has, got far more in config.json")
 
-    hook = register_module_parameter_registration_hook(count)
+    hooks = [
+        register(count)
+        for register in (
+            register_module_parameter_registration_hook,
+            register_module_buffer_registration_hook,
+            register_module_module_registration_hook,
+        )
+    ]
     try:
         with torch.device("meta"), _ConstantsOnCpu():
             return {key: tuple(tensor.shape) for key, tensor in _tokenizer(config).codec.state_dict().items()}
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 class _ConstantsOnCpu(TorchFunctionMode):
@@ -203,9 +233,27 @@ def _tables(path: Path, tokenizer: Tokenizer) -> FrequencyTables | None:
     return tables
 
 
-def _to_compute_dtype(tensor: Tensor) -> Tensor:
-    """Convert a stored tensor to the dtype that is used in computation."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+def _to_compute_dtype(key: str, tensor: Tensor, dtype: torch.dtype, path: Path) -> Tensor:
+    """Convert a stored tensor to the dtype of the part. Raises ModelError for integers as floats, NaN and infinity."""
+    allowed = WEIGHT_DTYPES if dtype.is_floating_point else (dtype,)
+    if tensor.dtype not in allowed:
+        raise ModelError(f"expected {key} in {path} as {' or '.join(map(str, allowed))}, got {tensor.dtype}; {ADVICE}")
+    computed = tensor.to(dtype)
+    if computed.is_floating_point() and not computed.isfinite().all():
+        raise ModelError(f"expected finite weights in {path}, got NaN or infinity in {key}; {ADVICE}")
+    return computed
+
+
+@contextmanager
+def _default_settings() -> Iterator[None]:
+    """Create tensors as float32 on the CPU within, whatever the process-wide defaults are."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _to_storage(key: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

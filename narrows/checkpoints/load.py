@@ -36,6 +36,8 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
             a shipped model whose weights differ from the index.
         InputError: for a device that is not available.
     """
+    if not isinstance(model, str | Path):
+        raise ModelError(f"expected a model name, folder or hub repository, got {model!r}; `codec models` lists them")
     if device != "auto":
         _check_device(device)
     known = {entry.name: entry for entry in models()}
@@ -60,7 +62,7 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
 def _check_device(device: str | torch.device) -> None:
     try:
         torch.zeros(1, device=torch.device(device)).cpu()
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"expected an available device, got {str(device)!r} ({reason}); use cpu or auto") from error
 

@@ -71,8 +71,8 @@ def evaluate(
         with ProgressBar("measured") as bar:
             results = run_evaluation(
                 points,
-                [Path(path) for path in data],
-                Path(out),
+                data,
+                out,
                 metrics=names,
                 jobs=jobs or os.cpu_count() or 1,
                 limit=limit,

@@ -9,6 +9,13 @@ import typer
 
 from narrows.cli.options import Json
 
+LABELS = {  # of facts whose names in JSON are not plain words
+    "tables": "entropy-coded",
+    "codebooks_choices": "codebook counts",
+    "quality_choices": "qualities",
+    "damaged": "damaged chunks",
+}
+
 
 def info(
     what: Annotated[
@@ -73,6 +80,8 @@ def _stream(file: Path, as_json: bool) -> None:
         "damaged": [asdict(damage) for damage in found.damaged],
         "intact": found.intact,
     }
+    if not as_json:
+        facts["damaged"] = [f"{damage.first} to {damage.last}" for damage in found.damaged]
     _show(facts, as_json)
     if not found.intact:
         lost = sum(damage.last + 1 - damage.first for damage in found.damaged)
@@ -133,5 +142,21 @@ def _show(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts, indent=1), flush=True)
         return
+    from narrows.media.table import MEDIA
+
+    labels = LABELS | {medium.rate_key: medium.rate_unit for medium in MEDIA.values()}
     for name, value in facts.items():
-        print(f"{name.replace('_', ' '):16} {value}", flush=True)
+        print(f"{labels.get(name, name.replace('_', ' ')):16} {_text(value)}", flush=True)
+
+
+def _text(value: object) -> str:
+    """A value of JSON as a person would write it."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_text(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "none"
+    return str(value)

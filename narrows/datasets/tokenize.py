@@ -17,13 +17,14 @@ from typing import Any
 from narrows.checkpoints.load import load
 from narrows.datasets.arrow_columns import MetaTypes, with_meta
 from narrows.datasets.base import Shard
+from narrows.datasets.engines.processes import Processes
 from narrows.datasets.engines.schedule import Engine
 from narrows.datasets.plan import plan_shards, source_fingerprint
 from narrows.datasets.sources import list_items
 from narrows.datasets.worker import Job, ShardResult, dataset_info
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import write_bytes
-from narrows.media.files import quoted
+from narrows.media.files import StrPath, quoted
 
 FORMAT = 4
 GPU_BATCH = 32  # windows or images per call of the network on a GPU; on a CPU 1 is the fastest
@@ -44,12 +45,12 @@ class Task:
         batch: windows or images per call of the network; None for 1 on a CPU and 32 on a GPU.
 
     Raises:
-        InputError: for a batch below 1.
+        InputError: for a batch below 1, and for what is no path.
     """
 
-    source: str
-    model: str
-    out: Path
+    source: StrPath
+    model: StrPath
+    out: StrPath
     minutes: float = 10.0
     limit: int | None = None
     codebooks: int | None = None
@@ -58,6 +59,9 @@ class Task:
     batch: int | None = None
 
     def __post_init__(self) -> None:
+        for name, value in {"source": self.source, "model": self.model, "out": self.out}.items():
+            if not isinstance(value, str | os.PathLike):
+                raise InputError(f"expected {name} as a path, got {value!r}")
         if self.batch is not None and self.batch < 1:
             raise InputError(f"expected a batch of at least 1, got {self.batch}")
 
@@ -113,13 +117,19 @@ class Progress:
 
 
 def tokenize(
-    task: Task, engine: Engine, retry: bool = False, progress: Callable[[Progress], None] = lambda _: None
+    task: Task,
+    engine: Engine | None = None,
+    retry: bool = False,
+    progress: Callable[[Progress], None] = lambda _: None,
 ) -> Summary:
     """Tokenize the shards of a data set that are not finished yet. Items that cannot be read are recorded as failures.
 
+        narrows.tokenize(narrows.datasets.Task("recordings/", "speech", "tokens/"))
+
     Args:
         task: what to tokenize, with which model.
-        engine: runs the workers.
+        engine: runs the workers; None for one process on this machine. Processes need a script that calls this under
+            `if __name__ == "__main__":`.
         retry: tokenize shards with failures again, as a whole.
         progress: called after each shard.
 
@@ -129,19 +139,20 @@ def tokenize(
         MediaError: where the output cannot be written.
         NarrowsError: for a shard whose workers were killed each time. Finished shards are kept; the same call resumes.
     """
-    begin = time.perf_counter()
-    if os.path.isdir(task.source) and Path(os.path.realpath(task.out)).is_relative_to(os.path.realpath(task.source)):
-        raise InputError(
-            f"expected an output folder outside of {quoted(task.source)}, got {quoted(task.out)}; change -o"
-        )
-    tokenizer = load(task.model, task.device)
+    if not isinstance(task, Task):
+        raise InputError(f"expected a Task, got {task!r}; make one with narrows.datasets.Task(source, model, out)")
+    begin, engine = time.perf_counter(), Processes(1) if engine is None else engine
+    source, model, out = os.fspath(task.source), os.fspath(task.model), Path(task.out)
+    if os.path.isdir(source) and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
+        raise InputError(f"expected an output folder outside of {quoted(source)}, got {quoted(out)}; change -o")
+    tokenizer = load(model, task.device)
     settings = {"codebooks": task.codebooks, "quality": task.quality}
     settings = {name: value for name, value in settings.items() if value is not None}
     info = dataset_info(tokenizer, settings)
     batch = task.batch or (1 if tokenizer.device.type == "cpu" else GPU_BATCH)
-    source_items = list_items(task.source, info.medium, task.limit)
+    source_items = list_items(source, info.medium, task.limit)
     meta_types: MetaTypes = reduce(with_meta, (item.meta for item in source_items if item.meta), {})
-    job = Job(task.model, info, task.out, task.device, batch, settings, meta_types)
+    job = Job(model, info, out, task.device, batch, settings, meta_types)
     options = {"minutes": task.minutes, "batch": batch, "device": tokenizer.device.type}
     inputs = {"items": len(source_items), "inputs": source_fingerprint(source_items)}
     facts = {"format": FORMAT, **asdict(info), **options, **inputs}
@@ -150,7 +161,7 @@ def tokenize(
     def planned(sizes: Sequence[int] | None = None) -> list[Shard]:
         return plan_shards(source_items, task.minutes, info.medium, sizes)
 
-    selected = engine.select(planned(_claim(task.out, facts, lambda: [len(shard.items) for shard in planned()])))
+    selected = engine.select(planned(_claim(out, facts, lambda: [len(shard.items) for shard in planned()])))
     if retry:
         for shard in selected:
             if job.errors(shard).exists():

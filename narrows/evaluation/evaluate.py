@@ -16,12 +16,13 @@ from narrows.evaluation.report import write_report
 from narrows.evaluation.result_files import write_results
 from narrows.evaluation.results import Results
 from narrows.evaluation.run import Plan, ProgressCallback, run
+from narrows.media.files import StrPath
 
 
 def evaluate(
     models: Sequence[str],
-    data: Sequence[Path],
-    out: Path,
+    data: Sequence[StrPath],
+    out: StrPath,
     *,
     metrics: Sequence[str] | None = None,
     jobs: int = 1,
@@ -53,13 +54,18 @@ def evaluate(
     Raises:
         NarrowsError: See `operating_points`, `find_items`, `run` and `write_report`.
     """
+    for name, value in {"models": models, "data": data}.items():
+        if isinstance(value, str | os.PathLike):  # a string is a sequence too, of letters
+            raise InputError(f"expected {name} as a list, got {value!r}; put it in brackets")
     points = operating_points(models)
     evaluation = EVALUATIONS[points[0].medium]
-    if out.exists() and not out.is_dir():
-        raise InputError(f"expected a folder for -o, got the file {out}; choose another name")
-    items = find_items(data, evaluation.medium, limit, exclude=out)
+    out, paths = Path(out), [Path(path) for path in data]
+    existing = next((path for path in (out, *out.parents) if path.exists()), out)
+    if existing.exists() and not existing.is_dir():
+        raise InputError(f"expected a folder for -o, got the file {existing}; choose another name")
+    items = find_items(paths, evaluation.medium, limit, exclude=out)
     setup = {
-        "data": f"{len(items)} files of {', '.join(path.name or str(path) for path in data)}",
+        "data": f"{len(items)} files of {', '.join(path.name or str(path) for path in paths)}",
         "date": date.today().isoformat(),
         "versions": f"narrows {version('narrows')}, Python {platform.python_version()}, {platform.system()}",
         "processor": f"{_processor()}, {os.cpu_count()} threads; speed in one thread",

@@ -23,9 +23,9 @@ from narrows.media.files import Source, StrPath
 from narrows.media.medium import Info, Medium, Reader, Signal
 from narrows.parts import part
 from narrows.tokenizers.batches import Batches
-from narrows.tokenizers.channels import group_channels, ungroup_channels
+from narrows.tokenizers.channels import as_array, group_channels, ungroup_channels
 from narrows.tokenizers.resampling import Block, resample_blocks
-from narrows.tokenizers.tokenizer import BatchEncoder, Tokenizer
+from narrows.tokenizers.tokenizer import BatchEncoder, Tokenizer, check_numbers
 from narrows.tokenizers.tokens import Latents, Tokens
 from narrows.tokenizers.windows import Window, cut, decode_tiles, tiles
 
@@ -105,6 +105,7 @@ class AudioTokenizer(Tokenizer):
 
         Raises InputError if even the lowest rate is above `bitrate`; the message lists all rates.
         """
+        check_numbers(bitrate=bitrate)
         prefixes = self.codec.bottleneck.prefixes
         fitting = [k for k in prefixes if self.rate(k) <= bitrate]
         if not fitting:
@@ -220,7 +221,7 @@ class AudioTokenizer(Tokenizer):
 
     def decode_file(self, item: bytes | Tokens | Latents, path: StrPath, *, overwrite: bool = False) -> Extent:
         """Decode an .nrw stream, Tokens or Latents to an audio file, in bounded memory; see `Tokenizer.decode_file`."""
-        item = self.decompress(item) if isinstance(item, bytes) else item
+        item = item if isinstance(item, Tokens | Latents) else self.decompress(item)
         blocks = self.decode_blocks(item)
         extent = cast(AudioExtent, item.extent)
         media.write(path, blocks, extent.sample_rate, overwrite=overwrite)
@@ -470,10 +471,11 @@ def _check_rate(sample_rate: int) -> None:
 
 def _as_block(x: Array) -> Block:
     """Check the shape and type of audio and return it as an array (C, T) float32."""
-    array = x.detach() if isinstance(x, Tensor) else np.asarray(x)
+    array = as_array(x)
     if array.ndim not in (1, 2):
         raise InputError(f"expected audio (T,) or (C, T), got shape {tuple(array.shape)}")
-    if not (array.is_floating_point() if isinstance(array, Tensor) else array.dtype.kind == "f"):
+    if array.dtype.kind != "f":
         raise InputError(f"expected audio as floats with full scale 1, got {array.dtype}; divide int16 by 32768")
-    block: Block = array.float().cpu().numpy() if isinstance(array, Tensor) else array.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # a float64 too large for float32 becomes infinity, which is rejected later
+        block: Block = array.astype(np.float32, copy=False)
     return block[None] if block.ndim == 1 else block

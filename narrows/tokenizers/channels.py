@@ -1,7 +1,29 @@
-"""Channel groups: a codec with a fixed number of channels codes any number of channels, one group at a time."""
+"""Signals as arrays, and channel groups: a codec with a fixed number of channels codes any number, group by group."""
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from narrows.errors import InputError
+
+
+def as_array(x: object) -> NDArray[Any]:
+    """Convert a tensor, or anything that NumPy converts, to an array.
+
+    Raises InputError for tensors without values and for lists of unequal lengths.
+    """
+    if isinstance(x, Tensor):
+        if x.is_meta or x.layout != torch.strided:
+            raise InputError(f"expected a dense tensor with values, got one on {x.device} of layout {x.layout}")
+        in_numpy = not x.is_floating_point() or (x.dtype != torch.bfloat16 and x.itemsize > 1)
+        x = (x if in_numpy else x.float()).detach().cpu().numpy()
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise InputError(f"expected an array with sides of one length, got {type(x).__name__} ({error})") from error
 
 
 def group_channels(x: Tensor, size: int) -> Tensor:

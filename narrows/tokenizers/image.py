@@ -23,6 +23,7 @@ from narrows.media.files import Source, StrPath
 from narrows.media.medium import Medium, Reader, Signal
 from narrows.parts import part
 from narrows.tokenizers.batches import Batches
+from narrows.tokenizers.channels import as_array
 from narrows.tokenizers.image_tiles import FULL_SCALE, ImageTiles
 from narrows.tokenizers.search import (
     DEFAULT_EFFORT,
@@ -33,7 +34,7 @@ from narrows.tokenizers.search import (
     improve,
     largest_within,
 )
-from narrows.tokenizers.tokenizer import BatchEncoder, Tokenizer
+from narrows.tokenizers.tokenizer import BatchEncoder, Tokenizer, check_numbers
 from narrows.tokenizers.tokens import Latents, Tokens
 
 MAX_LAMBDA = 1e6
@@ -119,6 +120,7 @@ class ImageTokenizer(Tokenizer):
                 above 0 if the model has no lambdas, no tables or no entropy model.
         """
         array = _as_array(x)
+        check_numbers(bits_per_pixel=bits_per_pixel)
         keep = self.check_codebooks(codebooks)
         if bits_per_pixel is not None:
             if quality is not None:
@@ -222,7 +224,7 @@ class ImageTokenizer(Tokenizer):
     def decode_file(self, item: bytes | Tokens | Latents, path: StrPath, *, overwrite: bool = False) -> Extent:
         """Decode an .nrw stream, Tokens or Latents to an image file; see `Tokenizer.decode_file`."""
         media.check_suffix(path)  # fails before the work of decoding
-        image = self.decode_stream(item) if isinstance(item, bytes) else self.decode_signal(item)
+        image = self.decode_signal(item) if isinstance(item, Tokens | Latents) else self.decode_stream(item)
         media.write(path, image.pixels, overwrite=overwrite)
         return image.extent
 
@@ -458,9 +460,7 @@ def _extent_of(x: NDArray[np.generic]) -> ImageExtent:
 
 def _as_array(x: Array) -> NDArray[np.generic]:
     """Check the shape, type and values of an image and return it as an array (C, H, W)."""
-    if isinstance(x, Tensor):
-        x = (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()  # NumPy has no bfloat16
-    array = np.asarray(x)
+    array = as_array(x)
     if array.ndim != 3 or array.shape[0] not in (1, 3) or 0 in array.shape:
         raise InputError(f"expected an image (1 or 3, H, W), got shape {array.shape}")
     if array.dtype != np.uint8 and array.dtype.kind != "f":

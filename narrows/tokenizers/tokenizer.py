@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import torch
@@ -91,6 +91,8 @@ class Tokenizer(ABC):
         self.codec = codec.eval()
         self.name = "custom"
         self.tables: FrequencyTables | None = None
+        # versions of the weights, the weights (so that no others get their addresses), and their fingerprint
+        self._hashed: tuple[list[tuple[int, int]], list[Tensor], str] | None = None
 
     @abstractmethod
     def encode(self, *args: Any, **kwargs: Any) -> Tokens:
@@ -211,6 +213,7 @@ class Tokenizer(ABC):
             if value is not None and name not in self.settings:
                 accepted = ", ".join(self.settings) or "none"
                 raise InputError(f"expected settings of {self.name} ({accepted}), got {name}={value}; leave it out")
+        check_numbers(**settings)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the codec, and with it all computation, to another device."""
@@ -247,6 +250,7 @@ class Tokenizer(ABC):
             if quality is None:
                 return 0
             raise InputError(f"expected no quality for {self.name}, which has only one, got {quality:g}; leave it out")
+        check_numbers(quality=quality)
         quality = 4 if quality is None else quality
         if not 1 <= quality <= 8:
             raise InputError(f"expected a quality from 1 (smallest file) to 8 (best image), got {quality:g}")
@@ -263,9 +267,27 @@ class Tokenizer(ABC):
             )
         return bottleneck
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the description (`spec`) and the weights as float32."""
+        """First 16 hexadecimal digits of the SHA-256 of the description (`spec`) and the weights as float32.
+
+        It is computed again after weights were replaced or changed in place, for example by an optimizer. A change of
+        `weight.data` goes unnoticed, as it does by autograd.
+        """
+        versions = [_version(tensor) for tensor in self._tensors()]
+        if self._hashed is None or self._hashed[0] != versions:
+            self._hashed = versions, list(map(torch.Tensor.detach, self._tensors())), self._hash()
+        return self._hashed[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state for copies and pickles, without the cached fingerprint."""
+        return self.__dict__ | {"_hashed": None}
+
+    def _tensors(self) -> Iterator[Tensor]:
+        yield from self.codec.parameters()
+        yield from self.codec.buffers()
+
+    def _hash(self) -> str:
         digest = hashlib.sha256(json.dumps(spec(self), sort_keys=True).encode())
         for name, tensor in sorted(self.codec.state_dict().items()):
             values = tensor.detach().cpu()
@@ -289,8 +311,10 @@ class Tokenizer(ABC):
     def compress(self, tokens: Tokens) -> bytes:
         """Compress Tokens to an .nrw stream, with entropy coding if there are tables.
 
-        Raises WrongModel for tokens of another model.
+        Raises WrongModel for tokens of another model, InputError for other objects.
         """
+        if not isinstance(tokens, Tokens):
+            raise InputError(f"expected Tokens, got {type(tokens).__name__}; only codes can be compressed")
         self.check_model(tokens.model, tokens.fingerprint)
         return tokens.compress(self.coding_tables)
 
@@ -308,6 +332,7 @@ class Tokenizer(ABC):
             raise InputError(
                 f"expected a model with codebooks, got {self.name}, which has continuous latents; use encode_latents"
             )
+        check_numbers(codebooks=codebooks)
         number = self.codebooks if codebooks is None else codebooks
         if number not in prefixes:
             raise InputError(f"expected codebooks of {', '.join(map(str, prefixes))} for {self.name}, got {number:g}")
@@ -325,6 +350,8 @@ class Tokenizer(ABC):
 
         This includes the range of the codes, which the networks do not check.
         """
+        if not isinstance(item, Tokens | Latents):
+            raise InputError(f"expected Tokens or Latents, got {type(item).__name__}; read a stream with decompress")
         self.check_model(item.model, item.fingerprint)
         if not isinstance(item.extent, self.medium.extent):
             raise InputError(f"expected tokens of {self.medium.name}, got tokens of {item.extent.medium}")
@@ -355,3 +382,15 @@ class Tokenizer(ABC):
         if (quality_index is None) != (model is None) or (model and (quality_index or 0) >= model.qualities):
             expected = "none" if model is None else f"0 to {model.qualities - 1}"
             raise InputError(f"expected a quality index of {self.name} ({expected}), got {quality_index}")
+
+
+def check_numbers(**settings: object) -> None:
+    """Raise InputError that names the first setting that is neither a number nor None."""
+    for name, value in settings.items():
+        if value is not None and not isinstance(value, Real):
+            raise InputError(f"expected {name} as a number, got {value!r}")
+
+
+def _version(tensor: Tensor) -> tuple[int, int]:
+    """A value that changes if a tensor is replaced or changed in place."""
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version

@@ -21,6 +21,7 @@ from narrows.bitstream import (
     write,
 )
 from narrows.bitstream.limits import MAX_BYTES_AT_ONCE, MAX_INDEXED_SYMBOLS, MAX_SYMBOLS
+from narrows.codecs.base import INTEGERS
 from narrows.errors import InputError
 from narrows.media.extents import Extent
 from narrows.tokenizers.ids import Pattern, Vocabulary, flatten_codes, unflatten_ids
@@ -53,8 +54,10 @@ class Tokens:
     quality_index: int | None = None
 
     def __post_init__(self) -> None:
-        codes = self.codes
-        _check_shape("codes", codes, not codes.is_floating_point(), "integers", len(self.radices), self.extent)
+        if not isinstance(self.radices, tuple):
+            raise InputError(f"expected radices as tuples of the radices of each codebook, got {self.radices!r}")
+        is_integer = isinstance(self.codes, Tensor) and self.codes.dtype in INTEGERS
+        _check_shape("codes", self.codes, is_integer, "integers", len(self.radices), self.extent)
 
     def __getitem__(self, index: Any) -> "Tokens":
         """`tokens[:, :k]` keeps the first k codebooks, `tokens[1:2]` one channel group. The grid cannot be sliced."""
@@ -141,7 +144,7 @@ class Tokens:
             raise InputError(f"expected at most {max_codes} codes, got {self.codes.numel()}; cut the signal into parts")
         header = StreamHeader(
             model=self.model,
-            fingerprint=bytes.fromhex(self.fingerprint),
+            fingerprint=_from_hex(self.fingerprint),
             extent=self.extent,
             radices=self.radices,
             grid=tuple(self.codes.shape[2:]),
@@ -189,18 +192,28 @@ class Latents:
     fingerprint: str
 
     def __post_init__(self) -> None:
-        values = self.values
-        _check_shape("latents", values, values.is_floating_point(), "floats", None, self.extent)
+        is_float = isinstance(self.values, Tensor) and self.values.is_floating_point()
+        _check_shape("latents", self.values, is_float, "floats", None, self.extent)
 
     def to(self, device: torch.device | str) -> "Latents":
         """The same latents with their values on another device."""
         return replace(self, values=self.values.to(device))
 
 
+def _from_hex(fingerprint: str) -> bytes:
+    try:
+        return bytes.fromhex(fingerprint)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"expected a fingerprint of hexadecimal digits, got {fingerprint!r}") from error
+
+
 def _check_shape(name: str, x: Tensor, right_type: bool, kind: str, second: int | None, extent: Extent) -> None:
     """Raise InputError unless x is (S, `second`, *grid), S from 1 to the channels of the extent."""
-    valid = x.ndim == 2 + extent.axes and right_type and 0 not in x.shape
-    if not valid or not 1 <= x.shape[0] <= extent.channels or second not in (None, x.shape[1]):
+    if not isinstance(extent, Extent):
+        raise InputError(f"expected the extent as an AudioExtent or ImageExtent, got {extent!r}")
+    fits = right_type and x.ndim == 2 + extent.axes and 0 not in x.shape
+    if not fits or not 1 <= x.shape[0] <= extent.channels or second not in (None, x.shape[1]):
         grid = {1: "F", 2: "H, W", 3: "T, H, W"}[extent.axes]
         expected = f"{kind} (1 to {extent.channels}, {'D' if second is None else second}, {grid})"
-        raise InputError(f"expected {name} as {expected} for {extent.medium}, got {x.dtype} of shape {tuple(x.shape)}")
+        given = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        raise InputError(f"expected {name} as {expected} for {extent.medium}, got {given}")

@@ -151,3 +151,9 @@ def test_invalid_values_with_a_right_checksum(name):
     assert read_header(with_checksum(data)) == AUDIO
     with pytest.raises(DamagedStream):
         read_header(with_checksum(data[:offset] + value + data[offset + length :]))
+
+
+@pytest.mark.parametrize("data", ["talk.nrw", None, 3])
+def test_what_are_no_bytes_is_refused(data: object) -> None:
+    with pytest.raises(InputError, match=r"expected the bytes of an .nrw stream, got"):
+        read_header(data)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from narrows.bitstream import FrequencyTables, integer_frequencies
 from narrows.checkpoints import folder
 from narrows.checkpoints.index import models
 from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder
-from narrows.errors import InputError, ModelError
+from narrows.errors import InputError, MediaError, ModelError
 from narrows.parts import spec
 from narrows.tokenizers.audio import AudioTokenizer
 
@@ -51,20 +51,98 @@ def test_what_is_saved_is_read(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [None, torch.float32, torch.float16, torch.bfloat16, torch.float64])
-def test_a_dtype_is_kept_as_saved(tmp_path: Path, dtype: torch.dtype | None) -> None:
-    """16-bit floats are a form of storage, computed with as float32; others stay as they are."""
+def test_a_dtype_is_a_form_of_storage(tmp_path: Path, dtype: torch.dtype | None) -> None:
+    """Whatever the floats are stored as, the model computes in float32."""
     made = tokenizer()
     folder.save(tmp_path / "model", made, dtype)
     stored = load_file(tmp_path / "model" / "model.safetensors")["encoder.out.bias"]
     assert stored.dtype == (dtype or torch.float32)
     read = folder.read(tmp_path / "model")
-    computed = torch.float64 if dtype == torch.float64 else torch.float32
-    assert {p.dtype for p in read.codec.parameters()} == {computed}
-    assert torch.equal(read.codec.get_parameter("encoder.out.bias"), stored.to(computed))
+    assert {p.dtype for p in read.codec.parameters()} == {torch.float32}
+    assert torch.equal(read.codec.get_parameter("encoder.out.bias"), stored.float())
+    assert read.decode(read.encode(torch.zeros(1, 700), 16_000)).shape == (1, 700)
     folder.save(tmp_path / "again", read, dtype)
     assert load_file(tmp_path / "again" / "model.safetensors")["encoder.out.bias"].dtype == stored.dtype
     assert folder.read(tmp_path / "again").fingerprint == read.fingerprint
-    assert (read.fingerprint == made.fingerprint) == (dtype in (None, torch.float32))
+    assert (read.fingerprint == made.fingerprint) == (dtype in (None, torch.float32, torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64, torch.float8_e4m3fn, "float16"])
+def test_other_dtypes_are_not_saved(tmp_path: Path, dtype: object) -> None:
+    with pytest.raises(InputError, match=r"expected a dtype of torch.float16, .* or None, got"):
+        folder.save(tmp_path / "model", tokenizer(), dtype)  # type: ignore[arg-type]
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_weights_of_other_types_are_refused(saved: Path, dtype: torch.dtype) -> None:
+    weights = load_file(saved / "model.safetensors")
+    weights["encoder.embed.bias"] = weights["encoder.embed.bias"].to(dtype)
+    save_file(weights, saved / "model.safetensors")
+    with pytest.raises(ModelError, match=r"expected encoder.embed.bias in .* as torch.float16 or .*, got torch"):
+        folder.read(saved)
+
+
+def test_a_model_is_loaded_alike_under_other_defaults(saved: Path) -> None:
+    """Defaults of the process for new tensors change neither constants nor weights."""
+    x = torch.randn(1, 2000)
+    known = folder.read(saved).encode(x, 16_000)
+    try:
+        for dtype in (torch.float64, torch.bfloat16):
+            torch.set_default_dtype(dtype)
+            assert folder.read(saved).encode(x, 16_000) == known
+            assert torch.get_default_dtype() == dtype
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.device("meta"):
+        assert folder.read(saved).encode(x, 16_000) == known
+
+
+def test_only_tokenizers_are_saved(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a folder and a Tokenizer, got a Codec"):
+        folder.save(tmp_path, codec())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("model", "device"), [(None, "cpu"), (b"speech", "cpu"), ("speech", None)])
+def test_what_is_neither_a_name_nor_a_device_is_refused(model: object, device: object) -> None:
+    with pytest.raises((ModelError, InputError), match=r"expected a (model name|device)"):
+        narrows.load(model, device)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "\0"])
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MediaError, match=r"expected|cannot be written"):
+        folder.save(tmp_path / name, tokenizer())
+
+
+def test_a_checkpoint_stays_as_it_was_where_a_new_one_cannot_be_written(saved: Path) -> None:
+    """All files are written before the first one is replaced."""
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    other = tokenizer()
+    other.name = "other"
+    (saved / "tables.safetensors").unlink()
+    (saved / "tables.safetensors").mkdir()
+    with pytest.raises(MediaError, match="is a folder"):
+        folder.save(saved, other)
+    (saved / "tables.safetensors").rmdir()
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} | before == before
+    other.tables = None
+    (saved / "tables.safetensors").mkdir()
+    with pytest.raises(MediaError, match="cannot be written"):
+        folder.save(saved, other)
+    assert (saved / "config.json").read_bytes() == before["config.json"]
+
+
+def test_parts_without_weights_count_too(saved: Path) -> None:
+    """The layers of this quantizer have constants and statistics only, and no parameters."""
+    config = json.loads((saved / "config.json").read_text())
+    options = [["codebook_size", 4], ["num_quantizers", 1 << 16]]
+    bottleneck = {"part": "vector-quantize-pytorch", "dim": 8, "quantizer": "ResidualVQ", "options": options}
+    config["tokenizer"]["codec"]["bottleneck"] = bottleneck
+    (saved / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"expected 36 tensors, .* got far more in config.json"):
+        folder.read(saved)
 
 
 def test_the_fingerprint_changes_with_weights_and_description(saved: Path) -> None:

@@ -32,12 +32,30 @@ def test_byte_counts_add_up_to_the_file_size(facts, stream, model):
     assert (shown["intact"], shown["damaged"], shown["damaged_bytes"]) == (True, [], 0)
 
 
+def lines(text):
+    """Values by label; the card of a model follows them."""
+    return {line[:17].strip(): line[17:] for line in reversed(text.splitlines())}
+
+
 def test_text_and_json_agree(codec, facts, stream):
     path = stream("s.nrw", "--raw")
-    lines = codec("info", path).out.splitlines()
-    assert {line[:17].strip().replace(" ", "_"): line[17:] for line in lines} == {
-        name: str(value) for name, value in facts(path)[1].items()
-    }
+    text, values = lines(codec("info", path).out), facts(path)[1]
+    assert len(text) == len(values)
+    for name in ("file", "model", "fingerprint", "seconds", "sample_rate", "bytes", "chunks"):
+        assert text[name.replace("_", " ")] == str(values[name])
+    assert text["codebook sizes"] == "16, 16, 16"
+    assert text["kbit/s"] == str(values["kbit_per_second"])
+    assert (text["damaged chunks"], text["intact"]) == ("none", "yes")
+
+
+def test_facts_about_models_are_plain_words(codec):
+    """Neither names of JSON nor values of Python."""
+    speech, image = lines(codec("info", "speech").out), lines(codec("info", "image").out)
+    assert (speech["entropy-coded"], image["entropy-coded"]) == ("yes", "yes")
+    assert (speech["codebook counts"], speech["stride"]) == ("1, 2, 3, 4, 5, 6, 7", "320")
+    assert speech["kbit/s"].count(", ") == 6
+    assert image["qualities"] == "1, 2, 3, 4, 5, 6, 7, 8"
+    assert image["bits per pixel"].startswith("1: 0.")
 
 
 def test_damaged_chunks_are_reported(codec, facts, stream):
@@ -49,6 +67,7 @@ def test_damaged_chunks_are_reported(codec, facts, stream):
     assert code == 2
     assert shown["damaged"] == [{"first": 1, "last": 1, "start": 1000, "stop": 1500}]
     assert not shown["intact"]
+    assert lines(codec("info", path).out)["damaged chunks"] == "1 to 1"
     assert "'s.nrw' is damaged: 1 of 2 chunks are lost" in codec("info", "s.nrw").err
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -15,7 +16,15 @@ from narrows.checkpoints.load import load
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["encode", "--help"], ["tokenize", "--help"], ["models", "--json"], ["decode"], ["nonsense"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["encode", "--help"],
+        ["tokenize", "--help"],
+        ["models", "--json"],
+        ["decode"],
+        ["nonsense"],
+    ],
 )
 def test_help_and_listings_need_no_torch(arguments):
     program = (
@@ -26,6 +35,11 @@ def test_help_and_listings_need_no_torch(arguments):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == ""
+
+
+def test_the_version_is_printed(codec):
+    result = codec("--version")
+    assert (result.code, result.out, result.err) == (0, f"codec {version('narrows')}\n", "")
 
 
 VERBS = ["encode", "decode", "info", "models", "tokenize", "train", "detokenize", "export-tokens"]

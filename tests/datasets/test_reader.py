@@ -212,7 +212,7 @@ def test_workers_split_the_stream(tokenized) -> None:
 
 def test_the_public_names(tmp_path) -> None:
     assert all(getattr(datasets, name) for name in datasets.__all__)
-    with pytest.raises(AttributeError, match="it has TokenData"):
+    with pytest.raises(AttributeError, match="it has Task, TokenData"):
         datasets.lod  # noqa: B018
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
+import narrows
+from narrows import datasets
 from narrows.datasets import tokenize as module
 from narrows.datasets.engines.ranks import Rank
 from narrows.datasets.tokenize import Task, tokenize
@@ -127,3 +129,18 @@ def test_retry_makes_shards_with_failures_again(task: Task, digests: Digests) ->
     assert {name: one for name, one in digests(task.out).items() if "parquet" in name} == expected
     assert not list(task.out.glob("*.errors.jsonl"))
     assert sum(path.stat().st_mtime_ns != times[path.name] for path in task.out.glob("*.parquet")) == 1
+
+
+def test_paths_may_be_text_and_the_engine_is_left_out(task: Task, digests: Digests) -> None:
+    tokenize(task, ALONE)
+    out = task.out.with_name("again")
+    summary = narrows.tokenize(datasets.Task(Path(task.source), Path(task.model), str(out), minutes=task.minutes))
+    assert summary.items + summary.failures == 9
+    assert digests(out) == digests(task.out)
+
+
+def test_what_is_no_task_is_refused(task: Task) -> None:
+    with pytest.raises(InputError, match=r"expected a Task, got 'recordings'; make one with narrows.datasets.Task"):
+        narrows.tokenize("recordings")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="expected out as a path, got None"):
+        replace(task, out=None)

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from PIL import Image as PILImage
 
+import narrows
 from narrows.errors import InputError, NarrowsError
 from narrows.evaluation import run as runs
 from narrows.evaluation.base import CodingResult, Metric, NotMeasurable, OperatingPoint, SetMetric
@@ -291,3 +292,25 @@ def test_failed_speed_measurement_is_reported(
     results = run(plan(pictures, "jpeg@20", speed=True), tmp_path, 1).results
     assert results.points[0].speed is None
     assert results.skipped == {"speed of jpeg@20": "its process ended"}
+
+
+def test_evaluate_takes_paths_as_text(pictures: Path, tmp_path: Path) -> None:
+    results = narrows.evaluate(["jpeg@20"], [str(pictures)], str(tmp_path / "out"), metrics=["psnr"], speed=False)
+    assert len(results.items) == 3
+    assert (tmp_path / "out" / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("models", "data", "out", "message"),
+    [
+        ("jpeg@20", ["."], "out", "expected models as a list"),
+        (["jpeg@20"], "photos", "out", "expected data as a list, got 'photos'"),
+        (["jpeg@20"], None, "file/below", "expected a folder for -o, got the file"),
+    ],
+)
+def test_wrong_arguments_of_evaluate_are_named(
+    pictures: Path, tmp_path: Path, models: list[str], data: list[str] | None, out: str, message: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NarrowsError, match=message):
+        narrows.evaluate(models, data or [pictures], tmp_path / out)

@@ -1,5 +1,7 @@
 """One contract for the tokenizers of all media: encode, decode, files, batches, streams, latents, settings, spec."""
 
+import copy
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -271,3 +273,64 @@ def test_signals_that_are_not_finite_or_of_another_shape_are_refused(tokenizer: 
         with pytest.raises(InputError) as caught:
             tokenizer.encode(x, *more)
         assert "\n" not in str(caught.value)
+
+
+def test_the_fingerprint_follows_the_weights(tokenizer: Tokenizer) -> None:
+    """However they change: in place, as an optimizer does, by a state dict, or by a cast there and back."""
+    signal, made = signals(tokenizer)[0], set[str]()
+    for change in (
+        lambda weight: None,
+        lambda weight: weight.add_(0.125),
+        lambda weight: tokenizer.codec.load_state_dict({k: v * 1.5 for k, v in tokenizer.codec.state_dict().items()}),
+        lambda weight: tokenizer.codec.bfloat16().float(),
+    ):
+        with torch.no_grad():
+            change(next(tokenizer.codec.encoder.parameters()))
+        assert tokenizer.fingerprint not in made
+        made.add(tokenizer.fingerprint)
+        tokens = tokenizer.encode_signal(signal)
+        assert tokens.fingerprint == tokenizer.fingerprint == copy.deepcopy(tokenizer).fingerprint
+        assert tokenizer.decompress(tokenizer.compress(tokens)) == tokens
+    again = pickle.loads(pickle.dumps(tokenizer))
+    assert again.fingerprint == tokenizer.fingerprint
+    assert len(pickle.dumps(again)) == len(pickle.dumps(pickle.loads(pickle.dumps(again))))
+
+
+def test_streams_are_any_bytes_and_nothing_else(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    data = tokenizer.compress(tokenizer.encode_signal(signals(tokenizer)[0]))
+    path = tmp_path / f"out{tokenizer.medium.default_suffix}"
+    for form in (bytes, bytearray, memoryview):
+        tokenizer.decode_file(form(data), path, overwrite=True)
+        assert tokenizer.decompress(form(data)) == tokenizer.decompress(data)
+    for wrong in ("talk.nrw", None, 3):
+        with pytest.raises(InputError, match=r"expected the bytes of an .nrw stream"):
+            tokenizer.decode_file(wrong, path, overwrite=True)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="expected Tokens or Latents"):
+            tokenizer.decode(wrong)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="expected Tokens"):
+            tokenizer.compress(wrong)  # type: ignore[arg-type]
+
+
+def test_settings_that_are_no_numbers_are_refused(tokenizer: Tokenizer) -> None:
+    for name in tokenizer.settings:
+        with pytest.raises(InputError, match="expected"):
+            tokenizer.encode_signal(signals(tokenizer)[0], **{name: "a"})  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="expected"):
+            tokenizer.encode(*in_memory(tokenizer, signals(tokenizer)[0]), **{name: "a"})
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.zeros(1, 16, 16, device="meta"),
+        torch.zeros(1, 16, 16).to_sparse(),
+        [[0.0], [1.0, 2.0]],
+        None,
+        "x.wav",
+        np.zeros((1, 16), np.complex64),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_what_is_no_signal_is_refused(tokenizer: Tokenizer, x: object) -> None:
+    with pytest.raises(InputError, match="expected"):
+        tokenizer.encode(x, *in_memory(tokenizer, signals(tokenizer)[0])[1:])

@@ -6,7 +6,7 @@ import torch
 
 from narrows.bitstream import AudioExtent
 from narrows.errors import InputError
-from narrows.tokenizers.tokens import Tokens
+from narrows.tokenizers.tokens import Latents, Tokens
 
 
 def tokens(channels: int = 2) -> Tokens:
@@ -67,3 +67,32 @@ def test_bytes_and_back() -> None:
 def test_codes_that_do_not_fit_are_refused(codes: torch.Tensor) -> None:
     with pytest.raises(InputError, match="expected codes as integers"):
         Tokens(codes, ((8,),) * 3, AudioExtent(16_000, 1600, 2), "m", "00" * 8)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"codes": tokens().codes.to(dtype)} for dtype in (torch.bool, torch.uint16, torch.complex64, torch.float32)),
+        {"codes": tokens().codes.numpy()},
+        {"codes": [1, 2]},
+        {"radices": None},
+        {"extent": None},
+        {"extent": 1600},
+    ],
+    ids=str,
+)
+def test_what_are_no_codes_is_refused(changed: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"expected (codes as integers|radices|the extent)"):
+        replace(tokens(), **changed)
+
+
+@pytest.mark.parametrize("changed", [{"fingerprint": "zz"}, {"fingerprint": None}, {"model": None}])
+def test_tokens_of_nothing_are_not_compressed(changed: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="expected a"):
+        replace(tokens(), **changed).compress()
+
+
+@pytest.mark.parametrize("values", [torch.zeros(1, 3, 5, dtype=torch.int64), [1.0], None])
+def test_what_are_no_latents_is_refused(values: object) -> None:
+    with pytest.raises(InputError, match="expected latents as floats"):
+        Latents(values, AudioExtent(16_000, 1600, 1), "m", "00" * 8)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs.base import Bottleneck, Quantized
+from narrows.codecs.checks import MAX_SIZE
 from narrows.errors import InputError
 
 
@@ -43,8 +44,16 @@ def as_bottlenecks(members: nn.ModuleList) -> list[Bottleneck]:
 
 
 def all_sizes(members: Iterable[Bottleneck]) -> tuple[int, ...]:
-    """The codebook sizes of all members, concatenated."""
-    return tuple(size for member in members for size in member.codebook_sizes)
+    """The codebook sizes of all members, concatenated. Raises InputError for more than any codec has."""
+    given = [member.codebook_sizes for member in members]
+    check_count(sum(map(len, given)))
+    return tuple(size for sizes in given for size in sizes)
+
+
+def check_count(codebooks: int) -> None:
+    """Raise InputError for more codebooks than any codec has, before a list of them takes memory."""
+    if codebooks > MAX_SIZE:
+        raise InputError(f"expected at most {MAX_SIZE} codebooks in all, got {codebooks}; use fewer")
 
 
 def all_radices(members: Iterable[Bottleneck]) -> tuple[tuple[int, ...], ...]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from narrows.codecs.base import Bottleneck, Quantized
+from narrows.codecs.bottlenecks.composition import check_count
 from narrows.codecs.bottlenecks.residual import Residual
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.checks import MAX_SIZE, check_integer_lists, check_integers
@@ -42,6 +43,7 @@ class Strided(Bottleneck):
             raise InputError(f"expected a bottleneck, got {type(bottleneck).__name__}")
         if steps % stride:
             raise InputError(f"expected stride to divide steps={steps}, got {stride}")
+        check_count(len(self.bottleneck.codebook_sizes) * (steps // stride))
         self.dim, self.steps, self.stride = steps * self.bottleneck.dim, steps, stride
         self.codebook_sizes = self.bottleneck.codebook_sizes * (steps // stride)
         self.prefixes = (len(self.codebook_sizes),)

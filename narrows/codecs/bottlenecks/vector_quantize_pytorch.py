@@ -25,7 +25,8 @@ from narrows.parts import part
 
 Option = bool | int | float | str | None | Sequence[int] | Sequence[float]
 
-MAX_OPTION = 1 << 24  # largest value of an integer option
+MAX_CODEBOOK_SIZE = 1 << 24  # entries; other integers are at most MAX_SIZE
+MAX_TABLE = 1 << 25  # numbers in the tables of all codes that quantizers without a codebook make
 # Options that choose another layout, that `decode` cannot follow, or that share tensors between layers.
 UNSUPPORTED = {
     "self", "dim", "channel_last", "channel_first", "is_channel_first", "accept_image_fmap", "accept_3d_fmap",
@@ -73,7 +74,9 @@ class VectorQuantizePytorch(Bottleneck):
             raise InputError(f"expected a quantizer of {', '.join(QUANTIZERS)}, got {quantizer!r}{_nearest(quantizer)}")
         self.dim, self.quantizer_name = dim, quantizer
         family = QUANTIZERS[quantizer]
-        self.quantizer = _build(quantizer, dim, _check_options(family, quantizer, options))
+        checked = _check_options(family, quantizer, options)
+        _check_table(quantizer, dim, checked)
+        self.quantizer = _build(quantizer, dim, checked)
         self._run = family(self.quantizer)
         self.codebook_sizes, self.prefixes = self._run.codebook_sizes, self._run.prefixes
         levels = self._run.levels
@@ -167,10 +170,38 @@ def _check_options(family: type[Quantizer], name: str, options: Iterable[tuple[s
             raise InputError(f"expected an option of {name}, each once, got {key!r}{_nearest(key, known)}")
         numbers = value if isinstance(value, list | tuple) else (value,)
         plain = all(isinstance(number, bool | int | float | str | None) for number in numbers)
-        if not plain or any(isinstance(number, int) and abs(number) > MAX_OPTION for number in numbers):
-            raise InputError(f"expected numbers up to {MAX_OPTION}, text, True, False or None as {key}, got {value!r}")
+        largest = MAX_CODEBOOK_SIZE if key == "codebook_size" else MAX_SIZE
+        if not plain or any(_is_number(number) and not abs(number) <= largest for number in numbers):  # NaN too
+            raise InputError(f"expected numbers up to {largest}, text, True, False or None as {key}, got {value!r}")
         checked[key] = value if key == "codebook_size" or not isinstance(value, list | tuple) else list(value)
     return checked
+
+
+def _check_table(name: str, dim: int, options: dict[str, Any]) -> None:
+    """Raise InputError where a few bytes of options ask the package for a huge table of all codes."""
+
+    def option(key: str, default: float) -> float:
+        value: Any = options.get(key)
+        return max(1, value) if _is_number(value) else default
+
+    if name == "BinaryMapper":
+        width = option("bits", 1)
+        size = 2 ** min(width, 64)
+    elif name.endswith("LFQ"):
+        size = option("codebook_size", 2 ** min(dim, 64))
+        width = math.log2(size)
+    elif name.endswith("FSQ") or name == "LatentQuantize":
+        levels: Any = options.get("levels")
+        digits = levels if isinstance(levels, list) else [levels] * math.ceil(min(option("codebook_dim", 1), 64))
+        width, size = len(digits), math.prod(max(1, digit) for digit in digits[:64] if _is_number(digit))
+    else:
+        return
+    if size * width * option("num_quantizers", 1) * option("groups", 1) > MAX_TABLE:
+        raise InputError(f"expected tables of all codes of up to {MAX_TABLE} numbers, got {options}; use fewer codes")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _nearest(word: object, known: Iterable[str] = QUANTIZERS) -> str:

@@ -6,6 +6,7 @@ from narrows.codecs import (
     VQ,
     EMACodebook,
     MultiRateVQ,
+    Ordered,
     Strided,
 )
 from narrows.errors import InputError
@@ -47,6 +48,9 @@ def test_a_part_of_the_codebooks_of_a_step_raises() -> None:
         lambda: Strided(VQ(2), steps=0, stride=1),
         lambda: MultiRateVQ(8, ()),
         lambda: MultiRateVQ(8, (4, 3)),
+        lambda: Strided(Strided(FSQ(1), steps=1 << 16, stride=1), steps=1 << 16, stride=1),  # 2^32 codebooks
+        lambda: Strided(Strided(FSQ(1), steps=1 << 9, stride=1), steps=1 << 9, stride=1),
+        lambda: Ordered([FSQ(1, groups=1 << 15), FSQ(1, groups=1 << 15), FSQ(1)]),
     ],
 )
 def test_invalid_arguments_raise(make: object) -> None:

@@ -178,6 +178,15 @@ def test_levels_are_digits_for_entropy_coding() -> None:
         ("VectorQuantize", (("codebook_size", 4), ("in_place_codebook_optimizer", "x")), "expected an option"),
         ("VectorQuantize", (("codebook_size", 1 << 30),), "expected numbers up to"),
         ("VectorQuantize", (("codebook_size", [[4]]),), "expected numbers up to"),
+        ("VectorQuantize", (("codebook_size", 4), ("heads", 1 << 24)), "expected numbers up to 65536"),
+        ("LFQ", (("codebook_size", 2.0**33),), "expected numbers up to"),
+        ("LFQ", (("codebook_size", 1 << 24),), "expected tables of all codes"),
+        ("ResidualLFQ", (("codebook_size", 1 << 16), ("num_quantizers", 100)), "expected tables of all codes"),
+        ("BinaryMapper", (("bits", 30),), "expected tables of all codes"),
+        ("FSQ", (("levels", (16,) * 6),), "expected tables of all codes"),
+        ("FSQ", (("levels", (16.5,) * 6),), "expected tables of all codes"),
+        ("GroupedResidualFSQ", (("levels", (8,) * 6), ("groups", 6), ("num_quantizers", 60)), "tables of all codes"),
+        ("LatentQuantize", (("levels", 256), ("codebook_dim", 4)), "expected tables of all codes"),
         ("VectorQuantize", ("codebook_size",), "expected options as pairs"),
         ("VectorQuantize", (), "expected options that VectorQuantize accepts"),
         ("FSQ", (("levels", (2, 2)),), "preserve_symmetry"),
@@ -187,6 +196,12 @@ def test_levels_are_digits_for_entropy_coding() -> None:
 def test_wrong_arguments_raise(quantizer: str, options: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         VectorQuantizePytorch(6, quantizer, options)
+
+
+def test_a_codebook_of_all_numbers_of_a_dim_is_not_tabulated() -> None:
+    """The package takes 2^dim codes where there is no codebook_size."""
+    with pytest.raises(InputError, match="expected tables of all codes"):
+        VectorQuantizePytorch(33, "LFQ", ())
 
 
 def test_a_cast_keeps_float32() -> None:
