@@ -4,7 +4,7 @@
 (B, D, h, w) ─ linear ─ + positions ─ blocks ─ norm ─ vectors to patches ─▶ (B, 3, p h, p w)
 
 Blocks are those of a plain vision transformer (arXiv 2010.11929). Positions are learned for a square grid, and
-resampled for a picture of another (section 3.2 there); ViTok's are rotary.
+resampled for an image of another (section 3.2 there); ViTok's are rotary.
 """
 
 import torch

@@ -29,11 +29,11 @@ class FFmpegBackend(ABC):
         """Versions of the libraries or the program that encode and decode."""
 
     @abstractmethod
-    def encode(self, sound: Audio, path: Path, encoder: str, options: Mapping[str, str]) -> None:
+    def encode(self, recording: Audio, path: Path, encoder: str, options: Mapping[str, str]) -> None:
         """Writes a file in the container of its suffix.
 
         Args:
-            sound: Audio of one or two channels.
+            recording: Audio of one or two channels.
             path: File to write.
             encoder: FFmpeg's name of the encoder.
             options: FFmpeg's options.
@@ -55,18 +55,18 @@ class PyAVBackend(FFmpegBackend):
         """For example "PyAV 18.1.0, libavcodec 62.28.102, libavformat 62.12.102, libsndfile 1.2.2"."""
         return f"{pyav_versions()}, libsndfile {soundfile.__libsndfile_version__}"
 
-    def encode(self, sound: Audio, path: Path, encoder: str, options: Mapping[str, str]) -> None:
+    def encode(self, recording: Audio, path: Path, encoder: str, options: Mapping[str, str]) -> None:
         """See FFmpegBackend."""
         import av
 
-        layout = LAYOUTS[len(sound.samples)]
+        layout = LAYOUTS[len(recording.samples)]
         try:
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound.samples), format="fltp", layout=layout)
-            frame.sample_rate, frame.time_base = sound.sample_rate, Fraction(1, sound.sample_rate)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(recording.samples), format="fltp", layout=layout)
+            frame.sample_rate, frame.time_base = recording.sample_rate, Fraction(1, recording.sample_rate)
             frame.pts = 0  # the encoder's padding then comes before time 0 and is declared in the file
             # without this option FLAC files get 8 KiB of padding
             with av.open(str(path), "w", options={"metadata_header_padding": "0"}) as file:
-                stream = file.add_stream(encoder, rate=sound.sample_rate, layout=layout, options=dict(options))
+                stream = file.add_stream(encoder, rate=recording.sample_rate, layout=layout, options=dict(options))
                 assert isinstance(stream, av.AudioStream)
                 stream.codec_context.thread_count = 1
                 for packet in (*stream.encode(frame), *stream.encode(None)):
@@ -88,11 +88,11 @@ class ProgramBackend(FFmpegBackend):
         """For example "ffmpeg version 7.1"."""
         return _run("-version").decode("utf-8", "replace").partition(" Copyright")[0]
 
-    def encode(self, sound: Audio, path: Path, encoder: str, options: Mapping[str, str]) -> None:
+    def encode(self, recording: Audio, path: Path, encoder: str, options: Mapping[str, str]) -> None:
         """See FFmpegBackend."""
-        source = ("-f", "f32le", "-ar", str(sound.sample_rate), "-ac", str(len(sound.samples)), "-i", "pipe:0")
+        source = ("-f", "f32le", "-ar", str(recording.sample_rate), "-ac", str(len(recording.samples)), "-i", "pipe:0")
         encoder_options = [part for name, value in options.items() for part in (f"-{name}:a", value)]
-        samples = np.ascontiguousarray(sound.samples.T, "<f4").tobytes()
+        samples = np.ascontiguousarray(recording.samples.T, "<f4").tobytes()
         try:
             _run(*source, "-c:a", encoder, *encoder_options, "-threads", "1", "-y", f"file:{path}", stdin=samples)
         except subprocess.CalledProcessError as error:
