@@ -72,8 +72,9 @@ class Tokens:
             )
         codes, extent = self.codes[channels, books], self.extent
         each = -(-extent.channels // len(self.codes))  # channels in a group
-        kept = max(1, min(extent.channels, codes.shape[0] * each))
-        extent = replace(extent, channels=kept)
+        groups = range(len(self.codes))[channels]
+        kept = sum(max(1, min(each, extent.channels - group * each)) for group in groups)  # the last may have fewer
+        extent = replace(extent, channels=max(1, kept))
         return replace(self, codes=codes, radices=self.radices[books], extent=extent)
 
     def __eq__(self, other: object) -> bool:
