@@ -2,8 +2,8 @@
 
     python benchmarks/subcodebooks.py --data DIR
 
-A small autoencoder of image crops and one of speech spectra; b bits per position as one codebook of 2^b codes, as two of
-2^(b/2) and as four of 2^(b/4). Each sub-codebook codes a chunk of 8 channels, compared by cosine, and learns by
+A small autoencoder of image crops and one of speech spectra; b bits per position as one codebook of 2^b codes, as two
+of 2^(b/2) and as four of 2^(b/4). Each sub-codebook codes a chunk of 8 channels, compared by cosine, and learns by
 gradient, as in UniTok; the projection is linear. DIR holds images/ and speech16k/, each with train/ and valid/.
 """
 

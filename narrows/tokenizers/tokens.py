@@ -69,9 +69,10 @@ class Tokens:
         ):
             raise InputError(f"expected tokens[groups, :codebooks], two slices, the second from 0, got tokens[{index}]")
         codes, extent = self.codes[groups, codebooks], self.extent
-        group_size = -(-extent.channels // len(self.codes))
-        channels = max(1, min(extent.channels, codes.shape[0] * group_size))
-        extent = replace(extent, channels=channels)
+        size = -(-extent.channels // len(self.codes))  # channels of a group; the last group may have fewer
+        indices = range(len(self.codes))[groups]
+        channels = sum(max(1, min(size, extent.channels - group * size)) for group in indices)
+        extent = replace(extent, channels=max(1, channels))
         return replace(self, codes=codes, radices=self.radices[codebooks], extent=extent)
 
     def __eq__(self, other: object) -> bool:

@@ -21,6 +21,13 @@ def test_slices_keep_codebooks_and_channels() -> None:
     assert tokens()[1:].extent.channels == 1
 
 
+def test_slices_count_the_channels_of_their_groups() -> None:
+    """Five channels in groups of two: the last group has one."""
+    five = replace(tokens(3), extent=AudioExtent(16_000, 1600, 5))
+    counts = [five[index].extent.channels for index in (slice(0, 1), slice(2, 3), slice(1, 3), slice(None, None, 2))]
+    assert counts == [2, 1, 3, 3]
+
+
 def test_equal_tokens_are_equal() -> None:
     assert tokens() == tokens()
     assert hash(tokens()) == hash(tokens())
