@@ -96,6 +96,7 @@ def read(folder: str | Path) -> Tokenizer:
     """
     folder = Path(folder)
     config, path = _config(folder / "config.json"), folder / "model.safetensors"
+    _check_regular(path)
     try:
         with _default_settings(), torch.random.fork_rng(devices=[]):  # keeps the random state of the caller
             with safe_open(path, framework="pt") as file:
@@ -128,7 +129,14 @@ def check_name(name: str) -> None:
         )
 
 
+def _check_regular(path: Path) -> None:
+    """Raise ModelError for a folder, pipe or device; reading a pipe would wait for a writer."""
+    if path.exists() and not path.is_file():
+        raise ModelError(f"expected a file, got {path}, which is a folder, a pipe or a device; {ADVICE}")
+
+
 def _config(path: Path) -> dict[str, Any]:
+    _check_regular(path)
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ModelError(
@@ -215,7 +223,7 @@ def _check_shapes(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, t
         if key not in given:
             raise ModelError(f"expected the tensor {key} of shape {expected[key]} in {path}, got none; {advice}")
         if key not in expected:
-            raise ModelError(f"expected only tensors of the codec in config.json, got {key} in {path}; {advice}")
+            raise ModelError(f"expected only tensors of the codec in config.json, got {key!r} in {path}; {advice}")
         if given[key] != expected[key]:
             raise ModelError(f"expected {key} of shape {expected[key]} in {path}, got {given[key]}; {advice}")
 
@@ -223,6 +231,7 @@ def _check_shapes(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, t
 def _tables(path: Path, tokenizer: Tokenizer) -> FrequencyTables | None:
     if not path.exists():
         return None
+    _check_regular(path)
     try:
         tables = FrequencyTables.from_arrays(load_arrays(path))
     except (SafetensorError, OSError, NarrowsError) as error:

@@ -93,8 +93,11 @@ def process_files(files: Sequence[InputOutput], process: Callable[[Path, Path], 
 
 
 def print_message(message: object, source: Path | None = None) -> None:
-    """Print an error or warning as one line on standard error, with the input file if the message does not name it."""
-    line = " ".join(str(message).splitlines())
+    """Print an error or warning as one line on standard error, with the input file if the message does not name it.
+
+    Control characters, which a file may bring into a message, are escaped: a terminal would obey them.
+    """
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(str(message).splitlines()))
     if source is not None and quoted(source) not in line:
         line = f"{quoted(source)}: {line}"
     print(f"codec: {line}", file=sys.stderr, flush=True)

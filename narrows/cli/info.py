@@ -9,6 +9,7 @@ import typer
 
 from narrows.cli.options import Json
 
+MAX_CARD = 1 << 20  # characters
 LABELS = {  # of facts whose names in JSON are not plain words
     "tables": "entropy-coded",
     "codebooks_choices": "codebook counts",
@@ -38,11 +39,13 @@ def info(
         folder = MODELS_FOLDER / what
     facts, card = _model(folder), folder / "README.md"
     _show(facts, as_json)
-    if not as_json and card.exists():
+    if not as_json and card.is_file():
         from rich.console import Console
         from rich.markdown import Markdown
 
-        text = card.read_text(encoding="utf-8")
+        with open(card, encoding="utf-8", errors="replace") as file:
+            text = file.read(MAX_CARD)
+        text = "".join(c for c in text if c.isprintable() or c == "\n")  # a terminal would obey control characters
         Console().print(Markdown(text.split("---", 2)[-1] if text.startswith("---") else text))
 
 
@@ -127,7 +130,7 @@ def _measured(folder: Path, rate_key: str) -> dict[str, float] | None:
         return {f"{p['quality']:g}": round(float(p[rate_key]), 4) for p in points if "quality" in p}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ModelError(
             f"expected rates of a model in {path}, got none ({error}); fetch the checkpoint again"
         ) from error

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -227,7 +228,7 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
             edit_weights(lambda weights: weights.pop("encoder.out.bias")),
             "expected the tensor encoder.out.bias",
         ),
-        (edit_weights(lambda weights: weights.update(extra=torch.zeros(1))), "got extra in"),
+        (edit_weights(lambda weights: weights.update(extra=torch.zeros(1))), "got 'extra' in"),
         (
             edit_weights(lambda weights: weights.update({"encoder.out.bias": torch.zeros(9)})),
             "expected encoder.out.bias of shape .8,. in .* got .9,.",
@@ -331,3 +332,12 @@ def test_a_device_on_which_a_part_does_not_run_is_not_chosen(saved: Path) -> Non
     assert not _runs_on(tokenizer, "meta")  # whose results cannot be had
     assert not _runs_on(tokenizer, "nowhere")
     assert tokenizer.device.type == "cpu"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tables.safetensors"])
+def test_a_pipe_is_not_read(saved: Path, name: str) -> None:
+    (saved / name).unlink()
+    os.mkfifo(saved / name)
+    with pytest.raises(ModelError, match=rf"expected a file, got .*{name}, which is a folder, a pipe"):
+        folder.read(saved)

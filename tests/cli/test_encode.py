@@ -248,7 +248,7 @@ BROKEN = {
     "other-dim": (lambda path: edit_encoder(path, dim=9), "expected parts of one latent dim"),
     "too-wide": (lambda path: edit_encoder(path, width=2**40), "config.json"),
     "missing": (lambda path: edit_weights(path, lambda weights: weights.pop(BIAS)), f"expected the tensor {BIAS}"),
-    "unexpected": (lambda path: edit_weights(path, lambda w: w.update(more=w[BIAS])), "got more in"),
+    "unexpected": (lambda path: edit_weights(path, lambda w: w.update(more=w[BIAS])), "got 'more' in"),
     "wrong-shape": (lambda path: edit_weights(path, lambda w: w.update({BIAS: w[BIAS][1:]})), f"{BIAS} of shape"),
     "weights-cut": (lambda path: os.truncate(path / "model.safetensors", 5000), "model.safetensors"),
     "weights-empty": (lambda path: os.truncate(path / "model.safetensors", 0), "model.safetensors"),

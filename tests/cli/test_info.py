@@ -3,6 +3,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from narrows import checkpoints
 from narrows.checkpoints.load import load
@@ -143,3 +145,21 @@ def test_checkpoints(codec, refused, image_checkpoint, tiny_checkpoint, place):
         16_000,
         3,
     )
+
+
+def test_a_hostile_card_is_shown_as_text(codec, refused, tiny_checkpoint, place):
+    folder = shutil.copytree(tiny_checkpoint(), place / "hostile")
+    (folder / "README.md").write_bytes(b"# card\n\n\x1b[2Jcleared \xff\xfe\n")
+    out = codec("info", folder).out
+    assert "cleared" in out
+    assert "\x1b[2J" not in out
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"\x1b[2J\nb": torch.zeros(1)}, folder / "model.safetensors")
+    assert r"\x1b[2J\nb" in refused("info", folder, advice=False)
+
+
+def test_rates_that_are_no_numbers_are_refused(refused, image_checkpoint, place):
+    folder = shutil.copytree(image_checkpoint, place / "mine")
+    for rate in ("9" * 400, "null", '"a"', "[]"):
+        (folder / "evaluation.json").write_text(f'{{"points": [{{"quality": {rate}, "bits_per_pixel": {rate}}}]}}')
+        assert "expected rates of a model in" in refused("info", folder)
