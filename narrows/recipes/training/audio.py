@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
-import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from narrows.bitstream import FrequencyTables
 from narrows.codecs.codec import Codec
 from narrows.recipes.data.audio import AudioCrops, AudioFiles
+from narrows.recipes.data.loading import crop_loader
 from narrows.recipes.data.synthetic import write_synthetic_audio
 from narrows.recipes.initialization.pca import initialize_pca
 from narrows.recipes.losses.adversarial import feature_matching_loss, hinge_generator_loss
@@ -116,12 +116,7 @@ class AudioTraining(AdversarialTraining):
         data, recipe, (stride,) = self.recipe.data, self.recipe, self.codec.stride
         samples = max(1, round(data.seconds * recipe.sample_rate) // stride) * stride
         count, seed = self.epoch_steps * data.batch_size, (recipe.seed, int(self.step))
-        return DataLoader(
-            AudioCrops(self._train, samples, count, seed, data.speeds),
-            batch_size=data.batch_size,
-            num_workers=data.workers,
-            pin_memory=torch.cuda.is_available(),
-        )
+        return crop_loader(AudioCrops(self._train, samples, count, seed, data.speeds), data)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Whole recordings (1, T), one at a time."""

@@ -12,6 +12,7 @@ from narrows.bitstream import FrequencyTables
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.recipes.data.images import ImageCrops, ImageFiles
+from narrows.recipes.data.loading import crop_loader
 from narrows.recipes.data.synthetic import write_synthetic_images
 from narrows.recipes.losses.adversarial import adaptive_weight, feature_matching_loss, mean_generator_loss
 from narrows.recipes.settings import ImageData
@@ -114,12 +115,7 @@ class ImageTokenizerTraining(AdversarialTraining):
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 3, crop_size, crop_size) of the next epoch."""
         data, seed = self.recipe.data, (self.recipe.seed, 2, int(self.step))
-        return DataLoader(
-            ImageCrops(self._train, data.crop_size, self.epoch_steps * data.batch_size, seed),
-            batch_size=data.batch_size,
-            num_workers=data.workers,
-            pin_memory=torch.cuda.is_available(),
-        )
+        return crop_loader(ImageCrops(self._train, data.crop_size, self.epoch_steps * data.batch_size, seed), data)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Whole images (1, 3, H, W) uint8, one at a time."""

@@ -21,6 +21,7 @@ from narrows.codecs.image.lapped import LappedEncoder
 from narrows.codecs.layers.qualities import ANCHORS
 from narrows.errors import InputError
 from narrows.recipes.data.images import ImageCrops, ImageFiles
+from narrows.recipes.data.loading import crop_loader
 from narrows.recipes.data.synthetic import write_synthetic_images
 from narrows.recipes.initialization.lapped import FULL_SCALE, initialize_lapped
 from narrows.recipes.settings import ImageData, check_range
@@ -131,12 +132,7 @@ class RateDistortionTraining(Training):
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 3, crop_size, crop_size) of the next epoch."""
         data, seed = self.recipe.data, (self.recipe.seed, 2, int(self.step))
-        return DataLoader(
-            ImageCrops(self._train, data.crop_size, self.epoch_steps * data.batch_size, seed),
-            batch_size=data.batch_size,
-            num_workers=data.workers,
-            pin_memory=torch.cuda.is_available(),
-        )
+        return crop_loader(ImageCrops(self._train, data.crop_size, self.epoch_steps * data.batch_size, seed), data)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Whole images (1, 3, H, W) uint8, one at a time."""
