@@ -6,8 +6,7 @@ path ─▶ declared end ≤ size? ─▶ libsndfile, else FFmpeg ─▶ rate, c
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import soundfile
@@ -17,6 +16,7 @@ from narrows.errors import InputError, MediaError
 from narrows.media.audio_limits import channels_error, finite_error, sample_rate_error
 from narrows.media.declared_end import declared_end, mpeg_format, ogg_streams
 from narrows.media.files import Source, open_input, quoted
+from narrows.media.medium import Reader
 from narrows.media.pyav_decoder import AudioDecodeError, NoAudioError, PyavDecoder
 from narrows.media.soundfile_decoder import SoundfileDecoder
 
@@ -68,7 +68,7 @@ class AudioInfo:
         return ()
 
 
-class AudioReader:
+class AudioReader(Reader):
     """An open audio file.
 
         with AudioReader("talk.flac") as reader:
@@ -161,14 +161,6 @@ class AudioReader:
         """Close the file. Closing it again has no effect."""
         self._decoder.close()
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _check_end(self) -> None:
         """Raise MediaError if samples are missing at the end: decoders report no error where the bytes end."""

@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,7 @@ from narrows.errors import InputError, MediaError
 from narrows.media.atomic import atomic_write
 from narrows.media.extents import ImageExtent
 from narrows.media.files import Source, StrPath, open_input, quoted
-from narrows.media.medium import Medium, Signal
+from narrows.media.medium import Medium, Reader, Signal
 
 __all__ = ["MEDIUM", "Image", "ImageInfo", "ImageReader", "check_suffix", "probe", "read", "write"]
 
@@ -106,14 +105,11 @@ class Image(Signal):
         return Image(np.repeat(self.pixels, 3 // len(self.pixels), axis=0))
 
 
-class ImageReader:
+class ImageReader(Reader):
     """An open image file; use it as a context manager. `read` decodes the pixels.
 
     Args:
         path: the file.
-
-    Attributes:
-        info: properties of the file.
 
     Raises:
         MediaError: for a file that is missing, not an image of a known format, or of more than `MAX_PIXELS`.
@@ -136,10 +132,15 @@ class ImageReader:
                     width, height = height, width
                 multiple = bool(getattr(self._image, "is_animated", False))
                 channels = 1 if _is_grey(self._image) else 3
-                self.info = ImageInfo(height, width, channels, (self._image.format or "").lower(), multiple)
+                self._info = ImageInfo(height, width, channels, (self._image.format or "").lower(), multiple)
         except BaseException:
             self._file.close()
             raise
+
+    @property
+    def info(self) -> ImageInfo:
+        """Properties of the file."""
+        return self._info
 
     def read(self) -> Image:
         """The pixels. Raises MediaError for a file that is damaged, cut short or has a transparent pixel."""
@@ -163,14 +164,6 @@ class ImageReader:
         """Close the file. Closing it again has no effect."""
         self._image.close()
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def probe(path: Source) -> ImageInfo:

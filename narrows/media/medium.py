@@ -51,21 +51,25 @@ class Info(Protocol):
         """Warnings about content that reading skips, one line per warning."""
 
 
-class Reader(Protocol):
+class Reader(ABC):
     """An open media file; use it as a context manager. Opening raises MediaError for a file that cannot be read."""
 
     @property
+    @abstractmethod
     def info(self) -> Info:
         """Properties of the file."""
 
+    @abstractmethod
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. Closing it again has no effect."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 @dataclass(frozen=True)
