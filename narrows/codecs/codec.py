@@ -43,13 +43,13 @@ class Codec(nn.Module):
 
     def __init__(self, encoder: Encoder, bottleneck: Bottleneck, decoder: Decoder) -> None:
         super().__init__()
-        for name, given, wanted in (
+        for name, instance, kind in (
             ("encoder", encoder, Encoder),
             ("bottleneck", bottleneck, Bottleneck),
             ("decoder", decoder, Decoder),
         ):
-            if not isinstance(given, wanted):
-                raise InputError(f"expected the {name} to be a {wanted.__name__}, got {type(given).__name__}")
+            if not isinstance(instance, kind):
+                raise InputError(f"expected the {name} to be a {kind.__name__}, got {type(instance).__name__}")
         if encoder.dim != bottleneck.dim or bottleneck.dim != decoder.dim:
             dims = f"encoder {encoder.dim}, bottleneck {bottleneck.dim}, decoder {decoder.dim}"
             raise InputError(f"expected parts of one latent dim, got {dims}")

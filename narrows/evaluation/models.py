@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @cache
-def loaded(model: str) -> "Tokenizer":
+def load_once(model: str) -> "Tokenizer":
     """`narrows.load`, once per process."""
     from narrows.checkpoints.load import load
 
@@ -41,7 +41,7 @@ def model_points(model: str, settings: Sequence[float] | Literal["all"] = ()) ->
         ModelError: The model cannot be loaded.
         InputError: The model does not offer a setting.
     """
-    tokenizer = loaded(model)
+    tokenizer = load_once(model)
     choice = tokenizer.rate_setting
     if len(choice.values) == 1:
         if settings not in ("all", ()):
@@ -74,7 +74,7 @@ class ModelPoint(OperatingPoint):
     @property
     def tokenizer(self) -> "Tokenizer":
         """The model."""
-        return loaded(self.family)
+        return load_once(self.family)
 
     @property
     def key(self) -> Mapping[str, Json]:

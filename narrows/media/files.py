@@ -1,4 +1,4 @@
-"""Opens files for reading; every error is a MediaError with a message of one line."""
+"""Opens files for reading; every error has a message of one line."""
 
 import io
 import os
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from narrows.errors import MediaError
+from narrows.errors import InputError, MediaError
 
 StrPath = str | os.PathLike[str]
 
@@ -27,7 +27,12 @@ Source = StrPath | MemoryFile
 
 
 def quoted(path: Source) -> str:
-    """The path in quotes for a message, with line breaks and unprintable characters escaped."""
+    """The path in quotes for a message, with line breaks and unprintable characters escaped.
+
+    Raises InputError for an object that is not a path.
+    """
+    if not isinstance(path, str | os.PathLike | MemoryFile):
+        raise InputError(f"expected a path, got {path!r} of type {type(path).__name__}")
     return repr(path.name if isinstance(path, MemoryFile) else os.fspath(path))
 
 
@@ -37,6 +42,7 @@ def open_input(path: Source) -> BinaryIO:
     Raises:
         MediaError: for a path that does not exist, a folder, a pipe or device, an empty file, or a file that may not be
             read.
+        InputError: for an object that is not a path.
     """
     name = quoted(path)
     if isinstance(path, MemoryFile):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from narrows.errors import InputError
 from narrows.media import audio, image
 from narrows.media.files import MemoryFile, open_input, quoted
 
@@ -64,3 +65,10 @@ def test_each_opening_starts_at_the_first_byte():
         assert other.read() == b"abc"
     assert open_input(memory).read() == b"abc"
     assert quoted(memory) == "'twice'"
+
+
+@pytest.mark.parametrize("path", [None, 3, b"a.wav", io.BytesIO(b"RIFF"), ["a.wav"]])
+@pytest.mark.parametrize("read", [open_input, audio.read, audio.probe, image.read, image.probe])
+def test_objects_that_are_no_paths_are_rejected(read, path):
+    with pytest.raises(InputError, match="expected a path, got "):
+        read(path)
