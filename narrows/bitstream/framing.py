@@ -63,7 +63,7 @@ class Framing:
             length = cursor.varint(payload_limit(max_symbols), f"the length of {what}")
         payload = cursor.position + CHECKSUM_BYTES
         if payload + length > len(view):
-            raise DamagedStream(f"the stream ends inside {what}; recover() decodes the other chunks")
+            raise DamagedStream(f"the stream ends inside {what}; use --recover (recover() in Python) for the others")
         return ChunkOffsets(start, payload, payload + length)
 
     def match(self, view: memoryview, offsets: ChunkOffsets, chunks: range) -> int | None:
@@ -78,7 +78,7 @@ class Framing:
         if self.match(view, offsets, range(chunk, chunk + 1)) is None:
             start, stop = self.header.span(chunk)
             where = f"chunk {chunk} of {self.header.chunks} (grid steps {start} to {stop - 1})"
-            raise DamagedStream(f"{where} fails its checksum; recover() decodes the others")
+            raise DamagedStream(f"{where} fails its checksum; use --recover (recover() in Python) for the others")
         return bytes(view[offsets.payload : offsets.stop])
 
     def locate(self, view: memoryview) -> NDArray[np.int64]:
@@ -90,7 +90,7 @@ class Framing:
         if self.header.chunks > limit:
             raise DamagedStream(
                 f"expected {self.header.chunks} chunks, got a stream that is too short for more than {limit}; "
-                "recover() decodes the chunks that are there"
+                "use --recover (recover() in Python) for the chunks that are there"
             )
         starts = np.empty(self.header.chunks, np.int64)
         position = self.header_bytes
