@@ -11,7 +11,6 @@ pixel is an error, because the codecs have no alpha channel. Metadata (EXIF, pro
 """
 
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from narrows.media.atomic import atomic_write
 from narrows.media.extents import ImageExtent
 from narrows.media.files import Source, StrPath, open_input, quoted
 from narrows.media.medium import Medium, Reader, Signal
+from narrows.media.quiet import ignore_warnings
 
 __all__ = ["MEDIUM", "Image", "ImageInfo", "ImageReader", "check_suffix", "probe", "read", "write"]
 
@@ -219,8 +219,7 @@ def write(path: StrPath, pixels: Pixels, *, overwrite: bool = False) -> None:
 def _media_errors(path: Source) -> Iterator[None]:
     """Turns every error of Pillow into a MediaError of one line."""
     name = quoted(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about metadata and large images; the size is checked elsewhere
+    with ignore_warnings():  # about metadata and large images; the size is checked elsewhere
         try:
             yield
         except UnidentifiedImageError as error:
