@@ -72,9 +72,12 @@ class Tokenizer(ABC):
 
     A codec of n channels codes a signal in groups of n channels. If n is above 1, a mono signal is repeated.
 
+    Args:
+        codec: the codec. It is not copied, and put into eval mode: call `codec.train()` to go on training it.
+
     Attributes:
         medium: the medium, an entry of the table of media.
-        codec: the codec, in eval mode.
+        codec: the codec.
         name: name of the model, stored in tokens and streams.
         tables: frequency tables for entropy coding; None for raw streams of fixed code lengths.
         batch: number of pieces per call of the network.
@@ -288,7 +291,7 @@ class Tokenizer(ABC):
         digest = hashlib.sha256(json.dumps(spec(self), sort_keys=True).encode())
         for name, tensor in sorted(self.codec.state_dict().items()):
             values = tensor.detach().cpu()
-            values = values.float() if values.is_floating_point() and values.itemsize < 4 else values
+            values = values.float() if values.is_floating_point() else values
             digest.update(f"{name}{tuple(values.shape)}{values.dtype}".encode())
             digest.update(values.contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
