@@ -296,6 +296,18 @@ def test_the_fingerprint_follows_the_weights(tokenizer: Tokenizer) -> None:
     assert len(pickle.dumps(again)) == len(pickle.dumps(pickle.loads(pickle.dumps(again))))
 
 
+def test_devices_that_lack_something_are_refused(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for device in ("meta", "cuda:99", "abacus"):
+        with pytest.raises(InputError, match="expected an available device, got") as caught:
+            tokenizer.to(device)
+        assert "\n" not in str(caught.value)
+    monkeypatch.setattr("narrows.tokenizers.tokenizer.check_device", lambda device: None)
+    with pytest.raises(InputError, match="expected a device with all operations of small, got 'meta'"):
+        tokenizer.to("meta")
+    assert tokenizer.device.type == "cpu"
+    assert tokenizer.to("cpu") is tokenizer
+
+
 def test_the_codec_is_put_into_eval_mode(tokenizer: Tokenizer) -> None:
     codec = tokenizer.codec.train()
     again = type(tokenizer)(codec, RATE) if isinstance(tokenizer, AudioTokenizer) else type(tokenizer)(codec)  # type: ignore[call-arg]
