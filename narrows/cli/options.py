@@ -9,3 +9,6 @@ Device = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+KeepSuffix = Annotated[
+    bool, typer.Option("--keep-suffix", help="Keep the suffix of the media file: a.wav ⇄ a.wav.nrw, not a.nrw.")
+]
