@@ -3,11 +3,13 @@
 import io
 import os
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from narrows.errors import InputError, MediaError
+from narrows.errors import InputError, MediaError, NarrowsError
 
 StrPath = str | os.PathLike[str]
 
@@ -34,6 +36,33 @@ def quoted(path: Source) -> str:
     if not isinstance(path, str | os.PathLike | MemoryFile):
         raise InputError(f"expected a path, got {path!r} of type {type(path).__name__}")
     return repr(path.name if isinstance(path, MemoryFile) else os.fspath(path))
+
+
+@contextmanager
+def library_errors(path: Source, message: Callable[[str], str]) -> Iterator[None]:
+    """Turns every exception of a media library, of whatever class, into a MediaError.
+
+    Args:
+        path: the file that is read.
+        message: makes the message from the reason that the library gives.
+    """
+    try:
+        yield
+    except NarrowsError:
+        raise
+    except MemoryError as error:
+        raise MediaError(
+            f"not enough memory for {quoted(path)}; cut it into parts, or use a machine with more memory"
+        ) from error
+    except Exception as error:
+        raise MediaError(message(reason_of(error))) from error
+
+
+def reason_of(error: Exception) -> str:
+    """What an exception of a library says, as part of a line: without a capital in front and a full stop behind."""
+    text = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error)
+    line = " ".join(str(text).split()).rstrip(". ") or "no reason given"
+    return line[0].lower() + line[1:]
 
 
 def open_input(path: Source) -> BinaryIO:
@@ -71,6 +100,14 @@ def open_input(path: Source) -> BinaryIO:
         file.close()
         raise MediaError(f"{name} is empty (0 bytes); create or download it again")
     return file
+
+
+def size_of(file: BinaryIO) -> int:
+    """The size in bytes of an open file. The position in it does not change."""
+    position = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(position)
+    return size
 
 
 def _missing_folder(path: StrPath) -> str:

@@ -1,0 +1,107 @@
+"""Chooses the library that decodes an audio file.
+
+libsndfile gives the number of samples before decoding, FFmpeg reads more formats and knows what containers say about
+times and channels.
+"""
+
+from typing import BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from narrows.errors import MediaError
+from narrows.media.binary import bytes_at
+from narrows.media.declared_end import declared_end, end_padding, mpeg_format, ogg_pages
+from narrows.media.edit_lists import edit_lists
+from narrows.media.files import Source, quoted, reason_of, size_of
+from narrows.media.pyav_decoder import NoAudioError, PyavDecoder
+from narrows.media.soundfile_decoder import SoundfileDecoder
+from narrows.media.tags import after_tags
+
+ADVICE = "get the whole file again, or convert the part that is there with: ffmpeg -i FILE OTHER.wav"
+_DECODER_DELAY = 529  # samples of MP3 that no decoder gives if there is less padding
+_FORMATS = {
+    b"OggS": "ogg",
+    b"fLaC": "flac",
+}  # FFmpeg's names by the first bytes; it does not find them after an APEv2 tag
+
+
+class Decoder(Protocol):
+    """SoundfileDecoder or PyavDecoder."""
+
+    sample_rate: int
+    channels: int
+    samples: int | None
+    format: str
+    codec: str
+
+    def read(self, samples: int) -> NDArray[np.float32]: ...
+
+    def close(self) -> None: ...
+
+
+def open_decoder(file: BinaryIO, path: Source) -> Decoder:
+    """A decoder for an open file.
+
+    Raises:
+        MediaError: if there is no decoder, and for a file that ends before its declared end.
+    """
+    name, size, start = quoted(path), size_of(file), after_tags(file)
+    end = declared_end(file, size, start)
+    if end is not None and end > size:
+        raise MediaError(f"{name} is cut: expected {end} bytes by its header, got {size}; {ADVICE}")
+    # All of this is read before libsndfile opens the file, which shares its position.
+    mpeg, ogg = mpeg_format(file, start), ogg_pages(file, start)
+    format = mpeg or _FORMATS.get(bytes_at(file, start, 4))
+    counted = mpeg == "mp3" and _is_counted(file, size, start, end)
+    edits = edit_lists(file, size)
+    # libsndfile takes an MP3 without a Xing header for shorter than it is, and prints messages about a damaged one; of
+    # several Ogg streams it reads only the first.
+    sound, refusal = None, ""
+    if mpeg is None and ogg.streams < 2:
+        try:
+            sound = SoundfileDecoder(file, start)
+        except Exception as error:
+            refusal = f"libsndfile: {reason_of(error)!r}, "
+    if sound is not None and "mpeg" in sound.codec:
+        sound.close()
+        sound = None
+    # A writer to a pipe may leave a length of 0; it is only believed if the rest of the header agrees.
+    doubtful = sound is not None and sound.samples == 0 and end is None
+    # An Ogg of one page may be shorter than its page: FFmpeg takes that for samples before the time 0.
+    if sound is not None and not doubtful and (sound.alone or (ogg.streams and ogg.timed < 2)):
+        return sound
+    try:
+        decoder = PyavDecoder(path, format=format, start=start, counted=counted, edits=edits)
+    except NoAudioError as error:
+        raise MediaError(f"{name} has no audio track; give an audio file, or a video with audio") from error
+    except Exception as error:
+        if doubtful:
+            raise MediaError(no_samples_error(name)) from error
+        if sound is not None:
+            return sound
+        raise MediaError(
+            f"expected audio (WAV, FLAC, Ogg, Opus, MP3, AIFF, M4A, or a video with audio), got {name}, "
+            f"which cannot be decoded ({refusal}FFmpeg: {reason_of(error)!r}); give another file"
+        ) from error
+    chosen, other = (decoder, sound) if sound is None or doubtful or decoder.needed else (sound, decoder)
+    if other is not None:
+        other.close()
+    return chosen
+
+
+def no_samples_error(name: str) -> str:
+    """The error message for a file without samples."""
+    return f"expected a file of one sample or more, got {name}, which holds no samples; give another file"
+
+
+def _is_counted(file: BinaryIO, size: int, start: int, end: int | None) -> bool:
+    """Whether the Xing header of an MP3 counts its samples.
+
+    It does not if another MP3 was appended, or most of the file is something else, or if its tag states less padding
+    than the delay of the decoder, as after a cut: the last samples cannot be decoded then.
+    """
+    if end is None or mpeg_format(file, end) is not None or size - end > size // 32:
+        return False
+    padding = end_padding(file, start)
+    return padding is None or padding >= _DECODER_DELAY
