@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrows.errors import MediaError
-from narrows.media.binary import bytes_at
 from narrows.media.declared_end import declared_end, end_padding, mpeg_format, ogg_pages
 from narrows.media.edit_lists import edit_lists
 from narrows.media.files import Source, quoted, reason_of, size_of
 from narrows.media.pyav_decoder import NoAudioError, PyavDecoder
 from narrows.media.soundfile_decoder import SoundfileDecoder
-from narrows.media.tags import after_tags
+from narrows.media.tags import after_tags, before_tags
 
 ADVICE = "get the whole file again, or convert the part that is there with: ffmpeg -i FILE OTHER.wav"
 _DECODER_DELAY = 529  # samples of MP3 that no decoder gives if there is less padding
@@ -47,32 +46,35 @@ def open_decoder(file: BinaryIO, path: Source) -> Decoder:
         MediaError: if there is no decoder, and for a file that ends before its declared end.
     """
     name, size, start = quoted(path), size_of(file), after_tags(file)
-    end = declared_end(file, size, start)
-    if end is not None and end > size:
-        raise MediaError(f"{name} is cut: expected {end} bytes by its header, got {size}; {ADVICE}")
+    end = before_tags(file, start, size)
+    declared = declared_end(file, end, start)
+    if declared is not None and end < declared <= size:
+        end = size  # what looks like a tag is audio
+    if declared is not None and declared > end:
+        raise MediaError(f"{name} is cut: expected {declared} bytes by its header, got {end}; {ADVICE}")
     # All of this is read before libsndfile opens the file, which shares its position.
     mpeg, ogg = mpeg_format(file, start), ogg_pages(file, start)
-    format = mpeg or _FORMATS.get(bytes_at(file, start, 4))
-    counted = mpeg == "mp3" and _is_counted(file, size, start, end)
-    edits = edit_lists(file, size)
+    counted = mpeg == "mp3" and _is_counted(file, size, start, declared)
+    edits = edit_lists(file, start, end)
     # libsndfile takes an MP3 without a Xing header for shorter than it is, and prints messages about a damaged one; of
     # several Ogg streams it reads only the first.
     sound, refusal = None, ""
     if mpeg is None and ogg.streams < 2:
         try:
-            sound = SoundfileDecoder(file, start)
+            sound = SoundfileDecoder(file, start, end)
         except Exception as error:
             refusal = f"libsndfile: {reason_of(error)!r}, "
     if sound is not None and "mpeg" in sound.codec:
         sound.close()
         sound = None
     # A writer to a pipe may leave a length of 0; it is only believed if the rest of the header agrees.
-    doubtful = sound is not None and sound.samples == 0 and end is None
+    doubtful = sound is not None and sound.samples == 0 and declared is None
     # An Ogg of one page may be shorter than its page: FFmpeg takes that for samples before the time 0.
     if sound is not None and not doubtful and (sound.alone or (ogg.streams and ogg.timed < 2)):
         return sound
     try:
-        decoder = PyavDecoder(path, format=format, start=start, counted=counted, edits=edits)
+        part = None if (start, end) == (0, size) else (start, end)
+        decoder = PyavDecoder(path, format=mpeg, part=part, counted=counted, edits=edits)
     except NoAudioError as error:
         raise MediaError(f"{name} has no audio track; give an audio file, or a video with audio") from error
     except Exception as error:

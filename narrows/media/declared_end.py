@@ -8,11 +8,18 @@ A file that is shorter was cut. Decoders rarely report that: they return the sam
 
 import struct
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import BinaryIO
 
 from narrows.media.binary import boxes, bytes_at, number
 
 _MAX_CHUNKS = 1_000_000  # chunks or pages that are read before giving up: more than 4 GB of Ogg pages
+_MP4_BOXES = frozenset(  # those that a file consists of; anything else is not part of it
+    {
+        *(b"ftyp", b"styp", b"moov", b"moof", b"mfra", b"mdat", b"sidx", b"ssix", b"emsg", b"prft", b"pdin"),
+        *(b"free", b"skip", b"wide", b"udta", b"meta", b"uuid", b"pnot", b"PICT"),
+    }
+)
 _TAIL = 4096  # bytes by which a placeholder may fall short of a power of two: the length of a header
 
 
@@ -49,11 +56,9 @@ def declared_end(file: BinaryIO, size: int, start: int = 0) -> int | None:
             return ogg_pages(file, start).end
         case b"\x1aE\xdf\xa3":
             return _matroska(file, start)
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
-        end = start
-        for _, _, end in boxes(file, start, size):  # noqa: B007
-            pass
-        return end
+    if head[4:8] in _MP4_BOXES:
+        known = takewhile(lambda box: box[0] in _MP4_BOXES, boxes(file, start, size))
+        return max((end for _, _, end in known), default=None)
     return _xing(file, start) if mpeg_format(file, start) == "mp3" else None
 
 

@@ -36,20 +36,20 @@ class EditList:
         return all(end is not None and end <= start for (_, end), (start, _) in pairwise(self.spans))
 
 
-def edit_lists(file: BinaryIO, size: int) -> dict[int, EditList]:
+def edit_lists(file: BinaryIO, start: int, end: int) -> dict[int, EditList]:
     """The edit list of each track that has one, by the id of the track; empty for a file that is no MP4.
 
     Args:
         file: open for reading; its position changes.
-        size: of the file, in bytes.
+        start, end: offsets of the container, between tags.
     """
     found: dict[int, EditList] = {}
-    movie = next((part for part in boxes(file, 0, size) if part[0] == b"moov"), None)
-    parts = list(boxes(file, movie[1], min(movie[2], size))) if movie else []
+    movie = next((part for part in boxes(file, start, end) if part[0] == b"moov"), None)
+    parts = list(boxes(file, movie[1], min(movie[2], end))) if movie else []
     by_name = {name: at for name, at, _ in parts}
     ticks = _fourth_field(file, by_name[b"mvhd"]) if b"mvhd" in by_name else 0  # per second
-    for name, at, end in parts:
-        track = _boxes_of_track(file, at, min(end, size)) if name == b"trak" and ticks else {}
+    for name, at, stop in parts:
+        track = _boxes_of_track(file, at, min(stop, end)) if name == b"trak" and ticks else {}
         if {b"tkhd", b"mdhd", b"elst"} <= track.keys() and (rate := _fourth_field(file, track[b"mdhd"])):
             spans = _spans(file, track[b"elst"], ticks, rate)
             if spans and b"mvex" in by_name:  # fragments follow, whose length is not known when the header is written

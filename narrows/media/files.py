@@ -110,6 +110,41 @@ def size_of(file: BinaryIO) -> int:
     return size
 
 
+class FilePart(io.RawIOBase):
+    """The bytes of an open file from `start` to `end`, as a file of its own that leaves the other open."""
+
+    def __init__(self, file: BinaryIO, start: int, end: int) -> None:
+        self._file, self._start, self._end, self._at = file, start, end, 0
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to an offset and return it."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end - self._start}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        left = max(0, self._end - self._start - self._at)
+        self._file.seek(self._start + self._at)
+        data = self._file.read(left if size < 0 else min(size, left))
+        self._at += len(data)
+        return data
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill a buffer with the next bytes, and return their number."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
 def _missing_folder(path: StrPath) -> str:
     """Text that names the first missing folder of the path; empty if all folders exist."""
     for folder in reversed(Path(path).parents):

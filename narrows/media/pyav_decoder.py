@@ -55,7 +55,7 @@ class PyavDecoder:
     Args:
         path: the file.
         format: FFmpeg's name of the container; None lets FFmpeg detect it, which fails for a short MP3.
-        start: offset of the audio, after tags.
+        part: offsets of the begin and end of the audio, between tags; None for the whole file.
         counted: whether the header of an MP3 counts its frames. Else the length is only known after decoding and
             `samples` is None.
         edits: the edit lists of an MP4, by track.
@@ -71,9 +71,15 @@ class PyavDecoder:
     """
 
     def __init__(
-        self, path: Source, *, format: str | None, start: int, counted: bool, edits: Mapping[int, EditList]
+        self,
+        path: Source,
+        *,
+        format: str | None,
+        part: tuple[int, int] | None,
+        counted: bool,
+        edits: Mapping[int, EditList],
     ) -> None:
-        self._container = _open(path, format, start)
+        self._container = _open(path, format, part)
         self._end: int | None = None  # of the packets so far, in units of the stream's time base
         try:
             if not self._container.streams.audio:
@@ -244,22 +250,19 @@ def _scaled(raw: NDArray[np.generic]) -> NDArray[np.float32]:
     return np.ascontiguousarray((raw.astype(np.float64) - zero) / full_scale, np.float32)
 
 
-def _open(path: Source, format: str | None, start: int) -> "InputContainer":
+def _open(path: Source, format: str | None, part: tuple[int, int] | None) -> "InputContainer":
     """The container of a file."""
     import av  # not at the top: loading FFmpeg takes 0.1 s, and most files do not need it
 
     # By path: an error or Ctrl-C in a Python file object that FFmpeg reads from would be printed and lost. With
     # "file:" in front: FFmpeg would take names such as "http://…" or "concat:a|b" for protocols.
+    if isinstance(path, MemoryFile):
+        source: object = open_input(path if part is None else MemoryFile(path.name, path.data[slice(*part)]))
+    else:
+        subfile = "" if part is None else "subfile,,start,{},end,{},,:".format(*part)
+        source = f"{subfile}file:{os.path.abspath(path)}"
     # PyAV before 19 reports tags in encodings other than UTF-8, which are common, unless it may replace characters.
     older: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
     # ignore_editlist: FFmpeg obeys edit lists for some codecs only, and drops packets where their times are rounded.
-    options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file", "ignore_editlist": "1"}
-    if format is not None:  # else FFmpeg detects the format, and skips tags by itself
-        options["skip_initial_bytes"] = str(start)
-    return av.open(
-        open_input(path) if isinstance(path, MemoryFile) else "file:" + os.path.abspath(path),
-        "r",
-        format=format,
-        options=options,
-        **older,
-    )
+    options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file,subfile", "ignore_editlist": "1"}
+    return av.open(source, "r", format=format, options=options, **older)

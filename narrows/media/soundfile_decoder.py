@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from narrows.media.binary import bytes_at
 from narrows.media.channel_order import wav_order
+from narrows.media.files import FilePart, size_of
 
 _UNKNOWN_LENGTH = 2**63 - 1  # what libsndfile returns for a FLAC whose header does not state its length
 
@@ -29,7 +30,7 @@ class SoundfileDecoder:
 
     Args:
         file: open for reading.
-        start: offset of the audio, after tags.
+        start, end: offsets of the audio, between tags; the whole file by default.
 
     Attributes:
         alone: whether libsndfile may decode the file without a look by FFmpeg. It ignores the time at which an Ogg
@@ -39,12 +40,16 @@ class SoundfileDecoder:
         soundfile.LibsndfileError: for a file that libsndfile cannot read.
     """
 
-    def __init__(self, file: BinaryIO, start: int = 0) -> None:
-        source = io.BytesIO(file.getbuffer()[start:]) if isinstance(file, io.BytesIO) and start else file
+    def __init__(self, file: BinaryIO, start: int = 0, end: int | None = None) -> None:
+        if end is None:
+            end = size_of(file)
         head = bytes_at(file, start, 64)
-        # Opened by file descriptor: with a path, libsndfile and soundfile would also look at its suffix.
-        source.seek(start if source is file else 0)
-        self._file = _UnseekableFile(source if isinstance(source, io.BytesIO) else source.fileno(), closefd=False)
+        source: object = FilePart(file, start, end)
+        if (start, end) == (0, size_of(file)):
+            # Opened by file descriptor: with a path, libsndfile and soundfile would also look at its suffix.
+            file.seek(0)
+            source = file if isinstance(file, io.BytesIO) else file.fileno()
+        self._file = _UnseekableFile(source, closefd=False)
         self.sample_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.samples: int | None = None if self._file.frames == _UNKNOWN_LENGTH else self._file.frames
