@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrows.errors import MediaError
-from narrows.media.declared_end import declared_end, end_padding, mpeg_format, ogg_pages
+from narrows.media.declared_end import counted_samples, declared_end, mpeg_format, ogg_pages
 from narrows.media.edit_lists import edit_lists
 from narrows.media.files import Source, quoted, reason_of, size_of
 from narrows.media.pyav_decoder import NoAudioError, PyavDecoder
@@ -18,7 +18,6 @@ from narrows.media.soundfile_decoder import SoundfileDecoder
 from narrows.media.tags import after_tags, before_tags
 
 ADVICE = "get the whole file again, or convert the part that is there with: ffmpeg -i FILE OTHER.wav"
-_DECODER_DELAY = 529  # samples of MP3 that no decoder gives if there is less padding
 _FORMATS = {
     b"OggS": "ogg",
     b"fLaC": "flac",
@@ -54,7 +53,7 @@ def open_decoder(file: BinaryIO, path: Source) -> Decoder:
         raise MediaError(f"{name} is cut: expected {declared} bytes by its header, got {end}; {ADVICE}")
     # All of this is read before libsndfile opens the file, which shares its position.
     mpeg, ogg = mpeg_format(file, start), ogg_pages(file, start)
-    counted = mpeg == "mp3" and _is_counted(file, size, start, declared)
+    counted = _counted_samples(file, size, start, declared) if mpeg == "mp3" else None
     edits = edit_lists(file, start, end)
     # libsndfile takes an MP3 without a Xing header for shorter than it is, and prints messages about a damaged one; of
     # several Ogg streams it reads only the first.
@@ -74,7 +73,7 @@ def open_decoder(file: BinaryIO, path: Source) -> Decoder:
         return sound
     try:
         part = None if (start, end) == (0, size) else (start, end)
-        decoder = PyavDecoder(path, format=mpeg, part=part, counted=counted, edits=edits)
+        decoder = PyavDecoder(path, format=mpeg, part=part, samples=counted, edits=edits)
     except NoAudioError as error:
         raise MediaError(f"{name} has no audio track; give an audio file, or a video with audio") from error
     except Exception as error:
@@ -97,13 +96,8 @@ def no_samples_error(name: str) -> str:
     return f"expected a file of one sample or more, got {name}, which holds no samples; give another file"
 
 
-def _is_counted(file: BinaryIO, size: int, start: int, end: int | None) -> bool:
-    """Whether the Xing header of an MP3 counts its samples.
-
-    It does not if another MP3 was appended, or most of the file is something else, or if its tag states less padding
-    than the delay of the decoder, as after a cut: the last samples cannot be decoded then.
-    """
+def _counted_samples(file: BinaryIO, size: int, start: int, end: int | None) -> int | None:
+    """The samples of an MP3 by its Xing header, unless another was appended or most of the file is something else."""
     if end is None or mpeg_format(file, end) is not None or size - end > size // 32:
-        return False
-    padding = end_padding(file, start)
-    return padding is None or padding >= _DECODER_DELAY
+        return None
+    return counted_samples(file, start)

@@ -20,6 +20,7 @@ _MP4_BOXES = frozenset(  # those that a file consists of; anything else is not p
         *(b"free", b"skip", b"wide", b"udta", b"meta", b"uuid", b"pnot", b"PICT"),
     }
 )
+_DECODER_DELAY = 529  # samples of MP3
 _TAIL = 4096  # bytes by which a placeholder may fall short of a power of two: the length of a header
 
 
@@ -158,14 +159,22 @@ def _matroska(file: BinaryIO, at: int) -> int | None:
     return None if length == (1 << 7 * width) - 1 else at  # all ones: a live recording
 
 
-def end_padding(file: BinaryIO, at: int) -> int | None:
-    """The samples of padding at the end of an MP3 that starts at an offset, by LAME's tag; None without a tag."""
+def counted_samples(file: BinaryIO, at: int) -> int | None:
+    """The samples of an MP3 that starts at an offset, by its Xing header; None if it does not count them.
+
+    LAME's tag states the padding at the begin and the end. Padding that is shorter than the delay of the decoder, as
+    after a cut, counts for nothing: the last samples cannot be decoded then.
+    """
     frame, place = _xing_header(file, at)
     flags = number(frame, place + 4, ">I")
-    tag = place + 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
-    if not place or frame[tag : tag + 4] not in (b"LAME", b"Lavf", b"Lavc"):
+    if not place or not flags & 1:
         return None
-    return number(frame, tag + 22, ">H") & 0xFFF
+    samples = number(frame, place + 8, ">I") * (1152 if frame[1] & 0x08 else 576)
+    tag = place + 12 + (4 if flags & 2 else 0) + (100 if flags & 4 else 0) + (4 if flags & 8 else 0)
+    if frame[tag : tag + 4] not in (b"LAME", b"Lavf", b"Lavc"):
+        return samples
+    padding = number(frame, tag + 21, ">I") >> 8  # 12 bits each
+    return samples - (padding >> 12) - max(padding & 0xFFF, _DECODER_DELAY)
 
 
 def _xing(file: BinaryIO, at: int) -> int | None:

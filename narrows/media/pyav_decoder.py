@@ -56,7 +56,7 @@ class PyavDecoder:
         path: the file.
         format: FFmpeg's name of the container; None lets FFmpeg detect it, which fails for a short MP3.
         part: offsets of the begin and end of the audio, between tags; None for the whole file.
-        counted: whether the header of an MP3 counts its frames. Else the length is only known after decoding and
+        samples: of an MP3 whose header counts them. Else the length is only known after decoding, and the attribute
             `samples` is None.
         edits: the edit lists of an MP4, by track.
 
@@ -76,7 +76,7 @@ class PyavDecoder:
         *,
         format: str | None,
         part: tuple[int, int] | None,
-        counted: bool,
+        samples: int | None,
         edits: Mapping[int, EditList],
     ) -> None:
         self._container = _open(path, format, part)
@@ -99,14 +99,12 @@ class PyavDecoder:
             base = self._stream.time_base
             # PyAV 19 returns a type of its own. Samples per unit of the time base; 0 if it is not known.
             self._tick = Fraction(base.numerator, base.denominator) * self.sample_rate if base else Fraction(0)
-            self.samples: int | None = None
+            self.samples = samples
             self._decoded: Iterator[NDArray[np.float32]] = iter(())
             self._first = round((first.pts or 0) * self._tick) if first and self.format in _EXACT_TIMES else 0
             self.needed = self._first != 0 or self._order is not None
             if first:
-                spans = self._spans(edits.get(self._stream.id) if self.format == _MP4 else None, counted)
-                if counted:
-                    (_, self.samples), *_ = spans
+                spans = self._spans(edits.get(self._stream.id) if self.format == _MP4 else None)
                 self._decoded = _presented(self._blocks(first, frames), self._first, spans)
             self._buffer = deque([block] if (block := next(self._decoded, None)) is not None else [])
             if not self._buffer:
@@ -133,14 +131,14 @@ class PyavDecoder:
         """Close the file."""
         self._container.close()
 
-    def _spans(self, edits: EditList | None, counted: bool) -> list[_Span]:
+    def _spans(self, edits: EditList | None) -> list[_Span]:
         """The spans of the track that are presented."""
-        length = round(self._stream.duration * self._tick) if self._stream.duration else None
         if edits is None:
             # In an Ogg, samples before the time 0 are not presented. An MP4 of fragments may begin at any time.
-            return [(0 if self.format == "ogg" else min(0, self._first), length if counted else None)]
+            return [(0 if self.format == "ogg" else min(0, self._first), self.samples)]
         if not edits.in_order:
             raise AudioDecodeError("its edit list plays parts of it again or in another order")
+        length = round(self._stream.duration * self._tick) if self._stream.duration else None
         # Durations of edits are rounded, often to milliseconds, those of the track are exact. An end that is only
         # rounded cuts nothing; one before it removes padding or trims the sound.
         tick = edits.tick * self.sample_rate

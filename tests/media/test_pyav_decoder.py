@@ -51,7 +51,8 @@ def test_padding_that_the_container_does_not_state_stays(tmp_path, noise, encode
     assert (found.shape[1], shift(found, noise)) == (30_000 + 1_024, 1_024)
     encode(tmp_path / "a.mkv", noise, RATE, container="matroska")
     found = audio.read(tmp_path / "a.mkv").samples
-    assert (found.shape[1], shift(found, noise)) == (30 * 1_024, 0)
+    # FFmpeg states the encoder delay in Matroska from version 8 on.
+    assert (found.shape[1], shift(found, noise)) in ((30 * 1_024, 0), (31 * 1_024, 1_024))
     encode(tmp_path / "a.aac", noise, RATE, container="adts")
     found = audio.read(tmp_path / "a.aac").samples
     assert (found.shape[1], shift(found, noise)) == (31 * 1_024, 1_024)
