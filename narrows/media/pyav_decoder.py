@@ -30,6 +30,7 @@ _DEMUXERS = (
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # FFmpeg's to NumPy's
 _FULL_SCALE = {"u1": 2.0**7, "i2": 2.0**15, "i4": 2.0**31, "i8": 2.0**63}  # of integer samples, by NumPy type
 _BARE_FORMATS = {"mp3", "aac", "ac3", "eac3", "dts"}  # no container: bytes after the last frame are tags, not audio
+_BROADCASTS = {"mpeg", "mpegts"}  # a part of a broadcast may begin in the middle of a packet
 _MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 _EXACT_TIMES = (_MP4, "ogg")  # formats with times in samples; others round them to milliseconds, too coarse to cut at
 
@@ -156,7 +157,7 @@ class PyavDecoder:
         from av import FFmpegError
 
         failure: FFmpegError | None = None
-        audio_follows = False
+        begun = audio_follows = False
         try:
             for packet in self._container.demux(self._stream):
                 if packet.pts is not None:
@@ -164,8 +165,10 @@ class PyavDecoder:
                 try:
                     frames = packet.decode()
                 except FFmpegError as error:
-                    failure = failure or error
+                    if begun or self._container.format.name not in _BROADCASTS:
+                        failure = failure or error
                     continue
+                begun = begun or bool(frames)
                 audio_follows = bool(failure and frames)
                 if audio_follows:
                     break
