@@ -51,8 +51,8 @@ class AudioInfo:
         if self.peak <= _LOUDEST:
             return ()
         bits = next((bits for bits in (8, 16, 24, 32) if self.peak <= 2 ** (bits - 1)), None)
-        kind = f"integers of {bits} bits; divide them by {2 ** (bits - 1)}" if bits else "no audio"
-        return (f"has samples up to {self.peak:.6g}, where full scale is 1: they look like {kind}",)
+        advice = f": integers of {bits} bits? Divide them by {2 ** (bits - 1)}" if bits else "; scale them to [-1, 1]"
+        return (f"has samples up to {self.peak:.6g}, where full scale is 1{advice}",)
 
 
 class AudioReader(Reader):

@@ -128,8 +128,8 @@ def _is_placeholder(length: int) -> bool:
 
 
 def _is_round(length: int) -> bool:
-    """Whether a length is a multiple of a hundred million from a thousand million on: servers of speech write such."""
-    return length >= 10**9 and length % 10**8 == 0
+    """Whether a length is a round number from 1 000 000 000 to 2 100 000 000: servers of speech write such."""
+    return 10**9 <= length < 2**31 and length % 10**8 == 0
 
 
 def _chunk(file: BinaryIO, size: int, at: int, header: str, wanted: bytes, *, pad: bool) -> tuple[int, int]:

@@ -195,11 +195,14 @@ class PyavDecoder:
 
     def _samples(self, frame: "AudioFrame") -> NDArray[np.float32]:
         """The samples (C, n) of a frame as float32, integers scaled to [-1, 1), channels in the order of a WAV."""
+        from av.audio.plane import AudioPlane
+
         kind = _TYPES[frame.format.name.removesuffix("p")]
-        # Not frame.to_ndarray(): it does not know all types, and from 8 channels on `planes` has wrong ones at its end.
+        # Not frame.to_ndarray(): it does not know all types, nor does frame.planes know its end from 8 channels on.
         count = frame.samples * (1 if frame.format.is_planar else self.channels)
-        planes = [np.frombuffer(memoryview(plane), kind, count) for plane in frame.planes[: self.channels]]
-        raw: NDArray[Any] = np.stack(planes) if frame.format.is_planar else planes[0].reshape(-1, self.channels).T
+        planes = [AudioPlane(frame, place) for place in range(self.channels if frame.format.is_planar else 1)]
+        parts = [np.frombuffer(memoryview(plane), kind, count) for plane in planes]
+        raw: NDArray[Any] = np.stack(parts) if frame.format.is_planar else parts[0].reshape(-1, self.channels).T
         # FFmpeg's decoders give the order of a WAV, unless only the container knows the order.
         return _scaled(raw[self._order] if self._order and frame.layout.name == _unordered(self.channels) else raw)
 
