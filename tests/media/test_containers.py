@@ -148,6 +148,15 @@ def test_channels_are_written_to_their_loudspeakers(tmp_path, suffix, channels):
     assert order(audio.read(tmp_path / f"a.{suffix}").samples) == list(range(channels))
 
 
+@pytest.mark.parametrize("suffix", ["caf", "aiff", "mov"])
+def test_an_order_that_the_container_states(tmp_path, suffix):
+    """ffmpeg states 7.1 as side before back, whatever it writes; a list of channels made PyAV end the process."""
+    soundfile.write(tmp_path / "a.wav", tones(8).T, RATE, subtype="FLOAT")
+    ffmpeg("-channel_layout", "7.1", "-i", tmp_path / "a.wav", "-c:a", "pcm_s16be", tmp_path / f"b.{suffix}")
+    for _ in range(3):
+        assert order(audio.read(tmp_path / f"b.{suffix}").samples) == [0, 1, 2, 3, 6, 7, 4, 5]
+
+
 def test_alac_of_libsndfile_has_the_order_of_alac(tmp_path):
     with soundfile.SoundFile(tmp_path / "a.caf", "w", RATE, 6, format="CAF", subtype="ALAC_16") as file:
         file.write(tones(6)[[2, 0, 1, 4, 5, 3]].T)  # centre, left, right, back left, back right, low frequencies

@@ -157,9 +157,25 @@ def test_a_codec_without_a_decoder(tmp_path, noise, encode, error_message):
     assert "no decoder" in error_message(audio.read, tmp_path / "a.mka")
 
 
-@pytest.mark.parametrize("name", ["http:a.m4a", "concat:a|b.m4a", "ä \udcff.m4a"])
+def test_edits_out_of_order(tmp_path, noise, encode, error_message):
+    encode(tmp_path / "a.m4a", noise, RATE)
+    data = (tmp_path / "a.m4a").read_bytes()
+    edits = struct.pack(">4sIIIiIIiI", b"elst", 0, 2, 100, 10_000, 1 << 16, 100, 1_024, 1 << 16)
+    at = data.index(b"elst")
+    data = data[: at - 4] + struct.pack(">I", 4 + len(edits)) + edits + data[at + 24 :]
+    for name in (b"edts", b"trak", b"moov"):  # each is 12 bytes longer
+        at = data.index(name) - 4
+        data = data[:at] + struct.pack(">I", struct.unpack(">I", data[at : at + 4])[0] + 12) + data[at + 4 :]
+    (tmp_path / "b.m4a").write_bytes(data)
+    assert "plays parts of it again or in another order" in error_message(audio.read, tmp_path / "b.m4a")
+
+
+@pytest.mark.parametrize("name", ["http:a.m4a", "concat:a|b.m4a", "ä \udcff.m4a", "a,,:b,end,9.m4a"])
 def test_names_are_not_taken_for_protocols(tmp_path, noise, encode, monkeypatch, name):
     encode(tmp_path / "a.m4a", noise, RATE)
     (tmp_path / "a.m4a").rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
+    assert audio.probe(name).samples == 30_000
+    with open(name, "ab") as file:
+        file.write(b"TAG" + bytes(125))
     assert audio.probe(name).samples == 30_000
