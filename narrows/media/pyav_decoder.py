@@ -4,6 +4,7 @@ packets ─▶ frames ─▶ samples at their places in the track ─▶ the spa
 """
 
 import os
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -33,6 +34,9 @@ _BARE_FORMATS = {"mp3", "aac", "ac3", "eac3", "dts"}  # no container: bytes afte
 _BROADCASTS = {"mpeg", "mpegts"}  # a part of a broadcast may begin in the middle of a packet
 _MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 _EXACT_TIMES = (_MP4, "ogg")  # formats with times in samples; others round them to milliseconds, too coarse to cut at
+
+# iTunes' tag of an AAC without an edit list, in hexadecimal: 0, encoder delay, padding, number of samples.
+_ITUNES = re.compile(r" *[0-9A-F]+ ([0-9A-F]{8}) [0-9A-F]{8} ([0-9A-F]{16}) ")
 
 _Span = tuple[int, int | None]  # first sample, and the one after the last; None for the end of the track
 
@@ -134,6 +138,10 @@ class PyavDecoder:
 
     def _spans(self, edits: EditList | None) -> list[_Span]:
         """The spans of the track that are presented."""
+        gapless = _ITUNES.match(str(self._container.metadata.get("iTunSMPB", "")))
+        if edits is None and gapless and self.format == _MP4 and self._tick == 1:
+            delay = int(gapless[1], 16)
+            return [(delay, delay + int(gapless[2], 16))]
         if edits is None:
             # In an Ogg, samples before the time 0 are not presented. An MP4 of fragments may begin at any time.
             return [(0 if self.format == "ogg" else min(0, self._first), self.samples)]

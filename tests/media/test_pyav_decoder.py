@@ -157,6 +157,24 @@ def test_a_codec_without_a_decoder(tmp_path, noise, encode, error_message):
     assert "no decoder" in error_message(audio.read, tmp_path / "a.mka")
 
 
+@pytest.mark.parametrize("length", [30_000, 29_000])
+def test_delay_and_length_in_a_tag_of_itunes(tmp_path, noise, encode, length):
+    def box(name: bytes, *content: bytes) -> bytes:
+        data = b"".join(content)
+        return struct.pack(">I4s", 8 + len(data), name) + data
+
+    encode(tmp_path / "a.m4a", noise, RATE, use_editlist="0")
+    data = (tmp_path / "a.m4a").read_bytes()
+    moov, tags = data.index(b"moov") - 4, data.index(b"udta") - 4  # the last boxes of the file and of the movie
+    value = f" 00000000 00000400 {31 * 1024 - 1024 - length:08X} {length:016X} 00000000".encode()
+    name = box(b"mean", bytes(4), b"com.apple.iTunes") + box(b"name", bytes(4), b"iTunSMPB")
+    item = box(b"----", name, box(b"data", struct.pack(">II", 1, 0), value))
+    meta = box(b"meta", bytes(4), box(b"hdlr", bytes(8), b"mdirappl", bytes(9)), box(b"ilst", item))
+    (tmp_path / "b.m4a").write_bytes(data[:moov] + box(b"moov", data[moov + 8 : tags], box(b"udta", meta)))
+    found = audio.read(tmp_path / "b.m4a").samples
+    assert (found.shape[1], shift(found, noise)) == (length, 0)
+
+
 def test_edits_out_of_order(tmp_path, noise, encode, error_message):
     encode(tmp_path / "a.m4a", noise, RATE)
     data = (tmp_path / "a.m4a").read_bytes()
