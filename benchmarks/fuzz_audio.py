@@ -136,7 +136,7 @@ def damaged(whole: list[bytes], number: int) -> bytes:
     """One of the files with 1 to 6 changes."""
     generator = np.random.default_rng(number)
     data = bytearray(whole[generator.integers(len(whole))])
-    for _ in range(generator.integers(1, 7)):
+    for _ in range(min(6, generator.geometric(0.5))):
         size = len(data)
         at = int(generator.integers(size if generator.random() < 0.4 else min(size, HEAD)))
         length = int(2 ** generator.uniform(0, 10))

@@ -32,6 +32,7 @@ class Decoder(Protocol):
     samples: int | None
     format: str
     codec: str
+    late: float
 
     def read(self, samples: int) -> NDArray[np.float32]: ...
 

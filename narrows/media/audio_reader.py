@@ -15,6 +15,7 @@ from narrows.media.audio_limits import channels_error, finite_error, sample_rate
 from narrows.media.files import Source, library_errors, open_input, quoted, size_of
 from narrows.media.medium import Reader
 
+_LATE = 0.05  # seconds that are worth a warning
 _LOUDEST = 16.0  # samples further above full scale are taken for integers stored as floats
 
 
@@ -29,6 +30,7 @@ class AudioInfo:
         format: of the file, as libsndfile or FFmpeg names it: "wav", "flac", "mov,mp4,m4a,..."
         codec: of the audio: "pcm_16", "vorbis", "aac", ...
         peak: the largest magnitude of the samples that were read.
+        late: seconds between the begin of an MP4 or Matroska and its first sample; they are no part of the signal.
     """
 
     sample_rate: int
@@ -37,6 +39,7 @@ class AudioInfo:
     format: str
     codec: str
     peak: float = 0.0
+    late: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -47,12 +50,17 @@ class AudioInfo:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A warning if the samples that were read are far above full scale; empty otherwise."""
-        if self.peak <= _LOUDEST:
-            return ()
-        bits = next((bits for bits in (8, 16, 24, 32) if self.peak <= 2 ** (bits - 1)), None)
-        advice = f": integers of {bits} bits? Divide them by {2 ** (bits - 1)}" if bits else "; scale them to [-1, 1]"
-        return (f"has samples up to {self.peak:.6g}, where full scale is 1{advice}",)
+        """Warnings about a late start, and about samples far above full scale among those that were read."""
+        found = []
+        if self.late >= _LATE:
+            found.append(f"its sound begins {self.late:.2f} s late; the time before, without samples, is left out")
+        if self.peak > _LOUDEST:
+            bits = next((bits for bits in (8, 16, 24, 32) if self.peak <= 2 ** (bits - 1)), None)
+            advice = (
+                f": integers of {bits} bits? Divide them by {2 ** (bits - 1)}" if bits else "; scale them to [-1, 1]"
+            )
+            found.append(f"has samples up to {self.peak:.6g}, where full scale is 1{advice}")
+        return tuple(found)
 
 
 class AudioReader(Reader):
@@ -106,7 +114,8 @@ class AudioReader(Reader):
     @property
     def info(self) -> AudioInfo:
         """Properties of the file, from its header, and of the samples that were read."""
-        return AudioInfo(self.sample_rate, self.channels, self.samples, self.format, self.codec, self._peak)
+        late = self._decoder.late
+        return AudioInfo(self.sample_rate, self.channels, self.samples, self.format, self.codec, self._peak, late)
 
     def read(self, samples: int) -> NDArray[np.float32]:
         """The next samples (C, n), n < `samples` only at the end.

@@ -25,10 +25,12 @@ class EditList:
         spans: start and end of each in seconds of the track; None for an end that is not stated. Empty edits, which
             only delay what follows, are left out.
         tick: the unit in seconds to which the durations are rounded.
+        delay: seconds of empty edits before the first span.
     """
 
     spans: tuple[Span, ...]
     tick: Fraction
+    delay: Fraction = Fraction(0)
 
     @property
     def in_order(self) -> bool:
@@ -51,11 +53,11 @@ def edit_lists(file: BinaryIO, start: int, end: int) -> dict[int, EditList]:
     for name, at, stop in parts:
         track = _boxes_of_track(file, at, min(stop, end)) if name == b"trak" and ticks else {}
         if {b"tkhd", b"mdhd", b"elst"} <= track.keys() and (rate := _fourth_field(file, track[b"mdhd"])):
-            spans = _spans(file, track[b"elst"], ticks, rate)
+            spans, delay = _spans(file, track[b"elst"], ticks, rate)
             if spans and b"mvex" in by_name:  # fragments follow, whose length is not known when the header is written
                 spans[-1] = (spans[-1][0], None)
             if spans:
-                found[_fourth_field(file, track[b"tkhd"])] = EditList(tuple(spans), Fraction(1, ticks))
+                found[_fourth_field(file, track[b"tkhd"])] = EditList(tuple(spans), Fraction(1, ticks), delay)
     return found
 
 
@@ -69,20 +71,23 @@ def _boxes_of_track(file: BinaryIO, at: int, end: int) -> dict[bytes, int]:
     return found
 
 
-def _spans(file: BinaryIO, at: int, ticks: int, rate: int) -> list[Span]:
-    """Start and end of each edit that is not empty, in seconds of the track."""
+def _spans(file: BinaryIO, at: int, ticks: int, rate: int) -> tuple[list[Span], Fraction]:
+    """Start and end of each edit that is not empty, in seconds of the track, and the seconds of empty ones in front."""
     head = bytes_at(file, at, 8)
     duration_code, time_code = (">Q", ">q") if head[:1] == b"\1" else (">I", ">i")
     width = struct.calcsize(duration_code)
     entry = 2 * width + 4
     table = bytes_at(file, at + 8, entry * min(number(head, 4, ">I"), _MAX_EDITS))
     found: list[Span] = []
+    delay = Fraction(0)
     for place in range(0, len(table) - entry + 1, entry):
         duration, start = number(table, place, duration_code), number(table, place + width, time_code)
         if start >= 0:  # -1 for an empty edit
             first = Fraction(start, rate)
             found.append((first, first + Fraction(duration, ticks) if duration else None))
-    return found
+        elif not found:
+            delay += Fraction(duration, ticks)
+    return found, delay
 
 
 def _fourth_field(file: BinaryIO, at: int) -> int:

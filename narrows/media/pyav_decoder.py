@@ -33,6 +33,7 @@ _FULL_SCALE = {"u1": 2.0**7, "i2": 2.0**15, "i4": 2.0**31, "i8": 2.0**63}  # of 
 _BARE_FORMATS = {"mp3", "aac", "ac3", "eac3", "dts"}  # no container: bytes after the last frame are tags, not audio
 _BROADCASTS = {"mpeg", "mpegts"}  # a part of a broadcast may begin in the middle of a packet
 _MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+_MATROSKA = "matroska,webm"
 _EXACT_TIMES = (_MP4, "ogg")  # formats with times in samples; others round them to milliseconds, too coarse to cut at
 
 # iTunes' tag of an AAC without an edit list, in hexadecimal: 0, encoder delay, padding, number of samples.
@@ -66,6 +67,7 @@ class PyavDecoder:
         edits: the edit lists of an MP4, by track.
 
     Attributes:
+        late: seconds before the first sample of an MP4 or Matroska, which hold no samples.
         needed: whether the file begins at another time than 0, or has its channels in another order than a WAV, which
             libsndfile ignores.
 
@@ -108,8 +110,12 @@ class PyavDecoder:
             self._decoded: Iterator[NDArray[np.float32]] = iter(())
             self._first = round((first.pts or 0) * self._tick) if first and self.format in _EXACT_TIMES else 0
             self.needed = self._first != 0 or self._order is not None
+            edit_list = edits.get(self._stream.id) if self.format == _MP4 else None
+            self.late = float(edit_list.delay) if edit_list else 0.0
+            if self.format == _MATROSKA and self._stream.start_time:
+                self.late = float(self._stream.start_time * self._tick / self.sample_rate)
             if first:
-                spans = self._spans(edits.get(self._stream.id) if self.format == _MP4 else None)
+                spans = self._spans(edit_list)
                 self._decoded = _presented(self._blocks(first, frames), self._first, spans)
             self._buffer = deque([block] if (block := next(self._decoded, None)) is not None else [])
             if not self._buffer:

@@ -33,6 +33,7 @@ class SoundfileDecoder:
         start, end: offsets of the audio, between tags; the whole file by default.
 
     Attributes:
+        late: 0.0 seconds, as libsndfile knows no late starts.
         alone: whether libsndfile may decode the file without a look by FFmpeg. It ignores the time at which an Ogg
             begins, and the order of channels that AIFF and CAF state.
 
@@ -50,6 +51,7 @@ class SoundfileDecoder:
             file.seek(0)
             source = file if isinstance(file, io.BytesIO) else file.fileno()
         self._file = _UnseekableFile(source, closefd=False)
+        self.late = 0.0
         self.sample_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.samples: int | None = None if self._file.frames == _UNKNOWN_LENGTH else self._file.frames

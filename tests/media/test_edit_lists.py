@@ -37,7 +37,7 @@ def read(data: bytes) -> EditList | None:
 def test_spans_in_seconds_of_the_track(version):
     found = read(movie((500, -1), (2_000, 1_024), (0, 480_000), version=version))
     start = Fraction(1_024, RATE)
-    assert found == EditList(((start, start + 2), (Fraction(10), None)), Fraction(1, TICKS))
+    assert found == EditList(((start, start + 2), (Fraction(10), None)), Fraction(1, TICKS), Fraction(1, 2))
     assert found.in_order
 
 
