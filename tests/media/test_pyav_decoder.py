@@ -163,7 +163,7 @@ def test_delay_and_length_in_a_tag_of_itunes(tmp_path, noise, encode, length):
         data = b"".join(content)
         return struct.pack(">I4s", 8 + len(data), name) + data
 
-    encode(tmp_path / "a.m4a", noise, RATE, use_editlist="0")
+    encode(tmp_path / "a.m4a", np.tile(noise, 2)[:, : 30 * 1024], RATE, use_editlist="0")
     data = (tmp_path / "a.m4a").read_bytes()
     moov, tags = data.index(b"moov") - 4, data.index(b"udta") - 4  # the last boxes of the file and of the movie
     value = f" 00000000 00000400 {31 * 1024 - 1024 - length:08X} {length:016X} 00000000".encode()
