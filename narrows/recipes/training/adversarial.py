@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from narrows.codecs.bottlenecks.ibq import IBQ
 from narrows.errors import InputError
 from narrows.recipes.losses.adversarial import Features, hinge_discriminator_loss
 from narrows.recipes.settings import AdamW, Adversarial
@@ -28,6 +29,13 @@ BOTTLENECK_LOSS_WEIGHTS = {
     "norm": 1e-3,
     "orthogonal": 10.0,
 }
+IBQ_LOSS_WEIGHTS = {  # of the published objective (arXiv 2412.02692), whose β is the weight of 'codebook'
+    "commitment": 1.0,
+    "codebook": 0.25,
+    "joint": 1.0,
+    "sample_entropy": 0.05,
+    "diversity": 0.05,
+}
 LINEAR_LAYERS = (".linear.", "project")  # parts of the names of their parameters
 
 
@@ -39,13 +47,14 @@ class AdversarialRecipe(Recipe):
         losses: Losses by name, each a weight and a module of the decoded and the original signal, (B, C, ...) both, to
             a scalar.
         bottleneck_loss_weights: Weights of the losses that the bottleneck returns, by name; for a bottleneck made of
-            others ("semantic/commitment") by the last part of the name.
+            others ("semantic/commitment") by the last part of the name. If None, IBQ_LOSS_WEIGHTS for an IBQ and
+            BOTTLENECK_LOSS_WEIGHTS for all others.
         discriminators: Modules that take a signal and return a list of features, the logits last.
         adversarial: Settings of discriminators and adversarial losses.
     """
 
     losses: Losses
-    bottleneck_loss_weights: Mapping[str, float] = field(default_factory=lambda: BOTTLENECK_LOSS_WEIGHTS)
+    bottleneck_loss_weights: Mapping[str, float] | None = None
     discriminators: Sequence[nn.Module] = ()
     adversarial: Adversarial = field(default_factory=Adversarial)
 
@@ -79,7 +88,10 @@ class AdversarialTraining(Training):
         self.discriminators = nn.ModuleList(recipe.discriminators)
         self._discriminator_start, self._linear_lr_fraction = discriminator_start, linear_lr_fraction
         self._weights = {name: weight for name, (weight, _) in (*recipe.losses.items(), *other_losses.items())}
-        self._weights |= recipe.bottleneck_loss_weights
+        given = recipe.bottleneck_loss_weights
+        if given is None:
+            given = IBQ_LOSS_WEIGHTS if isinstance(recipe.codec.bottleneck, IBQ) else BOTTLENECK_LOSS_WEIGHTS
+        self._weights |= given
         self._check_bottleneck_losses(latent_grid)
 
     @property
