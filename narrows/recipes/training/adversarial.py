@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from narrows.codecs.bottlenecks.ibq import IBQ
 from narrows.errors import InputError
 from narrows.recipes.losses.adversarial import Features, hinge_discriminator_loss
-from narrows.recipes.settings import AdamW, Adversarial
+from narrows.recipes.settings import Adversarial
 from narrows.recipes.training.base import Recipe, Training
+from narrows.recipes.training.optimizer import adamw
 
 Losses = Mapping[str, tuple[float, nn.Module]]  # name → (weight, module)
 BOTTLENECK_LOSS_WEIGHTS = {
@@ -102,9 +103,10 @@ class AdversarialTraining(Training):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for the codec and, if there are any, for the discriminators."""
         settings = self.recipe.optimizer
-        optimizers: list[torch.optim.Optimizer] = [_adamw(self.trainable, settings, self._linear_lr_fraction)]
+        factors = dict.fromkeys(LINEAR_LAYERS, self._linear_lr_fraction)
+        optimizers: list[torch.optim.Optimizer] = [adamw(self.trainable, settings, factors)]
         if self.discriminators:
-            optimizers.append(_adamw(self.discriminators, replace(settings, lr=self.recipe.adversarial.lr)))
+            optimizers.append(adamw(self.discriminators, replace(settings, lr=self.recipe.adversarial.lr)))
         return optimizers
 
     def uses_discriminators(self, step: int) -> bool:
@@ -146,7 +148,7 @@ class AdversarialTraining(Training):
         self.update(self._optimizers()[0], loss, lr_fraction, self.trainable)
         self.update_ema(step)
         self.step += 1
-        self.log_dict({name: value.detach() for name, value in logged.items()}, prog_bar=True)
+        self.log_step(logged)
 
     def _optimizers(self) -> list[Any]:
         optimizers: Any = self.optimizers()
@@ -174,25 +176,3 @@ class AdversarialTraining(Training):
 
 def _modules(losses: Losses) -> nn.ModuleDict:
     return nn.ModuleDict({name: module for name, (_, module) in losses.items()})
-
-
-def _adamw(module: nn.Module, settings: AdamW, linear_lr_fraction: float = 1.0) -> torch.optim.AdamW:
-    """AdamW for a module. Linear layers have their own learning rate; they, biases and norms have no weight decay."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            is_linear = any(layer in name for layer in LINEAR_LAYERS)
-            groups.setdefault((is_linear, parameter.ndim > 1), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "peak_lr": settings.lr * (linear_lr_fraction if is_linear else 1.0),
-                "weight_decay": settings.weight_decay if is_matrix and not is_linear else 0.0,
-            }
-            for (is_linear, is_matrix), parameters in groups.items()
-        ],
-        lr=settings.lr,
-        betas=settings.betas,
-        fused=True,
-    )
