@@ -1,4 +1,4 @@
-"""Encoding and decoding never synchronise an accelerator with the host, and can be exported."""
+"""Encoding and decoding never synchronise an accelerator with the host, can be exported and compile to one graph."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -209,6 +209,39 @@ def test_encode_and_decode_export(name: str) -> None:
         example = module.encode(given)
         decode = torch.export.export(_Method(module, "decode"), (example,), dynamic_shapes=(frames,), strict=False)
         torch.testing.assert_close(decode.module()(codes), module.decode(codes), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*EXPORTED, *(name for name in MAKERS if "package" not in name)])
+def test_compiled_graphs_have_no_breaks(name: str) -> None:
+    """`fullgraph=True` raises at the first break; the eager backend runs the graph as it is."""
+    torch.manual_seed(0)
+    module = {**MAKERS, **EXPORTED}[name]().eval()
+    x = torch.randn(2, 6, 12)
+    if isinstance(module, Codec):
+        x = torch.rand(2, module.channels, *(8 * stride for stride in module.stride))
+    torch.compiler.reset()
+    with torch.no_grad():
+        compiled = torch.compile(module, fullgraph=True, backend="eager")(x)
+        expected = module(x)
+        if isinstance(module, Codec):
+            torch.testing.assert_close(compiled.x, expected.x)
+        else:
+            torch.testing.assert_close(compiled.latents, expected.latents)
+        if isinstance(module, Codec) or module.codebook_sizes:
+            codes = torch.compile(_Method(module, "encode"), fullgraph=True, backend="eager")(x)
+            decoded = torch.compile(_Method(module, "decode"), fullgraph=True, backend="eager")(codes)
+            torch.testing.assert_close(decoded, module.decode(module.encode(x)), atol=1e-4, rtol=1e-4)
+
+
+def test_entropy_models_run_outside_of_compiled_graphs() -> None:
+    """Their stages are coroutines, which break the graph; results are equal."""
+    torch.manual_seed(0)
+    codec, x = lapped_codec(), torch.rand(2, 3, 32, 64)
+    torch.compiler.reset()
+    with torch.no_grad():
+        compiled, expected = torch.compile(codec, backend="eager")(x, 3), codec(x, 3)
+    assert torch.equal(compiled.quantized.codes, expected.quantized.codes)
+    assert torch.equal(compiled.x, expected.x)
 
 
 @pytest.mark.gpu

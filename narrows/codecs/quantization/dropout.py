@@ -41,6 +41,8 @@ def masked(losses: dict[str, Tensor], used: Tensor) -> dict[str, Tensor]:
 
 def scale_gradient(x: Tensor, factors: Tensor) -> Tensor:
     """x (B, ...) unchanged; its gradient is multiplied by one factor (B,) per item."""
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return x  # a custom function cannot be compiled
     scaled: Tensor = _ScaledGradient.apply(x, factors)  # type: ignore[no-untyped-call]
     return scaled
 
