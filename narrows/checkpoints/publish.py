@@ -15,32 +15,43 @@ SHIPPED_FILES = ("config.json", "model.safetensors", "tables.safetensors", "READ
 
 
 def publish(
-    source: str | Path, summary: str, licence: str, numbers: dict[str, Any], home: str | Path = MODELS_FOLDER
+    source: str | Path,
+    name: str,
+    summary: str,
+    licence: str,
+    numbers: dict[str, Any],
+    home: str | Path = MODELS_FOLDER,
 ) -> Tokenizer:
     """Copy a checkpoint to the folder `home`/name and add it to the index with its fingerprint.
 
     Args:
         source: folder of the checkpoint.
+        name: name of the published model.
         summary: one-line description for `codec models`.
         licence: licence of the weights.
         numbers: results of the evaluation for `codec models --json`.
         home: folder of the index; a checkpoint of the same name in it is replaced.
 
     Raises:
+        InputError: for a name that a model cannot have.
         ModelError: for a folder that cannot be loaded, or that lacks a file such as the tables or the model card.
     """
     source, home = Path(source), Path(home)
     tokenizer = folders.read(source)
-    for name in SHIPPED_FILES:
-        if not (source / name).exists():
-            raise ModelError(f"expected {', '.join(SHIPPED_FILES)} in {source}, got no {name}; add it")
-    target = home / tokenizer.name
+    folders.check_name(name)
+    for file in SHIPPED_FILES:
+        if not (source / file).exists():
+            raise ModelError(f"expected {', '.join(SHIPPED_FILES)} in {source}, got no {file}; add it")
+    target = home / name
     target.mkdir(parents=True, exist_ok=True)
-    for name in SHIPPED_FILES:
-        shutil.copyfile(source / name, target / name)
+    for file in SHIPPED_FILES:
+        shutil.copyfile(source / file, target / file)
+    config = json.loads((source / "config.json").read_text()) | {"name": name}
+    write_bytes(target / "config.json", (json.dumps(config, indent=1) + "\n").encode(), overwrite=True)
+    tokenizer.name = name
     path = home / "index.json"
     index = json.loads(path.read_text()) if path.exists() else {}
-    index[tokenizer.name] = {
+    index[name] = {
         "medium": tokenizer.medium.name,
         "summary": summary,
         "licence": licence,

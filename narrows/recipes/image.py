@@ -18,6 +18,7 @@ def image(
     entropy_model_steps: int = 1000,
     lambdas: tuple[float, ...] = LAMBDAS,
     seed: int = 0,
+    name: str = "my-image",
 ) -> RateDistortionRecipe:
     """Train an image codec for all qualities on folders of photographs.
 
@@ -29,10 +30,11 @@ def image(
         lambdas: 8 increasing weights of the squared error (of 8-bit values) against bits per pixel, from the lowest
             quality to the highest.
         seed: Seed of initial weights and data.
+        name: Name of the trained model, which streams and tokens carry.
     """
     torch.manual_seed(seed)
     return RateDistortionRecipe(
-        name="image",
+        name=name,
         codec=Codec(encoder=LappedEncoder(), bottleneck=SpaceChannelContext(), decoder=LappedDecoder()),
         data=data,
         lambdas=lambdas,

@@ -148,6 +148,7 @@ def image_tokenizer(
     schedule: Schedule = Schedule(steps=400_000, warmup_steps=2000, ema_decay=0.9995),
     adversarial: Adversarial = Adversarial(start=50_000, lr=1e-4, width=64, weight=0.8, feature_weight=0.0),
     seed: int = 0,
+    name: str = "my-image-tokenizer",
 ) -> ImageTokenizerRecipe:
     """Train an image tokenizer on folders of images.
 
@@ -160,12 +161,13 @@ def image_tokenizer(
         schedule: Length of the run, learning-rate schedule, validation, EMA.
         adversarial: Discriminator and its losses; `adversarial.weight` is multiplied by VQGAN's adaptive weight.
         seed: Seed of initial weights and data.
+        name: Name of the trained model, which streams and tokens carry.
     """
     torch.manual_seed(seed)
     codec = network.codec()
     contrastive_loss = contrastive.loss(codec.bottleneck.dim)
     return ImageTokenizerRecipe(
-        name="image-tokenizer",
+        name=name,
         codec=codec,
         data=data,
         losses={"l1": (1.0, nn.L1Loss()), "perceptual": (perceptual.weight, perceptual.loss())},

@@ -24,6 +24,7 @@ def speech(
     signal_loss_start: int = 20_000,
     waveform_weight: float = 0.5,
     seed: int = 0,
+    name: str = "my-speech",
 ) -> AudioRecipe:
     """Train a speech codec of 50 frames per second and 7 codebooks of 1200 codes on folders of recordings.
 
@@ -36,6 +37,7 @@ def speech(
             compared.
         waveform_weight: Weight of the complex STFT loss, which keeps the decoded waveform in phase with the original.
         seed: Seed of initial weights and data.
+        name: Name of the trained model, which streams and tokens carry.
     """
     dim = 96
     torch.manual_seed(seed)
@@ -45,7 +47,7 @@ def speech(
         decoder=FrameDecoder(dim, width=256, depth=8),
     )
     return AudioRecipe(
-        name="speech",
+        name=name,
         codec=codec,
         sample_rate=SAMPLE_RATE,
         data=data,

@@ -7,6 +7,7 @@ from typing import get_type_hints
 import pytest
 from docstring_parser import parse
 
+from narrows.checkpoints.index import models
 from narrows.errors import InputError
 from narrows.recipes.registry import recipe_function, recipe_names
 from narrows.recipes.training.base import Recipe
@@ -40,3 +41,10 @@ def test_unknown_recipe_is_rejected() -> None:
 def test_listing_recipes_needs_no_torch() -> None:
     code = "import sys; from narrows.recipes import registry; registry.recipe_names(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_trained_models_are_not_called_like_shipped_ones(name: str) -> None:
+    assert recipe_function(name)().name == f"my-{name}"
+    assert recipe_function(name)(name="other").name == "other"
+    assert f"my-{name}" not in {model.name for model in models()}

@@ -117,7 +117,7 @@ if __name__ == "__main__":
         seen["state"] = {k: v for k, v in seen.pop("training").state_dict().items()}
         torch.save(seen, folder / recipe.name / f"rank-{rank}.pt")
 """
-RECIPES = ("speech", "image", "image-tokenizer")
+RECIPES = ("my-speech", "my-image", "my-image-tokenizer")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 
