@@ -1,10 +1,13 @@
-"""Chunks in the bytes of a stream: their offsets and checksums.
+"""Attachments and chunks in the bytes of a stream: their offsets and checksums.
 
-    coder 1, 2   length (varint) · CRC-32 · payload
-    coder 0                        CRC-32 · payload     the length follows from the header, so it cannot be damaged
+    header · attachments · chunks
 
-The CRC covers the bytes of the header, the length, the payload and the index of the chunk: a chunk that was moved,
-or that belongs to another file, fails the check like a damaged chunk.
+    attachment                     CRC-32 · payload     the length is in the header
+    chunk, coder 1, 2   length (varint) · CRC-32 · payload
+    chunk, coder 0                        CRC-32 · payload     the length follows from the header
+
+The CRC covers the bytes of the header, which has an id of the stream, the length, the payload and the index of the
+chunk: a chunk that was moved, or that belongs to another stream, fails the check like a damaged chunk.
 """
 
 import zlib
@@ -13,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.bitstream.header import CHECKSUM_BYTES, StreamHeader
+from narrows.bitstream.header import ATTACHMENTS, CHECKSUM_BYTES, StreamHeader
 from narrows.bitstream.radices import alphabet_sizes
 from narrows.bitstream.rans import payload_limit
 from narrows.bitstream.raw import RawCoder
@@ -35,7 +38,9 @@ class Framing:
 
     def __init__(self, header: StreamHeader) -> None:
         self.header = header
-        self.header_bytes = len(header.to_bytes())  # the offset of the first chunk
+        self.header_bytes = len(header.to_bytes())
+        self.attachments_bytes = sum(CHECKSUM_BYTES + length for _, length in header.attachments)
+        self.first_chunk = self.header_bytes + self.attachments_bytes  # offset
         self._seed = zlib.crc32(header.to_bytes()[:-CHECKSUM_BYTES])
         self.raw = RawCoder(header.radices) if header.tables_digest is None else None
         self._coded_streams = sum(size > 1 for size in alphabet_sizes(header.radices))
@@ -45,6 +50,21 @@ class Framing:
         length = b"" if self.raw else to_varint(len(payload))
         checksum = _with_index(self._hash(length, payload), chunk)
         return length + checksum.to_bytes(CHECKSUM_BYTES, "little") + payload
+
+    def wrap_attachment(self, name: str, payload: bytes) -> bytes:
+        """The bytes of an attachment: checksum and payload."""
+        return self._attachment_checksum(name, payload).to_bytes(CHECKSUM_BYTES, "little") + payload
+
+    def attachments(self, view: memoryview) -> dict[str, bytes | None]:
+        """The payload of each attachment by its name; None if it is damaged or cut short."""
+        payloads, position = dict[str, bytes | None](), self.header_bytes
+        for name, length in self.header.attachments:
+            payload = view[position + CHECKSUM_BYTES : position + CHECKSUM_BYTES + length]
+            stored = int.from_bytes(view[position : position + CHECKSUM_BYTES], "little")
+            intact = len(payload) == length and self._attachment_checksum(name, payload) == stored
+            payloads[name] = bytes(payload) if intact else None
+            position += CHECKSUM_BYTES + length
+        return payloads
 
     def parse(self, view: memoryview, start: int, chunk: int) -> ChunkOffsets:
         """The offsets of the chunk that begins at `start`; its checksum is not compared.
@@ -86,14 +106,14 @@ class Framing:
 
         Raises DamagedStream unless the last chunk ends at the end of the stream.
         """
-        limit = (len(view) - self.header_bytes) // (CHECKSUM_BYTES + (0 if self.raw else 1))
+        limit = max(0, len(view) - self.first_chunk) // (CHECKSUM_BYTES + (0 if self.raw else 1))
         if self.header.chunks > limit:
             raise DamagedStream(
                 f"expected {self.header.chunks} chunks, got a stream that is too short for more than {limit}; "
                 "use --recover (recover() in Python) for the chunks that are there"
             )
         starts = np.empty(self.header.chunks, np.int64)
-        position = self.header_bytes
+        position = self.first_chunk
         for chunk in range(len(starts)):
             starts[chunk] = position
             position = self.parse(view, position, chunk).stop
@@ -103,6 +123,10 @@ class Framing:
                 "damaged, or they were appended; get another copy"
             )
         return starts
+
+    def _attachment_checksum(self, name: str, payload: bytes | memoryview) -> int:
+        number = next(number for number, known in ATTACHMENTS.items() if known == name)
+        return zlib.crc32(bytes([number]), zlib.crc32(payload, self._seed))
 
     def _hash(self, length: bytes | memoryview, payload: bytes | memoryview) -> int:
         return zlib.crc32(payload, zlib.crc32(length, self._seed))

@@ -5,6 +5,7 @@ G groups of channels that are coded side by side, K codebooks, *grid the latent 
 
 import itertools
 import math
+import re
 import zlib
 from dataclasses import astuple, dataclass, fields
 from mmap import mmap
@@ -13,6 +14,7 @@ import numpy as np
 
 from narrows.bitstream.limits import (
     MAX_ALPHABET,
+    MAX_ATTACHMENT,
     MAX_CHUNKS,
     MAX_CODEBOOKS,
     MAX_DIGITS,
@@ -35,10 +37,12 @@ from narrows.media.extents import (
 )
 
 MAGIC = b"\x8eNRW"  # the high bit is lost in a transfer of 7 bits per byte
-VERSION = 1
+VERSION = 2
 RAW, RANS, INDEXED = 0, 1, 2
+HAS_ATTACHMENTS = 8  # bit of the coder's number in the header
 FINGERPRINT_BYTES = 8  # bytes
 DIGEST_BYTES = 4  # bytes
+STREAM_ID_BYTES = 3  # bytes
 CHECKSUM_BYTES = 4  # bytes
 INDICES_PER_QUALITY = 8  # quality indices from one integer quality to the next
 EXTENTS: dict[int, type[Extent]] = {
@@ -46,6 +50,14 @@ EXTENTS: dict[int, type[Extent]] = {
     2: ImageExtent,
     3: VideoExtent,
 }  # by the number of the medium in the header
+ATTACHMENTS = {
+    1: "alpha",
+    2: "audio",
+}  # by their number in the header: the alpha plane of an image, the sound of a video
+# control and format characters, line separators, surrogates and specials: the same on every version of Unicode
+UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff0-\uffff]"
+)
 
 Bytes = bytes | bytearray | memoryview | mmap  # a file in memory, or memory-mapped
 
@@ -55,7 +67,7 @@ class StreamHeader:
     """Header of a stream: what it contains and how it is coded.
 
     Args:
-        model: name of the checkpoint, 1 to 63 bytes of printable UTF-8.
+        model: name of the checkpoint, 1 to 63 bytes of UTF-8 without the characters of `UNPRINTABLE`.
         fingerprint: 8 bytes that identify its weights.
         extent: size of the signal.
         radices: the alphabet sizes of each codebook in the stream, which may be the first codebooks of the model.
@@ -66,6 +78,9 @@ class StreamHeader:
         tables_digest: the first 4 bytes of `FrequencyTables.digest`; None for raw codes of fixed length.
         quality_index: 0 to 255, for an entropy model that gives a table index per symbol; None for a table per symbol
             stream.
+        stream_id: 3 bytes that distinguish this stream from others with the same header; all checksums cover them.
+            `Writer` derives them from the first chunk.
+        attachments: name (a value of `ATTACHMENTS`) and length in bytes of each attachment. `Writer` sets them.
 
     Raises:
         InputError: for values that the format cannot hold.
@@ -80,11 +95,13 @@ class StreamHeader:
     groups: int = 1
     tables_digest: bytes | None = None
     quality_index: int | None = None
+    stream_id: bytes = bytes(STREAM_ID_BYTES)
+    attachments: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if (
             not isinstance(self.model, str)
-            or not self.model.isprintable()
+            or UNPRINTABLE.search(self.model)
             or not 1 <= len(self.model.encode()) <= MAX_NAME
         ):
             raise InputError(f"expected a model name of 1 to {MAX_NAME} bytes of printable text, got {self.model!r}")
@@ -96,6 +113,9 @@ class StreamHeader:
             raise InputError(
                 f"expected tables_digest as digest[:{DIGEST_BYTES}] or None, got {len(self.tables_digest)} bytes"
             )
+        if not isinstance(self.stream_id, bytes) or len(self.stream_id) != STREAM_ID_BYTES:
+            raise InputError(f"expected a stream_id of {STREAM_ID_BYTES} bytes, got {self.stream_id!r}")
+        self._check_attachments()
         check_radices(self.radices)
         if self.quality_index is not None:
             self._check_indexed()
@@ -111,6 +131,13 @@ class StreamHeader:
         limit = MAX_SYMBOLS if self.quality_index is None else MAX_INDEXED_SYMBOLS
         if symbols > limit:
             raise InputError(f"expected chunks of at most {limit} digits, got {symbols} with steps={self.steps}")
+
+    def _check_attachments(self) -> None:
+        names = [name for name, _ in self.attachments]
+        if names != [name for name in ATTACHMENTS.values() if name in names]:
+            raise InputError(f"expected attachments from {', '.join(ATTACHMENTS.values())}, in this order, got {names}")
+        for name, length in self.attachments:
+            check_integer(length, MAX_ATTACHMENT, f"bytes of the attachment {name}")
 
     def _check_indexed(self) -> None:
         if self.tables_digest is None or self.extent.axes != 2:
@@ -182,8 +209,8 @@ class StreamHeader:
         name = self.model.encode()
         medium = next(number for number, kind in EXTENTS.items() if type(self.extent) is kind)
         out = bytearray(MAGIC)
-        out += bytes([VERSION, medium << 4 | self._coder])
-        out += to_varint(len(name)) + name + self.fingerprint + (self.tables_digest or b"")
+        out += bytes([VERSION, medium << 4 | self._coder | (HAS_ATTACHMENTS if self.attachments else 0)])
+        out += self.stream_id + to_varint(len(name)) + name + self.fingerprint + (self.tables_digest or b"")
         out += b"".join(map(to_varint, astuple(self.extent)))
         out += to_varint(self.groups) + to_varint(len(self.radices))
         for digits, run in itertools.groupby(self.radices):
@@ -191,6 +218,10 @@ class StreamHeader:
             out += b"".join(to_varint(radix) for radix in digits)
         out += b"".join(to_varint(size) for size in self.grid) + to_varint(self.steps)
         out += b"" if self.quality_index is None else to_varint(self.quality_index)
+        out += to_varint(len(self.attachments)) if self.attachments else b""
+        numbers = {name: number for number, name in ATTACHMENTS.items()}
+        for attachment, length in self.attachments:
+            out += bytes([numbers[attachment]]) + to_varint(length)
         return bytes(out + zlib.crc32(out).to_bytes(CHECKSUM_BYTES, "little"))
 
 
@@ -217,8 +248,10 @@ def read_header(data: Bytes) -> StreamHeader:
     version = cursor.take(1, "the header")[0]
     if version > VERSION:
         raise NewerStream(f"expected format version {VERSION} or older, got version {version}; update narrows")
+    if version == 1:
+        raise StreamError("expected format version 2, got version 1 of narrows 0.1; encode the signal again")
     if version == 0:
-        raise DamagedStream(f"expected format version 1 to {VERSION}, got version 0; the header is damaged")
+        raise DamagedStream(f"expected format version {VERSION}, got version 0; the header is damaged")
     try:
         header = _read_fields(cursor)
     except InputError as error:
@@ -234,10 +267,12 @@ def read_header(data: Bytes) -> StreamHeader:
 def _read_fields(cursor: Cursor) -> StreamHeader:
     """The fields between version and checksum. Each count is compared with its limit before it is used."""
     medium, coder = divmod(cursor.take(1, "the header")[0], 16)
+    attached, coder = divmod(coder, HAS_ATTACHMENTS)
     if medium not in EXTENTS or coder not in (RAW, RANS, INDEXED):
         raise DamagedStream(
             f"expected a known medium and coder, got medium {medium} and coder {coder}; the header is damaged"
         )
+    stream_id = cursor.take(STREAM_ID_BYTES, "the stream id")
     name = cursor.take(cursor.varint(MAX_NAME, "the length of the model name"), "the model name")
     try:
         model = name.decode()
@@ -251,7 +286,21 @@ def _read_fields(cursor: Cursor) -> StreamHeader:
     grid = tuple(cursor.varint(MAX_COUNT, "a size of the grid") for _ in range(extent.axes))
     steps = cursor.varint(MAX_COUNT, "the steps of a chunk")
     quality_index = cursor.varint(MAX_QUALITY_INDEX, "the quality index") if coder == INDEXED else None
-    return StreamHeader(model, fingerprint, extent, radices, grid, steps, groups, digest, quality_index)
+    attachments = _read_attachments(cursor) if attached else ()
+    return StreamHeader(
+        model, fingerprint, extent, radices, grid, steps, groups, digest, quality_index, stream_id, attachments
+    )
+
+
+def _read_attachments(cursor: Cursor) -> tuple[tuple[str, int], ...]:
+    """Name and length of each attachment."""
+    attachments = []
+    for _ in range(cursor.varint(len(ATTACHMENTS), "the number of attachments")):
+        number = cursor.take(1, "the number of an attachment")[0]
+        if number not in ATTACHMENTS:
+            raise DamagedStream(f"expected a known attachment, got number {number}; the header is damaged")
+        attachments.append((ATTACHMENTS[number], cursor.varint(MAX_ATTACHMENT, "the length of an attachment")))
+    return tuple(attachments)
 
 
 def _read_extent(cursor: Cursor, kind: type[Extent]) -> Extent:

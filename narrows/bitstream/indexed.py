@@ -119,6 +119,9 @@ class IndexedCoder:
             flat += self.size // 2 - bounds
             if count := int(escaped.sum()):
                 flat[escaped] = coder.decode(self._uniform, count)
+            inside = (flat >= 0) & (flat < self.size)
+            if ((abs(flat - self.size // 2) > bounds) != escaped).any() or not inside.all():
+                raise DamagedStream("expected codes as an encoder writes them, got others; the stream is damaged")
             unsorted = np.empty(indexes.size, np.int16)
             unsorted[order] = flat
             part = unsorted.reshape(indexes.shape)

@@ -4,6 +4,7 @@ They allow every codec that we know of, and they bound the work and the memory t
 """
 
 MAX_NAME = 63  # bytes of UTF-8
+MAX_ATTACHMENT = 2**40  # bytes of one attachment
 MAX_CODEBOOKS = 1024
 MAX_DIGITS = 8  # digits of one code
 MAX_ALPHABET = 4096  # symbols of one digit; a larger table would consist mostly of ones

@@ -14,7 +14,7 @@ from narrows.bitstream.frequency_tables import FrequencyTables
 from narrows.bitstream.header import Bytes, StreamHeader, read_header
 from narrows.bitstream.indexed import IndexedCoder, IndexedTables
 from narrows.bitstream.limits import MAX_BYTES_AT_ONCE
-from narrows.errors import InputError
+from narrows.errors import DamagedStream, InputError
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,20 @@ class Reader:
             return DecodedChunk(index, start, stop, *self._coder.decompress_with_output(payload, shape))
         return DecodedChunk(index, start, stop, self._coder.decompress(payload, shape))
 
+    def attachments(self) -> dict[str, bytes]:
+        """The attachments by name. Raises DamagedStream for one that fails its checksum."""
+        intact = dict[str, bytes]()
+        for name, payload in self._framing.attachments(self._view).items():
+            if payload is None:
+                raise DamagedStream(
+                    f"the attachment {name} fails its checksum; use --recover (recover() in Python) for the rest"
+                )
+            intact[name] = payload
+        return intact
+
     def verify(self) -> None:
-        """Compare all checksums without decoding. Raises DamagedStream, which names the first damaged chunk."""
+        """Compare all checksums without decoding. Raises DamagedStream, which names the first damaged part."""
+        self.attachments()
         for index in range(len(self)):
             self._payload(index)
 

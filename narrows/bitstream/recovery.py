@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from narrows.bitstream.chunk_coder import make_chunk_coder
 from narrows.bitstream.framing import ChunkOffsets, Framing
 from narrows.bitstream.frequency_tables import FrequencyTables
-from narrows.bitstream.header import Bytes, StreamHeader, read_header
+from narrows.bitstream.header import CHECKSUM_BYTES, Bytes, StreamHeader, read_header
 from narrows.bitstream.indexed import IndexedTables
 from narrows.bitstream.raw import LOST_CODE, RawCoder
 from narrows.bitstream.reader import check_size
@@ -47,6 +47,7 @@ class Recovered:
         header: header of the stream.
         codes: (G, K, *grid), -1 where they are lost.
         damaged: the damaged chunks, whose codes are lost; empty for an undamaged stream.
+        attachments: the attachments by name; None for a damaged one.
 
     To repeat the last intact position instead:
 
@@ -57,16 +58,19 @@ class Recovered:
     header: StreamHeader
     codes: NDArray[np.integer]
     damaged: tuple[Damage, ...]
+    attachments: dict[str, bytes | None]
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """Sizes and damage of a stream. The four byte counts sum to its length.
+    """Sizes and damage of a stream. The five byte counts sum to its length.
 
     Attributes:
         header: header of the stream.
         damaged: the damaged chunks.
+        damaged_attachments: names of the damaged attachments.
         header_bytes: size of the header.
+        attachment_bytes: the intact attachments with their checksums.
         framing_bytes: lengths and checksums of the intact chunks.
         payload_bytes: payloads of the intact chunks.
         damaged_bytes: all other bytes. If no chunk is damaged, they were appended to the stream.
@@ -74,7 +78,9 @@ class Inspection:
 
     header: StreamHeader
     damaged: tuple[Damage, ...]
+    damaged_attachments: tuple[str, ...]
     header_bytes: int
+    attachment_bytes: int
     framing_bytes: int
     payload_bytes: int
     damaged_bytes: int
@@ -82,7 +88,7 @@ class Inspection:
     @property
     def intact(self) -> bool:
         """Whether the stream is undamaged and nothing was appended."""
-        return not self.damaged and not self.damaged_bytes
+        return not self.damaged and not self.damaged_attachments and not self.damaged_bytes
 
 
 def inspect(data: Bytes) -> Inspection:
@@ -102,8 +108,20 @@ def inspect(data: Bytes) -> Inspection:
         intact.append(chunk)
         framing_bytes += offsets.payload - offsets.start
         payload_bytes += offsets.stop - offsets.payload
-    rest = len(view) - framing.header_bytes - framing_bytes - payload_bytes
-    return Inspection(header, _damages(header, intact), framing.header_bytes, framing_bytes, payload_bytes, rest)
+    attachments = framing.attachments(view)
+    lost = tuple(name for name, payload in attachments.items() if payload is None)
+    attached = sum(CHECKSUM_BYTES + len(payload) for payload in attachments.values() if payload is not None)
+    rest = len(view) - framing.header_bytes - attached - framing_bytes - payload_bytes
+    return Inspection(
+        header,
+        _damages(header, intact),
+        lost,
+        framing.header_bytes,
+        attached,
+        framing_bytes,
+        payload_bytes,
+        rest,
+    )
 
 
 def recover(
@@ -149,7 +167,7 @@ def recover(
             codes[:, :, start:stop] = coder.salvage(payload, shape)
     if codes is None:
         raise DamagedStream(f"none of {header.chunks} chunks is intact; get another copy")
-    return Recovered(header, codes, _damages(header, intact))
+    return Recovered(header, codes, _damages(header, intact), framing.attachments(view))
 
 
 def find_chunks(framing: Framing, view: memoryview) -> Iterator[tuple[int, ChunkOffsets]]:
@@ -164,7 +182,7 @@ def find_chunks(framing: Framing, view: memoryview) -> Iterator[tuple[int, Chunk
             if framing.match(view, offsets, range(chunk, chunk + 1)) is not None:
                 yield chunk, offsets
         return
-    position, chunk, budget = framing.header_bytes, 0, MAX_HASHED
+    position, chunk, budget = framing.first_chunk, 0, MAX_HASHED
     while chunk < framing.header.chunks:
         for start in _candidates(framing, view, position, chunk):
             ahead = range(chunk, min(chunk + MAX_LOST, framing.header.chunks))
@@ -191,7 +209,7 @@ def _candidates(framing: Framing, view: memoryview, position: int, chunk: int) -
             break
         next_start = offsets.stop
         yield next_start
-    yield from range(position + 1, len(view))
+    yield from range(framing.header_bytes if chunk == 0 else position + 1, len(view))
 
 
 def _parse(framing: Framing, view: memoryview, start: int, chunk: int) -> ChunkOffsets | None:
@@ -203,7 +221,7 @@ def _parse(framing: Framing, view: memoryview, start: int, chunk: int) -> ChunkO
 
 def _raw_chunks(framing: Framing, view: memoryview) -> Iterator[tuple[int, ChunkOffsets]]:
     """Index and offsets of the chunks of a raw stream that have their full length, damaged or not."""
-    position = framing.header_bytes
+    position = framing.first_chunk
     for chunk in range(framing.header.chunks):
         offsets = _parse(framing, view, position, chunk)
         if offsets is None:

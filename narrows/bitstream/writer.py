@@ -1,12 +1,17 @@
 """Writes a stream incrementally: only one chunk is in memory at a time, however long the stream is."""
 
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
 import numpy as np
 from numpy.typing import NDArray
 
 from narrows.bitstream.chunk_coder import make_chunk_coder
 from narrows.bitstream.framing import Framing
 from narrows.bitstream.frequency_tables import FrequencyTables
-from narrows.bitstream.header import StreamHeader
+from narrows.bitstream.header import ATTACHMENTS, STREAM_ID_BYTES, StreamHeader
 from narrows.bitstream.indexed import IndexedTables
 from narrows.bitstream.radices import check_codes
 from narrows.errors import InputError, WrongModel
@@ -21,14 +26,23 @@ class Writer:
         writer.finish()                      # checks that no steps are missing
 
     Args:
-        header: header of the stream.
+        header: header of the stream. The writer sets its `stream_id`, unless that is not zero, and its `attachments`.
         tables: tables of the model; None for a raw stream.
+        attachments: bytes by the name of the attachment, a value of `header.ATTACHMENTS`.
+
+    Attributes:
+        header: header of the stream; complete when the first chunk is.
 
     Raises:
-        InputError: for tables that differ from those in the header.
+        InputError: for tables that differ from those in the header, and for unknown attachments.
     """
 
-    def __init__(self, header: StreamHeader, tables: FrequencyTables | IndexedTables | None = None) -> None:
+    def __init__(
+        self,
+        header: StreamHeader,
+        tables: FrequencyTables | IndexedTables | None = None,
+        attachments: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
         if header.tables_digest is None and tables is not None:
             raise InputError(
                 "expected no tables for a raw stream, got some; set tables_digest=tables.digest[:4] in the header"
@@ -37,8 +51,12 @@ class Writer:
             self._coder = make_chunk_coder(header, tables)
         except WrongModel as error:
             raise InputError(str(error)) from None
-        self.header = header
-        self._framing = Framing(header)
+        unknown = sorted(set(attachments) - set(ATTACHMENTS.values()))
+        if unknown:
+            raise InputError(f"expected attachments from {', '.join(ATTACHMENTS.values())}, got {', '.join(unknown)}")
+        self._attachments = {name: attachments[name] for name in ATTACHMENTS.values() if attachments.get(name)}
+        self.header = replace(header, attachments=tuple((n, len(data)) for n, data in self._attachments.items()))
+        self._framing: Framing | None = None  # made with the first chunk
         self._buffer = np.empty(header.chunk_shape(0), header.dtype)
         self._pushed = 0  # steps
 
@@ -55,7 +73,7 @@ class Writer:
         end = self._pushed + codes.shape[2]
         if end > self.header.grid[0]:
             raise InputError(f"expected {self.header.grid[0]} grid steps, as the header says, got {end}")
-        out = [] if self._pushed else [self.header.to_bytes()]
+        out = []
         while codes.shape[2]:
             chunk, filled = divmod(self._pushed, self.header.steps)
             start, stop = self.header.span(chunk)
@@ -64,8 +82,20 @@ class Writer:
             self._buffer[:, :, filled - part.shape[2] : filled] = part
             self._pushed += part.shape[2]
             if self._pushed == stop:
-                out.append(self._framing.wrap(chunk, self._coder.compress(self._buffer[:, :, :filled])))
+                payload = self._coder.compress(self._buffer[:, :, :filled])
+                if self._framing is None:
+                    self._framing = self._begin(payload)
+                    out.append(self.header.to_bytes())
+                    out += [self._framing.wrap_attachment(*item) for item in self._attachments.items()]
+                out.append(self._framing.wrap(chunk, payload))
         return b"".join(out)
+
+    def _begin(self, payload: bytes) -> Framing:
+        """Complete the header with an id made from the first payload."""
+        if not any(self.header.stream_id):
+            stream_id = zlib.crc32(payload).to_bytes(4, "little")[:STREAM_ID_BYTES]
+            self.header = replace(self.header, stream_id=stream_id)
+        return Framing(self.header)
 
     def finish(self) -> None:
         """Raise InputError unless the stream is complete: all steps of the header were pushed."""
@@ -74,12 +104,15 @@ class Writer:
 
 
 def write(
-    header: StreamHeader, codes: NDArray[np.integer], tables: FrequencyTables | IndexedTables | None = None
+    header: StreamHeader,
+    codes: NDArray[np.integer],
+    tables: FrequencyTables | IndexedTables | None = None,
+    attachments: Mapping[str, bytes] = MappingProxyType({}),
 ) -> bytes:
     """Write codes (G, K, *grid) as a whole stream. Raises InputError as `Writer` and its `push` do."""
     if codes.shape != header.shape:
         raise InputError(f"expected codes {header.shape}, as the header says, got shape {codes.shape}")
-    writer = Writer(header, tables)
+    writer = Writer(header, tables, attachments)
     data = writer.push(codes)
     writer.finish()
     return data

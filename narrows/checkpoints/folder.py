@@ -13,19 +13,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
-from torch import Tensor
-from torch.nn.modules.module import (
-    register_module_buffer_registration_hook,
-    register_module_module_registration_hook,
-    register_module_parameter_registration_hook,
-)
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from narrows.bitstream import FrequencyTables
@@ -38,6 +33,8 @@ from narrows.tokenizers.tokenizer import Tokenizer
 FORMAT = 2
 MAX_CONFIG_BYTES = 1 << 20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
+CALLS_PER_TENSOR = 100  # calls of PyTorch that constructing a codec makes for each tensor, at most
+_DEFAULT_DTYPE = threading.RLock()  # held while the default dtype is changed
 ADVICE = "fetch the checkpoint again"
 WEIGHT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -98,12 +95,13 @@ def read(folder: str | Path) -> Tokenizer:
     config, path = _config(folder / "config.json"), folder / "model.safetensors"
     _check_regular(path)
     try:
-        with _default_settings(), torch.random.fork_rng(devices=[]):  # keeps the random state of the caller
+        with _default_settings():
             with safe_open(path, framework="pt") as file:
                 given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
                 _check_shapes(given, _expected(config, len(given)), path)
                 stored = {key: file.get_tensor(key) for key in given}
-            tokenizer = _tokenizer(config)
+            with _NoInitialization():
+                tokenizer = _tokenizer(config)
             state = tokenizer.codec.state_dict()
             weights = {key: _to_compute_dtype(key, tensor, state[key].dtype, path) for key, tensor in stored.items()}
     except ModelError:
@@ -172,49 +170,60 @@ def _tokenizer(config: Mapping[str, Any]) -> Tokenizer:
 def _expected(config: Mapping[str, Any], tensors: int) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors that a config describes, without allocating them.
 
-    Raises ModelError once the config has far more than `tensors` tensors and modules, so that a huge config fails fast.
+    Raises ModelError once the config takes far more calls of PyTorch than `tensors` tensors do, so that a huge config
+    fails fast.
     """
-    built, thread = 0, threading.get_ident()
-
-    def count(*_: object) -> None:
-        nonlocal built
-        built += threading.get_ident() == thread
-        if built > 20 * tensors + 1000:  # modules and constants without weights count too
-            raise ModelError(f"expected {tensors} tensors, as model.safetensors has, got far more in config.json")
-
-    hooks = [
-        register(count)
-        for register in (
-            register_module_parameter_registration_hook,
-            register_module_buffer_registration_hook,
-            register_module_module_registration_hook,
-        )
-    ]
-    try:
-        with torch.device("meta"), _ConstantsOnCpu():
-            return {key: tuple(tensor.shape) for key, tensor in _tokenizer(config).codec.state_dict().items()}
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.device("meta"), _ShapesOnly(tensors):
+        return {key: tuple(tensor.shape) for key, tensor in _tokenizer(config).codec.state_dict().items()}
 
 
-class _ConstantsOnCpu(TorchFunctionMode):
-    """Under the meta device, creates constants on the CPU and skips random initialization of weights.
+class _NoInitialization(TorchFunctionMode):
+    """Skips random initialization of weights that are loaded anyway; the random state of the process does not change.
+
+    A mode, unlike hooks on all modules or a saved random state, does not touch what other threads do meanwhile.
+    """
+
+    skipped: ClassVar[tuple[Any, ...]] = (
+        nn.init.uniform_,
+        nn.init.normal_,
+        nn.init.kaiming_uniform_,
+        Tensor.uniform_,
+        Tensor.normal_,
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._generator = torch.Generator().manual_seed(0)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in self.skipped:
+            return args[0] if args else kwargs["tensor"]
+        own = {"generator": self._generator} if func in (torch.rand, torch.randn, torch.randint, torch.randperm) else {}
+        return func(*args, **((kwargs or {}) | own))
+
+
+class _ShapesOnly(_NoInitialization):
+    """Under the meta device, creates constants on the CPU and skips the arithmetic of initialization.
 
     Arithmetic on meta tensors would also work, but it imports a part of torch that takes longer than everything else
     here.
+
+    Args:
+        tensors: expected number of tensors; ModelError is raised after the calls that far more of them take.
     """
 
+    skipped = (*_NoInitialization.skipped, Tensor.erfinv_, Tensor.clamp_)  # those of truncated normals
+
+    def __init__(self, tensors: int) -> None:
+        super().__init__()
+        self._tensors, self._left = tensors, CALLS_PER_TENSOR * tensors + 10_000
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (
-            Tensor.uniform_,
-            Tensor.normal_,
-            Tensor.erfinv_,
-            Tensor.clamp_,
-        ):  # the last two are used by truncated normals
-            return args[0]
-        device = {"device": "cpu"} if func in (torch.tensor, torch.arange, torch.linspace, torch.hann_window) else {}
-        return func(*args, **(device | (kwargs or {})))
+        self._left -= 1
+        if self._left < 0:
+            raise ModelError(f"expected {self._tensors} tensors, as model.safetensors has, got far more in config.json")
+        constant = func in (torch.tensor, torch.arange, torch.linspace, torch.hann_window)
+        return super().__torch_function__(func, types, args, ({"device": "cpu"} if constant else {}) | (kwargs or {}))
 
 
 def _check_shapes(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], path: Path) -> None:
@@ -255,14 +264,18 @@ def _to_compute_dtype(key: str, tensor: Tensor, dtype: torch.dtype, path: Path) 
 
 @contextmanager
 def _default_settings() -> Iterator[None]:
-    """Create tensors as float32 on the CPU within, whatever the process-wide defaults are."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.device("cpu"):
-            yield
-    finally:
-        torch.set_default_dtype(before)
+    """Create tensors as float32 on the CPU within, whatever the process-wide defaults are.
+
+    One thread at a time: the default dtype belongs to the process.
+    """
+    with _DEFAULT_DTYPE:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with torch.device("cpu"):
+                yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 def _to_storage(key: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

@@ -75,12 +75,14 @@ def _stream(file: Path, as_json: bool) -> None:
         "coder": header.coder,
         "bytes": len(data),
         "header_bytes": found.header_bytes,
+        "attachments": dict(header.attachments),
         "framing_bytes": found.framing_bytes,
         "payload_bytes": found.payload_bytes,
         medium.rate_key: round(medium.rate(len(data), extent.amount), 4),
         "damaged_bytes": found.damaged_bytes,
         "chunks": header.chunks,
         "damaged": [asdict(damage) for damage in found.damaged],
+        "damaged_attachments": list(found.damaged_attachments),
         "intact": found.intact,
     }
     if not as_json:
@@ -88,8 +90,9 @@ def _stream(file: Path, as_json: bool) -> None:
     _show(facts, as_json)
     if not found.intact:
         lost = sum(damage.last + 1 - damage.first for damage in found.damaged)
+        parts = ", ".join([f"{lost} of {header.chunks} chunks", *found.damaged_attachments])
         raise DamagedStream(
-            f"{quoted(file)} is damaged: {lost} of {header.chunks} chunks are lost, "
+            f"{quoted(file)} is damaged: {parts} are lost, "
             f"{found.damaged_bytes} bytes were changed or appended; get another copy"
         )
 
@@ -159,7 +162,7 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {_text(inner)}" for name, inner in value.items())
+        return ", ".join(f"{name}: {_text(inner)}" for name, inner in value.items()) or "none"
     if isinstance(value, list):
         return ", ".join(map(_text, value)) or "none"
     return str(value)

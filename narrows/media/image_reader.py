@@ -1,6 +1,5 @@
 """Reads image files: 8 bits per channel, grey or sRGB, upright."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -16,6 +15,7 @@ from narrows.media.image_depth import UnknownRange
 from narrows.media.image_signal import Image, ImageInfo
 from narrows.media.medium import Reader
 from narrows.media.pillow_image import PillowImage
+from narrows.media.quiet import ignore_warnings
 from narrows.media.tiff.colours import TiffImage
 from narrows.media.tiff.layout import UnsupportedTiff
 
@@ -130,8 +130,7 @@ def _open(file: BinaryIO, path: Source) -> PillowImage | TiffImage:
 def _media_errors(path: Source) -> Iterator[None]:
     """Turns every error of Pillow into a MediaError of one line."""
     name = quoted(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about metadata and large images; the size is checked elsewhere
+    with ignore_warnings():  # about metadata and large images; the size is checked elsewhere
         try:
             yield
         except UnidentifiedImageError as error:

@@ -1,7 +1,8 @@
 """Tokens and Latents: the results of encoding, with everything that decoding needs except the model."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from math import log2
 from typing import Any
 
@@ -41,6 +42,7 @@ class Tokens:
         model: name of the model.
         fingerprint: hash of the architecture and weights of the model, as 16 hexadecimal digits.
         quality_index: 0 to `qualities - 1` for an entropy model, otherwise None.
+        attachments: bytes that the stream holds beside the codes, by name: "alpha", the alpha plane of an image.
 
     Raises:
         InputError: for codes whose shape or type does not match the other arguments.
@@ -52,6 +54,7 @@ class Tokens:
     model: str
     fingerprint: str
     quality_index: int | None = None
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.radices, tuple):
@@ -80,7 +83,9 @@ class Tokens:
         if not isinstance(other, Tokens):
             return NotImplemented
         ours, theirs = replace(self, codes=self.codes.cpu()), replace(other, codes=other.codes.cpu())
-        metadata = [(t.radices, t.extent, t.model, t.fingerprint, t.quality_index) for t in (ours, theirs)]
+        metadata = [
+            (t.radices, t.extent, t.model, t.fingerprint, t.quality_index, dict(t.attachments)) for t in (ours, theirs)
+        ]
         return metadata[0] == metadata[1] and torch.equal(ours.codes, theirs.codes)
 
     def __hash__(self) -> int:
@@ -154,7 +159,7 @@ class Tokens:
             tables_digest=None if tables is None else tables.digest[:4],
             quality_index=self.quality_index,
         )
-        return write(header, self.codes.cpu().numpy(), tables)
+        return write(header, self.codes.cpu().numpy(), tables, self.attachments)
 
     @classmethod
     def decompress(cls, data: bytes, tables: FrequencyTables | IndexedTables | None = None) -> "Tokens":
@@ -168,10 +173,11 @@ class Tokens:
             StreamError, DamagedStream, NewerStream, WrongModel: for a stream that cannot be read.
             InputError: if tables are needed and not given.
         """
-        header = Reader(data, tables).header
+        reader = Reader(data, tables)
+        header, attachments = reader.header, reader.attachments()
         codes = torch.from_numpy(np.ascontiguousarray(read(data, tables)))
         fingerprint = header.fingerprint.hex()
-        return cls(codes, header.radices, header.extent, header.model, fingerprint, header.quality_index)
+        return cls(codes, header.radices, header.extent, header.model, fingerprint, header.quality_index, attachments)
 
 
 @dataclass(frozen=True, eq=False)

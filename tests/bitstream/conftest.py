@@ -72,7 +72,9 @@ def make():
         sizes = np.array([20, 42, 1]).reshape(1, 3, 1)
         codes = (rng.random((2, 3, 22)) ** 2 * sizes).astype(np.int64)
         digest = None if raw else tables.digest[:4]
-        header = StreamHeader("small", b"weights!", AudioExtent(16000, 7040, 2), radices, (22,), 6, 2, digest)
+        header = StreamHeader(
+            "small", b"weights!", AudioExtent(16000, 7040, 2), radices, (22,), 6, 2, digest, None, b"id!"
+        )
         return header, codes, None if raw else tables
 
     return small

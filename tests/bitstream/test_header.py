@@ -11,18 +11,20 @@ AUDIO = StreamHeader(
 )
 IMAGE = StreamHeader("photo", bytes(8), ImageExtent(480, 640, 3), ((289, 289, 289),), (30, 40), 8)
 VIDEO = StreamHeader("movie", bytes(8), VideoExtent(100, 480, 640, 3, 30000, 1001), ((4096, 16),), (25, 30, 40), 1)
+ALPHA = replace(IMAGE, attachments=(("alpha", 300),))
+BOTH = replace(VIDEO, attachments=(("alpha", 1), ("audio", 2**40)))
 LONG = replace(AUDIO, model="n" * 63, radices=tuple((2 + book,) * 8 for book in range(100)), steps=1)
 
 
-@pytest.mark.parametrize("header", [AUDIO, IMAGE, VIDEO, LONG, replace(AUDIO, model="größe 音")])
+@pytest.mark.parametrize("header", [AUDIO, IMAGE, VIDEO, LONG, ALPHA, BOTH, replace(AUDIO, model="größe 音")])
 def test_round_trip(header):
     assert read_header(header.to_bytes()) == header
     assert read_header(header.to_bytes() + b"chunks") == header
 
 
 def test_audio_header_is_small():
-    assert len(AUDIO.to_bytes()) <= 48
-    assert len(replace(AUDIO, tables_digest=None).to_bytes()) <= 44
+    assert len(AUDIO.to_bytes()) <= 50
+    assert len(replace(AUDIO, tables_digest=None).to_bytes()) <= 46
 
 
 def test_facts():
@@ -94,9 +96,14 @@ def test_every_bit_flip_and_truncation():
 
 
 def test_newer_version_names_both_and_claims_no_damage():
-    with pytest.raises(NewerStream, match=r"expected format version 1 or older, got version 2; update") as caught:
-        read_header(b"\x8eNRW\x02 of whatever form")
+    with pytest.raises(NewerStream, match=r"expected format version 2 or older, got version 3; update") as caught:
+        read_header(b"\x8eNRW\x03 of whatever form")
     assert "damage" not in str(caught.value)
+
+
+def test_version_one():
+    with pytest.raises(StreamError, match=r"got version 1 of narrows 0\.1; encode"):
+        read_header(b"\x8eNRW\x01 of whatever form")
 
 
 def test_version_zero():
@@ -115,32 +122,35 @@ def test_no_data():
         read_header(b"")
 
 
-# Offsets in AUDIO: 5 medium and coder, 6 name, 13 fingerprint, 21 digest, 25 rate, 28 samples, 32 channels, 33 groups,
-# 34 codebooks, 35 run, 36 digits, 37 radix, 39 grid, 42 steps, 43 checksum.
+# Offsets in AUDIO: 5 medium and coder, 6 stream id, 9 name, 16 fingerprint, 24 digest, 28 rate, 31 samples,
+# 35 channels, 36 groups, 37 codebooks, 38 run, 39 digits, 40 radix, 42 grid, 45 steps, 46 checksum.
 INVALID = {
     "medium 4": (5, b"\x41", 1),
     "coder 2": (5, b"\x12", 1),
-    "name not utf-8": (7, b"\xff", 1),
-    "no name": (6, b"\0", 1),
-    "name of 64 bytes": (6, b"\x40", 1),
-    "rate 0": (25, b"\0", 3),
-    "rate 2^40": (25, b"\x80\x80\x80\x80\x80\x40", 3),
-    "samples 2^62": (28, b"\x80" * 8 + b"\x40", 4),
-    "samples padded": (28, b"\x81\x00", 4),
-    "256 channels": (32, b"\x80\x02", 1),
-    "2^40 codebooks": (34, b"\x80\x80\x80\x80\x80\x40", 1),
-    "no codebooks": (34, b"\0", 4),
-    "a run of none": (35, b"\0", 1),
-    "a run beyond the codebooks": (35, b"\7", 1),
-    "2^20 digits": (36, b"\x80\x80\x40", 1),
-    "no digits": (36, b"\0", 3),
-    "alphabet 0": (37, b"\0", 2),
-    "alphabet 2^30": (37, b"\x80\x80\x80\x80\x04", 2),
-    "runs not merged": (35, b"\3\1\xe8\7\3\1\xe8\7", 4),
-    "grid 0": (39, b"\0", 3),
-    "grid 2^60": (39, b"\x80" * 8 + b"\x10", 3),
-    "steps 0": (42, b"\0", 1),
-    "steps 2^47": (42, b"\x80" * 6 + b"\x20", 1),
+    "coder 3": (5, b"\x13", 1),
+    "attachments that are not there": (5, b"\x19", 1),
+    "name not utf-8": (10, b"\xff", 1),
+    "name with a line break": (10, b"\n", 1),
+    "no name": (9, b"\0", 1),
+    "name of 64 bytes": (9, b"\x40", 1),
+    "rate 0": (28, b"\0", 3),
+    "rate 2^40": (28, b"\x80\x80\x80\x80\x80\x40", 3),
+    "samples 2^62": (31, b"\x80" * 8 + b"\x40", 4),
+    "samples padded": (31, b"\x81\x00", 4),
+    "256 channels": (35, b"\x80\x02", 1),
+    "2^40 codebooks": (37, b"\x80\x80\x80\x80\x80\x40", 1),
+    "no codebooks": (37, b"\0", 4),
+    "a run of none": (38, b"\0", 1),
+    "a run beyond the codebooks": (38, b"\7", 1),
+    "2^20 digits": (39, b"\x80\x80\x40", 1),
+    "no digits": (39, b"\0", 3),
+    "alphabet 0": (40, b"\0", 2),
+    "alphabet 2^30": (40, b"\x80\x80\x80\x80\x04", 2),
+    "runs not merged": (38, b"\3\1\xe8\7\3\1\xe8\7", 4),
+    "grid 0": (42, b"\0", 3),
+    "grid 2^60": (42, b"\x80" * 8 + b"\x10", 3),
+    "steps 0": (45, b"\0", 1),
+    "steps 2^47": (45, b"\x80" * 6 + b"\x20", 1),
 }
 
 
@@ -157,3 +167,30 @@ def test_invalid_values_with_a_right_checksum(name):
 def test_what_are_no_bytes_is_refused(data: object) -> None:
     with pytest.raises(InputError, match=r"expected the bytes of an .nrw stream, got"):
         read_header(data)  # type: ignore[arg-type]
+
+
+ATTACHED = {
+    "none": b"\0",
+    "three": b"\3\1\1\2\1\2\1",
+    "unknown": b"\1\3\1",
+    "kind 0": b"\1\0\1",
+    "twice": b"\2\1\1\1\1",
+    "descending": b"\2\2\1\1\1",
+    "empty": b"\1\1\0",
+    "too long": b"\1\1" + b"\x80" * 6 + b"\x01",
+}
+
+
+@pytest.mark.parametrize("name", ATTACHED)
+def test_invalid_attachments_with_a_right_checksum(name):
+    data = bytearray(AUDIO.to_bytes()[:-4])
+    data[5] |= 8
+    assert read_header(with_checksum(bytes(data) + b"\1\1\5")) == replace(AUDIO, attachments=(("alpha", 5),))
+    with pytest.raises(DamagedStream):
+        read_header(with_checksum(bytes(data) + ATTACHED[name]))
+
+
+@pytest.mark.parametrize("character", ["\n", "\0", "\x7f", "\x9b", "\u2028", "\u202e", "\u200b", "\ufeff"])
+def test_names_hold_no_control_characters(character):
+    with pytest.raises(InputError, match="expected a model name"):
+        replace(AUDIO, model=f"a{character}b")

@@ -45,7 +45,7 @@ def test_round_trip(seed, raw):
     decoded = read(data, tables)
     assert decoded.dtype == np.int64
     assert np.array_equal(decoded, codes)
-    assert Reader(data, tables).header == header
+    assert replace(Reader(data, tables).header, stream_id=bytes(3)) == header
 
 
 @pytest.mark.parametrize("raw", [False, True])

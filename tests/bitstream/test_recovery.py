@@ -12,6 +12,7 @@ from narrows.bitstream import (
     inspect,
     integer_frequencies,
     read,
+    read_header,
     recover,
     write,
 )
@@ -231,3 +232,45 @@ def test_long_loss_of_large_chunks():
     assert recovered.damaged == (Damage(3, 14, 60_000, 300_000),)
     assert np.array_equal(recovered.codes, lost(header, codes, range(3, 15)))
     assert np.array_equal(read(data, tables), codes)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_damage_in_an_attachment_costs_it_alone(make, raw):
+    header, codes, tables = make(raw=raw)
+    attachments = {"alpha": bytes(range(100)), "audio": bytes(200)}
+    data = write(header, codes, tables, attachments)
+    start = len(read_header(data).to_bytes())
+    assert inspect(data).intact
+    assert inspect(data).attachment_bytes == 308
+    for place in range(start, start + 308, 7):
+        name = "alpha" if place < start + 104 else "audio"
+        damaged = flip(data, place)
+        with pytest.raises(DamagedStream, match=f"the attachment {name} fails its checksum"):
+            read(damaged, tables)
+        recovered = recover(damaged, tables)
+        assert recovered.attachments == attachments | {name: None}
+        assert recovered.damaged == ()
+        assert np.array_equal(recovered.codes, codes)
+        assert inspect(damaged).damaged_attachments == (name,)
+        assert not inspect(damaged).intact
+        assert inspect(damaged).damaged_bytes == len(attachments[name]) + 4
+
+
+def test_bytes_missing_in_an_attachment(make):
+    header, codes, tables = make()
+    data = write(header, codes, tables, {"alpha": bytes(100)})
+    start = len(read_header(data).to_bytes()) + 50
+    for changed in (data[:start] + data[start + 9 :], data[:start] + b"more" + data[start:]):
+        recovered = recover(changed, tables)
+        assert recovered.attachments == {"alpha": None}
+        assert recovered.damaged == ()
+        assert np.array_equal(recovered.codes, codes)
+
+
+def test_attachments_longer_than_the_stream(make):
+    header, codes, tables = make()
+    body = write(header, codes, tables)[len(header.to_bytes()) :]
+    wrong = replace(header, attachments=(("alpha", 2**40),))
+    with pytest.raises(DamagedStream, match="too short"):
+        read(wrong.to_bytes() + body, tables)
+    assert inspect(wrong.to_bytes() + body).damaged_attachments == ("alpha",)

@@ -40,8 +40,10 @@ def plain_read(data, tables, decode):
             if byte < 128:
                 return value
 
-    assert take(5) == b"\x8eNRW\x01"
+    assert take(5) == b"\x8eNRW\x02"
     medium, coder = divmod(take(1)[0], 16)
+    attached, coder = divmod(coder, 8)
+    take(3)
     take(varint())
     take(12 if coder else 8)
     for _ in range({1: 3, 2: 3, 3: 6}[medium]):
@@ -52,8 +54,12 @@ def plain_read(data, tables, decode):
         radices += [[varint() for _ in range(varint())]] * run
     grid = [varint() for _ in range(medium)]
     steps = varint()
+    attachments = [(take(1)[0], varint()) for _ in range(varint() if attached else 0)]
     head = data[:at]
     assert take(4) == zlib.crc32(head).to_bytes(4, "little")
+    for kind, length in attachments:
+        stored, payload = take(4), take(length)
+        assert stored == zlib.crc32(head + payload + bytes([kind])).to_bytes(4, "little")
 
     chunks = []
     for index, start in enumerate(range(0, grid[0], steps)):
@@ -113,7 +119,9 @@ def test_other_streams(extent, grid, raw, reference):
     sizes = np.array([50, 50, 1, 990, 2]).reshape(1, 5, *(1,) * len(grid))
     codes = (rng.random((2, 5, *grid)) * sizes).astype(np.int64)
     digest = None if raw else tables.digest[:4]
-    data = write(StreamHeader("m", bytes(8), extent, radices, grid, 3, 2, digest), codes, None if raw else tables)
+    header = StreamHeader("m", bytes(8), extent, radices, grid, 3, 2, digest)
+    attachments = {"alpha": b"abc", "audio": bytes(200)} if raw else {}
+    data = write(header, codes, None if raw else tables, attachments)
     lists = [table.tolist() for table in tables.frequencies]
     for index, chunk in enumerate(plain_read(data, lists, reference.decode)):
         part = codes[:, :, 3 * index : 3 * index + 3]

@@ -1,10 +1,22 @@
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, FrequencyTables, StreamHeader, Writer, integer_frequencies, read, write
-from narrows.errors import InputError
+from narrows.bitstream import (
+    AudioExtent,
+    FrequencyTables,
+    Reader,
+    StreamHeader,
+    Writer,
+    integer_frequencies,
+    read,
+    read_header,
+    write,
+)
+from narrows.bitstream.framing import Framing
+from narrows.errors import DamagedStream, InputError
 
 
 @pytest.mark.parametrize("raw", [False, True])
@@ -20,9 +32,10 @@ def test_parts_make_up_the_stream(make, raw, step):
 def test_bytes_come_with_the_step_that_completes_a_chunk(make):
     header, codes, tables = make()
     writer = Writer(header, tables)
-    assert writer.push(codes[:, :, :1]) == header.to_bytes()
-    assert writer.push(codes[:, :, 1:5]) == b""
-    assert writer.push(codes[:, :, 5:6]) != b""
+    assert writer.push(codes[:, :, :5]) == b""
+    assert writer.push(codes[:, :, 5:6]).startswith(header.to_bytes())
+    assert writer.push(codes[:, :, 6:11]) == b""
+    assert writer.push(codes[:, :, 11:12]) != b""
 
 
 def test_pushed_arrays_may_be_changed(make):
@@ -106,3 +119,35 @@ def test_prefix_of_the_codebooks(make):
     short = StreamHeader(**{**vars(header), "radices": header.radices[:2]})
     data = write(short, codes[:, :2], tables)
     assert np.array_equal(read(data, tables), codes[:, :2])
+
+
+def test_streams_of_equal_size_have_different_ids(make):
+    header, codes, tables = make()
+    header = replace(header, stream_id=bytes(3))
+    first, second = (read_header(write(header, part, tables)) for part in (codes, codes[:, :, ::-1].copy()))
+    assert first.stream_id != second.stream_id
+    assert read_header(write(header, codes, tables)) == first
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_chunk_of_another_recording_of_equal_size_is_damage(make, raw):
+    header, codes, tables = make(raw=raw)
+    header = replace(header, stream_id=bytes(3))
+    one, two = write(header, codes, tables), write(header, codes[:, :, ::-1].copy(), tables)
+    starts = [Framing(read_header(data)).locate(memoryview(data)).tolist() for data in (one, two)]
+    spliced = one[: starts[0][2]] + two[starts[1][2] : starts[1][3]] + one[starts[0][3] :]
+    with pytest.raises(DamagedStream, match="chunk 2 of 4"):
+        read(spliced, tables)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_attachments_come_back(make, raw):
+    header, codes, tables = make(raw=raw)
+    attachments = {"audio": bytes(1000), "alpha": b"plane"}
+    data = write(header, codes, tables, attachments)
+    assert Reader(data, tables).attachments() == attachments
+    assert np.array_equal(read(data, tables), codes)
+    assert read_header(data).attachments == (("alpha", 5), ("audio", 1000))
+    assert write(header, codes, tables, {"alpha": b""}) == write(header, codes, tables)
+    with pytest.raises(InputError, match="expected attachments from alpha, audio, got thumbnail"):
+        write(header, codes, tables, {"thumbnail": b"1"})

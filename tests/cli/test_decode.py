@@ -32,10 +32,10 @@ def crafted(source, codes=None, tables=None, **changes):
         (b"not a stream\n", "expected an .nrw stream"),
         (bytes(5000), "expected an .nrw stream"),
         (b"\x8eNRW", "the stream ends inside the header"),
-        (b"\x8eNRW\x02later", "got version 2"),
+        (b"\x8eNRW\x03later", "got version 3"),
         (b"\x8eNRW\x00", "got version 0"),
-        (b"\x8eNRW\x01" + b"\xff" * 500, "damaged"),
-        (b"\x8eNRW\x01" + bytes(500), "damaged"),
+        (b"\x8eNRW\x02" + b"\xff" * 500, "damaged"),
+        (b"\x8eNRW\x02" + bytes(500), "damaged"),
     ],
 )
 @pytest.mark.parametrize("verb", ["decode", "info"])

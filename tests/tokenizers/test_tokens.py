@@ -1,10 +1,11 @@
 import math
+import pickle
 from dataclasses import replace
 
 import pytest
 import torch
 
-from narrows.bitstream import AudioExtent
+from narrows.bitstream import AudioExtent, ImageExtent
 from narrows.errors import InputError
 from narrows.tokenizers.tokens import Latents, Tokens
 
@@ -103,3 +104,14 @@ def test_tokens_of_nothing_are_not_compressed(changed: dict[str, object]) -> Non
 def test_what_are_no_latents_is_refused(values: object) -> None:
     with pytest.raises(InputError, match="expected latents as floats"):
         Latents(values, AudioExtent(16_000, 1600, 1), "m", "00" * 8)  # type: ignore[arg-type]
+
+
+def test_attachments_travel_in_the_stream() -> None:
+    plain = Tokens(torch.zeros(1, 1, 3, 4, dtype=torch.long), ((16,),), ImageExtent(3, 4, 3), "m", "00" * 8)
+    with_alpha = replace(plain, attachments={"alpha": b"plane"})
+    assert Tokens.decompress(with_alpha.compress()) == with_alpha
+    assert with_alpha != plain
+    assert with_alpha[:, :1].attachments == with_alpha.to("cpu").attachments == {"alpha": b"plane"}
+    assert pickle.loads(pickle.dumps(with_alpha)) == with_alpha
+    with pytest.raises(InputError, match="expected attachments from alpha, audio, got other"):
+        replace(plain, attachments={"other": b"1"}).compress()

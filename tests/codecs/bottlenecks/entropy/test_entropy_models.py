@@ -1,11 +1,13 @@
 from math import floor
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 
 from narrows.bitstream import FrequencyTables, IndexedTables, integer_frequencies
-from narrows.bitstream.indexed import IndexedCoder
+from narrows.bitstream.indexed import IndexedCoder, TableSymbols
 from narrows.codecs import FactorizedPrior, MeanScaleHyperprior, ScaleHyperprior, SpaceChannelContext
 from narrows.codecs.bottlenecks.entropy import base as entropy_model
 from narrows.codecs.bottlenecks.entropy import space_channel as context_groups
@@ -133,6 +135,23 @@ def test_rdo_rounding_rounds_expensive_symbols_towards_zero() -> None:
     dear = model.encode(y, 0, bits) - 2048
     distance = (y - free).abs() * (y.abs() < free.abs())  # of what was rounded away from zero
     assert torch.equal(dear.abs(), free.abs() - ((distance > 0.4) & (free.abs() <= 8)).long())  # d² + 0.2 > (1 - d)²
+
+
+def test_codes_have_one_form() -> None:
+    """An escape of a code that its table has, and a symbol outside of the codebook, are damage."""
+    table = integer_frequencies([1, 2, 8, 2, 1, 1])  # codes -2 to 2, and the escape
+
+    def choose(shape: tuple[int, int, int], index: int) -> Any:
+        yield (slice(None), slice(0, 1)), np.zeros((1, 1, *shape[1:]), np.int64)
+
+    for size, symbol, escaped in ((4096, 5, 2048), (4096, 5, 2050), (4, 4, None), (2, 0, None)):
+        indexed = IndexedCoder(IndexedTables(FrequencyTables((table,)), choose), 1, size, 0)
+        parts = [TableSymbols(0, np.array([2, symbol], np.int32))]
+        parts += [] if escaped is None else [TableSymbols(-1, np.array([escaped], np.int32))]
+        with patch.object(IndexedCoder, "symbols_by_table", lambda self, codes, parts=parts: iter(parts)):
+            payload = indexed.compress(np.zeros((1, 1, 1, 2), np.int16))
+        with pytest.raises(DamagedStream, match="expected codes as an encoder writes them"):
+            indexed.decompress(payload, (1, 1, 1, 2))
 
 
 @pytest.mark.parametrize("off", [1 - 1e-12, 1 + 1e-12])
