@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from narrows.cli.options import Device, Force
+from narrows.cli.options import Background, Device, Force
 
 if TYPE_CHECKING:
     from narrows.media.extents import Extent
     from narrows.tokenizers.tokenizer import Tokenizer
+    from narrows.tokenizers.tokens import Tokens
+
+LOSSES = {
+    "audio": "damaged from {:.2f} to {:.2f} s; replaced by silence",
+    "image": "damaged from row {:.0f} to {:.0f}; replaced by grey",
+}
 
 
 def decode(
@@ -25,8 +31,10 @@ def decode(
         ),
     ] = None,
     recover: Annotated[
-        bool, typer.Option("--recover", help="Audio: decode the undamaged parts of damaged files, silence elsewhere.")
+        bool,
+        typer.Option("--recover", help="Decode the undamaged parts of damaged files; silence or grey elsewhere."),
     ] = False,
+    background: Background = None,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
@@ -47,14 +55,35 @@ def decode(
         if recover:
             tokens, lost = tokenizer.recover(data)
             for start, stop in lost:
-                print_message(f"damaged from {start:.2f} to {stop:.2f} s; replaced by silence", source)
-            extent: Extent = tokenizer.decode_file(tokens, target, overwrite=force)
+                print_message(LOSSES[tokenizer.medium.name].format(start, stop), source)
+            for name, _ in read_header(data).attachments:
+                if name not in tokens.attachments:
+                    print_message(f"its attachment {name} is damaged and left out", source)
+            extent = _decode(tokenizer, tokens, target, force, background)
         else:
-            extent = tokenizer.decode_file(data, target, overwrite=force)
+            extent = _decode(tokenizer, data, target, force, background)
         speed = tokenizer.medium.speed(extent.amount, watch.seconds)
         return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"
 
     process_files(planned, process, make_folders=out is not None)
+
+
+def _decode(
+    tokenizer: "Tokenizer", item: "bytes | Tokens", target: Path, force: bool, background: str | None
+) -> "Extent":
+    """Decode a stream or tokens to a file; a transparent image is flattened onto the background."""
+    from narrows.errors import InputError
+    from narrows.media.image import Image, check_suffix
+
+    if background is None:
+        return tokenizer.decode_file(item, target, overwrite=force)
+    if tokenizer.medium.name != "image":
+        raise InputError(f"expected images for --background, got {tokenizer.medium.name}; leave it out")
+    check_suffix(target)  # fails before the work of decoding
+    image = tokenizer.decode_stream(item) if isinstance(item, bytes) else tokenizer.decode_signal(item)
+    assert isinstance(image, Image)
+    tokenizer.medium.write(target, image.flattened(background), force)
+    return image.extent
 
 
 def _suffix(path: Path) -> str:

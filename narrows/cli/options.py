@@ -9,3 +9,7 @@ Device = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Background = Annotated[
+    str | None,
+    typer.Option(help="Images: a colour, such as white or '#ff8000', that transparent ones are flattened onto."),
+]

@@ -29,6 +29,7 @@ from narrows.media.medium import Medium, Signal
 __all__ = [
     "MAX_PIXELS",
     "MEDIUM",
+    "WRITTEN_SUFFIXES",
     "Image",
     "ImageInfo",
     "ImageReader",
@@ -36,6 +37,7 @@ __all__ = [
     "colour_of",
     "probe",
     "read",
+    "read_opaque",
     "write",
 ]
 
@@ -49,7 +51,8 @@ _WRITE_OPTIONS: dict[str, dict[str, Any]] = {  # options of Pillow's `save`, by 
     ".jpeg": {"quality": 95, "subsampling": "4:4:4"},
     ".avif": {"quality": 95},
 }
-OPAQUE_SUFFIXES = (".jpg", ".jpeg", ".bmp")
+WRITTEN_SUFFIXES = frozenset(_WRITE_OPTIONS)
+OPAQUE_SUFFIXES = frozenset({".jpg", ".jpeg", ".bmp"})  # of formats without alpha
 
 
 def probe(path: Source) -> ImageInfo:
@@ -62,6 +65,27 @@ def read(path: Source) -> Image:
     """The pixels of a file. Raises MediaError as ImageReader and its `read` do."""
     with ImageReader(path) as reader:
         return reader.read()
+
+
+def read_opaque(path: Source, background: str | None = None) -> Image:
+    """The image without transparent pixels.
+
+    Args:
+        path: the file.
+        background: colour that a transparent image is flattened onto, as a name of CSS or like "#rrggbb".
+
+    Raises:
+        MediaError: as ImageReader and its `read` do, and for a transparent image without a background.
+        InputError: for a text that is no colour.
+    """
+    with ImageReader(path, background) as reader:
+        found = reader.read()
+    if found.alpha is not None:
+        raise MediaError(
+            f"expected opaque pixels, got transparent ones in {quoted(path)}; "
+            "give a --background (background in Python), or flatten the image first"
+        )
+    return found
 
 
 def check_suffix(path: StrPath) -> str:
@@ -85,15 +109,20 @@ def write(path: StrPath, pixels: Pixels, *, alpha: NDArray[np.uint8] | None = No
         overwrite: whether an existing file may be replaced.
 
     Raises:
-        InputError: for pixels of another shape or dtype, an unknown suffix, and alpha for a format without it.
+        InputError: for pixels or alpha of another shape or dtype, an unknown suffix, and alpha for JPEG and BMP.
         MediaError: if the file cannot be written, or exists and `overwrite` is False.
     """
     suffix = check_suffix(path)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or 0 in pixels.shape:
         raise InputError(f"expected pixels (1 or 3, H, W) uint8, got {pixels.dtype} of shape {pixels.shape}")
     image = PILImage.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    alpha = Image(pixels, alpha).alpha
     if alpha is not None:
-        _check_alpha(alpha, pixels, path)
+        if suffix in OPAQUE_SUFFIXES:
+            raise InputError(
+                f"expected a format with transparency for an image with transparent pixels, got {quoted(path)}; "
+                "write a .png, or give a --background"
+            )
         image.putalpha(PILImage.fromarray(alpha))
     encoded = io.BytesIO()
     try:
@@ -103,17 +132,6 @@ def write(path: StrPath, pixels: Pixels, *, alpha: NDArray[np.uint8] | None = No
         raise MediaError(f"{quoted(path)} cannot be written ({reason}); write a .png instead") from error
     with atomic_write(path, overwrite=overwrite) as file:
         file.write(encoded.getbuffer())
-
-
-def _check_alpha(alpha: NDArray[np.uint8], pixels: Pixels, path: StrPath) -> None:
-    """Raise InputError unless an alpha plane fits the pixels and the format of a file."""
-    if alpha.dtype != np.uint8 or alpha.shape != pixels.shape[1:]:
-        raise InputError(f"expected alpha {pixels.shape[1:]} uint8, got {alpha.dtype} of shape {alpha.shape}")
-    if check_suffix(path) in OPAQUE_SUFFIXES:
-        raise InputError(
-            f"expected a format with transparency for an image with transparent pixels, got {quoted(path)}; "
-            "write a .png, or give a --background"
-        )
 
 
 def _write(path: StrPath, signal: Signal, overwrite: bool) -> None:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-PAD = bytes(range(1, 255, 2))  # appended to entropy-coded segments; 255 would be a marker
+PAD = b"\xb5\x2d" * 64  # appended to entropy-coded segments; decoders put zeros in place of missing bits
 INFLATE_STEP = 1 << 18  # bytes
 ADAM7 = (
     (0, 0, 8, 8),

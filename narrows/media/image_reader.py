@@ -12,7 +12,7 @@ from narrows.errors import MediaError
 from narrows.media.files import Source, open_input, quoted
 from narrows.media.image_colours import to_srgb
 from narrows.media.image_depth import UnknownRange
-from narrows.media.image_signal import Image, ImageInfo
+from narrows.media.image_signal import Image, ImageInfo, colour_of
 from narrows.media.medium import Reader
 from narrows.media.pillow_image import PillowImage
 from narrows.media.quiet import ignore_warnings
@@ -57,13 +57,18 @@ class ImageReader(Reader):
 
     Args:
         path: the file.
+        background: colour that a transparent image is flattened onto, as a name of CSS or like "#rrggbb"; None to keep
+            its alpha plane.
 
     Raises:
         MediaError: for a file that is missing, not an image of a known format, or of more than `MAX_PIXELS`.
+        InputError: for a text that is no colour.
     """
 
-    def __init__(self, path: Source) -> None:
-        self._path = path
+    def __init__(self, path: Source, background: str | None = None) -> None:
+        self._path, self._background = path, background
+        if background is not None:
+            colour_of(background)
         self._file = open_input(path)
         try:
             with _media_errors(path):
@@ -96,10 +101,10 @@ class ImageReader(Reader):
             pixels = np.array(image if turn is None else image.transpose(turn))
             pixels = pixels.reshape(*pixels.shape[:2], -1)  # (H, W, C)
             pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-            if alpha is None or alpha.min() == 255:
-                return Image(pixels)
-            plane = PILImage.fromarray(alpha)
-            return Image(pixels, np.array(plane if turn is None else plane.transpose(turn)))
+            if alpha is not None and turn is not None:
+                alpha = np.array(PILImage.fromarray(alpha).transpose(turn))
+            found = Image(pixels, alpha)
+            return found if self._background is None else found.flattened(self._background)
 
     def close(self) -> None:
         """Close the file. Closing it again has no effect."""

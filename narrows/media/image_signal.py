@@ -51,12 +51,25 @@ class Image(Signal):
     Attributes:
         pixels: the colours, also of transparent pixels.
         alpha: (H, W) uint8, 255 where a pixel is opaque; None if all are.
+
+    Raises:
+        InputError: for alpha of another shape or dtype.
     """
 
     medium: ClassVar[str] = "image"
 
     pixels: Pixels
     alpha: NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        if self.alpha is None:
+            return
+        shape = self.pixels.shape[1:]
+        if getattr(self.alpha, "dtype", None) != np.uint8 or self.alpha.shape != shape:
+            found = f"{self.alpha.dtype} of shape {self.alpha.shape}" if hasattr(self.alpha, "dtype") else "no array"
+            raise InputError(f"expected alpha {shape} uint8, got {found}")
+        if self.alpha.min(initial=255) == 255:
+            object.__setattr__(self, "alpha", None)
 
     @property
     def extent(self) -> ImageExtent:

@@ -196,8 +196,11 @@ class AudioTokenizer(Tokenizer):
         self.check_settings(settings)
         return self.encode_blocks(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate, **settings)
 
-    def batch_encoder(self, batch: int = 1, latents: bool = False, **settings: float | None) -> "AudioBatchEncoder":
+    def batch_encoder(
+        self, batch: int = 1, latents: bool = False, background: str | None = None, **settings: float | None
+    ) -> "AudioBatchEncoder":
         """See `Tokenizer.batch_encoder`."""
+        self._check_no_background(background)
         self.check_settings(settings)
         reach = self._encoder_reach
         window = BATCHED_WINDOW * max(1, max(reach)) if batch > 1 and reach is not None else None

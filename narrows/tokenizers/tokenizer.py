@@ -153,12 +153,15 @@ class Tokenizer(ABC):
         """
 
     @abstractmethod
-    def batch_encoder(self, batch: int = 1, latents: bool = False, **settings: float | None) -> BatchEncoder:
+    def batch_encoder(
+        self, batch: int = 1, latents: bool = False, background: str | None = None, **settings: float | None
+    ) -> BatchEncoder:
         """An encoder for many files.
 
         Args:
             batch: number of pieces per call of the network.
             latents: whether to make Latents instead of Tokens.
+            background: colour that transparent images are flattened onto; without it they raise MediaError.
             settings: settings of `encode`, except those that search (`effort`, `bits_per_pixel`).
         """
 
@@ -183,21 +186,37 @@ class Tokenizer(ABC):
             bits = sum(self.tables.entropies[: len(alphabet_sizes(bottleneck.radices[:codebooks]))])
         return bits * self.positions_per_amount / self.medium.rate_divisor
 
-    def encode_file(self, path: Source, **settings: float | None) -> Tokens:
-        """Encode a media file to Tokens; settings as for `encode`.
+    def encode_file(self, path: Source, *, background: str | None = None, **settings: float | None) -> Tokens:
+        """Encode a media file to Tokens.
 
-        Raises MediaError if the file cannot be read, and what `encode` raises.
+        Args:
+            path: the file.
+            background: images: colour that a transparent image is flattened onto, as a name of CSS or like "#rrggbb";
+                None to attach its alpha plane to the Tokens.
+            settings: as for `encode`.
+
+        Raises:
+            MediaError: if the file cannot be read.
+            InputError: as `encode` raises it, and for a background that is no colour, or of another medium.
         """
         self.check_settings(settings)
+        self._check_no_background(background)
         with self.medium.open(path) as reader:
             return self.encode_reader(reader, **settings)
+
+    def _check_no_background(self, background: str | None) -> None:
+        """Raise InputError if a background is given to a model that does not code images."""
+        if background is not None:
+            raise InputError(f"expected images for a background, got {self.medium.name} for {self.name}; leave it out")
 
     def decode_stream(self, data: bytes) -> Signal:
         """Decode an .nrw stream to a Signal. Raises what `decompress` and `decode` raise."""
         return self.decode_signal(self.decompress(data))
 
     def recover(self, data: bytes) -> tuple[Tokens, list[tuple[float, float]]]:
-        """Recover a damaged .nrw stream: the Tokens that are intact, and the damaged spans (start, end) in seconds.
+        """Recover a damaged .nrw stream: the Tokens that are intact, and the damaged spans (start, end).
+
+        The spans are in seconds of audio, or in rows of an image.
 
         Raises InputError for a medium whose damaged streams cannot be recovered, which is the default.
         """
