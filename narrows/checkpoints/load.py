@@ -1,6 +1,5 @@
 """Loading of tokenizers: models shipped with the package, folders, and repositories on the Hugging Face Hub."""
 
-import copy
 import difflib
 import os
 from pathlib import Path
@@ -10,10 +9,10 @@ import torch
 
 from narrows.checkpoints import folder as folders
 from narrows.checkpoints.index import MODELS_FOLDER, models
-from narrows.errors import InputError, ModelError
+from narrows.errors import ModelError
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.image import ImageTokenizer
-from narrows.tokenizers.tokenizer import Tokenizer
+from narrows.tokenizers.tokenizer import Tokenizer, check_device
 
 
 @overload
@@ -34,12 +33,12 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
     Raises:
         ModelError: for an unknown name (the message has the nearest known name), a folder that is not a checkpoint, and
             a shipped model whose weights differ from the index.
-        InputError: for a device that is not available.
+        InputError: for a device that is not available or lacks operations of the model.
     """
     if not isinstance(model, str | Path):
         raise ModelError(f"expected a model name, folder or hub repository, got {model!r}; `codec models` lists them")
     if device != "auto":
-        _check_device(device)
+        check_device(device)
     known = {entry.name: entry for entry in models()}
     if model in known:
         tokenizer = folders.read(MODELS_FOLDER / str(model))
@@ -59,34 +58,12 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
     return tokenizer.to(_best_device(tokenizer) if device == "auto" else device)
 
 
-def _check_device(device: str | torch.device) -> None:
-    try:
-        torch.zeros(1, device=torch.device(device)).cpu()
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(f"expected an available device, got {str(device)!r} ({reason}); use cpu or auto") from error
-
-
 def _best_device(tokenizer: Tokenizer) -> str:
     if torch.cuda.is_available():
         return "cuda"
-    if torch.backends.mps.is_available() and _runs_on(tokenizer, "mps"):
+    if torch.backends.mps.is_available() and tokenizer.runs_on("mps"):
         return "mps"
     return "cpu"
-
-
-def _runs_on(tokenizer: Tokenizer, device: str) -> bool:
-    """Whether a small signal can be encoded and decoded on a device. Some parts need float64, which MPS lacks."""
-    codec, model = copy.deepcopy(tokenizer.codec), tokenizer.entropy_model
-    multiple, index = (model.multiple, 0) if model is not None else (1, None)
-    x = torch.zeros(1, codec.channels, *(stride * multiple for stride in codec.stride))
-    try:
-        with torch.inference_mode():
-            codec.to(device)
-            codec(x.to(device), index).x.cpu()
-        return True
-    except (RuntimeError, TypeError):  # NotImplementedError is a RuntimeError
-        return False
 
 
 def _from_hub(model: str) -> Path:

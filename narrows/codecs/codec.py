@@ -9,6 +9,7 @@ x ──▶ encoder ──▶ z ──▶ bottleneck ──▶ latents ──▶
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, Reach
@@ -28,6 +29,9 @@ class Reconstruction:
 @part("codec")
 class Codec(nn.Module):
     """x (B, C, *signal) ⇄ codes (B, K, *grid); each axis of the signal is a multiple of its stride.
+
+    Encoder and decoder may be cast to another dtype (`codec.half()`, `codec.bfloat16()`): signals and latents are then
+    cast to it. Bottlenecks compute in float32.
 
     Codes are not checked for their range here, since that would make the host wait for a GPU: `bottleneck.check_codes`
     does it for codes from users and files.
@@ -86,13 +90,13 @@ class Codec(nn.Module):
             quality_index: of a bottleneck with several qualities (an EntropyModel): one for the batch, or in training
                 (B,) one per item, which may lie between two indices.
         """
-        z = self.encoder(x)
+        z = self.analyze(x)
         quantized = self.bottleneck(z) if quality_index is None else self._entropy_model(z, quality_index)
         return Reconstruction(self.synthesize(quantized.latents, quality_index), quantized)
 
     def encode(self, x: Tensor, quality_index: int | None = None) -> Tensor:
         """Signal (B, C, *signal) to codes (B, K, *grid)."""
-        z = self.encoder(x)
+        z = self.analyze(x)
         return self.bottleneck.encode(z) if quality_index is None else self._entropy_model.encode(z, quality_index)
 
     def decode(self, codes: Tensor, quality_index: int | None = None) -> Tensor:
@@ -101,9 +105,14 @@ class Codec(nn.Module):
             return self.synthesize(self.bottleneck.decode(codes))
         return self.synthesize(self._entropy_model.decode(codes, quality_index), quality_index)
 
+    def analyze(self, x: Tensor) -> Tensor:
+        """Signal (B, C, *signal) to latents (B, D, *grid), in the dtype of the encoder."""
+        return self.encoder(x.to(_dtype(self.encoder)))
+
     def synthesize(self, latents: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
-        """Latents (B, D, *grid) to signal (B, C, *signal)."""
-        return self.decoder(latents, quality_index) if self.decoder.conditioned else self.decoder(latents)
+        """Latents (B, D, *grid) to signal (B, C, *signal), in the dtype of the decoder."""
+        z = latents.to(_dtype(self.decoder))
+        return self.decoder(z, quality_index) if self.decoder.conditioned else self.decoder(z)
 
     @property
     def _entropy_model(self) -> EntropyModel:
@@ -112,3 +121,8 @@ class Codec(nn.Module):
                 f"expected no quality for {type(self.bottleneck).__name__}, which has only one, got one; leave it out"
             )
         return self.bottleneck
+
+
+def _dtype(network: nn.Module) -> torch.dtype:
+    """The dtype of the weights of a network."""
+    return next((parameter.dtype for parameter in network.parameters()), torch.float32)

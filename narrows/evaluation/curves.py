@@ -54,10 +54,14 @@ class Curve:
 
     @property
     def undominated(self) -> NDArray[np.bool_]:
-        """Mask (P,) of the points that no other point of the curve dominates; only these are used."""
+        """Mask (P,) of the points that no other point of the curve dominates; only these are used.
+
+        Of several equal points the first counts.
+        """
         rates, qualities = self.rates.mean(0), self.qualities.mean(0)
         as_cheap, as_good = rates[:, None] <= rates, qualities[:, None] >= qualities
         better = (rates[:, None] < rates) | (qualities[:, None] > qualities)
+        better |= np.triu(np.ones((len(rates), len(rates)), bool), 1)  # the first of equal points
         return np.invert((as_cheap & as_good & better).any(0))
 
 

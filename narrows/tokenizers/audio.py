@@ -299,7 +299,7 @@ class AudioTokenizer(Tokenizer):
         return result()
 
     def _synthesize(self, latents: Tensor) -> Tensor:
-        return self.codec.decoder(self.continuous.decode_latents(latents))
+        return self.codec.synthesize(self.continuous.decode_latents(latents))
 
     @torch.inference_mode()
     def _decode(self, network: Callable[[Tensor], Tensor], values: Tensor, channels: int) -> Iterator[Block]:
@@ -332,7 +332,7 @@ class AudioBatchEncoder(BatchEncoder):
         self.tokenizer, self.codebooks, self.latents, self.window = tokenizer, codebooks, latents, window
         codec = tokenizer.codec
         bottleneck = tokenizer.continuous.encode_latents if latents else codec.bottleneck.encode
-        self._batches = Batches[Block, Tensor](partial(self._run, lambda x: bottleneck(codec.encoder(x))), batch)
+        self._batches = Batches[Block, Tensor](partial(self._run, lambda x: bottleneck(codec.analyze(x))), batch)
 
     @property
     def seconds(self) -> float:
@@ -402,6 +402,7 @@ class AudioBatchEncoder(BatchEncoder):
         x = group_channels(x, self.tokenizer.codec.channels)  # (n, S, c, T)
         with torch.autocast(device.type, enabled=False):
             values = network(x.flatten(0, 1).to(device)).cpu()
+        values = values.float() if self.latents else values
         return list(values.unflatten(0, x.shape[:2]))
 
 

@@ -167,7 +167,8 @@ class ImageTokenizer(Tokenizer):
         array, continuous = as_image(x), self.continuous
         extent = extent_of(array)
         z = torch.cat(list(self.tiles.encode(array[None], self.grid(extent))), 2)
-        values = continuous.encode_latents(z.to(self.device)).cpu()
+        with torch.autocast(self.device.type, enabled=False):
+            values = continuous.encode_latents(z.to(self.device)).float().cpu()
         return Latents(values, extent, self.name, self.fingerprint)
 
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
@@ -414,7 +415,8 @@ class ImageTokenizer(Tokenizer):
         if isinstance(item, Tokens):
             latents = self._latents(item.codes, item)
         else:
-            latents = self.continuous.decode_latents(item.values.to(self.device)).cpu()
+            with torch.autocast(self.device.type, enabled=False):
+                latents = self.continuous.decode_latents(item.values.to(self.device)).cpu()
         return self.tiles.decode(latents, extent, index, dtype)[0]
 
     def _latents(self, codes: Tensor, like: Tokens) -> Tensor:

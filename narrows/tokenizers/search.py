@@ -67,6 +67,11 @@ def improve(codec: Codec, tokens: Tokens, latents: Tensor, reference: Reference,
         reference: the original image and the weights.
         iterations: number of iterations.
     """
+    with torch.autocast(latents.device.type, enabled=False):
+        return _improve(codec, tokens, latents, reference, iterations)
+
+
+def _improve(codec: Codec, tokens: Tokens, latents: Tensor, reference: Reference, iterations: int) -> Tokens:
     model, extent = codec.bottleneck, tokens.extent
     assert isinstance(model, EntropyModel)
     assert isinstance(extent, ImageExtent)
@@ -120,7 +125,7 @@ class _Distortion:
     weight: float
 
     def __call__(self, z: Tensor) -> Tensor:
-        x = self.codec.synthesize(torch.cat((self.above, z, self.below), 2), self.quality_index).clamp(-1, 1)
+        x = self.codec.synthesize(torch.cat((self.above, z, self.below), 2), self.quality_index).float().clamp(-1, 1)
         x = x[..., self.top : self.top + self.target.shape[2], : self.target.shape[3]]
         if self.grey:
             x = x.mean(1, keepdim=True)

@@ -1,5 +1,6 @@
 """Base class of tokenizers: a codec with a name, a fingerprint and frequency tables, and its .nrw streams."""
 
+import copy
 import hashlib
 import json
 from abc import ABC, abstractmethod
@@ -72,9 +73,12 @@ class Tokenizer(ABC):
 
     A codec of n channels codes a signal in groups of n channels. If n is above 1, a mono signal is repeated.
 
+    Args:
+        codec: the codec. It is not copied, and put into eval mode: call `codec.train()` to go on training it.
+
     Attributes:
         medium: the medium, an entry of the table of media.
-        codec: the codec, in eval mode.
+        codec: the codec.
         name: name of the model, stored in tokens and streams.
         tables: frequency tables for entropy coding; None for raw streams of fixed code lengths.
         batch: number of pieces per call of the network.
@@ -235,9 +239,31 @@ class Tokenizer(ABC):
         check_numbers(**settings)
 
     def to(self, device: torch.device | str) -> Self:
-        """Move the codec, and with it all computation, to another device."""
+        """Move the codec, and with it all computation, to another device.
+
+        Raises InputError for a device that is not available or lacks operations of the codec, which then stays.
+        """
+        check_device(device)
+        if torch.device(device).type not in ("cpu", "cuda") and not self.runs_on(device):
+            raise InputError(
+                f"expected a device with all operations of {self.name}, got {str(device)!r}, which lacks some, such as "
+                "those of float64; use cpu or auto"
+            )
         self.codec.to(device)
         return self
+
+    def runs_on(self, device: torch.device | str) -> bool:
+        """Whether a copy of the codec encodes and decodes a small signal on a device. MPS, for example, has no float64."""
+        codec, model = copy.deepcopy(self.codec), self.entropy_model
+        multiple, index = (model.multiple, 0) if model is not None else (1, None)
+        x = torch.zeros(1, codec.channels, *(stride * multiple for stride in codec.stride))
+        try:
+            with torch.inference_mode():
+                codec.to(device)
+                codec(x.to(device), index).x.cpu()
+            return True
+        except (RuntimeError, TypeError):  # NotImplementedError is a RuntimeError
+            return False
 
     @property
     def device(self) -> torch.device:
@@ -307,7 +333,7 @@ class Tokenizer(ABC):
         digest = hashlib.sha256(json.dumps(spec(self), sort_keys=True).encode())
         for name, tensor in sorted(self.codec.state_dict().items()):
             values = tensor.detach().cpu()
-            values = values.float() if values.is_floating_point() and values.itemsize < 4 else values
+            values = values.float() if values.is_floating_point() else values
             digest.update(f"{name}{tuple(values.shape)}{values.dtype}".encode())
             digest.update(values.contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
@@ -398,6 +424,15 @@ class Tokenizer(ABC):
         if (quality_index is None) != (model is None) or (model and (quality_index or 0) >= model.qualities):
             expected = "none" if model is None else f"0 to {model.qualities - 1}"
             raise InputError(f"expected a quality index of {self.name} ({expected}), got {quality_index}")
+
+
+def check_device(device: str | torch.device) -> None:
+    """Raise InputError unless tensors can be made on this device and copied from it."""
+    try:
+        torch.zeros(1, device=torch.device(device)).cpu()
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"expected an available device, got {str(device)!r} ({reason}); use cpu or auto") from error
 
 
 def check_numbers(**settings: object) -> None:

@@ -318,19 +318,17 @@ def test_a_device_is_chosen(saved: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert narrows.load(saved, "auto").device.type in ("cpu", "cuda", "mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    monkeypatch.setattr("narrows.checkpoints.load._runs_on", lambda tokenizer, device: False)
+    monkeypatch.setattr("narrows.tokenizers.tokenizer.Tokenizer.runs_on", lambda tokenizer, device: False)
     assert narrows.load(saved, "auto").device.type == "cpu"
     with pytest.raises(InputError, match="expected an available device, got 'nowhere'"):
         narrows.load(saved, "nowhere")
 
 
 def test_a_device_on_which_a_part_does_not_run_is_not_chosen(saved: Path) -> None:
-    from narrows.checkpoints.load import _runs_on
-
     tokenizer = narrows.load(saved)
-    assert _runs_on(tokenizer, "cpu")
-    assert not _runs_on(tokenizer, "meta")  # whose results cannot be had
-    assert not _runs_on(tokenizer, "nowhere")
+    assert tokenizer.runs_on("cpu")
+    assert not tokenizer.runs_on("meta")  # whose results cannot be had
+    assert not tokenizer.runs_on("nowhere")
     assert tokenizer.device.type == "cpu"
 
 

@@ -178,6 +178,17 @@ def test_networks_survive_json(make) -> None:
     assert torch.equal(again(x), network(x))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("make", [*ENCODERS, *DECODERS])
+def test_networks_in_half_precision(make, dtype: torch.dtype) -> None:
+    torch.manual_seed(1)
+    network = make().eval()
+    x = 0.3 * (signal(network) if isinstance(network, Encoder) else latents(network)).float()
+    with torch.no_grad():
+        expected, found = network(x), network.to(dtype)(x.to(dtype))
+    assert (found.float() - expected).norm() < (0.02 if dtype == torch.float16 else 0.1) * expected.norm()
+
+
 @pytest.mark.parametrize("name", sorted({*names("encoder"), *names("decoder")}))
 def test_every_option_changes_something(name: str) -> None:
     """A larger value of each option changes shapes, weights, the reach or the output."""

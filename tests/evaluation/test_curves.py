@@ -81,6 +81,13 @@ def test_dominated_points_are_dropped():
     assert bd_rate(VTM, worse).change == pytest.approx(0, abs=1e-12)
 
 
+def test_equal_points_count_once():
+    curve = Curve([1, 2, 2, 3, 2], [1, 2, 2, 3, 2])
+    assert curve.undominated.tolist() == [True, True, False, True, False]
+    with pytest.raises(InputError, match="undominated points, got 3"):
+        bd_rate(curve, Curve([1, 2, 3, 4], [1, 2, 3, 4]))
+
+
 def test_saturation_is_flagged():
     rates = 2.0 ** np.arange(6)
     rising, ending = Curve(rates, [1, 2, 3, 4, 5, 6]), Curve(rates, [1, 2.5, 4, 5, 5.01, 5.02])

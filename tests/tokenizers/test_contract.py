@@ -296,6 +296,75 @@ def test_the_fingerprint_follows_the_weights(tokenizer: Tokenizer) -> None:
     assert len(pickle.dumps(again)) == len(pickle.dumps(pickle.loads(pickle.dumps(again))))
 
 
+def test_devices_that_lack_something_are_refused(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for device in ("meta", "cuda:99", "abacus"):
+        with pytest.raises(InputError, match="expected an available device, got") as caught:
+            tokenizer.to(device)
+        assert "\n" not in str(caught.value)
+    monkeypatch.setattr("narrows.tokenizers.tokenizer.check_device", lambda device: None)
+    with pytest.raises(InputError, match="expected a device with all operations of small, got 'meta'"):
+        tokenizer.to("meta")
+    assert tokenizer.device.type == "cpu"
+    assert tokenizer.to("cpu") is tokenizer
+
+
+def test_the_codec_is_put_into_eval_mode(tokenizer: Tokenizer) -> None:
+    codec = tokenizer.codec.train()
+    again = type(tokenizer)(codec, RATE) if isinstance(tokenizer, AudioTokenizer) else type(tokenizer)(codec)  # type: ignore[call-arg]
+    assert again.codec is codec
+    assert not any(module.training for module in codec.modules())
+
+
+def test_an_outer_autocast_changes_nothing(tokenizer: Tokenizer) -> None:
+    signal = signals(tokenizer)[0]
+    tokens = tokenizer.encode_signal(signal)
+    data, decoded = tokenizer.compress(tokens), tokenizer.decode(tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert tokenizer.encode_signal(signal) == tokens
+        assert tokenizer.encode_batch([signal.array], *in_memory(tokenizer, signal)[1:])[0] == tokens
+        assert tokenizer.compress(tokens) == data
+        assert tokenizer.decompress(data) == tokens
+        assert torch.equal(tokenizer.decode(tokens), decoded)
+        assert torch.equal(tokenizer.decode_batch([tokens])[0], decoded)
+
+
+def test_an_outer_autocast_changes_no_latents(continuous: Tokenizer) -> None:
+    signal = signals(continuous)[0]
+    latents = continuous.encode_latents(*in_memory(continuous, signal))
+    decoded = continuous.decode_latents(latents)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(continuous.encode_latents(*in_memory(continuous, signal)).values, latents.values)
+        assert torch.equal(continuous.decode_latents(latents), decoded)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_dtypes(tokenizer: Tokenizer, dtype: torch.dtype) -> None:
+    signal = signals(tokenizer)[0]
+    codes, before = tokenizer.encode_signal(signal).codes, tokenizer.fingerprint
+    tokenizer.codec.to(dtype)
+    tokens = tokenizer.encode_signal(signal)
+    assert (tokens.codes == codes).float().mean() > 0.8
+    assert tokenizer.decompress(tokenizer.compress(tokens)) == tokens
+    decoded = tokenizer.decode(tokens)
+    assert decoded.dtype == torch.float32
+    assert decoded.isfinite().all()
+    assert tokenizer.decode_signal(tokens).array.shape == decoded.shape
+    if dtype == torch.float64:  # the same weights
+        assert tokenizer.fingerprint == before
+        assert torch.equal(tokens.codes, codes)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_latents_of_other_dtypes_are_float32(continuous: Tokenizer, dtype: torch.dtype) -> None:
+    signal = signals(continuous)[0]
+    values = continuous.encode_latents(*in_memory(continuous, signal)).values
+    continuous.codec.to(dtype)
+    latents = continuous.encode_latents(*in_memory(continuous, signal))
+    assert latents.values.dtype == torch.float32
+    torch.testing.assert_close(latents.values, values, atol=0.1, rtol=0.1)
+    assert continuous.decode_latents(latents).dtype == torch.float32
+
+
 def test_streams_are_any_bytes_and_nothing_else(tokenizer: Tokenizer, tmp_path: Path) -> None:
     data = tokenizer.compress(tokenizer.encode_signal(signals(tokenizer)[0]))
     path = tmp_path / f"out{tokenizer.medium.default_suffix}"

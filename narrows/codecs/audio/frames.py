@@ -40,6 +40,7 @@ class STFT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         margin = (OVERLAP - 1) * self.hop // 2
+        x = x.to(torch.promote_types(x.dtype, torch.float32))  # Fourier transforms need at least float32
         padded = nn.functional.pad(x, (margin, (OVERLAP - 1) * self.hop - margin))
         return torch.fft.rfft(padded.unfold(1, OVERLAP * self.hop, self.hop) * self.window)
 
@@ -132,8 +133,8 @@ class FrameEncoder(Encoder):
         logs = self.log_magnitudes(spectra)
         compressed = spectra * _power(spectra) ** -0.35  # magnitude to the power 0.3, about as loudness grows
         h = torch.cat((logs, self._folded(compressed.real), self._folded(compressed.imag)), 2)
-        h = self.blocks(self.embed(h))
-        return (self.linear(logs) + self.out(self.norm(h))).transpose(1, 2)
+        h = self.blocks(self.embed(h.to(x.dtype)))
+        return (self.linear(logs.to(x.dtype)) + self.out(self.norm(h))).transpose(1, 2)
 
     def spectra(self, x: Tensor) -> Tensor:
         """Audio (B, C, T) to complex STFT frames (B, T / hop, C (2 hop + 1))."""

@@ -68,6 +68,6 @@ class Density(nn.Module):
         """Values (B, C, *grid) to the probability of [x - 1/2, x + 1/2], the same shape."""
         flat = x.movedim(1, 0).flatten(1).unsqueeze(1)  # (C, 1, N)
         low, high = self.logits(flat - 0.5), self.logits(flat + 0.5)
-        sign = -(low + high).sign().detach()  # the difference is taken in the smaller tail
+        sign = torch.where(low + high > 0, -1.0, 1.0)  # the difference is taken in the smaller tail
         p = ((sign * high).sigmoid() - (sign * low).sigmoid()).abs()
         return lower_bound(p, MIN_PROBABILITY).view(x.movedim(1, 0).shape).movedim(0, 1)

@@ -1,8 +1,9 @@
 """Convolutions with bit-exact results on every machine, for networks whose output selects the tables of entropy coding.
 
-In eval mode all numbers are float64 multiples of a power of two: 2^-16 for weights and 2^-8 for inputs. All products
-and sums stay below 2^53 such units, where float64 is exact. So results do not depend on the order of additions, the
-number of threads, the batch or the device. In training mode the layers compute in float32.
+All numbers are float64 multiples of a power of two: 2^-16 for weights and 2^-8 for inputs. All products and sums stay
+below 2^53 such units, where float64 is exact. So results do not depend on the order of additions, the number of
+threads, the batch or the device. In training mode the layers compute in float32, except for float64 inputs: encoding
+and decoding are exact in both modes.
 """
 
 import torch
@@ -33,7 +34,7 @@ def signed_sqrt(x: Tensor) -> Tensor:
 
 
 class ExactConv2d(nn.Conv2d):
-    """A zero-padded convolution, (B, C, H, W) to (B, C', H, W). In eval mode the result is float64 and exact.
+    """A zero-padded convolution, (B, C, H, W) to (B, C', H, W). Exact in float64 outside of training.
 
     Args:
         inputs: input channels, C.
@@ -47,7 +48,7 @@ class ExactConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', H, W)."""
-        if self.training:
+        if self.training and x.dtype != torch.float64:
             return super().forward(x.clamp(-MAX_ACTIVATION, MAX_ACTIVATION))
         with torch.autocast(x.device.type, enabled=False):
             x, weight, bias = quantize_activations(x), quantize_weights(self.weight), quantize_weights(self.bias)
@@ -57,7 +58,7 @@ class ExactConv2d(nn.Conv2d):
 
 
 class ExactUpsample2d(nn.ConvTranspose2d):
-    """A transposed 5 × 5 convolution, (B, C, H, W) to (B, C', 2 H, 2 W). In eval mode the result is float64 and exact.
+    """A transposed 5 × 5 convolution, (B, C, H, W) to (B, C', 2 H, 2 W). Exact in float64 outside of training.
 
     Args:
         inputs: input channels, C.
@@ -70,7 +71,7 @@ class ExactUpsample2d(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(B, C, H, W) to (B, C', 2 H, 2 W)."""
-        if self.training:
+        if self.training and x.dtype != torch.float64:
             return super().forward(x.clamp(-MAX_ACTIVATION, MAX_ACTIVATION))
         with torch.autocast(x.device.type, enabled=False):
             x, weight, bias = quantize_activations(x), quantize_weights(self.weight), quantize_weights(self.bias)

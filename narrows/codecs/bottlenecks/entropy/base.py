@@ -57,6 +57,9 @@ class EntropyModel(Bottleneck):
 
     A quality index runs from 0, the smallest file, to `qualities` - 1, the best quality: an integer for the whole
     batch, or a tensor (B,) with one index per item. In training the indices in a tensor may be fractions.
+
+    `encode`, `decode` and `choose` compute exactly in both modes. The latents of `forward` in eval mode have the
+    gradient of z (straight-through); its bits have none.
     """
 
     multiple = 1
@@ -120,6 +123,7 @@ class EntropyModel(Bottleneck):
             qualities = self._qualities(quality_index, z)
             return self.estimate(self.targets(z, qualities), qualities)
         parts, latents, bits = self._quantize(z, quality_index)
+        latents = latents.to(z.dtype) + (z - z.detach())  # exact: the second term is 0
         return Quantized(latents, self.fold(parts).long() + ZERO, bits=bits)
 
     def encode(self, z: Tensor, quality_index: Tensor | int = 0, bit_costs: Tensor | None = None) -> Tensor:

@@ -141,7 +141,7 @@ class SpaceChannelContext(EntropyModel):
     def estimate(self, parts: Sequence[Tensor], quality_index: Tensor) -> Quantized:
         """Noise replaces rounding for the rate; later predictions and the decoder get symbols from `rdo_round`."""
         bits = torch.zeros(len(quality_index), device=quality_index.device)
-        predictions = self._predictions(quality_index, self.fold(parts).shape)
+        predictions = self._predictions(quality_index, self.fold(parts).shape, torch.float32)
         mean, log_scale, _ = next(predictions)
         try:
             for part in parts:
@@ -158,7 +158,7 @@ class SpaceChannelContext(EntropyModel):
         """The phases of each group."""
         batch, height, width = shape
         qualities = per_item(quality_index, batch, self.spread.device)
-        predictions = self._predictions(qualities, (batch, self.dim, height, width))
+        predictions = self._predictions(qualities, (batch, self.dim, height, width), torch.float64)
         try:
             mean, log_scale, place = next(predictions)
             while True:
@@ -202,14 +202,13 @@ class SpaceChannelContext(EntropyModel):
         folded = self.fold(values)
         return folded * at_quality(self.inverse, quality_index).to(folded.dtype)
 
-    def _predictions(self, quality_index: Tensor, shape: Sequence[int]) -> Predictions:
-        """Predict all phases of all groups in coding order, for codes of `shape` (B, K, h, w).
+    def _predictions(self, quality_index: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Predictions:
+        """Predict all phases of all groups in coding order, for codes of `shape` (B, K, h, w); exactly in float64.
 
         The generator yields the mean, log2 of the scale and the place in the codes, and receives the values there, all
         in rounding steps. It returns latents.
         """
         batch, _, height, width = shape
-        dtype = torch.float32 if self.training else torch.float64
         gain = at_quality(self.root_gain, quality_index).square()
         deviation = (self.spread.view(1, -1, 1, 1) * gain).detach().to(dtype)
         level = at_quality(self.log_scale, quality_index).to(dtype)

@@ -1,3 +1,4 @@
+import copy
 from math import floor
 from typing import Any
 from unittest.mock import patch
@@ -135,6 +136,46 @@ def test_rdo_rounding_rounds_expensive_symbols_towards_zero() -> None:
     dear = model.encode(y, 0, bits) - 2048
     distance = (y - free).abs() * (y.abs() < free.abs())  # of what was rounded away from zero
     assert torch.equal(dear.abs(), free.abs() - ((distance > 0.4) & (free.abs() <= 8)).long())  # d² + 0.2 > (1 - d)²
+
+
+def test_training_mode_changes_no_codes(model: EntropyModel) -> None:
+    y = 3 * torch.randn(1, 8, 8, 12)
+    codes, latents = model.encode(y), model.decode(model.encode(y))
+    payload = coder(model).compress(codes.numpy())
+    model.train()
+    try:
+        assert torch.equal(model.encode(y), codes)
+        assert torch.equal(model.decode(codes), latents)
+        with torch.no_grad():
+            assert coder(model).compress(codes.numpy()) == payload
+            assert np.array_equal(coder(model).decompress(payload, codes.shape), codes)
+    finally:
+        model.eval()
+
+
+def test_gradients_in_eval_mode_are_straight_through(model: EntropyModel) -> None:
+    y = (3 * torch.randn(1, 8, 8, 12)).requires_grad_()
+    out, weight = model(y), torch.randn(1, 8, 8, 12)
+    (out.latents * weight).sum().backward()
+    assert y.grad is not None
+    assert torch.equal(y.grad, weight)
+    assert not out.bits.requires_grad
+    assert out.codes is not None
+    assert torch.equal(out.latents, model.decode(out.codes))
+
+
+def test_fractions_of_a_quality_are_refused_or_interpolated(model: EntropyModel) -> None:
+    y = 3 * torch.randn(1, 8, 8, 12)
+    for wrong in (3.9, True, "4", model.qualities, -1):
+        for call in (model, model.encode):
+            with pytest.raises(InputError, match="expected a quality_index from 0 to"):
+                call(y, wrong)
+    if isinstance(model, SpaceChannelContext):
+        model = copy.deepcopy(model)
+        torch.nn.init.uniform_(model.root_gain, 0.5, 2.0)
+        low, between, high = (model.targets(y, torch.tensor([index]))[0] for index in (3.0, 3.9, 4.0))
+        assert not torch.equal(between, low)
+        assert not torch.equal(between, high)
 
 
 def test_codes_have_one_form() -> None:
