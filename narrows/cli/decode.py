@@ -10,7 +10,6 @@ from narrows.cli.options import Background, Device, Force
 if TYPE_CHECKING:
     from narrows.media.extents import Extent
     from narrows.tokenizers.tokenizer import Tokenizer
-    from narrows.tokenizers.tokens import Tokens
 
 LOSSES = {
     "audio": "damaged from {:.2f} to {:.2f} s; replaced by silence",
@@ -59,31 +58,13 @@ def decode(
             for name, _ in read_header(data).attachments:
                 if name not in tokens.attachments:
                     print_message(f"its attachment {name} is damaged and left out", source)
-            extent = _decode(tokenizer, tokens, target, force, background)
+            extent: Extent = tokenizer.decode_file(tokens, target, background=background, overwrite=force)
         else:
-            extent = _decode(tokenizer, data, target, force, background)
+            extent = tokenizer.decode_file(data, target, background=background, overwrite=force)
         speed = tokenizer.medium.speed(extent.amount, watch.seconds)
         return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"
 
     process_files(planned, process, make_folders=out is not None)
-
-
-def _decode(
-    tokenizer: "Tokenizer", item: "bytes | Tokens", target: Path, force: bool, background: str | None
-) -> "Extent":
-    """Decode a stream or tokens to a file; a transparent image is flattened onto the background."""
-    from narrows.errors import InputError
-    from narrows.media.image import Image, check_suffix
-
-    if background is None:
-        return tokenizer.decode_file(item, target, overwrite=force)
-    if tokenizer.medium.name != "image":
-        raise InputError(f"expected images for --background, got {tokenizer.medium.name}; leave it out")
-    check_suffix(target)  # fails before the work of decoding
-    image = tokenizer.decode_stream(item) if isinstance(item, bytes) else tokenizer.decode_signal(item)
-    assert isinstance(image, Image)
-    tokenizer.medium.write(target, image.flattened(background), force)
-    return image.extent
 
 
 def _suffix(path: Path) -> str:

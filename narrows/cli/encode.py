@@ -8,7 +8,6 @@ import typer
 from narrows.cli.options import Background, Device, Force
 
 if TYPE_CHECKING:
-    from narrows.media.medium import Medium, Reader
     from narrows.tokenizers.tokenizer import Tokenizer
 
 
@@ -78,7 +77,7 @@ def encode(
         tokenizer.check_settings(settings)
         watch = Stopwatch()
         # The input is opened first, so that a file that cannot be read is reported before one that cannot be written.
-        with _opened(medium, source, background) as reader, atomic_write(target, overwrite=force) as file:
+        with tokenizer.open(source, background) as reader, atomic_write(target, overwrite=force) as file:
             tokens = tokenizer.encode_reader(reader, **settings)
             data = tokenizer.compress(tokens)
             file.write(data)
@@ -90,15 +89,3 @@ def encode(
         return f"{source} → {target}  {tokens.extent}  {size}  {speed:.3g} {medium.speed_unit}"
 
     process_files(planned, process, make_folders=out is not None)
-
-
-def _opened(medium: "Medium", source: Path, background: str | None) -> "Reader":
-    """An open file; a transparent image is flattened onto the background."""
-    from narrows.errors import InputError
-    from narrows.media.image import ImageReader
-
-    if background is None:
-        return medium.open(source)
-    if medium.name != "image":
-        raise InputError(f"expected images for --background, got {medium.name}; leave it out")
-    return ImageReader(source, background)

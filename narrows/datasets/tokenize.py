@@ -25,7 +25,6 @@ from narrows.datasets.worker import Job, ShardResult, dataset_info
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import write_bytes
 from narrows.media.files import StrPath, quoted
-from narrows.media.image_signal import colour_of
 
 FORMAT = 4
 GPU_BATCH = 32  # windows or images per call of the network on a GPU; on a CPU 1 is the fastest
@@ -152,10 +151,7 @@ def tokenize(
     settings = {"codebooks": task.codebooks, "quality": task.quality}
     settings = {name: value for name, value in settings.items() if value is not None}
     info = dataset_info(tokenizer, settings)
-    if task.background is not None:
-        if info.medium != "image":
-            raise InputError(f"expected images for a background, got {info.medium}; leave it out")
-        colour_of(task.background)
+    tokenizer.check_background(task.background)
     batch = task.batch or (1 if tokenizer.device.type == "cpu" else GPU_BATCH)
     source_items = list_items(source, info.medium, task.limit)
     meta_types: MetaTypes = reduce(with_meta, (item.meta for item in source_items if item.meta), {})

@@ -10,7 +10,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+from PIL import Image as PILImage
+
 PAD = b"\xb5\x2d" * 64  # appended to entropy-coded segments; decoders put zeros in place of missing bits
+STRIP_ROWS = 64
 INFLATE_STEP = 1 << 18  # bytes
 ADAM7 = (
     (0, 0, 8, 8),
@@ -76,17 +79,23 @@ def _png_bytes(header: bytes) -> int:
     return total
 
 
-def check_jpeg(data: bytes, pixels: bytes, decode: Callable[[bytes], bytes]) -> None:
+def check_jpeg(data: bytes, image: PILImage.Image, decode: Callable[[bytes], PILImage.Image]) -> None:
     """Raise IncompleteImage if a scan, a restart interval or the end of one is missing from a JPEG file.
 
     Args:
         data: the file.
-        pixels: what `decode` returns for it.
-        decode: returns the pixels of a JPEG file.
+        image: what `decode` returns for it.
+        decode: decodes a JPEG file.
     """
     padded = _padded_jpeg(data)
-    if padded is not None and decode(padded) != pixels:
+    if padded is not None and not _equal(decode(padded), image):
         raise IncompleteImage("a scan ends early")
+
+
+def _equal(a: PILImage.Image, b: PILImage.Image) -> bool:
+    """Whether two images of one mode have equal pixels; compared in strips, for the sake of memory."""
+    boxes = [(0, top, a.width, min(top + STRIP_ROWS, a.height)) for top in range(0, a.height, STRIP_ROWS)]
+    return a.size == b.size and all(a.crop(box).tobytes() == b.crop(box).tobytes() for box in boxes)
 
 
 def _padded_jpeg(data: bytes) -> bytes | None:

@@ -12,9 +12,9 @@ from narrows.errors import MediaError
 from narrows.media.files import Source, open_input, quoted
 from narrows.media.image_colours import to_srgb
 from narrows.media.image_depth import UnknownRange
+from narrows.media.image_pillow import PillowImage
 from narrows.media.image_signal import Image, ImageInfo, colour_of
 from narrows.media.medium import Reader
-from narrows.media.pillow_image import PillowImage
 from narrows.media.quiet import ignore_warnings
 from narrows.media.tiff.colours import TiffImage
 from narrows.media.tiff.layout import UnsupportedTiff

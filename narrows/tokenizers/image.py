@@ -6,7 +6,7 @@
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import exp, log
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -184,18 +184,27 @@ class ImageTokenizer(Tokenizer):
             raise InputError(f"expected an ImageReader for {self.name}, got {type(reader).__name__}")
         return self.encode_signal(reader.read(), **settings)
 
-    def encode_file(self, path: Source, *, background: str | None = None, **settings: float | None) -> Tokens:
-        """Encode an image file to Tokens; see `Tokenizer.encode_file`."""
-        self.check_settings(settings)
-        with media.ImageReader(path, background) as reader:
-            return self.encode_reader(reader, **settings)
+    def open(self, path: Source, background: str | None = None) -> Reader:
+        """See `Tokenizer.open`."""
+        return media.ImageReader(path, background)
+
+    def check_background(self, background: str | None) -> None:
+        """See `Tokenizer.check_background`."""
+        if background is not None:
+            media.colour_of(background)
 
     def batch_encoder(
         self, batch: int = 1, latents: bool = False, background: str | None = None, **settings: float | None
     ) -> ImageBatchEncoder:
         """See `Tokenizer.batch_encoder`."""
         self.check_settings(settings)
-        return ImageBatchEncoder(self, batch, latents, background, **settings)
+
+        def encode(images: list[Pixels]) -> list[Any]:
+            if latents:
+                return [self.encode_latents(x) for x in images]
+            return self.encode_batch(images, **settings)
+
+        return ImageBatchEncoder(encode, lambda x: self.grid(extent_of(x)), batch, background)
 
     def decode(self, tokens: Tokens) -> Tensor:
         """Decode Tokens to an image (C, H, W) float32 in [-1, 1], with the size and channels of the encoded image.
@@ -274,10 +283,19 @@ class ImageTokenizer(Tokenizer):
         fingerprint = header.fingerprint.hex()
         return Tokens(codes, header.radices, extent, header.model, fingerprint, header.quality_index, intact), rows
 
-    def decode_file(self, item: bytes | Tokens | Latents, path: StrPath, *, overwrite: bool = False) -> Extent:
+    def decode_file(
+        self,
+        item: bytes | Tokens | Latents,
+        path: StrPath,
+        *,
+        background: str | None = None,
+        overwrite: bool = False,
+    ) -> Extent:
         """Decode an .nrw stream, Tokens or Latents to an image file; see `Tokenizer.decode_file`."""
         media.check_suffix(path)  # fails before the work of decoding
+        self.check_background(background)
         image = self.decode_signal(item) if isinstance(item, Tokens | Latents) else self.decode_stream(item)
+        image = image if background is None else image.flattened(background)
         media.write(path, image.pixels, alpha=image.alpha, overwrite=overwrite)
         return image.extent
 

@@ -150,10 +150,26 @@ class Tokenizer(ABC):
         """Decode Tokens or Latents to a Signal, such as an Audio or Image."""
 
     @abstractmethod
-    def decode_file(self, item: bytes | Tokens | Latents, path: StrPath, *, overwrite: bool = False) -> Extent:
+    def decode_file(
+        self,
+        item: bytes | Tokens | Latents,
+        path: StrPath,
+        *,
+        background: str | None = None,
+        overwrite: bool = False,
+    ) -> Extent:
         """Decode an .nrw stream, Tokens or Latents to a media file in the format of its suffix; returns its extent.
 
-        Raises MediaError if the file cannot be written, and what `decode` and `decompress` raise.
+        Args:
+            item: the stream, Tokens or Latents.
+            path: the output file.
+            background: images: colour that a transparent image is flattened onto; see `encode_file`.
+            overwrite: whether an existing file may be replaced.
+
+        Raises:
+            MediaError: if the file cannot be written.
+            InputError: for an unknown suffix, and a background as for `encode_file`; and what `decode` and
+                `decompress` raise.
         """
 
     @abstractmethod
@@ -190,6 +206,11 @@ class Tokenizer(ABC):
             bits = sum(self.tables.entropies[: len(alphabet_sizes(bottleneck.radices[:codebooks]))])
         return bits * self.positions_per_amount / self.medium.rate_divisor
 
+    def open(self, path: Source, background: str | None = None) -> Reader:
+        """Open a media file for `encode_reader`; arguments and errors as of `encode_file`."""
+        self.check_background(background)
+        return self.medium.open(path)
+
     def encode_file(self, path: Source, *, background: str | None = None, **settings: float | None) -> Tokens:
         """Encode a media file to Tokens.
 
@@ -204,12 +225,11 @@ class Tokenizer(ABC):
             InputError: as `encode` raises it, and for a background that is no colour, or of another medium.
         """
         self.check_settings(settings)
-        self._check_no_background(background)
-        with self.medium.open(path) as reader:
+        with self.open(path, background) as reader:
             return self.encode_reader(reader, **settings)
 
-    def _check_no_background(self, background: str | None) -> None:
-        """Raise InputError if a background is given to a model that does not code images."""
+    def check_background(self, background: str | None) -> None:
+        """Raise InputError for a background that is no colour, or of a model that does not code images."""
         if background is not None:
             raise InputError(f"expected images for a background, got {self.medium.name} for {self.name}; leave it out")
 

@@ -204,3 +204,16 @@ def test_files_that_are_cut(photo: PILImage.Image, format: str) -> None:
 
 def test_the_setting_of_pillow_for_truncated_files_is_off() -> None:
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def test_outside_of_a_small_first_frame_a_gif_is_transparent(photo: PILImage.Image) -> None:
+    data = bytearray(saved(photo.resize((20, 10)).quantize(16), "GIF"))
+    data[6:10] = struct.pack("<HH", 30, 16)  # a larger screen
+    place = data.index(b"\x2c\0\0\0\0")
+    data[place : place + 5] = b"\x2c" + struct.pack("<HH", 4, 3)  # on which the frame is moved
+    found = image.read(MemoryFile("a", bytes(data)))
+    assert found.pixels.shape == (3, 16, 30)
+    assert found.alpha is not None
+    expected = np.zeros((16, 30), np.uint8)
+    expected[3:13, 4:24] = 255
+    assert np.array_equal(found.alpha, expected)

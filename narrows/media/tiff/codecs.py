@@ -71,7 +71,7 @@ def from_jpeg(part: bytes, layout: Layout, rows: int) -> NDArray[np.uint8]:
             return image
 
     image = decode(data)
-    check_jpeg(data, image.tobytes(), lambda data: decode(data).tobytes())
+    check_jpeg(data, image, decode)
     found = np.asarray(image)[:rows].reshape(rows, width, -1)
     if found.shape[2] != samples:
         raise DamagedTiff(f"a strip of {found.shape[2]} samples per pixel instead of {samples}")

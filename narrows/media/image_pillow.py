@@ -57,7 +57,7 @@ class PillowImage:
         image: PILImage.Image = self._image
         if self.format in ("JPEG", "MPO"):
             self._file.seek(0)
-            check_jpeg(self._file.read(), image.tobytes(), _jpeg_pixels)
+            check_jpeg(self._file.read(), image, _decoded_jpeg)
         if self.format == "GIF" and place and place != (0, 0, *image.size):
             return image.convert("RGB"), _inside(image.convert("RGBA").getchannel("A"), place)
         if image.mode.startswith(("I", "F")):
@@ -161,9 +161,10 @@ def _read_chunks(file: BinaryIO) -> dict[bytes, bytes]:
     return found
 
 
-def _jpeg_pixels(data: bytes) -> bytes:
-    with PILImage.open(io.BytesIO(data), formats=("JPEG",)) as image:
-        return image.tobytes()
+def _decoded_jpeg(data: bytes) -> PILImage.Image:
+    image = PILImage.open(io.BytesIO(data), formats=("JPEG",))
+    image.load()
+    return image
 
 
 def _inside(alpha: PILImage.Image, place: tuple[int, int, int, int]) -> NDArray[np.uint8]:
