@@ -5,8 +5,11 @@ media ──▶ encoder ──▶ bottleneck ──▶ decoder ──▶ media
                   codes / latents            tokens for a generative model, bytes for a file
 """
 
+from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from narrows.extras import needs_extra
 
 if TYPE_CHECKING:
     from narrows import parts
@@ -72,6 +75,7 @@ _MODULES = {
     "spec": "narrows.parts",
     "tokenize": "narrows.datasets.tokenize",
 }
+_EXTRAS = {"evaluate": "evaluate", "tokenize": "datasets"}
 
 
 if not TYPE_CHECKING:  # type checkers know the names from the imports above
@@ -82,7 +86,8 @@ if not TYPE_CHECKING:  # type checkers know the names from the imports above
             return import_module("narrows.parts")
         if name not in _MODULES:
             raise AttributeError(f"module 'narrows' has no attribute {name!r}; it has {', '.join(__all__)}")
-        return getattr(import_module(_MODULES[name]), name)
+        with needs_extra(_EXTRAS[name]) if name in _EXTRAS else nullcontext():
+            return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -18,6 +18,7 @@ from narrows.cli.parts import parts
 from narrows.cli.tokenize import tokenize
 from narrows.cli.train import train
 from narrows.errors import NarrowsError
+from narrows.extras import needs_extra
 
 app = typer.Typer(
     name="codec",
@@ -49,14 +50,14 @@ def options(
 app.command()(encode)
 app.command()(decode)
 app.command()(info)
-app.command()(tokenize)
+app.command()(needs_extra("datasets")(tokenize))
 app.command()(models)
 app.command()(parts)
-app.command()(detokenize)
-app.command("export-tokens")(export_tokens)
-app.command()(evaluate)
+app.command()(needs_extra("datasets")(detokenize))
+app.command("export-tokens")(needs_extra("datasets")(export_tokens))
+app.command()(needs_extra("evaluate")(evaluate))
 _passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-app.command(context_settings=_passed_on)(train)  # settings of the recipe, including --help
+app.command(context_settings=_passed_on)(needs_extra("train")(train))  # settings of the recipe, including --help
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from narrows.cli.options import Background, Device, Force
+from narrows.cli.options import Background, Device, Force, KeepSuffix
 
 if TYPE_CHECKING:
     from narrows.media.extents import Extent
@@ -34,6 +34,7 @@ def decode(
         typer.Option("--recover", help="Decode the undamaged parts of damaged files; silence or grey elsewhere."),
     ] = False,
     background: Background = None,
+    keep_suffix: KeepSuffix = False,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
@@ -41,8 +42,14 @@ def decode(
     from narrows.bitstream import read_header
     from narrows.checkpoints.load import load
     from narrows.cli.files import Stopwatch, plan_outputs, print_message, process_files, read_stream, shipped_model
+    from narrows.errors import InputError
 
-    planned = plan_outputs(files, out, {".nrw"}, _suffix if format is None else f".{format.removeprefix('.')}")
+    if keep_suffix and format is not None:
+        raise InputError("expected --keep-suffix or --format, got both; leave one out")
+    wanted = None if format is None else f".{format.removeprefix('.')}"
+    planned = plan_outputs(
+        files, out, {".nrw"}, lambda path: path.stem if keep_suffix else f"{path.stem}{wanted or _suffix(path)}"
+    )
     loaded: dict[str, Tokenizer] = {} if model is None else {model: load(model, device)}
 
     def process(source: Path, target: Path) -> str:

@@ -23,7 +23,7 @@ def detokenize(
 ) -> None:
     """Decode one item of a tokenized data set: the quality that a generative model trained on it can reach at best."""
     from narrows.checkpoints.load import load as load_model
-    from narrows.cli.files import shipped_model
+    from narrows.cli.files import print_line, shipped_model
     from narrows.datasets.reader import load
     from narrows.media.table import medium_named
 
@@ -32,4 +32,4 @@ def detokenize(
     suffix = medium_named(data.info.medium).default_suffix
     target = out or Path(re.sub(r"[^\w.-]", "_", key.rstrip("/").rpartition("/")[2]) + suffix)
     load_model(model or shipped_model(data.info.model), device).decode_file(item, target, overwrite=force)
-    print(f"{key!r} → {target}", flush=True)
+    print_line(f"{key!r} → {target}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from narrows.cli.options import Background, Device, Force
+from narrows.cli.options import Background, Device, Force, KeepSuffix
 
 if TYPE_CHECKING:
     from narrows.tokenizers.tokenizer import Tokenizer
@@ -44,6 +44,7 @@ def encode(
     raw: Annotated[
         bool, typer.Option("--raw", help="No entropy coding: every code takes a fixed number of bits.")
     ] = False,
+    keep_suffix: KeepSuffix = False,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
@@ -64,7 +65,7 @@ def encode(
         "effort": effort,
     }
     settings = {name: value for name, value in settings.items() if value is not None}
-    planned = plan_outputs(files, out, SUFFIXES, ".nrw")
+    planned = plan_outputs(files, out, SUFFIXES, lambda path: f"{path.name if keep_suffix else path.stem}.nrw")
     loaded: dict[str, Tokenizer] = {}
 
     def process(source: Path, target: Path) -> str:

@@ -20,9 +20,10 @@ def export_tokens(
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")] = False,
 ) -> None:
     """Write tokenized items as files for other libraries: Parquet with a card, arrays, tars, or ids for Megatron-LM."""
+    from narrows.cli.files import print_line
     from narrows.datasets.exporters import export
     from narrows.datasets.reader import load
 
     data = load(shards, allow_missing=allow_missing)
     export(data, to, out, pattern=pattern, overwrite=force)
-    print(f"{shards} → {out}  {len(data)} items", flush=True)
+    print_line(f"{shards} → {out}  {len(data)} items")

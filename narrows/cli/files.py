@@ -22,7 +22,7 @@ HEADER_BYTES = 1 << 16  # more than the header of an .nrw file can have
 
 
 def plan_outputs(
-    inputs: Sequence[str], out: Path | None, suffixes: Collection[str], suffix: str | Callable[[Path], str]
+    inputs: Sequence[str], out: Path | None, suffixes: Collection[str], name_of: Callable[[Path], str]
 ) -> list[InputOutput]:
     """All input files, each with its output file.
 
@@ -31,32 +31,31 @@ def plan_outputs(
         out: a file for a single input, else a folder, in which the files of an input folder keep their relative paths;
             None to write beside each input.
         suffixes: of the files to find in folders.
-        suffix: of the outputs, or a function of the input that returns it.
+        name_of: function of an input that returns the name of its output.
 
     Raises:
         InputError: where there is no input, for two inputs with one output, and for an output that is an input.
     """
+    if out is not None and str(out) == "-":
+        raise InputError("expected a file or folder as -o, got -, but standard output cannot be written; name a file")
     found = [pair for given in inputs for pair in _expand(given, suffixes)]
     if not found:
         raise InputError(f"expected files with {', '.join(sorted(suffixes))}, got none in {', '.join(inputs)}")
-    suffix_of = suffix if callable(suffix) else lambda _: suffix
     single = len(found) == 1 and not os.path.isdir(inputs[0])
     file = out if out is not None and out.suffix and not os.path.isdir(out) else None
-    if file is not None and not single and file.suffix == suffix_of(found[0][0]):
+    if file is not None and not single and file.suffix == Path(name_of(found[0][0])).suffix:
         raise InputError(f"expected a folder as -o for a folder or several files, got the file {file}")
     real_inputs = {os.path.realpath(path) for path, _ in found}
     planned: dict[str, InputOutput] = {}  # by the real path of the output
     for path, root in found:
         folder = path.parent if out is None else out / path.parent.relative_to(root)
-        target = file if file is not None and single else folder / f"{path.stem}{suffix_of(path)}"
+        target = file if file is not None and single else folder / name_of(path)
         real = os.path.realpath(target)
         if real in real_inputs:
             raise InputError(f"the output of {path} would replace the input {target}; choose another with -o")
         other, _ = planned.setdefault(real, (path, target))
         if os.path.realpath(other) != os.path.realpath(path):
-            raise InputError(
-                f"expected one input per output, got {other} and {path} for {target}; convert them one at a time"
-            )
+            raise InputError(f"expected one input per output, got {other} and {path} for {target}; use --keep-suffix")
     return list(planned.values())
 
 
@@ -84,7 +83,7 @@ def process_files(files: Sequence[InputOutput], process: Callable[[Path, Path], 
                 print_message("interrupted; no half-written file is left")
                 raise
             else:
-                print(line, flush=True)
+                print_line(line)
             bar.advance()
     if failed:
         if len(files) > 1:
@@ -92,12 +91,17 @@ def process_files(files: Sequence[InputOutput], process: Callable[[Path, Path], 
         sys.exit(2)
 
 
+def print_line(line: str) -> None:
+    """Print one line on standard output. Control characters and line breaks, as in names of files, are escaped."""
+    print(_printable(line), flush=True)
+
+
 def print_message(message: object, source: Path | None = None) -> None:
     """Print an error or warning as one line on standard error, with the input file if the message does not name it.
 
     Control characters, which a file may bring into a message, are escaped: a terminal would obey them.
     """
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(str(message).splitlines()))
+    line = _printable(" ".join(str(message).splitlines()))
     if source is not None and quoted(source) not in line:
         line = f"{quoted(source)}: {line}"
     print(f"codec: {line}", file=sys.stderr, flush=True)
@@ -143,6 +147,10 @@ class Stopwatch:
     def seconds(self) -> float:
         """Seconds since it was made."""
         return time.perf_counter() - self._start
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _expand(given: str, suffixes: Collection[str]) -> list[tuple[Path, Path]]:

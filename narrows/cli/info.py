@@ -148,11 +148,12 @@ def _show(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts, indent=1), flush=True)
         return
+    from narrows.cli.files import print_line
     from narrows.media.table import MEDIA
 
     labels = LABELS | {medium.rate_key: medium.rate_unit for medium in MEDIA.values()}
     for name, value in facts.items():
-        print(f"{labels.get(name, name.replace('_', ' ')):16} {_text(value)}", flush=True)
+        print_line(f"{labels.get(name, name.replace('_', ' ')):16} {_text(value)}")
 
 
 def _text(value: object) -> str:

@@ -36,6 +36,7 @@ def train(
 
     from jsonargparse import auto_cli
 
+    from narrows.cli.files import print_line
     from narrows.errors import InputError
     from narrows.recipes.training.run import run
 
@@ -44,4 +45,4 @@ def train(
     except ArgumentError as error:
         raise InputError(f"{error}; `codec train {recipe} --help` lists the settings") from error
     folder = run(made, out or Path("runs") / recipe, init, smoke)
-    print(f"trained: {folder}", flush=True)
+    print_line(f"trained: {folder}")

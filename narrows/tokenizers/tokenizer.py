@@ -273,7 +273,7 @@ class Tokenizer(ABC):
         return self
 
     def runs_on(self, device: torch.device | str) -> bool:
-        """Whether a copy of the codec encodes and decodes a small signal on a device. MPS, for example, has no float64."""
+        """Whether the codec encodes and decodes a small signal on a device. MPS, for example, has no float64."""
         codec, model = copy.deepcopy(self.codec), self.entropy_model
         multiple, index = (model.multiple, 0) if model is not None else (1, None)
         x = torch.zeros(1, codec.channels, *(stride * multiple for stride in codec.stride))
@@ -403,8 +403,10 @@ class Tokenizer(ABC):
     def check_model(self, model: str, fingerprint: str) -> None:
         """Raise WrongModel unless name and fingerprint are those of this model."""
         if (model, fingerprint) != (self.name, self.fingerprint):
+            other = "other weights" if model == self.name else "that model"
             raise WrongModel(
-                f"expected {self.name} ({self.fingerprint}), got data of {model} ({fingerprint}); load that model"
+                f"expected {self.name} ({self.fingerprint}), got data of {model} ({fingerprint}); load {other} "
+                "(-m FOLDER on the command line)"
             )
 
     def check_item(self, item: Tokens | Latents) -> Extent:

@@ -191,3 +191,33 @@ def test_a_symbolic_link_is_followed(encode, wav, place):
     assert encode("a.wav", "--force").code == 0
     assert (place / "a.nrw").is_symlink()
     assert read_header((place / "else" / "kept.nrw").read_bytes()).model == "tiny"
+
+
+def test_suffixes_are_kept_on_request(codec, encode, wav, place, model):
+    """Files of one stem are encoded side by side, and decoded to the names and formats they came from."""
+    for name in ("one.wav", "one.flac", "d/one.wav"):
+        wav(name, samples=100)
+    assert encode(".", "-o", "new", "--keep-suffix").code == 0
+    kept = ["d/one.wav.nrw", "one.flac.nrw", "one.wav.nrw"]
+    assert sorted(str(path.relative_to(place / "new")) for path in place.glob("new/**/*.nrw")) == kept
+    assert codec("decode", "-m", model, "new", "-o", "back", "--keep-suffix").code == 0
+    decoded = sorted(str(path.relative_to(place / "back")) for path in place.glob("back/**/*.*"))
+    assert decoded == ["d/one.wav", "one.flac", "one.wav"]
+    assert (place / "back/one.flac").read_bytes()[:4] == b"fLaC"
+    both = codec("decode", "-m", model, "new", "-o", "again", "--keep-suffix", "--format", "mp3")
+    assert (both.code, both.err) == (2, "codec: expected --keep-suffix or --format, got both; leave one out\n")
+
+
+def test_lines_of_output_stay_lines(encode, wav, place):
+    wav("new\nline\x1b[2J.wav", samples=100)
+    result = encode("new\nline\x1b[2J.wav")
+    assert result.code == 0
+    assert result.out.count("\n") == 1
+    assert r"new\nline\x1b[2J.wav → new\nline\x1b[2J.nrw" in result.out
+
+
+def test_standard_output_is_refused(refused, model, wav, place):
+    wav("one.wav", samples=100)
+    for command in ("encode", "decode"):
+        assert "standard output cannot be written" in refused(command, "-m", model, "one.wav", "-o", "-")
+    assert not (place / "-").exists()

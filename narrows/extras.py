@@ -1,0 +1,29 @@
+"""The optional packages, by the extra of narrows that installs them: pip install 'narrows[EXTRA]'."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from narrows.errors import InputError
+
+EXTRAS = {  # import names
+    "train": ("lightning", "torchaudio", "jsonargparse"),
+    "evaluate": ("pyarrow", "matplotlib", "torchaudio"),
+    "datasets": ("pyarrow",),
+    "ray": ("ray",),
+    "speech": ("pesq", "pystoi"),
+    "visqol": ("visqol",),
+    "perceptual": ("lpips", "torch_fidelity"),
+    "heic": ("pillow_heif",),
+}
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Turn the ImportError of a missing package of this extra into an InputError that says how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS[extra]:
+            raise
+        raise InputError(f"expected the package {package}, got none; pip install 'narrows[{extra}]'") from error
