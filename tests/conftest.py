@@ -1,4 +1,8 @@
 import itertools
+import os
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -55,3 +59,25 @@ def image_checkpoint(tmp_path_factory):
         tokenizer.name, tokenizer.tables = "small", fit_entropy_model_tables(tokenizer, ImageFiles(place / "data"), 3)
     folder.save(place / "small", tokenizer, torch.float16)
     return place / "small"
+
+
+@pytest.fixture(scope="session")
+def two_ranks():
+    """two_ranks(script, *arguments): run a script in two processes, as the ranks of a distributed run on CPUs."""
+
+    def ran(script, *arguments):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+        shared |= {"NODE_RANK": "0", "CUDA_VISIBLE_DEVICES": ""}
+        command = [sys.executable, "-c", script, *arguments]
+        ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+        children = [subprocess.Popen(command, env=os.environ | shared | rank) for rank in ranks]
+        try:
+            assert [child.wait(300) for child in children] == [0, 0]
+        finally:
+            for child in children:
+                child.kill()
+
+    return ran

@@ -47,7 +47,8 @@ def save(folder: str | Path, tokenizer: Tokenizer, dtype: torch.dtype | None = N
     Args:
         folder: created if it does not exist; a checkpoint in it is replaced.
         tokenizer: the tokenizer; its `name` is the name of the model.
-        dtype: dtype of the stored floating-point weights, such as torch.float16; None keeps the dtype of each tensor.
+        dtype: dtype of the stored floating-point parameters, such as torch.float16; None keeps the dtype of each.
+            Buffers always keep theirs: statistics, such as the sums of EMA codebooks, may exceed the range of float16.
 
     Raises:
         InputError: for an object that is not a Tokenizer, an invalid name, a dtype that is not float16, bfloat16,
@@ -61,7 +62,11 @@ def save(folder: str | Path, tokenizer: Tokenizer, dtype: torch.dtype | None = N
         raise InputError(f"expected a dtype of {', '.join(map(str, WEIGHT_DTYPES))} or None, got {dtype!r}")
     folder = Path(folder)
     config = {"format": FORMAT, "name": tokenizer.name, "tokenizer": spec(tokenizer)}
-    weights = {key: _to_storage(key, tensor, dtype) for key, tensor in tokenizer.codec.state_dict().items()}
+    parameters = dict(tokenizer.codec.named_parameters(remove_duplicate=False))
+    weights = {
+        key: _to_storage(key, tensor, dtype if key in parameters else None)
+        for key, tensor in tokenizer.codec.state_dict().items()
+    }
     files = {
         "config.json": (json.dumps(config, indent=1) + "\n").encode(),
         "model.safetensors": save_tensors(weights),

@@ -50,7 +50,7 @@ def encode(
 ) -> None:
     """Encode audio files and images: file.wav becomes file.nrw, photo.png becomes photo.nrw."""
     from narrows.checkpoints.load import load
-    from narrows.cli.files import Stopwatch, plan_outputs, print_message, process_files
+    from narrows.cli.files import Stopwatch, plan_outputs, print_message, print_skipped, process_files
     from narrows.errors import InputError
     from narrows.media.atomic import atomic_write
     from narrows.media.table import SUFFIXES, medium_of
@@ -66,6 +66,7 @@ def encode(
     }
     settings = {name: value for name, value in settings.items() if value is not None}
     planned = plan_outputs(files, out, SUFFIXES, lambda path: f"{path.name if keep_suffix else path.stem}.nrw")
+    print_skipped(files, SUFFIXES, "audio or image")
     loaded: dict[str, Tokenizer] = {}
 
     def process(source: Path, target: Path) -> str:

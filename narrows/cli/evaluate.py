@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from narrows.cli.files import print_message
+from narrows.cli.files import print_message, print_skipped
 from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.errors import InputError
 
@@ -63,7 +63,9 @@ def evaluate(
             "expected -m, --data and -o; type for example codec evaluate -m speech -m opus@6,12 --data DIR -o report"
         )
     from narrows.evaluation.evaluate import evaluate as run_evaluation
+    from narrows.media.table import SUFFIXES
 
+    print_skipped(data, SUFFIXES, "audio or image")
     exit_on_sigterm()
     probabilities = _numbers("--bit-flips", bit_flips)
     names = metrics.split(",") if metrics else None

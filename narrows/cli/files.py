@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.errors import InputError, MediaError, ModelError, NarrowsError
 from narrows.media.files import open_input, quoted
-from narrows.media.folders import find_files
+from narrows.media.folders import find_files, skipped_files
 
 if TYPE_CHECKING:
     from narrows.bitstream import StreamHeader
@@ -105,6 +105,13 @@ def print_message(message: object, source: Path | None = None) -> None:
     if source is not None and quoted(source) not in line:
         line = f"{quoted(source)}: {line}"
     print(f"codec: {line}", file=sys.stderr, flush=True)
+
+
+def print_skipped(inputs: Sequence[str], suffixes: Collection[str], kind: str) -> None:
+    """Print a line about the files in folders that have other suffixes, if there are any; .nrw files do not count."""
+    line = skipped_files(inputs, {*suffixes, ".nrw"}, kind)
+    if line is not None:
+        print_message(line)
 
 
 def read_stream(path: Path) -> bytes:

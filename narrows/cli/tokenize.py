@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from narrows.cli.files import print_message
+from narrows.cli.files import print_message, print_skipped
 from narrows.cli.options import Background, Json
 from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.errors import InputError
@@ -66,6 +66,8 @@ def tokenize(
 
         from narrows.datasets.tokenize import Task, tokenize
 
+        if not rank:
+            _print_skipped(source)
         task = Task(source, model, out, shard_minutes, limit, codebooks, quality, device, batch, background)
         with ProgressBar("items") as bar:
             summary = tokenize(task, chosen, retry, lambda progress: _show_progress(bar, progress))
@@ -80,6 +82,13 @@ def tokenize(
         total = summary.items + summary.failures
         print_message(f"{summary.failures} of {total} items failed, see {out}/*.errors.jsonl; --retry tries them again")
         sys.exit(2)
+
+
+def _print_skipped(source: str) -> None:
+    from narrows.datasets.sources.listing import KINDS
+
+    suffixes = {suffix for kinds in KINDS.values() for kind in kinds for suffix in kind.suffixes}
+    print_skipped([source], suffixes, "audio, image or data set")
 
 
 def _engine(name: str, workers: int | None, rank: int | None, world: int | None, device: str) -> "Engine":

@@ -26,6 +26,9 @@ def train(
         bool,
         typer.Option("--smoke", help="Test the whole run in seconds: a few steps on synthetic data, in OUT/smoke."),
     ] = False,
+    devices: Annotated[
+        int, typer.Option(help="Number of GPUs, or of processes on a CPU; each takes a batch of its own per step.")
+    ] = 1,
 ) -> None:
     """Train a codec: codec train speech --data.train DIR --data.valid DIR --schedule.steps 1000 --optimizer.lr 1e-4"""
     if recipe in (None, "--help", "-h"):
@@ -37,6 +40,7 @@ def train(
     from jsonargparse import auto_cli
 
     from narrows.cli.files import print_line
+    from narrows.codecs.distributed import is_launched_first
     from narrows.errors import InputError
     from narrows.recipes.training.run import run
 
@@ -44,5 +48,6 @@ def train(
         made = auto_cli(function, args=context.args, prog=f"codec train {recipe}", exit_on_error=False)
     except ArgumentError as error:
         raise InputError(f"{error}; `codec train {recipe} --help` lists the settings") from error
-    folder = run(made, out or Path("runs") / recipe, init, smoke)
-    print_line(f"trained: {folder}")
+    folder = run(made, out or Path("runs") / recipe, init, smoke, devices)
+    if devices == 1 or is_launched_first():
+        print_line(f"trained: {folder}")

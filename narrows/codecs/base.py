@@ -105,16 +105,22 @@ class Quantized:
     Args:
         latents: (B, D, *grid), for the decoder.
         codes: (B, K, *grid) int64; None if the bottleneck is continuous, or if training adds noise instead of rounding.
-        losses: unweighted scalars for training; expensive ones are left out in eval mode.
+        item_losses: unweighted losses for training: (B,), one for each item, so that a bottleneck made of others can
+            leave out items; scalars for statistics of the whole batch. Expensive ones are left out in eval mode.
         bits: (B,) float32, rate of each item: nominal for codebooks, estimated for entropy models.
         metrics: detached scalars for logging.
     """
 
     latents: Tensor
     codes: Tensor | None = None
-    losses: dict[str, Tensor] = field(default_factory=dict)
+    item_losses: dict[str, Tensor] = field(default_factory=dict)
     bits: Tensor = field(default_factory=lambda: torch.zeros(0))
     metrics: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def losses(self) -> dict[str, Tensor]:
+        """The losses as scalars: means over the items of the batch."""
+        return {name: value.mean() for name, value in self.item_losses.items()}
 
 
 class Bottleneck(nn.Module, ABC):

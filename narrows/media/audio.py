@@ -28,8 +28,11 @@ __all__ = ["MEDIUM", "Audio", "AudioInfo", "AudioReader", "AudioWriter", "blocks
 
 _SUFFIXES = frozenset(
     {
-        *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac"),
-        *(".webm", ".mka", ".mkv", ".mov", ".aif", ".aiff", ".au", ".caf", ".w64"),
+        *(".wav", ".wave", ".rf64", ".bwf", ".w64", ".flac", ".fla", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
+        *(".ogg", ".oga", ".opus", ".spx", ".mp3", ".mp2", ".mpga", ".aac", ".adts", ".ac3", ".eac3", ".ec3", ".dts"),
+        *(".m4a", ".m4b", ".m4r", ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".webm", ".weba", ".mka", ".mkv", ".ogv"),
+        *(".wma", ".asf", ".wmv", ".avi", ".flv", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob"),
+        *(".amr", ".ape", ".tta", ".tak", ".wv", ".dsf"),
     }
 )
 _BLOCK = 1 << 18  # samples; 1 MiB of float32 per channel

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import atomic_write, write_error
 from narrows.media.audio_limits import MAX_AUDIO_CHANNELS, channels_error, finite_error, sample_rate_error
+from narrows.media.channel_order import file_order
 from narrows.media.declared_end import declared_end
 from narrows.media.files import StrPath, open_input, quoted
 from narrows.media.soundfile_decoder import SoundfileDecoder
@@ -82,6 +83,9 @@ class AudioWriter:
         .opus   Opus at 8, 12, 16, 24 or 48 kHz
         .mp3    MP3 at 8 to 48 kHz; 1 or 2 channels
 
+    The channels are given in the order of a WAV (left, right, centre, low frequencies, back left, ...) and are written
+    in that of the format, so that each reaches its loudspeaker.
+
     PCM rounds to multiples of 2^-15 (2^-23) and clips to [-1, 1). "float32" stores the samples unchanged, and the lossy
     encoders get them unchanged.
 
@@ -105,6 +109,7 @@ class AudioWriter:
         self._name = quoted(path)
         self._format = _format_of(path, sample_rate, channels)
         self._subtype = self._format.subtype(encoding)
+        self._order = file_order(self._subtype.lower(), channels)
         self._path = path
         self._overwrite = overwrite
         self._stack = ExitStack()
@@ -153,6 +158,8 @@ class AudioWriter:
         samples = _floats(block, self.channels)
         if message := finite_error(samples, self.samples, f" for {self._name}"):
             raise InputError(message)
+        if self._order is not None:
+            samples = samples[self._order]
         try:
             for start in range(0, samples.shape[1], _MAX_BLOCK):
                 self._encoder.write(self._quantized(samples[:, start : start + _MAX_BLOCK]))

@@ -7,12 +7,24 @@ A file that is shorter was cut. Decoders rarely report that: they return the sam
 """
 
 import struct
+from dataclasses import dataclass
+from itertools import takewhile
 from typing import BinaryIO
 
-_MAX_CHUNKS = 1_000_000  # chunks, pages or boxes that are read before giving up: more than 4 GB of Ogg pages
+from narrows.media.binary import boxes, bytes_at, number
+
+_MAX_CHUNKS = 1_000_000  # chunks or pages that are read before giving up: more than 4 GB of Ogg pages
+_MP4_BOXES = frozenset(  # those that a file consists of; anything else is not part of it
+    {
+        *(b"ftyp", b"styp", b"moov", b"moof", b"mfra", b"mdat", b"sidx", b"ssix", b"emsg", b"prft", b"pdin"),
+        *(b"free", b"skip", b"wide", b"udta", b"meta", b"uuid", b"pnot", b"PICT"),
+    }
+)
+_DECODER_DELAY = 529  # samples of MP3
+_TAIL = 4096  # bytes by which a placeholder may fall short of a power of two: the length of a header
 
 
-def declared_end(file: BinaryIO, size: int) -> int | None:
+def declared_end(file: BinaryIO, size: int, start: int = 0) -> int | None:
     """The offset in bytes at which the audio ends, as the container declares it; None if it does not.
 
     Understands WAV, RF64, W64, AIFF, AU, CAF, MP4, Matroska/WebM, Ogg, and MP3 with a Xing header. Programs that write
@@ -21,79 +33,103 @@ def declared_end(file: BinaryIO, size: int) -> int | None:
     Args:
         file: open for reading; its position changes.
         size: of the file, in bytes.
+        start: offset of the container, after tags.
     """
-    head = _at(file, 0, 40)
+    head = bytes_at(file, start, 40)
     match head[:4]:
         case b"RIFF" | b"RIFX":
-            return _wave(file, size, "<4sI" if head[:4] == b"RIFF" else ">4sI")
+            return _wave(file, size, start, "<4sI" if head[:4] == b"RIFF" else ">4sI")
         case b"RF64" | b"BW64":
-            return _wave(file, size, "<4sI", long=_number(head, 28, "<Q") if head[12:16] == b"ds64" else None)
+            return _wave(file, size, start, "<4sI", long=number(head, 28, "<Q") if head[12:16] == b"ds64" else None)
         case b"FORM":
-            start, length = _chunk(file, size, 12, ">4sI", b"SSND", pad=True)
-            return start + length if 0 < length < 0xFFFFFFFF else None
+            at, length = _chunk(file, size, start + 12, ">4sI", b"SSND", pad=True)
+            return at + length if length > 0 and not _is_placeholder(length) else None
         case b"caff":
-            start, length = _chunk(file, size, 8, ">4sq", b"data", pad=False)
-            return start + length if length > 0 else None
+            at, length = _chunk(file, size, start + 8, ">4sq", b"data", pad=False)
+            return at + length if length > 0 else None
         case b"riff":
-            total = _number(head, 16, "<q")
-            return total if total > 0 else None
+            total = number(head, 16, "<q")
+            return start + total if total > 0 else None
         case b".snd":
-            start, length = _number(head, 4, ">I"), _number(head, 8, ">I")
-            return start + length if length < 0xFFFFFFFF else None
+            at, length = number(head, 4, ">I"), number(head, 8, ">I")
+            return start + at + length if not _is_placeholder(length) else None
         case b"OggS":
-            return _ogg_pages(file)[1]
+            return ogg_pages(file, start).end
         case b"\x1aE\xdf\xa3":
-            return _matroska(file)
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
-        return _boxes(file, size)
-    return _xing(file) if mpeg_format(file) == "mp3" else None
+            return _matroska(file, start)
+    if head[4:8] in _MP4_BOXES:
+        known = takewhile(lambda box: box[0] in _MP4_BOXES, boxes(file, start, size))
+        return max((end for _, _, end in known), default=None)
+    return _xing(file, start) if mpeg_format(file, start) == "mp3" else None
 
 
-def mpeg_format(file: BinaryIO, at: int = 0) -> str | None:
-    """The kind of the MPEG frame at an offset of the file, after an ID3 tag if there is one: "mp3", "aac" or None."""
-    sync = _number(_at(file, _after_id3(file, at), 2), 0, ">H")
+def mpeg_format(file: BinaryIO, at: int) -> str | None:
+    """The kind of the MPEG frame at an offset of the file: "mp3", "aac" or None."""
+    sync = number(bytes_at(file, at, 2), 0, ">H")
     if sync >> 5 != 0x7FF:  # every frame begins with eleven ones
         return None
     return "mp3" if sync & 6 else "aac"  # two bits for the layer of MPEG audio, zero for AAC
 
 
-def ogg_streams(file: BinaryIO) -> int:
-    """The number of streams in an Ogg file, consecutive or interleaved; 0 for another file."""
-    return _ogg_pages(file)[0]
+@dataclass(frozen=True)
+class OggPages:
+    """What the pages of an Ogg file say.
+
+    Attributes:
+        streams: consecutive or interleaved ones; 0 for another file.
+        timed: number of pages with a time other than 0.
+        end: offset of the end of the last page; None for another file.
+    """
+
+    streams: int
+    timed: int
+    end: int | None
 
 
-def _ogg_pages(file: BinaryIO) -> tuple[int, int | None]:
-    """The number of pages that begin a stream, and the offset of the end of the last page."""
-    streams = at = 0
-    end = None
+def ogg_pages(file: BinaryIO, start: int) -> OggPages:
+    """Reads the headers of the pages of an Ogg file; `start` is the offset of the first."""
+    streams = timed = 0
+    at, end = start, None
     for _ in range(_MAX_CHUNKS):
-        page = _at(file, at, 27 + 255)
+        page = bytes_at(file, at, 27 + 255)
         if page[:4] != b"OggS":
             break  # the end of the file, other data, or a damaged page: the decoder decides
         streams += page[5:6] == b"\x02"
-        table = page[27 : 27 + _number(page, 26, "B")]
-        at = end = at + 27 + _number(page, 26, "B") + sum(table)
-    return streams, end
+        timed += number(page, 6, "<q") not in (0, -1)
+        table = page[27 : 27 + number(page, 26, "B")]
+        at = end = at + 27 + number(page, 26, "B") + sum(table)
+    return OggPages(streams, timed, end)
 
 
-def _wave(file: BinaryIO, size: int, header: str, long: int | None = None) -> int | None:
+def _wave(file: BinaryIO, size: int, start: int, header: str, long: int | None = None) -> int | None:
     """WAV: 32-bit lengths. RF64 has a 64-bit length `long` in front, used where the short one is all ones."""
-    start, length = _chunk(file, size, 12, header, b"data", pad=True)
-    if not start:
+    at, length = _chunk(file, size, start + 12, header, b"data", pad=True)
+    total = number(bytes_at(file, start + 4, 4), 0, header[0] + "I")
+    if not at:
         return None
     if long is not None and length == 0xFFFFFFFF:
         length = long
-    elif _is_placeholder(length):
+    elif _is_placeholder(length) or (long is None and _is_placeholder(total)) or (_is_round(length) and total > length):
         return None
-    elif length == 0 and _number(_at(file, 4, 4), 0, header[0] + "I") + 8 != size:
+    elif length == 0 and total + 8 != size - start:
         return None  # placeholders; in a file that is really empty the other length is right
-    block = _number(_at(file, _chunk(file, size, 12, header, b"fmt ", pad=True)[0] + 12, 2), 0, header[0] + "H")
-    return start + length - length % (block or 1)
+    fmt, _ = _chunk(file, size, start + 12, header, b"fmt ", pad=True)
+    block = number(bytes_at(file, fmt + 12, 2), 0, header[0] + "H")
+    return at + length - length % (block or 1)
 
 
 def _is_placeholder(length: int) -> bool:
-    """Whether a length is a placeholder: all ones (ffmpeg), or the largest signed integer (sox, arecord)."""
-    return length >= 0xFFFFF000 or 0x7FFFF000 <= length <= 0x80000FFF
+    """Whether a 32-bit length was written before the true one was known.
+
+    These are the largest integers, signed or not (-1, as ffmpeg, sox and arecord write), also less the length of a
+    header.
+    """
+    return length >= 2**32 - _TAIL or 2**31 - _TAIL <= length < 2**31 + _TAIL
+
+
+def _is_round(length: int) -> bool:
+    """Whether a length is a round number from 1 000 000 000 to 2 100 000 000: servers of speech write such."""
+    return 10**9 <= length < 2**31 and length % 10**8 == 0
 
 
 def _chunk(file: BinaryIO, size: int, at: int, header: str, wanted: bytes, *, pad: bool) -> tuple[int, int]:
@@ -102,7 +138,7 @@ def _chunk(file: BinaryIO, size: int, at: int, header: str, wanted: bytes, *, pa
     for _ in range(_MAX_CHUNKS):
         if at + width > size:
             break
-        name, length = struct.unpack(header, _at(file, at, width))
+        name, length = struct.unpack(header, bytes_at(file, at, width))
         if name == wanted:
             return at + width, length
         if length < 0:
@@ -111,27 +147,10 @@ def _chunk(file: BinaryIO, size: int, at: int, header: str, wanted: bytes, *, pa
     return 0, 0
 
 
-def _boxes(file: BinaryIO, size: int) -> int | None:
-    """MP4: the file is a sequence of boxes; the end of the last one."""
-    at = 0
-    for _ in range(_MAX_CHUNKS):
-        if at + 8 > size:
-            break
-        head = _at(file, at, 16)
-        length = _number(head, 0, ">I")
-        if length == 1:
-            length = _number(head, 8, ">Q")
-        if length < 8 or not head[4:8].isascii():
-            return None  # 0: the box extends to the end of the file; anything else is no box
-        at += length
-    return at
-
-
-def _matroska(file: BinaryIO) -> int | None:
+def _matroska(file: BinaryIO, at: int) -> int | None:
     """Matroska: the EBML header, then one segment with everything else."""
-    at = 0
     for name in (b"\x1aE\xdf\xa3", b"\x18S\x80g"):
-        head = _at(file, at, 12)
+        head = bytes_at(file, at, 12)
         if head[:4] != name or not head[4:5].strip(b"\0"):
             return None
         width = 9 - head[4].bit_length()  # bytes of the length: 1 + the number of leading zeros of the first byte
@@ -140,35 +159,36 @@ def _matroska(file: BinaryIO) -> int | None:
     return None if length == (1 << 7 * width) - 1 else at  # all ones: a live recording
 
 
-def _xing(file: BinaryIO) -> int | None:
+def counted_samples(file: BinaryIO, at: int) -> int | None:
+    """The samples of an MP3 that starts at an offset, by its Xing header; None if it does not count them.
+
+    LAME's tag states the padding at the begin and the end. Padding that is shorter than the delay of the decoder, as
+    after a cut, counts for nothing: the last samples cannot be decoded then.
+    """
+    frame, place = _xing_header(file, at)
+    flags = number(frame, place + 4, ">I")
+    if not place or not flags & 1:
+        return None
+    samples = number(frame, place + 8, ">I") * (1152 if frame[1] & 0x08 else 576)
+    tag = place + 12 + (4 if flags & 2 else 0) + (100 if flags & 4 else 0) + (4 if flags & 8 else 0)
+    if frame[tag : tag + 4] not in (b"LAME", b"Lavf", b"Lavc"):
+        return samples
+    padding = number(frame, tag + 21, ">I") >> 8  # 12 bits each
+    return samples - (padding >> 12) - max(padding & 0xFFF, _DECODER_DELAY)
+
+
+def _xing(file: BinaryIO, at: int) -> int | None:
     """MP3: the first frame may be a Xing header with the number of bytes of the audio, including itself."""
-    at = _after_id3(file, 0)
-    frame = _at(file, at, 200)
-    mono, mpeg1 = _number(frame, 3, "B") >> 6 == 3, frame[1:2] and frame[1] & 0x18 == 0x18
+    frame, place = _xing_header(file, at)
+    flags = number(frame, place + 4, ">I")
+    if not place or not flags & 2:
+        return None
+    return at + number(frame, place + 8 + (4 if flags & 1 else 0), ">I")
+
+
+def _xing_header(file: BinaryIO, at: int) -> tuple[bytes, int]:
+    """The frame of an MP3 at an offset, and where in it a Xing header begins; 0 if there is none."""
+    frame = bytes_at(file, at, 200)
+    mono, mpeg1 = number(frame, 3, "B") >> 6 == 3, frame[1:2] and frame[1] & 0x18 == 0x18
     place = 4 + {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}[bool(mpeg1), mono]
-    if frame[place : place + 4] not in (b"Xing", b"Info"):
-        return None
-    flags = _number(frame, place + 4, ">I")
-    if not flags & 2:
-        return None
-    return at + _number(frame, place + 8 + (4 if flags & 1 else 0), ">I")
-
-
-def _after_id3(file: BinaryIO, at: int) -> int:
-    """The offset after an ID3 tag that starts at `at`; `at` itself if there is none."""
-    head = _at(file, at, 10)
-    if head[:3] != b"ID3":
-        return at
-    return at + 10 + sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(head[6:10])))
-
-
-def _at(file: BinaryIO, at: int, count: int) -> bytes:
-    """Up to `count` bytes at an offset."""
-    file.seek(at)
-    return file.read(count)
-
-
-def _number(data: bytes, at: int, code: str) -> int:
-    """The integer at an offset, by its `struct` code; 0 if the bytes are missing."""
-    width = struct.calcsize(code)
-    return int(struct.unpack(code, data[at : at + width])[0]) if len(data) >= at + width else 0
+    return frame, place if frame[place : place + 4] in (b"Xing", b"Info") else 0

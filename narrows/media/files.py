@@ -3,11 +3,13 @@
 import io
 import os
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from narrows.errors import InputError, MediaError
+from narrows.errors import InputError, MediaError, NarrowsError
 
 StrPath = str | os.PathLike[str]
 
@@ -34,6 +36,33 @@ def quoted(path: Source) -> str:
     if not isinstance(path, str | os.PathLike | MemoryFile):
         raise InputError(f"expected a path, got {path!r} of type {type(path).__name__}")
     return repr(path.name if isinstance(path, MemoryFile) else os.fspath(path))
+
+
+@contextmanager
+def library_errors(path: Source, message: Callable[[str], str]) -> Iterator[None]:
+    """Turns every exception of a media library, of whatever class, into a MediaError.
+
+    Args:
+        path: the file that is read.
+        message: makes the message from the reason that the library gives.
+    """
+    try:
+        yield
+    except NarrowsError:
+        raise
+    except MemoryError as error:
+        raise MediaError(
+            f"not enough memory for {quoted(path)}; cut it into parts, or use a machine with more memory"
+        ) from error
+    except Exception as error:
+        raise MediaError(message(reason_of(error))) from error
+
+
+def reason_of(error: Exception) -> str:
+    """What an exception of a library says, as part of a line: without a capital in front and a full stop behind."""
+    text = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error)
+    line = " ".join(str(text).split()).rstrip(". ") or "no reason given"
+    return line[0].lower() + line[1:]
 
 
 def open_input(path: Source) -> BinaryIO:
@@ -71,6 +100,49 @@ def open_input(path: Source) -> BinaryIO:
         file.close()
         raise MediaError(f"{name} is empty (0 bytes); create or download it again")
     return file
+
+
+def size_of(file: BinaryIO) -> int:
+    """The size in bytes of an open file. The position in it does not change."""
+    position = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(position)
+    return size
+
+
+class FilePart(io.RawIOBase):
+    """The bytes of an open file from `start` to `end`, as a file of its own that leaves the other open."""
+
+    def __init__(self, file: BinaryIO, start: int, end: int) -> None:
+        self._file, self._start, self._end, self._at = file, start, end, 0
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to an offset and return it."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end - self._start}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        left = max(0, self._end - self._start - self._at)
+        self._file.seek(self._start + self._at)
+        data = self._file.read(left if size < 0 else min(size, left))
+        self._at += len(data)
+        return data
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill a buffer with the next bytes, and return their number."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _missing_folder(path: StrPath) -> str:

@@ -7,12 +7,15 @@ begin with a dot are ignored.
 import glob
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from narrows.errors import InputError
 from narrows.media.files import StrPath, quoted
+
+_MAX_NAMED = 8  # suffixes in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,26 @@ def find_files(source: StrPath, suffixes: Collection[str] | None = None) -> list
     names.sort(key=lambda name: name.split(os.sep))
     paths = ((os.path.join(root, name), name) for name in names)
     return [File(path, _as_text(name), size(path)) for path, name in paths]
+
+
+def skipped_files(sources: Iterable[StrPath], suffixes: Collection[str], kind: str) -> str | None:
+    """A line about the files in folders that `find_files` passes over for their suffixes; None if there are none.
+
+    Args:
+        sources: as `find_files` takes them; those that are no folders are ignored.
+        suffixes: of the files that are found.
+        kind: of the files that are found, for the line: "audio or image".
+    """
+    found = Counter(suffix(name) for source in sources if os.path.isdir(source) for name in _walk(os.fspath(source)))
+    passed = [(count, ending) for ending, count in found.items() if ending not in suffixes]
+    if not passed:
+        return None
+    total = sum(count for count, _ in passed)
+    passed.sort(key=lambda pair: (-pair[0], pair[1]))
+    counts = [f"{ending or 'no suffix'} {count}" for count, ending in passed]
+    more = f", and {len(counts) - _MAX_NAMED} other suffixes" if len(counts) > _MAX_NAMED else ""
+    files = "1 file that is" if total == 1 else f"{total} files that are"
+    return f"skipped {files} no {kind}: {', '.join(counts[:_MAX_NAMED])}{more}"
 
 
 def suffix(path: str) -> str:

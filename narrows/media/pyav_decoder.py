@@ -1,24 +1,45 @@
-"""Decodes audio with FFmpeg (PyAV): MP3, AAC, and the first audio track of MP4, Matroska, WebM and others."""
+"""Decodes audio with FFmpeg (PyAV): MP3, AAC, and the first audio track of MP4, Matroska, WebM and others.
+
+packets ─▶ frames ─▶ samples at their places in the track ─▶ the spans that are presented ─▶ blocks (C, n)
+"""
 
 import os
+import re
 from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from math import ceil
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from narrows.media.channel_order import wav_order_of_names
+from narrows.media.edit_lists import EditList
 from narrows.media.files import MemoryFile, Source, open_input
 
 if TYPE_CHECKING:
+    from av.audio.codeccontext import AudioCodecContext
     from av.audio.frame import AudioFrame
     from av.container import InputContainer
 
 # Formats that contain the audio. FFmpeg also reads playlists, which would make it open other files and hosts.
-_DEMUXERS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tak,tta,w64,wav,wv"
+_DEMUXERS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,iff,matroska,mov,mp3,mpeg,mpegts,ogg,tak,tta,"
+    "w64,wav,wv"
+)
+_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # FFmpeg's to NumPy's
 _FULL_SCALE = {"u1": 2.0**7, "i2": 2.0**15, "i4": 2.0**31, "i8": 2.0**63}  # of integer samples, by NumPy type
-_BARE_FORMATS = {"mp3", "aac"}  # no container: bytes after the last frame are tags or junk, not damaged audio
-_MAX_PADDING = 16_384  # samples; an edit list that removes more at the end trims audio, not just encoder padding
+_BARE_FORMATS = {"mp3", "aac", "ac3", "eac3", "dts"}  # no container: bytes after the last frame are tags, not audio
+_BROADCASTS = {"mpeg", "mpegts"}  # a part of a broadcast may begin in the middle of a packet
+_MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+_MATROSKA = "matroska,webm"
+_EXACT_TIMES = (_MP4, "ogg")  # formats with times in samples; others round them to milliseconds, too coarse to cut at
+
+# iTunes' tag of an AAC without an edit list, in hexadecimal: 0, encoder delay, padding, number of samples.
+_ITUNES = re.compile(r" *[0-9A-F]+ ([0-9A-F]{8}) [0-9A-F]{8} ([0-9A-F]{16}) ")
+
+_Span = tuple[int, int | None]  # first sample, and the one after the last; None for the end of the track
 
 
 class NoAudioError(Exception):
@@ -32,14 +53,23 @@ class AudioDecodeError(Exception):
 class PyavDecoder:
     """Decodes the samples of a file in order.
 
-    Encoder delay and padding are removed where the container states them: LAME headers of MP3, edit lists and
-    durations of MP4, pre-skip and discard padding of Opus.
+    The samples are those that the container presents, without encoder delay and padding where it states them: edit
+    lists of MP4 and MOV, LAME headers of MP3, pre-skip and discard padding of Opus, the codec delay of Matroska. A
+    track that starts late, or has a gap between its timestamps, gives its samples one after another: time without
+    samples is no part of the signal.
 
     Args:
         path: the file.
         format: FFmpeg's name of the container; None lets FFmpeg detect it, which fails for a short MP3.
-        counted: whether the header of an MP3 counts its frames. Else the length is only known after decoding and
+        part: offsets of the begin and end of the audio, between tags; None for the whole file.
+        samples: of an MP3 whose header counts them. Else the length is only known after decoding, and the attribute
             `samples` is None.
+        edits: the edit lists of an MP4, by track.
+
+    Attributes:
+        late: seconds before the first sample of an MP4 or Matroska, which hold no samples.
+        needed: whether the file begins at another time than 0, or has its channels in another order than a WAV, which
+            libsndfile ignores.
 
     Raises:
         av.FFmpegError: for a file that FFmpeg cannot open.
@@ -47,46 +77,57 @@ class PyavDecoder:
         AudioDecodeError: for audio that cannot be decoded.
     """
 
-    def __init__(self, path: Source, *, format: str | None, counted: bool) -> None:
-        self._container, edit_end = _open_with_edits(path, format)
-        self._first_time = self._last_time = 0  # of the packets, in units of the stream's time base
+    def __init__(
+        self,
+        path: Source,
+        *,
+        format: str | None,
+        part: tuple[int, int] | None,
+        samples: int | None,
+        edits: Mapping[int, EditList],
+    ) -> None:
+        self._container = _open(path, format, part)
+        self._end: int | None = None  # of the packets so far, in units of the stream's time base
         try:
             if not self._container.streams.audio:
                 raise NoAudioError
             self._stream = self._container.streams.audio[0]
             if not self._stream.codec_context:
                 raise AudioDecodeError("it has no decoder for this codec")
+            self._order = _take_channel_order(self._stream.codec_context)
             frames = self._frames()
             first = next(frames, None)
+            # From a decoded frame where there is one: the header of HE-AAC states half the sample rate.
+            decoded = first or self._stream.codec_context
+            self.sample_rate: int = decoded.sample_rate
+            self.channels: int = decoded.layout.nb_channels
+            self.format: str = self._container.format.name
+            self.codec: str = self._stream.codec_context.codec.canonical_name
+            base = self._stream.time_base
+            # PyAV 19 returns a type of its own. Samples per unit of the time base; 0 if it is not known.
+            self._tick = Fraction(base.numerator, base.denominator) * self.sample_rate if base else Fraction(0)
+            self.samples = samples
+            self._decoded: Iterator[NDArray[np.float32]] = iter(())
+            self._first = round((first.pts or 0) * self._tick) if first and self.format in _EXACT_TIMES else 0
+            self.needed = self._first != 0 or self._order is not None
+            edit_list = edits.get(self._stream.id) if self.format == _MP4 else None
+            self.late = float(edit_list.delay) if edit_list else 0.0
+            if self.format == _MATROSKA and self._stream.start_time:
+                self.late = float(self._stream.start_time * self._tick / self.sample_rate)
+            if first:
+                spans = self._spans(edit_list)
+                self._decoded = _presented(self._blocks(first, frames), self._first, spans)
+            self._buffer = deque([block] if (block := next(self._decoded, None)) is not None else [])
+            if not self._buffer:
+                self.samples = 0
         except BaseException:
             self._container.close()
             raise
-        # From a decoded frame where there is one: the header of HE-AAC states half the sample rate.
-        decoded = first or self._stream.codec_context
-        self.sample_rate: int = decoded.sample_rate
-        self.channels: int = decoded.layout.nb_channels
-        self.format: str = self._container.format.name
-        self.codec: str = self._stream.codec_context.codec.canonical_name
-        self.samples: int | None = None if first else 0
-        if counted and self._stream.duration and self._stream.time_base:
-            length = self._stream.duration * self._stream.time_base * self.sample_rate
-            self.samples = int(length) if length.denominator == 1 else None
-        self._edit_end: int | None = None
-        if edit_end is not None and self._stream.duration:
-            # Encoder delay has negative timestamps. An end that is only rounded, to 1/600 s or finer, cuts nothing.
-            padding = self._stream.duration + min(0, self._first_time) - edit_end
-            self._edit_end = None if 0 < padding <= self.sample_rate / 600 + 1 else edit_end
-        self._remaining = self.samples
-        self._decoded = self._trimmed(first, frames) if first else iter(())
-        self._buffer: deque[NDArray[np.float32]] = deque()
 
     def read(self, samples: int) -> NDArray[np.float32]:
         """The next samples (C, n), n < `samples` only at the end. Integers are scaled to [-1, 1), floats are kept."""
         buffered = sum(part.shape[1] for part in self._buffer)
         while buffered < samples and (part := next(self._decoded, None)) is not None:
-            if self._remaining is not None:  # FFmpeg does not remove padding that is longer than a frame
-                part = part[:, : self._remaining]
-                self._remaining -= part.shape[1]
             self._buffer.append(part)
             buffered += part.shape[1]
         block = np.empty((self.channels, 0), np.float32)
@@ -101,23 +142,47 @@ class PyavDecoder:
         """Close the file."""
         self._container.close()
 
+    def _spans(self, edits: EditList | None) -> list[_Span]:
+        """The spans of the track that are presented."""
+        gapless = _ITUNES.match(str(self._container.metadata.get("iTunSMPB", "")))
+        if edits is None and gapless and self.format == _MP4 and self._tick == 1:
+            delay = int(gapless[1], 16)
+            return [(delay, delay + int(gapless[2], 16))]
+        if edits is None:
+            # In an Ogg, samples before the time 0 are not presented. An MP4 of fragments may begin at any time.
+            return [(0 if self.format == "ogg" else min(0, self._first), self.samples)]
+        if not edits.in_order:
+            raise AudioDecodeError("its edit list plays parts of it again or in another order")
+        length = round(self._stream.duration * self._tick) if self._stream.duration else None
+        # Durations of edits are rounded, often to milliseconds, those of the track are exact. An end that is only
+        # rounded cuts nothing; one before it removes padding or trims the sound.
+        tick = edits.tick * self.sample_rate
+        rounding = ceil(tick) if tick > 1 else 0
+        spans: list[_Span] = []
+        for begin, end in edits.spans:
+            stop = None if end is None else round(end * self.sample_rate)
+            if stop is not None and length is not None and length - stop <= rounding:
+                stop = max(length, 0)
+            spans.append((round(begin * self.sample_rate), stop))
+        return spans
+
     def _frames(self) -> Iterator["AudioFrame"]:
         """Decoded frames. Raises AudioDecodeError for a packet that fails, unless it is junk after the audio."""
         from av import FFmpegError
 
         failure: FFmpegError | None = None
-        audio_follows = started = False
+        begun = audio_follows = False
         try:
             for packet in self._container.demux(self._stream):
                 if packet.pts is not None:
-                    self._first_time = self._first_time if started else packet.pts
-                    self._last_time = packet.pts + (packet.duration or 0)
-                    started = True
+                    self._end = packet.pts + (packet.duration or 0)
                 try:
                     frames = packet.decode()
                 except FFmpegError as error:
-                    failure = failure or error
+                    if begun or self._container.format.name not in _BROADCASTS:
+                        failure = failure or error
                     continue
+                begun = begun or bool(frames)
                 audio_follows = bool(failure and frames)
                 if audio_follows:
                     break
@@ -127,29 +192,70 @@ class PyavDecoder:
         if failure and (audio_follows or self._container.format.name not in _BARE_FORMATS):
             raise AudioDecodeError(failure.strerror) from failure
 
-    def _trimmed(self, frame: "AudioFrame", frames: Iterator["AudioFrame"]) -> Iterator[NDArray[np.float32]]:
-        """Samples (C, n) of each frame, without the padding that an MP4 states."""
+    def _blocks(self, frame: "AudioFrame", frames: Iterator["AudioFrame"]) -> Iterator[NDArray[np.float32]]:
+        """The samples (C, n) of each frame, the last one without the padding that an MP4 states."""
         for following in frames:
             if (following.sample_rate, following.layout.nb_channels) != (self.sample_rate, self.channels):
                 raise AudioDecodeError(
                     f"it changes from {self.channels} channels at {self.sample_rate} Hz "
                     f"to {following.layout.nb_channels} at {following.sample_rate} Hz"
                 )
-            yield self._samples(frame, self._edit_end)
+            yield self._samples(frame)
             frame = following
-        yield self._samples(frame, self._last_time if self._edit_end is None else min(self._edit_end, self._last_time))
+        keep = None
+        if self.format == _MP4 and self._end is not None and frame.pts is not None and self._tick.denominator == 1:
+            keep = max(0, (self._end - frame.pts) * int(self._tick))
+        yield self._samples(frame)[:, :keep]
 
-    def _samples(self, frame: "AudioFrame", end: int | None) -> NDArray[np.float32]:
-        """A frame as (C, n) float32, cut at `end` (in the stream's time base)."""
-        keep = frame.samples
-        tick = self._stream.time_base * self.sample_rate if self._stream.time_base else None
-        # Only MP4 has timestamps in samples. Others are rounded to milliseconds, too coarse to cut at.
-        if "mov" in self.format and end is not None and frame.pts is not None and tick and tick.denominator == 1:
-            keep = min(keep, max(0, (end - frame.pts) * int(tick)))
-        raw = frame.to_ndarray()
-        if not frame.format.is_planar:
-            raw = raw.reshape(-1, self.channels).T
-        return _scaled(raw[:, :keep])
+    def _samples(self, frame: "AudioFrame") -> NDArray[np.float32]:
+        """The samples (C, n) of a frame as float32, integers scaled to [-1, 1), channels in the order of a WAV."""
+        from av.audio.plane import AudioPlane
+
+        kind = _TYPES[frame.format.name.removesuffix("p")]
+        # Not frame.to_ndarray(): it does not know all types, nor does frame.planes know its end from 8 channels on.
+        count = frame.samples * (1 if frame.format.is_planar else self.channels)
+        planes = [AudioPlane(frame, place) for place in range(self.channels if frame.format.is_planar else 1)]
+        parts = [np.frombuffer(memoryview(plane), kind, count) for plane in planes]
+        raw: NDArray[Any] = np.stack(parts) if frame.format.is_planar else parts[0].reshape(-1, self.channels).T
+        # FFmpeg's decoders give the order of a WAV, unless only the container knows the order.
+        return _scaled(raw[self._order] if self._order and frame.layout.name == _unordered(self.channels) else raw)
+
+
+def _take_channel_order(context: "AudioCodecContext") -> list[int] | None:
+    """The place of each channel of a WAV among the channels of a container; None if the order is the same or unknown.
+
+    A list of channels is removed from the decoder: PyAV frees the memory of such a list twice, which ends the process.
+    """
+    layout = context.layout
+    if "(" not in layout.name:  # "8 channels (FL+FR+...)" for a list, else "7.1" or "8 channels"
+        return None
+    context.layout = _unordered(layout.nb_channels)
+    return wav_order_of_names([channel.name for channel in layout.channels])
+
+
+def _unordered(channels: int) -> str:
+    """FFmpeg's name of channels in an unknown order."""
+    return f"{channels} channels"
+
+
+def _presented(
+    blocks: Iterator[NDArray[np.float32]], start: int, spans: Sequence[_Span]
+) -> Iterator[NDArray[np.float32]]:
+    """The parts of consecutive blocks (C, n), the first of which begins at sample `start`, that lie in the spans."""
+    remaining = deque(spans)
+    for block in blocks:
+        end = start + block.shape[1]
+        while remaining and remaining[0][0] < end:
+            first, stop = remaining[0]
+            part = block[:, max(0, first - start) : None if stop is None else max(0, stop - start)]
+            if part.shape[1]:
+                yield part
+            if stop is None or stop > end:
+                break
+            remaining.popleft()
+        if not remaining:
+            return
+        start = end
 
 
 def _scaled(raw: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -162,36 +268,19 @@ def _scaled(raw: NDArray[np.generic]) -> NDArray[np.float32]:
     return np.ascontiguousarray((raw.astype(np.float64) - zero) / full_scale, np.float32)
 
 
-def _open(path: Source, format: str | None, **options: str) -> "InputContainer":
-    """The container of a file; `options` are FFmpeg's."""
+def _open(path: Source, format: str | None, part: tuple[int, int] | None) -> "InputContainer":
+    """The container of a file."""
     import av  # not at the top: loading FFmpeg takes 0.1 s, and most files do not need it
 
     # By path: an error or Ctrl-C in a Python file object that FFmpeg reads from would be printed and lost. With
     # "file:" in front: FFmpeg would take names such as "http://…" or "concat:a|b" for protocols.
-    # metadata_errors: tags in encodings other than UTF-8 are common.
-    return av.open(
-        open_input(path) if isinstance(path, MemoryFile) else "file:" + os.path.abspath(path),
-        "r",
-        format=format,
-        options={"format_whitelist": _DEMUXERS, "protocol_whitelist": "file", **options},
-        metadata_errors="replace",
-    )
-
-
-def _open_with_edits(path: Source, format: str | None) -> tuple["InputContainer", int | None]:
-    """The container, and the end of the audio by the edit list of an MP4, in units of the stream's time base.
-
-    Edit lists use the time base of the whole file, often milliseconds. FFmpeg drops the last packet if it lies outside
-    because of that rounding. Read without edit list, the durations of the packets give the end to the sample.
-    """
-    with_edits = _open(path, format)
-    if "mov" not in with_edits.format.name or not with_edits.streams.audio:
-        return with_edits, None
-    end = with_edits.streams.audio[0].duration
-    with_edits.close()
-    without_edits = _open(path, format, advanced_editlist="0")
-    length = without_edits.streams.audio[0].duration
-    if end is None or length is None or length - end <= _MAX_PADDING:
-        return without_edits, end
-    without_edits.close()
-    return _open(path, format), end
+    if isinstance(path, MemoryFile):
+        source: object = open_input(path if part is None else MemoryFile(path.name, path.data[slice(*part)]))
+    else:
+        subfile = "" if part is None else "subfile,,start,{},end,{},,:".format(*part)
+        source = f"{subfile}file:{os.path.abspath(path)}"
+    # PyAV before 19 reports tags in encodings other than UTF-8, which are common, unless it may replace characters.
+    older: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+    # ignore_editlist: FFmpeg obeys edit lists for some codecs only, and drops packets where their times are rounded.
+    options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file,subfile", "ignore_editlist": "1"}
+    return av.open(source, "r", format=format, options=options, **older)

@@ -15,7 +15,18 @@ import narrows
 from narrows.bitstream import FrequencyTables, integer_frequencies
 from narrows.checkpoints import folder
 from narrows.checkpoints.index import models
-from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder
+from narrows.codecs import (
+    ARD,
+    FSQ,
+    VQ,
+    Bottleneck,
+    Codec,
+    EMACodebook,
+    FrameDecoder,
+    FrameEncoder,
+    Rounding,
+    VectorQuantizePytorch,
+)
 from narrows.errors import InputError, MediaError, ModelError
 from narrows.parts import spec
 from narrows.tokenizers.audio import AudioTokenizer
@@ -66,6 +77,30 @@ def test_a_dtype_is_a_form_of_storage(tmp_path: Path, dtype: torch.dtype | None)
     assert load_file(tmp_path / "again" / "model.safetensors")["encoder.out.bias"].dtype == stored.dtype
     assert folder.read(tmp_path / "again").fingerprint == read.fingerprint
     assert (read.fingerprint == made.fingerprint) == (dtype in (None, torch.float32, torch.float64))
+
+
+@pytest.mark.parametrize(
+    "bottleneck",
+    [
+        VQ(8, EMACodebook(4, 16)),
+        ARD(8, 4, Rounding()),
+        VectorQuantizePytorch(8, "ResidualVQ", (("num_quantizers", 2), ("codebook_size", 16))),
+    ],
+    ids=lambda bottleneck: type(bottleneck).__name__,
+)
+def test_statistics_beyond_the_range_of_float16_are_stored(bottleneck: Bottleneck, tmp_path: Path) -> None:
+    made = AudioTokenizer(Codec(FrameEncoder(8, 16, 1), bottleneck, FrameDecoder(8, 16, 1)), 16_000)
+    made.name = "large"
+    floats = [name for name, value in bottleneck.state_dict().items() if value.is_floating_point()]
+    statistics = sorted(set(floats) - dict(bottleneck.named_parameters()).keys())
+    for name in statistics:
+        bottleneck.get_buffer(name).fill_(1e6)
+    folder.save(tmp_path, made, torch.float16)
+    again = folder.read(tmp_path).codec
+    for name in statistics:
+        assert torch.equal(again.get_buffer(f"bottleneck.{name}"), bottleneck.get_buffer(name)), name
+    assert load_file(tmp_path / "model.safetensors")["encoder.out.bias"].dtype == torch.float16
+    assert statistics
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.complex64, torch.float8_e4m3fn, "float16"])

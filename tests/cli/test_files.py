@@ -59,7 +59,7 @@ def test_output_paths(encode, wav, place, given, out, expected):
         (["no/where.wav"], "nor a folder 'no'"),
         (["one.wav/two.wav"], "'one.wav/two.wav' cannot be opened"),
         (["n" * 300 + ".wav"], "cannot be opened"),
-        (["empty"], "expected files with .aac, "),
+        (["empty"], "expected files with .3g2, "),
         (["empty/*.wav", "empty"], "got none in empty/*.wav, empty"),
         (["pipe"], "'pipe', which is a pipe or a device"),
         (["loop"], "'loop' cannot be opened"),

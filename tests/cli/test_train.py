@@ -7,6 +7,8 @@ import pytest
         (["--network.bottleneck", "fsk"], "network.bottleneck"),
         (["--contrastive.teacher", "vit_bse_patch16_224"], "did you mean 'vit_base_patch16_224'"),
         (["--data.train", "nowhere"], "expected images in nowhere, got none"),
+        (["--devices", "0"], "device"),
+        (["--seed", "-1"], "expected seed from 0 to 4.29497e+09, got -1"),
     ],
 )
 def test_wrong_settings_are_reported_in_one_line(refused, arguments, message):

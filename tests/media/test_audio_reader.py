@@ -2,7 +2,7 @@ import errno
 import io
 import os
 import struct
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import numpy as np
 import pytest
@@ -258,3 +258,116 @@ def test_reading_beyond_the_end(tmp_path, noise, error_message):
         assert "expected a block of 1 sample or more, got samples=0" in error_message(reader.read, 0, error=InputError)
     assert "which is closed; open it again" in error_message(reader.read, 1, error=InputError)
     reader.close()
+
+
+ID3V2 = b"ID3\4\0\0\0\0\2\0" + bytes(256)
+ID3V2_WITH_FOOTER = b"ID3\4\0\x10\0\0\2\0" + bytes(256) + b"3DI\4\0\x10\0\0\2\0"
+ID3V1 = b"TAG" + bytes(125)
+LYRICS3 = b"LYRICSBEGIN" + b"LYR00010some words" + b"000029LYRICS200"
+APE_ITEM = struct.pack("<II", 4, 0) + b"Title\0word"
+APE_SIZES = struct.pack("<III", 2000, len(APE_ITEM) + 32, 1)
+APE = (b"APETAGEX" + APE_SIZES + struct.pack("<I8x", 0xA0000000) + APE_ITEM) + (
+    b"APETAGEX" + APE_SIZES + struct.pack("<I8x", 0x80000000)
+)
+
+
+@pytest.mark.parametrize("format", ["WAV", "FLAC", "AIFF", "AU", "CAF", "W64", "RF64", "OGG", "MP3", "OPUS"])
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [
+        (ID3V2, b""),
+        (ID3V2 + ID3V2_WITH_FOOTER, b""),
+        (APE, b""),
+        (b"", ID3V1),
+        (b"", APE),
+        (b"", APE + LYRICS3 + ID3V1),
+        (b"", ID3V2_WITH_FOOTER),
+        (ID3V2, ID3V1),
+    ],
+    ids=["ID3v2", "two", "APEv2", "ID3v1 behind", "APEv2 behind", "three behind", "ID3v2 behind", "both"],
+)
+def test_tags_are_passed_over_and_cuts_are_found(tmp_path, noise, error_message, format, head, tail):
+    data = encoded(noise, "OGG", "OPUS") if format == "OPUS" else encoded(noise, format)
+    (tmp_path / "whole").write_bytes(data)
+    (tmp_path / "a").write_bytes(head + data + tail)
+    assert np.array_equal(audio.read(tmp_path / "a").samples, audio.read(tmp_path / "whole").samples)
+    assert audio.probe(tmp_path / "a").samples == 30_000
+    source = files.MemoryFile("in an archive", head + data + tail)
+    assert np.array_equal(audio.read(source).samples, audio.read(tmp_path / "whole").samples)
+    (tmp_path / "a").write_bytes(head + data[: len(data) * 6 // 10] + tail)
+    assert "cut" in error_message(audio.read, tmp_path / "a")
+
+
+@pytest.mark.parametrize(("format", "at"), [("WAV", 36), ("AIFF", 12)])
+def test_an_id3_chunk_inside(tmp_path, noise, format, at):
+    data = bytearray(encoded(noise, format))
+    (tmp_path / "whole").write_bytes(data)
+    order = "little" if format == "WAV" else "big"
+    chunk = (b"id3 " if format == "WAV" else b"ID3 ") + len(ID3V2).to_bytes(4, order) + ID3V2
+    data[4:8] = (int.from_bytes(data[4:8], order) + len(chunk)).to_bytes(4, order)
+    (tmp_path / "a").write_bytes(data[:at] + chunk + data[at:])
+    assert np.array_equal(audio.read(tmp_path / "a").samples, audio.read(tmp_path / "whole").samples)
+
+
+def test_bytes_that_only_look_like_a_tag_are_audio(tmp_path):
+    data = np.random.default_rng(0).bytes(872) + ID3V1
+    (tmp_path / "a.wav").write_bytes(wave(data))
+    assert np.array_equal(audio.read(tmp_path / "a.wav").samples[0] * 2**15, np.frombuffer(data, "<i2"))
+
+
+@pytest.mark.parametrize("size", [2_000_000_000, 1_500_000_000, 0x7FFFFFFF - 36, 0xFFFFFFFF - 44])
+def test_lengths_of_servers_that_do_not_know_the_length(tmp_path, size):
+    (tmp_path / "a.wav").write_bytes(wave(bytes(range(200)), data_size=size, riff_size=min(size + 36, 2**32 - 1)))
+    assert audio.read(tmp_path / "a.wav").samples.shape == (1, 100)
+    assert audio.probe(tmp_path / "a.wav").samples == 100
+
+
+@pytest.mark.parametrize("size", [2_000_000, 900_000_000, 1_999_999_998, 3_000_000_000])
+def test_other_lengths_are_believed(tmp_path, error_message, size):
+    (tmp_path / "a.wav").write_bytes(wave(bytes(200), data_size=size, riff_size=size + 36))
+    assert "is cut" in error_message(audio.read, tmp_path / "a.wav")
+
+
+def test_integers_of_64_bits(tmp_path):
+    values = np.array([-(2**63), 0, 2**62, 2**63 - 1])
+    (tmp_path / "a.wav").write_bytes(wave(values.astype("<i8").tobytes(), bits=64))
+    assert audio.read(tmp_path / "a.wav").samples.tolist() == [[-1, 0, 0.5, 1]]
+
+
+@pytest.mark.parametrize("failure", [ValueError("no array\nof this"), RuntimeError(), MemoryError(), UnicodeError("x")])
+@pytest.mark.parametrize("when", ["opening", "reading"])
+def test_any_exception_of_a_library_becomes_one_line(tmp_path, noise, error_message, monkeypatch, failure, when):
+    def fail(*arguments, **options):
+        raise failure
+
+    (tmp_path / "a.mp3").write_bytes(encoded(noise, "MP3"))
+    with ExitStack() as stack:
+        if when == "opening":
+            monkeypatch.setattr("narrows.media.pyav_decoder._open", fail)
+            message = error_message(audio.read, tmp_path / "a.mp3")
+        else:
+            reader = stack.enter_context(AudioReader(tmp_path / "a.mp3"))
+            monkeypatch.setattr(reader._decoder, "read", fail)
+            message = error_message(reader.read, 100)
+    assert "a.mp3'" in message
+
+
+@pytest.mark.parametrize(
+    ("scale", "warning"),
+    [
+        (1, None),
+        (10, None),
+        (127, "integers of 8 bits? Divide them by 128"),
+        (32_767, "integers of 16 bits? Divide them by 32768"),
+        (2**31, "integers of 32 bits? Divide them by 2147483648"),
+        (1e12, "scale them to [-1, 1]"),
+    ],
+)
+def test_samples_far_above_full_scale_are_warned_about(tmp_path, scale, warning):
+    soundfile.write(tmp_path / "a.wav", np.array([0.5, -1.0, 0.0]) * scale, RATE, subtype="DOUBLE")
+    with AudioReader(tmp_path / "a.wav") as reader:
+        assert reader.info.warnings == ()
+        assert reader.read(10)[0, 1] == -np.float32(scale)
+        warnings = reader.info.warnings
+    assert len(warnings) == (warning is not None)
+    assert warning is None or warning in warnings[0]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from narrows.media.declared_end import declared_end, mpeg_format, ogg_streams
+from narrows.media.declared_end import declared_end, mpeg_format, ogg_pages
+from narrows.media.tags import after_tags
 
 RATE = 48_000
 
@@ -16,7 +17,7 @@ def ends(tmp_path):
     def of(data: bytes) -> int | None:
         (tmp_path / "bytes").write_bytes(data)
         with open(tmp_path / "bytes", "rb", buffering=0) as file:
-            return declared_end(file, len(data))
+            return declared_end(file, len(data), after_tags(file))
 
     return of
 
@@ -77,7 +78,7 @@ def test_mp3_after_a_tag(tmp_path, ends, noise):
     assert ends(tag + data) == len(tag) + len(data)
     (tmp_path / "b").write_bytes(tag + data + b"\xff\xf1")
     with open(tmp_path / "b", "rb", buffering=0) as file:
-        assert mpeg_format(file) == "mp3"
+        assert mpeg_format(file, len(tag)) == "mp3"
         assert mpeg_format(file, len(tag + data)) == "aac"
         assert mpeg_format(file, 300_000) is None
 
@@ -88,7 +89,7 @@ def test_streams_of_an_ogg_are_counted(tmp_path, noise):
     for copies in (0, 1, 3):
         (tmp_path / "b").write_bytes(data * copies)
         with open(tmp_path / "b", "rb", buffering=0) as file:
-            assert ogg_streams(file) == copies
+            assert ogg_pages(file, 0).streams == copies
 
 
 @pytest.mark.parametrize(

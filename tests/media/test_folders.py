@@ -3,7 +3,7 @@ import os
 import pytest
 
 from narrows.errors import InputError
-from narrows.media.folders import find_files
+from narrows.media.folders import find_files, skipped_files
 
 
 @pytest.fixture
@@ -86,3 +86,15 @@ def test_unreadable_folders_are_refused(tree, monkeypatch):
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(InputError, match=r"got 'data/a-b': Permission denied; check its permissions"):
         find_files("data")
+
+
+def test_files_of_other_suffixes_are_counted(tree):
+    (tree / "README").write_bytes(b"x")
+    (tree / "a" / "more.TXT").write_bytes(b"x")
+    line = skipped_files([tree, "no folder"], {".wav", ".flac"}, "audio")
+    assert line == "skipped 3 files that are no audio: .txt 2, no suffix 1"
+    assert skipped_files([tree / "a-b"], {".wav"}, "audio") is None
+    assert skipped_files([tree / "b.wav"], {".flac"}, "audio") is None
+    for number in range(12):
+        (tree / f"a.x{number:02}").write_bytes(b"x")
+    assert skipped_files([tree], {".wav"}, "audio").endswith(".x04 1, and 7 other suffixes")

@@ -7,9 +7,9 @@ samples. A channel without information then costs nothing, so training leaves un
 import torch
 from torch import Tensor
 
+from narrows.codecs import distributed as ranks
 from narrows.codecs.bottlenecks.gaussian import Gaussian
 from narrows.codecs.checks import check_fraction
-from narrows.codecs.quantization import distributed as ranks
 from narrows.codecs.quantization.rounding import Rounding
 from narrows.errors import InputError
 from narrows.parts import part

@@ -79,15 +79,15 @@ def concatenate_codes(outputs: Sequence[Quantized]) -> Tensor | None:
 
 
 def mean_by_name(values: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of each named scalar over the members that have it."""
-    return {name: scalars.mean() for name, scalars in _by_name(values)}
+    """The mean of each named value over the members that have it; values are scalars or (B,)."""
+    return {name: stacked.mean(0) for name, stacked in _by_name(values)}
 
 
 def sum_by_name(values: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The sum of each named scalar over the members that have it."""
-    return {name: scalars.sum() for name, scalars in _by_name(values)}
+    """The sum of each named value over the members that have it; values are scalars or (B,)."""
+    return {name: stacked.sum(0) for name, stacked in _by_name(values)}
 
 
 def _by_name(values: Sequence[dict[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    for name in dict.fromkeys(name for scalars in values for name in scalars):
-        yield name, torch.stack([scalars[name] for scalars in values if name in scalars])
+    for name in dict.fromkeys(name for named in values for name in named):
+        yield name, torch.stack(torch.broadcast_tensors(*[named[name] for named in values if name in named]))

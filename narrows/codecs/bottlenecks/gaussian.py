@@ -36,7 +36,7 @@ class Gaussian(Continuous):
         return y + self._log_variance(heads).mul(0.5).exp() * torch.randn_like(y)
 
     def _losses(self, heads: Tensor, y: Tensor) -> dict[str, Tensor]:
-        return {"kl": self._divergence(heads, y).sum(-1).mean()}
+        return {"kl": self._divergence(heads, y).sum(-1).flatten(1).mean(1)}
 
     def _estimated_bits(self, heads: Tensor, y: Tensor) -> Tensor:
         return self._divergence(heads, y).flatten(1).sum(1) / math.log(2)

@@ -72,7 +72,7 @@ class Grouped(Bottleneck):
         outputs = [member(group) for member, group in zip(as_bottlenecks(self.members), self._split(z), strict=True)]
         latents = self.projection.up(torch.cat([q.latents for q in outputs], 1).movedim(1, -1)).to(z.dtype)
         bits = torch.stack([q.bits for q in outputs]).sum(0)
-        losses, metrics = mean_by_name([q.losses for q in outputs]), mean_by_name([q.metrics for q in outputs])
+        losses, metrics = mean_by_name([q.item_losses for q in outputs]), mean_by_name([q.metrics for q in outputs])
         return Quantized(latents, concatenate_codes(outputs), losses, bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from narrows.codecs.base import Bottleneck, Quantized
 from narrows.codecs.checks import MAX_SIZE, check_integers
+from narrows.codecs.quantization.dropout import squared_error
 from narrows.codecs.quantization.projection import Projection
 from narrows.codecs.quantization.search import max_inner_product
 from narrows.codecs.quantization.usage import usage
@@ -28,7 +29,8 @@ class IBQ(Bottleneck):
 
     Losses, unweighted: 'codebook' |E[code] - sg z|², 'commitment' |sg E[code] - z|², 'joint' |soft E - z|²,
     'sample_entropy', the mean entropy of p at a position in nats, and 'diversity', minus the entropy of the mean of p
-    over the batch. All but 'commitment' are computed only if gradients are enabled.
+    over the batch. All but 'commitment' are computed only if gradients are enabled. The published objective weights
+    'codebook' with 0.25, the entropy losses with 0.05, and the others with 1.
 
     Args:
         dim: D of the latents on both sides.
@@ -56,12 +58,13 @@ class IBQ(Bottleneck):
         flat = vectors.flatten(0, -2)
         codes = self._best(flat)
         hard = nn.functional.embedding(codes, table)
-        losses = {"commitment": nn.functional.mse_loss(flat, hard.detach())}
+        losses = {"commitment": squared_error(flat, hard.detach(), len(z))}
         if torch.is_grad_enabled():
-            soft, losses["sample_entropy"], losses["diversity"] = self._soft(flat, table)
+            soft, entropies, losses["diversity"] = self._soft(flat, table)
+            losses["sample_entropy"] = entropies.view(len(z), -1).mean(1)
             chosen = hard + (soft - soft.detach())
-            mse = nn.functional.mse_loss
-            losses["codebook"], losses["joint"] = mse(hard, flat.detach()), mse(chosen, flat)
+            losses["codebook"] = squared_error(hard, flat.detach(), len(z))
+            losses["joint"] = squared_error(chosen, flat, len(z))
         else:
             chosen = hard
         latents = self.projection.up(chosen.view_as(vectors)).to(z.dtype)
@@ -84,15 +87,16 @@ class IBQ(Bottleneck):
         return max_inner_product(vectors, self.codebook, self.codebook.detach().new_zeros(len(self.codebook)))
 
     def _soft(self, vectors: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean codes (N, d) under the softmax, without a gradient for the codes themselves, and the entropy losses."""
+        """Mean codes (N, d) under the softmax, without a gradient for the codes; entropies (N,); diversity loss."""
         rows = max(1, CHUNK // len(table))
-        means, entropy, mean_p = [], vectors.new_zeros(()), vectors.new_zeros(len(table))
+        means, entropies, mean_p = [], [], vectors.new_zeros(len(table))
         with torch.autocast(vectors.device.type, enabled=False):
             for chunk in vectors.split(rows):
-                soft, chunk_entropy, chunk_p = checkpoint(self._soft_chunk, chunk, table, use_reentrant=False)
+                soft, entropy, chunk_p = checkpoint(self._soft_chunk, chunk, table, use_reentrant=False)
                 means.append(soft)
-                entropy, mean_p = entropy + chunk_entropy / len(vectors), mean_p + chunk_p / len(vectors)
-        return torch.cat(means), entropy, -_entropy(mean_p)
+                entropies.append(entropy)
+                mean_p = mean_p + chunk_p / len(vectors)
+        return torch.cat(means), torch.cat(entropies), -_entropy(mean_p)
 
     def _soft_chunk(self, vectors: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         scores = vectors @ table.T
@@ -101,5 +105,5 @@ class IBQ(Bottleneck):
 
 
 def _entropy(p: Tensor) -> Tensor:
-    """Entropy in nats along the last axis, summed over the other axes."""
-    return -(p * p.clamp(min=torch.finfo(p.dtype).tiny).log()).sum()
+    """Entropies (...,) in nats of distributions (..., V)."""
+    return -(p * p.clamp(min=torch.finfo(p.dtype).tiny).log()).sum(-1)

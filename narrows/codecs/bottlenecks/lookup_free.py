@@ -84,11 +84,11 @@ class Signs(Bottleneck):
 
     def _losses(self, scalars: Tensor, values: Tensor) -> dict[str, Tensor]:
         # softmax over -|x - c|²/τ: a scalar x is +s with probability sigmoid(4·s·x/τ), independently of the others
-        logits = (4 * self.size / self.temperature) * scalars.flatten(0, -3)
+        logits = (4 * self.size / self.temperature) * scalars  # (B, *grid, K, bits)
         return {
-            "commitment": (scalars - values).square().mean(),
-            "sample_entropy": sample_entropy(logits),
-            "diversity": -code_entropy(logits),
+            "commitment": (scalars - values).square().flatten(1).mean(1),
+            "sample_entropy": sample_entropy(logits).flatten(1).mean(1),
+            "diversity": -code_entropy(logits.flatten(0, -3)),
         }
 
 

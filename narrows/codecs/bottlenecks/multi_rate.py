@@ -57,7 +57,7 @@ class Strided(Bottleneck):
         """Quantize latents (B, D, *grid)."""
         q = self.bottleneck(self._pool(z))
         codes = None if q.codes is None else self._to_codebooks(q.codes)
-        return Quantized(self._repeat(q.latents).to(z.dtype), codes, q.losses, q.bits, q.metrics)
+        return Quantized(self._repeat(q.latents).to(z.dtype), codes, q.item_losses, q.bits, q.metrics)
 
     def encode(self, z: Tensor) -> Tensor:
         """Encode latents (B, D, *grid) to codes (B, K, *grid) int64."""

@@ -54,7 +54,7 @@ class Nested(Bottleneck):
         """Quantize latents (B, D, *grid)."""
         outer: Quantized = self.outer(z)
         inner: Quantized = self.inner(outer.latents)
-        losses = _prefixed("outer", outer.losses) | _prefixed("inner", inner.losses)
+        losses = _prefixed("outer", outer.item_losses) | _prefixed("inner", inner.item_losses)
         metrics = _prefixed("outer", outer.metrics) | _prefixed("inner", inner.metrics)
         return Quantized(inner.latents, inner.codes, losses, inner.bits, metrics)
 

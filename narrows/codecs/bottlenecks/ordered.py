@@ -22,7 +22,7 @@ from narrows.codecs.bottlenecks.composition import (
     split_codes,
 )
 from narrows.codecs.checks import check_fraction, check_integers
-from narrows.codecs.quantization.dropout import draw_kept
+from narrows.codecs.quantization.dropout import draw_kept, masked, scale_gradient
 from narrows.parts import part
 
 
@@ -55,15 +55,20 @@ class Ordered(Bottleneck):
         return all_radices(as_bottlenecks(self.blocks))
 
     def forward(self, z: Tensor) -> Quantized:
-        """Quantize latents (B, D, *grid); losses and metrics are means over the blocks that have them."""
+        """Quantize latents (B, D, *grid); losses and metrics are means over the blocks that have them.
+
+        The losses of blocks that an item drops are 0 for it.
+        """
         self._check_latents(z)
         kept = draw_kept(z.shape[0], len(self.blocks), self.dropout if self.training else 0.0, z.device)
-        outputs = [block(z.float()) for block in as_bottlenecks(self.blocks)]
-        masks = [(kept > i).float() for i in range(len(outputs))]
+        masks = [(kept > i).float() for i in range(len(self.blocks))]
+        pairs = list(zip(as_bottlenecks(self.blocks), masks, strict=True))
+        outputs = [block(scale_gradient(z.float(), mask)) for block, mask in pairs]
         shape = (-1, *(1,) * (z.ndim - 1))
         latents = _total([q.latents * mask.view(shape) for q, mask in zip(outputs, masks, strict=True)])
         bits = _total([torch.where(mask > 0, q.bits, 0) for q, mask in zip(outputs, masks, strict=True)])
-        losses, metrics = mean_by_name([q.losses for q in outputs]), mean_by_name([q.metrics for q in outputs])
+        losses = mean_by_name([masked(q.item_losses, mask) for q, mask in zip(outputs, masks, strict=True)])
+        metrics = mean_by_name([q.metrics for q in outputs])
         return Quantized(latents.to(z.dtype), concatenate_codes(outputs), losses, bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:

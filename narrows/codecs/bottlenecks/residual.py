@@ -7,7 +7,6 @@ z ── projection ──▶ r0 ── stage 0 ──▶ q0
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,28 +25,9 @@ from narrows.codecs.bottlenecks.composition import (
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.checks import MAX_SIZE, check_fraction, check_integers
 from narrows.codecs.quantization.codebooks import EMACodebook
-from narrows.codecs.quantization.dropout import draw_kept
+from narrows.codecs.quantization.dropout import draw_kept, masked, scale_gradient
 from narrows.codecs.quantization.projection import Projection
 from narrows.parts import part
-
-
-class _DividedGradient(torch.autograd.Function):
-    """Returns x (B, ...) unchanged; its gradient is divided by one number (B,) per item."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, divisors: Tensor) -> Tensor:
-        ctx.save_for_backward(divisors)
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (divisors,) = ctx.saved_tensors
-        return gradient / divisors.view(-1, *(1,) * (gradient.ndim - 1)), None
-
-
-def _divide_gradient(x: Tensor, divisors: Tensor) -> Tensor:
-    divided: Tensor = _DividedGradient.apply(x, divisors)  # type: ignore[no-untyped-call]
-    return divided
 
 
 @part("residual")
@@ -55,8 +35,11 @@ class Residual(Bottleneck):
     """Each stage codes the residual of the stages before; K is the sum of the codebooks of the stages.
 
     The residual of each stage is z minus a constant, so every stage would pass its whole gradient to z. Instead, z of
-    an item gets the mean of the gradients of the stages that the item keeps. Losses are sums over the stages, metrics
-    means.
+    an item gets the mean of the gradients of the stages that the item keeps.
+
+    Losses are sums over the stages, and means over the batch, in which the losses of stages that an item drops are 0,
+    as in descript-audio-codec. Only statistics of the whole batch ('diversity') count all items. Metrics are means over
+    the stages.
 
     Args:
         dim: D of the latents on both sides; projected linearly if D differs from the dim of the stages.
@@ -87,17 +70,19 @@ class Residual(Bottleneck):
         self._check_latents(z)
         residual = self.projection.down(z).movedim(-1, 1)  # (B, d, *grid)
         kept = draw_kept(z.shape[0], len(self.stages), self.dropout if self.training else 0.0, z.device)
-        outputs, total, bits = [], torch.zeros_like(residual), torch.zeros(z.shape[0], device=z.device)
+        outputs, losses = [], []
+        total, bits = torch.zeros_like(residual), torch.zeros(z.shape[0], device=z.device)
         for k, stage in enumerate(as_bottlenecks(self.stages)):
-            quantized: Quantized = stage(_divide_gradient(residual, kept))
             used = kept > k  # (B,)
+            quantized: Quantized = stage(scale_gradient(residual, used / kept))
             total = total + quantized.latents * used.view(-1, *(1,) * (z.ndim - 1))
             bits = bits + torch.where(used, quantized.bits, 0)
             residual = residual - quantized.latents.detach()
             outputs.append(quantized)
+            losses.append(masked(quantized.item_losses, used))
         latents = self.projection.up(total.movedim(1, -1)).to(z.dtype)
-        losses, metrics = sum_by_name([q.losses for q in outputs]), mean_by_name([q.metrics for q in outputs])
-        return Quantized(latents, concatenate_codes(outputs), losses, bits, metrics)
+        metrics = mean_by_name([q.metrics for q in outputs])
+        return Quantized(latents, concatenate_codes(outputs), sum_by_name(losses), bits, metrics)
 
     def encode(self, z: Tensor) -> Tensor:
         """Encode latents (B, D, *grid) to codes (B, K, *grid) int64."""

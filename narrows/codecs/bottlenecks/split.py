@@ -47,7 +47,7 @@ class SplitResidualVQ(Bottleneck):
         self._check_latents(z)
         branches = {"semantic": self.semantic(z.float()), "acoustic": self.acoustic(z.float())}
         semantic, acoustic = branches["semantic"], branches["acoustic"]
-        losses = {f"{name}/{key}": value for name, q in branches.items() for key, value in q.losses.items()}
+        losses = {f"{name}/{key}": value for name, q in branches.items() for key, value in q.item_losses.items()}
         metrics = {f"{name}/{key}": value for name, q in branches.items() for key, value in q.metrics.items()}
         latents = (semantic.latents + acoustic.latents).to(z.dtype)
         codes = concatenate_codes([semantic, acoustic])

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from narrows.codecs import distributed as ranks
 from narrows.codecs.base import Bottleneck, Quantized
 from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.quantization.mixed_radix import MixedRadix
@@ -35,7 +36,7 @@ UNSUPPORTED = {
     "manual_in_place_optimizer_update", "manual_ema_update", "shared_codebook", "implicit_neural_codebook",
     "mlp_kwargs", "beam_size", "eval_beam_size", "beam_score_quantizer_weights", "codebook_transform", "init_fn",
     "straight_through_activation", "allowed_dtypes", "optimize_values", "deterministic_on_eval", "kwargs",
-    "vq_kwargs", "sim_vq_kwargs",
+    "vq_kwargs", "sim_vq_kwargs", "sync_codebook", "sync_kmeans",
 }  # fmt: skip
 
 
@@ -49,7 +50,7 @@ class VectorQuantizePytorch(Bottleneck):
     Losses, in training only: 'commitment', 'sample_entropy', 'diversity', 'orthogonal' and 'kl' are not weighted; where
     the package returns only a sum that its own options weight, that sum is 'joint' (codebooks trained by gradient,
     SimVQ, ResidualLFQ, LatentQuantize). With `quantize_dropout`, training draws one number of codebooks per batch, and
-    returns the codes of these only.
+    returns the codes of these only. In a distributed run, codebooks are trained on the vectors of all ranks.
 
     Args:
         dim: D of the latents on both sides.
@@ -96,6 +97,8 @@ class VectorQuantizePytorch(Bottleneck):
             losses: dict[str, Tensor] = {}
         else:
             x, finite = self._sequence(z)
+            if ranks.count() > 1:
+                _share_codebooks(self.quantizer)
             with torch.autocast(z.device.type, enabled=False):
                 out, indices, losses = self._run.train(finite)
             kept = int((indices[0, 0] >= 0).sum())  # synchronises, in training only
@@ -137,6 +140,19 @@ class VectorQuantizePytorch(Bottleneck):
         for parameter, data in parameters:  # the package mixes them with float32 buffers
             parameter.data = data.to(parameter.device)
         return self
+
+
+def _share_codebooks(quantizer: nn.Module) -> None:
+    """Let codebooks count and draw vectors of all ranks; the package decides this too early, when it builds them."""
+    for module in quantizer.modules():
+        if hasattr(module, "replace_sample_fn"):
+            vars(module).update(sample_fn=_draw, replace_sample_fn=_draw)
+            vars(module).update(all_reduce_fn=ranks.total, kmeans_all_reduce_fn=ranks.total)
+
+
+def _draw(vectors: Tensor, count: int) -> Tensor:
+    """Draw `count` of the vectors (codebooks, N, d) of all ranks for each codebook."""
+    return torch.stack([ranks.draw(of_codebook, count) for of_codebook in vectors])
 
 
 def _build(name: str, dim: int, options: dict[str, Any]) -> nn.Module:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from narrows.codecs.base import Bottleneck, Quantized
 from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.quantization.codebooks import Codebook, EMACodebook
+from narrows.codecs.quantization.dropout import squared_error
 from narrows.codecs.quantization.estimators import Estimator, RotationTrick
 from narrows.codecs.quantization.projection import Projection
 from narrows.codecs.quantization.search import nearest
@@ -57,9 +58,9 @@ class VQ(Bottleneck):
         table = self.codebook.table()
         codes = nearest(flat, table)
         chosen = nn.functional.embedding(codes, table)
-        losses = {"commitment": nn.functional.mse_loss(flat, chosen.detach())}
+        losses = {"commitment": squared_error(flat, chosen.detach(), len(z))}
         if table.requires_grad:
-            losses["codebook"] = nn.functional.mse_loss(chosen, flat.detach())
+            losses["codebook"] = squared_error(chosen, flat.detach(), len(z))
         latents = self.projection.up(self.estimator(flat, chosen).view_as(vectors)).to(z.dtype)
         if self.training:
             self.codebook.update(flat, codes)

@@ -17,9 +17,9 @@ MIN_PROBABILITY = 1e-30  # keeps logarithms finite
 
 
 def sample_entropy(logits: Tensor) -> Tensor:
-    """Mean entropy, in nats, of soft codes, from the logits (N, K, bits) of their bits."""
+    """Entropies (...,), in nats, of soft codes, from the logits (..., bits) of their bits."""
     magnitude = logits.abs()
-    return (nn.functional.softplus(-magnitude) + magnitude * torch.sigmoid(-magnitude)).sum(-1).mean()
+    return (nn.functional.softplus(-magnitude) + magnitude * torch.sigmoid(-magnitude)).sum(-1)
 
 
 def code_entropy(logits: Tensor) -> Tensor:

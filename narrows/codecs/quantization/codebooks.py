@@ -14,8 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from narrows.codecs import distributed as ranks
 from narrows.codecs.checks import MAX_SIZE, check_fraction, check_integers
-from narrows.codecs.quantization import distributed as ranks
 from narrows.codecs.quantization.kmeans import kmeans, sum_by_code
 from narrows.errors import InputError
 from narrows.parts import part

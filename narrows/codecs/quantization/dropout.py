@@ -1,7 +1,10 @@
 """Codebook dropout: in training some items are decoded from fewer codebooks, so that prefixes of the codes decode.
 
-The number is drawn per item. Dropout only affects what is decoded: all codebooks are trained on all items.
+The number is drawn per item. A dropped codebook of an item counts neither in the losses nor in the gradient of the
+item's latents, as in descript-audio-codec. EMAs of codebooks and of usage count all items.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,3 +27,31 @@ def draw_kept(items: int, count: int, p: float, device: torch.device) -> Tensor:
         return everything
     dropped = torch.rand(items, device=device) < p
     return torch.where(dropped, torch.randint(1, count + 1, (items,), device=device), everything)
+
+
+def squared_error(x: Tensor, target: Tensor, items: int) -> Tensor:
+    """Mean squared error (B,) of each of B = `items` items, between vectors (B · positions, d) of the same shape."""
+    return (x - target).square().reshape(items, -1).mean(1)
+
+
+def masked(losses: dict[str, Tensor], used: Tensor) -> dict[str, Tensor]:
+    """Set losses (B,) to 0 for the items that do not use a stage (B,); scalars, of the whole batch, stay."""
+    return {name: value * used if value.ndim else value for name, value in losses.items()}
+
+
+def scale_gradient(x: Tensor, factors: Tensor) -> Tensor:
+    """x (B, ...) unchanged; its gradient is multiplied by one factor (B,) per item."""
+    scaled: Tensor = _ScaledGradient.apply(x, factors)  # type: ignore[no-untyped-call]
+    return scaled
+
+
+class _ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factors: Tensor) -> Tensor:
+        ctx.save_for_backward(factors)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (factors,) = ctx.saved_tensors
+        return gradient * factors.view(-1, *(1,) * (gradient.ndim - 1)), None

@@ -7,12 +7,14 @@ here: a codebook is trained by its own loss or by an EMA.
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from narrows.errors import InputError
 from narrows.parts import part
 
-MIN_NORM = 1e-6  # shorter vectors are divided by this instead of by their norm
+MIN_NORM = 1e-6  # shorter vectors have no direction
+MIN_MIDDLE = 1e-3  # two directions are opposite if the sum of their unit vectors is shorter
 
 
 class Estimator(nn.Module, ABC):
@@ -45,6 +47,9 @@ class RotationTrick(Estimator):
     the ratio of norms λ; λ and R are treated as constants. Do not use it for randomly sampled codes, which may lie in
     any direction.
 
+    The gradient is straight-through where there is no such rotation: for vectors of one dimension, for a vector or code
+    of length 0, and for opposite directions, between which the rotation is not unique.
+
     Args:
         max_ratio: upper bound of λ, which is unbounded for vectors near zero.
     """
@@ -59,15 +64,20 @@ class RotationTrick(Estimator):
         """The codes (..., d)."""
         if not vectors.requires_grad:
             return codes.detach()
+        if vectors.shape[-1] == 1:
+            return _with_gradient_of(codes, vectors)
         e, q = vectors.detach(), codes.detach()
-        length = e.norm(dim=-1, keepdim=True).clamp(min=MIN_NORM)
-        ratio = (q.norm(dim=-1, keepdim=True) / length).clamp(max=self.max_ratio)  # λ
-        start = e / length
-        end = nn.functional.normalize(q, dim=-1, eps=MIN_NORM)
-        between = nn.functional.normalize(start + end, dim=-1, eps=MIN_NORM)  # r
+        e_length, q_length = (x.norm(dim=-1, keepdim=True) for x in (e, q))
+        ratio = (q_length / e_length.clamp(min=MIN_NORM)).clamp(max=self.max_ratio)  # λ
+        start, end = (nn.functional.normalize(x, dim=-1, eps=MIN_NORM) for x in (e, q))
+        middle = start + end
+        between = nn.functional.normalize(middle, dim=-1, eps=MIN_NORM)  # r
         along = (vectors * between).sum(-1, keepdim=True)
         ahead = (vectors * start).sum(-1, keepdim=True)
-        return _with_gradient_of(codes, ratio * (vectors - 2 * along * between + 2 * ahead * end))
+        rotated = ratio * (vectors - 2 * along * between + 2 * ahead * end)
+        opposite = middle.norm(dim=-1, keepdim=True) < MIN_MIDDLE
+        undefined = opposite | (e_length < MIN_NORM) | (q_length < MIN_NORM)
+        return _with_gradient_of(codes, torch.where(undefined, vectors, rotated))
 
 
 def _with_gradient_of(value: Tensor, gradient: Tensor) -> Tensor:

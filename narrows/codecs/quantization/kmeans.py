@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from narrows.codecs.quantization import distributed as ranks
+from narrows.codecs import distributed as ranks
 from narrows.codecs.quantization.search import nearest
 
 

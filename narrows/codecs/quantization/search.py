@@ -85,4 +85,7 @@ def _pad_codes(codebook: Tensor, multiple: int) -> Tensor:
 def _reduced_precision(device: torch.device) -> bool:
     """Whether PyTorch may compute float32 products in TF32 or bfloat16 on this device."""
     backend = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
-    return backend.matmul.fp32_precision not in ("none", "ieee")
+    precision = getattr(getattr(backend, "matmul", None), "fp32_precision", None)  # since PyTorch 2.9
+    if precision is None:
+        return torch.get_float32_matmul_precision() != "highest"
+    return precision not in ("none", "ieee")

@@ -24,13 +24,21 @@ class AudioFiles(MediaFiles):
         sample_rate: Rate in Hz that files are resampled to.
 
     Raises:
-        InputError: For a folder without audio files.
+        InputError: For a folder without audio files that can be read.
     """
 
     def __init__(self, folder: str | Path, sample_rate: int) -> None:
         super().__init__(folder, media.MEDIUM.suffixes, "audio files")
         self.sample_rate = sample_rate
-        self.seconds = [media.probe(path).seconds for path in self.paths]
+
+    @property
+    def seconds(self) -> list[float]:
+        """Lengths of the files in seconds."""
+        return self.sizes
+
+    def measure(self, path: Path) -> float:
+        """Length of one file in seconds."""
+        return media.probe(path).seconds
 
     def read(self, path: Path) -> NDArray[np.int16]:
         """Samples (T,) of one file as 16-bit integers."""
@@ -66,7 +74,6 @@ class AudioCrops(Dataset[Tensor]):
     ) -> None:
         self.files, self.samples, self.count = files, samples, count
         self.seed, self.speeds = tuple(seed), tuple(speeds)
-        self._p = np.array(files.seconds) / sum(files.seconds)
 
     def __len__(self) -> int:
         return self.count
@@ -74,7 +81,7 @@ class AudioCrops(Dataset[Tensor]):
     def __getitem__(self, index: int) -> Tensor:
         """Crop (1, samples), float32."""
         rng = np.random.default_rng((*self.seed, index))
-        recording = self.files[int(rng.choice(len(self._p), p=self._p))]
+        recording = self.files.draw(rng)
         speed = float(rng.choice(self.speeds))
         length = int(np.ceil(self.samples * speed)) + 1
         start = int(rng.integers(max(1, len(recording) - length)))

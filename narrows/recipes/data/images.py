@@ -23,12 +23,15 @@ class ImageFiles(MediaFiles):
         folder: Folder to search.
 
     Raises:
-        InputError: For a folder without images.
+        InputError: For a folder without images that can be read.
     """
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder, media.MEDIUM.suffixes, "images")
-        self.pixels = [media.probe(path).pixels for path in self.paths]
+
+    def measure(self, path: Path) -> float:
+        """Number of pixels of one file."""
+        return media.probe(path).pixels
 
     def read(self, path: Path) -> NDArray[np.uint8]:
         """RGB pixels (3, H, W) of one file."""
@@ -52,7 +55,6 @@ class ImageCrops(Dataset[Tensor]):
 
     def __init__(self, images: ImageFiles, size: int, count: int, seed: Sequence[int]) -> None:
         self.images, self.size, self.count, self.seed = images, size, count, tuple(seed)
-        self._p = np.array(images.pixels) / sum(images.pixels)
 
     def __len__(self) -> int:
         return self.count
@@ -60,7 +62,7 @@ class ImageCrops(Dataset[Tensor]):
     def __getitem__(self, index: int) -> Tensor:
         """Crop (3, size, size), float32 in [-1, 1]."""
         rng = np.random.default_rng((*self.seed, index))
-        pixels = self.images[int(rng.choice(len(self._p), p=self._p))]
+        pixels = self.images.draw(rng)
         largest = min(pixels.shape[1:]) / self.size
         if largest < 1:
             padding = [(0, 0)] + [(0, max(0, self.size - side)) for side in pixels.shape[1:]]

@@ -1,20 +1,61 @@
-"""Batches of crops for training."""
+"""Loaders of training and validation data.
+
+Each step of a run has its own crops, by their numbers: rank r of R takes the crops (step · R + r) · batch_size and
+following. So a resumed run, one with other workers and one with other validations get the same crops.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from narrows.codecs import distributed as ranks
+from narrows.recipes.data.files import MediaFiles, WholeFiles
 from narrows.recipes.settings import AudioData, ImageData
 
 
-def crop_loader(crops: Dataset[Tensor], data: AudioData | ImageData) -> DataLoader[Tensor]:
-    """Batches of crops in their order, loaded as the settings say.
+class StepBatches(Sampler[list[int]]):
+    """The numbers of this rank's crops, a list for each step.
 
     Args:
-        crops: Crops of one shape; they are random already, so they are not shuffled.
-        data: Batch size and number of loading processes.
-
-    Returns:
-        A loader of batches (B, C, *signal); the last one may be smaller.
+        steps: Returns the steps to load; called when an iteration starts.
+        batch_size: Crops per step and rank.
     """
-    return DataLoader(crops, batch_size=data.batch_size, num_workers=data.workers, pin_memory=torch.cuda.is_available())
+
+    def __init__(self, steps: Callable[[], range], batch_size: int) -> None:
+        self.steps, self.batch_size = steps, batch_size
+
+    def __len__(self) -> int:
+        return len(self.steps())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        firsts = [(step * ranks.count() + ranks.rank()) * self.batch_size for step in self.steps()]
+        return (list(range(first, first + self.batch_size)) for first in firsts)
+
+
+def crop_loader(crops: Dataset[Tensor], data: AudioData | ImageData, steps: Callable[[], range]) -> DataLoader[Tensor]:
+    """Batches of crops (B, C, *signal), loaded as the settings say.
+
+    Use one loader for the whole run: its workers and their decoded files then stay from one epoch to the next.
+
+    Args:
+        crops: Crops of one shape, drawn at random by their number, so that they are not shuffled.
+        data: Batch size per rank and number of loading processes.
+        steps: Returns the steps of the next epoch.
+    """
+    return DataLoader(
+        crops,
+        batch_sampler=StepBatches(steps, data.batch_size),
+        num_workers=data.workers,
+        persistent_workers=data.workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # the default one is left to the codec's noise
+    )
+
+
+def whole_loader(files: MediaFiles) -> DataLoader[NDArray[Any]]:
+    """Whole files of this rank, one at a time, as tensors (1, ...)."""
+    return DataLoader(WholeFiles(files), batch_size=1, generator=torch.Generator())

@@ -11,9 +11,11 @@ def write_synthetic_audio(folder: Path, sample_rate: int) -> None:
     """Write two recordings of a vowel, two seconds each, to a new folder.
 
     Args:
-        folder: Folder, which must not exist.
+        folder: Folder; nothing is written if it exists, as another process of the run has made it.
         sample_rate: Sample rate in Hz.
     """
+    if folder.exists():
+        return
     folder.mkdir(parents=True)
     time = np.arange(2 * sample_rate) / sample_rate
     for index, pitch in enumerate((110, 180)):
@@ -28,8 +30,10 @@ def write_synthetic_images(folder: Path) -> None:
     """Write three images of sine waves, edges and noise, 160 × 192 pixels, to a new folder.
 
     Args:
-        folder: Folder, which must not exist.
+        folder: Folder; nothing is written if it exists, as another process of the run has made it.
     """
+    if folder.exists():
+        return
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:160, :192] / 32

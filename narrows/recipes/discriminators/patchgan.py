@@ -20,7 +20,8 @@ class PatchGANDiscriminator(nn.Module):
             nn.Conv2d(a, b, 4, stride, 1, bias=False)
             for (a, b), stride in zip(pairwise(widths), (2, 2, 1), strict=True)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(size) for size in widths[1:])
+        # Statistics are always those of the batch: none are kept that ranks would have to share, or NaN would spoil.
+        self.norms = nn.ModuleList(nn.BatchNorm2d(size, track_running_stats=False) for size in widths[1:])
         self.last = nn.Conv2d(widths[-1], 1, 4, 1, 1)
 
     def forward(self, x: Tensor) -> list[Tensor]:

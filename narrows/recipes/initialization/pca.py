@@ -75,8 +75,8 @@ def initialize_pca(codec: Codec, files: AudioFiles) -> None:
 def _frames(encoder: FrameEncoder, files: AudioFiles) -> Tensor:
     """Log spectra (N, fold (2 hop + 1)) of the first 10 seconds of files drawn from the whole folder, float64."""
     found, total = [], 0
-    for index in files.shuffled():
-        x = torch.from_numpy(files[index][: 10 * files.sample_rate])
+    for _, recording in files.readable(files.shuffled()):
+        x = torch.from_numpy(recording[: 10 * files.sample_rate])
         x = x[: len(x) // encoder.stride[0] * encoder.stride[0]]
         if len(x):
             spectra = encoder.spectra(x.expand(1, encoder.channels, -1))

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from narrows.codecs import distributed as ranks
 from narrows.recipes.losses.backbone import Backbone
 
 MAX_SCALE = 100.0  # largest factor of cosine similarities, an inverse temperature
@@ -15,8 +16,9 @@ class ContrastiveLoss(nn.Module):
     """Symmetric contrastive loss (CLIP, Radford et al., arXiv 2103.00020, figure 3) between latents and a teacher.
 
     The mean of an image's latents is normalized and mapped linearly to an embedding, which has to match the teacher's
-    embedding of this image among those of the batch, and the reverse. UniTok (Ma et al., arXiv 2502.20321, section
-    3.1) has such a loss with text embeddings; here the teacher is an image network.
+    embedding of this image among those of the batches of all ranks, and the reverse. UniTok (Ma et al., arXiv
+    2502.20321, section 3.1) has such a loss with text embeddings; here the teacher is an image network. The mean of the
+    ranks' losses is the loss of the whole batch, and so is the mean of their gradients.
 
     Args:
         teacher: Network of the target embeddings.
@@ -42,9 +44,9 @@ class ContrastiveLoss(nn.Module):
         with torch.no_grad():
             expected = nn.functional.normalize(self.teacher(target).float(), dim=1)
         with torch.autocast(latents.device.type, enabled=False):
-            embeddings = self.head(self.norm(latents.float().flatten(2).mean(2)))
-            cosines = nn.functional.normalize(embeddings, dim=1) @ expected.T
-        logits = self.log_scale.clamp(0, math.log(MAX_SCALE)).exp() * cosines
-        labels = torch.arange(len(logits), device=logits.device)
+            embeddings = nn.functional.normalize(self.head(self.norm(latents.float().flatten(2).mean(2))), dim=1)
+            to_all, from_all = embeddings @ ranks.gather(expected).T, expected @ ranks.gather(embeddings).T
+        scale = self.log_scale.clamp(0, math.log(MAX_SCALE)).exp()
+        labels = ranks.rank() * len(latents) + torch.arange(len(latents), device=latents.device)
         cross_entropy = nn.functional.cross_entropy
-        return (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
+        return (cross_entropy(scale * to_all, labels) + cross_entropy(scale * from_all, labels)) / 2

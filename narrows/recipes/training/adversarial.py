@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from narrows.codecs.bottlenecks.ibq import IBQ
 from narrows.errors import InputError
 from narrows.recipes.losses.adversarial import Features, hinge_discriminator_loss
-from narrows.recipes.settings import AdamW, Adversarial
+from narrows.recipes.settings import Adversarial
 from narrows.recipes.training.base import Recipe, Training
+from narrows.recipes.training.optimizer import adamw
 
 Losses = Mapping[str, tuple[float, nn.Module]]  # name → (weight, module)
 BOTTLENECK_LOSS_WEIGHTS = {
@@ -28,6 +30,13 @@ BOTTLENECK_LOSS_WEIGHTS = {
     "norm": 1e-3,
     "orthogonal": 10.0,
 }
+IBQ_LOSS_WEIGHTS = {  # of the published objective (arXiv 2412.02692), whose β is the weight of 'codebook'
+    "commitment": 1.0,
+    "codebook": 0.25,
+    "joint": 1.0,
+    "sample_entropy": 0.05,
+    "diversity": 0.05,
+}
 LINEAR_LAYERS = (".linear.", "project")  # parts of the names of their parameters
 
 
@@ -39,13 +48,14 @@ class AdversarialRecipe(Recipe):
         losses: Losses by name, each a weight and a module of the decoded and the original signal, (B, C, ...) both, to
             a scalar.
         bottleneck_loss_weights: Weights of the losses that the bottleneck returns, by name; for a bottleneck made of
-            others ("semantic/commitment") by the last part of the name.
+            others ("semantic/commitment") by the last part of the name. If None, IBQ_LOSS_WEIGHTS for an IBQ and
+            BOTTLENECK_LOSS_WEIGHTS for all others.
         discriminators: Modules that take a signal and return a list of features, the logits last.
         adversarial: Settings of discriminators and adversarial losses.
     """
 
     losses: Losses
-    bottleneck_loss_weights: Mapping[str, float] = field(default_factory=lambda: BOTTLENECK_LOSS_WEIGHTS)
+    bottleneck_loss_weights: Mapping[str, float] | None = None
     discriminators: Sequence[nn.Module] = ()
     adversarial: Adversarial = field(default_factory=Adversarial)
 
@@ -79,7 +89,10 @@ class AdversarialTraining(Training):
         self.discriminators = nn.ModuleList(recipe.discriminators)
         self._discriminator_start, self._linear_lr_fraction = discriminator_start, linear_lr_fraction
         self._weights = {name: weight for name, (weight, _) in (*recipe.losses.items(), *other_losses.items())}
-        self._weights |= recipe.bottleneck_loss_weights
+        given = recipe.bottleneck_loss_weights
+        if given is None:
+            given = IBQ_LOSS_WEIGHTS if isinstance(recipe.codec.bottleneck, IBQ) else BOTTLENECK_LOSS_WEIGHTS
+        self._weights |= given
         self._check_bottleneck_losses(latent_grid)
 
     @property
@@ -90,9 +103,10 @@ class AdversarialTraining(Training):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for the codec and, if there are any, for the discriminators."""
         settings = self.recipe.optimizer
-        optimizers: list[torch.optim.Optimizer] = [_adamw(self.trainable, settings, self._linear_lr_fraction)]
+        factors = dict.fromkeys(LINEAR_LAYERS, self._linear_lr_fraction)
+        optimizers: list[torch.optim.Optimizer] = [adamw(self.trainable, settings, factors)]
         if self.discriminators:
-            optimizers.append(_adamw(self.discriminators, replace(settings, lr=self.recipe.adversarial.lr)))
+            optimizers.append(adamw(self.discriminators, replace(settings, lr=self.recipe.adversarial.lr)))
         return optimizers
 
     def uses_discriminators(self, step: int) -> bool:
@@ -134,7 +148,7 @@ class AdversarialTraining(Training):
         self.update(self._optimizers()[0], loss, lr_fraction, self.trainable)
         self.update_ema(step)
         self.step += 1
-        self.log_dict({name: value.detach() for name, value in logged.items()}, prog_bar=True)
+        self.log_step(logged)
 
     def _optimizers(self) -> list[Any]:
         optimizers: Any = self.optimizers()
@@ -162,25 +176,3 @@ class AdversarialTraining(Training):
 
 def _modules(losses: Losses) -> nn.ModuleDict:
     return nn.ModuleDict({name: module for name, (_, module) in losses.items()})
-
-
-def _adamw(module: nn.Module, settings: AdamW, linear_lr_fraction: float = 1.0) -> torch.optim.AdamW:
-    """AdamW for a module. Linear layers have their own learning rate; they, biases and norms have no weight decay."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            is_linear = any(layer in name for layer in LINEAR_LAYERS)
-            groups.setdefault((is_linear, parameter.ndim > 1), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "peak_lr": settings.lr * (linear_lr_fraction if is_linear else 1.0),
-                "weight_decay": settings.weight_decay if is_matrix and not is_linear else 0.0,
-            }
-            for (is_linear, is_matrix), parameters in groups.items()
-        ],
-        lr=settings.lr,
-        betas=settings.betas,
-        fused=True,
-    )

@@ -5,6 +5,7 @@ x ──▶ encoder ──▶ bottleneck ──▶ decoder ──▶ y        fr
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader
 from narrows.bitstream import FrequencyTables
 from narrows.codecs.codec import Codec
 from narrows.recipes.data.audio import AudioCrops, AudioFiles
-from narrows.recipes.data.loading import crop_loader
+from narrows.recipes.data.loading import crop_loader, whole_loader
 from narrows.recipes.data.synthetic import write_synthetic_audio
 from narrows.recipes.initialization.pca import initialize_pca
 from narrows.recipes.losses.adversarial import feature_matching_loss, hinge_generator_loss
@@ -75,8 +76,6 @@ class AudioRecipe(AdversarialRecipe):
 class AudioTraining(AdversarialTraining):
     """Trains an AudioRecipe.
 
-    Crops depend on the seed, the first step of the epoch and their index, so a resumed run gets the same crops.
-
     Args:
         recipe: Recipe to train.
     """
@@ -113,14 +112,18 @@ class AudioTraining(AdversarialTraining):
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 1, T) of the next epoch, T a multiple of the codec's stride."""
+        return self._crops
+
+    @cached_property
+    def _crops(self) -> DataLoader[Tensor]:
         data, recipe, (stride,) = self.recipe.data, self.recipe, self.codec.stride
         samples = max(1, round(data.seconds * recipe.sample_rate) // stride) * stride
-        count, seed = self.epoch_steps * data.batch_size, (recipe.seed, int(self.step))
-        return crop_loader(AudioCrops(self._train, samples, count, seed, data.speeds), data)
+        crops = AudioCrops(self._train, samples, self.crop_count(data.batch_size), (recipe.seed, 2), data.speeds)
+        return crop_loader(crops, data, self.next_steps)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Whole recordings (1, T), one at a time."""
-        return DataLoader(self._valid, batch_size=1)
+        """This rank's recordings (1, T), whole, one at a time."""
+        return whole_loader(self._valid)
 
     def training_step(self, x: Tensor, index: int) -> None:
         """Train for one step on crops x (B, 1, T)."""
@@ -150,4 +153,4 @@ class AudioTraining(AdversarialTraining):
         y = self.ema(padded).x[:, :, : x.shape[2]].float()
         values = {name: loss(y, x) for name, loss in self.losses.items()}
         values |= speech_metrics(x[0, 0].cpu(), y[0, 0].cpu(), self.recipe.sample_rate)
-        self.log_dict({f"valid/{name}": value for name, value in values.items()}, prog_bar=True, batch_size=1)
+        self.log_item(values)

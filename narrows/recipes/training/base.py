@@ -4,26 +4,32 @@ Recipe      what to train: codec, data, losses, optimizer, schedule. A frozen da
 Training    how to train it: optimizer steps, gradient clipping, EMA of the weights, the final checkpoint.
 
 To write a new recipe, subclass both classes, or a pair of subclasses from another module of this package.
-`run(recipe, folder)` trains it.
+`run(recipe, folder)` trains it. Use `recipes.data.loading.crop_loader`, which gives each step and each rank its own
+data, and `update`, `log_step` and `log_item`, which bring the ranks together.
 """
 
 import copy
+import random
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from narrows.bitstream import FrequencyTables
 from narrows.checkpoints import folder
+from narrows.codecs import distributed as ranks
 from narrows.codecs.codec import Codec
-from narrows.recipes.settings import AdamW, Schedule
+from narrows.recipes.settings import AdamW, Schedule, check_range
 from narrows.tokenizers.tokenizer import Tokenizer
 
 MAX_GRADIENT_NORM = 1.0
+CHECKPOINT = "checkpoint"  # folder of the trained codec in the folder of the run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +41,7 @@ class Recipe(ABC):
         codec: The codec to train, with its initial weights.
         optimizer: Optimizer of the codec.
         schedule: Length of the run and learning-rate schedule.
-        seed: Seed of data order, crops and noise.
+        seed: Seed of data order, crops and noise, 0 to 2^32 - 1.
     """
 
     name: str
@@ -46,6 +52,7 @@ class Recipe(ABC):
 
     def __post_init__(self) -> None:
         folder.check_name(self.name)
+        check_range(0, 2**32 - 1, seed=self.seed)
 
     @abstractmethod
     def training(self) -> "Training":
@@ -70,6 +77,10 @@ class Training(lightning.LightningModule, ABC):
     One epoch is `schedule.validate_every` steps. Each parameter group of an optimizer holds its peak learning rate as
     `peak_lr`. `ema` is a copy of the codec whose weights are the exponential moving average of the trained weights.
 
+    The ranks of a distributed run hold the same weights: each has its own data and noise, and `update` averages their
+    gradients. Noise depends on the seed of the recipe, the step and the rank, and on nothing before, so a resumed run
+    equals an uninterrupted one.
+
     Args:
         recipe: Recipe to train.
     """
@@ -83,6 +94,7 @@ class Training(lightning.LightningModule, ABC):
         self.recipe, self.codec, self.schedule = recipe, recipe.codec, recipe.schedule
         self.ema = copy.deepcopy(recipe.codec).requires_grad_(False).eval()
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self._validated: list[dict[str, float]] = []
 
     @abstractmethod
     def initialize(self) -> None:
@@ -100,31 +112,69 @@ class Training(lightning.LightningModule, ABC):
             The tables, or None for a codec without codebooks.
         """
 
-    @property
-    def epoch_steps(self) -> int:
-        """Number of steps in the next epoch."""
-        return min(self.schedule.validate_every, self.schedule.steps - int(self.step))
+    def next_steps(self) -> range:
+        """The steps of the next epoch."""
+        step = int(self.step)
+        return range(step, min(step + self.schedule.validate_every, self.schedule.steps))
+
+    def crop_count(self, batch_size: int) -> int:
+        """Number of crops of all steps and ranks, with `batch_size` of them per step and rank."""
+        return self.schedule.steps * ranks.count() * batch_size
+
+    def made_optimizers(self) -> list[torch.optim.Optimizer]:
+        """The optimizers of `configure_optimizers`, newly made."""
+        made: Any = self.configure_optimizers()
+        return list(made) if isinstance(made, list | tuple) else [made]
+
+    def on_train_start(self) -> None:
+        """Give the optimizers the settings of this recipe, which may differ from those of a run that is resumed."""
+        for optimizer, made in zip(self.trainer.optimizers, self.made_optimizers(), strict=True):
+            for group, settings in zip(optimizer.param_groups, made.param_groups, strict=True):
+                group.update({name: value for name, value in settings.items() if name != "params"})
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed the noise of this step and rank."""
+        sequence = np.random.SeedSequence((self.recipe.seed, int(self.step), ranks.rank()))
+        seed = int(sequence.generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+
+    def log_step(self, values: Mapping[str, Tensor]) -> None:
+        """Log scalars of a training step, means over the ranks."""
+        stacked = torch.stack([value.detach().float() for value in values.values()])
+        means = ranks.total(stacked) / ranks.count()
+        self.log_dict(dict(zip(values, means.unbind(), strict=True)), prog_bar=True)
+
+    def log_item(self, values: Mapping[str, Tensor | float]) -> None:
+        """Log metrics of one validation item; `valid/NAME` is the mean over the items of all ranks that have NAME."""
+        self._validated.append({name: float(value) for name, value in values.items()})
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means of the metrics of all items."""
+        items = [item for rank in ranks.gather_objects(self._validated) for item in rank]
+        self._validated = []
+        for name in dict.fromkeys(name for item in items for name in item):
+            found = [item[name] for item in items if name in item]
+            self.log(f"valid/{name}", sum(found) / len(found))
 
     def on_train_epoch_end(self) -> None:
         """End the run after its last step."""
         self.trainer.should_stop = int(self.step) >= self.schedule.steps
 
-    def write_checkpoint(self, out: Path) -> Path:
-        """Fit the frequency tables and write the EMA codec to the folder out/checkpoint.
-
-        Returns:
-            The checkpoint folder.
-        """
-        target, tokenizer = out / "checkpoint", self.tokenizer(self.ema)
+    def write_checkpoint(self, out: Path) -> None:
+        """Fit the frequency tables and write the EMA codec to the folder out/checkpoint. One rank does it for all."""
+        target, tokenizer = out / CHECKPOINT, self.tokenizer(self.ema)
         tokenizer.name = self.recipe.name
         folder.save(target, tokenizer, torch.float16)
         tokenizer = folder.read(target)  # fit the tables to the stored float16 weights
         tokenizer.tables = self.fit_tables(tokenizer)
         folder.save(target, tokenizer, torch.float16)
-        return target
 
     def update(self, optimizer: Any, loss: Tensor, lr_fraction: float, module: nn.Module) -> None:
-        """Do one optimizer step with clipped gradients. A step with non-finite gradients is skipped.
+        """Do one optimizer step with the mean of the ranks' gradients, clipped.
+
+        A step with non-finite gradients on any rank is skipped on all ranks.
 
         Args:
             optimizer: Optimizer of the parameters of `module`.
@@ -136,6 +186,7 @@ class Training(lightning.LightningModule, ABC):
             group["lr"] = group["peak_lr"] * lr_fraction
         optimizer.zero_grad()
         self.manual_backward(loss)
+        ranks.average_gradients(module.parameters())
         norm = nn.utils.clip_grad_norm_(module.parameters(), MAX_GRADIENT_NORM)
         if norm.isfinite():
             optimizer.step()

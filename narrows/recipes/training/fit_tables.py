@@ -30,11 +30,13 @@ def fit_audio_tables(tokenizer: AudioTokenizer, files: AudioFiles, seconds: floa
         seconds: Length of audio that is encoded, in files drawn from the whole folder.
     """
     codes, total = [], 0.0
-    for index in files.shuffled():
-        codes.append(tokenizer.encode(files[index], tokenizer.sample_rate).codes)
+    for index, recording in files.readable(files.shuffled()):
+        codes.append(tokenizer.encode(recording, tokenizer.sample_rate).codes)
         total += files.seconds[index]
         if total > seconds:
             break
+    if not codes:
+        raise InputError("expected recordings that can be decoded, got none; give other training data")
     return tokenizer.fit_tables(torch.cat(codes, 2))
 
 
@@ -66,9 +68,9 @@ def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, c
     assumed = [_assumed(index, size, has_scales) for index, size in enumerate(model.table_sizes)]
     counts = [PRIOR_COUNT * table for table in assumed]
     uniform = FrequencyTables(tuple(integer_frequencies(table) for table in assumed))
-    for position, index in enumerate(images.shuffled()[:count]):
+    for position, (_, pixels) in enumerate(images.readable(images.shuffled()[:count])):
         quality_index = position * (model.qualities - 1) // max(1, count - 1)
-        tokens = tokenizer.encode_at(images[index], quality_index)
+        tokens = tokenizer.encode_at(pixels, quality_index)
         coder = IndexedCoder(IndexedTables(uniform, model.choose), len(model.codebook_sizes), MAX_RADIX, quality_index)
         with torch.inference_mode():
             for coded in coder.symbols_by_table(tokens.codes.numpy()):

@@ -1,6 +1,7 @@
 """Image tokenizers: the recipe, and the Lightning module that trains it as VQGAN is (arXiv 2012.09841, section 3.1)."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from narrows.bitstream import FrequencyTables
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.recipes.data.images import ImageCrops, ImageFiles
-from narrows.recipes.data.loading import crop_loader
+from narrows.recipes.data.loading import crop_loader, whole_loader
 from narrows.recipes.data.synthetic import write_synthetic_images
 from narrows.recipes.losses.adversarial import adaptive_weight, feature_matching_loss, mean_generator_loss
 from narrows.recipes.settings import ImageData
@@ -60,8 +61,6 @@ class ImageTokenizerRecipe(AdversarialRecipe):
 
 class ImageTokenizerTraining(AdversarialTraining):
     """Trains an ImageTokenizerRecipe.
-
-    Crops depend on the seed, the first step of the epoch and their index, so a resumed run gets the same crops.
 
     Args:
         recipe: Recipe to train.
@@ -114,12 +113,17 @@ class ImageTokenizerTraining(AdversarialTraining):
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 3, crop_size, crop_size) of the next epoch."""
-        data, seed = self.recipe.data, (self.recipe.seed, 2, int(self.step))
-        return crop_loader(ImageCrops(self._train, data.crop_size, self.epoch_steps * data.batch_size, seed), data)
+        return self._crops
+
+    @cached_property
+    def _crops(self) -> DataLoader[Tensor]:
+        data = self.recipe.data
+        crops = ImageCrops(self._train, data.crop_size, self.crop_count(data.batch_size), (self.recipe.seed, 2))
+        return crop_loader(crops, data, self.next_steps)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Whole images (1, 3, H, W) uint8, one at a time."""
-        return DataLoader(self._valid, batch_size=1)
+        """This rank's images (1, 3, H, W) uint8, whole, one at a time."""
+        return whole_loader(self._valid)
 
     def training_step(self, x: Tensor, index: int) -> None:
         """Train for one step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
@@ -150,7 +154,7 @@ class ImageTokenizerTraining(AdversarialTraining):
         values = {name: loss(decoded, original) for name, loss in self.losses.items()}
         error = (decoded - original).square().mean().clamp(min=1e-10)
         values["psnr"] = 10 * torch.log10(4 / error)
-        self.log_dict({f"valid/{name}": value for name, value in values.items()}, prog_bar=True, batch_size=1)
+        self.log_item(values)
 
 
 def _centre_crop(pixels: Tensor, size: int, stride: int) -> Tensor:

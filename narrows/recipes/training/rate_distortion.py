@@ -6,12 +6,13 @@ Each crop of a batch has its own quality. Gain vectors set the quality (Cui et a
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from narrows.bitstream import FrequencyTables
@@ -21,12 +22,13 @@ from narrows.codecs.image.lapped import LappedEncoder
 from narrows.codecs.layers.qualities import ANCHORS
 from narrows.errors import InputError
 from narrows.recipes.data.images import ImageCrops, ImageFiles
-from narrows.recipes.data.loading import crop_loader
+from narrows.recipes.data.loading import crop_loader, whole_loader
 from narrows.recipes.data.synthetic import write_synthetic_images
 from narrows.recipes.initialization.lapped import FULL_SCALE, initialize_lapped
 from narrows.recipes.settings import ImageData, check_range
 from narrows.recipes.training.base import Recipe, Training
 from narrows.recipes.training.fit_tables import fit_entropy_model_tables
+from narrows.recipes.training.optimizer import adamw
 from narrows.tokenizers.image import MAX_LAMBDA, ImageTokenizer
 from narrows.tokenizers.tokenizer import Tokenizer
 
@@ -131,24 +133,21 @@ class RateDistortionTraining(Training):
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 3, crop_size, crop_size) of the next epoch."""
-        data, seed = self.recipe.data, (self.recipe.seed, 2, int(self.step))
-        return crop_loader(ImageCrops(self._train, data.crop_size, self.epoch_steps * data.batch_size, seed), data)
+        return self._crops
+
+    @cached_property
+    def _crops(self) -> DataLoader[Tensor]:
+        data = self.recipe.data
+        crops = ImageCrops(self._train, data.crop_size, self.crop_count(data.batch_size), (self.recipe.seed, 2))
+        return crop_loader(crops, data, self.next_steps)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Whole images (1, 3, H, W) uint8, one at a time."""
-        return DataLoader(self._valid, batch_size=1)
+        """This rank's images (1, 3, H, W) uint8, whole, one at a time."""
+        return whole_loader(self._valid)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW, with other learning rates for linear transforms and gains."""
-        settings = self.recipe.optimizer
-        groups: dict[float, list[nn.Parameter]] = {}
-        for name, parameter in self.codec.named_parameters():
-            factor = self.recipe.linear_lr_fraction if "linear" in name else 1.0
-            for part, other in LR_FACTORS.items():
-                factor = other if part in name else factor
-            groups.setdefault(factor, []).append(parameter)
-        parameters = [{"params": group, "peak_lr": settings.lr * factor} for factor, group in groups.items()]
-        return torch.optim.AdamW(parameters, settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
+        return adamw(self.codec, self.recipe.optimizer, {"linear": self.recipe.linear_lr_fraction, **LR_FACTORS})
 
     def training_step(self, x: Tensor, index: int) -> None:
         """Train for one step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
@@ -164,19 +163,19 @@ class RateDistortionTraining(Training):
             z = self.codec.encoder(x)
         quantized = self.model(z, quality)
         bits_per_pixel = quantized.bits / pixels
+        logged = {"bits_per_pixel": bits_per_pixel.mean()}
         if entropy_model_only:
             loss = bits_per_pixel
         else:
             error = (self.codec.synthesize(quantized.latents, quality) - x).square().mean((1, 2, 3)) * FULL_SCALE**2
             loss = lambdas * error + bits_per_pixel
-            self.log("squared_error", error.detach().mean(), prog_bar=True)
+            logged["squared_error"] = error.mean()
         loss = (loss * (lambdas / self.lambdas.mean()) ** -LOSS_EXPONENT).mean()  # all qualities weigh about the same
         optimizer: Any = self.optimizers()
         self.update(optimizer, loss, self.schedule.lr_fraction(step), self.codec)
         self.update_ema(step)
         self.step += 1
-        logged = {"loss": loss.detach(), "bits_per_pixel": quantized.bits.detach().mean() / pixels}
-        self.log_dict(logged, prog_bar=True)
+        self.log_step({"loss": loss} | logged)
 
     def validation_step(self, x: Tensor, index: int) -> None:
         """Log bits per pixel and PSNR in dB of the EMA codec on an image x (1, 3, H, W) uint8 at qualities 2, 4, 6, 8.
@@ -188,16 +187,15 @@ class RateDistortionTraining(Training):
         if not height or not width:
             return
         original = x[:, :, :height, :width].float()
+        values = {}
         for anchor in range(1, 8, 2):
             quality = anchor * (self.model.qualities - 1) // 7
             out = self.ema(original / FULL_SCALE - 1, quality)
             decoded = ((out.x.clamp(-1, 1) + 1) * FULL_SCALE).round()
             psnr = 20 * torch.log10(255 / (decoded - original).square().mean().sqrt().clamp(min=1e-3))
-            values = {
-                f"valid/bits_per_pixel-{anchor + 1}": out.quantized.bits[0] / original[0, 0].numel(),
-                f"valid/psnr-{anchor + 1}": psnr,
-            }
-            self.log_dict(values, prog_bar=False, batch_size=1)
+            values[f"bits_per_pixel-{anchor + 1}"] = out.quantized.bits[0] / original[0, 0].numel()
+            values[f"psnr-{anchor + 1}"] = psnr
+        self.log_item(values)
 
 
 def _interpolate(lambdas: Tensor, index: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Runs a recipe: Lightning handles the training loop, devices, precision, saving and resuming.
 
+With several devices, each has a process, a rank. Lightning starts the program once more for each further device.
+
 out/last.ckpt       state of the run with optimizers, from which the same command resumes
 out/metrics.jsonl   losses and validation metrics by step
 out/checkpoint/     the codec with EMA weights, for `narrows.load`
@@ -7,43 +9,56 @@ out/checkpoint/     the codec with EMA weights, for `narrows.load`
 
 import json
 import logging
+import os
 import pickle
 import shutil
 import signal
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.strategies import DDPStrategy
 
 from narrows.checkpoints.load import load
+from narrows.codecs import distributed as ranks
 from narrows.errors import InputError
-from narrows.recipes.training.base import Recipe, Training
+from narrows.recipes.training.base import CHECKPOINT, Recipe, Training
 
 LOG_EVERY = 50  # steps
+LAUNCH_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
-def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = False) -> Path:
+def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = False, devices: int = 1) -> Path:
     """Train a recipe to its last step and write the checkpoint. An interrupted run in `out` is resumed.
+
+    With several devices, call it once, at the top level of a program: the program is started for each device, and all
+    of these processes return when the first one has written the checkpoint.
 
     Args:
         recipe: Recipe to train: a recipe of `narrows.recipes` or your own subclass of `Recipe`.
         out: Folder of the run.
         init: Name or folder of a checkpoint whose weights a new run starts with; its codec must have the same parts.
         smoke: Run `recipe.smoke()` on synthetic data in the new folder out/smoke, which takes seconds.
+        devices: Number of GPUs, or of processes on a CPU. Each step has a batch of the recipe's size on each.
 
     Returns:
         The checkpoint folder.
 
     Raises:
-        InputError: For weights of another architecture, for folders without media, and for an `out` that holds the run
-            of another recipe, or any run if `init` is given.
+        InputError: For weights of another architecture, for folders without media, for more devices than there are, and
+            for an `out` that holds the run of another recipe, or any run if `init` is given.
     """
+    _check_devices(devices)
+    first = devices == 1 or ranks.is_launched_first()
     out = Path(out) / "smoke" if smoke else Path(out)
     if smoke:
-        shutil.rmtree(out, ignore_errors=True)
+        if first:
+            shutil.rmtree(out, ignore_errors=True)
         recipe = recipe.smoke().on_synthetic_data(out / "data")
     saved = out / "last.ckpt"
     if saved.exists() and init is not None:
@@ -54,11 +69,51 @@ def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = 
     out.mkdir(parents=True, exist_ok=True)
     if saved.exists():
         _resume(training, saved)
-    else:
+    elif first:  # the other ranks get the weights of the first
         _start(training, init)
-    if int(training.step) < recipe.schedule.steps:
-        _fit(training, out, saved if saved.exists() else None)
-    return training.write_checkpoint(out)
+    with _environment_kept():
+        if int(training.step) < recipe.schedule.steps:
+            _fit(training, out, saved if saved.exists() else None, devices)
+        if first:
+            training.write_checkpoint(out)
+        if devices > 1:
+            try:
+                ranks.leave()
+            except RuntimeError:  # the first rank has failed, and has said why
+                raise SystemExit(1) from None
+    return out / CHECKPOINT
+
+
+def _check_devices(devices: int) -> None:
+    available = torch.cuda.device_count() if torch.cuda.is_available() else None
+    available = 1 if torch.backends.mps.is_available() else available
+    if type(devices) is not int or devices < 1 or (available is not None and devices > available):
+        limit = "at least 1 device" if available is None else f"1 to {available} devices"
+        raise InputError(f"expected {limit}, got {devices!r}")
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Remove variables that Lightning sets for its other processes, so that a later run starts its own."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(LAUNCH_VARIABLES) - before.keys():
+            os.environ.pop(name, None)
+
+
+class _Ranks(DDPStrategy):
+    """Processes that share weights, gradients and statistics by `narrows.codecs.distributed` alone.
+
+    DDP's own wrapper expects one backward pass per step with gradients for all parameters. Here a step has one for each
+    optimizer, and each phase of the training its own parameters.
+    """
+
+    def configure_ddp(self) -> None:
+        """Give all ranks the weights of the first."""
+        assert isinstance(self.model, Training)
+        ranks.broadcast(self.model)
 
 
 class _MetricsLog(Callback):
@@ -68,11 +123,12 @@ class _MetricsLog(Callback):
         self.path = path
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any) -> None:
-        if int(pl_module.step) % LOG_EVERY == 0:  # type: ignore[arg-type]
+        if trainer.is_global_zero and int(pl_module.step) % LOG_EVERY == 0:  # type: ignore[arg-type]
             self._write(pl_module, {name: value for name, value in trainer.callback_metrics.items() if "/" not in name})
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        print(self._write(pl_module, trainer.callback_metrics), flush=True)
+        if trainer.is_global_zero:
+            print(self._write(pl_module, trainer.callback_metrics), flush=True)
 
     def _write(self, training: lightning.LightningModule, values: dict[str, Any]) -> str:
         rounded = {name: round(float(value), 4) for name, value in values.items()}
@@ -82,8 +138,9 @@ class _MetricsLog(Callback):
         return line
 
 
-def _fit(training: Training, out: Path, saved: Path | None) -> None:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+def _fit(training: Training, out: Path, saved: Path | None, devices: int) -> None:
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     settings: dict[str, Any] = {"precision": "bf16-mixed"} if torch.cuda.is_available() else {}
     saver = ModelCheckpoint(
         out, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True
@@ -99,6 +156,9 @@ def _fit(training: Training, out: Path, saved: Path | None) -> None:
             num_sanity_val_steps=0,
             reload_dataloaders_every_n_epochs=1,
             enable_model_summary=False,
+            use_distributed_sampler=False,  # each rank has crops of its own
+            devices=devices,
+            strategy=_Ranks() if devices > 1 else "auto",
             **settings,
         )
         try:
@@ -109,16 +169,24 @@ def _fit(training: Training, out: Path, saved: Path | None) -> None:
 
 
 def _resume(training: Training, path: Path) -> None:
-    """Load weights and step of a saved run. Lightning loads the optimizers later, if there are steps left."""
+    """Load weights and step of a saved run, and check its optimizers, which Lightning loads later."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
-        training.load_state_dict(state)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        training.load_state_dict(state["state_dict"])
+        optimizers = [optimizer.state_dict() for optimizer in training.made_optimizers()]
+        expected, found = ([_group_sizes(one) for one in states] for states in (optimizers, state["optimizer_states"]))
+        if expected != found:
+            raise KeyError(f"its optimizers have groups of {found} parameters, not {expected}")
     except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"cannot resume the run in {path.parent} ({reason}); "
             "use the recipe and settings that it was started with, or choose another --out"
         ) from error
+
+
+def _group_sizes(optimizer: Mapping[str, Any]) -> list[int]:
+    return [len(group["params"]) for group in optimizer["param_groups"]]
 
 
 def _start(training: Training, init: str | None) -> None:

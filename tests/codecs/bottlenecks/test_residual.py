@@ -1,8 +1,29 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 import vector_quantize_pytorch as reference
 
-from narrows.codecs import FSQ, VQ, EMACodebook, GroupedResidualVQ, Residual, ResidualVQ, StraightThrough
+from narrows.codecs import (
+    FSQ,
+    IBQ,
+    LFQ,
+    VQ,
+    Bottleneck,
+    EMACodebook,
+    Gaussian,
+    Grouped,
+    GroupedResidualVQ,
+    LearnedCodebook,
+    Nested,
+    Ordered,
+    Residual,
+    ResidualVQ,
+    SplitResidualVQ,
+    StraightThrough,
+    Strided,
+)
+from narrows.codecs.bottlenecks import ordered, residual
 from narrows.codecs.quantization.dropout import draw_kept
 from narrows.errors import InputError
 
@@ -130,3 +151,69 @@ def test_parameters_of_stages_get_their_whole_gradient() -> None:
         bias[0] += 0.25
         after = (residual(z).latents * weights).sum()
     assert bias.grad[0].item() == pytest.approx(((after - before) / 0.25).item(), rel=2e-2)
+
+
+def drop(monkeypatch: pytest.MonkeyPatch, kept: list[int]) -> None:
+    """Let item number i keep `kept[i]` stages."""
+    for module in (residual, ordered):
+        monkeypatch.setattr(module, "draw_kept", lambda *_: torch.tensor(kept))
+
+
+def identical(stages: list[Bottleneck]) -> Residual:
+    return Residual(4, stages, dropout=1.0).train()
+
+
+COMMITTED = {  # stages with a loss per item
+    "ema": lambda: VQ(4, EMACodebook(4, 16), StraightThrough()),
+    "learned": lambda: VQ(4, LearnedCodebook(4, 16)),
+    "grouped": lambda: Grouped(4, [VQ(2, EMACodebook(2, 16)) for _ in range(2)]),
+    "strided": lambda: Strided(VQ(2, EMACodebook(2, 16)), steps=2, stride=1),
+    "nested": lambda: Nested(Gaussian(4, 3), VQ(4, EMACodebook(4, 16))),
+    "split": lambda: SplitResidualVQ(VQ(4, EMACodebook(4, 16)), VQ(4, EMACodebook(4, 16))),
+    "ibq": lambda: IBQ(4, 16, 4),
+    "lfq": lambda: LFQ(4, 5),
+}
+
+
+@pytest.mark.parametrize("make", COMMITTED.values(), ids=COMMITTED)
+@pytest.mark.parametrize("kind", [Residual, Ordered])
+def test_losses_of_dropped_stages_do_not_count(
+    make: Callable[[], Bottleneck], kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One item keeps one of three stages: its loss and its gradient are those of that stage alone."""
+    torch.manual_seed(0)
+    stages = [make() for _ in range(3)]
+    whole = (identical(stages) if kind is Residual else Ordered(stages)).train()
+    z = torch.randn(1, 4, 6, requires_grad=True)
+    drop(monkeypatch, [3])
+    whole(z)  # k-means initialisation
+    before = {name: value.clone() for name, value in whole.state_dict().items()}
+    results = []
+    for run in (whole, stages[0].train()):
+        drop(monkeypatch, [1])
+        whole.load_state_dict(before)
+        torch.manual_seed(1)
+        losses = {name: value for name, value in run(z).losses.items() if not name.endswith("diversity")}
+        assert losses
+        scale = 3 if run is whole and kind is Ordered else 1  # means over the blocks
+        (gradient,) = torch.autograd.grad(scale * sum(losses.values()), z, retain_graph=True)
+        results.append((gradient, [scale * value.detach() for value in losses.values()]))
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_losses_are_those_of_descript_audio_codec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Means over the batch of the masked losses of the items, added over the stages."""
+    torch.manual_seed(0)
+    stages = [VQ(4, LearnedCodebook(4, 16)) for _ in range(3)]
+    bottleneck, z, kept = identical(stages), torch.randn(4, 4, 6), [1, 3, 2, 1]
+    bottleneck(z)
+    drop(monkeypatch, kept)
+    expected, rest = torch.zeros(2), z
+    for k, stage in enumerate(stages):
+        stage.codebook.decay = 1.0  # the codes stay
+        chosen = stage.decode(stage.encode(rest))
+        of_items = (rest - chosen).square().mean((1, 2))
+        expected = expected + (of_items * torch.tensor([count > k for count in kept])).mean()
+        rest = rest - chosen
+    found = bottleneck(z).losses
+    torch.testing.assert_close(torch.stack([found["commitment"], found["codebook"]]).detach(), expected)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from vector_quantize_pytorch.vector_quantize_pytorch import rotate_to, straight_through
 
-from narrows.codecs import Estimator, RotationTrick, StraightThrough
+from narrows.codecs import VQ, EMACodebook, Estimator, RotationTrick, StraightThrough
 from narrows.errors import InputError
 
 
@@ -67,3 +67,34 @@ def test_opposite_vectors_have_a_finite_gradient() -> None:
 def test_invalid_ratios_raise(max_ratio: object) -> None:
     with pytest.raises(InputError, match="max_ratio"):
         RotationTrick(max_ratio)  # type: ignore[arg-type]
+
+
+STRAIGHT_THROUGH = {
+    "one dimension": ([[0.3]], [[-0.7]]),
+    "one dimension, same sign": ([[0.3]], [[0.7]]),
+    "zero vector": ([[0.0, 0.0, 0.0]], [[1.0, 2.0, -1.0]]),
+    "zero code": ([[1.0, 2.0, -1.0]], [[0.0, 0.0, 0.0]]),
+    "opposite": ([[1.0, 2.0, -1.0]], [[-2.0, -4.0, 2.0]]),
+    "almost opposite": ([[1.0, 2.0, -1.0]], [[-2.0, -4.0, 2.0005]]),
+}
+
+
+@pytest.mark.parametrize(("vector", "code"), STRAIGHT_THROUGH.values(), ids=STRAIGHT_THROUGH)
+def test_without_a_unique_rotation_the_gradient_is_straight_through(
+    vector: list[list[float]], code: list[list[float]]
+) -> None:
+    e, q = torch.tensor(vector), torch.tensor(code)
+    outer = torch.tensor([[0.5, -1.5, 2.0]])[:, : e.shape[1]]
+    assert torch.equal(gradient(RotationTrick(), e, q, outer), outer)
+
+
+def test_training_with_codes_of_one_dimension_approaches_the_target() -> None:
+    """A gradient of the wrong sign would lead away from it."""
+    torch.manual_seed(0)
+    bottleneck = VQ(1, EMACodebook(1, 4, kmeans_steps=0, dead_code_threshold=0.0)).train()
+    bottleneck.codebook.initialized.fill_(True)
+    bottleneck.codebook.vectors.copy_(torch.tensor([[-0.2], [-3.0], [0.9], [3.0]]))
+    z = torch.full((1, 1, 8), 0.3, requires_grad=True)  # nearest to -0.2, whose sign is another
+    (bottleneck(z).latents - 1).square().sum().backward()
+    assert z.grad is not None
+    assert (z.grad < 0).all()

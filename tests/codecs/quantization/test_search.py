@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -50,6 +53,24 @@ def test_reduced_matmul_precision_and_autocast_change_no_codes() -> None:
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+NEW_SETTINGS = """
+import torch
+from narrows.codecs import IBQ, VQ, EMACodebook
+torch.manual_seed(0)
+bottlenecks, z = [VQ(6, EMACodebook(6, 512)).eval(), IBQ(6, 512, 4).eval()], torch.randn(2, 6, 50)
+expected = [bottleneck.encode(z) for bottleneck in bottlenecks]
+torch.backends.fp32_precision = "tf32"
+assert all(torch.equal(b.encode(z), codes) for b, codes in zip(bottlenecks, expected))
+assert torch.backends.fp32_precision == "tf32"
+"""
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="a setting since PyTorch 2.9")
+def test_the_newer_precision_settings_change_no_codes() -> None:
+    """In a process of its own: the older and the newer settings must not be mixed."""
+    subprocess.run([sys.executable, "-c", NEW_SETTINGS], check=True)
 
 
 @pytest.mark.gpu

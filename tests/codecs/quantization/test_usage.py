@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from narrows.codecs.quantization.usage import usage
 
@@ -17,3 +18,10 @@ def test_a_large_codebook_gives_the_same_perplexity() -> None:
     assert found["usage"].item() == pytest.approx(3 / 2**17)
     assert found["perplexity"].item() == pytest.approx(same["perplexity"].item())
     assert usage(codes, ()) == {}
+
+
+@pytest.mark.parametrize("sizes", [(4, 8), (2**17, 2**17)])
+def test_usage_stays_on_the_device_of_the_codes(sizes: tuple[int, ...]) -> None:
+    with FakeTensorMode():  # raises if tensors of two devices meet
+        found = usage(torch.zeros(2, 2, 5, dtype=torch.int64, device="cuda"), sizes)
+    assert {value.device.type for value in found.values()} == {"cuda"}

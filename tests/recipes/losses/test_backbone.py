@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 
+from narrows.codecs import distributed as ranks
 from narrows.errors import InputError, ModelError
 from narrows.recipes.image_tokenizer import Contrastive, Perceptual
 from narrows.recipes.losses.backbone import Backbone
@@ -95,3 +96,28 @@ def test_missing_and_wrong_weights_are_reported_in_one_line(tmp_path: Path, monk
         with pytest.raises(error, match=message) as caught:
             Backbone(name, path)
         assert "\n" not in str(caught.value)
+
+
+def test_the_contrastive_loss_of_ranks_is_that_of_the_whole_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = Contrastive("test_resnet", weights(tmp_path, "test_resnet")).loss(6)
+    assert loss is not None
+    torch.manual_seed(0)
+    x, latents = torch.rand(6, 3, 64, 64) * 2 - 1, torch.randn(6, 6, 2, 2)
+    whole, gathered = loss(latents, x), {0: [], 1: []}
+    values = []
+    for attempt in range(2):  # the first one only records what the ranks gather
+        for rank in range(2):
+            others = iter(gathered[1 - rank])
+
+            def gather(own: torch.Tensor, rank: int = rank, attempt: int = attempt, others=others) -> torch.Tensor:  # type: ignore[no-untyped-def]
+                if attempt == 0:
+                    gathered[rank].append(own.detach())
+                other = next(others) if attempt else torch.zeros_like(own)
+                return torch.cat([own, other] if rank == 0 else [other, own])
+
+            monkeypatch.setattr(ranks, "gather", gather)
+            monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
+            values.append(loss(latents[3 * rank : 3 * rank + 3], x[3 * rank : 3 * rank + 3]))
+    torch.testing.assert_close((values[2] + values[3]) / 2, whole)

@@ -90,12 +90,14 @@ def test_smoke_run_does_not_change_a_run_in_the_same_folder(smoke_run: Path, tmp
 
 
 def test_resumed_run_equals_an_uninterrupted_one(smoke_run: Path, tmp_path: Path) -> None:
-    whole = folder.read(run(recipe_on(smoke_run / "data", 6), tmp_path / "whole"))
-    run(recipe_on(smoke_run / "data", 3), tmp_path / "parts")
-    parts = folder.read(run(recipe_on(smoke_run / "data", 6), tmp_path / "parts"))
-    for name, value in whole.codec.state_dict().items():
-        torch.testing.assert_close(parts.codec.state_dict()[name], value, atol=1e-3, rtol=0, msg=name)
-    assert [line["step"] for line in lines(tmp_path / "parts")] == [3, 6]
+    """Bit for bit, with random dropout in each step, after validations at other steps."""
+    run(recipe_on(smoke_run / "data", 6), tmp_path / "whole")
+    run(recipe_on(smoke_run / "data", 4, every=2), tmp_path / "parts")
+    run(recipe_on(smoke_run / "data", 6), tmp_path / "parts")
+    whole, parts = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "parts"))
+    for name, value in whole["state_dict"].items():
+        assert torch.equal(parts["state_dict"][name], value), name
+    assert [line["step"] for line in lines(tmp_path / "parts")] == [2, 4, 6]
 
 
 def test_run_resumes_with_another_schedule_and_ends_after_its_steps(smoke_run: Path, tmp_path: Path) -> None:
@@ -108,11 +110,26 @@ def test_run_resumes_with_another_schedule_and_ends_after_its_steps(smoke_run: P
     assert (checkpoint / "model.safetensors").read_bytes() == before
 
 
+def test_resumed_run_has_its_own_learning_rate(smoke_run: Path, tmp_path: Path) -> None:
+    def weights(steps: int, lr: float) -> dict[str, torch.Tensor]:
+        recipe = recipe_on(smoke_run / "data", steps)
+        run(replace(recipe, optimizer=replace(recipe.optimizer, lr=lr)), tmp_path)
+        state = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+        return {name: value for name, value in state.items() if name.startswith("codec.")}
+
+    before, after = weights(2, 1e-3), weights(4, 0.0)
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
 def test_run_that_cannot_resume_is_rejected(smoke_run: Path, tmp_path: Path) -> None:
     run(recipe_on(smoke_run / "data", 1), tmp_path)
     other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, iterations=1))
     with pytest.raises(InputError, match=r"cannot resume .*encoder.blocks.1"):
         run(replace(recipe_on(smoke_run / "data", 4), codec=other), tmp_path)
+    frozen = recipe_on(smoke_run / "data", 4)
+    frozen.codec.encoder.requires_grad_(False)
+    with pytest.raises(InputError, match=r"cannot resume .*groups of"):
+        run(frozen, tmp_path)
     with pytest.raises(InputError, match=r"expected no run in .* choose another --out"):
         run(recipe_on(smoke_run / "data", 4), tmp_path, init=str(smoke_run / "checkpoint"))
     (tmp_path / "last.ckpt").write_bytes(b"nothing")

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 import narrows
-from narrows.checkpoints import folder
 from narrows.codecs import (
     BSQ,
     FSQ,
@@ -91,6 +90,21 @@ def test_smoke_run_writes_a_checkpoint_that_codes(bottleneck: Bottleneck, transf
     assert {"adaptive_weight", "valid/psnr"} <= line.keys()
 
 
+def test_ibq_has_the_weights_of_its_published_objective(tmp_path: Path) -> None:
+    """mean (zq - z)² + mean (sg hard - z)² + β mean (hard - sg z)² + 0.05 entropy, β = 0.25 (arXiv 2412.02692)."""
+    training = recipe_on(tmp_path / "data", 1, codec=small(IBQ(8, 32, 8)).codec).training()
+    bottleneck = training.codec.bottleneck
+    z = torch.randn(2, 8, 3, 3)
+    flat, table = z.movedim(1, -1).flatten(0, -2), bottleneck.codebook
+    logits = flat @ table.T
+    error = (table[logits.argmax(1)] - flat).square().mean()  # all three squares have this value
+    p = (logits / bottleneck.temperature).softmax(-1)
+    entropy = torch.special.entr(p).sum(-1).mean() - torch.special.entr(p.mean(0)).sum()
+    losses = bottleneck(z).losses
+    torch.testing.assert_close(training.weighted_sum(losses), 2.25 * error + 0.05 * entropy)
+    assert training.weighted_sum({"codebook": error}) == 0.25 * error
+
+
 def test_continuous_bottleneck_without_codes_has_no_tables(tmp_path: Path) -> None:
     tokenizer = narrows.load(run(small(Gaussian(8, 3)), tmp_path, smoke=True))
     assert isinstance(tokenizer, narrows.ImageTokenizer)
@@ -146,12 +160,36 @@ def test_discriminators_are_not_trained_before_their_start(tmp_path: Path) -> No
 
 
 def test_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
-    schedule = Schedule(6, 1, 0.0, 0.02, 3, 0.9)
-    whole = folder.read(run(replace(recipe_on(tmp_path / "data", 6), schedule=schedule), tmp_path / "whole"))
-    run(replace(recipe_on(tmp_path / "data", 3), schedule=replace(schedule, steps=3)), tmp_path / "parts")
-    parts = folder.read(run(replace(recipe_on(tmp_path / "data", 6), schedule=schedule), tmp_path / "parts"))
-    for name, value in whole.codec.state_dict().items():
-        torch.testing.assert_close(parts.codec.state_dict()[name], value, atol=2e-3, rtol=0, msg=name)
+    """Bit for bit, with random dropout and replacement of codes, with and without loading processes."""
+
+    def trained(name: str, steps: int, workers: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        recipe = recipe_on(tmp_path / "data", steps)
+        codec = Codec(recipe.codec.encoder, ResidualVQ(8, 2, 16, 4), recipe.codec.decoder)
+        schedule = Schedule(steps, 1, 0.0, 0.02, 2, 0.9)
+        data = replace(recipe.data, workers=workers)
+        run(replace(recipe, codec=codec, schedule=schedule, data=data), tmp_path / name)
+        return torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"]
+
+    whole = trained("whole", 6, 2)
+    trained("parts", 3, 0)
+    parts = trained("parts", 6, 0)
+    for name, value in whole.items():
+        assert torch.equal(parts[name], value), name
+
+
+def test_loading_processes_stay_for_the_whole_run(tmp_path: Path) -> None:
+    training = replace(recipe_on(tmp_path / "data", 10), data=ImageData(tmp_path / "data", tmp_path / "data", 32, 2, 2))
+    training = training.training()
+    loader = training.train_dataloader()
+    assert loader.persistent_workers
+    batches = list(loader)
+    training.step += 4
+    again = list(training.train_dataloader())
+    assert training.train_dataloader() is loader
+    assert (len(batches), len(again)) == (10, 6)
+    assert all(torch.equal(a, b) for a, b in zip(batches[4:], again, strict=True))
+    loader._iterator._shutdown_workers()
 
 
 def test_crop_size_that_is_no_multiple_of_the_stride_is_rejected() -> None:

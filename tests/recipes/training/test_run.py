@@ -50,7 +50,9 @@ class OwnTraining(Training):
         return None
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        return DataLoader(ImageCrops(ImageFiles(self.recipe.folder), 32, 2 * self.epoch_steps, (0,)), batch_size=2)
+        return DataLoader(
+            ImageCrops(ImageFiles(self.recipe.folder), 32, 2 * len(self.next_steps()), (0,)), batch_size=2
+        )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         parameters = [p for p in self.codec.parameters() if p.requires_grad]
