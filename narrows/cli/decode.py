@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from narrows.cli.options import Device, Force, KeepSuffix
+from narrows.cli.options import Background, Device, Force, KeepSuffix
 
 if TYPE_CHECKING:
     from narrows.media.extents import Extent
     from narrows.tokenizers.tokenizer import Tokenizer
+
+LOSSES = {
+    "audio": "damaged from {:.2f} to {:.2f} s; replaced by silence",
+    "image": "damaged from row {:.0f} to {:.0f}; replaced by grey",
+}
 
 
 def decode(
@@ -25,8 +30,10 @@ def decode(
         ),
     ] = None,
     recover: Annotated[
-        bool, typer.Option("--recover", help="Audio: decode the undamaged parts of damaged files, silence elsewhere.")
+        bool,
+        typer.Option("--recover", help="Decode the undamaged parts of damaged files; silence or grey elsewhere."),
     ] = False,
+    background: Background = None,
     keep_suffix: KeepSuffix = False,
     device: Device = "auto",
     force: Force = False,
@@ -54,10 +61,13 @@ def decode(
         if recover:
             tokens, lost = tokenizer.recover(data)
             for start, stop in lost:
-                print_message(f"damaged from {start:.2f} to {stop:.2f} s; replaced by silence", source)
-            extent: Extent = tokenizer.decode_file(tokens, target, overwrite=force)
+                print_message(LOSSES[tokenizer.medium.name].format(start, stop), source)
+            for name, _ in read_header(data).attachments:
+                if name not in tokens.attachments:
+                    print_message(f"its attachment {name} is damaged and left out", source)
+            extent: Extent = tokenizer.decode_file(tokens, target, background=background, overwrite=force)
         else:
-            extent = tokenizer.decode_file(data, target, overwrite=force)
+            extent = tokenizer.decode_file(data, target, background=background, overwrite=force)
         speed = tokenizer.medium.speed(extent.amount, watch.seconds)
         return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from narrows.cli.options import Device, Force, KeepSuffix
+from narrows.cli.options import Background, Device, Force, KeepSuffix
 
 if TYPE_CHECKING:
     from narrows.tokenizers.tokenizer import Tokenizer
@@ -40,6 +40,7 @@ def encode(
             "seconds per megapixel, each further step twice as long. [1 up to a megapixel, else 0]"
         ),
     ] = None,
+    background: Background = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="No entropy coding: every code takes a fixed number of bits.")
     ] = False,
@@ -78,7 +79,7 @@ def encode(
         tokenizer.check_settings(settings)
         watch = Stopwatch()
         # The input is opened first, so that a file that cannot be read is reported before one that cannot be written.
-        with medium.open(source) as reader, atomic_write(target, overwrite=force) as file:
+        with tokenizer.open(source, background) as reader, atomic_write(target, overwrite=force) as file:
             tokens = tokenizer.encode_reader(reader, **settings)
             data = tokenizer.compress(tokens)
             file.write(data)

@@ -9,6 +9,10 @@ Device = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Background = Annotated[
+    str | None,
+    typer.Option(help="Images: a colour, such as white or '#ff8000', that transparent ones are flattened onto."),
+]
 KeepSuffix = Annotated[
     bool, typer.Option("--keep-suffix", help="Keep the suffix of the media file: a.wav ⇄ a.wav.nrw, not a.nrw.")
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from narrows.cli.files import print_message, print_skipped
-from narrows.cli.options import Json
+from narrows.cli.options import Background, Json
 from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.errors import InputError
 
@@ -46,6 +46,7 @@ def tokenize(
     quality: Annotated[
         float | None, typer.Option("-q", "--quality", help="Images: 1 to 8, where the model has several. [4]")
     ] = None,
+    background: Background = None,
     batch: Annotated[
         int | None,
         typer.Option(min=1, help="Windows or images per call of the network. [1 on a CPU, 32 on a GPU]"),
@@ -67,7 +68,7 @@ def tokenize(
 
         if not rank:
             _print_skipped(source)
-        task = Task(source, model, out, shard_minutes, limit, codebooks, quality, device, batch)
+        task = Task(source, model, out, shard_minutes, limit, codebooks, quality, device, batch, background)
         with ProgressBar("items") as bar:
             summary = tokenize(task, chosen, retry, lambda progress: _show_progress(bar, progress))
     except KeyboardInterrupt:

@@ -43,6 +43,7 @@ class Task:
         codebooks, quality: as tokenizers take them.
         device: as `load` takes it.
         batch: windows or images per call of the network; None for 1 on a CPU and 32 on a GPU.
+        background: colour that transparent images are flattened onto; None to make them failures.
 
     Raises:
         InputError: for a batch below 1, and for what is no path.
@@ -57,6 +58,7 @@ class Task:
     quality: float | None = None
     device: str = "cpu"
     batch: int | None = None
+    background: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in {"source": self.source, "model": self.model, "out": self.out}.items():
@@ -149,11 +151,12 @@ def tokenize(
     settings = {"codebooks": task.codebooks, "quality": task.quality}
     settings = {name: value for name, value in settings.items() if value is not None}
     info = dataset_info(tokenizer, settings)
+    tokenizer.check_background(task.background)
     batch = task.batch or (1 if tokenizer.device.type == "cpu" else GPU_BATCH)
     source_items = list_items(source, info.medium, task.limit)
     meta_types: MetaTypes = reduce(with_meta, (item.meta for item in source_items if item.meta), {})
-    job = Job(model, info, out, task.device, batch, settings, meta_types)
-    options = {"minutes": task.minutes, "batch": batch, "device": tokenizer.device.type}
+    job = Job(model, info, out, task.device, batch, settings, task.background, meta_types)
+    options = {"minutes": task.minutes, "batch": batch, "device": tokenizer.device.type, "background": task.background}
     inputs = {"items": len(source_items), "inputs": source_fingerprint(source_items)}
     facts = {"format": FORMAT, **asdict(info), **options, **inputs}
     del tokenizer

@@ -45,6 +45,7 @@ class Job:
         device: as `load` takes it.
         batch: windows or images per call of the network; with 1, codes are those of `codec encode`.
         settings: as `Tokenizer.encode` takes them.
+        background: colour that transparent images are flattened onto; None to make them failures.
         meta_types: of the whole data set, so that all shards have the same columns.
     """
 
@@ -54,6 +55,7 @@ class Job:
     device: str = "cpu"
     batch: int = 1
     settings: Mapping[str, float | None] = field(default_factory=dict)
+    background: str | None = None
     meta_types: MetaTypes = field(default_factory=dict)
 
     def parquet(self, shard: Shard) -> Path:
@@ -181,7 +183,7 @@ class Worker:
 
     def _encoding(self) -> BatchEncoder:
         job = self.job
-        return self.tokenizer.batch_encoder(job.batch, job.info.kind == "latents", **job.settings)
+        return self.tokenizer.batch_encoder(job.batch, job.info.kind == "latents", job.background, **job.settings)
 
 
 def run_shard(worker: Callable[[], Worker], shard: Shard) -> ShardResult:

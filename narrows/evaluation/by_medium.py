@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from narrows.evaluation.alignment import align, check_size
 from narrows.evaluation.bands import BandDistortion, audio_distortion_by_band, image_distortion_by_band
 from narrows.evaluation.embedding import AUDIO_ENCODINGS, IMAGE_ENCODINGS, MediaEncoder
-from narrows.media.image import Image
+from narrows.media.image import read_opaque
 from narrows.media.medium import Medium, Signal
 from narrows.media.table import MEDIA
 
@@ -50,7 +49,7 @@ EVALUATIONS: dict[str, Evaluation] = {
     ),
     "image": Evaluation(
         medium=MEDIA["image"],
-        read=lambda path: cast(Image, MEDIA["image"].read(path)).as_rgb(),
+        read=lambda path: read_opaque(path).as_rgb(),
         match=check_size,
         bands=image_distortion_by_band,
         metrics=("psnr", "ms-ssim", "ms-ssim-db"),

@@ -196,8 +196,11 @@ class AudioTokenizer(Tokenizer):
         self.check_settings(settings)
         return self.encode_blocks(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate, **settings)
 
-    def batch_encoder(self, batch: int = 1, latents: bool = False, **settings: float | None) -> "AudioBatchEncoder":
+    def batch_encoder(
+        self, batch: int = 1, latents: bool = False, background: str | None = None, **settings: float | None
+    ) -> "AudioBatchEncoder":
         """See `Tokenizer.batch_encoder`."""
+        self.check_background(background)
         self.check_settings(settings)
         reach = self._encoder_reach
         window = BATCHED_WINDOW * max(1, max(reach)) if batch > 1 and reach is not None else None
@@ -219,8 +222,16 @@ class AudioTokenizer(Tokenizer):
         blocks = self.decode_blocks(item)
         return media.Audio(np.concatenate(list(blocks), 1), cast(AudioExtent, item.extent).sample_rate)
 
-    def decode_file(self, item: bytes | Tokens | Latents, path: StrPath, *, overwrite: bool = False) -> Extent:
+    def decode_file(
+        self,
+        item: bytes | Tokens | Latents,
+        path: StrPath,
+        *,
+        background: str | None = None,
+        overwrite: bool = False,
+    ) -> Extent:
         """Decode an .nrw stream, Tokens or Latents to an audio file, in bounded memory; see `Tokenizer.decode_file`."""
+        self.check_background(background)
         item = item if isinstance(item, Tokens | Latents) else self.decompress(item)
         blocks = self.decode_blocks(item)
         extent = cast(AudioExtent, item.extent)

@@ -3,7 +3,8 @@
 (C, H, W) ─ pad to whole blocks ─ tiles ─ encoder ─ bands of rows ─ bottleneck ─▶ Tokens ─▶ the same steps in reverse
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import exp, log
 from typing import Any, ClassVar, cast
 
@@ -13,17 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows.bitstream import Reader as StreamReader
-from narrows.bitstream import StreamHeader, read_header
+from narrows.bitstream import StreamHeader, read_header, recover
 from narrows.bitstream.reader import check_size
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError
+from narrows.errors import DamagedStream, InputError
 from narrows.media import image as media
 from narrows.media.extents import Extent, ImageExtent
 from narrows.media.files import Source, StrPath
+from narrows.media.image_signal import Pixels
 from narrows.media.medium import Medium, Reader, Signal
 from narrows.parts import part
-from narrows.tokenizers.batches import Batches
-from narrows.tokenizers.channels import as_array
+from narrows.tokenizers.image_alpha import ALPHA, alpha_attachment, attached_alpha
+from narrows.tokenizers.image_arrays import Array, as_image, extent_of
+from narrows.tokenizers.image_batches import ImageBatchEncoder
 from narrows.tokenizers.image_tiles import FULL_SCALE, ImageTiles
 from narrows.tokenizers.search import (
     DEFAULT_EFFORT,
@@ -34,12 +37,10 @@ from narrows.tokenizers.search import (
     improve,
     largest_within,
 )
-from narrows.tokenizers.tokenizer import BatchEncoder, Tokenizer, check_numbers
+from narrows.tokenizers.tokenizer import Tokenizer, check_numbers
 from narrows.tokenizers.tokens import Latents, Tokens
 
 MAX_LAMBDA = 1e6
-Pixels = NDArray[np.uint8]
-Array = Tensor | NDArray[np.floating] | Pixels
 
 
 @part("image-tokenizer")
@@ -119,15 +120,27 @@ class ImageTokenizer(Tokenizer):
             InputError: for another shape or type, values that are not finite, settings out of range, and an effort
                 above 0 if the model has no lambdas, no tables or no entropy model.
         """
-        array = _as_array(x)
+        return self._encode(as_image(x), {}, quality, codebooks, bits_per_pixel, effort)
+
+    def _encode(
+        self,
+        array: NDArray[np.generic],
+        attachments: Mapping[str, bytes],
+        quality: float | None = None,
+        codebooks: float | None = None,
+        bits_per_pixel: float | None = None,
+        effort: float | None = None,
+    ) -> Tokens:
+        """See `encode`; the attachments count in `bits_per_pixel`."""
         check_numbers(bits_per_pixel=bits_per_pixel)
         keep = self.check_codebooks(codebooks)
         if bits_per_pixel is not None:
             if quality is not None:
                 raise InputError("expected a quality or bits_per_pixel, got both; leave one out")
-            return self._encode_within(array, bits_per_pixel, self._effort(effort, array))
+            return self._encode_within(array, attachments, bits_per_pixel, self._effort(effort, array))
         tokens = self.encode_at(array, self.quality_index(quality), self._effort(effort, array))
-        return tokens if codebooks is None else tokens[:, :keep]
+        tokens = tokens if codebooks is None else tokens[:, :keep]
+        return replace(tokens, attachments=attachments)
 
     def encode_batch(
         self, images: Sequence[Array], *, quality: float | None = None, codebooks: float | None = None
@@ -138,7 +151,7 @@ class ImageTokenizer(Tokenizer):
         where rounding errors decide between two nearly equal codes.
         """
         index, keep = self.quality_index(quality), self.check_codebooks(codebooks)
-        arrays, encoded = [_as_array(x) for x in images], dict[int, Tokens]()
+        arrays, encoded = [as_image(x) for x in images], dict[int, Tokens]()
         areas = [x.shape[1] * x.shape[2] for x in arrays]
         for group in _groups_of_equal([(x.shape, x.dtype) for x in arrays], areas, self._max_pixels_at_once):
             encoded |= zip(group, self._encode_stack(np.stack([arrays[i] for i in group]), index), strict=True)
@@ -151,19 +164,19 @@ class ImageTokenizer(Tokenizer):
 
         Raises InputError for a model with another bottleneck, and as `encode` does.
         """
-        array, continuous = _as_array(x), self.continuous
-        extent = _extent_of(array)
+        array, continuous = as_image(x), self.continuous
+        extent = extent_of(array)
         z = torch.cat(list(self.tiles.encode(array[None], self.grid(extent))), 2)
         with torch.autocast(self.device.type, enabled=False):
             values = continuous.encode_latents(z.to(self.device)).float().cpu()
         return Latents(values, extent, self.name, self.fingerprint)
 
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
-        """Encode an Image to Tokens; settings as for `encode`."""
+        """Encode an Image to Tokens; settings as for `encode`. Its alpha plane is attached to them, lossless."""
         if not isinstance(signal, media.Image):
             raise InputError(f"expected an Image for {self.name}, got a signal of {signal.medium}")
         self.check_settings(settings)
-        return self.encode(signal.pixels, **settings)
+        return self._encode(as_image(signal.pixels), alpha_attachment(signal.alpha), **settings)
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
         """Encode an open image file to Tokens; settings as for `encode`."""
@@ -171,10 +184,27 @@ class ImageTokenizer(Tokenizer):
             raise InputError(f"expected an ImageReader for {self.name}, got {type(reader).__name__}")
         return self.encode_signal(reader.read(), **settings)
 
-    def batch_encoder(self, batch: int = 1, latents: bool = False, **settings: float | None) -> "ImageBatchEncoder":
+    def open(self, path: Source, background: str | None = None) -> Reader:
+        """See `Tokenizer.open`."""
+        return media.ImageReader(path, background)
+
+    def check_background(self, background: str | None) -> None:
+        """See `Tokenizer.check_background`."""
+        if background is not None:
+            media.colour_of(background)
+
+    def batch_encoder(
+        self, batch: int = 1, latents: bool = False, background: str | None = None, **settings: float | None
+    ) -> ImageBatchEncoder:
         """See `Tokenizer.batch_encoder`."""
         self.check_settings(settings)
-        return ImageBatchEncoder(self, batch, latents, **settings)
+
+        def encode(images: list[Pixels]) -> list[Any]:
+            if latents:
+                return [self.encode_latents(x) for x in images]
+            return self.encode_batch(images, **settings)
+
+        return ImageBatchEncoder(encode, lambda x: self.grid(extent_of(x)), batch, background)
 
     def decode(self, tokens: Tokens) -> Tensor:
         """Decode Tokens to an image (C, H, W) float32 in [-1, 1], with the size and channels of the encoded image.
@@ -205,8 +235,13 @@ class ImageTokenizer(Tokenizer):
         return self._decoded(item, torch.uint8).numpy()
 
     def decode_signal(self, item: Tokens | Latents) -> media.Image:
-        """Decode Tokens or Latents to an Image."""
-        return media.Image(self.pixels(item))
+        """Decode Tokens or Latents to an Image, with its alpha plane if one is attached.
+
+        Raises as `decode`, and DamagedStream for an attachment that is no alpha plane of this size.
+        """
+        pixels = self.pixels(item)
+        alpha = attached_alpha(item.attachments, extent_of(pixels)) if isinstance(item, Tokens) else None
+        return media.Image(pixels, alpha)
 
     @torch.no_grad()
     def decode_stream(self, data: bytes) -> media.Image:
@@ -216,17 +251,52 @@ class ImageTokenizer(Tokenizer):
         header = self._header(data)
         reader = StreamReader(data, self.coding_tables)
         reader.verify()
+        extent = self._check_grid(header, header.grid)
+        alpha = attached_alpha(reader.attachments(), extent)
         latents = torch.empty(header.groups, self.entropy_model.dim, *header.grid)
         for chunk in reader:
             latents[:, :, chunk.start : chunk.stop] = chunk.model_output
-        extent = self._check_grid(header, header.grid)
-        return media.Image(self.tiles.decode(latents, extent, header.quality_index, torch.uint8)[0].numpy())
+        return media.Image(self.tiles.decode(latents, extent, header.quality_index, torch.uint8)[0].numpy(), alpha)
 
-    def decode_file(self, item: bytes | Tokens | Latents, path: StrPath, *, overwrite: bool = False) -> Extent:
+    def recover(self, data: bytes) -> tuple[Tokens, list[tuple[float, float]]]:
+        """Recover a damaged .nrw stream: the Tokens with grey for lost chunks, and the lost spans in rows of pixels.
+
+        Tokens without the attachment of a stream with alpha mean that the alpha plane is lost.
+
+        Raises what `decompress` raises for the header, model and tables, and DamagedStream if no chunk is intact.
+        """
+        header = self._header(data)
+        recovered = recover(data, self.coding_tables)
+        extent, codes, rows = self._check_grid(header, header.grid), torch.from_numpy(recovered.codes), []
+        for lost in recovered.damaged:
+            start, stop = (position * self.codec.stride[0] for position in (lost.start, lost.stop))
+            grey = np.full((extent.channels, stop - start, extent.width), 128, np.uint8)
+            codes[:, :, lost.start : lost.stop] = self.encode_at(grey, header.quality_index or 0).codes[
+                :, : codes.shape[1]
+            ]
+            rows.append((float(start), float(min(stop, extent.height))))
+        intact = {name: payload for name, payload in recovered.attachments.items() if payload is not None}
+        try:
+            attached_alpha(intact, extent)
+        except DamagedStream:
+            intact.pop(ALPHA)
+        fingerprint = header.fingerprint.hex()
+        return Tokens(codes, header.radices, extent, header.model, fingerprint, header.quality_index, intact), rows
+
+    def decode_file(
+        self,
+        item: bytes | Tokens | Latents,
+        path: StrPath,
+        *,
+        background: str | None = None,
+        overwrite: bool = False,
+    ) -> Extent:
         """Decode an .nrw stream, Tokens or Latents to an image file; see `Tokenizer.decode_file`."""
         media.check_suffix(path)  # fails before the work of decoding
+        self.check_background(background)
         image = self.decode_signal(item) if isinstance(item, Tokens | Latents) else self.decode_stream(item)
-        media.write(path, image.pixels, overwrite=overwrite)
+        image = image if background is None else image.flattened(background)
+        media.write(path, image.pixels, alpha=image.alpha, overwrite=overwrite)
         return image.extent
 
     def compress(self, tokens: Tokens) -> bytes:
@@ -279,7 +349,9 @@ class ImageTokenizer(Tokenizer):
         ]
         return sides[0], sides[1]
 
-    def _encode_within(self, x: NDArray[np.generic], bits_per_pixel: float, effort: int) -> Tokens:
+    def _encode_within(
+        self, x: NDArray[np.generic], attachments: Mapping[str, bytes], bits_per_pixel: float, effort: int
+    ) -> Tokens:
         """The best Tokens whose stream has at most `bits_per_pixel`.
 
         First the best quality is found without effort. Then this quality and higher ones are tried with the effort, as
@@ -287,8 +359,11 @@ class ImageTokenizer(Tokenizer):
         """
         pixels, best = x.shape[1] * x.shape[2], dict[int, Tokens]()
 
+        def encode_at(index: int, effort: int = 0) -> Tokens:
+            return replace(self.encode_at(x, index, effort), attachments=attachments)
+
         def cost(index: int) -> float:
-            best[index] = self.encode_at(x, index)
+            best[index] = encode_at(index)
             return 8 * len(self.compress(best[index])) / pixels
 
         index, smallest = largest_within(self.qualities, cost, bits_per_pixel)
@@ -296,7 +371,7 @@ class ImageTokenizer(Tokenizer):
             raise InputError(f"expected at least {smallest:.3f} bits per pixel for this image, got {bits_per_pixel:g}")
         result = best[index]
         for higher in range(index, self.qualities if effort else index):
-            tokens = self.encode_at(x, higher, effort)
+            tokens = encode_at(higher, effort)
             if 8 * len(self.compress(tokens)) > bits_per_pixel * pixels:
                 break
             result = tokens
@@ -332,7 +407,7 @@ class ImageTokenizer(Tokenizer):
     @torch.no_grad()
     def _encode_stack(self, x: NDArray[np.generic], quality_index: int) -> list[Tokens]:
         """Encode images (N, C, H, W)."""
-        extent = _extent_of(x[0])
+        extent = extent_of(x[0])
         latents, model = self._bands(x, self.grid(extent)), self.entropy_model
         with torch.autocast(self.device.type, enabled=False):
             if model is None:
@@ -412,64 +487,6 @@ class ImageTokenizer(Tokenizer):
         if not isinstance(item, Latents):
             self._check_codebooks_of(item.radices, item.quality_index)
         return extent
-
-
-class ImageBatchEncoder(BatchEncoder):
-    """Encodes images to Tokens, in batches of equal size, or to Latents, one at a time.
-
-    Args:
-        tokenizer: the tokenizer.
-        batch: images per call of the network.
-        latents: whether to make Latents instead of Tokens.
-        settings: `quality` and `codebooks`.
-    """
-
-    def __init__(self, tokenizer: ImageTokenizer, batch: int, latents: bool, **settings: float | None) -> None:
-        self._tokenizer = tokenizer
-
-        def run(images: list[Pixels]) -> list[Any]:
-            if latents:
-                return [tokenizer.encode_latents(x) for x in images]
-            return tokenizer.encode_batch(images, **settings)
-
-        self._batches = Batches[Pixels, Any](run, batch)
-
-    @property
-    def seconds(self) -> float:
-        """Time spent in the network."""
-        return self._batches.seconds
-
-    def finish(self) -> None:
-        """Encode the images that still wait for a full batch."""
-        self._batches.finish()
-
-    def read(self, source: Source) -> Iterator[Pixels]:
-        """Read the pixels of a file. Raises InputError for an image that is too large for the model."""
-        pixels = media.read(source).pixels
-        self._tokenizer.grid(_extent_of(pixels))
-        yield pixels
-
-    def add(self, pieces: Iterator[Pixels]) -> Callable[[], Tokens | Latents]:
-        """Encode an image; see `BatchEncoder.add`."""
-        (pixels,), results = pieces, list[Any]()
-        self._batches.add(pixels.shape, pixels, results.append)
-        return lambda: results[0]
-
-
-def _extent_of(x: NDArray[np.generic]) -> ImageExtent:
-    return ImageExtent(x.shape[1], x.shape[2], x.shape[0])
-
-
-def _as_array(x: Array) -> NDArray[np.generic]:
-    """Check the shape, type and values of an image and return it as an array (C, H, W)."""
-    array = as_array(x)
-    if array.ndim != 3 or array.shape[0] not in (1, 3) or 0 in array.shape:
-        raise InputError(f"expected an image (1 or 3, H, W), got shape {array.shape}")
-    if array.dtype != np.uint8 and array.dtype.kind != "f":
-        raise InputError(f"expected an image of floats in [-1, 1] or uint8, got {array.dtype}")
-    if array.dtype != np.uint8 and not np.isfinite(array).all():
-        raise InputError("expected finite pixels in [-1, 1], got NaN or infinity")
-    return array
 
 
 def _groups_of_equal(keys: Sequence[Hashable], areas: Sequence[int], max_pixels: int) -> Iterator[list[int]]:

@@ -150,19 +150,38 @@ class Tokenizer(ABC):
         """Decode Tokens or Latents to a Signal, such as an Audio or Image."""
 
     @abstractmethod
-    def decode_file(self, item: bytes | Tokens | Latents, path: StrPath, *, overwrite: bool = False) -> Extent:
+    def decode_file(
+        self,
+        item: bytes | Tokens | Latents,
+        path: StrPath,
+        *,
+        background: str | None = None,
+        overwrite: bool = False,
+    ) -> Extent:
         """Decode an .nrw stream, Tokens or Latents to a media file in the format of its suffix; returns its extent.
 
-        Raises MediaError if the file cannot be written, and what `decode` and `decompress` raise.
+        Args:
+            item: the stream, Tokens or Latents.
+            path: the output file.
+            background: images: colour that a transparent image is flattened onto; see `encode_file`.
+            overwrite: whether an existing file may be replaced.
+
+        Raises:
+            MediaError: if the file cannot be written.
+            InputError: for an unknown suffix, and a background as for `encode_file`; and what `decode` and
+                `decompress` raise.
         """
 
     @abstractmethod
-    def batch_encoder(self, batch: int = 1, latents: bool = False, **settings: float | None) -> BatchEncoder:
+    def batch_encoder(
+        self, batch: int = 1, latents: bool = False, background: str | None = None, **settings: float | None
+    ) -> BatchEncoder:
         """An encoder for many files.
 
         Args:
             batch: number of pieces per call of the network.
             latents: whether to make Latents instead of Tokens.
+            background: colour that transparent images are flattened onto; without it they raise MediaError.
             settings: settings of `encode`, except those that search (`effort`, `bits_per_pixel`).
         """
 
@@ -187,21 +206,41 @@ class Tokenizer(ABC):
             bits = sum(self.tables.entropies[: len(alphabet_sizes(bottleneck.radices[:codebooks]))])
         return bits * self.positions_per_amount / self.medium.rate_divisor
 
-    def encode_file(self, path: Source, **settings: float | None) -> Tokens:
-        """Encode a media file to Tokens; settings as for `encode`.
+    def open(self, path: Source, background: str | None = None) -> Reader:
+        """Open a media file for `encode_reader`; arguments and errors as of `encode_file`."""
+        self.check_background(background)
+        return self.medium.open(path)
 
-        Raises MediaError if the file cannot be read, and what `encode` raises.
+    def encode_file(self, path: Source, *, background: str | None = None, **settings: float | None) -> Tokens:
+        """Encode a media file to Tokens.
+
+        Args:
+            path: the file.
+            background: images: colour that a transparent image is flattened onto, as a name of CSS or like "#rrggbb";
+                None to attach its alpha plane to the Tokens.
+            settings: as for `encode`.
+
+        Raises:
+            MediaError: if the file cannot be read.
+            InputError: as `encode` raises it, and for a background that is no colour, or of another medium.
         """
         self.check_settings(settings)
-        with self.medium.open(path) as reader:
+        with self.open(path, background) as reader:
             return self.encode_reader(reader, **settings)
+
+    def check_background(self, background: str | None) -> None:
+        """Raise InputError for a background that is no colour, or of a model that does not code images."""
+        if background is not None:
+            raise InputError(f"expected images for a background, got {self.medium.name} for {self.name}; leave it out")
 
     def decode_stream(self, data: bytes) -> Signal:
         """Decode an .nrw stream to a Signal. Raises what `decompress` and `decode` raise."""
         return self.decode_signal(self.decompress(data))
 
     def recover(self, data: bytes) -> tuple[Tokens, list[tuple[float, float]]]:
-        """Recover a damaged .nrw stream: the Tokens that are intact, and the damaged spans (start, end) in seconds.
+        """Recover a damaged .nrw stream: the Tokens that are intact, and the damaged spans (start, end).
+
+        The spans are in seconds of audio, or in rows of an image.
 
         Raises InputError for a medium whose damaged streams cannot be recovered, which is the default.
         """

@@ -91,3 +91,14 @@ def test_random_codes_are_decoded(codec, image_checkpoint, image_stream):
     path.write_bytes(write(header, codes, tokenizer.coding_tables))
     assert codec("decode", "s.nrw", "-m", image_checkpoint).code == 0
     assert image.read("s.png").pixels.shape == (3, 40, 70)
+
+
+def test_recover_puts_grey_in_place_of_damaged_rows(codec, refused, image_checkpoint, image_stream):
+    path = image_stream("s.nrw", shape=(3, 1100, 20))
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    assert "--recover" in refused("decode", "s.nrw", "-m", image_checkpoint)
+    result = codec("decode", "s.nrw", "-m", image_checkpoint, "--recover")
+    assert (result.code, result.err) == (0, "codec: 's.nrw': damaged from row 1024 to 1100; replaced by grey\n")
+    assert image.read("s.png").pixels.shape == (3, 1100, 20)

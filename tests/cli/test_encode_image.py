@@ -27,7 +27,7 @@ def test_sizes_and_channels_are_kept(codec, image_checkpoint, image_file, shape)
     assert image.read("b.png").pixels.shape == shape
 
 
-@pytest.mark.parametrize("suffix", sorted(image.MEDIUM.suffixes - {".gif"}))
+@pytest.mark.parametrize("suffix", sorted(image.WRITTEN_SUFFIXES))
 def test_formats_in_and_out(codec, image_checkpoint, image_file, suffix):
     image_file(f"a{suffix}")
     assert codec("encode", f"a{suffix}", "-m", image_checkpoint).code == 0
@@ -69,7 +69,7 @@ def test_files_that_are_not_images_are_refused(refused, image_checkpoint, place,
     assert message in line
 
 
-@pytest.mark.parametrize("suffix", sorted(image.MEDIUM.suffixes - {".gif"}))
+@pytest.mark.parametrize("suffix", sorted(image.WRITTEN_SUFFIXES))
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
 def test_truncated_images_are_refused(refused, image_checkpoint, image_file, suffix, fraction):
     path = image_file(f"a{suffix}")
@@ -77,9 +77,79 @@ def test_truncated_images_are_refused(refused, image_checkpoint, image_file, suf
     assert f"'a{suffix}'" in refused("encode", path.name, "-m", image_checkpoint)
 
 
-def test_transparent_images_are_refused(refused, image_checkpoint):
-    Image.new("RGBA", (9, 9), (1, 2, 3, 200)).save("glass.png")
-    assert "transparent" in refused("encode", "glass.png", "-m", image_checkpoint)
+def glass() -> Image.Image:
+    """An image with an alpha plane."""
+    source = Image.new("RGBA", (40, 20), (200, 100, 50, 255))
+    source.putalpha(Image.linear_gradient("L").resize((40, 20)))
+    return source
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tiff", ".avif"])
+def test_alpha_comes_back(codec, image_checkpoint, place, suffix):
+    glass().save("glass.png")
+    assert codec("encode", "glass.png", "-m", image_checkpoint).code == 0
+    assert codec("decode", "glass.nrw", "-m", image_checkpoint, "-o", f"b{suffix}").code == 0
+    found = image.read(f"b{suffix}")
+    difference = abs(found.alpha.astype(int) - np.asarray(glass().getchannel("A"))).max()
+    assert difference <= (5 if suffix == ".avif" else 0)
+    assert "alpha: " in codec("info", "glass.nrw").out
+
+
+def test_opaque_alpha_costs_nothing(codec, image_checkpoint, place):
+    glass().convert("RGB").save("a.png")
+    glass().convert("RGB").convert("RGBA").save("b.png")
+    assert codec("encode", "a.png", "b.png", "-m", image_checkpoint).code == 0
+    assert (place / "a.nrw").read_bytes() == (place / "b.nrw").read_bytes()
+
+
+def test_formats_without_alpha_need_a_background(codec, refused, image_checkpoint):
+    glass().save("glass.png")
+    assert codec("encode", "glass.png", "-m", image_checkpoint).code == 0
+    for suffix in (".jpg", ".bmp"):
+        line = refused("decode", "glass.nrw", "-m", image_checkpoint, "-o", f"b{suffix}")
+        assert "--background" in line
+        assert "white" not in line
+        result = codec("decode", "glass.nrw", "-m", image_checkpoint, "-o", f"b{suffix}", "--background", "#0a141e")
+        assert (result.code, result.err) == (0, "")
+        assert abs(image.read(f"b{suffix}").pixels[:, 0, 0].astype(int) - [10, 20, 30]).max() < 12
+
+
+def test_a_background_flattens_before_encoding(codec, refused, image_checkpoint, place):
+    glass().save("glass.png")
+    Image.alpha_composite(Image.new("RGBA", (40, 20), "navy"), glass()).convert("RGB").save("flat.png")
+    assert codec("encode", "glass.png", "-m", image_checkpoint, "--background", "navy").code == 0
+    assert codec("encode", "flat.png", "-m", image_checkpoint).code == 0
+    assert read_header((place / "glass.nrw").read_bytes()).attachments == ()
+    decoded = [codec("decode", f"{name}.nrw", "-m", image_checkpoint).code for name in ("glass", "flat")]
+    assert decoded == [2, 2]  # the inputs are in the way
+    for option in ("no colour", "#12", "#00000080"):
+        line = refused("encode", "glass.png", "-m", image_checkpoint, "--background", option, "--force")
+        assert "colour" in line
+
+
+def test_bits_per_pixel_count_the_alpha_plane(codec, refused, image_checkpoint, place):
+    glass().save("glass.png")
+    assert codec("encode", "glass.png", "-m", image_checkpoint, "--bpp", 4).code == 0
+    assert 8 * (place / "glass.nrw").stat().st_size <= 4 * 40 * 20
+    attached = dict(read_header((place / "glass.nrw").read_bytes()).attachments)["alpha"]
+    limit = 8 * attached / (40 * 20)
+    assert "bits per pixel" in refused("encode", "glass.png", "-m", image_checkpoint, "--bpp", limit, "--force")
+
+
+def test_a_damaged_alpha_plane(codec, refused, image_checkpoint, place):
+    glass().save("glass.png")
+    assert codec("encode", "glass.png", "-m", image_checkpoint).code == 0
+    data = bytearray((place / "glass.nrw").read_bytes())
+    header = read_header(bytes(data))
+    data[len(header.to_bytes()) + 10] ^= 1
+    (place / "glass.nrw").write_bytes(data)
+    assert "--recover" in refused("decode", "glass.nrw", "-m", image_checkpoint, "-o", "b.png")
+    result = codec("decode", "glass.nrw", "-m", image_checkpoint, "-o", "b.png", "--recover")
+    assert (result.code, result.err) == (0, "codec: 'glass.nrw': its attachment alpha is damaged and left out\n")
+    assert image.read("b.png").alpha is None
+    damaged = codec("info", "glass.nrw")
+    assert damaged.code == 2
+    assert "alpha" in damaged.err
 
 
 def test_a_higher_quality_takes_more_bytes(codec, image_checkpoint, image_file, place):
@@ -114,7 +184,7 @@ def test_a_quality_out_of_range_is_refused(refused, image_checkpoint, image_file
 
 
 def test_options_of_the_other_medium_are_refused(
-    refused, image_checkpoint, tiny_checkpoint, image_file, wav, image_stream
+    codec, refused, image_checkpoint, tiny_checkpoint, image_file, wav, image_stream
 ):
     image_file()
     wav()
@@ -128,7 +198,10 @@ def test_options_of_the_other_medium_are_refused(
     )
     assert "got both" in refused("encode", "a.png", "-m", image_checkpoint, "--bpp", 1, "-q", 3)
     image_stream("s.nrw")
-    assert "expected a damaged stream of audio" in refused("decode", "s.nrw", "-m", image_checkpoint, "--recover")
+    for command in (("encode", "a.wav", "-m", audio), ("decode", "w.nrw", "-m", audio)):
+        if command[0] == "decode":
+            assert codec("encode", "a.wav", "-m", audio, "-o", "w.nrw").code == 0
+        assert "expected images for a background" in refused(*command, "--background", "white")
     assert "tables" in refused("encode", "a.png", "-m", image_checkpoint, "--raw")
     assert "cannot be decoded" in refused("encode", "a.png", "-m", audio)
     assert "expected an image" in refused("encode", "a.wav", "-m", image_checkpoint)

@@ -158,3 +158,21 @@ def test_workers_import_nothing_from_the_current_folder(model, source, place):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert not list(place.glob("imported-*"))
+
+
+def test_a_background_for_transparent_images(codec, refused, image_checkpoint, image_file, model, source, place):
+    from PIL import Image
+
+    image_file("images/a.png")
+    Image.new("RGBA", (20, 20), (10, 20, 30, 40)).save(place / "images" / "b.png")
+    command = ["tokenize", "images", "-m", image_checkpoint, "-o", "out", *RANK]
+    assert codec(*command).code == 2
+    assert "--background" in (place / "out" / "00000-of-00001.errors.jsonl").read_text()
+    assert "contains another run" in refused(*command, "--background", "white")
+    command[command.index("out")] = "flat"
+    result = codec(*command, "--background", "white")
+    assert (result.code, result.err) == (0, "")
+    assert "expected a colour" in refused(*command, "--background", "whiteish")
+    assert "expected images for a background" in refused(
+        "tokenize", source, "-m", model, "-o", "audio", *RANK, "--background", "white"
+    )

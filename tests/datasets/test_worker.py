@@ -263,3 +263,17 @@ def test_unsupported_settings_are_refused(
     tokenizer = load(image_models.get(name, model))
     with pytest.raises(InputError, match=message):
         dataset_info(tokenizer, settings)
+
+
+def test_transparent_images_need_a_background(image_models: dict[str, str], tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 20), np.uint8)
+    signal = image.Image(pixels, np.random.default_rng(1).integers(0, 256, (20, 20), np.uint8))
+    image.write(tmp_path / "a.png", pixels, alpha=signal.alpha)
+    image.write(tmp_path / "b.png", pixels)
+    tokenizer, shard = image_tokenizer(image_models["codes"]), whole(tmp_path, "image")
+    rows, failures = tokenize_items(shard.items, tokenizer.batch_encoder(), 1)
+    assert [row.key for row in rows] == ["b"]
+    assert "--background" in failures[0].reason
+    rows, failures = tokenize_items(shard.items, tokenizer.batch_encoder(background="white"), 1)
+    assert not failures
+    assert np.array_equal(rows[0].values, tokenizer.encode(signal.flattened("white").pixels).codes.numpy())

@@ -39,6 +39,7 @@ from narrows.codecs import (
     Tanh,
 )
 from narrows.errors import DamagedStream, InputError, StreamError, WrongModel
+from narrows.media.image import Image, read, write
 from narrows.recipes.data.images import ImageFiles
 from narrows.recipes.data.synthetic import write_synthetic_images
 from narrows.recipes.training.fit_tables import fit_entropy_model_tables
@@ -375,3 +376,99 @@ def test_tokens_that_could_not_be_read_again_are_not_compressed(
     tokens = tokenizer.encode(np.zeros((3, 20, 20), np.uint8))
     with pytest.raises(InputError, match="expected"):
         tokenizer.compress(replace(tokens, **wrong))
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "message"),
+    [
+        (255, 0, "got 0 to 255; give levels of 0 to 255 as uint8"),
+        (65535, 0, "got 0 to 6.554e.04; scale them"),
+        (256, -128, "got -128 to 128; scale them"),
+        (2.2, 0, "as uint8"),
+    ],
+)
+def test_floats_far_outside_of_the_range_are_refused(
+    tokenizer: ImageTokenizer, scale: float, offset: float, message: str
+) -> None:
+    x = np.linspace(0, scale, 3 * 8 * 8, dtype=np.float32).reshape(3, 8, 8) + offset
+    for encode in (
+        tokenizer.encode,
+        lambda x: tokenizer.encode_batch([x]),
+        lambda x: tokenizer.encode(torch.from_numpy(x)),
+    ):
+        with pytest.raises(InputError, match=message):
+            encode(x)
+
+
+def test_floats_slightly_outside_of_the_range_are_clipped(tokenizer: ImageTokenizer) -> None:
+    x = np.random.default_rng(0).uniform(-1, 1, (3, 20, 20)).astype(np.float32)
+    x[:, 0], x[:, 1] = 1.2, -1.2
+    assert tokenizer.encode(x) == tokenizer.encode(x.clip(-1, 1))
+
+
+def with_alpha(height: int, width: int, channels: int = 3) -> Image:
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (channels, height, width), np.uint8)
+    return Image(pixels, random.integers(0, 256, (height, width), np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (33, 97, 3), (20, 30, 1), (2, 16_400, 3)])
+def test_alpha_is_attached_and_comes_back(tokenizer: ImageTokenizer, shape: tuple[int, int, int]) -> None:
+    signal = with_alpha(*shape)
+    tokens = tokenizer.encode_signal(signal, quality=2)
+    plain = tokenizer.encode(signal.pixels, quality=2)
+    assert torch.equal(tokens.codes, plain.codes)
+    assert list(tokens.attachments) == ["alpha"]
+    assert plain.attachments == {}
+    data = tokenizer.compress(tokens)
+    for found in (
+        tokenizer.decode_signal(tokens),
+        tokenizer.decode_stream(data),
+        tokenizer.decode_signal(tokenizer.decompress(data)),
+    ):
+        assert np.array_equal(found.alpha, signal.alpha)
+        assert np.array_equal(found.pixels, tokenizer.pixels(plain))
+
+
+def test_alpha_of_files(tokenizer: ImageTokenizer, tmp_path: Path) -> None:
+    signal = with_alpha(20, 30)
+    write(tmp_path / "a.png", signal.pixels, alpha=signal.alpha)
+    tokens = tokenizer.encode_file(tmp_path / "a.png", quality=3)
+    tokenizer.decode_file(tokens, tmp_path / "b.png")
+    assert np.array_equal(read(tmp_path / "b.png").alpha, signal.alpha)
+    flat = tokenizer.encode_file(tmp_path / "a.png", background="red", quality=3)
+    assert flat == tokenizer.encode_signal(signal.flattened("red"), quality=3)
+    assert flat.attachments == {}
+    with pytest.raises(InputError, match="expected a colour"):
+        tokenizer.encode_file(tmp_path / "a.png", background="reddish")
+
+
+@pytest.mark.parametrize("payload", [b"RIFF", b"", bytes(100)])
+def test_attachments_that_are_no_alpha_plane(tokenizer: ImageTokenizer, payload: bytes) -> None:
+    tokens = tokenizer.encode_signal(with_alpha(20, 30))
+    other = tokenizer.encode_signal(with_alpha(30, 20))
+    for wrong in (payload, other.attachments["alpha"]):
+        with pytest.raises(DamagedStream, match="expected an alpha plane"):
+            tokenizer.decode_signal(replace(tokens, attachments={"alpha": wrong}))
+
+
+def test_damaged_streams_are_recovered(tokenizer: ImageTokenizer) -> None:
+    signal = with_alpha(16 * 75, 24)  # two bands, of 64 and 11 rows of the grid
+    tokens = tokenizer.encode_signal(signal)
+    data = tokenizer.compress(tokens)
+    intact, rows = tokenizer.recover(data)
+    assert (intact, rows) == (tokens, [])
+    last = bytearray(data)
+    last[-9] ^= 1
+    found, rows = tokenizer.recover(bytes(last))
+    assert rows == [(1024.0, 1200.0)]
+    assert torch.equal(found.codes[:, :, :64], tokens.codes[:, :, :64])
+    assert np.array_equal(found.attachments["alpha"], tokens.attachments["alpha"])
+    grey = tokenizer.encode(np.full((3, 176, 24), 128, np.uint8))
+    assert torch.equal(found.codes[:, :, 64:], grey.codes)
+    assert tokenizer.decode_signal(found).pixels.shape == signal.pixels.shape
+    header = read_header(data)
+    alpha = bytearray(data)
+    alpha[len(header.to_bytes()) + 20] ^= 1
+    found, rows = tokenizer.recover(bytes(alpha))
+    assert (found, rows) == (replace(tokens, attachments={}), [])

@@ -35,7 +35,7 @@ class ImageFiles(MediaFiles):
 
     def read(self, path: Path) -> NDArray[np.uint8]:
         """RGB pixels (3, H, W) of one file."""
-        pixels = media.read(path).pixels
+        pixels = media.read_opaque(path).pixels
         return np.repeat(pixels, 3, 0) if len(pixels) == 1 else pixels
 
 

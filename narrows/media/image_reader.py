@@ -1,0 +1,159 @@
+"""Reads image files: 8 bits per channel, grey or sRGB, upright."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image as PILImage
+from PIL import UnidentifiedImageError
+
+from narrows.errors import MediaError
+from narrows.media.files import Source, open_input, quoted
+from narrows.media.image_colours import to_srgb
+from narrows.media.image_depth import UnknownRange
+from narrows.media.image_pillow import PillowImage
+from narrows.media.image_signal import Image, ImageInfo, colour_of
+from narrows.media.medium import Reader
+from narrows.media.quiet import ignore_warnings
+from narrows.media.tiff.colours import TiffImage
+from narrows.media.tiff.layout import UnsupportedTiff
+
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif"}
+    | {".ppm", ".pgm", ".pbm", ".pnm"}
+)
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "PPM")  # no other readers of Pillow are tried
+TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+OTHER_FORMATS = {  # by their first bytes
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\0\0\1\0": "an icon (ICO)",
+    b"8BPS": "a Photoshop file",
+    b"v/1\1": "OpenEXR",
+    b"#?RADIANCE": "Radiance HDR",
+    b"DDS ": "a DDS texture",
+    b"qoif": "QOI",
+    b"%PDF": "a PDF",
+    b"<svg": "an SVG drawing",
+}
+MAX_PIXELS = 2 * 89_478_485  # as in Pillow; larger images are rejected before memory is allocated
+TRANSPOSED = {
+    2: PILImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PILImage.Transpose.ROTATE_180,
+    4: PILImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PILImage.Transpose.TRANSPOSE,
+    6: PILImage.Transpose.ROTATE_270,
+    7: PILImage.Transpose.TRANSVERSE,
+    8: PILImage.Transpose.ROTATE_90,
+}  # by EXIF orientation
+
+
+class ImageReader(Reader):
+    """An open image file; use it as a context manager. `read` decodes the pixels.
+
+    Args:
+        path: the file.
+        background: colour that a transparent image is flattened onto, as a name of CSS or like "#rrggbb"; None to keep
+            its alpha plane.
+
+    Raises:
+        MediaError: for a file that is missing, not an image of a known format, or of more than `MAX_PIXELS`.
+        InputError: for a text that is no colour.
+    """
+
+    def __init__(self, path: Source, background: str | None = None) -> None:
+        self._path, self._background = path, background
+        if background is not None:
+            colour_of(background)
+        self._file = open_input(path)
+        try:
+            with _media_errors(path):
+                self._image = _open(self._file, path)
+                width, height = self._image.width, self._image.height
+                if width * height > MAX_PIXELS:
+                    raise MediaError(
+                        f"expected an image of at most {MAX_PIXELS} pixels, got {width} × {height} in {quoted(path)}; "
+                        "cut it into parts"
+                    )
+        except BaseException:
+            self._file.close()
+            raise
+        if self._image.orientation in (5, 6, 7, 8):
+            width, height = height, width
+        channels, format = 1 if self._image.grey else 3, self._image.format.lower()
+        self._info = ImageInfo(height, width, channels, format, self._image.multiple, self._image.notes)
+
+    @property
+    def info(self) -> ImageInfo:
+        """Properties of the file."""
+        return self._info
+
+    def read(self) -> Image:
+        """The image. Raises MediaError for a file that is damaged or cut short, and for numbers without a range."""
+        with _media_errors(self._path):
+            image, alpha = self._image.read()
+            image = to_srgb(image, self._image.profile).convert("L" if self._image.grey else "RGB")
+            turn = TRANSPOSED.get(self._image.orientation)
+            pixels = np.array(image if turn is None else image.transpose(turn))
+            pixels = pixels.reshape(*pixels.shape[:2], -1)  # (H, W, C)
+            pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+            if alpha is not None and turn is not None:
+                alpha = np.array(PILImage.fromarray(alpha).transpose(turn))
+            found = Image(pixels, alpha)
+            return found if self._background is None else found.flattened(self._background)
+
+    def close(self) -> None:
+        """Close the file. Closing it again has no effect."""
+        self._image.close()
+        self._file.close()
+
+
+def _open(file: BinaryIO, path: Source) -> PillowImage | TiffImage:
+    """The first image of a file."""
+    head = file.read(64)
+    if head.startswith(TIFF_HEADERS):
+        return TiffImage(file)
+    expected = f"expected an image ({', '.join(sorted(SUFFIXES))})"
+    for start, name in OTHER_FORMATS.items():
+        if head.startswith(start):
+            raise MediaError(f"{expected}, got {name} in {quoted(path)}; convert it to PNG")
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and b"avif" not in head:
+        try:
+            import pillow_heif
+        except ImportError as error:
+            raise MediaError(f"{expected}, got HEIC in {quoted(path)}; pip install 'narrows[heic]'") from error
+        pillow_heif.register_heif_opener()
+        return PillowImage(file, ("HEIF",))
+    return PillowImage(file, FORMATS)
+
+
+@contextmanager
+def _media_errors(path: Source) -> Iterator[None]:
+    """Turns every error of Pillow into a MediaError of one line."""
+    name = quoted(path)
+    with ignore_warnings():  # about metadata and large images; the size is checked elsewhere
+        try:
+            yield
+        except UnidentifiedImageError as error:
+            raise MediaError(f"expected an image ({', '.join(sorted(SUFFIXES))}), got {name}") from error
+        except PILImage.DecompressionBombError as error:
+            raise MediaError(
+                f"expected an image of at most {MAX_PIXELS} pixels, got more in {name}; cut it into parts"
+            ) from error
+        except UnsupportedTiff as error:
+            raise MediaError(f"expected a TIFF of a known kind, got {error} in {name}; convert it to PNG") from error
+        except UnknownRange as error:
+            raise MediaError(f"{name}: {error}") from error
+        except MediaError:
+            raise
+        except MemoryError as error:
+            raise MediaError(
+                f"not enough memory for {name}; cut it into parts, or use a machine with more memory"
+            ) from error
+        except Exception as error:  # some Pillow decoders raise arbitrary exceptions for invalid data
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise MediaError(f"{name} is damaged or cut short ({reason}); get another copy") from error
