@@ -17,7 +17,7 @@ from narrows.bitstream import read_header, recover
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media import audio as media
-from narrows.media.audio_limits import channels_error, finite_error, sample_rate_error
+from narrows.media.audio.limits import channels_error, finite_error, sample_rate_error
 from narrows.media.extents import AudioExtent, Extent
 from narrows.media.files import Source, StrPath
 from narrows.media.medium import Info, Medium, Reader, Signal

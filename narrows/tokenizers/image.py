@@ -21,7 +21,7 @@ from narrows.errors import DamagedStream, InputError
 from narrows.media import image as media
 from narrows.media.extents import Extent, ImageExtent
 from narrows.media.files import Source, StrPath
-from narrows.media.image_signal import Pixels
+from narrows.media.image.signal import Pixels
 from narrows.media.medium import Medium, Reader, Signal
 from narrows.parts import part
 from narrows.tokenizers.image_alpha import ALPHA, alpha_attachment, attached_alpha

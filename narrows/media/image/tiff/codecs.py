@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from narrows.media.image_completeness import check_jpeg
-from narrows.media.tiff.layout import DEFLATE, RAW, DamagedTiff, Layout, UnsupportedTiff
+from narrows.media.image.completeness import check_jpeg
+from narrows.media.image.tiff.layout import DEFLATE, RAW, DamagedTiff, Layout, UnsupportedTiff
 
 REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from narrows.media.edit_lists import EditList, edit_lists
+from narrows.media.audio.edit_lists import EditList, edit_lists
 
 RATE, TICKS = 48_000, 1_000  # of the track and of the movie, per second
 

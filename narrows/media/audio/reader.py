@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrows.errors import InputError, MediaError
-from narrows.media.audio_decoders import ADVICE, no_samples_error, open_decoder
-from narrows.media.audio_limits import channels_error, finite_error, sample_rate_error
+from narrows.media.audio.decoders import ADVICE, no_samples_error, open_decoder
+from narrows.media.audio.limits import channels_error, finite_error, sample_rate_error
 from narrows.media.files import Source, library_errors, open_input, quoted, size_of
 from narrows.media.medium import Reader
 

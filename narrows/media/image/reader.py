@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -9,15 +10,15 @@ from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
 from narrows.errors import MediaError
-from narrows.media.files import Source, open_input, quoted
-from narrows.media.image_colours import to_srgb
-from narrows.media.image_depth import UnknownRange
-from narrows.media.image_pillow import PillowImage
-from narrows.media.image_signal import Image, ImageInfo, colour_of
+from narrows.media.files import Source, library_errors, open_input, quoted
+from narrows.media.image.colours import to_srgb
+from narrows.media.image.depth import UnknownRange
+from narrows.media.image.pillow import PillowImage
+from narrows.media.image.signal import Image, ImageInfo, colour_of
+from narrows.media.image.tiff.colours import TiffImage
+from narrows.media.image.tiff.layout import UnsupportedTiff
 from narrows.media.medium import Reader
 from narrows.media.quiet import ignore_warnings
-from narrows.media.tiff.colours import TiffImage
-from narrows.media.tiff.layout import UnsupportedTiff
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif"}
@@ -135,7 +136,8 @@ def _open(file: BinaryIO, path: Source) -> PillowImage | TiffImage:
 def _media_errors(path: Source) -> Iterator[None]:
     """Turns every error of Pillow into a MediaError of one line."""
     name = quoted(path)
-    with ignore_warnings():  # about metadata and large images; the size is checked elsewhere
+    damage = "{} is damaged or cut short ({}); get another copy"  # some decoders raise arbitrary exceptions
+    with ignore_warnings(), library_errors(path, partial(damage.format, name)):  # about metadata and large images
         try:
             yield
         except UnidentifiedImageError as error:
@@ -148,12 +150,3 @@ def _media_errors(path: Source) -> Iterator[None]:
             raise MediaError(f"expected a TIFF of a known kind, got {error} in {name}; convert it to PNG") from error
         except UnknownRange as error:
             raise MediaError(f"{name}: {error}") from error
-        except MediaError:
-            raise
-        except MemoryError as error:
-            raise MediaError(
-                f"not enough memory for {name}; cut it into parts, or use a machine with more memory"
-            ) from error
-        except Exception as error:  # some Pillow decoders raise arbitrary exceptions for invalid data
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise MediaError(f"{name} is damaged or cut short ({reason}); get another copy") from error

@@ -343,7 +343,7 @@ def test_any_exception_of_a_library_becomes_one_line(tmp_path, noise, error_mess
     (tmp_path / "a.mp3").write_bytes(encoded(noise, "MP3"))
     with ExitStack() as stack:
         if when == "opening":
-            monkeypatch.setattr("narrows.media.pyav_decoder._open", fail)
+            monkeypatch.setattr("narrows.media.audio.pyav_decoder._open", fail)
             message = error_message(audio.read, tmp_path / "a.mp3")
         else:
             reader = stack.enter_context(AudioReader(tmp_path / "a.mp3"))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageCms
 
-from narrows.media.image_depth import Curve
+from narrows.media.image.depth import Curve
 
 GAMMA_TOLERANCE = 0.05  # relative to 1 / 2.2, which stands for sRGB
 SRGB_PRIMARIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # x and y of white, red, green and blue

@@ -7,8 +7,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from narrows.media.audio.channel_order import wav_order
 from narrows.media.binary import bytes_at
-from narrows.media.channel_order import wav_order
 from narrows.media.files import FilePart, size_of
 
 _UNKNOWN_LENGTH = 2**63 - 1  # what libsndfile returns for a FLAC whose header does not state its length

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from narrows.media.image_depth import to_8_bits, white_of
-from narrows.media.tiff.layout import (
+from narrows.media.image.depth import to_8_bits, white_of
+from narrows.media.image.tiff.layout import (
     BYTE_CODECS,
     FLOAT,
     JPEG,
@@ -19,7 +19,7 @@ from narrows.media.tiff.layout import (
     read_directory,
     read_layout,
 )
-from narrows.media.tiff.samples import read_samples
+from narrows.media.image.tiff.samples import read_samples
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
 PHOTOMETRIC = {  # samples per pixel and name of each kind of colours

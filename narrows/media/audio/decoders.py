@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrows.errors import MediaError
-from narrows.media.declared_end import counted_samples, declared_end, mpeg_format, ogg_pages
-from narrows.media.edit_lists import edit_lists
+from narrows.media.audio.declared_end import counted_samples, declared_end, mpeg_format, ogg_pages
+from narrows.media.audio.edit_lists import edit_lists
+from narrows.media.audio.pyav_decoder import NoAudioError, PyavDecoder
+from narrows.media.audio.soundfile_decoder import SoundfileDecoder
+from narrows.media.audio.tags import after_tags, before_tags
 from narrows.media.files import Source, quoted, reason_of, size_of
-from narrows.media.pyav_decoder import NoAudioError, PyavDecoder
-from narrows.media.soundfile_decoder import SoundfileDecoder
-from narrows.media.tags import after_tags, before_tags
 
 ADVICE = "get the whole file again, or convert the part that is there with: ffmpeg -i FILE OTHER.wav"
 _FORMATS = {

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from narrows.media.declared_end import declared_end, mpeg_format, ogg_pages
-from narrows.media.tags import after_tags
+from narrows.media.audio.declared_end import declared_end, mpeg_format, ogg_pages
+from narrows.media.audio.tags import after_tags
 
 RATE = 48_000
 

@@ -22,8 +22,8 @@ from narrows.errors import InputError, MediaError
 from narrows.media.atomic import atomic_write
 from narrows.media.extents import ImageExtent
 from narrows.media.files import Source, StrPath, quoted
-from narrows.media.image_reader import MAX_PIXELS, SUFFIXES, ImageReader
-from narrows.media.image_signal import Image, ImageInfo, Pixels, colour_of
+from narrows.media.image.reader import MAX_PIXELS, SUFFIXES, ImageReader
+from narrows.media.image.signal import Image, ImageInfo, Pixels, colour_of
 from narrows.media.medium import Medium, Signal
 
 __all__ = [

@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import atomic_write, write_error
-from narrows.media.audio_limits import MAX_AUDIO_CHANNELS, channels_error, finite_error, sample_rate_error
-from narrows.media.channel_order import file_order
-from narrows.media.declared_end import declared_end
+from narrows.media.audio.channel_order import file_order
+from narrows.media.audio.declared_end import declared_end
+from narrows.media.audio.limits import MAX_AUDIO_CHANNELS, channels_error, finite_error, sample_rate_error
+from narrows.media.audio.soundfile_decoder import SoundfileDecoder
 from narrows.media.files import StrPath, open_input, quoted
-from narrows.media.soundfile_decoder import SoundfileDecoder
 
 _MAX_BLOCK = 65_536  # samples given to libsndfile at once; its Vorbis encoder overflows the stack with a million
 _MAX_WAV_BYTES = 2**32 - 2**16  # lengths in a WAV have 32 bits; the rest is for the header

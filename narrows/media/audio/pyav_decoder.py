@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.media.channel_order import wav_order_of_names
-from narrows.media.edit_lists import EditList
+from narrows.media.audio.channel_order import wav_order_of_names
+from narrows.media.audio.edit_lists import EditList
 from narrows.media.files import MemoryFile, Source, open_input
 
 if TYPE_CHECKING:

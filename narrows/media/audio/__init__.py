@@ -18,8 +18,8 @@ import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from narrows.errors import InputError
-from narrows.media.audio_reader import AudioInfo, AudioReader
-from narrows.media.audio_writer import AudioWriter, check_suffix
+from narrows.media.audio.reader import AudioInfo, AudioReader
+from narrows.media.audio.writer import AudioWriter, check_suffix
 from narrows.media.extents import AudioExtent
 from narrows.media.files import Source, StrPath
 from narrows.media.medium import Medium, Signal

@@ -3,7 +3,7 @@ import struct
 
 import pytest
 
-from narrows.media.tags import after_tags, before_tags
+from narrows.media.audio.tags import after_tags, before_tags
 
 AUDIO = bytes(range(200))
 ID3V2 = b"ID3\4\0\0\0\0\1\0" + bytes(128)

@@ -11,8 +11,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.media.tiff.codecs import decompress, from_ccitt, from_jpeg
-from narrows.media.tiff.layout import (
+from narrows.media.image.tiff.codecs import decompress, from_ccitt, from_jpeg
+from narrows.media.image.tiff.layout import (
     BYTE_CODECS,
     CCITT,
     FLOAT,

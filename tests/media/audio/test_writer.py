@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from narrows.errors import InputError, MediaError
-from narrows.media import audio, audio_writer
+from narrows.media import audio
 from narrows.media.audio import AudioWriter
 
 FORMATS = ["wav", "flac", "ogg", "opus", "mp3"]
@@ -145,7 +145,7 @@ def test_a_missing_folder_is_named(tmp_path, noise, error_message):
 
 
 def test_the_size_limit_of_wav(tmp_path, noise, error_message, monkeypatch):
-    monkeypatch.setattr(audio_writer, "_MAX_WAV_BYTES", 200_000)
+    monkeypatch.setattr(writer, "_MAX_WAV_BYTES", 200_000)
     audio.write(tmp_path / "a.wav", noise, 48_000)
     line = error_message(audio.write, tmp_path / "b.wav", [noise, noise], 48_000)
     assert "expected less than the 4 GiB that a .wav can hold" in line

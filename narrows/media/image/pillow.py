@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from narrows.media.image_colours import gamma_curve, note_of_boxes, note_of_code_points, note_of_primaries
-from narrows.media.image_completeness import check_gif, check_jpeg, check_png, png_chunks
-from narrows.media.image_depth import Curve, to_8_bits, white_of
+from narrows.media.image.colours import gamma_curve, note_of_boxes, note_of_code_points, note_of_primaries
+from narrows.media.image.completeness import check_gif, check_jpeg, check_png, png_chunks
+from narrows.media.image.depth import Curve, to_8_bits, white_of
 
 HEAD_BYTES = 1 << 16  # that hold the boxes of an AVIF or HEIF file
 ORIENTATION = 0x0112  # the EXIF tag
