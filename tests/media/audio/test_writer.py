@@ -10,8 +10,7 @@ import soundfile
 
 from narrows.errors import InputError, MediaError
 from narrows.media import audio
-from narrows.media.audio import writer
-from narrows.media.audio import AudioWriter
+from narrows.media.audio import AudioWriter, writer
 
 FORMATS = ["wav", "flac", "ogg", "opus", "mp3"]
 
