@@ -17,7 +17,7 @@ from narrows.bitstream import read_header, recover
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media import audio as media
-from narrows.media.audio.limits import channels_error, finite_error, sample_rate_error
+from narrows.media.audio.limits import channels_error, sample_rate_error, samples_error
 from narrows.media.extents import AudioExtent, Extent
 from narrows.media.files import Source, StrPath
 from narrows.media.medium import Info, Medium, Reader, Signal
@@ -29,7 +29,6 @@ from narrows.tokenizers.tokenizer import BatchEncoder, Tokenizer, check_numbers
 from narrows.tokenizers.tokens import Latents, Tokens
 from narrows.tokenizers.windows import Window, cut, decode_tiles, tiles
 
-MAX_AMPLITUDE = 1e6  # full scale is 1; louder samples are clipped, so that their squares stay finite
 READ_SAMPLES = 1 << 18  # samples per block that is read from a file
 # Length of batched windows, in reaches of the encoder: about a third of the work is overlap, and few recordings are
 # shorter than a window.
@@ -415,7 +414,7 @@ class AudioBatchEncoder(BatchEncoder):
 
 
 class _CheckedBlocks:
-    """Iterates over blocks once: checks them, clips extreme samples to ±MAX_AMPLITUDE and counts the samples."""
+    """Iterates over blocks once: checks them and counts the samples."""
 
     def __init__(self, blocks: Iterable[Block], expected: int | None) -> None:
         self._blocks, self._expected = blocks, expected
@@ -428,10 +427,10 @@ class _CheckedBlocks:
                 shape = f"({self.channels}, n)" if self.channels else "(T,) or (C, T), T at least 1,"
                 raise InputError(f"expected audio {shape} float32, got {block.dtype} of shape {block.shape}")
             self.channels = len(block)
-            if message := channels_error(self.channels) or finite_error(block, self.samples):
+            if message := channels_error(self.channels) or samples_error(block, self.samples):
                 raise InputError(message)
             self.samples += block.shape[1]
-            yield block.clip(-MAX_AMPLITUDE, MAX_AMPLITUDE)
+            yield block
         if self._expected not in (None, self.samples):
             raise InputError(f"expected blocks of {self._expected} samples in total, got {self.samples}")
 

@@ -88,12 +88,20 @@ def test_length_rate_and_channels_are_kept(codec, model, wav, samples, channels,
     assert (found.frames, found.channels, found.samplerate) == (samples, channels, rate)
 
 
-@pytest.mark.parametrize("loudest", [1e-45, 1e10, 1e19, 3e38])
-def test_any_finite_sample_is_accepted(codec, model, wav, loudest):
+@pytest.mark.parametrize("loudest", [1e-45, 16])
+def test_samples_up_to_16_times_full_scale_are_accepted(codec, model, wav, loudest):
     wav(bad=[(100, 0, loudest), (101, 0, -loudest)])
-    said = codec("encode", "a.wav", "-m", model).err
-    assert ("where full scale is 1" in said) == (loudest > 16)
+    assert codec("encode", "a.wav", "-m", model).err == ""
     assert codec("decode", "a.nrw", "-m", model, "-o", "b.wav").err == ""
+
+
+@pytest.mark.parametrize("loudest", [16.1, 1e10, 1e19, 3e38])
+def test_samples_far_above_full_scale_are_refused(refused, model, wav, loudest, place):
+    wav(bad=[(101, 0, -loudest)])
+    line = refused("encode", "a.wav", "-m", model)
+    assert "expected samples up to 16, where full scale is 1" in line
+    assert "at sample 101 of channel 0 (both counted from 0) in 'a.wav'" in line
+    assert not (place / "a.nrw").exists()
 
 
 def test_two_runs_give_the_same_bytes(codec, model, wav, place):

@@ -1,10 +1,12 @@
 import copy
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import narrows
 from narrows.bitstream import AudioExtent
 from narrows.codecs import FSQ, AttentionProjection, Codec, FrameDecoder, FrameEncoder, MultiCodebook, Tanh
 from narrows.errors import DamagedStream, InputError, WrongModel
@@ -330,3 +332,11 @@ def test_a_gpu_gives_the_codes_of_the_cpu(tokenizer: AudioTokenizer) -> None:
     there = made(copy.deepcopy(tokenizer.codec), batch=8).to("cuda")
     assert int((there.encode(x, RATE).codes != tokens.codes).sum()) <= tokens.codes.numel() // 500
     torch.testing.assert_close(there.decode(tokens), tokenizer.decode(tokens), atol=1e-3, rtol=0)
+
+
+def test_arrays_of_integers_as_floats_are_refused(tiny_checkpoint: Any) -> None:
+    tokenizer = narrows.load(tiny_checkpoint())
+    x = np.random.default_rng(0).normal(0, 0.2, 3000).astype(np.float32)
+    with pytest.raises(InputError, match="expected samples up to 16.* integers of 16 bits, divide them by 32768"):
+        tokenizer.encode(32767 * x, RATE)
+    assert tokenizer.encode(10 * x, RATE).codes.shape[0] == 1

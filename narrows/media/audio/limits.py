@@ -1,10 +1,11 @@
-"""The audio that this library takes: finite samples, 1 to 64 channels, 1 to 384 kHz."""
+"""The audio that this library takes: finite samples up to 16 times full scale, 1 to 64 channels, 1 to 384 kHz."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 384_000  # Hz
 MAX_AUDIO_CHANNELS = 64
+MAX_SAMPLE = 16.0  # 24 dB above full scale; larger samples are integers that were stored as floats
 
 
 def sample_rate_error(sample_rate: int, where: str = "") -> str | None:
@@ -40,3 +41,20 @@ def finite_error(block: NDArray[np.float32], start: int, where: str = "") -> str
     value = "NaN" if np.isnan(block[channel, sample]) else "infinity"
     place = f"sample {start + sample} of channel {channel} (both counted from 0){where}"
     return f"expected finite samples, got {value} at {place}; repair or cut that place"
+
+
+def samples_error(block: NDArray[np.float32], start: int, where: str = "") -> str | None:
+    """The error message of `finite_error`, or for samples far above full scale, or None."""
+    if not block.size:
+        return None
+    if message := finite_error(block, start, where):
+        return message
+    peak = max(float(block.max()), -float(block.min()))
+    if peak <= MAX_SAMPLE:
+        return None
+    sample, channel = np.argwhere(abs(block.T) > MAX_SAMPLE)[0]
+    bits = next((bits for bits in (8, 16, 24, 32) if peak <= 2 ** (bits - 1)), None)
+    advice = f"if they are integers of {bits} bits, divide them by {2 ** (bits - 1)}" if bits else "scale them"
+    expected = f"expected samples up to {MAX_SAMPLE:g}, where full scale is 1"
+    place = f"sample {start + sample} of channel {channel} (both counted from 0){where}"
+    return f"{expected}, got up to {peak:.6g}, the first at {place}; {advice}"

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from narrows.errors import InputError, MediaError
 from narrows.media.audio.decoders import ADVICE, no_samples_error, open_decoder
-from narrows.media.audio.limits import channels_error, finite_error, sample_rate_error
+from narrows.media.audio.limits import channels_error, sample_rate_error, samples_error
 from narrows.media.files import Source, library_errors, open_input, quoted, size_of
 from narrows.media.medium import Reader
 
 _LATE = 0.05  # seconds that are worth a warning
-_LOUDEST = 16.0  # samples further above full scale are taken for integers stored as floats
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,6 @@ class AudioInfo:
         samples: per channel; None if it is only known after decoding the file.
         format: of the file, as libsndfile or FFmpeg names it: "wav", "flac", "mov,mp4,m4a,..."
         codec: of the audio: "pcm_16", "vorbis", "aac", ...
-        peak: the largest magnitude of the samples that were read.
         late: seconds between the begin of an MP4 or Matroska and its first sample; they are no part of the signal.
     """
 
@@ -38,7 +36,6 @@ class AudioInfo:
     samples: int | None
     format: str
     codec: str
-    peak: float = 0.0
     late: float = 0.0
 
     @property
@@ -50,17 +47,10 @@ class AudioInfo:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings about a late start, and about samples far above full scale among those that were read."""
-        found = []
-        if self.late >= _LATE:
-            found.append(f"its sound begins {self.late:.2f} s late; the time before, without samples, is left out")
-        if self.peak > _LOUDEST:
-            bits = next((bits for bits in (8, 16, 24, 32) if self.peak <= 2 ** (bits - 1)), None)
-            advice = (
-                f": integers of {bits} bits? Divide them by {2 ** (bits - 1)}" if bits else "; scale them to [-1, 1]"
-            )
-            found.append(f"has samples up to {self.peak:.6g}, where full scale is 1{advice}")
-        return tuple(found)
+        """A warning about a late start."""
+        if self.late < _LATE:
+            return ()
+        return (f"its sound begins {self.late:.2f} s late; the time before, without samples, is left out",)
 
 
 class AudioReader(Reader):
@@ -91,7 +81,6 @@ class AudioReader(Reader):
         self._path = path
         self._name = quoted(path)
         self._position = 0  # samples read
-        self._peak = 0.0
         self._file = open_input(path)
         try:
             self._size = size_of(self._file)
@@ -113,9 +102,9 @@ class AudioReader(Reader):
 
     @property
     def info(self) -> AudioInfo:
-        """Properties of the file, from its header, and of the samples that were read."""
+        """Properties of the file, from its header."""
         late = self._decoder.late
-        return AudioInfo(self.sample_rate, self.channels, self.samples, self.format, self.codec, self._peak, late)
+        return AudioInfo(self.sample_rate, self.channels, self.samples, self.format, self.codec, late)
 
     def read(self, samples: int) -> NDArray[np.float32]:
         """The next samples (C, n), n < `samples` only at the end.
@@ -123,8 +112,8 @@ class AudioReader(Reader):
         Integers of b bits are divided by 2^(b - 1), so they are in [-1, 1). Floats are unchanged, also above 1.
 
         Raises:
-            MediaError: for NaN, infinity, damage and a file that ends before the end that its header declares; the
-                message names the place.
+            MediaError: for NaN, infinity, samples above 16, damage, and a file that ends before the end that its
+                header declares; the message names the place.
             InputError: for `samples` below 1, and if the file is closed.
         """
         if samples < 1:
@@ -133,12 +122,10 @@ class AudioReader(Reader):
             raise InputError(f"expected an open file, got {self._name}, which is closed; open it again")
         with library_errors(self._path, self._damage):
             block = self._decoder.read(samples)
-        message = finite_error(block, self._position, f" in {self._name}")
+        message = samples_error(block, self._position, f" in {self._name}")
         if message:
             raise self._close_with(message)
         self._position += block.shape[1]
-        if block.size:
-            self._peak = max(self._peak, float(block.max()), -float(block.min()))
         if block.shape[1] < samples:
             self._check_end()
         return block

@@ -353,21 +353,23 @@ def test_any_exception_of_a_library_becomes_one_line(tmp_path, noise, error_mess
 
 
 @pytest.mark.parametrize(
-    ("scale", "warning"),
+    ("scale", "message"),
     [
         (1, None),
         (10, None),
-        (127, "integers of 8 bits? Divide them by 128"),
-        (32_767, "integers of 16 bits? Divide them by 32768"),
-        (2**31, "integers of 32 bits? Divide them by 2147483648"),
-        (1e12, "scale them to [-1, 1]"),
+        (127, "integers of 8 bits, divide them by 128"),
+        (32_767, "integers of 16 bits, divide them by 32768"),
+        (2**31, "integers of 32 bits, divide them by 2147483648"),
+        (1e12, "the first at sample 0 of channel 0 (both counted from 0) in '{}'; scale them"),
     ],
 )
-def test_samples_far_above_full_scale_are_warned_about(tmp_path, scale, warning):
+def test_samples_far_above_full_scale_are_refused(tmp_path, scale, message):
     soundfile.write(tmp_path / "a.wav", np.array([0.5, -1.0, 0.0]) * scale, RATE, subtype="DOUBLE")
     with AudioReader(tmp_path / "a.wav") as reader:
-        assert reader.info.warnings == ()
-        assert reader.read(10)[0, 1] == -np.float32(scale)
-        warnings = reader.info.warnings
-    assert len(warnings) == (warning is not None)
-    assert warning is None or warning in warnings[0]
+        if message is None:
+            assert reader.read(10)[0, 1] == -np.float32(scale)
+            return
+        with pytest.raises(MediaError) as caught:
+            reader.read(10)
+    assert "expected samples up to 16, where full scale is 1, got up to " in str(caught.value)
+    assert message.format(tmp_path / "a.wav") in str(caught.value)
