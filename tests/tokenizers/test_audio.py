@@ -337,6 +337,6 @@ def test_a_gpu_gives_the_codes_of_the_cpu(tokenizer: AudioTokenizer) -> None:
 def test_arrays_of_integers_as_floats_are_refused(tiny_checkpoint: Any) -> None:
     tokenizer = narrows.load(tiny_checkpoint())
     x = np.random.default_rng(0).normal(0, 0.2, 3000).astype(np.float32)
-    with pytest.raises(InputError, match="expected samples up to 16.* integers of 16 bits, divide them by 32768"):
+    with pytest.raises(InputError, match=r"expected samples up to 16.* integers of 16 bits, divide them by 32768"):
         tokenizer.encode(32767 * x, RATE)
     assert tokenizer.encode(10 * x, RATE).codes.shape[0] == 1
