@@ -105,7 +105,7 @@ def read(folder: str | Path) -> Tokenizer:
                 given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
                 _check_shapes(given, _expected(config, len(given)), path)
                 stored = {key: file.get_tensor(key) for key in given}
-            with _NoInitialization():
+            with _OwnRandomness():
                 tokenizer = _tokenizer(config)
             state = tokenizer.codec.state_dict()
             weights = {key: _to_compute_dtype(key, tensor, state[key].dtype, path) for key, tensor in stored.items()}
@@ -182,18 +182,15 @@ def _expected(config: Mapping[str, Any], tensors: int) -> dict[str, tuple[int, .
         return {key: tuple(tensor.shape) for key, tensor in _tokenizer(config).codec.state_dict().items()}
 
 
-class _NoInitialization(TorchFunctionMode):
-    """Skips random initialization of weights that are loaded anyway; the random state of the process does not change.
+class _OwnRandomness(TorchFunctionMode):
+    """Draws all random numbers of initialization from a generator of its own: that of the process does not change.
 
-    A mode, unlike hooks on all modules or a saved random state, does not touch what other threads do meanwhile.
+    A mode, unlike a saved and restored random state, does not touch what other threads draw meanwhile.
     """
 
-    skipped: ClassVar[tuple[Any, ...]] = (
-        nn.init.uniform_,
-        nn.init.normal_,
-        nn.init.kaiming_uniform_,
-        Tensor.uniform_,
-        Tensor.normal_,
+    draws: ClassVar[tuple[Any, ...]] = (
+        *(nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_, Tensor.uniform_, Tensor.normal_),
+        *(torch.rand, torch.randn, torch.randint, torch.randperm),
     )
 
     def __init__(self) -> None:
@@ -201,14 +198,12 @@ class _NoInitialization(TorchFunctionMode):
         self._generator = torch.Generator().manual_seed(0)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in self.skipped:
-            return args[0] if args else kwargs["tensor"]
-        own = {"generator": self._generator} if func in (torch.rand, torch.randn, torch.randint, torch.randperm) else {}
+        own = {"generator": self._generator} if func in self.draws else {}
         return func(*args, **((kwargs or {}) | own))
 
 
-class _ShapesOnly(_NoInitialization):
-    """Under the meta device, creates constants on the CPU and skips the arithmetic of initialization.
+class _ShapesOnly(TorchFunctionMode):
+    """Under the meta device, creates constants on the CPU and skips random initialization.
 
     Arithmetic on meta tensors would also work, but it imports a part of torch that takes longer than everything else
     here.
@@ -217,7 +212,10 @@ class _ShapesOnly(_NoInitialization):
         tensors: expected number of tensors; ModelError is raised after the calls that far more of them take.
     """
 
-    skipped = (*_NoInitialization.skipped, Tensor.erfinv_, Tensor.clamp_)  # those of truncated normals
+    skipped: ClassVar[tuple[Any, ...]] = (
+        *(nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_, Tensor.uniform_, Tensor.normal_),
+        *(Tensor.erfinv_, Tensor.clamp_),  # of truncated normals
+    )
 
     def __init__(self, tensors: int) -> None:
         super().__init__()
@@ -227,8 +225,10 @@ class _ShapesOnly(_NoInitialization):
         self._left -= 1
         if self._left < 0:
             raise ModelError(f"expected {self._tensors} tensors, as model.safetensors has, got far more in config.json")
+        if func in self.skipped:
+            return args[0] if args else kwargs["tensor"]
         constant = func in (torch.tensor, torch.arange, torch.linspace, torch.hann_window)
-        return super().__torch_function__(func, types, args, ({"device": "cpu"} if constant else {}) | (kwargs or {}))
+        return func(*args, **(({"device": "cpu"} if constant else {}) | (kwargs or {})))
 
 
 def _check_shapes(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], path: Path) -> None:

@@ -125,4 +125,6 @@ class Codec(nn.Module):
 
 def _dtype(network: nn.Module) -> torch.dtype:
     """The dtype of the weights of a network."""
-    return next((parameter.dtype for parameter in network.parameters()), torch.float32)
+    for parameter in network.parameters():
+        return parameter.dtype
+    return torch.float32
