@@ -7,6 +7,8 @@ import soundfile
 import torch
 from PIL import Image
 
+pytest.importorskip("pyarrow", reason="needs the extra datasets")
+
 from narrows.checkpoints import folder
 from narrows.checkpoints.load import load
 from narrows.codecs import Codec, FrameDecoder, FrameEncoder, Gaussian, LappedDecoder, LappedEncoder, Tanh

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest.importorskip("matplotlib", reason="needs the extra evaluate")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("pyarrow", reason="needs the extra datasets")
+
 from narrows.bitstream import read
 from narrows.datasets.shards import read_shard
 

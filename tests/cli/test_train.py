@@ -1,5 +1,7 @@
 import pytest
 
+pytest.importorskip("lightning", reason="needs the extra train")
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
