@@ -8,8 +8,8 @@ import typer
 from narrows.cli.options import Background, Device, Force, KeepSuffix
 
 if TYPE_CHECKING:
-    from narrows.media.extents import Extent
     from narrows.tokenizers.tokenizer import Tokenizer
+    from narrows.tokenizers.tokens import Tokens
 
 LOSSES = {
     "audio": "damaged from {:.2f} to {:.2f} s; replaced by silence",
@@ -34,6 +34,8 @@ def decode(
         typer.Option("--recover", help="Decode the undamaged parts of damaged files; silence or grey elsewhere."),
     ] = False,
     background: Background = None,
+    start: Annotated[float, typer.Option("--from", help="Audio: decode from this time on, in seconds.")] = 0.0,
+    stop: Annotated[float | None, typer.Option("--to", help="Audio: decode up to this time, in seconds. [end]")] = None,
     keep_suffix: KeepSuffix = False,
     device: Device = "auto",
     force: Force = False,
@@ -58,16 +60,15 @@ def decode(
         if name not in loaded:
             loaded[name] = load(name, device)
         watch, tokenizer = Stopwatch(), loaded[name]
+        item: bytes | Tokens = data
         if recover:
-            tokens, lost = tokenizer.recover(data)
-            for start, stop in lost:
-                print_message(LOSSES[tokenizer.medium.name].format(start, stop), source)
+            item, lost = tokenizer.recover(data)
+            for first, last in lost:
+                print_message(LOSSES[tokenizer.medium.name].format(first, last), source)
             for name, _ in read_header(data).attachments:
-                if name not in tokens.attachments:
+                if name not in item.attachments:
                     print_message(f"its attachment {name} is damaged and left out", source)
-            extent: Extent = tokenizer.decode_file(tokens, target, background=background, overwrite=force)
-        else:
-            extent = tokenizer.decode_file(data, target, background=background, overwrite=force)
+        extent = tokenizer.decode_file(item, target, background=background, overwrite=force, start=start, stop=stop)
         speed = tokenizer.medium.speed(extent.amount, watch.seconds)
         return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"
 

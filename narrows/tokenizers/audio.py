@@ -5,6 +5,7 @@ any rate, C channels ─ resample ─ groups of channels ─ windows ─ codec �
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar, cast
 
@@ -22,6 +23,7 @@ from narrows.media.extents import AudioExtent, Extent
 from narrows.media.files import Source, StrPath
 from narrows.media.medium import Info, Medium, Reader, Signal
 from narrows.parts import part
+from narrows.tokenizers.audio_parts import part_of, source_of, take
 from narrows.tokenizers.batches import Batches
 from narrows.tokenizers.channels import as_array, group_channels, ungroup_channels
 from narrows.tokenizers.resampling import Block, resample_blocks
@@ -205,16 +207,23 @@ class AudioTokenizer(Tokenizer):
         window = BATCHED_WINDOW * max(1, max(reach)) if batch > 1 and reach is not None else None
         return AudioBatchEncoder(self, batch, latents, 0 if latents else self._num_codebooks(**settings), window)
 
-    def decode(self, tokens: Tokens) -> Tensor:
+    def decode(self, tokens: Tokens, start: float = 0.0, stop: float | None = None) -> Tensor:
         """Decode Tokens to audio (C, T) float32, with the sample rate, length and channels of the encoded recording.
 
-        Raises WrongModel for tokens of another model, and InputError for codes that do not match their extent.
-        """
-        return torch.from_numpy(np.concatenate(list(self.decode_blocks(tokens)), 1))
+        Args:
+            tokens: the Tokens.
+            start, stop: decode this part only, in seconds; None for the end. The work is that for the part. The result
+                equals the samples from round(start · rate) to round(stop · rate) of the whole, up to rounding errors.
 
-    def decode_latents(self, latents: Latents) -> Tensor:
+        Raises:
+            WrongModel: for tokens of another model.
+            InputError: for codes that do not match their extent, and for a part outside of the recording.
+        """
+        return torch.from_numpy(np.concatenate(list(self.decode_blocks(tokens, start, stop)), 1))
+
+    def decode_latents(self, latents: Latents, start: float = 0.0, stop: float | None = None) -> Tensor:
         """Decode Latents to audio (C, T) float32; see `decode`."""
-        return torch.from_numpy(np.concatenate(list(self.decode_blocks(latents)), 1))
+        return torch.from_numpy(np.concatenate(list(self.decode_blocks(latents, start, stop)), 1))
 
     def decode_signal(self, item: Tokens | Latents) -> media.Audio:
         """Decode Tokens or Latents to an Audio."""
@@ -228,17 +237,23 @@ class AudioTokenizer(Tokenizer):
         *,
         background: str | None = None,
         overwrite: bool = False,
+        start: float = 0.0,
+        stop: float | None = None,
     ) -> Extent:
-        """Decode an .nrw stream, Tokens or Latents to an audio file, in bounded memory; see `Tokenizer.decode_file`."""
+        """Decode an .nrw stream, Tokens or Latents to an audio file, in bounded memory; see `Tokenizer.decode_file`.
+
+        With `start` or `stop`, in seconds, only this part is decoded; see `decode`.
+        """
         self.check_background(background)
         item = item if isinstance(item, Tokens | Latents) else self.decompress(item)
-        blocks = self.decode_blocks(item)
+        blocks = self.decode_blocks(item, start, stop)
         extent = cast(AudioExtent, item.extent)
+        first, last = part_of(extent, start, stop)
         media.write(path, blocks, extent.sample_rate, overwrite=overwrite)
-        return extent
+        return replace(extent, samples=last - first)
 
-    def decode_blocks(self, item: Tokens | Latents) -> Iterator[Block]:
-        """Decode Tokens or Latents to consecutive blocks (C, n), in bounded memory. Raises as `decode` does."""
+    def decode_blocks(self, item: Tokens | Latents, start: float = 0.0, stop: float | None = None) -> Iterator[Block]:
+        """Decode Tokens or Latents to consecutive blocks (C, n), in bounded memory; arguments as of `decode`."""
         extent = cast(AudioExtent, self.check_item(item))
         values = item.codes if isinstance(item, Tokens) else item.values
         frames = self.frames(extent.samples, extent.sample_rate)
@@ -248,8 +263,15 @@ class AudioTokenizer(Tokenizer):
                 f"{values.shape[2]}"
             )
         network = self.codec.decode if isinstance(item, Tokens) else self._synthesize
-        blocks = self._decode(network, values, extent.channels)
-        return resample_blocks(blocks, self.sample_rate, extent.sample_rate, extent.samples)
+        first, last = part_of(extent, start, stop)
+        source, skipped = source_of(first, last, extent.sample_rate, self.sample_rate, frames * self._stride)
+        needed = slice(source.start // self._stride, -(-source.stop // self._stride))
+        before, after = self._decoder_reach or (frames, frames)
+        context = slice(max(0, needed.start - before), min(frames, needed.stop + after))
+        blocks = self._decode(network, values[:, :, context], extent.channels)
+        signal = take(blocks, source.start - context.start * self._stride, source.stop - source.start)
+        resampled = resample_blocks(signal, self.sample_rate, extent.sample_rate, skipped + last - first)
+        return take(resampled, skipped, last - first)
 
     def frames(self, samples: int, sample_rate: int) -> int:
         """Number of latent frames that cover a recording at the sample rate of the codec."""

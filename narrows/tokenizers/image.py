@@ -290,10 +290,14 @@ class ImageTokenizer(Tokenizer):
         *,
         background: str | None = None,
         overwrite: bool = False,
+        start: float = 0.0,
+        stop: float | None = None,
     ) -> Extent:
         """Decode an .nrw stream, Tokens or Latents to an image file; see `Tokenizer.decode_file`."""
         media.check_suffix(path)  # fails before the work of decoding
         self.check_background(background)
+        if (start, stop) != (0.0, None):
+            raise InputError(f"expected audio for a part in seconds, got an image of {self.name}; leave it out")
         image = self.decode_signal(item) if isinstance(item, Tokens | Latents) else self.decode_stream(item)
         image = image if background is None else image.flattened(background)
         media.write(path, image.pixels, alpha=image.alpha, overwrite=overwrite)

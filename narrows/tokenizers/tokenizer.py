@@ -157,6 +157,8 @@ class Tokenizer(ABC):
         *,
         background: str | None = None,
         overwrite: bool = False,
+        start: float = 0.0,
+        stop: float | None = None,
     ) -> Extent:
         """Decode an .nrw stream, Tokens or Latents to a media file in the format of its suffix; returns its extent.
 
@@ -165,11 +167,12 @@ class Tokenizer(ABC):
             path: the output file.
             background: images: colour that a transparent image is flattened onto; see `encode_file`.
             overwrite: whether an existing file may be replaced.
+            start, stop: audio: the part to decode, in seconds; None for the end.
 
         Raises:
             MediaError: if the file cannot be written.
-            InputError: for an unknown suffix, and a background as for `encode_file`; and what `decode` and
-                `decompress` raise.
+            InputError: for an unknown suffix, a background as for `encode_file`, and a part of something else than
+                audio; and what `decode` and `decompress` raise.
         """
 
     @abstractmethod

@@ -275,3 +275,17 @@ def test_read_errors_name_the_file(refused, model, stream, monkeypatch):
     stream("s.nrw")
     monkeypatch.setattr("narrows.cli.files.open_input", lambda path: Failing())
     assert "'s.nrw': [Errno 5]" in refused("decode", "s.nrw", "-m", model)
+
+
+def test_a_part_is_decoded(codec, refused, model, wav):
+    wav(samples=48_000)
+    codec("encode", "a.wav", "-m", model)
+    codec("decode", "a.nrw", "-m", model, "-o", "whole.wav")
+    result = codec("decode", "a.nrw", "-m", model, "-o", "part.wav", "--from", "0.5", "--to", "1.25")
+    assert (result.code, result.err) == (0, "")
+    assert "0.75 s" in result.out
+    whole, part = soundfile.read("whole.wav")[0], soundfile.read("part.wav")[0]
+    assert len(part) == 12_000
+    assert abs(part - whole[8_000:20_000]).max() <= 2**-15
+    line = refused("decode", "a.nrw", "-m", model, "-o", "b.wav", "--from", "2", "--to", "9")
+    assert "expected a part of 0 to 3 s of at least a sample, got 2 to 9 s" in line

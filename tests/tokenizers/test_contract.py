@@ -296,6 +296,16 @@ def test_the_fingerprint_follows_the_weights(tokenizer: Tokenizer) -> None:
     assert len(pickle.dumps(again)) == len(pickle.dumps(pickle.loads(pickle.dumps(again))))
 
 
+def test_parts_in_seconds_are_for_audio(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tokens, path = tokenizer.encode_signal(signals(tokenizer)[0]), tmp_path / f"a{tokenizer.medium.default_suffix}"
+    if tokenizer.medium.name == "audio":
+        assert tokenizer.decode_file(tokens, path, start=0.1, stop=0.2).amount == pytest.approx(0.1)
+    else:
+        with pytest.raises(InputError, match="expected audio for a part in seconds"):
+            tokenizer.decode_file(tokens, path, stop=0.2)
+        assert not path.exists()
+
+
 def test_devices_that_lack_something_are_refused(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     for device in ("meta", "cuda:99", "abacus"):
         with pytest.raises(InputError, match="expected an available device, got") as caught:
