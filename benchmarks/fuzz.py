@@ -107,19 +107,19 @@ def outcomes(kind: str, folder: Path, first: int, last: int, keep: Path | None) 
         ]
         if keep:
             command += ["--keep", str(keep)]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert child.stdout is not None
-        assert child.stderr is not None
-        for line in child.stdout:
-            yield first, line.strip()
-            first += 1
-        printed = child.stderr.read()
-        if child.wait() == -signal.SIGALRM:
-            yield first, f"more than {SECONDS} s"
-            first += 1
-        elif child.returncode:
-            yield first, f"exit code {child.returncode}: {printed[-300:]}"
-            first += 1
+        with tempfile.TemporaryFile("w+") as printed:  # not a pipe, which would fill up: libtiff prints a lot
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=printed, text=True)
+            assert child.stdout is not None
+            for line in child.stdout:
+                yield first, line.strip()
+                first += 1
+            if child.wait() == -signal.SIGALRM:
+                yield first, f"more than {SECONDS} s"
+                first += 1
+            elif child.returncode:
+                printed.seek(0)
+                yield first, f"exit code {child.returncode}: {printed.read()[-300:]}"
+                first += 1
 
 
 def read_files(kind: str, folder: Path, first: int, count: int, keep: Path | None) -> None:
