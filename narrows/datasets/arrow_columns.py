@@ -107,7 +107,8 @@ def to_batch(
         InputError: for an item that does not fit `info`.
     """
     flat = [_flat(item, info) for item in items]
-    values = pa.array(np.concatenate(flat).astype(_value_type(info).to_pandas_dtype(), copy=False))
+    dtype = f"{'f' if info.kind == 'latents' else 'i'}{_value_type(info).bit_width // 8}"
+    values = pa.array(np.concatenate(flat).astype(dtype, copy=False))
     offsets = pa.array(np.cumsum([0, *map(len, flat)]), pa.int32())
     lists = pa.ListArray.from_arrays(offsets, values, schema.field(1).type)
     grids = [pa.array(axis, pa.int32()) for axis in zip(*(item.values.shape[2:] for item in items), strict=True)]
