@@ -39,7 +39,7 @@ def decode(
     force: Force = False,
 ) -> None:
     """Decode .nrw files: file.nrw becomes file.wav, photo.nrw becomes photo.png."""
-    from narrows.bitstream import read_header
+    from narrows.bitstream import inspect, read_header
     from narrows.checkpoints.load import load
     from narrows.cli.files import Stopwatch, plan_outputs, print_message, process_files, read_stream, shipped_model
     from narrows.errors import InputError
@@ -62,9 +62,12 @@ def decode(
             tokens, lost = tokenizer.recover(data)
             for start, stop in lost:
                 print_message(LOSSES[tokenizer.medium.name].format(start, stop), source)
-            for name, _ in read_header(data).attachments:
-                if name not in tokens.attachments:
-                    print_message(f"its attachment {name} is damaged and left out", source)
+            for attachment, _ in read_header(data).attachments:
+                if attachment not in tokens.attachments:
+                    print_message(f"its attachment {attachment} is damaged and left out", source)
+            found = inspect(data)
+            if found.damaged_bytes and not found.damaged and not found.damaged_attachments:
+                print_message(f"{found.damaged_bytes} bytes that are no part of it are left out", source)
             extent: Extent = tokenizer.decode_file(tokens, target, background=background, overwrite=force)
         else:
             extent = tokenizer.decode_file(data, target, background=background, overwrite=force)
