@@ -54,7 +54,7 @@ def decode(
 
     def process(source: Path, target: Path) -> str:
         data = read_stream(source)
-        name = model or shipped_model(read_header(data).model)
+        name = shipped_model(read_header(data).model) if model is None else model
         if name not in loaded:
             loaded[name] = load(name, device)
         watch, tokenizer = Stopwatch(), loaded[name]
