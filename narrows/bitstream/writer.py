@@ -34,7 +34,7 @@ class Writer:
         header: header of the stream; complete when the first chunk is.
 
     Raises:
-        InputError: for tables that differ from those in the header, and for unknown attachments.
+        InputError: for tables that differ from those in the header, and for unknown or empty attachments.
     """
 
     def __init__(
@@ -54,7 +54,11 @@ class Writer:
         unknown = sorted(set(attachments) - set(ATTACHMENTS.values()))
         if unknown:
             raise InputError(f"expected attachments from {', '.join(ATTACHMENTS.values())}, got {', '.join(unknown)}")
-        self._attachments = {name: attachments[name] for name in ATTACHMENTS.values() if attachments.get(name)}
+        for name, payload in attachments.items():
+            if not isinstance(payload, bytes) or not payload:
+                found = "no bytes" if payload == b"" else f"an object of type {type(payload).__name__}"
+                raise InputError(f"expected the attachment {name} as one byte or more, got {found}; leave it out")
+        self._attachments = {name: attachments[name] for name in ATTACHMENTS.values() if name in attachments}
         self.header = replace(header, attachments=tuple((n, len(data)) for n, data in self._attachments.items()))
         self._framing: Framing | None = None  # made with the first chunk
         self._buffer = np.empty(header.chunk_shape(0), header.dtype)

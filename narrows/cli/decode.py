@@ -41,7 +41,7 @@ def decode(
     force: Force = False,
 ) -> None:
     """Decode .nrw files: file.nrw becomes file.wav, photo.nrw becomes photo.png."""
-    from narrows.bitstream import read_header
+    from narrows.bitstream import inspect, read_header
     from narrows.checkpoints.load import load
     from narrows.cli.files import Stopwatch, plan_outputs, print_message, process_files, read_stream, shipped_model
     from narrows.errors import InputError
@@ -56,7 +56,7 @@ def decode(
 
     def process(source: Path, target: Path) -> str:
         data = read_stream(source)
-        name = model or shipped_model(read_header(data).model)
+        name = shipped_model(read_header(data).model) if model is None else model
         if name not in loaded:
             loaded[name] = load(name, device)
         watch, tokenizer = Stopwatch(), loaded[name]
@@ -65,9 +65,12 @@ def decode(
             item, lost = tokenizer.recover(data)
             for first, last in lost:
                 print_message(LOSSES[tokenizer.medium.name].format(first, last), source)
-            for name, _ in read_header(data).attachments:
-                if name not in item.attachments:
-                    print_message(f"its attachment {name} is damaged and left out", source)
+            for attachment, _ in read_header(data).attachments:
+                if attachment not in item.attachments:
+                    print_message(f"its attachment {attachment} is damaged and left out", source)
+            found = inspect(data)
+            if found.damaged_bytes and not found.damaged and not found.damaged_attachments:
+                print_message(f"{found.damaged_bytes} bytes that are no part of it are left out", source)
         extent = tokenizer.decode_file(item, target, background=background, overwrite=force, start=start, stop=stop)
         speed = tokenizer.medium.speed(extent.amount, watch.seconds)
         return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"

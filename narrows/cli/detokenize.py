@@ -31,5 +31,7 @@ def detokenize(
     item = data.by_key(key)
     suffix = medium_named(data.info.medium).default_suffix
     target = out or Path(re.sub(r"[^\w.-]", "_", key.rstrip("/").rpartition("/")[2]) + suffix)
-    load_model(model or shipped_model(data.info.model), device).decode_file(item, target, overwrite=force)
+    load_model(shipped_model(data.info.model) if model is None else model, device).decode_file(
+        item, target, overwrite=force
+    )
     print_line(f"{key!r} → {target}")

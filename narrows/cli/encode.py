@@ -70,7 +70,7 @@ def encode(
     loaded: dict[str, Tokenizer] = {}
 
     def process(source: Path, target: Path) -> str:
-        name = model or medium_of(source).default_model
+        name = medium_of(source).default_model if model is None else model
         if name not in loaded:
             loaded[name] = load(name, device)
             if raw:

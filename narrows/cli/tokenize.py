@@ -66,14 +66,14 @@ def tokenize(
 
         from narrows.datasets.tokenize import Task, tokenize
 
-        if not rank:
-            _print_skipped(source)
         task = Task(source, model, out, shard_minutes, limit, codebooks, quality, device, batch, background)
         with ProgressBar("items") as bar:
             summary = tokenize(task, chosen, retry, lambda progress: _show_progress(bar, progress))
     except KeyboardInterrupt:
         print_message("interrupted; finished shards are kept, run the same command again to continue")
         raise
+    if not rank:
+        _print_skipped(source, summary.medium)
     if as_json:
         print(json.dumps(asdict(summary) | {"speed": summary.speed}), flush=True)
     else:
@@ -84,11 +84,12 @@ def tokenize(
         sys.exit(2)
 
 
-def _print_skipped(source: str) -> None:
+def _print_skipped(source: str, medium: str) -> None:
+    """Print a line about the files of the source that a data set of this medium has no use for, if there are any."""
     from narrows.datasets.sources.listing import KINDS
 
-    suffixes = {suffix for kinds in KINDS.values() for kind in kinds for suffix in kind.suffixes}
-    print_skipped([source], suffixes, "audio, image or data set")
+    suffixes = {suffix for kind in KINDS[medium] for suffix in kind.suffixes}
+    print_skipped([source], suffixes, f"{medium} or data set")
 
 
 def _engine(name: str, workers: int | None, rank: int | None, world: int | None, device: str) -> "Engine":

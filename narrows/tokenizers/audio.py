@@ -298,6 +298,7 @@ class AudioTokenizer(Tokenizer):
         """
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())
+        self.check_attachments(dict(header.attachments))
         recovered = recover(data, self.tables)
         extent = header.extent
         if not isinstance(extent, AudioExtent):

@@ -66,6 +66,7 @@ class ImageTokenizer(Tokenizer):
     """
 
     medium: ClassVar[Medium] = media.MEDIUM
+    attachments: ClassVar[tuple[str, ...]] = (ALPHA,)
     tile: int = 1024
     max_pixels: int = 1 << 22
 
@@ -372,7 +373,11 @@ class ImageTokenizer(Tokenizer):
 
         index, smallest = largest_within(self.qualities, cost, bits_per_pixel)
         if index is None:
-            raise InputError(f"expected at least {smallest:.3f} bits per pixel for this image, got {bits_per_pixel:g}")
+            of_alpha = f" ({8 * len(attachments[ALPHA]) / pixels:.3f} for its alpha plane)" if attachments else ""
+            raise InputError(
+                f"expected at least {smallest:.3f} bits per pixel for this image{of_alpha}, got "
+                f"{bits_per_pixel:g}; give more"
+            )
         result = best[index]
         for higher in range(index, self.qualities if effort else index):
             tokens = encode_at(higher, effort)
@@ -466,6 +471,7 @@ class ImageTokenizer(Tokenizer):
         """Read the header of a stream and check it before memory is allocated."""
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())
+        self.check_attachments(dict(header.attachments))
         check_size(header)
         extent = self._check_grid(header, header.grid)
         groups = self.groups(extent.channels)
@@ -485,7 +491,9 @@ class ImageTokenizer(Tokenizer):
         extent = item.extent
         if not isinstance(extent, ImageExtent):
             raise InputError(f"expected tokens of an image, got tokens of {extent.medium}")
-        if extent.channels not in (1, 3) or tuple(grid) != self.grid(extent):
+        if extent.channels not in (1, 3):
+            raise InputError(f"expected an image of 1 or 3 channels, got {extent.channels}")
+        if tuple(grid) != self.grid(extent):
             size = f"{extent.height} × {extent.width} pixels and {extent.channels} channels"
             raise InputError(f"expected a grid {self.grid(extent)} for {size}, got {tuple(grid)}")
         if not isinstance(item, Latents):

@@ -12,6 +12,7 @@ from PIL import Image as PILImage
 
 from narrows.errors import DamagedStream
 from narrows.media.extents import ImageExtent
+from narrows.media.quiet import ignore_warnings
 
 ALPHA = "alpha"  # name of the attachment
 MAX_WEBP_SIDE = 16_383
@@ -42,7 +43,7 @@ def _compressed(alpha: NDArray[np.uint8]) -> bytes:
 
 def _decompressed(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
     try:
-        with PILImage.open(io.BytesIO(data), formats=("WEBP", "PNG")) as image:
+        with ignore_warnings(), PILImage.open(io.BytesIO(data), formats=("WEBP", "PNG")) as image:
             if image.size == (width, height):
                 return np.asarray(image.convert("L"))
             size = f"{image.width} × {image.height}"

@@ -3,8 +3,9 @@
 import copy
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -23,6 +24,8 @@ from narrows.media.files import Source, StrPath
 from narrows.media.medium import Info, Medium, Reader, Signal
 from narrows.parts import spec
 from narrows.tokenizers.tokens import Latents, Tokens
+
+MAX_REASON = 160  # characters of a message of PyTorch
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Tokenizer(ABC):
 
     Attributes:
         medium: the medium, an entry of the table of media.
+        attachments: names of the attachments of Tokens that it decodes.
         codec: the codec.
         name: name of the model, stored in tokens and streams.
         tables: frequency tables for entropy coding; None for raw streams of fixed code lengths.
@@ -86,6 +90,7 @@ class Tokenizer(ABC):
 
     kind: ClassVar[str] = "tokenizer"
     medium: ClassVar[Medium]
+    attachments: ClassVar[tuple[str, ...]] = ()
     batch: int = 1
 
     def __init__(self, codec: Codec) -> None:
@@ -381,6 +386,7 @@ class Tokenizer(ABC):
         if not isinstance(tokens, Tokens):
             raise InputError(f"expected Tokens, got {type(tokens).__name__}; only codes can be compressed")
         self.check_model(tokens.model, tokens.fingerprint)
+        self.check_attachments(tokens.attachments)
         return tokens.compress(self.coding_tables)
 
     @torch.no_grad()
@@ -388,6 +394,7 @@ class Tokenizer(ABC):
         """Read the Tokens of an .nrw stream. Raises WrongModel, and what `Tokens.decompress` raises."""
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())
+        self.check_attachments(dict(header.attachments))
         return Tokens.decompress(data, self.coding_tables)
 
     def check_codebooks(self, codebooks: float | None) -> int:
@@ -412,6 +419,13 @@ class Tokenizer(ABC):
                 "(-m FOLDER on the command line)"
             )
 
+    def check_attachments(self, names: Iterable[str]) -> None:
+        """Raise InputError for attachments that this tokenizer does not decode: they would be lost."""
+        other = ", ".join(name for name in names if name not in self.attachments)
+        if other:
+            expected = f"only the attachment {', '.join(self.attachments)}" if self.attachments else "no attachment"
+            raise InputError(f"expected {expected} for {self.name}, got {other}; remove it from the Tokens")
+
     def check_item(self, item: Tokens | Latents) -> Extent:
         """Check that an item can be decoded by this model, and return its extent. Raises WrongModel or InputError.
 
@@ -423,6 +437,7 @@ class Tokenizer(ABC):
         if not isinstance(item.extent, self.medium.extent):
             raise InputError(f"expected tokens of {self.medium.name}, got tokens of {item.extent.medium}")
         if isinstance(item, Tokens):
+            self.check_attachments(item.attachments)
             self._check_codebooks_of(item.radices, item.quality_index)
             self.codec.bottleneck.check_codes(item.codes)
         elif item.values.shape[1] != self.continuous.channels or not item.values.isfinite().all():
@@ -456,7 +471,7 @@ def check_device(device: str | torch.device) -> None:
     try:
         torch.zeros(1, device=torch.device(device)).cpu()
     except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = re.split(r"[.:;]? ?\n|\. ", str(error))[0].rstrip(".")[:MAX_REASON]
         raise InputError(f"expected an available device, got {str(device)!r} ({reason}); use cpu or auto") from error
 
 

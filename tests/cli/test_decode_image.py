@@ -102,3 +102,11 @@ def test_recover_puts_grey_in_place_of_damaged_rows(codec, refused, image_checkp
     result = codec("decode", "s.nrw", "-m", image_checkpoint, "--recover")
     assert (result.code, result.err) == (0, "codec: 's.nrw': damaged from row 1024 to 1100; replaced by grey\n")
     assert image.read("s.png").pixels.shape == (3, 1100, 20)
+
+
+def test_recover_tells_of_bytes_behind_the_stream(codec, image_checkpoint, image_stream):
+    path = image_stream("s.nrw")
+    assert codec("decode", "s.nrw", "-m", image_checkpoint, "--recover").err == ""
+    path.write_bytes(path.read_bytes() + bytes(7))
+    result = codec("decode", "s.nrw", "-m", image_checkpoint, "--recover", "--force")
+    assert (result.code, result.err) == (0, "codec: 's.nrw': 7 bytes that are no part of it are left out\n")

@@ -322,3 +322,9 @@ def test_file_size_limits_leave_no_output(refused, model, wav):
         assert "could not be written to its end" in refused("encode", "a.wav", "-m", model)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_an_empty_model_name_is_refused(refused, place):
+    soundfile.write("a.wav", np.zeros(1600), 16_000)
+    assert "expected a model name, folder or hub repository, got ''" in refused("encode", "a.wav", "-m", "")
+    assert not (place / "a.nrw").exists()

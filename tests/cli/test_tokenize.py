@@ -66,6 +66,15 @@ def test_failed_items_make_the_exit_code_2(codec, model, source, place):
     assert keys("out") == sorted(str(number) for number in range(12) if number != 3)
 
 
+def test_files_of_another_medium_are_told_of(codec, model, source, place):
+    for name in ("a.png", "b.png", "notes.txt"):
+        (place / "source" / name).write_bytes(b"none")
+    result = codec("tokenize", source, "-m", model, "-o", "out", *RANK)
+    assert result.code == 0
+    assert result.err == "codec: skipped 3 files that are no audio or data set: .png 2, .txt 1\n"
+    assert len(keys("out")) == 12
+
+
 def test_all_items_may_fail(codec, model, place):
     (place / "source").mkdir()
     (place / "source" / "a.wav").write_bytes(b"none")

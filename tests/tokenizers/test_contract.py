@@ -306,11 +306,30 @@ def test_parts_in_seconds_are_for_audio(tokenizer: Tokenizer, tmp_path: Path) ->
         assert not path.exists()
 
 
+def test_attachments_that_would_be_lost_are_refused(tokenizer: Tokenizer) -> None:
+    if tokenizer.rate_setting.values == ():
+        return  # continuous latents, which have no attachments
+    plain = tokenizer.encode(*in_memory(tokenizer, signals(tokenizer)[0]))
+    extra = replace(plain, attachments={"audio": b"sound"})
+    data = extra.compress(tokenizer.coding_tables)
+    for act, given in (
+        (tokenizer.compress, extra),
+        (tokenizer.decode, extra),
+        (tokenizer.decode_signal, extra),
+        (tokenizer.decompress, data),
+        (tokenizer.decode_stream, data),
+        (tokenizer.recover, data),
+    ):
+        with pytest.raises(InputError, match=r"expected (no|only the) attachment .*got audio"):
+            act(given)
+
+
 def test_devices_that_lack_something_are_refused(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    for device in ("meta", "cuda:99", "abacus"):
+    for device in ("meta", "cuda:99", "abacus", "mps:7", None):
         with pytest.raises(InputError, match="expected an available device, got") as caught:
             tokenizer.to(device)
         assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 300
     monkeypatch.setattr("narrows.tokenizers.tokenizer.check_device", lambda device: None)
     with pytest.raises(InputError, match="expected a device with all operations of small, got 'meta'"):
         tokenizer.to("meta")

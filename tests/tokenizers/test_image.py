@@ -452,6 +452,12 @@ def test_attachments_that_are_no_alpha_plane(tokenizer: ImageTokenizer, payload:
             tokenizer.decode_signal(replace(tokens, attachments={"alpha": wrong}))
 
 
+def test_alpha_of_large_images_gives_no_warning(tokenizer: ImageTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = tokenizer.encode_signal(with_alpha(20, 30))
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 400)  # Pillow warns above it, which is an error in tests
+    assert tokenizer.decode_signal(tokens).alpha is not None
+
+
 def test_damaged_streams_are_recovered(tokenizer: ImageTokenizer) -> None:
     signal = with_alpha(16 * 75, 24)  # two bands, of 64 and 11 rows of the grid
     tokens = tokenizer.encode_signal(signal)

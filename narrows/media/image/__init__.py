@@ -93,7 +93,7 @@ def check_suffix(path: StrPath) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITE_OPTIONS:
         known = ", ".join(sorted(_WRITE_OPTIONS))
-        raise InputError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {quoted(path)}")
+        raise InputError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {quoted(path)}; name a .png")
     return suffix
 
 

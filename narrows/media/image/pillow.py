@@ -108,8 +108,8 @@ class PillowImage:
 
     def _keyed(self, values: NDArray[np.uint8], key: object) -> NDArray[np.uint8]:
         """Alpha 0 where the pixels (H, W) or (H, W, C) have the transparent colour, otherwise 255."""
-        if self.format == "PNG" and self._png_type == GREY and isinstance(key, int):
-            key = key * 255 // ((1 << self._png_bits) - 1)  # the value is that of the file, Pillow scales the pixels
+        if self.format == "PNG" and self._png_type == GREY:  # Pillow scales the pixels, and the key of 1 bit
+            key = int.from_bytes(self._chunks[b"tRNS"][:2], "big") * 255 // ((1 << self._png_bits) - 1)
         same = values == np.array(key)
         return np.where(same.all(-1) if values.ndim == 3 else same, 0, 255).astype(np.uint8)
 
@@ -155,7 +155,7 @@ def _read_chunks(file: BinaryIO) -> dict[bytes, bytes]:
     """The content of those chunks of a PNG file that Pillow leaves out or finds only by decoding the image."""
     found = {}
     for name, place, length in png_chunks(file):
-        if name in (b"IHDR", b"cICP", b"eXIf") and length <= HEAD_BYTES:
+        if name in (b"IHDR", b"cICP", b"eXIf", b"tRNS") and length <= HEAD_BYTES:
             file.seek(place)
             found[name] = file.read(length)
     return found

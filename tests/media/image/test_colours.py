@@ -71,10 +71,11 @@ def test_a_transparent_colour_of_png_has_the_depth_of_the_file(kind: int, bits: 
         return
     values = random(CHANNELS[kind], bits)
     values[3] = values[0, 0]
-    key = values[0, 0]
-    found = image.read(png(values, bits, kind, ((b"tRNS", struct.pack(f">{len(key)}H", *key)),)))
-    assert np.array_equal(found.alpha, np.where((values == key).all(-1), 0, 255))
-    assert np.array_equal(found.pixels.transpose(1, 2, 0), eight(values, bits))
+    values[4:6] = [[[0]], [[(1 << bits) - 1]]]
+    for key in values[3:6, 0]:
+        found = image.read(png(values, bits, kind, ((b"tRNS", struct.pack(f">{len(key)}H", *key)),)))
+        assert np.array_equal(found.alpha, np.where((values == key).all(-1), 0, 255))
+        assert np.array_equal(found.pixels.transpose(1, 2, 0), eight(values, bits))
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
