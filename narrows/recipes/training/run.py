@@ -5,6 +5,7 @@ With several devices, each has a process, a rank. Lightning starts the program o
 out/last.ckpt       state of the run with optimizers, from which the same command resumes
 out/metrics.jsonl   losses and validation metrics by step
 out/checkpoint/     the codec with EMA weights, for `narrows.load`
+out/run.lock        held by a running training, so that a second one does not write to the same files
 """
 
 import json
@@ -15,7 +16,7 @@ import shutil
 import signal
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,11 @@ from lightning.pytorch.strategies import DDPStrategy
 from narrows.checkpoints.load import load
 from narrows.codecs import distributed as ranks
 from narrows.errors import InputError
+from narrows.media.atomic import atomic_write
 from narrows.recipes.training.base import CHECKPOINT, Recipe, Training
 
 LOG_EVERY = 50  # steps
+METRICS = "metrics.jsonl"
 LAUNCH_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
@@ -51,12 +54,20 @@ def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = 
 
     Raises:
         InputError: For weights of another architecture, for folders without media, for more devices than there are, and
-            for an `out` that holds the run of another recipe, or any run if `init` is given.
+            for an `out` that holds the run of another recipe, or any run if `init` is given, or that another process
+            is training in.
     """
     _check_devices(devices)
     first = devices == 1 or ranks.is_launched_first()
-    out = Path(out) / "smoke" if smoke else Path(out)
+    with ExitStack() as stack:
+        if first:
+            stack.enter_context(_locked(Path(out), "smoke.lock" if smoke else "run.lock"))
+        return _run(recipe, Path(out), init, smoke, devices, first)
+
+
+def _run(recipe: Recipe, out: Path, init: str | None, smoke: bool, devices: int, first: bool) -> Path:
     if smoke:
+        out = out / "smoke"
         if first:
             shutil.rmtree(out, ignore_errors=True)
         recipe = recipe.smoke().on_synthetic_data(out / "data")
@@ -69,6 +80,8 @@ def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = 
     out.mkdir(parents=True, exist_ok=True)
     if saved.exists():
         _resume(training, saved)
+        if first:
+            _drop_metrics_after(int(training.step), out / METRICS)
     elif first:  # the other ranks get the weights of the first
         _start(training, init)
     with _environment_kept():
@@ -82,6 +95,35 @@ def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = 
             except RuntimeError:  # the first rank has failed, and has said why
                 raise SystemExit(1) from None
     return out / CHECKPOINT
+
+
+@contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    """Create the folder and hold a lock in it, which ends with the process at the latest.
+
+    Without the module fcntl, as on Windows, and on file systems without locks, nothing is checked.
+
+    Raises InputError if another process holds the lock, or if the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / name).open("a")
+    except OSError as error:
+        raise InputError(
+            f"expected a folder that can be written, got {folder} ({error.strerror}); choose another --out"
+        ) from error
+    with file:
+        try:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not held by processes that load data
+        except (BlockingIOError, PermissionError):
+            raise InputError(
+                f"expected no running training in {folder}, got one; wait for its end or choose another --out"
+            ) from None
+        except (ImportError, OSError):
+            pass
+        yield
 
 
 def _check_devices(devices: int) -> None:
@@ -152,7 +194,7 @@ def _fit(training: Training, out: Path, saved: Path | None, devices: int) -> Non
             max_epochs=-1,  # Training.on_train_epoch_end stops the run after its last step
             default_root_dir=out,
             logger=False,
-            callbacks=[saver, _MetricsLog(out / "metrics.jsonl"), RichProgressBar()],
+            callbacks=[saver, _MetricsLog(out / METRICS), RichProgressBar()],
             num_sanity_val_steps=0,
             reload_dataloaders_every_n_epochs=1,
             enable_model_summary=False,
@@ -183,6 +225,21 @@ def _resume(training: Training, path: Path) -> None:
             f"cannot resume the run in {path.parent} ({reason}); "
             "use the recipe and settings that it was started with, or choose another --out"
         ) from error
+
+
+def _drop_metrics_after(step: int, path: Path) -> None:
+    """Remove the lines of steps that a resumed run does again, and a line that was not completed."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except ValueError:  # the process was killed while it wrote the line
+            continue
+    with atomic_write(path, overwrite=True) as file:
+        file.write("".join(kept).encode())
 
 
 def _group_sizes(optimizer: Mapping[str, Any]) -> list[int]:

@@ -1,6 +1,9 @@
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import torch
@@ -119,6 +122,44 @@ def test_resumed_run_has_its_own_learning_rate(smoke_run: Path, tmp_path: Path) 
 
     before, after = weights(2, 1e-3), weights(4, 0.0)
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_resumed_run_has_one_line_of_metrics_for_each_validation(smoke_run: Path, tmp_path: Path) -> None:
+    """Also if the first run was killed after it wrote metrics of later steps, and while it wrote a line."""
+    run(recipe_on(smoke_run / "data", 2, every=2), tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "frames": 1.0}\n{"step": 4, "fra')
+    run(recipe_on(smoke_run / "data", 4, every=2), tmp_path)
+    assert [line["step"] for line in lines(tmp_path)] == [2, 4]
+
+
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], "a")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("smoke", [False, True])
+def test_second_run_in_one_folder_is_rejected(smoke: bool, smoke_run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    lock, recipe = tmp_path / ("smoke.lock" if smoke else "run.lock"), recipe_on(smoke_run / "data", 1)
+    with subprocess.Popen([sys.executable, "-c", HOLD, lock], stdin=PIPE, stdout=PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(InputError, match="expected no running training in"):
+            run(recipe, tmp_path, smoke=smoke)
+        assert [path.name for path in tmp_path.iterdir()] == [lock.name]
+    run(recipe, tmp_path, smoke=smoke)
+
+
+def test_folder_that_cannot_be_written_is_rejected(smoke_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=r"expected a folder that can be written, got .*choose another --out"):
+            run(recipe_on(smoke_run / "data", 1), out)
 
 
 def test_run_that_cannot_resume_is_rejected(smoke_run: Path, tmp_path: Path) -> None:
