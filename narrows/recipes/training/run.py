@@ -17,6 +17,7 @@ import signal
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,8 @@ class _MetricsLog(Callback):
             print(self._write(pl_module, trainer.callback_metrics), flush=True)
 
     def _write(self, training: lightning.LightningModule, values: dict[str, Any]) -> str:
-        rounded = {name: round(float(value), 4) for name, value in values.items()}
+        finite = {name: float(value) if isfinite(value) else None for name, value in values.items()}  # JSON has no NaN
+        rounded = {name: value if value is None else round(value, 4) for name, value in finite.items()}
         line = json.dumps({"step": int(training.step), **rounded})  # type: ignore[arg-type]
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -219,7 +221,7 @@ def _resume(training: Training, path: Path) -> None:
         expected, found = ([_group_sizes(one) for one in states] for states in (optimizers, state["optimizer_states"]))
         if expected != found:
             raise KeyError(f"its optimizers have groups of {found} parameters, not {expected}")
-    except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"cannot resume the run in {path.parent} ({reason}); "

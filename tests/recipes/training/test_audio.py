@@ -176,6 +176,19 @@ def test_run_that_cannot_resume_is_rejected(smoke_run: Path, tmp_path: Path) -> 
     (tmp_path / "last.ckpt").write_bytes(b"nothing")
     with pytest.raises(InputError, match="cannot resume"):
         run(recipe_on(smoke_run / "data", 4), tmp_path)
+    for other_state in ([1], {"state_dict": 1}, {"state_dict": {}, "optimizer_states": 1}):
+        torch.save(other_state, tmp_path / "last.ckpt")
+        with pytest.raises(InputError, match="cannot resume"):
+            run(recipe_on(smoke_run / "data", 4), tmp_path)
+
+
+def test_run_with_nan_losses_ends(smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("narrows.recipes.training.base.MAX_SKIPPED", 4)
+    recipe = recipe_on(smoke_run / "data", 9, every=2)
+    recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=1e30))
+    with pytest.raises(InputError, match="expected finite gradients, got NaN or infinity in 4 steps up to step"):
+        run(recipe, tmp_path)
+    assert lines(tmp_path)[0]["valid/spectral"] is None
 
 
 @pytest.mark.parametrize(
