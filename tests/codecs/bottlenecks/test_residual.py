@@ -215,7 +215,7 @@ class OwnLoss(FSQ):
 
 
 @pytest.mark.parametrize("compose", [lambda stage: Residual(4, [stage]), lambda stage: Ordered([stage])])
-def test_losses_of_own_bottlenecks_are_scalars_or_one_for_each_item(
+def test_losses_of_own_bottlenecks_are_scalars_or_one_an_item(
     compose: Callable[[Bottleneck], Bottleneck],
 ) -> None:
     z = torch.randn(3, 4, 5)
