@@ -60,14 +60,14 @@ def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = 
     """
     _check_devices(devices)
     first = devices == 1 or ranks.is_launched_first()
-    with ExitStack() as stack:
-        if first:
-            stack.enter_context(_locked(Path(out), "smoke.lock" if smoke else "run.lock"))
-        return _run(recipe, Path(out), init, smoke, devices, first)
+    with ExitStack() as locks:
+        return _run(recipe, Path(out), init, smoke, devices, first, locks)
 
 
-def _run(recipe: Recipe, out: Path, init: str | None, smoke: bool, devices: int, first: bool) -> Path:
+def _run(recipe: Recipe, out: Path, init: str | None, smoke: bool, devices: int, first: bool, locks: ExitStack) -> Path:
     if smoke:
+        if first:
+            locks.enter_context(_locked(out, "smoke.lock"))
         out = out / "smoke"
         if first:
             shutil.rmtree(out, ignore_errors=True)
@@ -78,6 +78,8 @@ def _run(recipe: Recipe, out: Path, init: str | None, smoke: bool, devices: int,
     lightning.seed_everything(recipe.seed, verbose=False)
     torch.set_flush_denormal(True)  # denormal gradients are slow on a CPU
     training = recipe.training()
+    if first and not smoke:  # only now: wrong settings leave no folder
+        locks.enter_context(_locked(out, "run.lock"))
     out.mkdir(parents=True, exist_ok=True)
     if saved.exists():
         _resume(training, saved)
