@@ -190,7 +190,8 @@ class _OwnRandomness(TorchFunctionMode):
 
     draws: ClassVar[tuple[Any, ...]] = (
         *(nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_, Tensor.uniform_, Tensor.normal_),
-        *(torch.rand, torch.randn, torch.randint, torch.randperm),
+        *(Tensor.random_, Tensor.bernoulli_, Tensor.exponential_, Tensor.log_normal_, Tensor.cauchy_),
+        *(torch.rand, torch.randn, torch.randint, torch.randperm, torch.normal, torch.bernoulli, torch.multinomial),
     )
 
     def __init__(self) -> None:

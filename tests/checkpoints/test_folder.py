@@ -134,6 +134,39 @@ def test_a_model_is_loaded_alike_under_other_defaults(saved: Path) -> None:
         assert folder.read(saved).encode(x, 16_000) == known
 
 
+DRAWS: list[Callable[[torch.Tensor], object]] = [
+    torch.nn.init.xavier_uniform_,
+    torch.nn.init.trunc_normal_,
+    torch.nn.init.orthogonal_,
+    torch.Tensor.random_,
+    torch.Tensor.bernoulli_,
+    torch.Tensor.exponential_,
+    torch.Tensor.log_normal_,
+    torch.Tensor.cauchy_,
+    lambda weight: torch.normal(0.0, 1.0, (3,)),
+    lambda weight: torch.bernoulli(torch.full((3,), 0.5, device="cpu")),
+    lambda weight: torch.multinomial(torch.ones(4, device="cpu"), 2),
+]
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_loading_changes_no_random_state(
+    draw: Callable[[torch.Tensor], object], saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever random numbers the initialization of a part draws."""
+    drawn = []
+
+    @torch.no_grad()
+    def reset(self: torch.nn.Linear) -> None:
+        drawn.append(None if self.weight.is_meta else draw(self.weight))
+
+    monkeypatch.setattr(torch.nn.Linear, "reset_parameters", reset)
+    state = torch.get_rng_state()
+    narrows.load(saved)
+    assert drawn
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_only_tokenizers_are_saved(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a folder and a Tokenizer, got a Codec"):
         folder.save(tmp_path, codec())  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ class Ordered(Bottleneck):
     def forward(self, z: Tensor) -> Quantized:
         """Quantize latents (B, D, *grid); losses and metrics are means over the blocks that have them.
 
-        The losses of blocks that an item drops are 0 for it.
+        The losses of blocks that an item drops are 0 for it; those that a block returns as scalars count all items.
         """
         self._check_latents(z)
         kept = draw_kept(z.shape[0], len(self.blocks), self.dropout if self.training else 0.0, z.device)

@@ -38,8 +38,8 @@ class Residual(Bottleneck):
     an item gets the mean of the gradients of the stages that the item keeps.
 
     Losses are sums over the stages, and means over the batch, in which the losses of stages that an item drops are 0,
-    as in descript-audio-codec. Only statistics of the whole batch ('diversity') count all items. Metrics are means over
-    the stages.
+    as in descript-audio-codec. Losses that a stage returns as scalars, such as statistics of the whole batch
+    ('diversity', 'norm') and the losses of vector-quantize-pytorch, count all items. Metrics are means over the stages.
 
     Args:
         dim: D of the latents on both sides; projected linearly if D differs from the dim of the stages.

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from narrows.errors import InputError
+
 
 def draw_kept(items: int, count: int, p: float, device: torch.device) -> Tensor:
     """Draw how many stages each item keeps: with probability p uniformly from 1 to `count`, else all.
@@ -35,7 +37,17 @@ def squared_error(x: Tensor, target: Tensor, items: int) -> Tensor:
 
 
 def masked(losses: dict[str, Tensor], used: Tensor) -> dict[str, Tensor]:
-    """Set losses (B,) to 0 for the items that do not use a stage (B,); scalars, of the whole batch, stay."""
+    """Set losses (B,) to 0 for the items that do not use a stage (B,); scalars, of the whole batch, stay.
+
+    Raises:
+        InputError: for losses of another shape, which a bottleneck of one's own may return.
+    """
+    for name, value in losses.items():
+        if value.shape not in ((), used.shape):
+            raise InputError(
+                f"expected the loss {name!r} as a scalar or of shape {tuple(used.shape)}, one for each item, "
+                f"got {tuple(value.shape)}"
+            )
     return {name: value * used if value.ndim else value for name, value in losses.items()}
 
 

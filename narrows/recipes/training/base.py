@@ -11,6 +11,7 @@ data, and `update`, `log_step` and `log_item`, which bring the ranks together.
 import copy
 import random
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +26,12 @@ from narrows.bitstream import FrequencyTables
 from narrows.checkpoints import folder
 from narrows.codecs import distributed as ranks
 from narrows.codecs.codec import Codec
+from narrows.errors import InputError
 from narrows.recipes.settings import AdamW, Schedule, check_range
 from narrows.tokenizers.tokenizer import Tokenizer
 
 MAX_GRADIENT_NORM = 1.0
+MAX_SKIPPED = 100  # consecutive optimizer steps with non-finite gradients
 CHECKPOINT = "checkpoint"  # folder of the trained codec in the folder of the run
 
 
@@ -95,6 +98,7 @@ class Training(lightning.LightningModule, ABC):
         self.ema = copy.deepcopy(recipe.codec).requires_grad_(False).eval()
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._validated: list[dict[str, float]] = []
+        self._skipped: Counter[int] = Counter()  # by the id of the trained module
 
     @abstractmethod
     def initialize(self) -> None:
@@ -181,6 +185,9 @@ class Training(lightning.LightningModule, ABC):
             loss: Scalar to minimise.
             lr_fraction: Learning rate as a fraction of each parameter group's `peak_lr`.
             module: Module whose gradients are clipped to the norm `MAX_GRADIENT_NORM`.
+
+        Raises:
+            InputError: After `MAX_SKIPPED` skipped steps of the module without another one between them.
         """
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * lr_fraction
@@ -190,6 +197,14 @@ class Training(lightning.LightningModule, ABC):
         norm = nn.utils.clip_grad_norm_(module.parameters(), MAX_GRADIENT_NORM)
         if norm.isfinite():
             optimizer.step()
+            self._skipped[id(module)] = 0
+            return
+        self._skipped[id(module)] += 1
+        if self._skipped[id(module)] >= MAX_SKIPPED:
+            raise InputError(
+                f"expected finite gradients, got NaN or infinity in {MAX_SKIPPED} steps up to step {int(self.step)}; "
+                "start again with a lower learning rate, or check losses and data"
+            )
 
     @torch.no_grad()
     def update_ema(self, step: int) -> None:

@@ -5,6 +5,7 @@ With several devices, each has a process, a rank. Lightning starts the program o
 out/last.ckpt       state of the run with optimizers, from which the same command resumes
 out/metrics.jsonl   losses and validation metrics by step
 out/checkpoint/     the codec with EMA weights, for `narrows.load`
+out/run.lock        held by a running training, so that a second one does not write to the same files
 """
 
 import json
@@ -15,7 +16,8 @@ import shutil
 import signal
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,11 @@ from lightning.pytorch.strategies import DDPStrategy
 from narrows.checkpoints.load import load
 from narrows.codecs import distributed as ranks
 from narrows.errors import InputError
+from narrows.media.atomic import atomic_write
 from narrows.recipes.training.base import CHECKPOINT, Recipe, Training
 
 LOG_EVERY = 50  # steps
+METRICS = "metrics.jsonl"
 LAUNCH_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
@@ -51,12 +55,20 @@ def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = 
 
     Raises:
         InputError: For weights of another architecture, for folders without media, for more devices than there are, and
-            for an `out` that holds the run of another recipe, or any run if `init` is given.
+            for an `out` that holds the run of another recipe, or any run if `init` is given, or that another process
+            is training in.
     """
     _check_devices(devices)
     first = devices == 1 or ranks.is_launched_first()
-    out = Path(out) / "smoke" if smoke else Path(out)
+    with ExitStack() as locks:
+        return _run(recipe, Path(out), init, smoke, devices, first, locks)
+
+
+def _run(recipe: Recipe, out: Path, init: str | None, smoke: bool, devices: int, first: bool, locks: ExitStack) -> Path:
     if smoke:
+        if first:
+            locks.enter_context(_locked(out, "smoke.lock"))
+        out = out / "smoke"
         if first:
             shutil.rmtree(out, ignore_errors=True)
         recipe = recipe.smoke().on_synthetic_data(out / "data")
@@ -66,9 +78,13 @@ def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = 
     lightning.seed_everything(recipe.seed, verbose=False)
     torch.set_flush_denormal(True)  # denormal gradients are slow on a CPU
     training = recipe.training()
+    if first and not smoke:  # only now: wrong settings leave no folder
+        locks.enter_context(_locked(out, "run.lock"))
     out.mkdir(parents=True, exist_ok=True)
     if saved.exists():
         _resume(training, saved)
+        if first:
+            _drop_metrics_after(int(training.step), out / METRICS)
     elif first:  # the other ranks get the weights of the first
         _start(training, init)
     with _environment_kept():
@@ -82,6 +98,35 @@ def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = 
             except RuntimeError:  # the first rank has failed, and has said why
                 raise SystemExit(1) from None
     return out / CHECKPOINT
+
+
+@contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    """Create the folder and hold a lock in it, which ends with the process at the latest.
+
+    Without the module fcntl, as on Windows, and on file systems without locks, nothing is checked.
+
+    Raises InputError if another process holds the lock, or if the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / name).open("a")
+    except OSError as error:
+        raise InputError(
+            f"expected a folder that can be written, got {folder} ({error.strerror}); choose another --out"
+        ) from error
+    with file:
+        try:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not held by processes that load data
+        except (BlockingIOError, PermissionError):
+            raise InputError(
+                f"expected no running training in {folder}, got one; wait for its end or choose another --out"
+            ) from None
+        except (ImportError, OSError):
+            pass
+        yield
 
 
 def _check_devices(devices: int) -> None:
@@ -131,7 +176,8 @@ class _MetricsLog(Callback):
             print(self._write(pl_module, trainer.callback_metrics), flush=True)
 
     def _write(self, training: lightning.LightningModule, values: dict[str, Any]) -> str:
-        rounded = {name: round(float(value), 4) for name, value in values.items()}
+        finite = {name: float(value) if isfinite(value) else None for name, value in values.items()}  # JSON has no NaN
+        rounded = {name: value if value is None else round(value, 4) for name, value in finite.items()}
         line = json.dumps({"step": int(training.step), **rounded})  # type: ignore[arg-type]
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -152,7 +198,7 @@ def _fit(training: Training, out: Path, saved: Path | None, devices: int) -> Non
             max_epochs=-1,  # Training.on_train_epoch_end stops the run after its last step
             default_root_dir=out,
             logger=False,
-            callbacks=[saver, _MetricsLog(out / "metrics.jsonl"), RichProgressBar()],
+            callbacks=[saver, _MetricsLog(out / METRICS), RichProgressBar()],
             num_sanity_val_steps=0,
             reload_dataloaders_every_n_epochs=1,
             enable_model_summary=False,
@@ -177,12 +223,27 @@ def _resume(training: Training, path: Path) -> None:
         expected, found = ([_group_sizes(one) for one in states] for states in (optimizers, state["optimizer_states"]))
         if expected != found:
             raise KeyError(f"its optimizers have groups of {found} parameters, not {expected}")
-    except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"cannot resume the run in {path.parent} ({reason}); "
             "use the recipe and settings that it was started with, or choose another --out"
         ) from error
+
+
+def _drop_metrics_after(step: int, path: Path) -> None:
+    """Remove the lines of steps that a resumed run does again, and a line that was not completed."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except ValueError:  # the process was killed while it wrote the line
+            continue
+    with atomic_write(path, overwrite=True) as file:
+        file.write("".join(kept).encode())
 
 
 def _group_sizes(optimizer: Mapping[str, Any]) -> list[int]:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from narrows.codecs import (
     StraightThrough,
     Strided,
 )
+from narrows.codecs.base import Quantized
 from narrows.codecs.bottlenecks import ordered, residual
 from narrows.codecs.quantization.dropout import draw_kept
 from narrows.errors import InputError
@@ -199,6 +201,29 @@ def test_losses_of_dropped_stages_do_not_count(
         (gradient,) = torch.autograd.grad(scale * sum(losses.values()), z, retain_graph=True)
         results.append((gradient, [scale * value.detach() for value in losses.values()]))
     torch.testing.assert_close(results[0], results[1])
+
+
+class OwnLoss(FSQ):
+    """A bottleneck of a user, with a loss of any shape."""
+
+    def __init__(self, loss: torch.Tensor) -> None:
+        super().__init__(4, (3, 3))
+        self.loss = loss
+
+    def forward(self, z: torch.Tensor) -> Quantized:
+        return replace(super().forward(z), item_losses={"own": self.loss})
+
+
+@pytest.mark.parametrize("compose", [lambda stage: Residual(4, [stage]), lambda stage: Ordered([stage])])
+def test_losses_of_own_bottlenecks_are_scalars_or_one_an_item(
+    compose: Callable[[Bottleneck], Bottleneck],
+) -> None:
+    z = torch.randn(3, 4, 5)
+    for loss, mean in ((torch.tensor(2.0), 2.0), (torch.tensor([1.0, 2.0, 6.0]), 3.0)):
+        assert compose(OwnLoss(loss))(z).losses["own"] == mean
+    for wrong in (torch.ones(1), torch.ones(3, 3), torch.ones(2)):
+        with pytest.raises(InputError, match=r"expected the loss 'own' as a scalar or of shape \(3,\)"):
+            compose(OwnLoss(wrong))(z)
 
 
 def test_losses_are_those_of_descript_audio_codec(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,9 @@
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import torch
@@ -121,6 +124,44 @@ def test_resumed_run_has_its_own_learning_rate(smoke_run: Path, tmp_path: Path) 
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
+def test_resumed_run_has_one_line_of_metrics_for_each_validation(smoke_run: Path, tmp_path: Path) -> None:
+    """Also if the first run was killed after it wrote metrics of later steps, and while it wrote a line."""
+    run(recipe_on(smoke_run / "data", 2, every=2), tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "frames": 1.0}\n{"step": 4, "fra')
+    run(recipe_on(smoke_run / "data", 4, every=2), tmp_path)
+    assert [line["step"] for line in lines(tmp_path)] == [2, 4]
+
+
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], "a")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("smoke", [False, True])
+def test_second_run_in_one_folder_is_rejected(smoke: bool, smoke_run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    lock, recipe = tmp_path / ("smoke.lock" if smoke else "run.lock"), recipe_on(smoke_run / "data", 1)
+    with subprocess.Popen([sys.executable, "-c", HOLD, lock], stdin=PIPE, stdout=PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(InputError, match="expected no running training in"):
+            run(recipe, tmp_path, smoke=smoke)
+        assert [path.name for path in tmp_path.iterdir()] == [lock.name]
+    run(recipe, tmp_path, smoke=smoke)
+
+
+def test_folder_that_cannot_be_written_is_rejected(smoke_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=r"expected a folder that can be written, got .*choose another --out"):
+            run(recipe_on(smoke_run / "data", 1), out)
+
+
 def test_run_that_cannot_resume_is_rejected(smoke_run: Path, tmp_path: Path) -> None:
     run(recipe_on(smoke_run / "data", 1), tmp_path)
     other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, iterations=1))
@@ -135,6 +176,19 @@ def test_run_that_cannot_resume_is_rejected(smoke_run: Path, tmp_path: Path) -> 
     (tmp_path / "last.ckpt").write_bytes(b"nothing")
     with pytest.raises(InputError, match="cannot resume"):
         run(recipe_on(smoke_run / "data", 4), tmp_path)
+    for other_state in ([1], {"state_dict": 1}, {"state_dict": {}, "optimizer_states": 1}):
+        torch.save(other_state, tmp_path / "last.ckpt")
+        with pytest.raises(InputError, match="cannot resume"):
+            run(recipe_on(smoke_run / "data", 4), tmp_path)
+
+
+def test_run_with_nan_losses_ends(smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("narrows.recipes.training.base.MAX_SKIPPED", 4)
+    recipe = recipe_on(smoke_run / "data", 9, every=2)
+    recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=1e30))
+    with pytest.raises(InputError, match="expected finite gradients, got NaN or infinity in 4 steps up to step"):
+        run(recipe, tmp_path)
+    assert lines(tmp_path)[0]["valid/spectral"] is None
 
 
 @pytest.mark.parametrize(

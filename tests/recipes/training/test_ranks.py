@@ -163,7 +163,7 @@ def test_a_step_that_is_not_finite_on_one_rank_is_skipped_on_all(recipe: str, tr
 def test_the_first_rank_alone_writes(recipe: str, trained: Callable[..., Any]) -> None:
     folder, seen = trained(recipe)
     assert [rank["returned"] for rank in seen] == [str(folder / "checkpoint")] * 2
-    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint", "last.ckpt", "metrics.jsonl"]
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint", "last.ckpt", "metrics.jsonl", "run.lock"]
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert steps == [10, 20]
     tokenizer = narrows.load(folder / "checkpoint")

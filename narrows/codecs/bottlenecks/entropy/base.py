@@ -120,7 +120,7 @@ class EntropyModel(Bottleneck):
         """
         self._check_latents(z)
         if self.training:
-            qualities = self._qualities(quality_index, z)
+            qualities = per_item(self._check_quality(quality_index, len(z)), len(z), z.device)
             return self.estimate(self.targets(z, qualities), qualities)
         parts, latents, bits = self._quantize(z, quality_index)
         latents = latents.to(z.dtype) + (z - z.detach())  # exact: the second term is 0
@@ -144,7 +144,7 @@ class EntropyModel(Bottleneck):
         if codes.shape[1] != len(self.codebook_sizes) or codes.ndim != 4:
             raise InputError(f"expected codes (B, {len(self.codebook_sizes)}, h, w), got {tuple(codes.shape)}")
         parts = self.unfold((codes - ZERO).double())
-        stages = self.stages(_shape(codes), self._check_quality(quality_index))
+        stages = self.stages(_shape(codes), self._check_quality(quality_index, len(codes)))
         return run_stages(stages, lambda index, stage: parts[index])
 
     def choose(self, shape: tuple[int, int, int], quality_index: int) -> Choices:
@@ -153,7 +153,7 @@ class EntropyModel(Bottleneck):
         The generator yields slices of the codes (B, K, h, w) and the table index of each code in them, receives these
         codes, and returns latents.
         """
-        stages = self.stages(shape, self._check_quality(quality_index))
+        stages = self.stages(shape, self._check_quality(quality_index, shape[0]))
         stage = next(stages)
         while True:
             side = stage.side
@@ -170,12 +170,12 @@ class EntropyModel(Bottleneck):
         self, y: Tensor, quality_index: Tensor | int, bit_costs: Tensor | None = None
     ) -> tuple[list[Tensor], Tensor, Tensor]:
         """Symbols of all stages, latents and estimated bits (B,) of latents y."""
-        quality_index = self._check_quality(quality_index)
+        quality_index = self._check_quality(quality_index, len(y))
         if y.shape[2] % self.multiple or y.shape[3] % self.multiple:
             raise InputError(
                 f"expected latents whose height and width are multiples of {self.multiple}, got {tuple(y.shape)}"
             )
-        targets, parts = self.targets(y, self._qualities(quality_index, y)), list[Tensor]()
+        targets, parts = self.targets(y, per_item(quality_index, len(y), y.device)), list[Tensor]()
         bits = torch.zeros(y.shape[0], device=y.device)
 
         def quantized(index: int, stage: Stage) -> Tensor:
@@ -186,16 +186,16 @@ class EntropyModel(Bottleneck):
 
         return parts, run_stages(self.stages(_shape(y), quality_index), quantized), bits
 
-    def _check_quality(self, quality_index: Tensor | int) -> Tensor | int:
-        if isinstance(quality_index, Tensor):  # reading it would stall an accelerator
+    def _check_quality(self, quality_index: Tensor | int, batch: int) -> Tensor | int:
+        if isinstance(quality_index, Tensor):  # reading its values would stall an accelerator
+            if quality_index.shape not in ((), (1,), (batch,)):
+                raise InputError(
+                    f"expected a quality_index for each of {batch} items, got {tuple(quality_index.shape)}"
+                )
             return quality_index
         if type(quality_index) is not int or not 0 <= quality_index < self.qualities:
             raise InputError(f"expected a quality_index from 0 to {self.qualities - 1}, got {quality_index!r}")
         return quality_index
-
-    def _qualities(self, quality_index: Tensor | int, y: Tensor) -> Tensor:
-        """One quality index (B,) per item of y."""
-        return per_item(quality_index, y.shape[0], y.device)
 
     def _scale_of(self, stage: Stage) -> Tensor:
         """Scale that each symbol's table stands for, float32, of the shape of the symbols."""

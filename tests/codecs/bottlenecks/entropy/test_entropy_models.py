@@ -95,6 +95,13 @@ def test_damaged_payloads_raise(model: EntropyModel) -> None:
 def test_wrong_shapes_and_quality_indices_raise(model: EntropyModel) -> None:
     with pytest.raises(InputError, match="quality"):
         model.encode(torch.zeros(1, 8, 4, 4), 99)
+    codes = model.encode(torch.zeros(2, 8, 4, 4))
+    for wrong in (torch.tensor([0, 1, 2]), torch.zeros(2, 1)):
+        for call in (model, copy.deepcopy(model).train(), model.encode):
+            with pytest.raises(InputError, match="expected a quality_index for each of 2 items"):
+                call(torch.zeros(2, 8, 4, 4), wrong)
+        with pytest.raises(InputError, match="expected a quality_index for each of 2 items"):
+            model.decode(codes, wrong)
     if model.multiple > 1:
         with pytest.raises(InputError, match="multiples"):
             model.encode(torch.zeros(1, 8, 5, 4))
@@ -167,7 +174,7 @@ def test_gradients_in_eval_mode_are_straight_through(model: EntropyModel) -> Non
 def test_fractions_of_a_quality_are_refused_or_interpolated(model: EntropyModel) -> None:
     y = 3 * torch.randn(1, 8, 8, 12)
     for wrong in (3.9, True, "4", model.qualities, -1):
-        for call in (model, model.encode):
+        for call in (model, model.encode, copy.deepcopy(model).train()):
             with pytest.raises(InputError, match="expected a quality_index from 0 to"):
                 call(y, wrong)
     if isinstance(model, SpaceChannelContext):
