@@ -39,8 +39,8 @@ class Framing:
     def __init__(self, header: StreamHeader) -> None:
         self.header = header
         self.header_bytes = len(header.to_bytes())
-        self.attachments_bytes = sum(CHECKSUM_BYTES + length for _, length in header.attachments)
-        self.first_chunk = self.header_bytes + self.attachments_bytes  # offset
+        attached = sum(CHECKSUM_BYTES + length for _, length in header.attachments)
+        self.first_chunk = self.header_bytes + attached  # offset
         self._seed = zlib.crc32(header.to_bytes()[:-CHECKSUM_BYTES])
         self.raw = RawCoder(header.radices) if header.tables_digest is None else None
         self._coded_streams = sum(size > 1 for size in alphabet_sizes(header.radices))
