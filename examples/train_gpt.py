@@ -1,99 +1,405 @@
-"""Train a small GPT on token shards, and generate audio with it.
+"""Train a GPT on the codes of recordings, and generate audio with it. It knows nothing of the model that made the codes.
 
     codec tokenize RECORDINGS -m speech -o tokens/
     python examples/train_gpt.py tokens/ --steps 1000
+    torchrun --nproc-per-node 8 examples/train_gpt.py tokens/ --minutes 60 --width 1024 --depth 16 --batch 32
 
-A sequence is the ids of one recording between `begin` and `end`, with all codebooks of a frame one after another.
+A recording is a sequence of columns: first its text, a byte in each, then the codes of K codebooks, of which codebook k
+is delayed by k columns (MusicGen, Copet et al. 2023). B begin, E end, - padding, which is not predicted:
+
+    text         s  o  -  -  -  -  -  -  -        a column enters the network as the sum of its embeddings,
+    codebook 0   -  -  B  00 01 02 E  -  -        one table per row; a head per codebook predicts the next
+    codebook 1   -  -  B  -  10 11 12 E  -        column
+    codebook 2   -  -  B  -  -  20 21 22 E
+
+The run is kept in a folder: Ctrl-C stops it, the same command continues, and at its end it generates OUT/sample.wav.
 """
 
 import argparse
-from collections.abc import Iterator
+import math
+import os
+import signal
+import sys
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import Tensor, distributed, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, IterableDataset
 
 import narrows
-from narrows.datasets import TokenData, TokenStream, load
-from narrows.datasets.reader import vocabulary_of
+from narrows.datasets import Batch, Collate, Example, TokenData, TokenStream, load
+from narrows.tokenizers.ids import flatten_codes
+
+MAX_TEXT = 512  # bytes
+Item = Example[narrows.Tokens | narrows.Latents]
+Cache = list[tuple[Tensor, Tensor]]  # keys and values (B, heads, N, dim) of each block
+
+
+def columns(text: str, ids: Tensor, vocabulary: narrows.Vocabulary, ends: bool) -> Tensor:
+    """Text and ids (K, F) as columns (1 + K, N), see above; without the column of E unless the recording ends."""
+    prefix = torch.frombuffer(bytearray(text.encode()[:MAX_TEXT] + b"\0"), dtype=torch.uint8)[:-1].long() + 1
+    (codebooks, frames), start = ids.shape, len(prefix) + 1
+    made = torch.full((1 + codebooks, start + frames + codebooks - 1 + ends), vocabulary.padding)
+    made[0, : len(prefix)] = prefix
+    made[1:, start - 1] = vocabulary.begin
+    for k in range(codebooks):
+        first = start + k
+        made[1 + k, first : first + frames] = ids[k]
+        if ends:
+            made[1 + k, first + frames] = vocabulary.end
+    return made
+
+
+class Crops(IterableDataset[Tensor]):
+    """Columns of the recordings whose keys are `kept`: a random part of a random channel, or the beginning with text.
+
+    Args:
+        source: a TokenStream, which gives each rank and each worker of a DataLoader other items; or TokenData.
+        vocabulary: of the ids.
+        frames: of a part.
+        text: name of the metadata with the text; None for no text.
+        held_out: keys for validation.
+        training: gives the items that are not held out, else those that are, always the same part.
+    """
+
+    def __init__(
+        self,
+        source: Iterable[Item],
+        vocabulary: narrows.Vocabulary,
+        frames: int,
+        text: str | None,
+        held_out: frozenset[str],
+        training: bool,
+    ) -> None:
+        self.source, self.vocabulary, self.frames, self.text = source, vocabulary, frames, text
+        self.held_out, self.training = held_out, training
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for example in self.source:
+            if (example.key in self.held_out) == self.training:
+                continue
+            assert isinstance(example.value, narrows.Tokens)
+            codes = example.value.codes  # (S, K, F)
+            channels, _, count = codes.shape
+            channel = int(torch.randint(channels, ())) if self.training else 0
+            random = self.training and self.text is None and count > self.frames
+            start = int(torch.randint(count - self.frames + 1, ())) if random else 0
+            part = codes[channel : channel + 1, :, start : start + self.frames]
+            text = str(example.meta.get(self.text) or "") if self.text else ""
+            ids = flatten_codes(part, "parallel", self.vocabulary)
+            yield columns(text, ids, self.vocabulary, start + self.frames >= count)
+
+
+class Block(nn.Module):
+    """A layer of the transformer: attention with rotary positions (Su et al. 2021), then a network per column."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.network = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, rotation: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, N, D), and keys and values of all columns until now."""
+        q, k, v = self.qkv(self.norm1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k = rotated(q, rotation), rotated(k, rotation)
+        if past is not None:
+            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
+        x = x + self.out(attended.transpose(1, 2).flatten(2))
+        return x + self.network(self.norm2(x)), k, v
+
+
+def rotated(x: Tensor, rotation: Tensor) -> Tensor:
+    """Each pair of values of x (B, heads, N, dim) rotated by the angles whose cosines and sines are given."""
+    first, second = x.chunk(2, -1)
+    cos, sin = rotation.to(x.dtype)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
 class GPT(nn.Module):
-    """Ids (B, N) to logits (B, N, V) of the next id at each position."""
+    """Columns (B, 1 + K, N) to logits (B, K, N, V) of the next column at each position."""
 
-    def __init__(self, size: int, length: int, width: int = 128, depth: int = 2) -> None:
+    def __init__(self, codebooks: int, size: int, width: int, depth: int) -> None:
         super().__init__()
-        self.ids, self.positions = nn.Embedding(size, width), nn.Embedding(length, width)
-        layer = nn.TransformerEncoderLayer(
-            width, width // 32, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
-        )
-        self.layers = nn.TransformerEncoder(layer, depth, nn.LayerNorm(width), enable_nested_tensor=False)
-        self.out = nn.Linear(width, size)
+        heads = max(1, width // 64)
+        self.dim, self.codebooks, self.size = width // heads, codebooks, size
+        self.tables = nn.ModuleList([nn.Embedding(257, width), *(nn.Embedding(size, width) for _ in range(codebooks))])
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.norm, self.out = nn.RMSNorm(width), nn.Linear(width, codebooks * size, bias=False)
+        for parameter in self.parameters():
+            if parameter.ndim == 2:
+                nn.init.normal_(parameter, std=0.02)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        x = self.ids(ids) + self.positions.weight[: ids.shape[1]]
-        mask = nn.Transformer.generate_square_subsequent_mask(ids.shape[1], ids.device)
-        return self.out(self.layers(x, mask, is_causal=True))
+    def forward(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
+        """A cache holds the columns before `ids`, of which then only one is allowed, and takes up these."""
+        start = cache[0][0].shape[2] if cache else 0
+        x = torch.stack([table(ids[:, row]) for row, table in enumerate(self.tables)]).sum(0)
+        rates = 10_000 ** (-torch.arange(0, self.dim, 2, device=ids.device) / self.dim)
+        angles = torch.arange(start, start + ids.shape[2], device=ids.device)[:, None] * rates
+        rotation = torch.stack([angles.cos(), angles.sin()])
+        past, found = list(cache or []), Cache()
+        for index, block in enumerate(self.blocks):
+            x, k, v = block(x, rotation, past[index] if past else None)
+            found.append((k, v))
+        if cache is not None:
+            cache[:] = found
+        return self.out(self.norm(x)).unflatten(2, (self.codebooks, self.size)).transpose(1, 2)
 
 
-def batches(data: TokenData[Tensor], length: int, size: int) -> Iterator[Tensor]:
-    """Ids (B, N + 1) of the beginnings of recordings, epoch after epoch."""
-    vocabulary, stream = vocabulary_of(data.info), TokenStream(data)
+def losses(gpt: nn.Module, ids: Tensor, vocabulary: narrows.Vocabulary) -> tuple[Tensor, Tensor]:
+    """Nats and numbers of the predicted ids (B, K, N - 1): codes and E."""
+    device = ids.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        logits = gpt(ids[:, :, :-1])
+    target = ids[:, 1:, 1:]
+    nats = F.cross_entropy(logits.float().movedim(3, 1), target, ignore_index=vocabulary.padding, reduction="none")
+    return nats, (target != vocabulary.padding) & (target != vocabulary.begin)
 
-    def padded(items: list[Tensor]) -> Tensor:
-        cut = [vocabulary.add_begin_end(ids)[: length + 1] for ids in items]
-        return nn.utils.rnn.pad_sequence(cut, batch_first=True, padding_value=vocabulary.padding)
 
-    epoch = 0
-    while len(data):
-        stream.set_epoch(epoch)
-        yield from DataLoader(stream, size, collate_fn=padded)
-        epoch += 1
+@torch.no_grad()
+def validate(gpt: GPT, batches: Iterable[Batch], vocabulary: narrows.Vocabulary, device: torch.device) -> Tensor:
+    """Bits per code of each codebook, (K,), without the ends."""
+    total, count = torch.zeros(2, gpt.codebooks, dtype=torch.float64)
+    for batch in batches:
+        ids = batch.ids.to(device)
+        nats, _ = losses(gpt, ids, vocabulary)
+        codes = ids[:, 1:, 1:] >= vocabulary.offsets[0]
+        total += (nats * codes).sum((0, 2)).double().cpu()
+        count += codes.sum((0, 2)).cpu()
+    return total / count / math.log(2)
+
+
+def unigram(training: Iterable[Tensor], validation: Iterable[Tensor], vocabulary: narrows.Vocabulary) -> Tensor:
+    """Bits per code (K,) of validation data with the frequencies of codes in training data: a baseline."""
+    rows, first = len(vocabulary.sizes), vocabulary.offsets[0]
+    counts = [torch.zeros(rows, vocabulary.size, dtype=torch.float64) for _ in range(2)]
+    for of_part, part in zip(counts, (training, validation), strict=True):
+        for ids in part:
+            of_part.scatter_add_(1, ids[1:], torch.ones(ids[1:].shape, dtype=torch.float64))
+    known, seen = (of_part[:, first:] for of_part in counts)
+    bits = -torch.log2((known + 1) / (known + 1).sum(1, keepdim=True))
+    return (seen * bits).sum(1) / seen.sum(1)
 
 
 @torch.inference_mode()
-def sample(gpt: GPT, begin: int, codebooks: tuple[range, ...], frames: int) -> Tensor:
-    """Ids (N,) of new frames; at each position only ids of the codebook of that position are sampled."""
-    ids = torch.tensor([[begin]])
-    for position in range(frames * len(codebooks)):
-        allowed = codebooks[position % len(codebooks)]
-        logits = gpt(ids)[0, -1, allowed.start : allowed.stop]
-        ids = torch.cat([ids, allowed.start + torch.multinomial(logits.softmax(-1), 1)[None]], 1)
-    return ids[0, 1:]
+def generate(
+    gpt: GPT,
+    vocabulary: narrows.Vocabulary,
+    text: str,
+    frames: int,
+    temperature: float,
+    top_k: int,
+    seed: int = 0,
+    cached: bool = True,
+) -> Tensor:
+    """Ids (K, F) of at most `frames` frames after a text; fewer if the model ends them."""
+    device, codebooks = next(gpt.parameters()).device, gpt.codebooks
+    generator = torch.Generator(device).manual_seed(seed)
+    possible = torch.zeros(codebooks, vocabulary.size, dtype=torch.bool, device=device)
+    for k, (first, size) in enumerate(zip(vocabulary.offsets, vocabulary.sizes, strict=True)):
+        possible[k, first : first + size] = True
+    ids = columns(text, torch.empty(codebooks, 0, dtype=torch.long), vocabulary, False)
+    ids = ids[None, :, : ids.shape[1] - codebooks + 1].to(device)  # until B
+    start, column, ended, cache = ids.shape[2], 0, False, Cache()
+    while column < frames + codebooks - 1:
+        logits = gpt(ids[:, :, -1:] if cache else ids, cache)[0, :, -1] if cached else gpt(ids)[0, :, -1]
+        possible[0, vocabulary.end] = column > 0
+        logits = logits.float().masked_fill(~possible, -torch.inf) / max(temperature, 1e-6)
+        lowest = logits.topk(min(top_k, logits.shape[1]), -1).values[:, -1:]
+        sampled = torch.multinomial(logits.masked_fill(logits < lowest, -torch.inf).softmax(-1), 1, generator=generator)
+        new = ids.new_full((1, 1 + codebooks, 1), vocabulary.padding)
+        for k in range(codebooks):
+            if k <= column < k + frames:
+                new[0, 1 + k] = sampled[k]
+            elif ended and column == k + frames:
+                new[0, 1 + k] = vocabulary.end
+        if column < frames and int(new[0, 1]) == vocabulary.end:
+            frames, ended = column, True
+        ids, column = torch.cat([ids, new], 2), column + 1
+    return torch.stack([ids[0, 1 + k, start + k : start + k + frames] for k in range(codebooks)])
 
 
-def main() -> None:
+class Run:
+    """The state of training that a checkpoint keeps, and who takes part in it.
+
+    Args:
+        arguments: of the command.
+        gpt: the model, on its device.
+        world: number of processes.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, gpt: GPT, world: int) -> None:
+        self.path, self.gpt, self.world = Path(arguments.out) / "checkpoint.pt", gpt, world
+        self.shape = {"width": arguments.width, "depth": arguments.depth, "ids": gpt.size, "codebooks": gpt.codebooks}
+        self.optimizer = torch.optim.AdamW(gpt.parameters(), betas=(0.9, 0.95), weight_decay=0.1)
+        self.step, self.epoch, self.seconds, self.interrupted = 0, 0, 0.0, False
+        if self.path.exists():
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            if state["shape"] != self.shape:
+                sys.exit(f"expected the model of {self.path}, {state['shape']}, got {self.shape}; change --out")
+            gpt.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.epoch, self.seconds = state["step"], state["epoch"] + 1, state["seconds"]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._interrupt)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        """Stop after this step; a second signal stops at once."""
+        self.interrupted = True
+        signal.signal(number, signal.SIG_DFL)
+
+    def save(self) -> None:
+        """Write the checkpoint; the earlier one is kept until this one is complete."""
+        state: dict[str, Any] = {"model": self.gpt.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state |= {"step": self.step, "epoch": self.epoch, "seconds": self.seconds, "shape": self.shape}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, self.path.with_suffix(".part"))
+        os.replace(self.path.with_suffix(".part"), self.path)
+
+    def agreed(self, fraction: float) -> tuple[float, bool]:
+        """The largest fraction done and whether to stop, of all processes, which must leave the loop together."""
+        state = torch.tensor([fraction, float(self.interrupted)], device=next(self.gpt.parameters()).device)
+        if self.world > 1:
+            distributed.all_reduce(state, distributed.ReduceOp.MAX)
+        return float(state[0]), bool(state[1])
+
+
+def train(
+    arguments: argparse.Namespace, run: Run, data: TokenData[Item], vocabulary: narrows.Vocabulary, rank: int
+) -> bool:
+    """Train until the end or a signal; whether the end was reached. Process 0 prints, validates and saves."""
+    device, collate = next(run.gpt.parameters()).device, Collate(vocabulary)
+    held_out = frozenset(sorted(data.keys, key=lambda key: zlib.crc32(key.encode()))[: max(1, len(data) // 20)])
+    valid_data = load(arguments.valid, with_meta=True) if arguments.valid else data
+    if arguments.valid:
+        held_out = frozenset(valid_data.keys)
+    stream = TokenStream(data, arguments.seed, rank, run.world)
+    crops = Crops(stream, vocabulary, arguments.frames, arguments.text, held_out, True)
+    validation = Crops(valid_data, vocabulary, arguments.frames, arguments.text, held_out, False)
+    held = list(DataLoader(validation, arguments.batch, collate_fn=collate))[:64]
+    if not held or len(data) - (0 if arguments.valid else len(held_out)) < run.world:
+        sys.exit(f"expected items for training and validation, got {len(data)}; tokenize more")
+
+    def report(start: str) -> None:
+        bits = validate(run.gpt, held, vocabulary, device)
+        shown = " ".join(f"{value:.3f}" for value in bits.tolist())
+        print(f"{start}  {bits.mean():.3f} bits per code; by codebook {shown}", flush=True)
+
+    if rank == 0 and run.step == 0:
+        bits = unigram(crops, validation, vocabulary)
+        print(f"{sum(p.numel() for p in run.gpt.parameters()) / 1e6:.1f} million parameters on {device}")
+        shown = " ".join(f"{value:.3f}" for value in bits.tolist())
+        print(f"unigram  {bits.mean():.3f} bits per code; by codebook {shown}", flush=True)
+
+    model: nn.Module = nn.parallel.DistributedDataParallel(run.gpt) if run.world > 1 else run.gpt
+    loader = DataLoader(
+        crops, arguments.batch, collate_fn=collate, num_workers=arguments.workers, pin_memory=device.type == "cuda"
+    )
+
+    def batches() -> Iterator[Batch]:
+        while True:
+            stream.set_epoch(run.epoch)
+            yield from loader
+            run.epoch += 1
+
+    torch.manual_seed(arguments.seed + 1000 * run.epoch + rank)  # of the crops
+    begin, told, told_frames, seconds, frames = time.monotonic(), time.monotonic(), 0, run.seconds, 0
+    for batch in batches():
+        run.seconds = seconds + time.monotonic() - begin
+        done = run.step / arguments.steps if arguments.minutes is None else run.seconds / 60 / arguments.minutes
+        done, interrupted = run.agreed(done)
+        if interrupted or done >= 1:
+            break
+        rate = arguments.rate * min(1, (run.step + 1) / 100) * (0.55 + 0.45 * math.cos(math.pi * done))
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate
+        nats, predicted = losses(model, batch.to(device, non_blocking=True).ids, vocabulary)
+        loss = (nats * predicted).sum() / predicted.sum()
+        run.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(run.gpt.parameters(), 1.0)
+        run.optimizer.step()
+        run.step += 1
+        frames += int(predicted.sum()) // len(vocabulary.sizes) * run.world
+        if rank == 0 and (run.step % arguments.print_every == 0 or run.step == 1):
+            now = time.monotonic()
+            speed, left = (frames - told_frames) / (now - told), (now - begin) * (1 - done) / max(done, 1e-9)
+            left = left if seconds == 0 else run.seconds * (1 - done) / max(done, 1e-9)
+            print(
+                f"step {run.step}  loss {loss.item() / math.log(2):.3f} bits per id, {speed:.0f} frames/s, "
+                f"{left / 60:.1f} min left",
+                flush=True,
+            )
+            told, told_frames = now, frames
+        if rank == 0 and run.step % arguments.valid_every == 0:
+            report(f"valid {run.step}")
+            run.save()
+    if rank == 0:
+        run.save()
+        report(f"valid {run.step}")
+    return not interrupted
+
+
+def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shards", help="folder that codec tokenize made")
+    parser.add_argument("--valid", help="another such folder for validation [a twentieth of the items]")
+    parser.add_argument("--out", default="run", help="folder of the checkpoint and the sample")
+    parser.add_argument("--text", metavar="COLUMN", help="metadata with the text of a recording; parts begin at its start")
+    parser.add_argument("--steps", type=int, default=1000, help="number of training steps")
+    parser.add_argument("--minutes", type=float, help="time of training, instead of --steps")
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--depth", type=int, default=4)
+    parser.add_argument("--frames", type=int, default=250, help="frames of a part of a recording")
+    parser.add_argument("--batch", type=int, default=8, help="parts per step and process")
+    parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
+    parser.add_argument("--workers", type=int, default=0, help="processes that read data")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--print-every", type=int, default=10, help="steps")
+    parser.add_argument("--valid-every", type=int, default=250, help="steps between validations, which save")
+    parser.add_argument("--prompt", default="", help="text of the sample")
+    parser.add_argument("--sample-frames", type=int, default=250)
+    parser.add_argument("--temperature", type=float, default=0.9)
+    parser.add_argument("--top-k", type=int, default=100)
     parser.add_argument("--model", help="model to decode with [the one that the shards name]")
-    parser.add_argument("--out", default="sampled.wav", help="audio file to write")
-    parser.add_argument("--steps", type=int, default=200, help="number of training steps")
-    parser.add_argument("--length", type=int, default=512, help="ids per sequence")
-    parser.add_argument("--batch", type=int, default=8, help="sequences per step")
-    parser.add_argument("--frames", type=int, default=50, help="latent frames to generate at the end")
-    arguments = parser.parse_args()
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args(given)
 
-    torch.manual_seed(0)
-    data = load(arguments.shards, ids="interleaved")
-    vocabulary = vocabulary_of(data.info)
-    gpt = GPT(vocabulary.size, max(arguments.length, arguments.frames * data.info.depth))
-    optimizer = torch.optim.AdamW(gpt.parameters(), 1e-3)
-    steps = zip(range(arguments.steps), batches(data, arguments.length, arguments.batch), strict=False)
-    for step, ids in steps:
-        logits, target = gpt(ids[:, :-1]), ids[:, 1:]
-        loss = nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=vocabulary.padding)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if step % max(1, arguments.steps // 10) == 0:
-            print(f"step {step}  loss {loss.item():.3f} nats per id", flush=True)
-
-    ranges = [range(first, first + size) for first, size in zip(vocabulary.offsets, vocabulary.sizes, strict=True)]
-    ids = sample(gpt.eval(), vocabulary.begin, tuple(ranges), arguments.frames)
-    tokens = data.unflatten(ids, "interleaved")
-    tokenizer = narrows.load(arguments.model or data.info.model)
-    tokenizer.decode_file(tokens, arguments.out, overwrite=True)
-    print(f"{tokens.extent.seconds:.2f} s → {arguments.out}")
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    device = torch.device(arguments.device)
+    if world > 1:
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if device.type == "cuda":
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(device)
+    data = load(arguments.shards, with_meta=True)
+    if data.info.medium != "audio" or (arguments.text and arguments.text not in data.columns):
+        found = f"{data.info.medium} with the metadata {', '.join(data.columns) or 'nothing'}"
+        sys.exit(f"expected audio{f' with the text {arguments.text}' if arguments.text else ''}, got {found}")
+    vocabulary = replace(data.vocabulary, shared=True)
+    torch.manual_seed(arguments.seed)
+    gpt = GPT(len(vocabulary.sizes), vocabulary.size, arguments.width, arguments.depth).to(device)
+    run = Run(arguments, gpt, world)
+    finished = train(arguments, run, data, vocabulary, rank)
+    if rank == 0 and not finished:
+        sys.exit(f"stopped at step {run.step}; the same command continues")
+    if rank == 0:
+        ids = generate(
+            gpt, vocabulary, arguments.prompt, arguments.sample_frames, arguments.temperature, arguments.top_k
+        )
+        tokens, wav = data.unflatten(ids.cpu(), "parallel", vocabulary), Path(arguments.out) / "sample.wav"
+        narrows.load(arguments.model or data.info.model).decode_file(tokens, wav, overwrite=True)
+        print(f"{tokens.extent.seconds:.2f} s → {wav}")
+    if world > 1:
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader
 
 from narrows import datasets
 from narrows.datasets import TokenStream, load, shards
-from narrows.datasets.reader import vocabulary_of
 from narrows.datasets.shards import write_shard
 from narrows.errors import InputError, MediaError
 from narrows.tokenizers.ids import Vocabulary
@@ -61,7 +60,7 @@ def test_ids_and_back(tokenized) -> None:
         load(out, vocabulary=vocabulary)  # type: ignore[call-overload]
     for known in (None, vocabulary):
         data = load(out, ids="delayed", vocabulary=known)
-        assert torch.equal(data[2], tokens[2].flatten("delayed", known or vocabulary_of(tokens.info)))
+        assert torch.equal(data[2], tokens[2].flatten("delayed", known or tokens.vocabulary))
         again = data.unflatten(data[2], "delayed", known)
         assert torch.equal(again.codes, tokens[2].codes)
         assert again.extent == replace(tokens[2].extent, samples=320 * again.codes.shape[2])

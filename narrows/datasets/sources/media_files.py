@@ -1,10 +1,10 @@
-"""Items that are media files, with keys made from their names."""
+"""Items that are media files, with keys made from their names, and the names of their folders as labels."""
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from narrows.datasets.base import Location, SourceItem
+from narrows.datasets.base import Json, Location, SourceItem
 from narrows.media.folders import File
 
 
@@ -16,6 +16,9 @@ def keys_of(names: Sequence[str]) -> list[str]:
 
 
 def media_items(files: Sequence[File], medium: str) -> Iterator[SourceItem]:
-    """An item for each file."""
+    """An item for each file. For a file in a subfolder `meta` has the path of the subfolder as its label."""
+    labels: dict[str, Mapping[str, Json]] = {"": {}}  # shared by the items of a folder
     for key, file in zip(keys_of([file.name for file in files]), files, strict=True):
-        yield SourceItem(key, Location(file.path, size=file.size))
+        folder = os.path.dirname(file.name)
+        meta = labels.setdefault(folder, {"label": folder})
+        yield SourceItem(key, Location(file.path, size=file.size), meta)
