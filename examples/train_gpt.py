@@ -1,4 +1,4 @@
-"""Train a GPT on the codes of recordings, and generate audio with it. It knows nothing of the model that made the codes.
+"""Train a GPT on the codes of recordings, whichever model made them, and generate audio with it.
 
     codec tokenize RECORDINGS -m speech -o tokens/
     python examples/train_gpt.py tokens/ --steps 1000
@@ -24,6 +24,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,29 +44,28 @@ Cache = list[tuple[Tensor, Tensor]]  # keys and values (B, heads, N, dim) of eac
 
 def columns(text: str, ids: Tensor, vocabulary: narrows.Vocabulary, ends: bool) -> Tensor:
     """Text and ids (K, F) as columns (1 + K, N), see above; without the column of E unless the recording ends."""
-    prefix = torch.frombuffer(bytearray(text.encode()[:MAX_TEXT] + b"\0"), dtype=torch.uint8)[:-1].long() + 1
+    prefix = torch.tensor([*text.encode(errors="replace")[:MAX_TEXT]], dtype=torch.long) + 1
     (codebooks, frames), start = ids.shape, len(prefix) + 1
     made = torch.full((1 + codebooks, start + frames + codebooks - 1 + ends), vocabulary.padding)
     made[0, : len(prefix)] = prefix
     made[1:, start - 1] = vocabulary.begin
     for k in range(codebooks):
-        first = start + k
-        made[1 + k, first : first + frames] = ids[k]
+        made[1 + k, start + k : start + k + frames] = ids[k]
         if ends:
-            made[1 + k, first + frames] = vocabulary.end
+            made[1 + k, start + k + frames] = vocabulary.end
     return made
 
 
 class Crops(IterableDataset[Tensor]):
-    """Columns of the recordings whose keys are `kept`: a random part of a random channel, or the beginning with text.
+    """Columns of a part of each recording: in training a random part of a random channel, or the beginning with text.
 
     Args:
         source: a TokenStream, which gives each rank and each worker of a DataLoader other items; or TokenData.
         vocabulary: of the ids.
         frames: of a part.
         text: name of the metadata with the text; None for no text.
-        held_out: keys for validation.
-        training: gives the items that are not held out, else those that are, always the same part.
+        held_out: keys of the recordings for validation.
+        training: whether to give the other recordings instead, and random parts.
     """
 
     def __init__(
@@ -151,30 +151,35 @@ class GPT(nn.Module):
             found.append((k, v))
         if cache is not None:
             cache[:] = found
-        return self.out(self.norm(x)).unflatten(2, (self.codebooks, self.size)).transpose(1, 2)
+        logits: Tensor = self.out(self.norm(x))
+        return logits.view(*logits.shape[:2], self.codebooks, self.size).transpose(1, 2)
 
 
 def losses(gpt: nn.Module, ids: Tensor, vocabulary: narrows.Vocabulary) -> tuple[Tensor, Tensor]:
-    """Nats and numbers of the predicted ids (B, K, N - 1): codes and E."""
-    device = ids.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+    """Bits of the predicted ids (B, K, N - 1), and these ids; 0 bits for padding and B."""
+    with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda):
         logits = gpt(ids[:, :, :-1])
     target = ids[:, 1:, 1:]
-    nats = F.cross_entropy(logits.float().movedim(3, 1), target, ignore_index=vocabulary.padding, reduction="none")
-    return nats, (target != vocabulary.padding) & (target != vocabulary.begin)
+    nats = F.cross_entropy(logits.float().movedim(3, 1), target, reduction="none")
+    return nats * (target > vocabulary.begin) / math.log(2), target
+
+
+def report(name: str, bits: Tensor) -> None:
+    """Print the bits per code of each codebook."""
+    print(f"{name}  {bits.mean():.3f} bits per code; by codebook {' '.join(f'{x:.3f}' for x in bits)}", flush=True)
 
 
 @torch.no_grad()
 def validate(gpt: GPT, batches: Iterable[Batch], vocabulary: narrows.Vocabulary, device: torch.device) -> Tensor:
     """Bits per code of each codebook, (K,), without the ends."""
-    total, count = torch.zeros(2, gpt.codebooks, dtype=torch.float64)
+    total = torch.zeros(gpt.codebooks, dtype=torch.float64)
+    count = torch.zeros_like(total)
     for batch in batches:
-        ids = batch.ids.to(device)
-        nats, _ = losses(gpt, ids, vocabulary)
-        codes = ids[:, 1:, 1:] >= vocabulary.offsets[0]
-        total += (nats * codes).sum((0, 2)).double().cpu()
+        bits, target = losses(gpt, batch.ids.to(device), vocabulary)
+        codes = target > vocabulary.end
+        total += (bits * codes).sum((0, 2)).double().cpu()
         count += codes.sum((0, 2)).cpu()
-    return total / count / math.log(2)
+    return total / count
 
 
 def unigram(training: Iterable[Tensor], validation: Iterable[Tensor], vocabulary: narrows.Vocabulary) -> Tensor:
@@ -213,7 +218,7 @@ def generate(
         logits = gpt(ids[:, :, -1:] if cache else ids, cache)[0, :, -1] if cached else gpt(ids)[0, :, -1]
         possible[0, vocabulary.end] = column > 0
         logits = logits.float().masked_fill(~possible, -torch.inf) / max(temperature, 1e-6)
-        lowest = logits.topk(min(top_k, logits.shape[1]), -1).values[:, -1:]
+        lowest = logits.topk(min(max(top_k, 1), logits.shape[1]), -1).values[:, -1:]
         sampled = torch.multinomial(logits.masked_fill(logits < lowest, -torch.inf).softmax(-1), 1, generator=generator)
         new = ids.new_full((1, 1 + codebooks, 1), vocabulary.padding)
         for k in range(codebooks):
@@ -228,23 +233,23 @@ def generate(
 
 
 class Run:
-    """The state of training that a checkpoint keeps, and who takes part in it.
+    """The state of training, which a checkpoint keeps.
 
     Args:
-        arguments: of the command.
+        path: of the checkpoint; if it exists, its run is continued.
         gpt: the model, on its device.
+        facts: that a checkpoint of the same run has in common with this one.
         world: number of processes.
     """
 
-    def __init__(self, arguments: argparse.Namespace, gpt: GPT, world: int) -> None:
-        self.path, self.gpt, self.world = Path(arguments.out) / "checkpoint.pt", gpt, world
-        self.shape = {"width": arguments.width, "depth": arguments.depth, "ids": gpt.size, "codebooks": gpt.codebooks}
+    def __init__(self, path: Path, gpt: GPT, facts: dict[str, Any], world: int) -> None:
+        self.path, self.gpt, self.facts, self.world = path, gpt, facts, world
         self.optimizer = torch.optim.AdamW(gpt.parameters(), betas=(0.9, 0.95), weight_decay=0.1)
         self.step, self.epoch, self.seconds, self.interrupted = 0, 0, 0.0, False
         if self.path.exists():
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-            if state["shape"] != self.shape:
-                sys.exit(f"expected the model of {self.path}, {state['shape']}, got {self.shape}; change --out")
+            if state["facts"] != facts:
+                sys.exit(f"expected {state['facts']}, as in {path}, got {facts}; change --out")
             gpt.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.epoch, self.seconds = state["step"], state["epoch"] + 1, state["seconds"]
@@ -259,7 +264,7 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint; the earlier one is kept until this one is complete."""
         state: dict[str, Any] = {"model": self.gpt.state_dict(), "optimizer": self.optimizer.state_dict()}
-        state |= {"step": self.step, "epoch": self.epoch, "seconds": self.seconds, "shape": self.shape}
+        state |= {"step": self.step, "epoch": self.epoch, "seconds": self.seconds, "facts": self.facts}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(state, self.path.with_suffix(".part"))
         os.replace(self.path.with_suffix(".part"), self.path)
@@ -288,16 +293,9 @@ def train(
     if not held or len(data) - (0 if arguments.valid else len(held_out)) < run.world:
         sys.exit(f"expected items for training and validation, got {len(data)}; tokenize more")
 
-    def report(start: str) -> None:
-        bits = validate(run.gpt, held, vocabulary, device)
-        shown = " ".join(f"{value:.3f}" for value in bits.tolist())
-        print(f"{start}  {bits.mean():.3f} bits per code; by codebook {shown}", flush=True)
-
-    if rank == 0 and run.step == 0:
-        bits = unigram(crops, validation, vocabulary)
+    if rank == 0:
         print(f"{sum(p.numel() for p in run.gpt.parameters()) / 1e6:.1f} million parameters on {device}")
-        shown = " ".join(f"{value:.3f}" for value in bits.tolist())
-        print(f"unigram  {bits.mean():.3f} bits per code; by codebook {shown}", flush=True)
+        report("unigram", unigram(islice(crops, 2000), validation, vocabulary))
 
     model: nn.Module = nn.parallel.DistributedDataParallel(run.gpt) if run.world > 1 else run.gpt
     loader = DataLoader(
@@ -305,15 +303,18 @@ def train(
     )
 
     def batches() -> Iterator[Batch]:
-        while True:
+        steps = -1
+        while steps < run.step:
+            steps = run.step
             stream.set_epoch(run.epoch)
             yield from loader
             run.epoch += 1
+        sys.exit("expected recordings for training in each process, got none; use fewer processes")
 
     torch.manual_seed(arguments.seed + 1000 * run.epoch + rank)  # of the crops
-    begin, told, told_frames, seconds, frames = time.monotonic(), time.monotonic(), 0, run.seconds, 0
+    begin, told, frames = time.monotonic() - run.seconds, time.monotonic(), 0
     for batch in batches():
-        run.seconds = seconds + time.monotonic() - begin
+        run.seconds = time.monotonic() - begin
         done = run.step / arguments.steps if arguments.minutes is None else run.seconds / 60 / arguments.minutes
         done, interrupted = run.agreed(done)
         if interrupted or done >= 1:
@@ -321,30 +322,26 @@ def train(
         rate = arguments.rate * min(1, (run.step + 1) / 100) * (0.55 + 0.45 * math.cos(math.pi * done))
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        nats, predicted = losses(model, batch.to(device, non_blocking=True).ids, vocabulary)
-        loss = (nats * predicted).sum() / predicted.sum()
+        bits, target = losses(model, batch.to(device, non_blocking=True).ids, vocabulary)
+        loss = bits.sum() / (target > vocabulary.begin).sum()
         run.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(run.gpt.parameters(), 1.0)
         run.optimizer.step()
         run.step += 1
-        frames += int(predicted.sum()) // len(vocabulary.sizes) * run.world
-        if rank == 0 and (run.step % arguments.print_every == 0 or run.step == 1):
-            now = time.monotonic()
-            speed, left = (frames - told_frames) / (now - told), (now - begin) * (1 - done) / max(done, 1e-9)
-            left = left if seconds == 0 else run.seconds * (1 - done) / max(done, 1e-9)
+        frames += target[:, 0].numel() * run.world
+        if rank == 0 and run.step % arguments.print_every == 0:
+            speed, told, frames = frames / (time.monotonic() - told), time.monotonic(), 0
+            left = run.seconds / 60 * (1 - done) / max(done, 1e-9)
             print(
-                f"step {run.step}  loss {loss.item() / math.log(2):.3f} bits per id, {speed:.0f} frames/s, "
-                f"{left / 60:.1f} min left",
-                flush=True,
+                f"step {run.step}  loss {loss:.3f} bits per id, {speed:.0f} frames/s, {left:.1f} min left", flush=True
             )
-            told, told_frames = now, frames
         if rank == 0 and run.step % arguments.valid_every == 0:
-            report(f"valid {run.step}")
             run.save()
+            report(f"valid {run.step}", validate(run.gpt, held, vocabulary, device))
     if rank == 0:
         run.save()
-        report(f"valid {run.step}")
+        report(f"valid {run.step}", validate(run.gpt, held, vocabulary, device))
     return not interrupted
 
 
@@ -353,7 +350,9 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("shards", help="folder that codec tokenize made")
     parser.add_argument("--valid", help="another such folder for validation [a twentieth of the items]")
     parser.add_argument("--out", default="run", help="folder of the checkpoint and the sample")
-    parser.add_argument("--text", metavar="COLUMN", help="metadata with the text of a recording; parts begin at its start")
+    parser.add_argument(
+        "--text", metavar="COLUMN", help="metadata with the text of a recording; parts begin at its start"
+    )
     parser.add_argument("--steps", type=int, default=1000, help="number of training steps")
     parser.add_argument("--minutes", type=float, help="time of training, instead of --steps")
     parser.add_argument("--width", type=int, default=256)
@@ -387,7 +386,8 @@ def main(given: Sequence[str] | None = None) -> None:
     vocabulary = replace(data.vocabulary, shared=True)
     torch.manual_seed(arguments.seed)
     gpt = GPT(len(vocabulary.sizes), vocabulary.size, arguments.width, arguments.depth).to(device)
-    run = Run(arguments, gpt, world)
+    facts = {"tokens": data.info.fingerprint, "width": arguments.width, "depth": arguments.depth}
+    run = Run(Path(arguments.out) / "checkpoint.pt", gpt, facts | {"codebooks": data.info.depth}, world)
     finished = train(arguments, run, data, vocabulary, rank)
     if rank == 0 and not finished:
         sys.exit(f"stopped at step {run.step}; the same command continues")

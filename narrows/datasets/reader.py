@@ -170,6 +170,9 @@ class TokenData(Dataset[T_co], Generic[T_co]):
             return [self[place] for place in range(*index.indices(len(self)))]
         return self._convert(self.item(index))
 
+    def __iter__(self) -> Iterator[T_co]:
+        return (self[index] for index in range(len(self)))
+
     def item(self, index: int) -> TokenizedItem:
         """An item as it is stored. Raises IndexError beyond the last item."""
         if not -len(self) <= index < len(self):
