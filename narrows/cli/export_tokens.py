@@ -19,7 +19,7 @@ def export_tokens(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")] = False,
 ) -> None:
-    """Write tokenized items for other libraries: Parquet with a card, arrays, tars, Lhotse's cuts, ids for Megatron-LM."""
+    """Write tokenized items for other libraries: Parquet with a card, arrays, tars, cuts, or ids for Megatron-LM."""
     from narrows.cli.files import print_line
     from narrows.datasets.exporters import export
     from narrows.datasets.reader import load

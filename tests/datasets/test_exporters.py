@@ -16,7 +16,6 @@ from narrows.datasets.shards import read_shard, write_shard
 from narrows.errors import InputError, MediaError
 from narrows.tokenizers.ids import Vocabulary
 
-
 LHOTSE_LEAVES_FILES_OPEN = "ignore::pytest.PytestUnraisableExceptionWarning"
 
 
@@ -148,7 +147,7 @@ def test_lhotse_reads_the_export(tokenized, place, odd) -> None:
     for cut, row in zip(cuts, rows, strict=True):
         assert np.array_equal(cut.load_codes(), row.values[0].T)
         assert cut.custom["number"] == row.meta["number"]
-        assert (cut.custom["samples"], cut.custom["sample_rate"]) == (row.extent.samples, 16_000)
+        assert (cut.custom["samples"], cut.sampling_rate) == (row.extent.samples, 16_000)
         assert cut.duration == pytest.approx(row.values.shape[2] * 0.02)
         part = cut.truncate(offset=0.02, duration=0.02)
         assert np.array_equal(part.load_codes(), row.values[0].T[1:2])

@@ -40,6 +40,54 @@ def test_items_by_index_and_key(tokenized, samples) -> None:
         data.by_key("x")
 
 
+def test_items_with_their_metadata(tokenized) -> None:
+    out, rows = tokenized(2, 3, text="ü")
+    plain, data = load(out, ids="delayed"), load(out, ids="delayed", with_meta=True)
+    for index, row in enumerate(rows):
+        assert (data[index].key, data[index].meta) == (row.key, row.meta)
+        assert torch.equal(data[index].value, plain[index])
+    assert data.columns == ("number", "text")
+    tokens = load(out, with_meta=True)[1]
+    assert (tokens.key, tokens.value) == ("k/0001", load(out)[1])
+
+
+def test_slices_and_iteration(tokenized) -> None:
+    out, rows = tokenized(2, 3)
+    data = load(out, with_meta=True)
+    for part in (slice(0, 3), slice(-2, None), slice(None, None, -2), slice(3, 1), slice(2, 99)):
+        assert [each.key for each in data[part]] == [row.key for row in rows[part]]
+    assert [each.key for each in data] == data.keys
+
+
+def test_the_vocabulary_is_that_of_the_ids(tokenized, samples) -> None:
+    out, _ = tokenized(1)
+    shared = Vocabulary((8, 8, 20), shared=True, first=7)
+    assert load(out).vocabulary == load(out, ids="raster").vocabulary == Vocabulary((8, 8, 20))
+    data = load(out, ids="delayed", vocabulary=shared)
+    assert data.vocabulary == shared
+    assert torch.equal(data.unflatten(data[0], "delayed").codes, load(out)[0].codes)
+    out, _ = tokenized(1, made=samples.LATENTS, name="latents")
+    with pytest.raises(InputError, match="expected codes for a vocabulary"):
+        load(out).vocabulary  # noqa: B018
+
+
+def test_items_in_the_order_of_the_source(tmp_path, samples, monkeypatch) -> None:
+    numbers_of = [[5, 9, 2], [], [7, 0]]  # with gaps, as where items failed
+    for index, of_shard in enumerate(numbers_of):
+        rows = [replace(samples.audio(f"k{n}", meta={"number": n}, seed=n), number=n) for n in of_shard]
+        write_shard(tmp_path / f"{index:05d}-of-00003.parquet", rows, samples.AUDIO)
+    data = load(tmp_path, order="source", with_meta=True)
+    assert data.keys == [each.key for each in data] == ["k0", "k2", "k5", "k7", "k9"]
+    assert data[-1].key == "k9"
+    assert data.by_key("k5").key == data[data.index("k5")].key == "k5"
+    assert data.metadata(1) == {"number": 2}
+    assert [each.key for each in load(tmp_path, with_meta=True)] == ["k5", "k9", "k2", "k7", "k0"]
+    ordered, stored = TokenStream(data, 1, window=2), TokenStream(load(tmp_path, with_meta=True), 1, window=2)
+    assert [each.key for each in ordered] == [each.key for each in stored]
+    with pytest.raises(InputError, match="expected an order of stored, source, got 'rows'"):
+        load(tmp_path, order="rows")  # type: ignore[call-overload]
+
+
 def test_images_and_latents(tokenized, samples) -> None:
     out, rows = tokenized(2, made=replace(samples.IMAGES, quality_index=3), name="images")
     assert torch.equal(load(out)[1].codes, torch.from_numpy(rows[1].values))
@@ -211,7 +259,7 @@ def test_workers_split_the_stream(tokenized) -> None:
 
 def test_the_public_names(tmp_path) -> None:
     assert all(getattr(datasets, name) for name in datasets.__all__)
-    with pytest.raises(AttributeError, match="it has Task, TokenData"):
+    with pytest.raises(AttributeError, match="it has Batch, Collate"):
         datasets.lod  # noqa: B018
 
 

@@ -5,7 +5,7 @@ shar/codes.000007.tar      for each cut, in the same order, ID.npy and ID.json, 
 info.json                  what all items have in common
 
 A cut is as long as its frames, which is up to one frame longer than the recording: Lhotse reads as many frames of an
-array as the duration of its cut holds. The length of the recording is in the custom fields `samples` and `sample_rate`.
+array as the duration of its cut holds. The custom fields `samples` and `sampling_rate` are those of the recording.
 
 Source: lhotse/shar/writers/{shar,array}.py, lhotse/shar/readers/lazy.py.
 """
@@ -27,7 +27,7 @@ from narrows.errors import InputError
 from narrows.media.atomic import atomic_write
 
 TEXT = ("text", "speaker", "language", "gender")  # of a supervision, where the metadata have them
-OWN = frozenset({"codes", "latents", "samples", "sample_rate", "shard_origin", "shar_epoch", "dataloading_info"})
+OWN = frozenset({"codes", "latents", "samples", "sampling_rate", "shard_origin", "shar_epoch", "dataloading_info"})
 
 
 def export_lhotse(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
@@ -61,7 +61,7 @@ def export_lhotse(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
 def _cut(item: TokenizedItem, info: DatasetInfo) -> dict[str, object]:
     extent: Any = item.extent
     channel = 0 if extent.channels == 1 else list(range(extent.channels))
-    own = {"samples": extent.samples, "sample_rate": extent.sample_rate}
+    own = {"samples": extent.samples, "sampling_rate": extent.sample_rate}
     text = {name: item.meta[name] for name in TEXT if isinstance(item.meta.get(name), str)}
     supervision = {
         "id": item.key,
