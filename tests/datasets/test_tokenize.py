@@ -167,8 +167,8 @@ def test_a_model_for_files_is_told_of(image_checkpoint: Path, images: Path, task
     for _ in range(2):  # the second run has nothing to do
         assert tokenize(entropy, ALONE, notice=lines.append).items == 5
     assert lines == [
-        "small is made for small files, not for language models: 8 codes per 16 × 16 pixels, of a vocabulary of 32,768; "
-        "for these train a tokenizer: codec train image-tokenizer"
+        "small is made for small files, not for language models: 8 codes per 16 × 16 pixels, of a vocabulary of "
+        "32,768; for these train a tokenizer: codec train image-tokenizer"
     ]
     tokenize(task, ALONE, notice=lines.append)
     assert len(lines) == 1
