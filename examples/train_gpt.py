@@ -299,7 +299,12 @@ def train(
 
     model: nn.Module = nn.parallel.DistributedDataParallel(run.gpt) if run.world > 1 else run.gpt
     loader = DataLoader(
-        crops, arguments.batch, collate_fn=collate, num_workers=arguments.workers, pin_memory=device.type == "cuda"
+        crops,
+        arguments.batch,
+        collate_fn=collate,
+        num_workers=arguments.workers,
+        persistent_workers=arguments.workers > 0,
+        pin_memory=device.type == "cuda",
     )
 
     def batches() -> Iterator[Batch]:
@@ -380,9 +385,10 @@ def main(given: Sequence[str] | None = None) -> None:
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(device)
     data = load(arguments.shards, with_meta=True)
-    if data.info.medium != "audio" or (arguments.text and arguments.text not in data.columns):
-        found = f"{data.info.medium} with the metadata {', '.join(data.columns) or 'nothing'}"
-        sys.exit(f"expected audio{f' with the text {arguments.text}' if arguments.text else ''}, got {found}")
+    if data.info.medium != "audio":
+        sys.exit(f"expected tokens of audio, got tokens of {data.info.medium}")
+    if arguments.text and arguments.text not in data.columns:
+        sys.exit(f"expected metadata with {arguments.text}, got {', '.join(data.columns) or 'none'}; change --text")
     vocabulary = replace(data.vocabulary, shared=True)
     torch.manual_seed(arguments.seed)
     gpt = GPT(len(vocabulary.sizes), vocabulary.size, arguments.width, arguments.depth).to(device)
@@ -403,4 +409,7 @@ def main(given: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except narrows.NarrowsError as error:
+        sys.exit(str(error))

@@ -27,19 +27,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from narrows.datasets.batches import Batch, Collate, Example
     from narrows.datasets.exporters import export
-    from narrows.datasets.reader import TokenData, TokenStream, load
+    from narrows.datasets.reader import TokenData, load
+    from narrows.datasets.stream import TokenStream
     from narrows.datasets.tokenize import Task
 
 __all__ = ["Batch", "Collate", "Example", "Task", "TokenData", "TokenStream", "export", "load"]
 
-_MODULES = {"Batch": "batches", "Collate": "batches", "Example": "batches", "Task": "tokenize", "export": "exporters"}
+_MODULES = {
+    "Batch": "batches",
+    "Collate": "batches",
+    "Example": "batches",
+    "Task": "tokenize",
+    "TokenData": "reader",
+    "TokenStream": "stream",
+    "export": "exporters",
+    "load": "reader",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that planning needs no torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'reader')}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

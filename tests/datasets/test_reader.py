@@ -1,4 +1,5 @@
 import pickle
+import pydoc
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -172,7 +173,7 @@ class Recorder:
 
 
 def numbers(stream, monkeypatch, worker=0, workers=1):
-    monkeypatch.setattr("narrows.datasets.reader.get_worker_info", lambda: Recorder(worker, workers))
+    monkeypatch.setattr("narrows.datasets.stream.get_worker_info", lambda: Recorder(worker, workers))
     return [row.meta["number"] for row in stream]
 
 
@@ -217,7 +218,7 @@ def test_iterations_are_resumed(rows_of, monkeypatch, taken) -> None:
     for stream in (whole, begun):
         stream.set_epoch(2)
     wanted = numbers(whole, monkeypatch)
-    monkeypatch.setattr("narrows.datasets.reader.get_worker_info", lambda: None)
+    monkeypatch.setattr("narrows.datasets.stream.get_worker_info", lambda: None)
     first = [row.meta["number"] for row in islice(begun, taken)]
     state = begun.state_dict()
     assert first == wanted[:taken]
@@ -261,6 +262,8 @@ def test_the_public_names(tmp_path) -> None:
     assert all(getattr(datasets, name) for name in datasets.__all__)
     with pytest.raises(AttributeError, match="it has Batch, Collate"):
         datasets.lod  # noqa: B018
+    page = pydoc.render_doc(datasets, renderer=pydoc.plaintext)
+    assert all(f"class {name}(" in page or f" {name}(" in page for name in datasets.__all__)
 
 
 def test_an_abandoned_iteration_does_not_affect_the_next(rows_of) -> None:
