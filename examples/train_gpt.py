@@ -38,6 +38,7 @@ from narrows.datasets import Batch, Collate, Example, TokenData, TokenStream, lo
 from narrows.tokenizers.ids import flatten_codes
 
 MAX_TEXT = 512  # bytes
+MAX_VALID = 512  # items for validation
 Item = Example[narrows.Tokens | narrows.Latents]
 Cache = list[tuple[Tensor, Tensor]]  # keys and values (B, heads, N, dim) of each block
 
@@ -60,12 +61,12 @@ class Crops(IterableDataset[Tensor]):
     """Columns of a part of each recording: in training a random part of a random channel, or the beginning with text.
 
     Args:
-        source: a TokenStream, which gives each rank and each worker of a DataLoader other items; or TokenData.
+        source: a TokenStream, which gives each rank and each worker of a DataLoader other items; or any items.
         vocabulary: of the ids.
         frames: of a part.
         text: name of the metadata with the text; None for no text.
-        held_out: keys of the recordings for validation.
-        training: whether to give the other recordings instead, and random parts.
+        skipped: keys of recordings that are left out.
+        random: whether parts are random.
     """
 
     def __init__(
@@ -74,26 +75,25 @@ class Crops(IterableDataset[Tensor]):
         vocabulary: narrows.Vocabulary,
         frames: int,
         text: str | None,
-        held_out: frozenset[str],
-        training: bool,
+        skipped: frozenset[str] = frozenset(),
+        random: bool = False,
     ) -> None:
         self.source, self.vocabulary, self.frames, self.text = source, vocabulary, frames, text
-        self.held_out, self.training = held_out, training
+        self.skipped, self.random = skipped, random
 
     def __iter__(self) -> Iterator[Tensor]:
         for example in self.source:
-            if (example.key in self.held_out) == self.training:
+            if example.key in self.skipped:
                 continue
             assert isinstance(example.value, narrows.Tokens)
             codes = example.value.codes  # (S, K, F)
-            channels, _, count = codes.shape
-            channel = int(torch.randint(channels, ())) if self.training else 0
-            random = self.training and self.text is None and count > self.frames
-            start = int(torch.randint(count - self.frames + 1, ())) if random else 0
+            channel = int(torch.randint(len(codes), ())) if self.random else 0
+            last = max(0, codes.shape[2] - self.frames)  # at which a part may begin
+            start = int(torch.randint(last + 1, ())) if self.random and self.text is None else 0
             part = codes[channel : channel + 1, :, start : start + self.frames]
             text = str(example.meta.get(self.text) or "") if self.text else ""
             ids = flatten_codes(part, "parallel", self.vocabulary)
-            yield columns(text, ids, self.vocabulary, start + self.frames >= count)
+            yield columns(text, ids, self.vocabulary, start + self.frames >= codes.shape[2])
 
 
 class Block(nn.Module):
@@ -282,16 +282,18 @@ def train(
 ) -> bool:
     """Train until the end or a signal; whether the end was reached. Process 0 prints, validates and saves."""
     device, collate = next(run.gpt.parameters()).device, Collate(vocabulary)
-    held_out = frozenset(sorted(data.keys, key=lambda key: zlib.crc32(key.encode()))[: max(1, len(data) // 20)])
-    valid_data = load(arguments.valid, with_meta=True) if arguments.valid else data
+    valid, held_out = data, sorted(data.keys, key=lambda key: zlib.crc32(key.encode()))[: max(1, len(data) // 20)]
     if arguments.valid:
-        held_out = frozenset(valid_data.keys)
-    stream = TokenStream(data, arguments.seed, rank, run.world)
-    crops = Crops(stream, vocabulary, arguments.frames, arguments.text, held_out, True)
-    validation = Crops(valid_data, vocabulary, arguments.frames, arguments.text, held_out, False)
-    held = list(DataLoader(validation, arguments.batch, collate_fn=collate))[:64]
-    if not held or len(data) - (0 if arguments.valid else len(held_out)) < run.world:
+        valid, held_out = load(arguments.valid, with_meta=True), []
+        if valid.info != data.info:
+            sys.exit(f"expected tokens of {data.info.model} in {arguments.valid}, got tokens of {valid.info.model}")
+    if len(data) - len(held_out) < run.world or not len(valid):
         sys.exit(f"expected items for training and validation, got {len(data)}; tokenize more")
+    stream = TokenStream(data, arguments.seed, rank, run.world)
+    crops = Crops(stream, vocabulary, arguments.frames, arguments.text, frozenset(held_out), random=True)
+    items = [valid.by_key(key) for key in (held_out or valid.keys)[:MAX_VALID]]
+    validation = Crops(items, vocabulary, arguments.frames, arguments.text)
+    held = list(DataLoader(validation, arguments.batch, collate_fn=collate))
 
     if rank == 0:
         print(f"{sum(p.numel() for p in run.gpt.parameters()) / 1e6:.1f} million parameters on {device}")

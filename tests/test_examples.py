@@ -183,3 +183,24 @@ def test_two_processes_train_one_model(two_ranks, shards, model, tmp_path) -> No
     two_ranks(script, str(SCRIPT), shards, "--model", model, "--out", str(tmp_path / "run"), *SMALL, "--steps", "7")
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 7
     assert os.path.exists(tmp_path / "run" / "sample.wav")
+
+
+def test_parts_are_random_in_training_and_fit_short_recordings(train_gpt, shards) -> None:
+    data = narrows.datasets.load(shards, with_meta=True)
+    vocabulary = narrows.Vocabulary((16, 16, 16), shared=True)
+    fixed = list(train_gpt.Crops(data, vocabulary, 20, None))
+    assert [x.shape[1] for x in fixed[:3]] == [1 + 10 + 3, 1 + 12 + 3, 1 + 14 + 3]  # whole, with E
+    assert fixed[-1].shape[1] == 1 + 20 + 2
+    torch.manual_seed(0)
+    random = list(train_gpt.Crops(data, vocabulary, 20, None, frozenset({"0"}), random=True))
+    assert len(random) == 11
+    assert torch.equal(random[0], fixed[1])
+    assert not torch.equal(random[-1], fixed[-1])
+    spoken = list(train_gpt.Crops(data, vocabulary, 20, "text", random=True))
+    assert [int(x[0].count_nonzero()) for x in spoken[:4]] == [0, 8, 0, 8]
+    assert torch.equal(spoken[9][1:, 8:], fixed[9][1:])
+
+
+def test_validation_data_of_another_folder_may_have_the_same_keys(main, shards, capsys) -> None:
+    main("--steps", "4", "--valid", shards)
+    assert "valid 4" in capsys.readouterr().out
