@@ -1,6 +1,8 @@
 """Recognises the kind of a source and lists its items."""
 
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -8,11 +10,11 @@ from itertools import pairwise
 from narrows.datasets.base import Location, SourceItem
 from narrows.datasets.sources.columnar import columnar_items
 from narrows.datasets.sources.manifests import MANIFEST_SUFFIXES, manifest_items
-from narrows.datasets.sources.media_files import media_items
+from narrows.datasets.sources.media_files import media_items, prefixes_of
 from narrows.datasets.sources.webdataset import tar_items
 from narrows.errors import InputError
 from narrows.media.files import quoted
-from narrows.media.folders import File, as_text, find_files, suffix
+from narrows.media.folders import File, find_files, suffix
 from narrows.media.table import MEDIA
 
 
@@ -49,8 +51,8 @@ def list_items(sources: str | Sequence[str], medium: str, limit: int | None = No
     Args:
         sources: a folder (searched to any depth) or glob pattern of media files, of WebDataset tars, of Parquet files,
             or what `save_to_disk` of Hugging Face's datasets wrote; or one such file; or a manifest: JSON lines, CSV,
-            TSV or Kaldi's wav.scp. Or several sources of one kind: then keys made from paths are relative to the folder
-            that contains all of their files.
+            TSV or Kaldi's wav.scp. Or several sources of one kind: then keys made from paths begin with the names of
+            their folders, see `prefixes_of`.
         medium: "audio" or "image".
         limit: return only the first so many items by key; None for all.
 
@@ -80,8 +82,9 @@ def _recognised(sources: Sequence[str], medium: str) -> tuple[SourceKind, list[F
     if not sources:
         raise InputError("expected at least one source, got none; give a folder")
     by_kind, files = dict[SourceKind, list[File]](), list[File]()
+    prefixes = prefixes_of(map(_root, sources))
     for source in sources:
-        found = _files_in(source)
+        found = [replace(file, name=prefixes[_root(source)] + file.name) for file in _files_in(source)]
         kinds = [kind for kind in KINDS[medium] if kind.in_folders or not os.path.isdir(source)]
         for kind in kinds:
             of_kind = [file for file in found if suffix(file.path) in kind.suffixes]
@@ -90,7 +93,10 @@ def _recognised(sources: Sequence[str], medium: str) -> tuple[SourceKind, list[F
         files += found
     if len(by_kind) == 1:
         ((kind, files),) = by_kind.items()
-        return kind, files if len(sources) == 1 else _named_together(files)
+        twice = next((path for path, count in Counter(file.path for file in files).items() if count > 1), None)
+        if twice is not None:
+            raise InputError(f"expected sources without common files, got {quoted(twice)} twice; leave one out")
+        return kind, files
     if by_kind:
         example = os.path.join(sources[0], "**", "*" + suffix(next(iter(by_kind.values()))[0].path))
         advice = f", for example with '{example}'" if len(sources) == 1 else ""
@@ -114,10 +120,12 @@ def _files_in(source: str) -> list[File]:
     return found
 
 
-def _named_together(files: Sequence[File]) -> list[File]:
-    """The files of several sources, named relative to the folder that contains all of them."""
-    root = os.path.commonpath([os.path.dirname(file.path) for file in files])
-    return [replace(file, name=as_text(os.path.relpath(file.path, root))) for file in files]
+def _root(source: str) -> str:
+    """The folder that names of files in a source are relative to."""
+    path = os.path.abspath(source)
+    if os.path.isdir(path):
+        return path
+    return os.path.dirname(path if os.path.exists(path) else re.split(r"[*?[]", path)[0])
 
 
 def _quoted(sources: Sequence[str]) -> str:

@@ -2,10 +2,10 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from narrows.datasets.base import Json, Location, SourceItem
-from narrows.media.folders import File
+from narrows.media.folders import File, as_text
 
 
 def keys_of(names: Sequence[str]) -> list[str]:
@@ -13,6 +13,17 @@ def keys_of(names: Sequence[str]) -> list[str]:
     stems = [os.path.splitext(name)[0] for name in names]
     count = Counter(stems) + Counter(set(names))
     return [stem if count[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
+
+
+def prefixes_of(folders: Iterable[str]) -> dict[str, str]:
+    """What keys of files in each folder begin with: its last name, or as many as tell all apart; nothing for one."""
+    names = {folder: folder.split(os.sep) for folder in folders}
+    if len(names) == 1:
+        return dict.fromkeys(names, "")
+    count = 1
+    while len({tuple(parts[-count:]) for parts in names.values()}) < len(names):
+        count += 1
+    return {folder: as_text("/".join(parts[-count:])) + "/" for folder, parts in names.items()}
 
 
 def media_items(files: Sequence[File], medium: str) -> Iterator[SourceItem]:

@@ -98,17 +98,19 @@ def test_globs_do_not_follow_loops(folder):
     assert keys_of(list_items(f"{source}/**", "audio")) == ["a/x", "b/y", "c/y"]
 
 
-def test_several_sources_have_keys_below_their_common_folder(folder) -> None:
-    source = folder({"d/a/x.wav": b"x", "d/b/x.wav": b"y", "d/b/c/x.flac": b"z", "d/e.wav": b"e"})
-    found = list_items([f"{source}/d/b", f"{source}/d/a/*.wav", f"{source}/d/e.wav"], "audio")
-    assert keys_of(found) == ["a/x", "b/c/x", "b/x", "e"]
-    assert [item.meta.get("label") for item in found] == ["a", "b/c", "b", None]
+def test_keys_of_several_sources_begin_with_their_names(folder) -> None:
+    source = folder({"d/a/x.wav": b"x", "d/b/x.wav": b"y", "d/b/c/x.flac": b"z", "d/e.wav": b"e", "f/a/x.wav": b"f"})
+    found = list_items([f"{source}/d/b/", f"{source}/d/a/*.wav", f"{source}/d/e.wav"], "audio")
+    assert keys_of(found) == ["a/x", "b/c/x", "b/x", "d/e"]
+    assert [item.meta.get("label") for item in found] == ["a", "b/c", "b", "d"]
+    assert keys_of(list_items([f"{source}/d/a", f"{source}/f/a"], "audio")) == ["d/a/x", "f/a/x"]
     assert keys_of(list_items([f"{source}/d/b"], "audio")) == ["c/x", "x"]
 
 
 def test_sources_that_overlap_or_differ_in_kind_are_refused(folder, refusal) -> None:
     source = folder({"a/x.wav": b"x", "m.csv": b"path\na/x.wav\n"})
-    assert "expected items with different keys" in refusal(list_items, [f"{source}/a", f"{source}/a/x.wav"], "audio")
+    for other in ("a/x.wav", "a/", "", "**/*.wav"):
+        assert "x.wav' twice" in refusal(list_items, [f"{source}/a", f"{source}/{other}"], "audio")
     assert "one kind of source" in refusal(list_items, [f"{source}/a", f"{source}/m.csv"], "audio")
     assert "at least one source" in refusal(list_items, [], "audio")
     assert "check the path" in refusal(list_items, [f"{source}/a", f"{source}/none"], "audio")
