@@ -5,6 +5,8 @@ npy         one .npy file per item, and index.jsonl
 webdataset  one tar file per shard, with NUMBER.npy and NUMBER.json for each item
 lhotse      cuts and arrays in Lhotse's Shar format: CutSet.from_shar(in_dir="FOLDER/shar")
 megatron    ids of all items in one .bin and one .idx file, for Megatron-LM and its forks
+
+They are in hugging_face.py, arrays.py (npy, webdataset), lhotse.py and megatron.py.
 """
 
 import os
