@@ -295,7 +295,7 @@ class ImageTokenizer(Tokenizer):
         stop: float | None = None,
     ) -> Extent:
         """Decode an .nrw stream, Tokens or Latents to an image file; see `Tokenizer.decode_file`."""
-        media.check_suffix(path)  # fails before the work of decoding
+        media.check_target(path)  # fails before the work of decoding
         self.check_background(background)
         if (start, stop) != (0.0, None):
             raise InputError(f"expected audio for a part in seconds, got an image of {self.name}; leave it out")
