@@ -71,7 +71,9 @@ def decode(
             found = inspect(data)
             if found.damaged_bytes and not found.damaged and not found.damaged_attachments:
                 print_message(f"{found.damaged_bytes} bytes that are no part of it are left out", source)
-        extent = tokenizer.decode_file(item, target, background=background, overwrite=force, start=start, stop=stop)
+        extent = tokenizer.decode_file(
+            item, target, background=background, overwrite=force, start=start or None, stop=stop
+        )
         speed = tokenizer.medium.speed(extent.amount, watch.seconds)
         return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"
 

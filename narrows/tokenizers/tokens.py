@@ -21,6 +21,7 @@ from narrows.bitstream import (
     read,
     write,
 )
+from narrows.bitstream.header import Bytes
 from narrows.bitstream.limits import MAX_BYTES_AT_ONCE, MAX_INDEXED_SYMBOLS, MAX_SYMBOLS
 from narrows.codecs.base import INTEGERS
 from narrows.errors import InputError
@@ -162,7 +163,7 @@ class Tokens:
         return write(header, self.codes.cpu().numpy(), tables, self.attachments)
 
     @classmethod
-    def decompress(cls, data: bytes, tables: FrequencyTables | IndexedTables | None = None) -> "Tokens":
+    def decompress(cls, data: Bytes, tables: FrequencyTables | IndexedTables | None = None) -> "Tokens":
         """Read the tokens of a whole .nrw stream.
 
         Args:

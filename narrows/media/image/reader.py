@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
-from narrows.errors import MediaError
+from narrows.errors import InputError, MediaError
 from narrows.media.files import MemoryFile, Source, StoredFile, library_errors, open_input, quoted, stored
 from narrows.media.image.colours import to_srgb
 from narrows.media.image.depth import UnknownRange
@@ -109,8 +109,10 @@ class ImageReader(Reader):
 def from_pil(picture: PILImage.Image) -> Image:
     """An image of Pillow, converted as a file is: its mode, colour profile, alpha and EXIF orientation count.
 
-    Raises MediaError for one that cannot be decoded, and for numbers without a range.
+    Raises MediaError for one that cannot be decoded, and for numbers without a range; InputError for one without pixels.
     """
+    if 0 in picture.size:
+        raise InputError(f"expected an image of one pixel or more, got {picture.width} × {picture.height}")
     with _media_errors(MemoryFile("the given image", b"")):
         return _upright(LoadedImage(picture))
 
