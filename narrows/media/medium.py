@@ -73,7 +73,7 @@ class Reader(ABC):
         self.close()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Medium:
     """A kind of signal: its files, its size and the units that it is measured in.
 
@@ -122,6 +122,9 @@ class Medium:
     amount_per_minute: float
     amount_per_byte: float
     min_amount: float
+
+    def __repr__(self) -> str:
+        return f"Medium({self.name!r})"
 
     def rate(self, num_bytes: float, amount: float) -> float:
         """The rate of `num_bytes` for an amount of signal, in `rate_unit`."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from typing import ClassVar, cast
 
 import numpy as np
@@ -34,10 +35,11 @@ from narrows.tokenizers.audio_blocks import (
 from narrows.tokenizers.audio_parts import part_of, source_of, take
 from narrows.tokenizers.batches import BatchEncoder, Batches
 from narrows.tokenizers.channels import group_channels, ungroup_channels
+from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES
 from narrows.tokenizers.resampling import Block, resample_blocks
 from narrows.tokenizers.settings import DecodeOptions, check_numbers
 from narrows.tokenizers.tokenizer import Item, Tokenizer
-from narrows.tokenizers.tokens import Latents, Tokens
+from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens
 from narrows.tokenizers.windows import Window, cut, decode_tiles, tiles
 
 READ_SAMPLES = 1 << 18  # samples per block that is read from a file
@@ -160,6 +162,28 @@ class AudioTokenizer(Tokenizer):
         encoder.finish()
         return [cast(Tokens, result()) for result in results]
 
+    def estimate(
+        self, seconds: float, *, channels: int = 1, codebooks: int | None = None, bitrate: float | None = None
+    ) -> int:
+        """An estimate of the bytes of the stream of a recording, before coding.
+
+        From the entropies of the frequency tables: exact without tables, else as good as the recording is like those
+        that the tables were made from; docs/audio.md has measured errors.
+
+        Args:
+            seconds: duration, above 0.
+            channels: number of channels.
+            codebooks, bitrate: see `encode`.
+
+        Raises:
+            InputError: for a setting out of range.
+        """
+        check_numbers(seconds=seconds, channels=channels)
+        if not 0 < seconds < float("inf") or channels < 1:
+            raise InputError(f"expected seconds above 0 and a channel or more, got {seconds!r} and {channels!r}")
+        rate = self.rate(self._num_codebooks(codebooks, bitrate)) * self.groups(channels)  # kbit/s
+        return round(HEADER_BYTES + CHUNK_BYTES * ceil(seconds / CHUNK_SECONDS) + 125 * rate * seconds)
+
     def encode_blocks(
         self,
         blocks: Iterable[Block],
@@ -195,26 +219,25 @@ class AudioTokenizer(Tokenizer):
         """Encode an Audio to Tokens; settings as for `encode`."""
         if not isinstance(signal, media.Audio):
             raise InputError(f"expected an Audio for {self.name}, got a signal of {signal.medium}")
-        self.check_settings(settings)
         x = signal.samples
-        return self.encode_blocks([x], x.shape[1], signal.sample_rate, **settings)
+        return self.encode_blocks([x], x.shape[1], signal.sample_rate, **self.check_settings(settings))
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
         """Encode an open audio file to Tokens, block by block; settings as for `encode`."""
         if not isinstance(reader, media.AudioReader):
             raise InputError(f"expected an AudioReader for {self.name}, got {type(reader).__name__}")
-        self.check_settings(settings)
-        return self.encode_blocks(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate, **settings)
+        given = self.check_settings(settings)
+        return self.encode_blocks(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate, **given)
 
     def batch_encoder(
         self, batch: int = 1, latents: bool = False, background: str | None = None, **settings: float | None
     ) -> "AudioBatchEncoder":
         """See `Tokenizer.batch_encoder`."""
         self.check_background(background)
-        self.check_settings(settings)
+        given = self.check_settings(settings)
         reach = self._encoder_reach
         window = BATCHED_WINDOW * max(1, max(reach)) if batch > 1 and reach is not None else None
-        return AudioBatchEncoder(self, batch, latents, 0 if latents else self._num_codebooks(**settings), window)
+        return AudioBatchEncoder(self, batch, latents, 0 if latents else self._num_codebooks(**given), window)
 
     def decode(self, tokens: Tokens, start: float = 0.0, stop: float | None = None) -> Tensor:
         """Decode Tokens to audio (C, T) float32, with the sample rate, length and channels of the encoded recording.

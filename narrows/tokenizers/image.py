@@ -15,7 +15,7 @@ from torch import Tensor
 
 from narrows.bitstream import Reader as StreamReader
 from narrows.bitstream import StreamHeader, read_header, recover
-from narrows.bitstream.header import Bytes
+from narrows.bitstream.header import INDICES_PER_QUALITY, Bytes
 from narrows.bitstream.reader import check_size
 from narrows.codecs.codec import Codec
 from narrows.errors import DamagedStream, InputError
@@ -26,6 +26,7 @@ from narrows.media.image.signal import Pixels
 from narrows.media.medium import Medium, Reader, Signal
 from narrows.media.targets import Target
 from narrows.parts import part
+from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES, evaluation_of, image_bytes
 from narrows.tokenizers.image_alpha import ALPHA, alpha_attachment, attached_alpha
 from narrows.tokenizers.image_arrays import Array, as_image, as_opaque, extent_of
 from narrows.tokenizers.image_batches import ImageBatchEncoder
@@ -171,6 +172,33 @@ class ImageTokenizer(Tokenizer):
             encoded |= zip(group, self._encode_stack(np.stack([arrays[i] for i in group]), index), strict=True)
         return [replace(encoded[i][:, :keep], attachments=attached) for i, (_, attached) in enumerate(checked)]
 
+    def estimate(self, x: Array, *, quality: float | None = None, codebooks: float | None = None) -> int:
+        """An estimate of the bytes of the stream of an image, before coding; a small part of the time of coding.
+
+        For an entropy model from the size of a WebP file, by the evaluation of the model; docs/images.md has measured
+        errors. For other models from their fixed rate.
+
+        Args:
+            x: see `encode`.
+            quality, codebooks: see `encode`.
+
+        Raises:
+            InputError: as `encode`, and for an entropy model without an evaluation in its checkpoint folder.
+        """
+        array, attachments = as_image(x)
+        extent, index, keep = extent_of(array), self.quality_index(quality), self.check_codebooks(codebooks)
+        attached = sum(map(len, attachments.values()))
+        if self.entropy_model is None:
+            grid = self.grid(extent)
+            bits = self.rate(keep) / self.positions_per_amount * grid[0] * grid[1] * self.groups(extent.channels)
+            return round(HEADER_BYTES + CHUNK_BYTES + bits / 8 + attached)
+        levels: Any = (
+            array if array.dtype == np.uint8 else ((array.clip(-1, 1) + 1) * FULL_SCALE).round().astype(np.uint8)
+        )
+        points = [] if self.folder is None else evaluation_of(self.folder)
+        coded = image_bytes(media.Image(levels), points, self.name, 1 + index / INDICES_PER_QUALITY)
+        return round(coded + attached)
+
     @torch.no_grad()
     def encode_latents(self, x: Array) -> Latents:
         """Encode an image to the Latents of a continuous bottleneck, without quantization.
@@ -188,8 +216,8 @@ class ImageTokenizer(Tokenizer):
         """Encode an Image to Tokens; settings as for `encode`. Its alpha plane is attached to them, lossless."""
         if not isinstance(signal, media.Image):
             raise InputError(f"expected an Image for {self.name}, got a signal of {signal.medium}")
-        self.check_settings(settings)
-        return self._encode(signal.pixels, alpha_attachment(signal.alpha), **settings)
+        given = self.check_settings(settings)
+        return self._encode(signal.pixels, alpha_attachment(signal.alpha), **given)
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
         """Encode an open image file to Tokens; settings as for `encode`."""
@@ -210,12 +238,12 @@ class ImageTokenizer(Tokenizer):
         self, batch: int = 1, latents: bool = False, background: str | None = None, **settings: float | None
     ) -> ImageBatchEncoder:
         """See `Tokenizer.batch_encoder`."""
-        self.check_settings(settings)
+        given = self.check_settings(settings)
 
         def encode(images: list[Pixels]) -> list[Any]:
             if latents:
                 return [self.encode_latents(x) for x in images]
-            return self.encode_batch(images, **settings)
+            return self.encode_batch(images, **given)
 
         return ImageBatchEncoder(encode, lambda x: self.grid(extent_of(x)), batch, background)
 

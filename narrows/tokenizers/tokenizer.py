@@ -3,6 +3,7 @@
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
 import torch
@@ -43,6 +44,7 @@ class Tokenizer(ABC):
         codec: the codec.
         name: name of the model, stored in tokens and streams.
         tables: frequency tables for entropy coding; None for raw streams of fixed code lengths.
+        folder: the checkpoint folder that it was loaded from; None for one that was made.
         batch: number of pieces per call of the network.
     """
 
@@ -59,6 +61,7 @@ class Tokenizer(ABC):
         self.codec = codec.eval()
         self.name = "custom"
         self.tables: FrequencyTables | None = None
+        self.folder: Path | None = None
         self._fingerprint = Fingerprint()
 
     def __repr__(self) -> str:
@@ -116,6 +119,10 @@ class Tokenizer(ABC):
     @abstractmethod
     def positions_per_amount(self) -> float:
         """Latent positions of one channel group per second of audio, or per pixel."""
+
+    @abstractmethod
+    def estimate(self, *args: Any, **kwargs: Any) -> int:
+        """An estimate of the bytes of a stream, before coding and without running the network."""
 
     @abstractmethod
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
@@ -270,13 +277,15 @@ class Tokenizer(ABC):
         """Warnings about properties of a file that this model does not preserve, one line per warning."""
         return list(info.warnings)
 
-    def check_settings(self, settings: Mapping[str, float | None]) -> None:
-        """Raise InputError if a setting is given that this model does not accept."""
-        for name, value in settings.items():
-            if value is not None and name not in self.settings:
+    def check_settings(self, settings: Mapping[str, float | None]) -> dict[str, float]:
+        """The settings that are not None. Raises InputError for one that this model does not accept."""
+        given = {name: value for name, value in settings.items() if value is not None}
+        for name, value in given.items():
+            if name not in self.settings:
                 accepted = ", ".join(self.settings) or "none"
                 raise InputError(f"expected settings of {self.name} ({accepted}), got {name}={value}; leave it out")
-        check_numbers(**settings)
+        check_numbers(**given)
+        return given
 
     def to(self, device: torch.device | str) -> Self:
         """Move the codec, and with it all computation, to another device.

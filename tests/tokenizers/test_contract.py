@@ -470,6 +470,14 @@ def test_streams_are_any_bytes_and_nothing_else(tokenizer: Tokenizer, tmp_path: 
             tokenizer.compress(wrong)  # type: ignore[arg-type]
 
 
+def test_settings_of_other_media_may_be_none(tokenizer: Tokenizer) -> None:
+    every: dict[str, float | None] = dict.fromkeys(("bitrate", "codebooks", "quality", "bits_per_pixel", "effort"))
+    signal = signals(tokenizer)[0]
+    assert tokenizer.encode_signal(signal, **every) == tokenizer.encode_signal(signal)
+    assert isinstance(tokenizer.encode_bytes(tokenizer.decode_bytes(tokenizer.encode_signal(signal)), **every), bytes)
+    assert tokenizer.batch_encoder(**every)  # type: ignore[arg-type]
+
+
 def test_settings_that_are_no_numbers_are_refused(tokenizer: Tokenizer) -> None:
     for name in tokenizer.settings:
         with pytest.raises(InputError, match="expected"):

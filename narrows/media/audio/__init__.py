@@ -8,6 +8,7 @@
 (1, 24000)
 """
 
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -17,7 +18,9 @@ import numpy as np
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
-from narrows.errors import InputError
+from narrows.errors import InputError, NarrowsError
+from narrows.media import notebook
+from narrows.media.audio.limits import channels_text
 from narrows.media.audio.reader import AudioInfo, AudioReader
 from narrows.media.audio.writer import AudioWriter, check_target
 from narrows.media.extents import AudioExtent
@@ -39,7 +42,7 @@ _SUFFIXES = frozenset(
 _BLOCK = 1 << 18  # samples; 1 MiB of float32 per channel
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Audio(Signal):
     """Samples (C, T), float32 with full scale 1.0, and their rate in Hz."""
 
@@ -61,6 +64,23 @@ class Audio(Signal):
     def with_array(self, array: NDArray[np.generic]) -> "Audio":
         """New audio with the given samples (C, T), at the same rate."""
         return Audio(array.astype(np.float32, copy=False), self.sample_rate)
+
+    def __repr__(self) -> str:
+        return f"Audio({self.extent.seconds:.2f} s, {self.sample_rate} Hz, {channels_text(len(self.samples))})"
+
+    def _repr_html_(self) -> str | None:
+        """A player for notebooks, of the first minute and two channels; None for samples that no file can hold."""
+        part, file = self.samples[: notebook.MAX_CHANNELS, : notebook.MAX_SECONDS * self.sample_rate], io.BytesIO()
+        try:
+            write(file, part, self.sample_rate, format="wav")
+        except NarrowsError:
+            return None
+        cut = []
+        if part.shape[1] < self.samples.shape[1]:
+            cut.append(f"the first {notebook.MAX_SECONDS} s")
+        if len(part) < len(self.samples):
+            cut.append(f"the first {len(part)} channels")
+        return notebook.player(file.getvalue(), f"{self!r}{', of which ' * bool(cut)}{' and '.join(cut)}")
 
     def resampled(self, sample_rate: int) -> "Audio":
         """The same audio at another rate in Hz, by soxr (VHQ)."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from narrows.errors import InputError, MediaError
 from narrows.media.audio.decoders import ADVICE, no_samples_error, open_decoder
-from narrows.media.audio.limits import channels_error, sample_rate_error, samples_error
+from narrows.media.audio.limits import channels_error, channels_text, sample_rate_error, samples_error
 from narrows.media.files import Source, library_errors, open_input, quoted, size_of, stored
 from narrows.media.medium import Reader
 
@@ -99,6 +99,11 @@ class AudioReader(Reader):
             message = no_samples_error(self._name)
         if message:
             raise self._close_with(message)
+
+    def __repr__(self) -> str:
+        length = "unknown length" if self.samples is None else f"{self.samples / self.sample_rate:.2f} s"
+        channels = channels_text(self.channels)
+        return f"<AudioReader {self._name}: {self.format} ({self.codec}), {length}, {self.sample_rate} Hz, {channels}>"
 
     @property
     def info(self) -> AudioInfo:

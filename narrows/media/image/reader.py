@@ -89,6 +89,11 @@ class ImageReader(Reader):
         channels, format = 1 if self._image.grey else 3, self._image.format.lower()
         self._info = ImageInfo(height, width, channels, format, self._image.multiple, self._image.notes)
 
+    def __repr__(self) -> str:
+        info = self._info
+        colours = "grey" if info.channels == 1 else "RGB"
+        return f"<ImageReader {quoted(self._path)}: {info.format}, {info.width} × {info.height}, {colours}>"
+
     @property
     def info(self) -> ImageInfo:
         """Properties of the file."""
@@ -109,7 +114,7 @@ class ImageReader(Reader):
 def from_pil(picture: PILImage.Image) -> Image:
     """An image of Pillow, converted as a file is: its mode, colour profile, alpha and EXIF orientation count.
 
-    Raises MediaError for one that cannot be decoded, and for numbers without a range; InputError for one without pixels.
+    Raises MediaError for one that cannot be decoded and for numbers without a range, InputError for one without pixels.
     """
     if 0 in picture.size:
         raise InputError(f"expected an image of one pixel or more, got {picture.width} × {picture.height}")

@@ -9,6 +9,7 @@ from PIL import Image as PILImage
 from PIL import ImageColor
 
 from narrows.errors import InputError
+from narrows.media import notebook
 from narrows.media.extents import ImageExtent
 from narrows.media.medium import Signal
 
@@ -45,7 +46,7 @@ class ImageInfo:
         return (*(["holds several images; only the first is encoded"] if self.multiple else []), *self.notes)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Image(Signal):
     """Pixels (C, H, W) uint8, C 1 for grey or 3 for RGB in sRGB.
 
@@ -78,6 +79,14 @@ class Image(Signal):
             raise InputError(f"expected alpha {shape} uint8, got {described(self.alpha)}")
         if self.alpha.min(initial=255) == 255:
             object.__setattr__(self, "alpha", None)
+
+    def __repr__(self) -> str:
+        colours = ("grey" if len(self.pixels) == 1 else "RGB") + (" with alpha" if self.alpha is not None else "")
+        return f"Image({self.extent}, {colours})"
+
+    def _repr_html_(self) -> str:
+        """The picture, for notebooks."""
+        return notebook.picture(self.as_pil(), repr(self))
 
     @property
     def extent(self) -> ImageExtent:
