@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PILImage
+from PIL.Image import Image as PillowImage
 from torch import Tensor
 
 from narrows.errors import InputError
@@ -11,7 +11,7 @@ from narrows.media.image import from_pil
 from narrows.tokenizers.channels import as_array
 from narrows.tokenizers.image_alpha import alpha_attachment
 
-Array = Tensor | NDArray[np.floating] | NDArray[np.uint8] | PILImage.Image
+Array = Tensor | NDArray[np.floating] | NDArray[np.uint8] | PillowImage
 MAX_FLOAT = 2.0  # floats are in [-1, 1] with some tolerance; beyond, they are taken for another range
 
 
@@ -25,7 +25,7 @@ def as_image(x: Array) -> tuple[NDArray[np.generic], dict[str, bytes]]:
 
     An image of Pillow is converted as a file is: its mode, colour profile, alpha and EXIF orientation count.
     """
-    if isinstance(x, PILImage.Image):
+    if isinstance(x, PillowImage):
         image = from_pil(x)
         return image.pixels, alpha_attachment(image.alpha)
     array = as_array(x)
