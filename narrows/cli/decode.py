@@ -88,7 +88,12 @@ def _decode_file(options: _Options, source: Path, target: Path, bar: "ProgressBa
     watch = Stopwatch()
     item = _recovered(tokenizer, data, source) if options.recover else data
     extent = tokenizer.decode_file(
-        item, target, background=options.background, overwrite=options.force, start=options.start, stop=options.stop
+        item,
+        target,
+        background=options.background,
+        overwrite=options.force,
+        start=options.start or None,
+        stop=options.stop,
     )
     speed = tokenizer.medium.speed(extent.amount, watch.seconds)
     return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"
