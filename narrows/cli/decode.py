@@ -11,6 +11,7 @@ from narrows.cli.options import Background, Device, Force, Jobs, KeepSuffix, Thr
 
 if TYPE_CHECKING:
     from narrows.cli.progress import ProgressBar
+    from narrows.tokenizers.settings import DecodeOptions
     from narrows.tokenizers.tokenizer import Tokenizer
     from narrows.tokenizers.tokens import Tokens
 
@@ -37,7 +38,9 @@ def decode(
         typer.Option("--recover", help="Decode the undamaged parts of damaged files; silence or grey elsewhere."),
     ] = False,
     background: Background = None,
-    start: Annotated[float, typer.Option("--from", help="Audio: decode from this time on, in seconds.")] = 0.0,
+    start: Annotated[
+        float | None, typer.Option("--from", help="Audio: decode from this time on, in seconds. [begin]")
+    ] = None,
     stop: Annotated[float | None, typer.Option("--to", help="Audio: decode up to this time, in seconds. [end]")] = None,
     keep_suffix: KeepSuffix = False,
     device: Device = "auto",
@@ -56,9 +59,10 @@ def decode(
     planned = plan_outputs(
         files, out, {".nrw"}, lambda path: path.stem if keep_suffix else f"{path.stem}{wanted or _suffix(path)}"
     )
+    part: DecodeOptions = {"background": background, "start": start, "stop": stop}
     process_files(
         planned,
-        partial(_decode_file, _Options(model, device, recover, background, start, stop, force)),
+        partial(_decode_file, _Options(model, device, recover, force, part)),
         make_folders=out is not None,
         jobs=jobs,
         threads=threads,
@@ -73,10 +77,8 @@ class _Options:
     model: str | None
     device: str
     recover: bool
-    background: str | None
-    start: float
-    stop: float | None
     force: bool
+    part: "DecodeOptions"
 
 
 def _decode_file(options: _Options, source: Path, target: Path, bar: "ProgressBar") -> str:
@@ -87,9 +89,7 @@ def _decode_file(options: _Options, source: Path, target: Path, bar: "ProgressBa
     tokenizer = _load(options.model or shipped_model(read_header(data).model), options.device)
     watch = Stopwatch()
     item = _recovered(tokenizer, data, source) if options.recover else data
-    extent = tokenizer.decode_file(
-        item, target, background=options.background, overwrite=options.force, start=options.start, stop=options.stop
-    )
+    extent = tokenizer.decode_file(item, target, overwrite=options.force, **options.part)
     speed = tokenizer.medium.speed(extent.amount, watch.seconds)
     return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"
 
