@@ -271,7 +271,10 @@ class Tokenizer(ABC):
         if background is not None:
             raise InputError(f"expected images for a background, got {self.medium.name} for {self.name}; leave it out")
 
-        self.check_resize(resize)
+    def check_resize(self, resize: Resize | None) -> None:
+        """Raise InputError for a size of images where the model does not code images."""
+        if resize is not None:
+            raise InputError(f"expected images for a size, got {self.medium.name} for {self.name}; leave it out")
 
     def recover(self, data: Bytes) -> tuple[Tokens, list[tuple[float, float]]]:
         """Recover a damaged .nrw stream: the Tokens that are intact, and the damaged spans (start, end).
