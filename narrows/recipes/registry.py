@@ -1,13 +1,24 @@
-"""The recipes by name. A recipe's module is imported when it is asked for, so listing names needs no torch."""
+"""Recipes by what `codec train` is given. A recipe's module is imported when it is asked for: names need no torch.
+
+speech, image, image-tokenizer      recipes of this package
+NAME                                a recipe of an installed package (entry point group narrows.recipes)
+FILE.py:FUNCTION, MODULE:FUNCTION   a function of your own, whose parameters are the settings
+"""
 
 import difflib
+import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from importlib.metadata import EntryPoint
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from narrows.errors import InputError
+from narrows.errors import InputError, NarrowsError
+from narrows.plugins import entry_points, import_target
 
 if TYPE_CHECKING:
     from narrows.recipes.training.base import Recipe
+
+GROUP = "narrows.recipes"  # of entry points
 
 
 def _speech() -> "Callable[..., Recipe]":
@@ -32,18 +43,5 @@ _RECIPES = {"speech": _speech, "image": _image, "image-tokenizer": _image_tokeni
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Names of all recipes."""
-    return tuple(_RECIPES)
-
-
-def recipe_function(name: str) -> "Callable[..., Recipe]":
-    """The function that builds the recipe `name` from its settings.
-
-    Raises:
-        InputError: For an unknown name.
-    """
-    if name not in _RECIPES:
-        close = difflib.get_close_matches(name, _RECIPES, 1)
-        hint = f"did you mean {close[0]!r}?" if close else "choose one of these"
-        raise InputError(f"expected one of the recipes {', '.join(_RECIPES)}, got {name!r}; {hint}")
-    return _RECIPES[name]()
+    """Names of the recipes of this package and of installed packages."""
+    return (*_RECIPES, *sorted(entry_points(GROUP).keys() - _RECIPES.keys()))
