@@ -12,7 +12,7 @@ import narrows
 ROOT = Path(narrows.__file__).parent
 LAYERS = [  # each imports those above only
     {"errors"},
-    {"records", "parts", "extras"},
+    {"records", "parts", "plugins", "extras"},
     {"media"},
     {"bitstream"},
     {"codecs"},
