@@ -17,7 +17,6 @@ from narrows.codecs import distributed as ranks
 from narrows.recipes.data.files import MediaFiles, WholeFiles
 from narrows.recipes.settings import AudioData, ImageData
 
-
 GRACE = 10  # seconds that a loading process still works after a SIGTERM
 
 

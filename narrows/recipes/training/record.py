@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,15 @@ def describe(value: Any, depth: int = 0) -> Any:
     Parts are described by `spec`, dataclasses by their class and fields, other modules and objects by their class and
     attributes. Frozen networks have a fingerprint of their weights.
     """
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
     if isinstance(value, bool | int | float | str | None):
         return value
     if isinstance(value, Path):
         return os.path.abspath(value)
     if isinstance(value, Enum):
         return value.name
-    if isinstance(value, type) or callable(value) and hasattr(value, "__qualname__"):
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return f"{value.__module__}.{value.__qualname__}"
     if depth > MAX_DEPTH:
         return _class(value)
@@ -70,7 +73,7 @@ def describe(value: Any, depth: int = 0) -> Any:
         return sorted(json.dumps(describe(each, depth + 1)) for each in value)
     if isinstance(value, torch.dtype | torch.device):
         return str(value)
-    return {"class": _class(value), **_described(getattr(value, "__dict__", {}), depth)}
+    return {"class": _class(value), **_described(getattr(value, "__dict__", {}), max(depth, MAX_DEPTH - 2))}
 
 
 def differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -89,8 +92,8 @@ def differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, 
 
 def changes_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """What differs between two records, in what can change the result of a run."""
-    compared = ({key: record.get(key) for key in COMPARED if key != "recipe"} for record in (old, new))
-    return [*differences(old.get("recipe"), new.get("recipe")), *differences(*compared)]
+    before, after = ({key: record.get(key) for key in COMPARED if key != "recipe"} for record in (old, new))
+    return [*differences(old.get("recipe"), new.get("recipe")), *differences(before, after)]
 
 
 def as_text(changes: list[tuple[str, Any, Any]]) -> str:
@@ -132,9 +135,9 @@ def _module(module: nn.Module, depth: int) -> Any:
     if type(module) in _CONTAINERS:
         children = module._modules
         return _described(children, depth) if isinstance(module, nn.ModuleDict) else _listed(children.values(), depth)
-    if type(module).__module__.startswith("torch."):
-        return " ".join(str(module).split())
     parameters = list(module.parameters())
+    if type(module).__module__.startswith("torch.") and parameters:  # the text of losses lacks their options
+        return " ".join(str(module).split())
     attributes = {name: value for name, value in vars(module).items() if name not in _MODULE_ATTRIBUTES}
     described = {"class": _class(module), **_described(attributes, depth)}
     if parameters and not any(parameter.requires_grad for parameter in parameters):
@@ -142,27 +145,30 @@ def _module(module: nn.Module, depth: int) -> Any:
     if isinstance(module, nn.ModuleList | nn.Sequential):
         return {**described, "modules": _listed(module, depth)}
     described |= _described(module._modules, depth)
-    described |= {name: list(each.shape) for name, each in module.named_parameters(recurse=False)}
+    described |= {name: f"parameter {tuple(each.shape)}" for name, each in module.named_parameters(recurse=False)}
     fixed = module._non_persistent_buffers_set  # the others change during training, and are saved
-    buffers = module.named_buffers(recurse=False)
-    return described | {name: _tensor(each) if name in fixed else list(each.shape) for name, each in buffers}
+    for name, each in module.named_buffers(recurse=False):
+        described[name] = _tensor(each) if name in fixed else f"buffer {tuple(each.shape)}"
+    return described
 
 
 def _listed(modules: Any, depth: int) -> list[Any]:
     return [describe(module, depth + 1) for module in modules]
 
 
-def _tensor(tensor: Tensor) -> dict[str, Any]:
+def _tensor(tensor: Tensor) -> str:
     """Shape and moments, rounded: other machines compute other last bits."""
-    values = tensor.detach().double().flatten()
-    moments = [float(f"{float(moment):.4g}") for moment in (values.mean(), values.std(correction=0))] if len(values) else []
-    return {"shape": list(tensor.shape), "moments": [moment if moment == moment else None for moment in moments]}
+    if not tensor.numel():
+        return f"tensor {tuple(tensor.shape)}"
+    values = tensor.detach().double()
+    mean, deviation = float(values.mean()), float(values.std(correction=0))
+    return f"tensor {tuple(tensor.shape)}, mean {mean:.4g}, deviation {deviation:.4g}"
 
 
 def _fingerprint(parameters: list[nn.Parameter]) -> str:
     digest = sha256()
     for parameter in parameters:
-        digest.update(parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 

@@ -85,7 +85,7 @@ def test_smoke_run_writes_a_checkpoint_that_codes(bottleneck: Bottleneck, transf
     data = tokenizer.compress(tokens)
     assert tokenizer.decompress(data) == tokens
     assert tokenizer.decode_stream(data).pixels.shape == x.shape
-    (line,) = lines(tmp_path / "smoke")
+    (line,) = lines(tmp_path)
     assert {"l1", "perceptual", "discriminator", "generator", "feature_matching"} <= line.keys()
     assert {"adaptive_weight", "valid/psnr"} <= line.keys()
 
@@ -124,7 +124,7 @@ def test_perceptual_and_contrastive_loss_are_used_and_trained(tmp_path: Path) ->
     losses = {"perceptual": (1.0, Perceptual("test_resnet", weights).loss())}
     recipe = replace(small(), losses=losses, latent_losses={"contrastive": (1.0, contrastive)})
     run(recipe, tmp_path / "run", smoke=True)
-    (line,) = lines(tmp_path / "run" / "smoke")
+    (line,) = lines(tmp_path / "run")
     assert {"perceptual", "contrastive", "adaptive_weight"} <= line.keys()
     assert not torch.equal(contrastive.head.weight, before)
 
