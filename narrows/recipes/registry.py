@@ -69,6 +69,8 @@ def recipe_function(target: str) -> Function:
             raise InputError(f"expected a function of {module}, got {name!r}{_nearest(name, functions)}")
         return _checked(found[name], target)
     hint = _nearest(target, recipe_names()) or "; choose one of these, or give your own as FILE.py:FUNCTION"
+    if target.endswith(".py"):
+        hint = f"; give a function of this file as {target}:FUNCTION"
     raise InputError(f"expected one of the recipes {', '.join(recipe_names())}, got {target!r}{hint}")
 
 

@@ -25,7 +25,8 @@ from narrows.recipes.training.stopping import Stopping
 LOG_EVERY = 50  # steps
 METRICS = "metrics.jsonl"
 STATE = "last.ckpt"
-VALIDATED = "validated"  # key of the state: the last step that was validated
+Position = dict[str, Any]  # what the state has for the Loop
+START: Position = {"validated": -1, "losses": {}}  # the last step that was validated, and losses of the last step
 
 
 class Loop(Callback):
@@ -37,7 +38,7 @@ class Loop(Callback):
         stopping: Handlers of signals.
         logger: Takes the metrics too.
         first: Whether this is the first rank, which alone writes.
-        validated: The last step that was validated.
+        position: What `load_state` has returned.
 
     Attributes:
         steps: Steps of the whole run.
@@ -45,12 +46,12 @@ class Loop(Callback):
     """
 
     def __init__(
-        self, training: Training, out: Path, stopping: Stopping, logger: Logger | None, first: bool, validated: int
+        self, training: Training, out: Path, stopping: Stopping, logger: Logger | None, first: bool, position: Position
     ) -> None:
         self._training, self._out, self._stopping, self._logger = training, out, stopping, logger
-        self.first, self._validated = first, validated
+        self.first, self._position = first, position
         self.steps, self.saved = training.schedule.steps, self.step
-        self._progress = Progress(self.steps, self.step, shown=first)
+        self._progress: Progress | None = None
 
     @property
     def step(self) -> int:
@@ -61,7 +62,7 @@ class Loop(Callback):
         """Whether the run was stopped after its last step before a validation."""
         validates = type(self._training).validation_step is not lightning.LightningModule.validation_step
         at_end = self.step % self._training.schedule.validate_every == 0 or self.is_done()
-        return validates and at_end and self._validated != self.step > 0
+        return validates and at_end and self._position["validated"] != self.step > 0
 
     def is_done(self) -> bool:
         """Whether all steps are done."""
@@ -70,28 +71,36 @@ class Loop(Callback):
     def save(self) -> None:
         """Save the state of the run."""
         if self.first:
-            state = self._training.run_state() | {VALIDATED: self._validated}
+            if losses := _losses(self._training.trainer.callback_metrics):
+                self._position["losses"] = {name: float(value) for name, value in losses.items()}
+            state = self._training.run_state() | self._position
             with atomic_write(self._out / STATE, overwrite=True) as file:
                 torch.save(state, file)
         self.saved = self.step
 
     def close(self) -> None:
         """End the display and the logger."""
-        self._progress.close()
+        if self._progress is not None:
+            self._progress.close()
         if self._logger is not None:
             self._logger.close()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._take_signals(trainer)
-        self._progress.resume()
+        self._progress = Progress(self.steps, self.step, shown=self.first)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any) -> None:
         step, metrics = self.step, trainer.callback_metrics
+        assert self._progress is not None
         self._progress.step(step, lambda: float(metrics["loss"]) if "loss" in metrics else None)
         if step % LOG_EVERY == 0:
-            self._write({name: value for name, value in metrics.items() if "/" not in name})
+            self._write(_losses(metrics))
         if self._stopping.agree(pl_module.device):
             raise StopIteration  # ends the epoch, without validation
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert self._progress is not None
+        self._progress.resume()
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._take_signals(trainer)
@@ -102,16 +111,14 @@ class Loop(Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if not self._stopping.agree(pl_module.device):
-            self._validated = self.step
-            found = self._write(trainer.callback_metrics)
+            self._position["validated"] = self.step
+            found = self._write(self._position["losses"] | trainer.callback_metrics)
             shown = (f"{name.removeprefix('valid/')} {value}" for name, value in found.items() if "/" in name)
             if self.first:
                 print(f"validation at step {self.step}: {', '.join(shown)}", flush=True)
-        self._progress.resume()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.save()
-        self._progress.resume()
         if self._stopping.agreed:
             trainer.should_stop = True
 
@@ -133,28 +140,32 @@ class Loop(Callback):
         return rounded
 
 
-def load_state(training: Training, out: Path) -> int:
+def load_state(training: Training, out: Path) -> Position:
     """Load the saved state of a run, if there is one.
 
     Returns:
-        The last step that was validated; -1 for none.
+        What a `Loop` needs of it.
 
     Raises:
         InputError: For the state of another recipe, or a damaged file.
     """
     path = out / STATE
     if not path.exists():
-        return -1
+        return dict(START)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         training.load_run_state(state)
-        return int(state[VALIDATED])
+        return {name: state[name] for name in START}
     except (OSError, RuntimeError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"cannot resume the run in {out} ({reason}); "
             "use the recipe and settings that it was started with, or choose another --out"
         ) from error
+
+
+def _losses(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metrics.items() if "/" not in name}
 
 
 def drop_metrics_after(step: int, out: Path) -> None:

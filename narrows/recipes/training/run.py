@@ -99,7 +99,7 @@ def run(
             stack.enter_context(_locked(out))
         record = _new_record(training, target=target, devices=devices, init=init, smoke=smoke)
         changed = _check_record(out, record, change)
-        validated = load_state(training, out)
+        position = load_state(training, out)
         step = int(training.step)
         if step > recipe.schedule.steps:
             raise InputError(
@@ -123,7 +123,7 @@ def run(
                 path.unlink()
             write_record(out, record)
             drop_metrics_after(step, out)
-        loop = Loop(training, out, stopping, make_logger(logger, out, record) if first else None, first, validated)
+        loop = Loop(training, out, stopping, make_logger(logger, out, record) if first else None, first, position)
         with _stop_reported(loop), closing(loop), _environment_kept():
             _train(training, loop, stopping, devices)
             if first:
