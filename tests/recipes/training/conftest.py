@@ -28,9 +28,7 @@ def tiny(vowels: Path) -> Callable[..., "AudioRecipe"]:  # type: ignore[name-def
 
     def recipe(seed: int = 0, **changed: object) -> AudioRecipe:
         torch.manual_seed(seed)
-        codec = Codec(
-            FrameEncoder(16, 16, 1), FSQ(16, (5, 5), 4, dropout=0.5), FrameDecoder(16, 16, 1, iterations=1)
-        )
+        codec = Codec(FrameEncoder(16, 16, 1), FSQ(16, (5, 5), 4, dropout=0.5), FrameDecoder(16, 16, 1, iterations=1))
         made = AudioRecipe(
             name="tiny",
             codec=codec,

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from narrows.recipes.training.progress import Progress
@@ -23,7 +25,7 @@ def test_lines_come_at_growing_intervals_and_at_the_end(capsys: pytest.CaptureFi
     assert lines[-1] == "step 3000 of 3000  loss 1.25  2 steps/s  0:00:00 left"
     steps = [int(line.split()[1]) for line in lines]
     assert steps == asked
-    gaps = [second - first for first, second in zip(steps, steps[1:], strict=False)]
+    gaps = [second - first for first, second in pairwise(steps)]
     assert gaps[0] == 26  # 13 seconds
     assert max(gaps) == 120
     assert gaps[:-1] == sorted(gaps[:-1])

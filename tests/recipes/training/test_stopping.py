@@ -74,7 +74,12 @@ def saved_step(folder: Path) -> int:
 @pytest.mark.parametrize("number", ENDS)
 @pytest.mark.parametrize("step", [1, 2, 4])
 def test_a_run_stops_after_its_step_and_goes_on_as_if_it_had_not(
-    number: int, step: int, tiny: Recipes, send: Callable[..., None], whole: Path, tmp_path: Path,
+    number: int,
+    step: int,
+    tiny: Recipes,
+    send: Callable[..., None],
+    whole: Path,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """In the midst of an epoch, and at the end of one, before its validation."""
@@ -143,9 +148,7 @@ def test_a_signal_while_the_checkpoint_is_written_stops_at_once(
     assert_equal_runs(whole, tmp_path / "parts")
 
 
-def test_a_signal_before_the_training_stops_at_once(
-    tiny: Recipes, send: Callable[..., None], tmp_path: Path
-) -> None:
+def test_a_signal_before_the_training_stops_at_once(tiny: Recipes, send: Callable[..., None], tmp_path: Path) -> None:
     send(signal.SIGTERM, method="initialize", step=0)
     with pytest.raises(SystemExit) as end:
         run(tiny(), tmp_path)
@@ -161,9 +164,7 @@ def test_what_a_killed_process_leaves_of_a_file_is_removed(tiny: Recipes, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("group", [False, True], ids=["first process", "all processes"])
-def test_all_ranks_and_loading_processes_stop_after_the_same_step(
-    group: bool, vowels: Path, tmp_path: Path
-) -> None:
+def test_all_ranks_and_loading_processes_stop_after_the_same_step(group: bool, vowels: Path, tmp_path: Path) -> None:
     (tmp_path / "codec").write_text("from narrows.cli import main\n\nmain()\n")
     settings = ["--data.train", vowels, "--data.valid", vowels, "--data.batch_size", "2", "--data.seconds", "0.1"]
     settings += ["--schedule.steps", "100000", "--schedule.validate_every", "5", "--data.workers", "1"]
