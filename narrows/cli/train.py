@@ -2,15 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from narrows.errors import InputError
-from narrows.recipes.registry import make_recipe, own_errors, recipe_function, recipe_name, recipe_names
-
-if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
+from narrows.recipes.registry import check_recipe, own_errors, recipe_function, recipe_name, recipe_names
 
 NAMES = ", ".join(recipe_names())
 
@@ -52,42 +49,35 @@ def train(
         print(context.get_help(), flush=True)
         return
     function = recipe_function(recipe)
+    from argparse import ArgumentError
+
+    from jsonargparse import auto_cli
+
     from narrows.cli.files import print_line
     from narrows.codecs.distributed import is_launched_first
     from narrows.recipes.training.run import run
 
-    made = make_recipe(recipe, function, _settings(recipe, function, context.args))
+    try:
+        with own_errors(recipe, function):
+            made = auto_cli(
+                function, args=context.args, prog=f"codec train {recipe}", as_positional=False, exit_on_error=False
+            )
+    except ArgumentError as error:
+        raise InputError(f"{error}; `codec train {recipe} --help` lists the settings") from error
     folder = out or Path("runs") / (recipe_name(recipe) + "-smoke" * smoke)
     try:
         with own_errors(recipe, function):
-            trained = run(made, folder, init, smoke=smoke, devices=devices, change=change, logger=logger, target=recipe)
+            trained = run(
+                check_recipe(recipe, made),
+                folder,
+                init,
+                smoke=smoke,
+                devices=devices,
+                change=change,
+                logger=logger,
+                target=recipe,
+            )
     except KeyboardInterrupt:  # the run has said where it stopped
         sys.exit(130)
     if devices == 1 or is_launched_first():
         print_line(f"trained: {trained}")
-
-
-def _settings(recipe: str, function: Any, arguments: list[str]) -> dict[str, Any]:
-    """The values of a recipe's parameters."""
-    from argparse import ArgumentError
-
-    parser = _parser(recipe, function)
-    try:
-        settings = parser.instantiate_classes(parser.parse_args(arguments)).as_dict()
-    except ArgumentError as error:
-        raise InputError(f"{error}; `codec train {recipe} --help` lists the settings") from error
-    settings.pop("config", None)
-    return settings
-
-
-def _parser(recipe: str, function: Any) -> "ArgumentParser":
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(prog=f"codec train {recipe}", exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file with settings.")
-    try:
-        parser.add_function_arguments(function, as_group=False)
-    except (ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"expected a type and a default of each parameter of {recipe}, got: {reason}") from error
-    return parser

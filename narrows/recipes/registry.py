@@ -6,7 +6,9 @@ FILE.py:FUNCTION, MODULE:FUNCTION   a function of your own, whose parameters are
 """
 
 import difflib
+import inspect
 import traceback
+from argparse import ArgumentError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,16 +81,10 @@ def recipe_name(target: str) -> str:
     return target.rpartition(":")[2]
 
 
-def make_recipe(target: str, function: Function, settings: dict[str, Any]) -> "Recipe":
-    """The recipe that a function returns for settings.
-
-    Raises:
-        InputError: If it fails, or returns something else.
-    """
+def check_recipe(target: str, made: object) -> "Recipe":
+    """What a function has returned, if it is a recipe. Raises InputError for anything else."""
     from narrows.recipes.training.base import Recipe
 
-    with own_errors(target, function):
-        made: object = function(**settings)
     if not isinstance(made, Recipe):
         raise InputError(f"expected {target} to return a Recipe, got {_shown(made)}; return e.g. an AudioRecipe")
     return made
@@ -101,11 +97,11 @@ def own_errors(target: str, function: Function) -> Iterator[None]:
         yield
     except Exception as error:
         file = getattr(function, "__globals__", {}).get("__file__")
-        if target in _RECIPES:
+        if target in _RECIPES or isinstance(error, ArgumentError | MemoryError):
             raise
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if frame.filename == file]
-        if isinstance(error, NarrowsError) and not own:
+        if isinstance(error, NarrowsError | OSError) and not own:
             raise
         frame = (own or frames)[-1]
         reason = " ".join(str(error).split())
@@ -118,6 +114,9 @@ def own_errors(target: str, function: Function) -> Iterator[None]:
 def _checked(function: object, target: str) -> Function:
     if not callable(function):
         raise InputError(f"expected {target} to be a function that returns a Recipe, got {_shown(function)}")
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.annotation is parameter.empty and parameter.default is parameter.empty:
+            raise InputError(f"expected a type and a default of each parameter of {target}, got none for {name!r}")
     return function
 
 
