@@ -1,5 +1,7 @@
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -199,3 +201,18 @@ def test_own_recipe_trains_on_two_devices(place, my_recipe):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     assert json.loads((place / "run" / "recipe.json").read_text())["devices"] == 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_the_recipe_of_the_documentation_is_trained(codec, place):
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    section = page[page.index("## An own recipe") :]
+    code = re.search(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)[1]
+    assert code.count("\n") < 50
+    (place / "my_recipe.py").write_text(code, encoding="utf-8")
+    try:
+        result = codec("train", "my_recipe.py:mine", "--smoke", "--width", "16")
+    finally:
+        sys.modules.pop("my_recipe", None)
+    assert result.code == 0, result
+    assert (place / "runs" / "mine-smoke" / "checkpoint" / "tables.safetensors").exists()

@@ -178,7 +178,7 @@ def drop_metrics_after(step: int, out: Path) -> None:
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
-        except ValueError:  # the process was killed while it wrote the line
+        except (ValueError, TypeError, LookupError):  # the process was killed while it wrote the line
             continue
     with atomic_write(path, overwrite=True) as file:
         file.write("".join(kept).encode())
