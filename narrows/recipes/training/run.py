@@ -18,6 +18,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -119,12 +120,12 @@ def run(
         if changed:
             record["changes"] = [*record["changes"], {"step": step, "changed": changed}]
         if first:
-            for path in out.glob(PARTIAL):
-                path.unlink()
+            _remove_partial(out)
             write_record(out, record)
             drop_metrics_after(step, out)
         loop = Loop(training, out, stopping, make_logger(logger, out, record) if first else None, first, position)
-        with _stop_reported(loop), closing(loop), _environment_kept():
+        stopping.report = partial(_report_stop, loop, out)
+        with _reported(stopping), closing(loop), _environment_kept():
             _train(training, loop, stopping, devices)
             if first:
                 training.write_checkpoint(out / CHECKPOINT)
@@ -331,12 +332,22 @@ def _leave(devices: int) -> None:
 
 
 @contextmanager
-def _stop_reported(loop: Loop) -> Iterator[None]:
-    """Print where the run goes on after Ctrl-C and SIGTERM."""
+def _reported(stopping: Stopping) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        if loop.first:
-            then = "writes the checkpoint" if loop.saved == loop.steps else f"goes on from step {loop.saved}"
-            print(f"stopped at step {loop.step} of {loop.steps}; the same command {then}", flush=True)
+        stopping.report()
         raise
+
+
+def _report_stop(loop: Loop, out: Path) -> None:
+    """Print where the run goes on after Ctrl-C and SIGTERM."""
+    if loop.first:
+        _remove_partial(out)
+        then = "writes the checkpoint" if loop.saved == loop.steps else f"goes on from step {loop.saved}"
+        print(f"stopped at step {loop.step} of {loop.steps}; the same command {then}", flush=True)
+
+
+def _remove_partial(out: Path) -> None:
+    for path in (*out.glob(PARTIAL), *(out / CHECKPOINT).glob(PARTIAL)):
+        path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 All ranks end after the same step. The first rank passes a signal on to the processes that it has started.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -28,6 +29,7 @@ class Stopping:
         received: The first signal.
         agreed: Whether all ranks end after this step.
         pass_on: Sends a signal to the processes that this one has started.
+        report: Says where the run was stopped, and removes files that are not complete.
     """
 
     def __init__(self, first: bool) -> None:
@@ -35,6 +37,7 @@ class Stopping:
         self.training = self.agreed = False
         self.received: int | None = None
         self.pass_on: Callable[[int], None] = lambda number: None
+        self.report: Callable[[], None] = lambda: None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -73,10 +76,16 @@ class Stopping:
         raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        waits = self.training and self.received is None
+        again = self.received is not None
         self.received = self.received or number
-        if waits:
+        if self.training and not again:
             self.pass_on(number)
-        elif self.first or not self.training:
+        elif self.training and not self.first:
+            return
+        elif again and (number == signal.SIGTERM or ranks.count() > 1):
+            # An exception, here in the midst of anything, would wait for other processes.
             self.pass_on(getattr(signal, "SIGKILL", signal.SIGTERM))
+            self.report()
+            os._exit(128 + number)
+        else:
             self.end()
