@@ -27,10 +27,10 @@ class Logger(ABC):
 class TensorBoard(Logger):
     """Writes events for `tensorboard --logdir` to out/tensorboard."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(out / "tensorboard"))
+        self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
@@ -81,17 +81,18 @@ def check_logger(name: str) -> None:
         raise InputError(f"expected the package {name}, got none; pip install {name}")
 
 
-def make_logger(name: str, out: Path, record: Mapping[str, Any]) -> Logger | None:
+def make_logger(name: str, out: Path, record: Mapping[str, Any], step: int) -> Logger | None:
     """The logger of a run; None for "none".
 
     Args:
         name: One of LOGGERS.
         out: Folder of the run.
         record: The content of its recipe.json.
+        step: Number of steps done; what was logged after it is replaced.
     """
     match name:
         case "tensorboard":
-            return TensorBoard(out)
+            return TensorBoard(out, step)
         case "wandb":
             return WandB(out, record)
         case _:

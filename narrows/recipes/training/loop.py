@@ -86,7 +86,7 @@ class Loop(Callback):
             self._logger.close()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._take_signals(trainer)
+        self._stopping.wait()
         self._progress = Progress(self.steps, self.step, shown=self.first)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any) -> None:
@@ -103,7 +103,7 @@ class Loop(Callback):
         self._progress.resume()
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._take_signals(trainer)
+        self._stopping.wait()
 
     def on_validation_batch_start(self, *_: Any) -> None:
         if self._stopping.received is not None:
@@ -121,13 +121,6 @@ class Loop(Callback):
         self.save()
         if self._stopping.agreed:
             trainer.should_stop = True
-
-    def _take_signals(self, trainer: lightning.Trainer) -> None:
-        launcher = trainer.strategy.launcher
-        if launcher is not None:
-            self._stopping.pass_on = launcher.kill
-        self._stopping.training = True
-        self._stopping.install()
 
     def _write(self, values: Mapping[str, Any]) -> dict[str, float | None]:
         finite = {name: float(value) for name, value in values.items() if isfinite(value)}

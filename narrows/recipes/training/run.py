@@ -99,7 +99,8 @@ def run(
         if first and not smoke:  # only now: wrong settings leave no folder
             stack.enter_context(_locked(out))
         record = _new_record(training, target=target, devices=devices, init=init, smoke=smoke)
-        changed = _check_record(out, record, change)
+        earlier = read_record(out)
+        changed = _check_record(out, earlier, record, change)
         position = load_state(training, out)
         step = int(training.step)
         if step > recipe.schedule.steps:
@@ -107,7 +108,6 @@ def run(
                 f"expected at least the {step} steps that the run in {out} has done, got {recipe.schedule.steps}; give "
                 "more --schedule.steps, or choose another --out"
             )
-        earlier = read_record(out)
         if earlier is not None and not changed and step == earlier["finished"] == recipe.schedule.steps > 0:
             if first:
                 print(f"finished at step {step}; give more --schedule.steps with --change to go on", flush=True)
@@ -117,13 +117,15 @@ def run(
             training.start(_initial_weights(training, init) if first else training.codec.state_dict())
         elif earlier is not None:
             record |= {"id": earlier["id"], "changes": earlier["changes"]}
+            if earlier["narrows"] != record["narrows"]:
+                changed["narrows"] = [earlier["narrows"], record["narrows"]]
         if changed:
             record["changes"] = [*record["changes"], {"step": step, "changed": changed}]
         if first:
             _remove_partial(out)
             write_record(out, record)
             drop_metrics_after(step, out)
-        loop = Loop(training, out, stopping, make_logger(logger, out, record) if first else None, first, position)
+        loop = Loop(training, out, stopping, make_logger(logger, out, record, step) if first else None, first, position)
         stopping.report = partial(_report_stop, loop, out)
         with _reported(stopping), closing(loop), _environment_kept():
             _train(training, loop, stopping, devices)
@@ -146,7 +148,7 @@ def _check_savable(training: Training) -> None:
     """Raise PartError before the training, not after it, if the checkpoint cannot be written."""
     if type(training).write_checkpoint is Training.write_checkpoint:
         try:
-            spec(training.tokenizer(training.codec))
+            spec(training.tokenizer(training.ema))  # not the codec: a tokenizer sets it to eval mode
         except PartError as error:
             raise PartError(f"the trained codec could not be saved: {error}") from error
 
@@ -207,8 +209,10 @@ def _new_record(training: Training, **settings: Any) -> dict[str, Any]:
     return read
 
 
-def _check_record(out: Path, record: Mapping[str, Any], change: bool) -> dict[str, Any]:
-    """Compare a record with that of the run in the folder, if there is one.
+def _check_record(
+    out: Path, earlier: Mapping[str, Any] | None, record: Mapping[str, Any], change: bool
+) -> dict[str, Any]:
+    """Compare a record with the earlier one of the run in the folder, if there is one.
 
     Returns:
         Old and new values of what differs, by name.
@@ -216,7 +220,6 @@ def _check_record(out: Path, record: Mapping[str, Any], change: bool) -> dict[st
     Raises:
         InputError: For differences, unless `change` allows them.
     """
-    earlier = read_record(out)
     if earlier is not None and earlier["smoke"] != record["smoke"]:
         raise InputError(f"expected no smoke run in {out}, got one; choose another --out, or remove it")
     if not (out / STATE).exists():
@@ -305,6 +308,8 @@ def _train(training: Training, loop: Loop, stopping: Stopping, devices: int) -> 
             strategy=_Ranks() if devices > 1 else "auto",
             precision=_precision(),  # type: ignore[arg-type]
         )
+        if trainer.strategy.launcher is not None:
+            stopping.pass_on = trainer.strategy.launcher.kill
         try:
             if loop.validation_is_due():
                 trainer.validate(training, verbose=False)

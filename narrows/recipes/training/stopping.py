@@ -55,6 +55,11 @@ class Stopping:
         for number in self._before:
             signal.signal(number, self._handle)
 
+    def wait(self) -> None:
+        """From now on, let a signal wait for the end of the step."""
+        self.training = True
+        self.install()
+
     def agree(self, device: torch.device) -> bool:
         """Whether any rank has received a signal. All ranks call it, at the same places."""
         if not self.agreed and ranks.count() > 1:
@@ -88,4 +93,5 @@ class Stopping:
             self.report()
             os._exit(128 + number)
         else:
+            self.pass_on(number)
             self.end()

@@ -168,7 +168,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
         codec = Codec(recipe.codec.encoder, ResidualVQ(8, 2, 16, 4), recipe.codec.decoder)
         schedule = Schedule(steps, 1, 0.0, 0.02, 2, 0.9)
         data = replace(recipe.data, workers=workers)
-        run(replace(recipe, codec=codec, schedule=schedule, data=data), tmp_path / name)
+        run(replace(recipe, codec=codec, schedule=schedule, data=data), tmp_path / name, change=True)
         return torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"]
 
     whole = trained("whole", 6, 2)

@@ -43,6 +43,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, monkeypatch: py
         run(
             replace(small(), data=data, schedule=Schedule(steps, 1, 0.0, 0.02, 2), entropy_model_steps=2),
             tmp_path / name,
+            change=True,
         )
         return torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"]
 
