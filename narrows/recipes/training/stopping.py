@@ -42,7 +42,8 @@ class Stopping:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # only there, Python handles signals
-            self._before = {number: signal.getsignal(number) for number in SIGNALS}
+            before = {number: signal.getsignal(number) for number in SIGNALS}
+            self._before = {number: each for number, each in before.items() if each not in (None, signal.SIG_IGN)}
             self.install()
         return self
 
@@ -62,11 +63,13 @@ class Stopping:
 
     def agree(self, device: torch.device) -> bool:
         """Whether any rank has received a signal. All ranks call it, at the same places."""
-        if not self.agreed and ranks.count() > 1:
-            flags = torch.tensor([float(self.received == number) for number in SIGNALS], device=device)
-            anywhere = [number for number, flag in zip(SIGNALS, ranks.total(flags).tolist(), strict=True) if flag]
-            self.received = anywhere[-1] if anywhere else None
-        self.agreed = self.agreed or self.received is not None
+        if self.agreed or ranks.count() == 1:
+            self.agreed = self.received is not None
+            return self.agreed
+        flags = torch.tensor([float(self.received == number) for number in SIGNALS], device=device)
+        anywhere = [number for number, flag in zip(SIGNALS, ranks.total(flags).tolist(), strict=True) if flag]
+        if anywhere:
+            self.received, self.agreed = self.received or anywhere[-1], True
         return self.agreed
 
     def end(self) -> NoReturn:
