@@ -224,7 +224,7 @@ def stream_reader() -> Callable[[Path], object]:
         if tokenizer is None:
             raise InputError("a stream of video")
         try:
-            signal = tokenizer.decode_stream(data)
+            signal = tokenizer.decode_signal(data)
             assert np.isfinite(signal.array).all()
         except NarrowsError:
             tokenizer.recover(data)

@@ -63,7 +63,7 @@ def main() -> None:
 def _coded(tokenizer: ImageTokenizer, x: NDArray[np.uint8], quality_index: int, effort: int) -> tuple[Point, float]:
     """Rate and PSNR of an image (C, H, W), and seconds that encoding took."""
     data, timing = timed(lambda: tokenizer.compress(tokenizer.encode_at(x, quality_index, effort)))
-    error = np.square(tokenizer.decode_stream(data).pixels - x.astype(float)).mean()
+    error = np.square(tokenizer.decode_signal(data).pixels - x.astype(float)).mean()
     return (8 * len(data) / (x.shape[1] * x.shape[2]), float(10 * np.log10(255**2 / error))), timing.wall
 
 

@@ -102,7 +102,7 @@ def _tiles_against_whole(model: str, path: Path, side: int) -> dict[str, str | i
     tokens = tokenizer.encode(image.read(path).pixels, effort=0)
     index = tokens.quality_index
     assert index is not None
-    tiled = tokenizer.pixels(tokens).astype(int)
+    tiled = tokenizer.decode_signal(tokens).pixels.astype(int)
     x = torch.from_numpy(image.read(path).pixels.astype(np.float32)) / 127.5 - 1
     with torch.inference_mode():
         bands = codec.encoder(x[None]).split(tokens.steps, 2)  # each of them is coded separately

@@ -37,7 +37,7 @@ def main() -> None:
         for path in image_files(arguments.data)[: arguments.limit]:
             pixels = image.read(path).pixels
             tokens = tokenizer.encode(pixels, quality=quality, effort=0)
-            error = float(np.square(pixels.astype(np.float64) - tokenizer.pixels(tokens)).mean())
+            error = float(np.square(pixels.astype(np.float64) - tokenizer.decode_signal(tokens).pixels).mean())
             bits = 8 * len(tokenizer.compress(tokens))
             predicted = bits_by_tables(tokenizer, tokens), bits_by_densities(tokenizer, tokens)
             row = {"file": path.name, "quality": quality, "file_bits": bits}

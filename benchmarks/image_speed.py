@@ -97,7 +97,7 @@ def _narrows(tokenizer: ImageTokenizer, x: Pixels, quality: float) -> Callable[[
 
     def one_round() -> Round:
         data, encoding = timed(lambda: tokenizer.compress(tokenizer.encode(x, quality=quality, effort=0)))
-        _, decoding = timed(lambda: tokenizer.decode_stream(data))
+        _, decoding = timed(lambda: tokenizer.decode_signal(data))
         tokens = tokenizer.decompress(data)
         recorded = list(_stages(tokenizer, tokens))
         _, coding = timed(lambda: _decode_with_known_tables(tokenizer, tokens, data, recorded))
@@ -161,7 +161,7 @@ def _flops(tokenizer: ImageTokenizer, x: Pixels, quality: float) -> dict[str, fl
     with FlopCounterMode(display=False) as of_entropy_model:
         tokenizer.decompress(data)
     with FlopCounterMode(display=False) as of_all:
-        tokenizer.decode_stream(data)
+        tokenizer.decode_signal(data)
     model, total = of_entropy_model.get_total_flops() / pixels, of_all.get_total_flops() / pixels
     return {
         "entropy_model_flops_per_pixel": model,

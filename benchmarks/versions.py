@@ -33,7 +33,7 @@ operations = {
     "speech compress": lambda: speech.compress(tokens),
     "speech decompress": lambda: speech.decompress(stream),
     "image encode": lambda: image.encode(pixels, quality=4, effort=0),
-    "image decode": lambda: image.pixels(codes),
+    "image decode": lambda: image.decode_signal(codes).pixels,
     "image compress": lambda: image.compress(codes),
     "image decompress": lambda: image.decompress(data),
     "image effort 1": lambda: image.encode(pixels[:, :256, :256], quality=4, effort=1),

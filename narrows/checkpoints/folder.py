@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from narrows.bitstream import FrequencyTables
-from narrows.errors import InputError, MediaError, ModelError, NarrowsError
+from narrows.errors import InputError, MediaError, ModelError, NarrowsError, PartError
 from narrows.media.atomic import atomic_write
 from narrows.media.files import quoted
-from narrows.parts import build, spec
+from narrows.parts import build, find, spec
 from narrows.tokenizers.tokenizer import Tokenizer
 
 FORMAT = 2
@@ -93,11 +93,14 @@ def read(folder: str | Path) -> Tokenizer:
 
     Floating-point weights of all dtypes are converted to the dtype of the parts, float32, on the CPU.
 
+    Parts of your own must be registered before: import the module that defines them.
+
     Raises ModelError for a missing or damaged file, another format or an unknown part, and with the name of a tensor
     that is missing, unexpected or of a wrong shape or dtype.
     """
     folder = Path(folder)
     config, path = _config(folder / "config.json"), folder / "model.safetensors"
+    _check_parts(config["tokenizer"], folder / "config.json")
     _check_regular(path)
     try:
         with _default_settings():
@@ -119,7 +122,7 @@ def read(folder: str | Path) -> Tokenizer:
         ) from error
     tokenizer.codec.load_state_dict(weights, assign=True)  # also assigns the dtypes
     tokenizer.codec.eval().requires_grad_(False)
-    tokenizer.name = config["name"]
+    tokenizer.name, tokenizer.folder = config["name"], folder
     tokenizer.tables = _tables(folder / "tables.safetensors", tokenizer)
     return tokenizer
 
@@ -163,6 +166,22 @@ def _config(path: Path) -> dict[str, Any]:
     except InputError as error:
         raise ModelError(f"{path}: {error}") from error
     return config
+
+
+def _check_parts(description: object, path: Path) -> None:
+    """Raise ModelError that names the first part in a description that is not registered."""
+    waiting = [description]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            waiting += found.values()
+            if isinstance(name := found.get("part"), str):
+                try:
+                    find(name)
+                except PartError as error:
+                    raise ModelError(f"{path}: {error}") from error
+        elif isinstance(found, list):
+            waiting += found
 
 
 def _tokenizer(config: Mapping[str, Any]) -> Tokenizer:

@@ -1,11 +1,19 @@
 """The index of models that ship with the package. Reading it does not import torch."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from narrows.errors import InputError
+from narrows.media import notebook
+from narrows.media.table import MEDIA, medium_named
+from narrows.tokenizers.estimates import evaluation_of
+
 MODELS_FOLDER = Path(__file__).parent
+RATE_KEYS = {"audio": "file_kbps", "image": "bits_per_pixel"}  # of the points of an evaluation
 
 
 @dataclass(frozen=True)
@@ -24,12 +32,65 @@ class ShippedModel:
     name: str
     medium: str
     summary: str
-    licence: str
-    fingerprint: str
-    numbers: dict[str, Any]
+    licence: str = field(repr=False)
+    fingerprint: str = field(repr=False)
+    numbers: dict[str, Any] = field(repr=False)
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The measured rates of its settings, lowest first: kbit/s of audio, bits per pixel of images; of whole files.
+
+        Raises ModelError for a damaged evaluation.
+        """
+        points = evaluation_of(MODELS_FOLDER / self.name)
+        return tuple(sorted(point[RATE_KEYS[self.medium]] for point in points if point["codec"] == self.name))
 
 
-def models() -> list[ShippedModel]:
-    """The models that ship with the package, sorted by name. Does not import torch."""
+class Models(tuple[ShippedModel, ...]):
+    """Models, which show themselves as a table."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        rows = [HEAD, *self._rows()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+        return "\n".join(line.rstrip() for line in lines)
+
+    def _repr_html_(self) -> str:
+        """The table, for notebooks."""
+        return notebook.table(HEAD, self._rows())
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [(model.name, model.medium, _range(model), model.summary, model.licence) for model in self]
+
+
+HEAD = ("name", "medium", "rate", "summary", "licence")
+
+
+def models(medium: str | None = None, *, max_kbps: float | None = None) -> Models:
+    """The models that ship with the package, sorted by name. Does not import torch.
+
+    Args:
+        medium: only those of a medium, "audio" or "image".
+        max_kbps: only audio models with a setting whose files took at most this rate in their evaluation, in kbit/s.
+
+    Raises:
+        InputError: for an unknown medium, and a rate in kbit/s for images.
+    """
+    if medium is not None:
+        medium_named(medium)
+    if max_kbps is not None and (isinstance(max_kbps, bool) or not isinstance(max_kbps, Real) or medium == "image"):
+        raise InputError(f"expected max_kbps as a number, for audio, got {max_kbps!r}; leave it out")
     index = json.loads((MODELS_FOLDER / "index.json").read_text(encoding="utf-8"))
-    return [ShippedModel(name=name, **index[name]) for name in sorted(index)]
+    found: Iterable[ShippedModel] = (ShippedModel(name=name, **index[name]) for name in sorted(index))
+    if medium is not None:
+        found = (model for model in found if model.medium == medium)
+    if max_kbps is not None:
+        found = (model for model in found if model.medium == "audio" and min(model.rates, default=0) <= max_kbps)
+    return Models(found)
+
+
+def _range(model: ShippedModel) -> str:
+    rates = model.rates
+    return f"{rates[0]:.2g} to {rates[-1]:.2g} {MEDIA[model.medium].rate_unit}" if rates else ""

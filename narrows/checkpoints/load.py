@@ -11,8 +11,9 @@ from narrows.checkpoints import folder as folders
 from narrows.checkpoints.index import MODELS_FOLDER, models
 from narrows.errors import ModelError
 from narrows.tokenizers.audio import AudioTokenizer
+from narrows.tokenizers.devices import check_device
 from narrows.tokenizers.image import ImageTokenizer
-from narrows.tokenizers.tokenizer import Tokenizer, check_device
+from narrows.tokenizers.tokenizer import Tokenizer
 
 
 @overload

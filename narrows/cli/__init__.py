@@ -1,4 +1,12 @@
-"""`codec`: one file per command. Commands parse arguments and print; the work is done elsewhere."""
+"""`codec`: one file per command. Commands parse arguments and print; the work is done elsewhere.
+
+encode, decode, info                   files
+tokenize, detokenize, export_tokens    data sets
+train, evaluate                        models
+models, parts                          what there is
+files, jobs, threads                   inputs and outputs, the loop over them, CPU threads
+options, progress                      options and progress that commands share
+"""
 
 import functools
 import inspect

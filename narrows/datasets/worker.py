@@ -27,7 +27,8 @@ from narrows.datasets.shards import write_shard
 from narrows.datasets.sources import open_item
 from narrows.errors import NarrowsError
 from narrows.media.atomic import write_bytes
-from narrows.tokenizers.tokenizer import BatchEncoder, Tokenizer
+from narrows.tokenizers.batches import BatchEncoder
+from narrows.tokenizers.tokenizer import Tokenizer
 from narrows.tokenizers.tokens import Latents, Tokens
 
 READERS = 8  # threads that read for a GPU; a CPU needs one

@@ -102,7 +102,7 @@ class ModelPoint(OperatingPoint):
 
     def decode(self, path: Path) -> Signal:
         """The decoded signal, of the rate and size of the original."""
-        return self.tokenizer.decode_stream(path.read_bytes())
+        return self.tokenizer.decode_signal(path.read_bytes())
 
     @property
     def parameters(self) -> int:

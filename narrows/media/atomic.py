@@ -4,30 +4,35 @@
        │ flush, fsync
        ▼
 out.flac              renamed in one step
+
+For a file object the temporary file is in the system's folder for them, and is copied to the file object at the end.
 """
 
 import errno
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from narrows.errors import MediaError
 from narrows.media.files import StrPath, quoted
+from narrows.media.targets import Target, check_file, copy_to
 
 
 @contextmanager
-def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO]:
-    """A context manager that gives a binary temporary file and renames it to `path` at the end of the block.
+def atomic_write(target: Target, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """A context manager that gives a binary temporary file and renames it to the target at the end of the block.
 
     The file is open for writing and reading; `file.name` is its temporary path, for libraries that need a path. After
-    any error in the block, KeyboardInterrupt included, the temporary file is removed and a file at `path` is unchanged.
-    Only a killed process leaves a `.narrows-*.part`.
+    any error in the block, KeyboardInterrupt included, the temporary file is removed and the target is unchanged. Only
+    a killed process leaves a `.narrows-*.part`.
 
     Args:
-        path: the output file.
+        target: the path of the output file, or a binary file object: the complete file is written to it at the end of
+            the block, from its position on.
         overwrite: whether an existing file may be replaced; its permissions are kept. A symbolic link stays, the file
             that it points to is replaced. Else an existing file is an error, at the start of the block and at its end.
 
@@ -35,12 +40,30 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
         MediaError: where the path cannot be written: it exists, is a folder or a device, its folder is missing or may
             not be written, or the disk is full (also where a write in the block fails for that). Other errors of the
             block are passed on.
+        InputError: for an object that is neither a path nor a binary file object that can be written to.
+    """
+    if isinstance(target, str | os.PathLike):
+        with _renamed(target, overwrite, quoted(target)) as file:
+            yield file
+        return
+    check_file(target)
+    with _renamed(os.path.join(tempfile.gettempdir(), "file"), None, quoted(target)) as file:
+        yield file
+        file.seek(0)
+        copy_to(target, file)
+
+
+@contextmanager
+def _renamed(path: StrPath, overwrite: bool | None, name: str) -> Iterator[BinaryIO]:
+    """A temporary file beside `path`, which is renamed to it at the end of the block; for None it is removed there.
+
+    Errors have `name`.
     """
     file = temporary = None
     try:
-        with _media_errors(path):
+        with _media_errors(path, name):
             target = os.path.realpath(path) if overwrite else os.path.abspath(path)
-            permissions = _permissions(target, path, overwrite)
+            permissions = None if overwrite is None else _permissions(target, path, overwrite)
             # Not derived from the name of the target, which may already have the greatest length of the file system.
             temporary = os.path.join(os.path.dirname(target), f".narrows-{secrets.token_hex(8)}.part")
             file = open(temporary, "x+b")  # noqa: SIM115
@@ -48,9 +71,11 @@ def atomic_write(path: StrPath, *, overwrite: bool = False) -> Iterator[BinaryIO
             yield file
         except OSError as error:
             if _is_full(error):
-                raise write_error(path, error) from error
+                raise write_error(name, error) from error
             raise
-        with _media_errors(path):
+        if overwrite is None:
+            return
+        with _media_errors(path, name):
             file.flush()
             if permissions is not None:
                 os.chmod(temporary, permissions)
@@ -76,11 +101,11 @@ def write_bytes(path: StrPath, data: bytes, *, overwrite: bool = False) -> None:
         file.write(data)
 
 
-def write_error(path: StrPath, reason: OSError | str) -> MediaError:
-    """The error for a file that could not be written completely."""
+def write_error(name: str, reason: OSError | str) -> MediaError:
+    """The error for a file, named as `quoted` does, that could not be written completely."""
     text = (reason.strerror or str(reason)) if isinstance(reason, OSError) else reason
     advice = "free some space" if _is_full(reason) else "try again, or in another folder"
-    return MediaError(f"{quoted(path)} could not be written to its end ({text.lower()}), so nothing was kept; {advice}")
+    return MediaError(f"{name} could not be written to its end ({text.lower()}), so nothing was kept; {advice}")
 
 
 def _is_full(reason: object) -> bool:
@@ -88,9 +113,9 @@ def _is_full(reason: object) -> bool:
 
 
 @contextmanager
-def _media_errors(path: StrPath) -> Iterator[None]:
+def _media_errors(path: StrPath, name: str) -> Iterator[None]:
     """Turns errors of creating and renaming the file into a MediaError."""
-    name, folder = quoted(path), quoted(os.path.dirname(os.fspath(path)) or ".")
+    folder = quoted(os.path.dirname(os.fspath(path)) or ".")
     try:
         yield
     except FileExistsError as error:
@@ -101,7 +126,7 @@ def _media_errors(path: StrPath) -> Iterator[None]:
         raise MediaError(f"{name} cannot be written: no permission for the folder {folder}; choose another") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
         if isinstance(error, OSError) and _is_full(error):
-            raise write_error(path, error) from error
+            raise write_error(name, error) from error
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(f"{name} cannot be written: {reason.lower()}; choose another name or folder") from error
 

@@ -1,5 +1,10 @@
-"""Opens files for reading; every error has a message of one line."""
+"""Opens files for reading: paths, bytes and file objects. Every error has a message of one line.
 
+path                               ─┐
+bytes, file object ─▶ MemoryFile   ─┴─▶ open_input ─▶ a file that can seek, opened as often as needed
+"""
+
+import inspect
 import io
 import os
 import stat
@@ -7,11 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from narrows.errors import InputError, MediaError, NarrowsError
 
 StrPath = str | os.PathLike[str]
+MAX_PATH = 4096  # characters; a longer text is no path
 
 
 @dataclass(frozen=True)
@@ -25,25 +31,89 @@ class MemoryFile:
     data: bytes = field(repr=False)
 
 
-Source = StrPath | MemoryFile
+class ReadableFile(Protocol):
+    """A binary file object: an open file, `io.BytesIO`, `UploadFile.file`. It need not be able to seek."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """The next `size` bytes, or all up to the end."""
 
 
-def quoted(path: Source) -> str:
-    """The path in quotes for a message, with line breaks and unprintable characters escaped.
+StoredFile = StrPath | MemoryFile
+Source = StoredFile | bytes | bytearray | memoryview | ReadableFile
 
-    Raises InputError for an object that is not a path.
+
+def stored(source: Source) -> StoredFile:
+    """The file of a source, which can be opened more than once: its path, or its bytes.
+
+    A file object is read from its position to its end, into memory, and stays open.
+
+    Raises:
+        InputError: for an object that is no source, such as a file opened as text, and for a closed file.
+        MediaError: for a file object that cannot be read.
     """
-    if not isinstance(path, str | os.PathLike | MemoryFile):
-        raise InputError(f"expected a path, got {path!r} of type {type(path).__name__}")
-    return repr(path.name if isinstance(path, MemoryFile) else os.fspath(path))
+    name = quoted(source)
+    if isinstance(source, str) and (len(source) > MAX_PATH or "\0" in source):
+        raise InputError(
+            f"expected a path, got a text of {len(source)} characters: {shortened(source)}; give bytes, or a path"
+        )
+    if isinstance(source, str | os.PathLike | MemoryFile):
+        return source
+    if isinstance(source, bytes | bytearray | memoryview):
+        return MemoryFile(_name(source), bytes(source))
+    if isinstance(source, io.TextIOBase):
+        raise InputError(f'expected a binary file, got {name}, which is opened as text; open it with mode "rb"')
+    if getattr(source, "closed", False):
+        raise InputError(f"expected an open file, got {name}, which is closed; open it again")
+    if not hasattr(source, "read"):
+        raise InputError(f'expected a file to read, got {name}, which can only be written; open it with mode "rb"')
+    with library_errors(source, lambda reason: f'{name} cannot be read ({reason}); open it again with mode "rb"'):
+        data = source.read()
+    if inspect.iscoroutine(data):
+        data.close()
+        raise InputError(f"expected a binary file, got {name} of type {type(source).__name__}; give its attribute file")
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise InputError(
+            f"expected a file whose read gives bytes, got {type(data).__name__} from {name}; open it again"
+        )
+    return MemoryFile(_name(source), bytes(data))
+
+
+def quoted(source: object) -> str:
+    """The path or name of a source or target in quotes for a message, on one line and shortened.
+
+    Raises InputError for an object that is neither.
+    """
+    name = repr(_name(source))
+    return name if len(name) <= MAX_PATH + 2 else f"{name[:40]}...{name[-40:]}"
+
+
+def _name(source: object) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    if isinstance(source, MemoryFile):
+        return source.name
+    if isinstance(source, bytes | bytearray | memoryview):
+        return "the given bytes"
+    if isinstance(source, type) or not any(callable(getattr(source, name, None)) for name in ("read", "write")):
+        raise InputError(
+            f"expected a path, bytes or a binary file, got {shortened(source)} of type {type(source).__name__}"
+        )
+    name = getattr(source, "name", None) or getattr(source, "filename", None)
+    return name if isinstance(name, str) else "the given file"
+
+
+def shortened(value: object) -> str:
+    """What an object looks like, for a message: one line of at most 80 characters."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @contextmanager
-def library_errors(path: Source, message: Callable[[str], str]) -> Iterator[None]:
+def library_errors(source: object, message: Callable[[str], str]) -> Iterator[None]:
     """Turns every exception of a media library, of whatever class, into a MediaError.
 
     Args:
-        path: the file that is read.
+        source: the file that is read or written.
         message: makes the message from the reason that the library gives.
     """
     try:
@@ -52,7 +122,7 @@ def library_errors(path: Source, message: Callable[[str], str]) -> Iterator[None
         raise
     except MemoryError as error:
         raise MediaError(
-            f"not enough memory for {quoted(path)}; cut it into parts, or use a machine with more memory"
+            f"not enough memory for {quoted(source)}; cut it into parts, or use a machine with more memory"
         ) from error
     except Exception as error:
         raise MediaError(message(reason_of(error))) from error
@@ -65,14 +135,15 @@ def reason_of(error: Exception) -> str:
     return line[0].lower() + line[1:]
 
 
-def open_input(path: Source) -> BinaryIO:
+def open_input(source: Source) -> BinaryIO:
     """Open a regular file without a buffer, or a file in memory without a copy.
 
     Raises:
         MediaError: for a path that does not exist, a folder, a pipe or device, an empty file, or a file that may not be
-            read.
-        InputError: for an object that is not a path.
+            read; and as `stored` does.
+        InputError: as `stored` does.
     """
+    path = stored(source)
     name = quoted(path)
     if isinstance(path, MemoryFile):
         if not path.data:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from narrows.media.extents import Extent
 from narrows.media.files import Source, StrPath
+from narrows.media.targets import Target
 
 
 class Signal(ABC):
@@ -59,6 +60,11 @@ class Reader(ABC):
     def info(self) -> Info:
         """Properties of the file."""
 
+    @property
+    def fraction(self) -> float | None:
+        """How much of the file is read, 0 to 1; None if this is not known, which is the default."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Close the file. Closing it again has no effect."""
@@ -72,7 +78,7 @@ class Reader(ABC):
         self.close()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Medium:
     """A kind of signal: its files, its size and the units that it is measured in.
 
@@ -86,8 +92,9 @@ class Medium:
         open: opens a file for reading.
         amount_of: returns the seconds or pixels in a file; raises MediaError as `open` does.
         read: reads a whole file.
-        write: writes a signal; arguments are path, signal and whether an existing file may be replaced.
-        check_suffix: raises InputError for the path of an output whose suffix is not a known format.
+        write: writes a signal; arguments are the path or file object, the signal, whether an existing file may be
+            replaced, and the format, which a file object needs.
+        check_target: raises InputError for an output, and a format if given, that cannot be written.
         rate_unit, rate_key: unit of the rate in text, and key of the rate in JSON.
         rate_divisor: bits per unit of amount in one `rate_unit`.
         speed_unit, speed_divisor: unit of the speed, and amount per second in one such unit.
@@ -107,8 +114,8 @@ class Medium:
     open: Callable[[Source], Reader]
     amount_of: Callable[[Source], float]
     read: Callable[[Source], Signal]
-    write: Callable[[StrPath, Signal, bool], None]
-    check_suffix: Callable[[StrPath], object]
+    write: Callable[[Target, Signal, bool, str | None], None]
+    check_target: Callable[[Target, str | None], None]
     rate_unit: str
     rate_key: str
     rate_divisor: float
@@ -120,6 +127,9 @@ class Medium:
     amount_per_minute: float
     amount_per_byte: float
     min_amount: float
+
+    def __repr__(self) -> str:
+        return f"Medium({self.name!r})"
 
     def rate(self, num_bytes: float, amount: float) -> float:
         """The rate of `num_bytes` for an amount of signal, in `rate_unit`."""

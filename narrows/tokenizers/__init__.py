@@ -1,0 +1,73 @@
+"""Tokenizers: media in, Tokens out, and back. `narrows.load` gives one.
+
+    AudioTokenizer    recordings of any rate, length and channels
+    ImageTokenizer    images of any size, grey or RGB
+    Tokenizer         what both share
+    Tokens, Latents   what encoding returns: codes or continuous latents, with all that decoding needs but the model
+    Vocabulary        ids of codes, for a language model
+    plots             Tokens and recordings as figures
+
+    from                                  to Tokens               to an .nrw stream
+    arrays, tensors, images of Pillow     encode, encode_batch    compress(tokens)
+    a media file: path, bytes, file       encode_file             encode_bytes
+    an Audio or Image                     encode_signal           compress(tokens)
+    many files                            batch_encoder           compress(tokens)
+
+    to                                    from Tokens             from an .nrw stream
+    a tensor                              decode, decode_batch    decompress(data), then decode
+    a media file                          decode_file             decode_file, decode_bytes
+    an Audio or Image                     decode_signal           decode_signal
+    an image of Pillow                    decode_image            decode_image
+
+The modules:
+
+    tokenizer.py     what all tokenizers share          tokens.py       Tokens and Latents
+    audio.py         audio, with audio_*.py             ids.py          codes as ids of a language model
+    image.py         images, with image_*.py            search.py       better codes of an image
+    settings.py      settings and options               windows.py      windows and tiles
+    batches.py       batches of equal shape             resampling.py   other sample rates
+    channels.py      channel groups                     plots.py        figures
+    devices.py       where a codec runs                 fingerprint.py  the hash of a model
+
+Shapes: S channel groups, K codebooks, F frames, H W positions of an image, D channels of latents.
+"""
+
+from typing import TYPE_CHECKING
+
+from narrows.lazy import lazy
+
+if TYPE_CHECKING:
+    from narrows.tokenizers import plots
+    from narrows.tokenizers.audio import AudioTokenizer
+    from narrows.tokenizers.ids import Vocabulary
+    from narrows.tokenizers.image import ImageTokenizer
+    from narrows.tokenizers.settings import DecodeOptions, RateSetting
+    from narrows.tokenizers.tokenizer import Tokenizer
+    from narrows.tokenizers.tokens import Latents, Tokens
+
+__all__ = [
+    "AudioTokenizer",
+    "DecodeOptions",
+    "ImageTokenizer",
+    "Latents",
+    "RateSetting",
+    "Tokenizer",
+    "Tokens",
+    "Vocabulary",
+    "plots",
+]
+
+_MODULES = {
+    "AudioTokenizer": "audio",
+    "DecodeOptions": "settings",
+    "ImageTokenizer": "image",
+    "Latents": "tokens",
+    "RateSetting": "settings",
+    "Tokenizer": "tokenizer",
+    "Tokens": "tokens",
+    "Vocabulary": "ids",
+    "plots": None,
+}
+
+if not TYPE_CHECKING:  # type checkers know the names from the imports above
+    __getattr__, __dir__ = lazy(__name__, _MODULES)

@@ -7,35 +7,45 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from typing import ClassVar, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows.bitstream import read_header, recover
+from narrows.bitstream.header import Bytes
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media import audio as media
-from narrows.media.audio.limits import channels_error, sample_rate_error, samples_error
 from narrows.media.extents import AudioExtent, Extent
-from narrows.media.files import Source, StrPath
+from narrows.media.files import Source
 from narrows.media.medium import Info, Medium, Reader, Signal
+from narrows.media.targets import Target
 from narrows.parts import part
+from narrows.tokenizers.audio_blocks import (
+    Array,
+    CheckedBlocks,
+    as_block,
+    check_rate,
+    windows_of_known_length,
+    windows_of_unknown_length,
+)
 from narrows.tokenizers.audio_parts import part_of, source_of, take
-from narrows.tokenizers.batches import Batches
-from narrows.tokenizers.channels import as_array, group_channels, ungroup_channels
+from narrows.tokenizers.batches import BatchEncoder, Batches
+from narrows.tokenizers.channels import group_channels, ungroup_channels
+from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES
 from narrows.tokenizers.resampling import Block, resample_blocks
-from narrows.tokenizers.tokenizer import BatchEncoder, Tokenizer, check_numbers
-from narrows.tokenizers.tokens import Latents, Tokens
+from narrows.tokenizers.settings import DecodeOptions, check_numbers
+from narrows.tokenizers.tokenizer import Item, Tokenizer
+from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens
 from narrows.tokenizers.windows import Window, cut, decode_tiles, tiles
 
 READ_SAMPLES = 1 << 18  # samples per block that is read from a file
 # Length of batched windows, in reaches of the encoder: about a third of the work is overlap, and few recordings are
 # shorter than a window.
 BATCHED_WINDOW = 8
-Array = Tensor | NDArray[np.floating]
 Piece = tuple[Window, Block] | AudioExtent  # a window with its samples; the last piece is the extent of the recording
 
 
@@ -59,10 +69,11 @@ class AudioTokenizer(Tokenizer):
     """
 
     medium: ClassVar[Medium] = media.MEDIUM
+    decode_options: ClassVar[tuple[str, ...]] = ("start", "stop")
     window_seconds: float = 10.0
 
     def __init__(self, codec: Codec, sample_rate: int) -> None:
-        _check_rate(sample_rate)
+        check_rate(sample_rate)
         super().__init__(codec)
         self._sample_rate = int(sample_rate)
         ((self._encoder_reach,), (self._decoder_reach,)) = codec.encoder.reach, codec.decoder.reach
@@ -128,7 +139,7 @@ class AudioTokenizer(Tokenizer):
         Raises:
             InputError: for a wrong shape, rate or setting, and for samples that are not finite.
         """
-        block = _as_block(x)
+        block = as_block(x)
         return self.encode_blocks([block], block.shape[1], sample_rate, codebooks=codebooks, bitrate=bitrate)
 
     def encode_batch(
@@ -146,10 +157,32 @@ class AudioTokenizer(Tokenizer):
         """
         window = self.window if self.batch > 1 else None
         encoder = AudioBatchEncoder(self, self.batch, False, self._num_codebooks(codebooks, bitrate), window)
-        blocks = [_as_block(x) for x in signals]
+        blocks = [as_block(x) for x in signals]
         results = [encoder.add(encoder.windows([x], x.shape[1], sample_rate)) for x in blocks]
         encoder.finish()
         return [cast(Tokens, result()) for result in results]
+
+    def estimate(
+        self, seconds: float, *, channels: int = 1, codebooks: int | None = None, bitrate: float | None = None
+    ) -> int:
+        """An estimate of the bytes of the stream of a recording, before coding.
+
+        From the entropies of the frequency tables: exact without tables, else as good as the recording is like those
+        that the tables were made from; docs/audio.md has measured errors.
+
+        Args:
+            seconds: duration, above 0.
+            channels: number of channels.
+            codebooks, bitrate: see `encode`.
+
+        Raises:
+            InputError: for a setting out of range.
+        """
+        check_numbers(seconds=seconds, channels=channels)
+        if not 0 < seconds < float("inf") or channels < 1:
+            raise InputError(f"expected seconds above 0 and a channel or more, got {seconds!r} and {channels!r}")
+        rate = self.rate(self._num_codebooks(codebooks, bitrate)) * self.groups(channels)  # kbit/s
+        return round(HEADER_BYTES + CHUNK_BYTES * ceil(seconds / CHUNK_SECONDS) + 125 * rate * seconds)
 
     def encode_blocks(
         self,
@@ -179,33 +212,32 @@ class AudioTokenizer(Tokenizer):
 
         Raises InputError for a model with another bottleneck, and as `encode` does.
         """
-        block = _as_block(x)
+        block = as_block(x)
         return cast(Latents, self._encode([block], block.shape[1], sample_rate, True, 0))
 
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
         """Encode an Audio to Tokens; settings as for `encode`."""
         if not isinstance(signal, media.Audio):
             raise InputError(f"expected an Audio for {self.name}, got a signal of {signal.medium}")
-        self.check_settings(settings)
         x = signal.samples
-        return self.encode_blocks([x], x.shape[1], signal.sample_rate, **settings)
+        return self.encode_blocks([x], x.shape[1], signal.sample_rate, **self.check_settings(settings))
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
         """Encode an open audio file to Tokens, block by block; settings as for `encode`."""
         if not isinstance(reader, media.AudioReader):
             raise InputError(f"expected an AudioReader for {self.name}, got {type(reader).__name__}")
-        self.check_settings(settings)
-        return self.encode_blocks(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate, **settings)
+        given = self.check_settings(settings)
+        return self.encode_blocks(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate, **given)
 
     def batch_encoder(
         self, batch: int = 1, latents: bool = False, background: str | None = None, **settings: float | None
     ) -> "AudioBatchEncoder":
         """See `Tokenizer.batch_encoder`."""
         self.check_background(background)
-        self.check_settings(settings)
+        given = self.check_settings(settings)
         reach = self._encoder_reach
         window = BATCHED_WINDOW * max(1, max(reach)) if batch > 1 and reach is not None else None
-        return AudioBatchEncoder(self, batch, latents, 0 if latents else self._num_codebooks(**settings), window)
+        return AudioBatchEncoder(self, batch, latents, 0 if latents else self._num_codebooks(**given), window)
 
     def decode(self, tokens: Tokens, start: float = 0.0, stop: float | None = None) -> Tensor:
         """Decode Tokens to audio (C, T) float32, with the sample rate, length and channels of the encoded recording.
@@ -225,31 +257,23 @@ class AudioTokenizer(Tokenizer):
         """Decode Latents to audio (C, T) float32; see `decode`."""
         return torch.from_numpy(np.concatenate(list(self.decode_blocks(latents, start, stop)), 1))
 
-    def decode_signal(self, item: Tokens | Latents) -> media.Audio:
-        """Decode Tokens or Latents to an Audio."""
+    def decode_signal(self, item: Item) -> media.Audio:
+        """Decode an .nrw stream, Tokens or Latents to an Audio."""
+        item = item if isinstance(item, Tokens | Latents) else self.decompress(item)
         blocks = self.decode_blocks(item)
         return media.Audio(np.concatenate(list(blocks), 1), cast(AudioExtent, item.extent).sample_rate)
 
-    def decode_file(
-        self,
-        item: bytes | Tokens | Latents,
-        path: StrPath,
-        *,
-        background: str | None = None,
-        overwrite: bool = False,
-        start: float = 0.0,
-        stop: float | None = None,
+    def _decode_to(
+        self, item: Item, target: Target, format: str | None, overwrite: bool, options: DecodeOptions
     ) -> Extent:
-        """Decode an .nrw stream, Tokens or Latents to an audio file, in bounded memory; see `Tokenizer.decode_file`.
-
-        With `start` or `stop`, in seconds, only this part is decoded; see `decode`.
-        """
-        self.check_background(background)
+        """See `decode_file`; in bounded memory. Of a part in seconds only this part is decoded; see `decode`."""
         item = item if isinstance(item, Tokens | Latents) else self.decompress(item)
+        start, stop = options.get("start"), options.get("stop")
+        start = 0.0 if start is None else start
         blocks = self.decode_blocks(item, start, stop)
         extent = cast(AudioExtent, item.extent)
         first, last = part_of(extent, start, stop)
-        media.write(path, blocks, extent.sample_rate, overwrite=overwrite)
+        media.write(target, blocks, extent.sample_rate, overwrite=overwrite, format=format)
         return replace(extent, samples=last - first)
 
     def decode_blocks(self, item: Tokens | Latents, start: float = 0.0, stop: float | None = None) -> Iterator[Block]:
@@ -275,7 +299,7 @@ class AudioTokenizer(Tokenizer):
 
     def frames(self, samples: int, sample_rate: int) -> int:
         """Number of latent frames that cover a recording at the sample rate of the codec."""
-        _check_rate(sample_rate)
+        check_rate(sample_rate)
         if samples < 1:
             raise InputError("expected a signal of at least 1 sample, got 0")
         resampled = -(-samples * self.sample_rate // sample_rate)  # samples at the codec's rate, rounded up
@@ -291,7 +315,7 @@ class AudioTokenizer(Tokenizer):
             lost.append(f"its {info.channels} channels are coded separately, so their relative phases may change")
         return lost
 
-    def recover(self, data: bytes) -> tuple[Tokens, list[tuple[float, float]]]:
+    def recover(self, data: Bytes) -> tuple[Tokens, list[tuple[float, float]]]:
         """Recover a damaged .nrw stream: the Tokens with silence for lost chunks, and the lost spans in seconds.
 
         Raises what `decompress` raises for the header, model and tables, and DamagedStream if no chunk is intact.
@@ -382,7 +406,7 @@ class AudioBatchEncoder(BatchEncoder):
         """The windows of consecutive blocks. Arguments and errors are those of `encode_blocks`."""
         tokenizer = self.tokenizer
         (stride,), reach = tokenizer.codec.stride, tokenizer._encoder_reach
-        checked, size = _CheckedBlocks(blocks, samples), self.window or tokenizer.window
+        checked, size = CheckedBlocks(blocks, samples), self.window or tokenizer.window
 
         def padded() -> int:
             """Samples at the codec's rate, padded to whole frames; known once all blocks are read."""
@@ -390,14 +414,14 @@ class AudioBatchEncoder(BatchEncoder):
 
         if samples is None:
             signal = resample_blocks(checked, sample_rate, tokenizer.sample_rate, padded, stride)
-            yield from _windows_of_unknown_length(
+            yield from windows_of_unknown_length(
                 signal, size, reach or (0, 0), stride
             )  # with an unbounded reach, `size` is unlimited
         else:
             frames = tokenizer.frames(samples, sample_rate)
             signal = resample_blocks(checked, sample_rate, tokenizer.sample_rate, frames * stride)
             windows = cut(frames, size, reach, fixed=self.window is not None)
-            yield from _windows_of_known_length(windows, signal, stride)
+            yield from windows_of_known_length(windows, signal, stride)
         for _ in signal:  # reads to the end, where the number of samples is checked
             pass
         yield AudioExtent(int(sample_rate), checked.samples, checked.channels)
@@ -434,82 +458,3 @@ class AudioBatchEncoder(BatchEncoder):
             values = network(x.flatten(0, 1).to(device)).cpu()
         values = values.float() if self.latents else values
         return list(values.unflatten(0, x.shape[:2]))
-
-
-class _CheckedBlocks:
-    """Iterates over blocks once: checks them and counts the samples."""
-
-    def __init__(self, blocks: Iterable[Block], expected: int | None) -> None:
-        self._blocks, self._expected = blocks, expected
-        self.samples, self.channels = 0, 0
-
-    def __iter__(self) -> Iterator[Block]:
-        for block in self._blocks:
-            valid = block.ndim == 2 and block.dtype == np.float32 and 0 not in block.shape
-            if not valid or self.channels not in (0, len(block)):
-                shape = f"({self.channels}, n)" if self.channels else "(T,) or (C, T), T at least 1,"
-                raise InputError(f"expected audio {shape} float32, got {block.dtype} of shape {block.shape}")
-            self.channels = len(block)
-            if message := channels_error(self.channels) or samples_error(block, self.samples):
-                raise InputError(message)
-            self.samples += block.shape[1]
-            yield block
-        if self._expected not in (None, self.samples):
-            raise InputError(f"expected blocks of {self._expected} samples in total, got {self.samples}")
-
-
-def _windows_of_known_length(
-    windows: Iterable[Window], signal: Iterator[Block], stride: int
-) -> Iterator[tuple[Window, Block]]:
-    """Windows with their samples (C, T), from a signal that is read once."""
-    held, offset = next(signal), 0  # samples [offset, offset + held.shape[1]) of the signal
-    for window in windows:
-        begin, end = window.start * stride, window.stop * stride
-        parts, have = [held[:, begin - offset :]], held.shape[1] + offset
-        while have < end:
-            parts.append(next(signal))
-            have += parts[-1].shape[1]
-        held, offset = parts[0] if len(parts) == 1 else np.concatenate(parts, 1), begin
-        yield window, held[:, : end - begin]
-
-
-def _windows_of_unknown_length(
-    signal: Iterator[Block], size: int, reach: tuple[int, int], stride: int
-) -> Iterator[tuple[Window, Block]]:
-    """Windows of `size` frames of a signal whose length is not known in advance; the last is aligned to the end."""
-    held = np.empty((0, 0), np.float32)  # samples from frame `offset` on, the start of the current window
-    offset, first, step, done = 0, 0, size - sum(reach), False  # done: whether the current window was yielded
-    for block in signal:
-        held = np.concatenate([held, block], 1) if held.size else block
-        while (
-            held.shape[1] > (size + step if done else size) * stride
-        ):  # there are more samples, so this window is not the last
-            if done:
-                held, offset = held[:, step * stride :], offset + step
-            else:
-                last = offset + size - reach[1]
-                yield Window(offset, offset + size, first, last), held[:, : size * stride]
-                first = last
-            done = not done
-    frames = offset + held.shape[1] // stride
-    start = max(offset, frames - size)
-    yield Window(start, frames, first, frames), held[:, (start - offset) * stride :]
-
-
-def _check_rate(sample_rate: int) -> None:
-    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
-        raise InputError(f"expected the sample rate as a whole number of Hz, got {sample_rate!r}")
-    if message := sample_rate_error(int(sample_rate)):
-        raise InputError(message)
-
-
-def _as_block(x: Array) -> Block:
-    """Check the shape and type of audio and return it as an array (C, T) float32."""
-    array = as_array(x)
-    if array.ndim not in (1, 2):
-        raise InputError(f"expected audio (T,) or (C, T), got shape {tuple(array.shape)}")
-    if array.dtype.kind != "f":
-        raise InputError(f"expected audio as floats with full scale 1, got {array.dtype}; divide int16 by 32768")
-    with np.errstate(over="ignore"):  # a float64 too large for float32 becomes infinity, which is rejected later
-        block: Block = array.astype(np.float32, copy=False)
-    return block[None] if block.ndim == 1 else block

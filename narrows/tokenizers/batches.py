@@ -6,11 +6,43 @@ recording 3  ├─short─┤                 shape (1, 20160)   ■ ─▶ wai
 """
 
 import time
-from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, Generic, TypeVar
+
+from narrows.media.files import Source
+from narrows.tokenizers.tokens import Latents, Tokens
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class BatchEncoder(ABC):
+    """Encodes many signals: pieces of equal shape, also of different signals, are batched into one call of the network.
+
+    Attributes:
+        seconds: time spent in the network.
+    """
+
+    @property
+    @abstractmethod
+    def seconds(self) -> float:
+        """Time spent in the network."""
+
+    @abstractmethod
+    def read(self, source: Source) -> Iterator[Any]:
+        """Read a file as pieces for `add`. Does not run the network, so several threads may read while one encodes.
+
+        Raises MediaError and InputError for a file that cannot be read or encoded.
+        """
+
+    @abstractmethod
+    def add(self, pieces: Iterator[Any]) -> Callable[[], Tokens | Latents]:
+        """Encode the pieces of a signal, now or later. Call the returned function after `finish` to get the result."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Encode the pieces that still wait for a full batch."""
 
 
 class Batches(Generic[T, R]):

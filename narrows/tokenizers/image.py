@@ -5,28 +5,32 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import exp, log
 from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 from torch import Tensor
 
 from narrows.bitstream import Reader as StreamReader
 from narrows.bitstream import StreamHeader, read_header, recover
+from narrows.bitstream.header import INDICES_PER_QUALITY, Bytes
 from narrows.bitstream.reader import check_size
 from narrows.codecs.codec import Codec
 from narrows.errors import DamagedStream, InputError
 from narrows.media import image as media
 from narrows.media.extents import Extent, ImageExtent
-from narrows.media.files import Source, StrPath
+from narrows.media.files import Source
 from narrows.media.image.signal import Pixels
 from narrows.media.medium import Medium, Reader, Signal
+from narrows.media.targets import Target
 from narrows.parts import part
+from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES, evaluation_of, image_bytes
 from narrows.tokenizers.image_alpha import ALPHA, alpha_attachment, attached_alpha
-from narrows.tokenizers.image_arrays import Array, as_image, extent_of
+from narrows.tokenizers.image_arrays import Array, as_image, as_opaque, extent_of
 from narrows.tokenizers.image_batches import ImageBatchEncoder
+from narrows.tokenizers.image_rates import best_within, squared_error, weight_at
 from narrows.tokenizers.image_tiles import FULL_SCALE, ImageTiles
 from narrows.tokenizers.search import (
     DEFAULT_EFFORT,
@@ -35,9 +39,9 @@ from narrows.tokenizers.search import (
     Reference,
     check_effort,
     improve,
-    largest_within,
 )
-from narrows.tokenizers.tokenizer import Tokenizer, check_numbers
+from narrows.tokenizers.settings import DecodeOptions, check_numbers
+from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import Latents, Tokens
 
 MAX_LAMBDA = 1e6
@@ -67,6 +71,7 @@ class ImageTokenizer(Tokenizer):
 
     medium: ClassVar[Medium] = media.MEDIUM
     attachments: ClassVar[tuple[str, ...]] = (ALPHA,)
+    decode_options: ClassVar[tuple[str, ...]] = ("background",)
     tile: int = 1024
     max_pixels: int = 1 << 22
 
@@ -108,7 +113,8 @@ class ImageTokenizer(Tokenizer):
         """Encode an image to Tokens.
 
         Args:
-            x: (C, H, W), C 1 or 3, floats in [-1, 1] or uint8.
+            x: (C, H, W), C 1 or 3, floats in [-1, 1] or uint8; or an image of Pillow, converted as a file is, whose
+                alpha plane is attached to the Tokens.
             quality: 1 to 8, for a model with several qualities; None for 4.
             codebooks: number of codebooks to keep; None for all K.
             bits_per_pixel: instead of a quality, the highest allowed rate; the best quality within it is used.
@@ -121,7 +127,7 @@ class ImageTokenizer(Tokenizer):
             InputError: for another shape or type, values that are not finite, settings out of range, and an effort
                 above 0 if the model has no lambdas, no tables or no entropy model.
         """
-        return self._encode(as_image(x), {}, quality, codebooks, bits_per_pixel, effort)
+        return self._encode(*as_image(x), quality, codebooks, bits_per_pixel, effort)
 
     def _encode(
         self,
@@ -135,11 +141,18 @@ class ImageTokenizer(Tokenizer):
         """See `encode`; the attachments count in `bits_per_pixel`."""
         check_numbers(bits_per_pixel=bits_per_pixel)
         keep = self.check_codebooks(codebooks)
+        if effort is None:
+            effort = DEFAULT_EFFORT if not self._missing_for_effort and array[0].size <= DEFAULT_MAX_PIXELS else 0
+        effort = check_effort(effort)  # raises before anything is encoded
         if bits_per_pixel is not None:
             if quality is not None:
                 raise InputError("expected a quality or bits_per_pixel, got both; leave one out")
-            return self._encode_within(array, attachments, bits_per_pixel, self._effort(effort, array))
-        tokens = self.encode_at(array, self.quality_index(quality), self._effort(effort, array))
+
+            def encoded(index: int, effort: int) -> Tokens:
+                return replace(self.encode_at(array, index, effort), attachments=attachments)
+
+            return best_within(encoded, self.compress, self.qualities, bits_per_pixel, effort)
+        tokens = self.encode_at(array, self.quality_index(quality), effort)
         tokens = tokens if codebooks is None else tokens[:, :keep]
         return replace(tokens, attachments=attachments)
 
@@ -152,20 +165,47 @@ class ImageTokenizer(Tokenizer):
         where rounding errors decide between two nearly equal codes.
         """
         index, keep = self.quality_index(quality), self.check_codebooks(codebooks)
-        arrays, encoded = [as_image(x) for x in images], dict[int, Tokens]()
+        checked, encoded = [as_image(x) for x in images], dict[int, Tokens]()
+        arrays = [array for array, _ in checked]
         areas = [x.shape[1] * x.shape[2] for x in arrays]
         for group in _groups_of_equal([(x.shape, x.dtype) for x in arrays], areas, self._max_pixels_at_once):
             encoded |= zip(group, self._encode_stack(np.stack([arrays[i] for i in group]), index), strict=True)
-        results = [encoded[i] for i in range(len(arrays))]
-        return results if codebooks is None else [tokens[:, :keep] for tokens in results]
+        return [replace(encoded[i][:, :keep], attachments=attached) for i, (_, attached) in enumerate(checked)]
+
+    def estimate(self, x: Array, *, quality: float | None = None, codebooks: float | None = None) -> int:
+        """An estimate of the bytes of the stream of an image, before coding; a small part of the time of coding.
+
+        For an entropy model from the size of a WebP file, by the evaluation of the model; docs/images.md has measured
+        errors. For other models from their fixed rate.
+
+        Args:
+            x: see `encode`.
+            quality, codebooks: see `encode`.
+
+        Raises:
+            InputError: as `encode`, and for an entropy model without an evaluation in its checkpoint folder.
+        """
+        array, attachments = as_image(x)
+        extent, index, keep = extent_of(array), self.quality_index(quality), self.check_codebooks(codebooks)
+        attached = sum(map(len, attachments.values()))
+        if self.entropy_model is None:
+            grid = self.grid(extent)
+            bits = self.rate(keep) / self.positions_per_amount * grid[0] * grid[1] * self.groups(extent.channels)
+            return round(HEADER_BYTES + CHUNK_BYTES + bits / 8 + attached)
+        levels: Any = (
+            array if array.dtype == np.uint8 else ((array.clip(-1, 1) + 1) * FULL_SCALE).round().astype(np.uint8)
+        )
+        points = [] if self.folder is None else evaluation_of(self.folder)
+        coded = image_bytes(media.Image(levels), points, self.name, 1 + index / INDICES_PER_QUALITY)
+        return round(coded + attached)
 
     @torch.no_grad()
     def encode_latents(self, x: Array) -> Latents:
         """Encode an image to the Latents of a continuous bottleneck, without quantization.
 
-        Raises InputError for a model with another bottleneck, and as `encode` does.
+        Raises InputError for a model with another bottleneck, for transparent pixels, and as `encode` does.
         """
-        array, continuous = as_image(x), self.continuous
+        array, continuous = as_opaque(x), self.continuous
         extent = extent_of(array)
         z = torch.cat(list(self.tiles.encode(array[None], self.grid(extent))), 2)
         with torch.autocast(self.device.type, enabled=False):
@@ -176,8 +216,8 @@ class ImageTokenizer(Tokenizer):
         """Encode an Image to Tokens; settings as for `encode`. Its alpha plane is attached to them, lossless."""
         if not isinstance(signal, media.Image):
             raise InputError(f"expected an Image for {self.name}, got a signal of {signal.medium}")
-        self.check_settings(settings)
-        return self._encode(as_image(signal.pixels), alpha_attachment(signal.alpha), **settings)
+        given = self.check_settings(settings)
+        return self._encode(signal.pixels, alpha_attachment(signal.alpha), **given)
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
         """Encode an open image file to Tokens; settings as for `encode`."""
@@ -185,9 +225,9 @@ class ImageTokenizer(Tokenizer):
             raise InputError(f"expected an ImageReader for {self.name}, got {type(reader).__name__}")
         return self.encode_signal(reader.read(), **settings)
 
-    def open(self, path: Source, background: str | None = None) -> Reader:
+    def open(self, source: Source, background: str | None = None) -> Reader:
         """See `Tokenizer.open`."""
-        return media.ImageReader(path, background)
+        return media.ImageReader(source, background)
 
     def check_background(self, background: str | None) -> None:
         """See `Tokenizer.check_background`."""
@@ -198,12 +238,12 @@ class ImageTokenizer(Tokenizer):
         self, batch: int = 1, latents: bool = False, background: str | None = None, **settings: float | None
     ) -> ImageBatchEncoder:
         """See `Tokenizer.batch_encoder`."""
-        self.check_settings(settings)
+        given = self.check_settings(settings)
 
         def encode(images: list[Pixels]) -> list[Any]:
             if latents:
                 return [self.encode_latents(x) for x in images]
-            return self.encode_batch(images, **settings)
+            return self.encode_batch(images, **given)
 
         return ImageBatchEncoder(encode, lambda x: self.grid(extent_of(x)), batch, background)
 
@@ -231,26 +271,21 @@ class ImageTokenizer(Tokenizer):
             decoded |= zip(group, self.tiles.decode(latents, extents[first], index, torch.float32), strict=True)
         return [decoded[i] for i in range(len(batch))]
 
-    def pixels(self, item: Tokens | Latents) -> Pixels:
-        """Decode Tokens or Latents to an image (C, H, W), 8 bits per channel."""
-        return self._decoded(item, torch.uint8).numpy()
-
-    def decode_signal(self, item: Tokens | Latents) -> media.Image:
-        """Decode Tokens or Latents to an Image, with its alpha plane if one is attached.
-
-        Raises as `decode`, and DamagedStream for an attachment that is no alpha plane of this size.
-        """
-        pixels = self.pixels(item)
-        alpha = attached_alpha(item.attachments, extent_of(pixels)) if isinstance(item, Tokens) else None
-        return media.Image(pixels, alpha)
-
     @torch.no_grad()
-    def decode_stream(self, data: bytes) -> media.Image:
-        """Decode an .nrw stream to an Image. An entropy model predicts its tables and the latents in one pass."""
+    def decode_signal(self, item: Item) -> media.Image:
+        """Decode an .nrw stream, Tokens or Latents to an Image, 8 bits per channel, with its alpha plane if attached.
+
+        Raises as `decode` and `decompress`, and DamagedStream for an attachment that is no alpha plane of this size.
+        """
+        if isinstance(item, Tokens | Latents):
+            pixels = self._decoded(item, torch.uint8).numpy()
+            alpha = attached_alpha(item.attachments, extent_of(pixels)) if isinstance(item, Tokens) else None
+            return media.Image(pixels, alpha)
         if self.entropy_model is None:
-            return self.decode_signal(self.decompress(data))
-        header = self._header(data)
-        reader = StreamReader(data, self.coding_tables)
+            return self.decode_signal(self.decompress(item))
+        # An entropy model predicts its tables and the latents in one pass.
+        header = self._header(item)
+        reader = StreamReader(item, self.coding_tables)
         reader.verify()
         extent = self._check_grid(header, header.grid)
         alpha = attached_alpha(reader.attachments(), extent)
@@ -259,7 +294,14 @@ class ImageTokenizer(Tokenizer):
             latents[:, :, chunk.start : chunk.stop] = chunk.model_output
         return media.Image(self.tiles.decode(latents, extent, header.quality_index, torch.uint8)[0].numpy(), alpha)
 
-    def recover(self, data: bytes) -> tuple[Tokens, list[tuple[float, float]]]:
+    def decode_image(self, item: Item) -> PILImage.Image:
+        """Decode an .nrw stream, Tokens or Latents to an image of Pillow, of mode L, LA, RGB or RGBA.
+
+        Raises as `decode_signal`.
+        """
+        return self.decode_signal(item).as_pil()
+
+    def recover(self, data: Bytes) -> tuple[Tokens, list[tuple[float, float]]]:
         """Recover a damaged .nrw stream: the Tokens with grey for lost chunks, and the lost spans in rows of pixels.
 
         Tokens without the attachment of a stream with alpha mean that the alpha plane is lost.
@@ -284,24 +326,15 @@ class ImageTokenizer(Tokenizer):
         fingerprint = header.fingerprint.hex()
         return Tokens(codes, header.radices, extent, header.model, fingerprint, header.quality_index, intact), rows
 
-    def decode_file(
-        self,
-        item: bytes | Tokens | Latents,
-        path: StrPath,
-        *,
-        background: str | None = None,
-        overwrite: bool = False,
-        start: float = 0.0,
-        stop: float | None = None,
+    def _decode_to(
+        self, item: Item, target: Target, format: str | None, overwrite: bool, options: DecodeOptions
     ) -> Extent:
-        """Decode an .nrw stream, Tokens or Latents to an image file; see `Tokenizer.decode_file`."""
-        media.check_suffix(path)  # fails before the work of decoding
+        """See `decode_file`."""
+        background = options.get("background")
         self.check_background(background)
-        if (start, stop) != (0.0, None):
-            raise InputError(f"expected audio for a part in seconds, got an image of {self.name}; leave it out")
-        image = self.decode_signal(item) if isinstance(item, Tokens | Latents) else self.decode_stream(item)
+        image = self.decode_signal(item)
         image = image if background is None else image.flattened(background)
-        media.write(path, image.pixels, alpha=image.alpha, overwrite=overwrite)
+        media.write(target, image.pixels, alpha=image.alpha, overwrite=overwrite, format=format)
         return image.extent
 
     def compress(self, tokens: Tokens) -> bytes:
@@ -311,7 +344,7 @@ class ImageTokenizer(Tokenizer):
         self._check_item_and_grid(tokens)
         return super().compress(tokens)
 
-    def decompress(self, data: bytes) -> Tokens:
+    def decompress(self, data: Bytes) -> Tokens:
         """Read the Tokens of an .nrw stream. Raises as `Tokens.decompress`, and for a stream of another model."""
         self._header(data)
         return super().decompress(data)
@@ -354,48 +387,11 @@ class ImageTokenizer(Tokenizer):
         ]
         return sides[0], sides[1]
 
-    def _encode_within(
-        self, x: NDArray[np.generic], attachments: Mapping[str, bytes], bits_per_pixel: float, effort: int
-    ) -> Tokens:
-        """The best Tokens whose stream has at most `bits_per_pixel`.
-
-        First the best quality is found without effort. Then this quality and higher ones are tried with the effort, as
-        long as their streams are within the rate.
-        """
-        pixels, best = x.shape[1] * x.shape[2], dict[int, Tokens]()
-
-        def encode_at(index: int, effort: int = 0) -> Tokens:
-            return replace(self.encode_at(x, index, effort), attachments=attachments)
-
-        def cost(index: int) -> float:
-            best[index] = encode_at(index)
-            return 8 * len(self.compress(best[index])) / pixels
-
-        index, smallest = largest_within(self.qualities, cost, bits_per_pixel)
-        if index is None:
-            of_alpha = f" ({8 * len(attachments[ALPHA]) / pixels:.3f} for its alpha plane)" if attachments else ""
-            raise InputError(
-                f"expected at least {smallest:.3f} bits per pixel for this image{of_alpha}, got "
-                f"{bits_per_pixel:g}; give more"
-            )
-        result = best[index]
-        for higher in range(index, self.qualities if effort else index):
-            tokens = encode_at(higher, effort)
-            if 8 * len(self.compress(tokens)) > bits_per_pixel * pixels:
-                break
-            result = tokens
-        return result
-
     @property
     def _missing_for_effort(self) -> str | None:
         """The first requirement of the search that this model lacks; None if it lacks none."""
         needed = {"entropy model": self.entropy_model, "tables": self.tables, "lambdas": self.lambdas or None}
         return next((name for name, value in needed.items() if value is None), None)
-
-    def _effort(self, effort: float | None, x: NDArray[np.generic]) -> int:
-        if effort is not None:
-            return check_effort(effort)
-        return DEFAULT_EFFORT if not self._missing_for_effort and x[0].size <= DEFAULT_MAX_PIXELS else 0
 
     def _weight(self, quality_index: int) -> float:
         """Lambda at a quality index. Raises InputError if the model does not support an effort."""
@@ -403,14 +399,11 @@ class ImageTokenizer(Tokenizer):
             raise InputError(
                 f"expected no effort for {self.name}, which has no {self._missing_for_effort}, got one; leave it out"
             )
-        position = quality_index / max(1, self.qualities - 1) * (len(self.lambdas) - 1)
-        return exp(np.interp(position, range(len(self.lambdas)), [log(value) for value in self.lambdas]))
+        return weight_at(self.lambdas, quality_index, self.qualities)
 
     def _cost(self, x: NDArray[np.generic], tokens: Tokens, weight: float) -> float:
         """Bits of the stream + weight × squared error of 8-bit values, averaged over channels."""
-        target = x if x.dtype == np.uint8 else (x.clip(-1, 1) + 1) * FULL_SCALE
-        pairs = zip(target, self.pixels(tokens), strict=True)
-        error = sum(float(np.square(np.subtract(a, b, dtype=np.float32)).sum(dtype=np.float64)) for a, b in pairs)
+        error = squared_error(x, self._decoded(tokens, torch.uint8).numpy())
         return 8 * len(self.compress(tokens)) + weight * error / len(x)
 
     @torch.no_grad()
@@ -467,7 +460,7 @@ class ImageTokenizer(Tokenizer):
         codes, extent = torch.zeros((), dtype=torch.int16).expand(shape), ImageExtent(1, 1, groups)
         return Tokens(codes, self.codec.bottleneck.radices, extent, "", "", 0).steps
 
-    def _header(self, data: bytes) -> StreamHeader:
+    def _header(self, data: Bytes) -> StreamHeader:
         """Read the header of a stream and check it before memory is allocated."""
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())

@@ -6,8 +6,7 @@ from typing import Any
 from narrows.media import image as media
 from narrows.media.files import Source
 from narrows.media.image.signal import Pixels
-from narrows.tokenizers.batches import Batches
-from narrows.tokenizers.tokenizer import BatchEncoder
+from narrows.tokenizers.batches import BatchEncoder, Batches
 from narrows.tokenizers.tokens import Latents, Tokens
 
 

@@ -1,74 +1,32 @@
 """Base class of tokenizers: a codec with a name, a fingerprint and frequency tables, and its .nrw streams."""
 
-import copy
-import hashlib
-import json
-import re
+import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from numbers import Real
-from typing import Any, ClassVar, Self
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from narrows.bitstream import FrequencyTables, IndexedTables, alphabet_sizes, codes_to_symbols, read_header
-from narrows.bitstream.header import INDICES_PER_QUALITY
+from narrows.bitstream.header import INDICES_PER_QUALITY, Bytes
 from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, WrongModel
 from narrows.media.extents import Extent
-from narrows.media.files import Source, StrPath
+from narrows.media.files import Source
 from narrows.media.medium import Info, Medium, Reader, Signal
+from narrows.media.targets import Target
 from narrows.parts import spec
+from narrows.tokenizers.batches import BatchEncoder
+from narrows.tokenizers.devices import check_device, runs_on
+from narrows.tokenizers.fingerprint import Fingerprint
+from narrows.tokenizers.settings import DecodeOptions, RateSetting, check_numbers
 from narrows.tokenizers.tokens import Latents, Tokens
 
-MAX_REASON = 160  # characters of a message of PyTorch
-
-
-@dataclass(frozen=True)
-class RateSetting:
-    """The setting of `encode` that trades rate for quality.
-
-    Args:
-        name: name of the argument of `encode`.
-        values: usual values.
-        default: value that `encode` uses if none is given.
-    """
-
-    name: str
-    values: tuple[float, ...]
-    default: float
-
-
-class BatchEncoder(ABC):
-    """Encodes many signals: pieces of equal shape, also of different signals, are batched into one call of the network.
-
-    Attributes:
-        seconds: time spent in the network.
-    """
-
-    @property
-    @abstractmethod
-    def seconds(self) -> float:
-        """Time spent in the network."""
-
-    @abstractmethod
-    def read(self, source: Source) -> Iterator[Any]:
-        """Read a file as pieces for `add`. Does not run the network, so several threads may read while one encodes.
-
-        Raises MediaError and InputError for a file that cannot be read or encoded.
-        """
-
-    @abstractmethod
-    def add(self, pieces: Iterator[Any]) -> Callable[[], Tokens | Latents]:
-        """Encode the pieces of a signal, now or later. Call the returned function after `finish` to get the result."""
-
-    @abstractmethod
-    def finish(self) -> None:
-        """Encode the pieces that still wait for a full batch."""
+Item = Bytes | Tokens | Latents  # an .nrw stream, or what encoding returns
 
 
 class Tokenizer(ABC):
@@ -82,15 +40,18 @@ class Tokenizer(ABC):
     Attributes:
         medium: the medium, an entry of the table of media.
         attachments: names of the attachments of Tokens that it decodes.
+        decode_options: names of the options that `decode_file` and `decode_bytes` take for this medium.
         codec: the codec.
         name: name of the model, stored in tokens and streams.
         tables: frequency tables for entropy coding; None for raw streams of fixed code lengths.
+        folder: the checkpoint folder that it was loaded from; None for one that was made.
         batch: number of pieces per call of the network.
     """
 
     kind: ClassVar[str] = "tokenizer"
     medium: ClassVar[Medium]
     attachments: ClassVar[tuple[str, ...]] = ()
+    decode_options: ClassVar[tuple[str, ...]] = ()
     batch: int = 1
 
     def __init__(self, codec: Codec) -> None:
@@ -100,8 +61,25 @@ class Tokenizer(ABC):
         self.codec = codec.eval()
         self.name = "custom"
         self.tables: FrequencyTables | None = None
-        # versions of the weights, the weights (so that no others get their addresses), and their fingerprint
-        self._hashed: tuple[list[tuple[int, int]], list[Tensor], str] | None = None
+        self.folder: Path | None = None
+        self._fingerprint = Fingerprint()
+
+    def __repr__(self) -> str:
+        """Model, medium, rates and parameters, on one line."""
+        parameters = sum(weights.numel() for weights in self.codec.parameters())
+        rate = f" at {self.sample_rate} Hz" if self.sample_rate else ""
+        name = type(self).__name__
+        return f"<{name} {self.name!r}: {self.medium.name}{rate}, {self._rates()}, {_count(parameters)} parameters>"
+
+    def _rates(self) -> str:
+        """The range of rates, for people."""
+        choice, unit = self.rate_setting, self.medium.rate_unit
+        if choice.name == "quality":
+            return f"quality {choice.values[0]:g} to {choice.values[-1]:g}"
+        if not choice.values:
+            return "continuous latents"
+        rates = sorted({f"{self.rate(int(k)):.3g}" for k in (choice.values[0], choice.values[-1])}, key=float)
+        return f"{' to '.join(rates)} {unit}"
 
     @abstractmethod
     def encode(self, *args: Any, **kwargs: Any) -> Tokens:
@@ -143,6 +121,10 @@ class Tokenizer(ABC):
         """Latent positions of one channel group per second of audio, or per pixel."""
 
     @abstractmethod
+    def estimate(self, *args: Any, **kwargs: Any) -> int:
+        """An estimate of the bytes of a stream, before coding and without running the network."""
+
+    @abstractmethod
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
         """Encode a Signal, such as an Audio or Image, to Tokens; settings as for `encode`."""
 
@@ -151,34 +133,64 @@ class Tokenizer(ABC):
         """Encode an open file to Tokens; the file is read once. Settings as for `encode`."""
 
     @abstractmethod
-    def decode_signal(self, item: Tokens | Latents) -> Signal:
-        """Decode Tokens or Latents to a Signal, such as an Audio or Image."""
+    def decode_signal(self, item: Item) -> Signal:
+        """Decode an .nrw stream, Tokens or Latents to a Signal: an Audio, or an Image with its alpha plane."""
 
-    @abstractmethod
     def decode_file(
         self,
-        item: bytes | Tokens | Latents,
-        path: StrPath,
+        item: Item,
+        target: Target,
         *,
-        background: str | None = None,
+        format: str | None = None,
         overwrite: bool = False,
-        start: float = 0.0,
-        stop: float | None = None,
+        **options: Unpack[DecodeOptions],
     ) -> Extent:
-        """Decode an .nrw stream, Tokens or Latents to a media file in the format of its suffix; returns its extent.
+        """Decode an .nrw stream, Tokens or Latents to a media file; returns its extent.
 
         Args:
             item: the stream, Tokens or Latents.
-            path: the output file.
-            background: images: colour that a transparent image is flattened onto; see `encode_file`.
+            target: the path of the output, whose suffix selects the format; or a binary file object, which is written
+                to once all is decoded and encoded, from its position on.
+            format: the format as a suffix without the dot ("wav", "png"); needed for a file object.
             overwrite: whether an existing file may be replaced.
-            start, stop: audio: the part to decode, in seconds; None for the end.
+            options: those of the medium; see DecodeOptions.
 
         Raises:
             MediaError: if the file cannot be written.
-            InputError: for an unknown suffix, a background as for `encode_file`, and a part of something else than
-                audio; and what `decode` and `decompress` raise.
+            InputError: for an unknown suffix or format, and an option of another medium or out of range; and what
+                `decode` and `decompress` raise.
         """
+        self.medium.check_target(target, format)  # fails before the work of decoding
+        self.check_options(options)
+        return self._decode_to(item, target, format, overwrite, options)
+
+    def decode_bytes(self, item: Item, format: str | None = None, **options: Unpack[DecodeOptions]) -> bytes:
+        """Decode an .nrw stream, Tokens or Latents to the bytes of a media file; see `decode_file`.
+
+        Args:
+            item: the stream, Tokens or Latents.
+            format: the format as a suffix without the dot; None for "wav" or "png".
+            options: those of the medium; see DecodeOptions.
+        """
+        file = io.BytesIO()
+        format = self.medium.default_suffix.removeprefix(".") if format is None else format
+        self.decode_file(item, file, format=format, **options)
+        return file.getvalue()
+
+    @abstractmethod
+    def _decode_to(
+        self, item: Item, target: Target, format: str | None, overwrite: bool, options: DecodeOptions
+    ) -> Extent:
+        """Decode an item to a file, whose format and options are checked."""
+
+    def check_options(self, options: DecodeOptions) -> None:
+        """Raise InputError for an option of decoding that this medium does not have."""
+        for name, value in options.items():
+            if name not in DecodeOptions.__annotations__ or (value is not None and name not in self.decode_options):
+                accepted = ", ".join(self.decode_options)
+                raise InputError(
+                    f"expected options of {self.medium.name} ({accepted}), got {name}={value!r}; leave it out"
+                )
 
     @abstractmethod
     def batch_encoder(
@@ -214,16 +226,16 @@ class Tokenizer(ABC):
             bits = sum(self.tables.entropies[: len(alphabet_sizes(bottleneck.radices[:codebooks]))])
         return bits * self.positions_per_amount / self.medium.rate_divisor
 
-    def open(self, path: Source, background: str | None = None) -> Reader:
+    def open(self, source: Source, background: str | None = None) -> Reader:
         """Open a media file for `encode_reader`; arguments and errors as of `encode_file`."""
         self.check_background(background)
-        return self.medium.open(path)
+        return self.medium.open(source)
 
-    def encode_file(self, path: Source, *, background: str | None = None, **settings: float | None) -> Tokens:
+    def encode_file(self, source: Source, *, background: str | None = None, **settings: float | None) -> Tokens:
         """Encode a media file to Tokens.
 
         Args:
-            path: the file.
+            source: the path or bytes of a file, or a binary file object, which is read from its position to its end.
             background: images: colour that a transparent image is flattened onto, as a name of CSS or like "#rrggbb";
                 None to attach its alpha plane to the Tokens.
             settings: as for `encode`.
@@ -233,19 +245,26 @@ class Tokenizer(ABC):
             InputError: as `encode` raises it, and for a background that is no colour, or of another medium.
         """
         self.check_settings(settings)
-        with self.open(path, background) as reader:
+        with self.open(source, background) as reader:
             return self.encode_reader(reader, **settings)
+
+    def encode_bytes(self, data: Bytes, *, background: str | None = None, **settings: float | None) -> bytes:
+        """Encode the bytes of a media file to an .nrw stream; arguments and errors as of `encode_file`.
+
+        A path is refused, so that a text from a user of a service opens no file.
+        """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise InputError(
+                f"expected the bytes of a media file, got {type(data).__name__}; use encode_file for files"
+            )
+        return self.compress(self.encode_file(data, background=background, **settings))
 
     def check_background(self, background: str | None) -> None:
         """Raise InputError for a background that is no colour, or of a model that does not code images."""
         if background is not None:
             raise InputError(f"expected images for a background, got {self.medium.name} for {self.name}; leave it out")
 
-    def decode_stream(self, data: bytes) -> Signal:
-        """Decode an .nrw stream to a Signal. Raises what `decompress` and `decode` raise."""
-        return self.decode_signal(self.decompress(data))
-
-    def recover(self, data: bytes) -> tuple[Tokens, list[tuple[float, float]]]:
+    def recover(self, data: Bytes) -> tuple[Tokens, list[tuple[float, float]]]:
         """Recover a damaged .nrw stream: the Tokens that are intact, and the damaged spans (start, end).
 
         The spans are in seconds of audio, or in rows of an image.
@@ -258,13 +277,15 @@ class Tokenizer(ABC):
         """Warnings about properties of a file that this model does not preserve, one line per warning."""
         return list(info.warnings)
 
-    def check_settings(self, settings: Mapping[str, float | None]) -> None:
-        """Raise InputError if a setting is given that this model does not accept."""
-        for name, value in settings.items():
-            if value is not None and name not in self.settings:
+    def check_settings(self, settings: Mapping[str, float | None]) -> dict[str, float]:
+        """The settings that are not None. Raises InputError for one that this model does not accept."""
+        given = {name: value for name, value in settings.items() if value is not None}
+        for name, value in given.items():
+            if name not in self.settings:
                 accepted = ", ".join(self.settings) or "none"
                 raise InputError(f"expected settings of {self.name} ({accepted}), got {name}={value}; leave it out")
-        check_numbers(**settings)
+        check_numbers(**given)
+        return given
 
     def to(self, device: torch.device | str) -> Self:
         """Move the codec, and with it all computation, to another device.
@@ -282,16 +303,7 @@ class Tokenizer(ABC):
 
     def runs_on(self, device: torch.device | str) -> bool:
         """Whether the codec encodes and decodes a small signal on a device. MPS, for example, has no float64."""
-        codec, model = copy.deepcopy(self.codec), self.entropy_model
-        multiple, index = (model.multiple, 0) if model is not None else (1, None)
-        x = torch.zeros(1, codec.channels, *(stride * multiple for stride in codec.stride))
-        try:
-            with torch.inference_mode():
-                codec.to(device)
-                codec(x.to(device), index).x.cpu()
-            return True
-        except (RuntimeError, TypeError):  # NotImplementedError is a RuntimeError
-            return False
+        return runs_on(self.codec, device)
 
     @property
     def device(self) -> torch.device:
@@ -344,27 +356,9 @@ class Tokenizer(ABC):
     def fingerprint(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the description (`spec`) and the weights as float32.
 
-        It is computed again after weights were replaced or changed in place, for example by an optimizer. A change in
-        place of `weight.data` goes unnoticed, as it does by autograd.
+        It is computed again after weights were replaced or changed in place; see `Fingerprint`.
         """
-        tensors = _tensors(self.codec)
-        versions = [_version(tensor) for tensor in tensors]
-        if self._hashed is None or self._hashed[0] != versions:
-            self._hashed = versions, [tensor.detach() for tensor in tensors], self._hash()
-        return self._hashed[2]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The state for copies and pickles, without the cached fingerprint."""
-        return self.__dict__ | {"_hashed": None}
-
-    def _hash(self) -> str:
-        digest = hashlib.sha256(json.dumps(spec(self), sort_keys=True).encode())
-        for name, tensor in sorted(self.codec.state_dict().items()):
-            values = tensor.detach().cpu()
-            values = values.float() if values.is_floating_point() else values
-            digest.update(f"{name}{tuple(values.shape)}{values.dtype}".encode())
-            digest.update(values.contiguous().flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()[:16]
+        return self._fingerprint.of(self.codec, spec(self))
 
     @property
     def coding_tables(self) -> FrequencyTables | IndexedTables | None:
@@ -390,7 +384,7 @@ class Tokenizer(ABC):
         return tokens.compress(self.coding_tables)
 
     @torch.no_grad()
-    def decompress(self, data: bytes) -> Tokens:
+    def decompress(self, data: Bytes) -> Tokens:
         """Read the Tokens of an .nrw stream. Raises WrongModel, and what `Tokens.decompress` raises."""
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())
@@ -466,31 +460,9 @@ class Tokenizer(ABC):
             raise InputError(f"expected a quality index of {self.name} ({expected}), got {quality_index}")
 
 
-def check_device(device: str | torch.device) -> None:
-    """Raise InputError unless tensors can be made on this device and copied from it."""
-    try:
-        torch.zeros(1, device=torch.device(device)).cpu()
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = re.split(r"[.:;]? ?\n|\. ", str(error))[0].rstrip(".")[:MAX_REASON]
-        raise InputError(f"expected an available device, got {str(device)!r} ({reason}); use cpu or auto") from error
-
-
-def check_numbers(**settings: object) -> None:
-    """Raise InputError that names the first setting that is neither a number nor None."""
-    for name, value in settings.items():
-        if value is not None and not isinstance(value, Real):
-            raise InputError(f"expected {name} as a number, got {value!r}")
-
-
-def _tensors(module: nn.Module) -> list[Tensor]:
-    """All parameters and buffers, found faster than by `parameters()`, because every encode calls it."""
-    found, modules = list[Tensor | None](), [module]
-    for each in modules:  # the list grows
-        found += [*each._parameters.values(), *each._buffers.values()]
-        modules += [child for child in each._modules.values() if child is not None]
-    return [tensor for tensor in found if tensor is not None]
-
-
-def _version(tensor: Tensor) -> tuple[int, int]:
-    """A value that changes if a tensor is replaced or changed in place."""
-    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
+def _count(number: int) -> str:
+    """A number of parameters for people: "5.9 M"."""
+    for scale, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= scale:
+            return f"{number / scale:.3g}{unit}"
+    return str(number)

@@ -21,6 +21,7 @@ from narrows.bitstream import (
     read,
     write,
 )
+from narrows.bitstream.header import Bytes
 from narrows.bitstream.limits import MAX_BYTES_AT_ONCE, MAX_INDEXED_SYMBOLS, MAX_SYMBOLS
 from narrows.codecs.base import INTEGERS
 from narrows.errors import InputError
@@ -31,7 +32,7 @@ BAND_ROWS = 64  # latent rows that an entropy model codes together; a multiple o
 CHUNK_SECONDS = 20  # length of an .nrw chunk: headers cost 5 bit/s, and damage at most a sentence or two of speech
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tokens:
     """Codes (S, K, *grid) of one recording or image.
 
@@ -61,6 +62,11 @@ class Tokens:
             raise InputError(f"expected radices as tuples of the radices of each codebook, got {self.radices!r}")
         is_integer = isinstance(self.codes, Tensor) and self.codes.dtype in INTEGERS
         _check_shape("codes", self.codes, is_integer, "integers", len(self.radices), self.extent)
+
+    def __repr__(self) -> str:
+        attached = "".join(f", with {name} ({len(data)} bytes)" for name, data in self.attachments.items())
+        quality = "" if self.quality_index is None else f", quality index {self.quality_index}"
+        return f"Tokens({self.extent} by {self.model}, codes {tuple(self.codes.shape)}{quality}{attached})"
 
     def __getitem__(self, index: Any) -> "Tokens":
         """`tokens[:, :k]` keeps the first k codebooks, `tokens[1:2]` one channel group. The grid cannot be sliced."""
@@ -162,7 +168,7 @@ class Tokens:
         return write(header, self.codes.cpu().numpy(), tables, self.attachments)
 
     @classmethod
-    def decompress(cls, data: bytes, tables: FrequencyTables | IndexedTables | None = None) -> "Tokens":
+    def decompress(cls, data: Bytes, tables: FrequencyTables | IndexedTables | None = None) -> "Tokens":
         """Read the tokens of a whole .nrw stream.
 
         Args:
@@ -180,7 +186,7 @@ class Tokens:
         return cls(codes, header.radices, header.extent, header.model, fingerprint, header.quality_index, attachments)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Latents:
     """Continuous latents (S, D, *grid) of one recording or image, for generative models such as diffusion.
 
@@ -201,6 +207,9 @@ class Latents:
     def __post_init__(self) -> None:
         is_float = isinstance(self.values, Tensor) and self.values.is_floating_point()
         _check_shape("latents", self.values, is_float, "floats", None, self.extent)
+
+    def __repr__(self) -> str:
+        return f"Latents({self.extent} by {self.model}, values {tuple(self.values.shape)})"
 
     def to(self, device: torch.device | str) -> "Latents":
         """The same latents with their values on another device."""

@@ -76,7 +76,7 @@ def test_an_image(codec, place, image_checkpoint) -> None:
     row = TokenizedItem("p", tokens.codes.numpy(), tokens.extent)
     write_shard(out / "00000-of-00001.parquet", [row], dataset_info(tokenizer, {"quality": 3}))
     assert codec("detokenize", out, "--key", "p", "-m", image_checkpoint).code == 0
-    assert np.array_equal(np.asarray(Image.open("p.png")), tokenizer.pixels(tokens).transpose(1, 2, 0))
+    assert np.array_equal(np.asarray(Image.open("p.png")), tokenizer.decode_signal(tokens).pixels.transpose(1, 2, 0))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -1,10 +1,11 @@
 import io
+import tempfile
 
 import numpy as np
 import pytest
 import soundfile
 
-from narrows.errors import InputError
+from narrows.errors import InputError, MediaError
 from narrows.media import audio, image
 from narrows.media.files import MemoryFile, open_input, quoted
 
@@ -67,8 +68,133 @@ def test_each_opening_starts_at_the_first_byte():
     assert quoted(memory) == "'twice'"
 
 
-@pytest.mark.parametrize("path", [None, 3, b"a.wav", io.BytesIO(b"RIFF"), ["a.wav"]])
-@pytest.mark.parametrize("read", [open_input, audio.read, audio.probe, image.read, image.probe])
-def test_objects_that_are_no_paths_are_rejected(read, path):
-    with pytest.raises(InputError, match="expected a path, got "):
+@pytest.mark.parametrize("path", [None, 3, ["a.wav"], np.zeros(5), str, 1j])
+@pytest.mark.parametrize("read", [open_input, audio.read, audio.probe, image.read, image.probe, audio.AudioReader])
+def test_objects_that_are_no_sources_are_rejected(read, path):
+    with pytest.raises(InputError, match="expected a path, bytes or a binary file, got ") as caught:
         read(path)
+    assert "\n" not in str(caught.value)
+
+
+class OnlyRead:
+    """A file object that can only be read, like a response."""
+
+    def __init__(self, data):
+        self._file = io.BytesIO(data)
+
+    def read(self, size=-1):
+        return self._file.read(size)
+
+
+class Raising:
+    name = "upload.wav"
+
+    def __init__(self, error):
+        self._error = error
+
+    def read(self, size=-1):
+        raise self._error
+
+
+FORMS = {
+    "bytes": bytes,
+    "bytearray": bytearray,
+    "memoryview": memoryview,
+    "BytesIO": io.BytesIO,
+    "without seek": OnlyRead,
+    "buffered": lambda data: io.BufferedReader(io.BytesIO(data)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_bytes_and_file_objects_are_read_as_files(tmp_path, noise, form):
+    audio.write(tmp_path / "a.wav", noise, RATE)
+    sound = (tmp_path / "a.wav").read_bytes()
+    image.write(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (3, 20, 30), np.uint8))
+    photo = (tmp_path / "a.png").read_bytes()
+    assert audio.probe(form(sound)) == audio.probe(tmp_path / "a.wav")
+    assert np.array_equal(audio.read(form(sound)).samples, audio.read(tmp_path / "a.wav").samples)
+    assert np.array_equal(np.hstack(list(audio.blocks(form(sound), 999))), audio.read(tmp_path / "a.wav").samples)
+    assert image.probe(form(photo)) == image.probe(tmp_path / "a.png")
+    assert np.array_equal(image.read_opaque(form(photo)).pixels, image.read(tmp_path / "a.png").pixels)
+
+
+def test_spooled_files(tmp_path):
+    """`UploadFile.file` of FastAPI is one."""
+    image.write(tmp_path / "a.png", np.zeros((1, 20, 30), np.uint8))
+    for size in (0, 9):  # in memory, and on the disk
+        with tempfile.SpooledTemporaryFile(size) as file:
+            file.write((tmp_path / "a.png").read_bytes())
+            file.seek(0)
+            assert image.read(file).pixels.shape == (1, 20, 30)
+            with pytest.raises(MediaError, match="'the given file' is empty"):
+                image.read(file)
+
+
+def test_audio_of_ffmpeg_from_a_file_object(tmp_path, noise, encode):
+    encode(tmp_path / "a", noise, 48_000, "aac", "ipod")
+    expected = audio.read(tmp_path / "a").samples
+    with open(tmp_path / "a", "rb") as file:
+        assert np.array_equal(audio.read(file).samples, expected)
+    assert np.array_equal(audio.read(OnlyRead((tmp_path / "a").read_bytes())).samples, expected)
+
+
+def test_file_objects_are_read_from_their_position_and_stay_open(tmp_path):
+    image.write(tmp_path / "a.png", np.zeros((1, 2, 3), np.uint8))
+    file = io.BytesIO(b"before" + (tmp_path / "a.png").read_bytes())
+    file.seek(6)
+    assert image.read(file).pixels.shape == (1, 2, 3)
+    assert not file.closed
+    assert file.tell() == len(file.getvalue())
+
+
+@pytest.mark.parametrize("read", [audio.read, audio.probe, image.read, image.probe])
+def test_errors_of_bytes_and_file_objects(tmp_path, read):
+    (tmp_path / "a.txt").write_text("no medium")
+    closed = io.BytesIO(b"RIFF")
+    closed.close()
+    cases = [
+        (b"", MediaError, "'the given bytes' is empty"),
+        (b"no medium at all" * 9, MediaError, "got 'the given bytes'"),
+        (io.BytesIO(), MediaError, "'the given file' is empty"),
+        (OnlyRead(b"no medium at all" * 9), MediaError, "got 'the given file'"),
+        (closed, InputError, "expected an open file, got 'the given file', which is closed"),
+        (io.StringIO("RIFF"), InputError, 'opened as text; open it with mode "rb"'),
+        (OnlyRead.__new__(OnlyRead), MediaError, "cannot be read"),
+        (Raising(OSError(5, "Input/output error")), MediaError, "'upload.wav' cannot be read .input/output error"),
+        (Raising(RuntimeError("lost\nthe line")), MediaError, "'upload.wav' cannot be read .lost the line"),
+        (Raising(MemoryError()), MediaError, "not enough memory for 'upload.wav'"),
+        ("R" * 5000, InputError, "expected a path, got a text of 5000 characters"),
+        ("RIFF\0WAVE", InputError, "expected a path, got a text of 9 characters"),
+    ]
+    for source, kind, message in cases:
+        with pytest.raises(kind, match=message) as caught:
+            read(source)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 400
+    with open(tmp_path / "a.txt") as text, pytest.raises(InputError, match=r"a\.txt', which is opened as text"):
+        read(text)
+    with open(tmp_path / "b", "wb") as out, pytest.raises(MediaError, match="b' cannot be read"):
+        read(out)
+
+
+def test_files_whose_read_is_no_bytes():
+    class Text:
+        def read(self, size=-1):
+            return "RIFF"
+
+    class Upload:
+        filename = "a.wav"
+
+        async def read(self, size=-1):
+            return b"RIFF"
+
+    with pytest.raises(InputError, match="expected a file whose read gives bytes, got str"):
+        audio.read(Text())
+    with pytest.raises(InputError, match=r"got 'a\.wav' of type Upload; give its attribute file"):
+        audio.read(Upload())
+
+
+def test_ctrl_c_in_a_file_object_is_passed_on():
+    with pytest.raises(KeyboardInterrupt):
+        audio.read(Raising(KeyboardInterrupt()))

@@ -1,4 +1,5 @@
 import inspect
+import io
 from collections import Counter
 
 import numpy as np
@@ -99,9 +100,10 @@ def test_a_file_is_replaced_only_if_that_is_allowed(tmp_path, signals, error_mes
 
 @every_medium
 def test_suffixes_of_outputs_are_checked(tmp_path, signals, medium: Medium):
-    medium.check_suffix(f"a{medium.default_suffix}")
+    medium.check_target(f"a{medium.default_suffix}", None)
+    medium.check_target(io.BytesIO(), medium.default_suffix[1:])
     with pytest.raises(InputError, match=r"expected one of the suffixes .*, got \.xyz in 'a\.xyz'"):
-        medium.check_suffix("a.xyz")
+        medium.check_target("a.xyz", None)
     with pytest.raises(InputError, match="expected one of the suffixes"):
         medium.write(tmp_path / "a.xyz", signals[medium.name], False)
     assert not list(tmp_path.iterdir())
@@ -140,5 +142,5 @@ def test_every_signal_says_how_it_is_read_and_written():
     for module in (audio, image):
         medium = module.MEDIUM
         assert medium.read is module.read
-        assert medium.check_suffix is module.check_suffix
-        assert list(inspect.signature(medium.write).parameters) == ["path", "signal", "overwrite"]
+        assert medium.check_target is module.check_target
+        assert list(inspect.signature(medium.write).parameters) == ["target", "signal", "overwrite", "format"]

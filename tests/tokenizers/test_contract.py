@@ -1,6 +1,7 @@
 """One contract for the tokenizers of all media: encode, decode, files, batches, streams, latents, settings, spec."""
 
 import copy
+import io
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -170,7 +171,7 @@ def test_streams_hold_the_tokens(tokenizer: Tokenizer) -> None:
         tokens = tokenizer.encode_signal(signal)
         data = tokenizer.compress(tokens)
         assert same(tokenizer.decompress(data), tokens)
-        assert np.array_equal(tokenizer.decode_stream(data).array, tokenizer.decode_signal(tokens).array)
+        assert np.array_equal(tokenizer.decode_signal(data).array, tokenizer.decode_signal(tokens).array)
         with pytest.raises(StreamError):
             tokenizer.decompress(data[:-1])
 
@@ -301,9 +302,69 @@ def test_parts_in_seconds_are_for_audio(tokenizer: Tokenizer, tmp_path: Path) ->
     if tokenizer.medium.name == "audio":
         assert tokenizer.decode_file(tokens, path, start=0.1, stop=0.2).amount == pytest.approx(0.1)
     else:
-        with pytest.raises(InputError, match="expected audio for a part in seconds"):
+        with pytest.raises(InputError, match=r"expected options of image .background., got stop=0.2; leave it out"):
             tokenizer.decode_file(tokens, path, stop=0.2)
         assert not path.exists()
+
+
+def test_options_of_decoding_are_those_of_the_medium(tokenizer: Tokenizer) -> None:
+    tokens = tokenizer.encode_signal(signals(tokenizer)[0])
+    for options in ({"background": "white"}, {"start": 0.1}, {"strat": None}):
+        if set(options) <= set(tokenizer.decode_options):
+            continue
+        with pytest.raises(InputError, match=r"expected options of (audio|image) \(.*\), got .*; leave it out"):
+            tokenizer.decode_bytes(tokens, **options)  # type: ignore[arg-type]
+
+
+def test_files_in_memory(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    for index, signal in enumerate(signals(tokenizer)):
+        path = as_written(tokenizer, signal, tmp_path / f"{index}")
+        tokens, suffix = tokenizer.encode_file(path), tokenizer.medium.default_suffix
+        data = tokenizer.compress(tokens)
+        for form in (bytes, bytearray, memoryview):
+            given = tokenizer.encode_bytes(form(path.read_bytes()))
+            assert same(tokenizer.decompress(given), tokens)
+        with path.open("rb") as file:
+            assert same(tokenizer.encode_file(file), tokens)
+        assert same(tokenizer.encode_file(io.BytesIO(path.read_bytes())), tokens)
+        tokenizer.decode_file(data, tmp_path / f"decoded{suffix}", overwrite=True)
+        expected = (tmp_path / f"decoded{suffix}").read_bytes()
+        assert tokenizer.decode_bytes(data) == tokenizer.decode_bytes(tokens, suffix[1:]) == expected
+        out = io.BytesIO()
+        assert tokenizer.decode_file(data, out, format=suffix[1:]) == signal.extent
+        assert out.getvalue() == expected
+
+
+def test_files_in_memory_that_cannot_be_used(tokenizer: Tokenizer) -> None:
+    data = tokenizer.compress(tokenizer.encode_signal(signals(tokenizer)[0]))
+    for given in ("a.wav", Path("a.wav"), io.BytesIO(b"RIFF"), None):
+        with pytest.raises(InputError, match=r"expected the bytes of a media file, got .*; use encode_file for files"):
+            tokenizer.encode_bytes(given)  # type: ignore[arg-type]
+    for wrong in (b"", b"no medium at all" * 99, data):
+        with pytest.raises(MediaError, match="'the given bytes'"):
+            tokenizer.encode_bytes(wrong)
+    for wrong in (b"", data[:10], data[:-5], b"RIFF" * 99):
+        with pytest.raises(StreamError):
+            tokenizer.decode_bytes(wrong)
+    out = io.BytesIO(b"as before")
+    with pytest.raises(InputError, match=r"expected one of the formats .*, got 'xyz'"):
+        tokenizer.decode_bytes(data, format="xyz")
+    with pytest.raises(InputError, match="expected a format"):
+        tokenizer.decode_file(data, out)
+    with pytest.raises(StreamError):
+        tokenizer.decode_file(data[:-5], out, format=tokenizer.medium.default_suffix[1:])
+    with pytest.raises(InputError, match=r"expected the bytes of an .nrw stream, got BytesIO"):
+        tokenizer.decode_bytes(out)  # type: ignore[arg-type]
+    assert out.getvalue() == b"as before"
+
+
+def test_tokenizers_show_themselves(tokenizer: Tokenizer, continuous: Tokenizer) -> None:
+    for each in (tokenizer, continuous):
+        shown = repr(each)
+        assert shown.startswith(f"<{type(each).__name__} {each.name!r}: {each.medium.name}")
+        assert shown.endswith(" parameters>")
+        assert "\n" not in shown
+        assert len(shown) < 120
 
 
 def test_attachments_that_would_be_lost_are_refused(tokenizer: Tokenizer) -> None:
@@ -317,7 +378,7 @@ def test_attachments_that_would_be_lost_are_refused(tokenizer: Tokenizer) -> Non
         (tokenizer.decode, extra),
         (tokenizer.decode_signal, extra),
         (tokenizer.decompress, data),
-        (tokenizer.decode_stream, data),
+        (tokenizer.decode_signal, data),
         (tokenizer.recover, data),
     ):
         with pytest.raises(InputError, match=r"expected (no|only the) attachment .*got audio"):
@@ -407,6 +468,14 @@ def test_streams_are_any_bytes_and_nothing_else(tokenizer: Tokenizer, tmp_path: 
             tokenizer.decode(wrong)  # type: ignore[arg-type]
         with pytest.raises(InputError, match="expected Tokens"):
             tokenizer.compress(wrong)  # type: ignore[arg-type]
+
+
+def test_settings_of_other_media_may_be_none(tokenizer: Tokenizer) -> None:
+    every: dict[str, float | None] = dict.fromkeys(("bitrate", "codebooks", "quality", "bits_per_pixel", "effort"))
+    signal = signals(tokenizer)[0]
+    assert tokenizer.encode_signal(signal, **every) == tokenizer.encode_signal(signal)
+    assert isinstance(tokenizer.encode_bytes(tokenizer.decode_bytes(tokenizer.encode_signal(signal)), **every), bytes)
+    assert tokenizer.batch_encoder(**every)  # type: ignore[arg-type]
 
 
 def test_settings_that_are_no_numbers_are_refused(tokenizer: Tokenizer) -> None:

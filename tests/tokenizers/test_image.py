@@ -4,10 +4,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PILImage
 
 from narrows.bitstream import FrequencyTables, ImageExtent, read_header
 from narrows.checkpoints import folder
@@ -71,9 +73,9 @@ def test_any_size_comes_back_from_tokens_and_from_bytes(tokenizer: ImageTokenize
     tokens = tokenizer.encode(x)
     data = tokenizer.compress(tokens)
     assert tokenizer.decompress(data) == tokens
-    pixels = tokenizer.decode_stream(data).pixels
+    pixels = tokenizer.decode_signal(data).pixels
     assert pixels.shape == shape
-    assert np.array_equal(pixels, tokenizer.pixels(tokens))
+    assert np.array_equal(pixels, tokenizer.decode_signal(tokens).pixels)
     assert tokenizer.decode(tokens).shape == shape
     assert torch.equal(tokenizer.encode(torch.from_numpy(x).float() / 127.5 - 1).codes, tokens.codes)
 
@@ -99,7 +101,7 @@ def test_tiles_give_the_codes_and_pixels_of_the_whole(tokenizer: ImageTokenizer)
         whole = codec.synthesize(torch.cat(bands, 2), tokens.quality_index)[0].clamp(-1, 1)
     assert (codes != tokens.codes).sum() <= 1e-4 * codes.numel()  # ties of rounding
     torch.testing.assert_close(tiled.decode(tokens), whole, atol=1e-5, rtol=0)
-    assert (tiled.pixels(tokens) != ((whole + 1) * 127.5).round().numpy()).sum() <= 1e-4 * x.size
+    assert (tiled.decode_signal(tokens).pixels != ((whole + 1) * 127.5).round().numpy()).sum() <= 1e-4 * x.size
 
 
 def test_every_flipped_byte_is_told(tokenizer: ImageTokenizer) -> None:
@@ -108,10 +110,10 @@ def test_every_flipped_byte_is_told(tokenizer: ImageTokenizer) -> None:
         damaged = bytearray(data)
         damaged[place] ^= 0x55
         with pytest.raises((StreamError, WrongModel)):
-            tokenizer.decode_stream(bytes(damaged))
+            tokenizer.decode_signal(bytes(damaged))
     for length in range(len(data)):
         with pytest.raises((DamagedStream, StreamError)):
-            tokenizer.decode_stream(data[:length])
+            tokenizer.decode_signal(data[:length])
 
 
 def test_a_checkpoint_codes_as_the_tokenizer_that_it_was_saved_from(tokenizer: ImageTokenizer, tmp_path: Path) -> None:
@@ -160,9 +162,9 @@ def test_networks_that_see_all_take_any_bottleneck(
     assert isinstance(loaded, ImageTokenizer)
     ours = loaded.encode(x)
     data = loaded.compress(ours)
-    pixels = loaded.decode_stream(data).pixels
+    pixels = loaded.decode_signal(data).pixels
     assert loaded.decompress(data) == ours
-    assert np.array_equal(pixels, loaded.pixels(ours))
+    assert np.array_equal(pixels, loaded.decode_signal(ours).pixels)
     assert pixels.shape == shape
     assert [read_header(stream).coder for stream in (data, ours.compress())] == ["rans", "raw"]
 
@@ -279,7 +281,7 @@ def test_a_stream_reads_the_same_everywhere(wider: Path, tmp_path: Path) -> None
         assert tokenizer.entropy_model is not None
         tokens = tokenizer.encode(x)
         data = tokenizer.compress(tokens)
-        pixels = tokenizer.decode_stream(data).pixels
+        pixels = tokenizer.decode_signal(data).pixels
         torch.set_num_threads(2)
         again = load(wider)
         assert isinstance(again, ImageTokenizer)
@@ -287,7 +289,7 @@ def test_a_stream_reads_the_same_everywhere(wider: Path, tmp_path: Path) -> None
             with torch.autocast("cpu", torch.bfloat16):
                 assert found.compress(tokens) == data
                 assert found.decompress(data) == tokens
-                other = found.decode_stream(data).pixels
+                other = found.decode_signal(data).pixels
                 same = found.encode(x).codes == tokens.codes
             assert same.float().mean() > 0.9999  # ties of rounding
             assert abs(other.astype(int) - pixels).max() <= 1
@@ -423,11 +425,11 @@ def test_alpha_is_attached_and_comes_back(tokenizer: ImageTokenizer, shape: tupl
     data = tokenizer.compress(tokens)
     for found in (
         tokenizer.decode_signal(tokens),
-        tokenizer.decode_stream(data),
+        tokenizer.decode_signal(data),
         tokenizer.decode_signal(tokenizer.decompress(data)),
     ):
         assert np.array_equal(found.alpha, signal.alpha)
-        assert np.array_equal(found.pixels, tokenizer.pixels(plain))
+        assert np.array_equal(found.pixels, tokenizer.decode_signal(plain).pixels)
 
 
 def test_alpha_of_files(tokenizer: ImageTokenizer, tmp_path: Path) -> None:
@@ -478,3 +480,60 @@ def test_damaged_streams_are_recovered(tokenizer: ImageTokenizer) -> None:
     alpha[len(header.to_bytes()) + 20] ^= 1
     found, rows = tokenizer.recover(bytes(alpha))
     assert (found, rows) == (replace(tokens, attachments={}), [])
+
+
+def test_images_of_pillow_are_encoded_as_files(tokenizer: ImageTokenizer, tmp_path: Path) -> None:
+    exif = PILImage.Exif()
+    exif[0x0112] = 6
+    random = np.random.default_rng(0)
+    for mode, channels in (("RGB", 3), ("RGBA", 4), ("L", 1), ("LA", 2)):
+        values = random.integers(0, 256, (20, 30, channels), np.uint8)
+        picture = PILImage.fromarray(values.squeeze(), mode)
+        picture.save(tmp_path / "a.png", exif=exif)
+        expected = tokenizer.encode_file(tmp_path / "a.png", quality=3)
+        opened = PILImage.open(tmp_path / "a.png")
+        assert tokenizer.encode(opened, quality=3) == expected
+        (found,) = tokenizer.encode_batch([opened], quality=3)
+        assert found == expected
+        decoded = tokenizer.decode_image(expected)
+        assert decoded.size == (20, 30)
+        assert decoded.mode == mode
+        assert tokenizer.decode_image(tokenizer.compress(expected)).tobytes() == decoded.tobytes()
+        array = np.asarray(decoded).reshape(30, 20, channels)
+        colours = tokenizer.decode_signal(expected).pixels
+        assert np.array_equal(array[..., : len(colours)].transpose(2, 0, 1), colours)
+
+
+def test_alpha_counts_in_batches_and_is_refused_as_latents(tokenizer: ImageTokenizer) -> None:
+    transparent = with_alpha(20, 30)
+    found = tokenizer.encode_batch([transparent.as_pil(), transparent.pixels])
+    assert [list(tokens.attachments) for tokens in found] == [["alpha"], []]
+    assert torch.equal(found[0].codes, found[1].codes)
+    continuous = ImageTokenizer(Codec(ConvEncoder(8, 8), Gaussian(8, 3), ConvDecoder(8, 8)))
+    with pytest.raises(InputError, match="expected opaque pixels, got transparent ones"):
+        continuous.encode_latents(transparent.as_pil())
+    opaque = Image(transparent.pixels)
+    assert torch.equal(
+        continuous.encode_latents(opaque.as_pil()).values, continuous.encode_latents(opaque.pixels).values
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((20, 30, 3), np.uint8), r"got shape \(20, 30, 3\); give x.transpose\(2, 0, 1\)$"),
+        (torch.zeros(20, 30, 3), r"; give x.permute\(2, 0, 1\)$"),
+        (np.zeros((20, 30, 1), np.uint8), r"; give x.transpose\(2, 0, 1\)$"),
+        (torch.zeros(20, 30), r"; give x\[None\]$"),
+        (np.zeros((20, 30, 4), np.uint8), r"; give x\[..., :3\].transpose\(2, 0, 1\), or an image of Pillow"),
+        (np.zeros((4, 20, 30), np.uint8), r"; give x\[:3\], or an image of Pillow"),
+        (np.zeros((2, 3, 20, 30), np.uint8), "; give the images to encode_batch$"),
+        (np.zeros((5,), np.uint8), r"got shape \(5,\)$"),
+        (Image(np.zeros((1, 2, 3), np.uint8)), "got Image$"),
+        (PILImage.new("RGB", (0, 3)), "expected an image of one pixel or more, got 0 × 3"),
+    ],
+)
+def test_other_layouts_are_named(tokenizer: ImageTokenizer, x: Any, message: str) -> None:
+    for act in (tokenizer.encode, tokenizer.encode_latents, lambda x: tokenizer.encode_batch([x])):
+        with pytest.raises(InputError, match=message):
+            act(x)

@@ -47,7 +47,7 @@ def cost(tokenizer: ImageTokenizer) -> Callable[[Pixels, int], float]:
     def cost(x: Pixels, effort: int) -> float:
         data = tokenizer.compress(tokenizer.encode_at(x, 0, effort))
         return 8 * len(data) + LAMBDA * float(
-            np.square(tokenizer.decode_stream(data).pixels - x.astype(float)).mean(0).sum()
+            np.square(tokenizer.decode_signal(data).pixels - x.astype(float)).mean(0).sum()
         )
 
     return cost

@@ -78,7 +78,7 @@ def test_images(image_checkpoint: Path, tmp_path: Path, effort: int | None) -> N
 
     def encode(i: int) -> Any:
         data = tokenizer.compress(tokenizer.encode_file(tmp_path / f"{i}.png", quality=1 + i % 8, effort=effort))
-        return data, tokenizer.decode_stream(data).pixels.tobytes()
+        return data, tokenizer.decode_signal(data).pixels.tobytes()
 
     alone = [encode(i) for i in range(calls)]
     assert in_threads(encode, calls) == alone

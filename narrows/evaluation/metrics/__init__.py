@@ -2,6 +2,13 @@
 
 A metric that is undefined for an item raises NotMeasurable with the reason; the item is then left out of its mean.
 Metrics of others join by `register`, in a module that `codec evaluate --import` names, or as entry points (plugins.py).
+
+metric, metrics              one by name, all; register: adds one
+pesq_wb, stoi, visqol        speech and audio, perceptual
+spectral, snr                audio, magnitudes and samples
+psnr, ssim, lpips, rfid      images
+codebook_usage               of codes
+pairs, requirements          the two signals of a metric, pretrained weights
 """
 
 import difflib

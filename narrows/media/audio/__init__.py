@@ -8,6 +8,7 @@
 (1, 24000)
 """
 
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -17,12 +18,15 @@ import numpy as np
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
-from narrows.errors import InputError
+from narrows.errors import InputError, NarrowsError
+from narrows.media import notebook
+from narrows.media.audio.limits import channels_text
 from narrows.media.audio.reader import AudioInfo, AudioReader
-from narrows.media.audio.writer import AudioWriter, check_suffix
+from narrows.media.audio.writer import AudioWriter, check_target
 from narrows.media.extents import AudioExtent
-from narrows.media.files import Source, StrPath
+from narrows.media.files import Source
 from narrows.media.medium import Medium, Signal
+from narrows.media.targets import Target
 
 __all__ = ["MEDIUM", "Audio", "AudioInfo", "AudioReader", "AudioWriter", "blocks", "probe", "read", "write"]
 
@@ -38,7 +42,7 @@ _SUFFIXES = frozenset(
 _BLOCK = 1 << 18  # samples; 1 MiB of float32 per channel
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Audio(Signal):
     """Samples (C, T), float32 with full scale 1.0, and their rate in Hz."""
 
@@ -61,6 +65,23 @@ class Audio(Signal):
         """New audio with the given samples (C, T), at the same rate."""
         return Audio(array.astype(np.float32, copy=False), self.sample_rate)
 
+    def __repr__(self) -> str:
+        return f"Audio({self.extent.seconds:.2f} s, {self.sample_rate} Hz, {channels_text(len(self.samples))})"
+
+    def _repr_html_(self) -> str | None:
+        """A player for notebooks, of the first minute and two channels; None for samples that no file can hold."""
+        part, file = self.samples[: notebook.MAX_CHANNELS, : notebook.MAX_SECONDS * self.sample_rate], io.BytesIO()
+        try:
+            write(file, part, self.sample_rate, format="wav")
+        except NarrowsError:
+            return None
+        cut = []
+        if part.shape[1] < self.samples.shape[1]:
+            cut.append(f"the first {notebook.MAX_SECONDS} s")
+        if len(part) < len(self.samples):
+            cut.append(f"the first {len(part)} channels")
+        return notebook.player(file.getvalue(), f"{self!r}{', of which ' * bool(cut)}{' and '.join(cut)}")
+
     def resampled(self, sample_rate: int) -> "Audio":
         """The same audio at another rate in Hz, by soxr (VHQ)."""
         if sample_rate == self.sample_rate:
@@ -69,26 +90,28 @@ class Audio(Signal):
         return Audio(np.ascontiguousarray(samples.T, np.float32), sample_rate)
 
 
-def probe(path: Source) -> AudioInfo:
-    """Properties of an audio file, including the number of samples.
+def probe(source: Source) -> AudioInfo:
+    """Properties of an audio file, including the number of samples. `source` as for AudioReader.
 
     The number of samples is read from the header if it is exact there (WAV, FLAC, AIFF, Ogg, Opus, MP3 with a Xing
     header). Otherwise the whole file is decoded. Raises MediaError as AudioReader does.
     """
-    with AudioReader(path) as reader:
+    with AudioReader(source) as reader:
         info = reader.info
         if info.samples is None:
             info = replace(info, samples=sum(block.shape[1] for block in reader.blocks(_BLOCK)))
         return info
 
 
-def read(path: Source) -> Audio:
+def read(source: Source) -> Audio:
     """All samples of a file. Integers of b bits are divided by 2^(b - 1); floats are unchanged, even above 1.
+
+    `source` as for AudioReader.
 
     Raises:
         MediaError: as AudioReader does, and for NaN or infinite samples and a damaged or truncated file.
     """
-    with AudioReader(path) as reader:
+    with AudioReader(source) as reader:
         # The array is allocated after decoding, because the length in the header may be wrong.
         parts = list(reader.blocks(_BLOCK))
         samples = np.empty((reader.channels, sum(part.shape[1] for part in parts)), np.float32)
@@ -100,32 +123,34 @@ def read(path: Source) -> Audio:
         return Audio(samples, reader.sample_rate)
 
 
-def blocks(path: Source, samples: int = _BLOCK) -> Iterator[NDArray[np.float32]]:
+def blocks(source: Source, samples: int = _BLOCK) -> Iterator[NDArray[np.float32]]:
     """Iterate over a file in blocks (C, `samples`); the last may be shorter. Only one block is in memory at a time.
 
-    The file is opened when the first block is requested. Use AudioReader to get the sample rate as well. Raises what
-    `read` raises.
+    `source` as for AudioReader. The file is opened when the first block is requested. Use AudioReader to get the sample
+    rate as well. Raises what `read` raises.
     """
-    with AudioReader(path) as reader:
+    with AudioReader(source) as reader:
         yield from reader.blocks(samples)
 
 
 def write(
-    path: StrPath,
+    target: Target,
     samples: ArrayLike | Iterable[ArrayLike],
     sample_rate: int,
     *,
     overwrite: bool = False,
     encoding: str | None = None,
+    format: str | None = None,
 ) -> None:
     """Write an audio file in the format of its suffix. The file appears when it is complete.
 
     Args:
-        path: the output file.
+        target: the path of the output file, or a binary file object; see AudioWriter.
         samples: (C, T), or an iterable of blocks (C, n).
         sample_rate: in Hz.
         overwrite: whether an existing file may be replaced.
         encoding: of the samples in the file; see AudioWriter.
+        format: "wav", "flac", "ogg", "opus" or "mp3"; needed for a file object.
 
     Raises:
         InputError, MediaError: as AudioWriter does.
@@ -137,15 +162,15 @@ def write(
         raise InputError(f"expected samples (channels, samples), got shape {np.shape(first)}; for mono: samples[None]")
     channels = np.shape(first)[0]
     with AudioWriter(
-        path, sample_rate=sample_rate, channels=channels, overwrite=overwrite, encoding=encoding
+        target, sample_rate=sample_rate, channels=channels, overwrite=overwrite, encoding=encoding, format=format
     ) as writer:
         for part in chain([first], parts):
             writer.write(part)
 
 
-def _write(path: StrPath, signal: Signal, overwrite: bool) -> None:
+def _write(target: Target, signal: Signal, overwrite: bool, format: str | None = None) -> None:
     assert isinstance(signal, Audio)
-    write(path, signal.samples, signal.sample_rate, overwrite=overwrite)
+    write(target, signal.samples, signal.sample_rate, overwrite=overwrite, format=format)
 
 
 MEDIUM = Medium(
@@ -156,10 +181,10 @@ MEDIUM = Medium(
     default_suffix=".wav",
     default_model="speech",
     open=AudioReader,
-    amount_of=lambda path: probe(path).seconds,
+    amount_of=lambda source: probe(source).seconds,
     read=read,
     write=_write,
-    check_suffix=check_suffix,
+    check_target=check_target,
     rate_unit="kbit/s",
     rate_key="kbit_per_second",
     rate_divisor=1000,

@@ -15,7 +15,7 @@ from narrows.media.audio.edit_lists import edit_lists
 from narrows.media.audio.pyav_decoder import NoAudioError, PyavDecoder
 from narrows.media.audio.soundfile_decoder import SoundfileDecoder
 from narrows.media.audio.tags import after_tags, before_tags
-from narrows.media.files import Source, quoted, reason_of, size_of
+from narrows.media.files import StoredFile, quoted, reason_of, size_of
 
 ADVICE = "get the whole file again, or convert the part that is there with: ffmpeg -i FILE OTHER.wav"
 _FORMATS = {
@@ -39,7 +39,7 @@ class Decoder(Protocol):
     def close(self) -> None: ...
 
 
-def open_decoder(file: BinaryIO, path: Source) -> Decoder:
+def open_decoder(file: BinaryIO, path: StoredFile) -> Decoder:
     """A decoder for an open file.
 
     Raises:

@@ -58,3 +58,8 @@ def samples_error(block: NDArray[np.float32], start: int, where: str = "") -> st
     expected = f"expected samples up to {MAX_SAMPLE:g}, where full scale is 1"
     place = f"sample {start + sample} of channel {channel} (both counted from 0){where}"
     return f"{expected}, got up to {peak:.6g}, the first at {place}; {advice}"
+
+
+def channels_text(channels: int) -> str:
+    """A number of channels, for people."""
+    return "1 channel" if channels == 1 else f"{channels} channels"

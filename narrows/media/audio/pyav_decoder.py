@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from narrows.media.audio.channel_order import wav_order_of_names
 from narrows.media.audio.edit_lists import EditList
-from narrows.media.files import MemoryFile, Source, open_input
+from narrows.media.files import MemoryFile, StoredFile, open_input
 
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
@@ -79,7 +79,7 @@ class PyavDecoder:
 
     def __init__(
         self,
-        path: Source,
+        path: StoredFile,
         *,
         format: str | None,
         part: tuple[int, int] | None,
@@ -268,7 +268,7 @@ def _scaled(raw: NDArray[np.generic]) -> NDArray[np.float32]:
     return np.ascontiguousarray((raw.astype(np.float64) - zero) / full_scale, np.float32)
 
 
-def _open(path: Source, format: str | None, part: tuple[int, int] | None) -> "InputContainer":
+def _open(path: StoredFile, format: str | None, part: tuple[int, int] | None) -> "InputContainer":
     """The container of a file."""
     import av  # not at the top: loading FFmpeg takes 0.1 s, and most files do not need it
 

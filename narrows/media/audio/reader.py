@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from narrows.errors import InputError, MediaError
 from narrows.media.audio.decoders import ADVICE, no_samples_error, open_decoder
-from narrows.media.audio.limits import channels_error, sample_rate_error, samples_error
-from narrows.media.files import Source, library_errors, open_input, quoted, size_of
+from narrows.media.audio.limits import channels_error, channels_text, sample_rate_error, samples_error
+from narrows.media.files import Source, library_errors, open_input, quoted, size_of, stored
 from narrows.media.medium import Reader
 
 _LATE = 0.05  # seconds that are worth a warning
@@ -64,7 +64,7 @@ class AudioReader(Reader):
     A writer to a pipe leaves a placeholder for the length; such a file is read to its end.
 
     Args:
-        path: the file.
+        source: the path or bytes of a file, or a binary file object, which is read from its position to its end.
 
     Attributes:
         sample_rate: in Hz.
@@ -77,8 +77,8 @@ class AudioReader(Reader):
             decoded, for a sample rate outside 1 to 384 kHz and for more than 64 channels.
     """
 
-    def __init__(self, path: Source) -> None:
-        self._path = path
+    def __init__(self, source: Source) -> None:
+        self._path = path = stored(source)
         self._name = quoted(path)
         self._position = 0  # samples read
         self._file = open_input(path)
@@ -100,11 +100,21 @@ class AudioReader(Reader):
         if message:
             raise self._close_with(message)
 
+    def __repr__(self) -> str:
+        length = "unknown length" if self.samples is None else f"{self.samples / self.sample_rate:.2f} s"
+        channels = channels_text(self.channels)
+        return f"<AudioReader {self._name}: {self.format} ({self.codec}), {length}, {self.sample_rate} Hz, {channels}>"
+
     @property
     def info(self) -> AudioInfo:
         """Properties of the file, from its header."""
         late = self._decoder.late
         return AudioInfo(self.sample_rate, self.channels, self.samples, self.format, self.codec, late)
+
+    @property
+    def fraction(self) -> float | None:
+        """How much of the audio is read, 0 to 1; None if its length is not known."""
+        return self._position / self.samples if self.samples else None
 
     def read(self, samples: int) -> NDArray[np.float32]:
         """The next samples (C, n), n < `samples` only at the end.

@@ -6,7 +6,6 @@ blocks (C, n) ─▶ clip, round ─▶ libsndfile ─▶ .narrows-….part ─�
 import os
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -20,7 +19,8 @@ from narrows.media.audio.channel_order import file_order
 from narrows.media.audio.declared_end import declared_end
 from narrows.media.audio.limits import MAX_AUDIO_CHANNELS, channels_error, finite_error, sample_rate_error
 from narrows.media.audio.soundfile_decoder import SoundfileDecoder
-from narrows.media.files import StrPath, open_input, quoted
+from narrows.media.files import open_input, quoted
+from narrows.media.targets import Target, suffix_of
 
 _MAX_BLOCK = 65_536  # samples given to libsndfile at once; its Vorbis encoder overflows the stack with a million
 _MAX_WAV_BYTES = 2**32 - 2**16  # lengths in a WAV have 32 bits; the rest is for the header
@@ -75,7 +75,7 @@ class AudioWriter:
                 writer.write(block)
 
     The file appears at the end of the `with` block; after an error in the block, KeyboardInterrupt included, no file is
-    left and an older one is unchanged. The suffix of the path selects the format:
+    left and an older one is unchanged. The suffix of the path, or the argument `format`, selects the format:
 
         .wav    encoding "pcm16" (the default), "pcm24" or "float32"; 1 to 64 channels, less than 4 GiB
         .flac   "pcm16" (the default) or "pcm24"; 1 to 8 channels
@@ -90,11 +90,13 @@ class AudioWriter:
     encoders get them unchanged.
 
     Args:
-        path: the output file.
+        target: the path of the output file, or a binary file object, which is written to once all is encoded, from its
+            position on, and stays open.
         sample_rate: in Hz.
         channels: number of channels.
         overwrite: whether an existing file may be replaced.
         encoding: one of the encodings of the format.
+        format: "wav", "flac", "ogg", "opus" or "mp3"; needed for a file object.
 
     Raises:
         InputError: for an unknown suffix or encoding, a sample rate outside 1 to 384 kHz, channels outside 1 to 64, and
@@ -104,13 +106,20 @@ class AudioWriter:
     """
 
     def __init__(
-        self, path: StrPath, *, sample_rate: int, channels: int, overwrite: bool = False, encoding: str | None = None
+        self,
+        target: Target,
+        *,
+        sample_rate: int,
+        channels: int,
+        overwrite: bool = False,
+        encoding: str | None = None,
+        format: str | None = None,
     ) -> None:
-        self._name = quoted(path)
-        self._format = _format_of(path, sample_rate, channels)
+        self._name = quoted(target)
+        self._format = _format_of(target, format, sample_rate, channels)
         self._subtype = self._format.subtype(encoding)
         self._order = file_order(self._subtype.lower(), channels)
-        self._path = path
+        self._target = target
         self._overwrite = overwrite
         self._stack = ExitStack()
         self._encoder: soundfile.SoundFile | None = None
@@ -120,7 +129,7 @@ class AudioWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._file = stack.enter_context(atomic_write(self._path, overwrite=self._overwrite))
+            self._file = stack.enter_context(atomic_write(self._target, overwrite=self._overwrite))
             try:
                 self._encoder = soundfile.SoundFile(
                     self._file.fileno(),
@@ -216,28 +225,24 @@ class AudioWriter:
                 os.write(self._file.fileno(), bytes(_MAX_BLOCK))
             os.fsync(self._file.fileno())
         except OSError as error:
-            return write_error(self._path, error)
-        return write_error(self._path, reason)
+            return write_error(self._name, error)
+        return write_error(self._name, reason)
 
 
-def check_suffix(path: StrPath) -> _Format:
-    """The format of the suffix of an output. Raises InputError for an unknown suffix."""
-    suffix = Path(path).suffix
-    format = _FORMATS.get(suffix.lower())
-    if format is None:
-        known = ", ".join(_FORMATS)
-        raise InputError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {quoted(path)}")
-    return format
+def check_target(target: Target, format: str | None = None) -> None:
+    """Raise InputError for an output that cannot be written or whose format is unknown."""
+    suffix_of(target, format, _FORMATS)
 
 
-def _format_of(path: StrPath, sample_rate: int, channels: int) -> _Format:
-    """The format of the suffix. Raises InputError or MediaError for a rate or channels that it does not take."""
+def _format_of(target: Target, name: str | None, sample_rate: int, channels: int) -> _Format:
+    """The format of an output. Raises InputError or MediaError for a rate or channels that it does not take."""
     if not isinstance(sample_rate, (int, np.integer)) or not isinstance(channels, (int, np.integer)):
         raise InputError(f"expected whole numbers, got sample_rate={sample_rate!r} and channels={channels!r}")
-    where = f" for {quoted(path)}"
+    suffix = suffix_of(target, name, _FORMATS)
+    where = f" for {quoted(target)}"
     if message := sample_rate_error(sample_rate, where) or channels_error(channels, where):
         raise InputError(message)
-    format, suffix = check_suffix(path), Path(path).suffix
+    format = _FORMATS[suffix]
     if sample_rate not in (format.rates or (sample_rate,)) or sample_rate > (format.max_rate or sample_rate):
         rates = ", ".join(map(str, format.rates)) if format.rates else f"up to {format.max_rate}"
         raise MediaError(

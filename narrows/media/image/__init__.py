@@ -11,7 +11,6 @@ dropped.
 """
 
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,11 @@ from PIL import Image as PILImage
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import atomic_write
 from narrows.media.extents import ImageExtent
-from narrows.media.files import Source, StrPath, quoted
-from narrows.media.image.reader import MAX_PIXELS, SUFFIXES, ImageReader
+from narrows.media.files import Source, quoted
+from narrows.media.image.reader import MAX_PIXELS, SUFFIXES, ImageReader, from_pil
 from narrows.media.image.signal import Image, ImageInfo, Pixels, colour_of
 from narrows.media.medium import Medium, Signal
+from narrows.media.targets import Target, suffix_of
 
 __all__ = [
     "MAX_PIXELS",
@@ -33,8 +33,9 @@ __all__ = [
     "Image",
     "ImageInfo",
     "ImageReader",
-    "check_suffix",
+    "check_target",
     "colour_of",
+    "from_pil",
     "probe",
     "read",
     "read_opaque",
@@ -55,88 +56,89 @@ WRITTEN_SUFFIXES = frozenset(_WRITE_OPTIONS)
 OPAQUE_SUFFIXES = frozenset({".jpg", ".jpeg", ".bmp"})  # of formats without alpha
 
 
-def probe(path: Source) -> ImageInfo:
-    """Properties of an image file, without decoding its pixels. Raises MediaError as ImageReader does."""
-    with ImageReader(path) as reader:
+def probe(source: Source) -> ImageInfo:
+    """Properties of an image file, without decoding its pixels. `source` and errors as for ImageReader."""
+    with ImageReader(source) as reader:
         return reader.info
 
 
-def read(path: Source) -> Image:
-    """The pixels of a file. Raises MediaError as ImageReader and its `read` do."""
-    with ImageReader(path) as reader:
+def read(source: Source) -> Image:
+    """The pixels of a file; `source` as for ImageReader. Raises MediaError as ImageReader and its `read` do."""
+    with ImageReader(source) as reader:
         return reader.read()
 
 
-def read_opaque(path: Source, background: str | None = None) -> Image:
+def read_opaque(source: Source, background: str | None = None) -> Image:
     """The image without transparent pixels.
 
     Args:
-        path: the file.
+        source: the file, as for ImageReader.
         background: colour that a transparent image is flattened onto, as a name of CSS or like "#rrggbb".
 
     Raises:
         MediaError: as ImageReader and its `read` do, and for a transparent image without a background.
         InputError: for a text that is no colour.
     """
-    with ImageReader(path, background) as reader:
+    with ImageReader(source, background) as reader:
         found = reader.read()
     if found.alpha is not None:
         raise MediaError(
-            f"expected opaque pixels, got transparent ones in {quoted(path)}; "
+            f"expected opaque pixels, got transparent ones in {quoted(source)}; "
             "give a --background (background in Python), or flatten the image first"
         )
     return found
 
 
-def check_suffix(path: StrPath) -> str:
-    """The suffix of an output in lower case. Raises InputError for an unknown suffix."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in _WRITE_OPTIONS:
-        known = ", ".join(sorted(_WRITE_OPTIONS))
-        raise InputError(f"expected one of the suffixes {known}, got {suffix or 'none'} in {quoted(path)}; name a .png")
-    return suffix
+def check_target(target: Target, format: str | None = None) -> None:
+    """Raise InputError for an output that cannot be written or whose format is unknown."""
+    suffix_of(target, format, _WRITE_OPTIONS)
 
 
-def write(path: StrPath, pixels: Pixels, *, alpha: NDArray[np.uint8] | None = None, overwrite: bool = False) -> None:
+def write(
+    target: Target,
+    pixels: Pixels,
+    *,
+    alpha: NDArray[np.uint8] | None = None,
+    overwrite: bool = False,
+    format: str | None = None,
+) -> None:
     """Write an image file in the format of its suffix. The file appears when it is complete.
 
     PNG, WebP, TIFF and BMP are lossless; JPEG (4:4:4) and AVIF are written at quality 95.
 
     Args:
-        path: the output file.
+        target: the path of the output file, or a binary file object, which is written to once all is encoded, from its
+            position on, and stays open.
         pixels: (C, H, W) uint8, C 1 or 3.
         alpha: (H, W) uint8, 255 where a pixel is opaque; None if all are.
         overwrite: whether an existing file may be replaced.
+        format: "png", "webp", "tif", "bmp", "jpg" or "avif"; needed for a file object.
 
     Raises:
-        InputError: for pixels or alpha of another shape or dtype, an unknown suffix, and alpha for JPEG and BMP.
+        InputError: for pixels or alpha of another shape or dtype, an unknown suffix or format, and alpha for JPEG and
+            BMP.
         MediaError: if the file cannot be written, or exists and `overwrite` is False.
     """
-    suffix = check_suffix(path)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or 0 in pixels.shape:
-        raise InputError(f"expected pixels (1 or 3, H, W) uint8, got {pixels.dtype} of shape {pixels.shape}")
-    image = PILImage.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    alpha = Image(pixels, alpha).alpha
-    if alpha is not None:
-        if suffix in OPAQUE_SUFFIXES:
-            raise InputError(
-                f"expected a format with transparency for an image with transparent pixels, got {quoted(path)}; "
-                "write a .png, or give a --background"
-            )
-        image.putalpha(PILImage.fromarray(alpha))
+    suffix = suffix_of(target, format, _WRITE_OPTIONS)
+    image = Image(pixels, alpha)
+    if image.alpha is not None and suffix in OPAQUE_SUFFIXES:
+        raise InputError(
+            f"expected a format with transparency for an image with transparent pixels, got {suffix[1:]} for "
+            f"{quoted(target)}; write a .png, or give a --background"
+        )
     encoded = io.BytesIO()
     try:
-        image.save(encoded, PILImage.registered_extensions()[suffix], **_WRITE_OPTIONS[suffix])
+        image.as_pil().save(encoded, PILImage.registered_extensions()[suffix], **_WRITE_OPTIONS[suffix])
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise MediaError(f"{quoted(path)} cannot be written ({reason}); write a .png instead") from error
-    with atomic_write(path, overwrite=overwrite) as file:
+        raise MediaError(f"{quoted(target)} cannot be written ({reason}); write a .png instead") from error
+    with atomic_write(target, overwrite=overwrite) as file:
         file.write(encoded.getbuffer())
 
 
-def _write(path: StrPath, signal: Signal, overwrite: bool) -> None:
+def _write(target: Target, signal: Signal, overwrite: bool, format: str | None = None) -> None:
     assert isinstance(signal, Image)
-    write(path, signal.pixels, alpha=signal.alpha, overwrite=overwrite)
+    write(target, signal.pixels, alpha=signal.alpha, overwrite=overwrite, format=format)
 
 
 MEDIUM = Medium(
@@ -147,10 +149,10 @@ MEDIUM = Medium(
     default_suffix=".png",
     default_model="image",
     open=ImageReader,
-    amount_of=lambda path: probe(path).pixels,
+    amount_of=lambda source: probe(source).pixels,
     read=read,
     write=_write,
-    check_suffix=check_suffix,
+    check_target=check_target,
     rate_unit="bits per pixel",
     rate_key="bits_per_pixel",
     rate_divisor=1,

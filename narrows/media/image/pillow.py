@@ -1,6 +1,7 @@
 """Images that Pillow decodes, with what it leaves out: all of 16 bits, data that end early, gamma, transparency."""
 
 import io
+from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
@@ -60,18 +61,8 @@ class PillowImage:
             check_jpeg(self._file.read(), image, _decoded_jpeg)
         if self.format == "GIF" and place and place != (0, 0, *image.size):
             return image.convert("RGB"), _inside(image.convert("RGBA").getchannel("A"), place)
-        if image.mode.startswith(("I", "F")):
-            values = np.asarray(image)
-            return PILImage.fromarray(to_8_bits(values, white_of(values))), None
-        curve, alpha = self._curve(), None
-        if image.has_transparency_data:
-            key = image.info.get("transparency")
-            if image.mode in ("1", "L", "RGB"):
-                alpha = self._keyed(np.asarray(image.convert("L") if image.mode == "1" else image), key)
-            else:
-                alpha = np.asarray(image.convert("RGBA").getchannel("A"))
-        if image.mode not in ("L", "RGB", "CMYK"):
-            image = image.convert("L" if self.grey else "RGB")
+        curve = self._curve()
+        image, alpha = separated(image, self.grey, self._keyed)
         if curve is not None and image.mode != "CMYK":
             image = PILImage.fromarray(to_8_bits(np.asarray(image), 255, curve))
         return image, alpha
@@ -110,8 +101,7 @@ class PillowImage:
         """Alpha 0 where the pixels (H, W) or (H, W, C) have the transparent colour, otherwise 255."""
         if self.format == "PNG" and self._png_type == GREY:  # Pillow scales the pixels, and the key of 1 bit
             key = int.from_bytes(self._chunks[b"tRNS"][:2], "big") * 255 // ((1 << self._png_bits) - 1)
-        same = values == np.array(key)
-        return np.where(same.all(-1) if values.ndim == 3 else same, 0, 255).astype(np.uint8)
+        return _keyed(values, key)
 
     def _orientation(self) -> int:
         exif = PILImage.Exif()
@@ -121,8 +111,7 @@ class PillowImage:
             exif = PILImage.Image.getexif(self._image)  # that of its class decodes the image
         else:
             exif = self._image.getexif()
-        orientation = exif.get(ORIENTATION, 1)
-        return orientation if orientation in range(1, 9) else 1
+        return orientation_of(exif)
 
     def _curve(self) -> Curve | None:
         """The curve to sRGB that a PNG file states by its gamma, if nothing else states the colours."""
@@ -146,9 +135,62 @@ class PillowImage:
         return ()
 
 
+class LoadedImage:
+    """An image that was made or opened with Pillow; attributes as of PillowImage."""
+
+    def __init__(self, image: PILImage.Image) -> None:
+        image.load()
+        self._image = image
+        self.profile = image.info.get("icc_profile")
+        self.grey = is_grey(image.mode)
+        self.orientation = orientation_of(image.getexif())
+
+    def read(self) -> tuple[PILImage.Image, NDArray[np.uint8] | None]:
+        """As of PillowImage."""
+        return separated(self._image, self.grey, _keyed)
+
+
+def separated(
+    image: PILImage.Image, grey: bool, keyed: Callable[[NDArray[np.uint8], object], NDArray[np.uint8]]
+) -> tuple[PILImage.Image, NDArray[np.uint8] | None]:
+    """An image as one of mode L, RGB, CMYK or LAB and its alpha plane (H, W) if it has one.
+
+    Args:
+        image: the image, loaded.
+        grey: whether the result is of mode L.
+        keyed: makes alpha from pixels and the transparent colour.
+    """
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image)
+        return PILImage.fromarray(to_8_bits(values, white_of(values))), None
+    alpha = None
+    if image.has_transparency_data:
+        key = image.info.get("transparency")
+        if image.mode in ("1", "L", "RGB"):
+            alpha = keyed(np.asarray(image.convert("L") if image.mode == "1" else image), key)
+        else:
+            image = image.convert("LA") if image.mode == "La" else image  # Pillow has no other conversion of it
+            alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    if image.mode not in ("L", "RGB", "CMYK", "LAB"):
+        image = image.convert("L" if grey else "RGB")
+    return image, alpha
+
+
+def orientation_of(exif: PILImage.Exif) -> int:
+    """The orientation, 1 to 8, by an EXIF block; 1 if it states none."""
+    orientation = exif.get(ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
 def is_grey(mode: str) -> bool:
     """Whether images of a mode of Pillow have no colours."""
     return mode in ("1", "L", "LA", "La") or mode.startswith(("I", "F"))
+
+
+def _keyed(values: NDArray[np.uint8], key: object) -> NDArray[np.uint8]:
+    """Alpha 0 where the pixels (H, W) or (H, W, C) have the transparent colour, otherwise 255."""
+    same = values == np.array(key)
+    return np.where(same.all(-1) if values.ndim == 3 else same, 0, 255).astype(np.uint8)
 
 
 def _read_chunks(file: BinaryIO) -> dict[bytes, bytes]:

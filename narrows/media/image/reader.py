@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
-from narrows.errors import MediaError
-from narrows.media.files import Source, library_errors, open_input, quoted
+from narrows.errors import InputError, MediaError
+from narrows.media.files import MemoryFile, Source, StoredFile, library_errors, open_input, quoted, stored
 from narrows.media.image.colours import to_srgb
 from narrows.media.image.depth import UnknownRange
-from narrows.media.image.pillow import PillowImage
+from narrows.media.image.pillow import LoadedImage, PillowImage
 from narrows.media.image.signal import Image, ImageInfo, colour_of
 from narrows.media.image.tiff.colours import TiffImage
 from narrows.media.image.tiff.layout import UnsupportedTiff
@@ -57,7 +57,7 @@ class ImageReader(Reader):
     """An open image file; use it as a context manager. `read` decodes the pixels.
 
     Args:
-        path: the file.
+        source: the path or bytes of a file, or a binary file object, which is read from its position to its end.
         background: colour that a transparent image is flattened onto, as a name of CSS or like "#rrggbb"; None to keep
             its alpha plane.
 
@@ -66,10 +66,11 @@ class ImageReader(Reader):
         InputError: for a text that is no colour.
     """
 
-    def __init__(self, path: Source, background: str | None = None) -> None:
-        self._path, self._background = path, background
+    def __init__(self, source: Source, background: str | None = None) -> None:
+        self._background = background
         if background is not None:
             colour_of(background)
+        self._path = path = stored(source)
         self._file = open_input(path)
         try:
             with _media_errors(path):
@@ -88,6 +89,11 @@ class ImageReader(Reader):
         channels, format = 1 if self._image.grey else 3, self._image.format.lower()
         self._info = ImageInfo(height, width, channels, format, self._image.multiple, self._image.notes)
 
+    def __repr__(self) -> str:
+        info = self._info
+        colours = "grey" if info.channels == 1 else "RGB"
+        return f"<ImageReader {quoted(self._path)}: {info.format}, {info.width} × {info.height}, {colours}>"
+
     @property
     def info(self) -> ImageInfo:
         """Properties of the file."""
@@ -96,15 +102,7 @@ class ImageReader(Reader):
     def read(self) -> Image:
         """The image. Raises MediaError for a file that is damaged or cut short, and for numbers without a range."""
         with _media_errors(self._path):
-            image, alpha = self._image.read()
-            image = to_srgb(image, self._image.profile).convert("L" if self._image.grey else "RGB")
-            turn = TRANSPOSED.get(self._image.orientation)
-            pixels = np.array(image if turn is None else image.transpose(turn))
-            pixels = pixels.reshape(*pixels.shape[:2], -1)  # (H, W, C)
-            pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-            if alpha is not None and turn is not None:
-                alpha = np.array(PILImage.fromarray(alpha).transpose(turn))
-            found = Image(pixels, alpha)
+            found = _upright(self._image)
             return found if self._background is None else found.flattened(self._background)
 
     def close(self) -> None:
@@ -113,7 +111,31 @@ class ImageReader(Reader):
         self._file.close()
 
 
-def _open(file: BinaryIO, path: Source) -> PillowImage | TiffImage:
+def from_pil(picture: PILImage.Image) -> Image:
+    """An image of Pillow, converted as a file is: its mode, colour profile, alpha and EXIF orientation count.
+
+    Raises MediaError for one that cannot be decoded and for numbers without a range, InputError for one without pixels.
+    """
+    if 0 in picture.size:
+        raise InputError(f"expected an image of one pixel or more, got {picture.width} × {picture.height}")
+    with _media_errors(MemoryFile("the given image", b"")):
+        return _upright(LoadedImage(picture))
+
+
+def _upright(source: PillowImage | TiffImage | LoadedImage) -> Image:
+    """An image in sRGB, turned as its orientation says."""
+    image, alpha = source.read()
+    image = to_srgb(image, source.profile).convert("L" if source.grey else "RGB")
+    turn = TRANSPOSED.get(source.orientation)
+    pixels = np.array(image if turn is None else image.transpose(turn))
+    pixels = pixels.reshape(*pixels.shape[:2], -1)  # (H, W, C)
+    pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    if alpha is not None and turn is not None:
+        alpha = np.array(PILImage.fromarray(alpha).transpose(turn))
+    return Image(pixels, alpha)
+
+
+def _open(file: BinaryIO, path: StoredFile) -> PillowImage | TiffImage:
     """The first image of a file."""
     head = file.read(64)
     if head.startswith(TIFF_HEADERS):
@@ -133,7 +155,7 @@ def _open(file: BinaryIO, path: Source) -> PillowImage | TiffImage:
 
 
 @contextmanager
-def _media_errors(path: Source) -> Iterator[None]:
+def _media_errors(path: StoredFile) -> Iterator[None]:
     """Turns every error of Pillow into a MediaError of one line."""
     name = quoted(path)
     damage = "{} is damaged or cut short ({}); get another copy"  # some decoders raise arbitrary exceptions

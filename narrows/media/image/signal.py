@@ -5,9 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 from PIL import ImageColor
 
 from narrows.errors import InputError
+from narrows.media import notebook
 from narrows.media.extents import ImageExtent
 from narrows.media.medium import Signal
 
@@ -44,7 +46,7 @@ class ImageInfo:
         return (*(["holds several images; only the first is encoded"] if self.multiple else []), *self.notes)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Image(Signal):
     """Pixels (C, H, W) uint8, C 1 for grey or 3 for RGB in sRGB.
 
@@ -53,7 +55,7 @@ class Image(Signal):
         alpha: (H, W) uint8, 255 where a pixel is opaque; None if all are.
 
     Raises:
-        InputError: for alpha of another shape or dtype.
+        InputError: for pixels or alpha of another shape or dtype.
     """
 
     medium: ClassVar[str] = "image"
@@ -62,14 +64,29 @@ class Image(Signal):
     alpha: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
+        pixels = self.pixels
+        if (
+            not isinstance(pixels, np.ndarray)
+            or pixels.dtype != np.uint8
+            or pixels.ndim != 3
+            or (len(pixels) not in (1, 3) or 0 in pixels.shape)
+        ):
+            raise InputError(f"expected pixels (1 or 3, H, W) uint8, got {described(pixels)}")
         if self.alpha is None:
             return
         shape = self.pixels.shape[1:]
         if getattr(self.alpha, "dtype", None) != np.uint8 or self.alpha.shape != shape:
-            found = f"{self.alpha.dtype} of shape {self.alpha.shape}" if hasattr(self.alpha, "dtype") else "no array"
-            raise InputError(f"expected alpha {shape} uint8, got {found}")
+            raise InputError(f"expected alpha {shape} uint8, got {described(self.alpha)}")
         if self.alpha.min(initial=255) == 255:
             object.__setattr__(self, "alpha", None)
+
+    def __repr__(self) -> str:
+        colours = ("grey" if len(self.pixels) == 1 else "RGB") + (" with alpha" if self.alpha is not None else "")
+        return f"Image({self.extent}, {colours})"
+
+    def _repr_html_(self) -> str:
+        """The picture, for notebooks."""
+        return notebook.picture(self.as_pil(), repr(self))
 
     @property
     def extent(self) -> ImageExtent:
@@ -90,6 +107,14 @@ class Image(Signal):
         """The same image with three channels; a grey channel is repeated."""
         return Image(np.repeat(self.pixels, 3 // len(self.pixels), axis=0), self.alpha)
 
+    def as_pil(self) -> PILImage.Image:
+        """The image as Pillow has it, of mode L, LA, RGB or RGBA."""
+        pixels = self.pixels
+        image = PILImage.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+        if self.alpha is not None:
+            image.putalpha(PILImage.fromarray(self.alpha))
+        return image
+
     def flattened(self, background: str) -> "Image":
         """The opaque image on a background; colours and grey levels stay as they are where it is opaque.
 
@@ -105,6 +130,13 @@ class Image(Signal):
         pixels = self.pixels if len(set(colour)) == 1 else self.as_rgb().pixels
         alpha, behind = self.alpha.astype(np.uint32), np.array(colour[: len(pixels)], np.uint32)[:, None, None]
         return Image(((pixels * alpha + behind * (255 - alpha) + 127) // 255).astype(np.uint8))
+
+
+def described(value: object) -> str:
+    """The type and shape of an array, for a message; the type of something else."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    return f"no array but {type(value).__name__}"
 
 
 def colour_of(text: str) -> tuple[int, int, int]:

@@ -84,7 +84,7 @@ def test_smoke_run_writes_a_checkpoint_that_codes(bottleneck: Bottleneck, transf
     tokens = tokenizer.encode(x)
     data = tokenizer.compress(tokens)
     assert tokenizer.decompress(data) == tokens
-    assert tokenizer.decode_stream(data).pixels.shape == x.shape
+    assert tokenizer.decode_signal(data).pixels.shape == x.shape
     (line,) = lines(tmp_path)
     assert {"l1", "perceptual", "discriminator", "generator", "feature_matching"} <= line.keys()
     assert {"adaptive_weight", "valid/psnr"} <= line.keys()
@@ -141,7 +141,7 @@ def test_training_lowers_the_error(tmp_path: Path) -> None:
         recipe = recipe_on(tmp_path / "data", steps, adversarial=Adversarial(start=13))
         tokenizer = narrows.load(run(recipe, tmp_path / f"run-{steps}"))
         x = read(tmp_path / "data" / "waves-0.png").pixels
-        return float(np.square(tokenizer.pixels(tokenizer.encode(x)) - x.astype(float)).mean())
+        return float(np.square(tokenizer.decode_signal(tokenizer.encode(x)).pixels - x.astype(float)).mean())
 
     assert error(15) < 0.7 * error(0)
 

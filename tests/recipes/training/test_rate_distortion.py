@@ -22,7 +22,7 @@ def test_smoke_run_writes_a_checkpoint_that_codes(tmp_path: Path) -> None:
     assert isinstance(tokenizer, narrows.ImageTokenizer)
     assert tokenizer.lambdas == LAMBDAS
     x = np.zeros((3, 30, 50), np.uint8)
-    assert tokenizer.decode_stream(tokenizer.compress(tokenizer.encode(x))).pixels.shape == x.shape
+    assert tokenizer.decode_signal(tokenizer.compress(tokenizer.encode(x))).pixels.shape == x.shape
     assert "valid/bits_per_pixel-2" in (tmp_path / "metrics.jsonl").read_text()
 
 

@@ -1,0 +1,42 @@
+"""The settings of encoding and the options of decoding."""
+
+from dataclasses import dataclass
+from numbers import Real
+from typing import TypedDict
+
+from narrows.errors import InputError
+
+
+@dataclass(frozen=True)
+class RateSetting:
+    """The setting of `encode` that trades rate for quality.
+
+    Args:
+        name: name of the argument of `encode`.
+        values: usual values.
+        default: value that `encode` uses if none is given.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    default: float
+
+
+class DecodeOptions(TypedDict, total=False):
+    """Options of `decode_file` and `decode_bytes` by medium; None for none.
+
+    Attributes:
+        background: images: colour that a transparent image is flattened onto, as a name of CSS or like "#rrggbb".
+        start, stop: audio: the part to decode, in seconds; None for the beginning and the end.
+    """
+
+    background: str | None
+    start: float | None
+    stop: float | None
+
+
+def check_numbers(**settings: object) -> None:
+    """Raise InputError that names the first setting that is neither a number nor None."""
+    for name, value in settings.items():
+        if value is not None and not isinstance(value, Real):
+            raise InputError(f"expected {name} as a number, got {value!r}")

@@ -1,0 +1,42 @@
+import pytest
+
+import narrows
+from narrows.checkpoints.index import ShippedModel
+from narrows.errors import InputError
+
+
+def test_models_of_a_medium_and_a_rate() -> None:
+    assert [model.name for model in narrows.models()] == ["image", "speech"]
+    assert [model.name for model in narrows.models("audio")] == ["speech"]
+    assert [model.name for model in narrows.models(medium="image")] == ["image"]
+    assert [model.name for model in narrows.models(max_kbps=0.6)] == ["speech"]
+    assert [model.name for model in narrows.models("audio", max_kbps=0.4)] == []
+    for wrong in ({"medium": "sound"}, {"max_kbps": "2"}, {"max_kbps": True}, {"medium": "image", "max_kbps": 3}):
+        with pytest.raises(InputError, match="expected"):
+            narrows.models(**wrong)  # type: ignore[arg-type]
+
+
+def test_rates_are_those_of_the_evaluation() -> None:
+    image, speech = narrows.models()
+    assert [round(rate, 2) for rate in speech.rates][-3:] == [2.25, 2.69, 3.14]
+    assert len(speech.rates) == 7
+    assert [round(rate, 3) for rate in image.rates][:2] == [0.166, 0.261]
+
+
+def test_they_show_themselves_as_a_table() -> None:
+    lines = repr(narrows.models()).splitlines()
+    assert lines[0].split() == ["name", "medium", "rate", "summary", "licence"]
+    assert [line.split()[:2] for line in lines[1:]] == [["image", "image"], ["speech", "audio"]]
+    assert "0.49 to 3.1 kbit/s" in lines[2]
+    assert len(repr(narrows.models()[0])) < 250
+    assert "<td>0.49 to 3.1 kbit/s</td>" in narrows.models()._repr_html_()
+
+
+def test_names_are_escaped() -> None:
+    model = ShippedModel("<b>", "audio", "<script>", "", "", {})
+    assert "&lt;script&gt;" in type(narrows.models())([model])._repr_html_()
+
+
+def test_the_image_model_says_what_it_is_for() -> None:
+    (image,) = narrows.models("image")
+    assert "image-tokenizer" in image.summary
