@@ -3,6 +3,36 @@
 media ──▶ encoder ──▶ bottleneck ──▶ decoder ──▶ media
                          │  ▲
                   codes / latents            tokens for a generative model, bytes for a file
+
+    >>> tokenizer = narrows.load("speech")
+    >>> tokens = tokenizer.encode_file("examples/speech.wav")
+    >>> tokenizer.decode_file(tokens, "decoded.wav")
+
+Use a model
+    load                a tokenizer by name, checkpoint folder or hub repository
+    models              the models that ship with the package
+    Tokenizer           what all tokenizers share; AudioTokenizer, ImageTokenizer: those of a medium
+    Tokens, Latents     what `encode` and `encode_latents` return
+    Vocabulary          codes of several codebooks as ids of a language model
+    tokenize            a data set to shards of tokens; see narrows.datasets for reading them
+    evaluate            rate, quality and speed of models and classical codecs
+
+Build a model
+    Codec               encoder, bottleneck and decoder as one network; Encoder, Bottleneck, Decoder: their base classes
+    Quantized           what a bottleneck returns
+    part                registers a class of your own; spec, build: a codec as JSON and back; parts: what is registered
+    save                writes a checkpoint folder
+
+NarrowsError            base class of all errors
+
+Packages
+    narrows.media       reads and writes audio and image files
+    narrows.codecs      encoders, bottlenecks and decoders
+    narrows.tokenizers  tokenizers, ids, windows and tiles
+    narrows.bitstream   the .nrw format
+    narrows.datasets    data sets of tokens
+    narrows.recipes     training
+    narrows.evaluation  operating points, metrics, reports
 """
 
 from contextlib import nullcontext

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 from narrows.errors import InputError
 
@@ -27,3 +28,14 @@ def needs_extra(extra: str) -> Iterator[None]:
         if package not in EXTRAS[extra]:
             raise
         raise InputError(f"expected the package {package}, got none; pip install 'narrows[{extra}]'") from error
+
+
+def require_package(package: str) -> None:
+    """Raise InputError, which says how to install it, unless a package of an extra can be imported."""
+    extra = next(extra for extra, packages in EXTRAS.items() if package in packages)
+    try:
+        import_module(package)
+    except ImportError as error:
+        raise InputError(
+            f"expected the package {package}, which cannot be imported ({error}); pip install 'narrows[{extra}]'"
+        ) from error

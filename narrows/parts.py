@@ -4,7 +4,8 @@
     class FSQ(nn.Module): ...         build(spec)  ──▶  the same codec, freshly initialised
 
 The constructor is the only schema. A description names registered parts only, never an import path: building what a
-file describes runs no code that the file brings along.
+file describes runs no code that the file brings along. Parts are registered when their module is imported: those of
+this library, of modules that the user names, and of installed packages that announce them (see plugins.py).
 """
 
 import difflib
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
+from narrows import plugins
 from narrows.errors import PartError
 
 Class = TypeVar("Class", bound=type)
@@ -26,7 +28,8 @@ _BUILTIN = ("narrows.codecs", "narrows.tokenizers.audio", "narrows.tokenizers.im
 def part(name: str) -> Callable[[Class], Class]:
     """Register a class under `name` and record the constructor arguments of each instance.
 
-    A class attribute `kind` ("encoder", "bottleneck", ...) groups parts, see `names`.
+    A class attribute `kind` ("encoder", "bottleneck", ...) groups parts, see `names`. A method `check_declarations`, as
+    encoders, bottlenecks and decoders have, is called after the constructor.
 
     Raises PartError when the name is taken, or when the constructor takes *args or **kwargs.
     """
@@ -49,6 +52,8 @@ def part(name: str) -> Callable[[Class], Class]:
                 bound = signature.bind(*args, **kwargs)
                 bound.apply_defaults()
                 object.__setattr__(self, "_arguments", dict(bound.arguments))
+                if hasattr(self, "check_declarations"):
+                    self.check_declarations()
 
         cls.__init__ = construct_and_record  # type: ignore[misc]
         cls._part = name  # type: ignore[attr-defined]
@@ -59,7 +64,7 @@ def part(name: str) -> Callable[[Class], Class]:
 
 
 def names(kind: str | None = None) -> list[str]:
-    """The names of all registered parts, those of this library included, sorted.
+    """The names of all registered parts, sorted: of this library, of modules that the user named, of plugins.
 
     Args:
         kind: only parts of this kind, one of `kinds()`; None for all.
@@ -67,7 +72,7 @@ def names(kind: str | None = None) -> list[str]:
     Raises:
         PartError: for an unknown kind.
     """
-    _register_builtin()
+    _register_all()
     if kind is not None and kind not in kinds():
         raise PartError(f"expected a kind of {', '.join(kinds())}, got {kind!r}")
     return sorted(name for name, cls in _PARTS.items() if kind in (None, _kind(cls)))
@@ -75,16 +80,28 @@ def names(kind: str | None = None) -> list[str]:
 
 def kinds() -> list[str]:
     """The kinds of all registered parts, sorted."""
-    _register_builtin()
+    _register_all()
     return sorted({_kind(cls) for cls in _PARTS.values()})
 
 
 def find(name: str) -> type:
-    """The class of a registered part. Raises PartError for an unknown name, with the nearest."""
+    """The class of a registered part.
+
+    Raises:
+        PartError: for an unknown name, with the nearest.
+        InputError: if the module of a plugin cannot be imported.
+    """
     if name not in _PARTS:
         _register_builtin()
     if name not in _PARTS:
-        raise PartError(f"expected a registered part, got {name!r}{_nearest(name, _PARTS)}; `codec parts` lists all")
+        plugins.import_listed()
+    if name not in _PARTS and name in plugins.announced("narrows.parts"):
+        plugins.load("narrows.parts", name)
+    if name not in _PARTS:
+        raise PartError(
+            f"expected a registered part, got {name!r}{_nearest(name, _PARTS)}; import the module that registers it "
+            "(codec --import MODULE), or choose one that `codec parts` lists"
+        )
     return _PARTS[name]
 
 
@@ -96,6 +113,14 @@ def _kind(cls: type) -> str:
 def _register_builtin() -> None:
     for module in _BUILTIN:
         import_module(module)
+
+
+def _register_all() -> None:
+    """Those of this library, of modules that the user named, and of installed packages."""
+    _register_builtin()
+    plugins.import_listed()
+    for name in plugins.announced("narrows.parts"):
+        plugins.load("narrows.parts", name)
 
 
 def spec(instance: object) -> dict[str, Any]:

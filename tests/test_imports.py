@@ -12,7 +12,7 @@ import narrows
 ROOT = Path(narrows.__file__).parent
 LAYERS = [  # each imports those above only
     {"errors"},
-    {"records", "parts", "extras", "lazy"},
+    {"records", "parts", "plugins", "extras", "lazy"},
     {"media"},
     {"bitstream"},
     {"codecs"},

@@ -12,6 +12,12 @@ This package uses neither networks nor media files; of narrows.media it imports 
     raw.py               coder 0: fixed bits          radices.py            codes as digits
     rans.py              coder 1: table per stream    frequency_tables.py   integer frequencies
     indexed.py           coder 2: table per symbol    limits.py, varint.py  numbers in the header
+
+Whole streams    write, read; read_header: a StreamHeader; inspect: an Inspection; recover: a Recovered, with Damage
+In parts         Writer, Reader; its chunks are DecodedChunk
+Tables           FrequencyTables, integer_frequencies; IndexedTables: chosen symbol by symbol
+Codes            codes_to_symbols, symbols_to_codes, codebook_sizes, alphabet_sizes; Radices: digits of each codebook
+Sizes            Extent: AudioExtent, ImageExtent, VideoExtent
 """
 
 from narrows.bitstream.frequency_tables import FrequencyTables, integer_frequencies

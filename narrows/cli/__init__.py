@@ -1,8 +1,20 @@
-"""`codec`: one file per command. Commands parse arguments and print; the work is done elsewhere."""
+"""`codec`: one file per command. Commands parse arguments and print; the work is done elsewhere.
 
+encode, decode, info                   files
+tokenize, detokenize, export_tokens    data sets
+train, evaluate                        models
+models, parts                          what there is
+files, jobs, threads                   inputs and outputs, the loop over them, CPU threads
+options, progress                      options and progress that commands share
+"""
+
+import functools
+import inspect
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from io import StringIO, TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,17 +59,44 @@ def options(
     """Options of `codec` itself."""
 
 
-app.command()(encode)
-app.command()(decode)
-app.command()(info)
-app.command()(needs_extra("datasets")(tokenize))
-app.command()(models)
-app.command()(parts)
-app.command()(needs_extra("datasets")(detokenize))
-app.command("export-tokens")(needs_extra("datasets")(export_tokens))
-app.command()(needs_extra("evaluate")(evaluate))
-_passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-app.command(context_settings=_passed_on)(needs_extra("train")(train))  # settings of the recipe, including --help
+Import = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import", metavar="MODULE", help="Module or file.py with parts or metrics of your own; repeat for more."
+    ),
+]
+
+
+def _add(command: Callable[..., None], name: str | None = None, extra: str | None = None, **context: Any) -> None:
+    """Adds a command with the option --import to the app; `extra` has the packages that it needs."""
+
+    @functools.wraps(command)
+    def run(*args: Any, imports: list[str] | None, **kwargs: Any) -> None:
+        if imports:
+            from narrows.plugins import import_for_workers
+
+            import_for_workers(imports)
+        with needs_extra(extra) if extra else nullcontext():
+            command(*args, **kwargs)
+
+    signature = inspect.signature(command)
+    added = inspect.Parameter("imports", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Import)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])  # type: ignore[attr-defined]
+    run.__annotations__ = {**command.__annotations__, "imports": Import}
+    app.command(name, context_settings=context)(run)
+
+
+_add(encode)
+_add(decode)
+_add(info)
+_add(tokenize, extra="datasets")
+_add(models)
+_add(parts)
+_add(detokenize, extra="datasets")
+_add(export_tokens, "export-tokens", extra="datasets")
+_add(evaluate, extra="evaluate")
+# settings of the recipe, including --help, are passed on
+_add(train, extra="train", allow_extra_args=True, ignore_unknown_options=True, help_option_names=[])
 
 
 def main() -> None:

@@ -1,13 +1,17 @@
 """`codec decode`: .nrw files to audio files and images."""
 
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from narrows.cli.options import Background, Device, Force, KeepSuffix
+from narrows.cli.options import Background, Device, Force, Jobs, KeepSuffix, Threads
 
 if TYPE_CHECKING:
+    from narrows.cli.progress import ProgressBar
+    from narrows.tokenizers.settings import DecodeOptions
     from narrows.tokenizers.tokenizer import Tokenizer
     from narrows.tokenizers.tokens import Tokens
 
@@ -34,16 +38,19 @@ def decode(
         typer.Option("--recover", help="Decode the undamaged parts of damaged files; silence or grey elsewhere."),
     ] = False,
     background: Background = None,
-    start: Annotated[float, typer.Option("--from", help="Audio: decode from this time on, in seconds.")] = 0.0,
+    start: Annotated[
+        float | None, typer.Option("--from", help="Audio: decode from this time on, in seconds. [begin]")
+    ] = None,
     stop: Annotated[float | None, typer.Option("--to", help="Audio: decode up to this time, in seconds. [end]")] = None,
     keep_suffix: KeepSuffix = False,
     device: Device = "auto",
+    threads: Threads = None,
+    jobs: Jobs = 1,
     force: Force = False,
 ) -> None:
     """Decode .nrw files: file.nrw becomes file.wav, photo.nrw becomes photo.png."""
-    from narrows.bitstream import inspect, read_header
-    from narrows.checkpoints.load import load
-    from narrows.cli.files import Stopwatch, plan_outputs, print_message, process_files, read_stream, shipped_model
+    from narrows.cli.files import plan_outputs
+    from narrows.cli.jobs import process_files
     from narrows.errors import InputError
 
     if keep_suffix and format is not None:
@@ -52,32 +59,63 @@ def decode(
     planned = plan_outputs(
         files, out, {".nrw"}, lambda path: path.stem if keep_suffix else f"{path.stem}{wanted or _suffix(path)}"
     )
-    loaded: dict[str, Tokenizer] = {} if model is None else {model: load(model, device)}
+    part: DecodeOptions = {"background": background, "start": start, "stop": stop}
+    process_files(
+        planned,
+        partial(_decode_file, _Options(model, device, recover, force, part)),
+        make_folders=out is not None,
+        jobs=jobs,
+        threads=threads,
+        prepare=lambda: None if model is None else _load(model, device),
+    )
 
-    def process(source: Path, target: Path) -> str:
-        data = read_stream(source)
-        name = shipped_model(read_header(data).model) if model is None else model
-        if name not in loaded:
-            loaded[name] = load(name, device)
-        watch, tokenizer = Stopwatch(), loaded[name]
-        item: bytes | Tokens = data
-        if recover:
-            item, lost = tokenizer.recover(data)
-            for first, last in lost:
-                print_message(LOSSES[tokenizer.medium.name].format(first, last), source)
-            for attachment, _ in read_header(data).attachments:
-                if attachment not in item.attachments:
-                    print_message(f"its attachment {attachment} is damaged and left out", source)
-            found = inspect(data)
-            if found.damaged_bytes and not found.damaged and not found.damaged_attachments:
-                print_message(f"{found.damaged_bytes} bytes that are no part of it are left out", source)
-        extent = tokenizer.decode_file(
-            item, target, background=background, overwrite=force, start=start or None, stop=stop
-        )
-        speed = tokenizer.medium.speed(extent.amount, watch.seconds)
-        return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"
 
-    process_files(planned, process, make_folders=out is not None)
+@dataclass(frozen=True)
+class _Options:
+    """How files are decoded."""
+
+    model: str | None
+    device: str
+    recover: bool
+    force: bool
+    part: "DecodeOptions"
+
+
+def _decode_file(options: _Options, source: Path, target: Path, bar: "ProgressBar") -> str:
+    from narrows.bitstream import read_header
+    from narrows.cli.files import Stopwatch, read_stream, shipped_model
+
+    data = read_stream(source)
+    tokenizer = _load(options.model or shipped_model(read_header(data).model), options.device)
+    watch = Stopwatch()
+    item = _recovered(tokenizer, data, source) if options.recover else data
+    extent = tokenizer.decode_file(item, target, overwrite=options.force, **options.part)
+    speed = tokenizer.medium.speed(extent.amount, watch.seconds)
+    return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"
+
+
+def _recovered(tokenizer: "Tokenizer", data: bytes, source: Path) -> "Tokens":
+    """What is intact of a damaged stream; prints what is lost."""
+    from narrows.bitstream import inspect, read_header
+    from narrows.cli.files import print_message
+
+    item, lost = tokenizer.recover(data)
+    for first, last in lost:
+        print_message(LOSSES[tokenizer.medium.name].format(first, last), source)
+    for attachment, _ in read_header(data).attachments:
+        if attachment not in item.attachments:
+            print_message(f"its attachment {attachment} is damaged and left out", source)
+    found = inspect(data)
+    if found.damaged_bytes and not found.damaged and not found.damaged_attachments:
+        print_message(f"{found.damaged_bytes} bytes that are no part of it are left out", source)
+    return item
+
+
+@cache
+def _load(model: str, device: str) -> "Tokenizer":
+    from narrows.checkpoints.load import load
+
+    return load(model, device)
 
 
 def _suffix(path: Path) -> str:

@@ -1,13 +1,16 @@
 """`codec encode`: audio files and images to .nrw files."""
 
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from narrows.cli.options import Background, Device, Force, KeepSuffix
+from narrows.cli.options import Background, Device, Force, Jobs, KeepSuffix, Threads
 
 if TYPE_CHECKING:
+    from narrows.cli.progress import ProgressBar
     from narrows.tokenizers.tokenizer import Tokenizer
 
 
@@ -46,48 +49,81 @@ def encode(
     ] = False,
     keep_suffix: KeepSuffix = False,
     device: Device = "auto",
+    threads: Threads = None,
+    jobs: Jobs = 1,
     force: Force = False,
 ) -> None:
     """Encode audio files and images: file.wav becomes file.nrw, photo.png becomes photo.nrw."""
-    from narrows.checkpoints.load import load
-    from narrows.cli.files import Stopwatch, plan_outputs, print_message, print_skipped, process_files
+    from narrows.cli.files import plan_outputs
+    from narrows.cli.jobs import process_files
     from narrows.errors import InputError
-    from narrows.media.atomic import atomic_write
-    from narrows.media.table import SUFFIXES, medium_of
+    from narrows.media.folders import skipped_files
+    from narrows.media.table import SUFFIXES
 
     if raw and effort:
         raise InputError("expected --raw or --effort, got both; leave one out")
-    settings: dict[str, float | None] = {
+    given = {
         "bitrate": bitrate,
         "codebooks": codebooks,
         "quality": quality,
         "bits_per_pixel": bpp,
         "effort": effort,
     }
-    settings = {name: value for name, value in settings.items() if value is not None}
+    settings = {name: value for name, value in given.items() if value is not None}
     planned = plan_outputs(files, out, SUFFIXES, lambda path: f"{path.name if keep_suffix else path.stem}.nrw")
-    print_skipped(files, SUFFIXES, "audio or image")
-    loaded: dict[str, Tokenizer] = {}
+    process_files(
+        planned,
+        partial(_encode_file, _Options(model, device, raw, settings, background, force)),
+        make_folders=out is not None,
+        jobs=jobs,
+        threads=threads,
+        prepare=lambda: None if model is None else _load(model, device, raw),
+        left_out=skipped_files(files, {*SUFFIXES, ".nrw"}, "audio or image"),
+    )
 
-    def process(source: Path, target: Path) -> str:
-        name = medium_of(source).default_model if model is None else model
-        if name not in loaded:
-            loaded[name] = load(name, device)
-            if raw:
-                loaded[name].tables = None  # so that bitrates are those of raw codes, too
-        tokenizer, medium = loaded[name], loaded[name].medium
-        tokenizer.check_settings(settings)
-        watch = Stopwatch()
-        # The input is opened first, so that a file that cannot be read is reported before one that cannot be written.
-        with tokenizer.open(source, background) as reader, atomic_write(target, overwrite=force) as file:
-            tokens = tokenizer.encode_reader(reader, **settings)
-            data = tokenizer.compress(tokens)
-            file.write(data)
-        for loss in tokenizer.warnings(reader.info):
-            print_message(loss, source)
-        amount = tokens.extent.amount
-        rate, speed = medium.rate(len(data), amount), medium.speed(amount, watch.seconds)
-        size = f"{len(data)} bytes  {rate:.3g} {medium.rate_unit}"
-        return f"{source} → {target}  {tokens.extent}  {size}  {speed:.3g} {medium.speed_unit}"
 
-    process_files(planned, process, make_folders=out is not None)
+@dataclass(frozen=True)
+class _Options:
+    """How files are encoded."""
+
+    model: str | None
+    device: str
+    raw: bool
+    settings: dict[str, float]
+    background: str | None
+    force: bool
+
+
+def _encode_file(options: _Options, source: Path, target: Path, bar: "ProgressBar") -> str:
+    from narrows.cli.files import Stopwatch, print_message
+    from narrows.media.atomic import atomic_write
+    from narrows.media.table import medium_of
+
+    tokenizer = _load(options.model or medium_of(source).default_model, options.device, options.raw)
+    tokenizer.check_settings(options.settings)
+    watch = Stopwatch()
+    # The input is opened first, so that a file that cannot be read is reported before one that cannot be written.
+    with (
+        tokenizer.open(source, options.background) as reader,
+        atomic_write(target, overwrite=options.force) as file,
+        bar.step(lambda: reader.fraction),
+    ):
+        tokens = tokenizer.encode_reader(reader, **options.settings)
+        data = tokenizer.compress(tokens)
+        file.write(data)
+    for loss in tokenizer.warnings(reader.info):
+        print_message(loss, source)
+    medium, amount = tokenizer.medium, tokens.extent.amount
+    rate, speed = medium.rate(len(data), amount), medium.speed(amount, watch.seconds)
+    size = f"{len(data)} bytes  {rate:.3g} {medium.rate_unit}"
+    return f"{source} → {target}  {tokens.extent}  {size}  {speed:.3g} {medium.speed_unit}"
+
+
+@cache
+def _load(model: str, device: str, raw: bool) -> "Tokenizer":
+    from narrows.checkpoints.load import load
+
+    tokenizer = load(model, device)
+    if raw:
+        tokenizer.tables = None  # so that bitrates are those of raw codes, too
+    return tokenizer

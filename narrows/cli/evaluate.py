@@ -115,9 +115,9 @@ def _numbers(option: str, text: str | None) -> list[float]:
 def _list_metrics() -> None:
     """Prints all metrics with their definitions; * marks the defaults."""
     from narrows.evaluation.by_medium import EVALUATIONS
-    from narrows.evaluation.metrics import METRICS
+    from narrows.evaluation.metrics import metrics
 
-    for name, metric in METRICS.items():
+    for name, metric in metrics().items():
         default = "*" if name in EVALUATIONS[metric.medium].metrics else " "
         print(f"{default} {metric.medium:6} {name:20} {metric.better} is better. {metric.description}")
 

@@ -1,16 +1,14 @@
-"""The input and output files of a command, and the loop over them."""
+"""The input and output files of a command, and what it prints about them."""
 
 import glob
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrows.cli.progress import ProgressBar, exit_on_sigterm
-from narrows.errors import InputError, MediaError, ModelError, NarrowsError
+from narrows.errors import InputError, ModelError
 from narrows.media.files import open_input, quoted
 from narrows.media.folders import find_files, skipped_files
 
@@ -57,38 +55,6 @@ def plan_outputs(
         if os.path.realpath(other) != os.path.realpath(path):
             raise InputError(f"expected one input per output, got {other} and {path} for {target}; use --keep-suffix")
     return list(planned.values())
-
-
-def process_files(files: Sequence[InputOutput], process: Callable[[Path, Path], str], make_folders: bool) -> None:
-    """Process each file and print the line that is returned. Errors are printed, and the next file follows.
-
-    Exits with code 2 if any file failed.
-
-    Args:
-        files: inputs and outputs.
-        process: makes an output from an input, and returns a line about it.
-        make_folders: make the folders of outputs where they are missing.
-    """
-    exit_on_sigterm()
-    failed = 0
-    with ProgressBar("files", len(files), enabled=len(files) > 1) as bar:
-        for source, target in files:
-            try:
-                with _folder(target.parent) if make_folders else nullcontext():
-                    line = process(source, target)
-            except (NarrowsError, OSError) as error:
-                failed += 1
-                print_message(error, source)
-            except KeyboardInterrupt:
-                print_message("interrupted; no half-written file is left")
-                raise
-            else:
-                print_line(line)
-            bar.advance()
-    if failed:
-        if len(files) > 1:
-            print_message(f"{failed} of {len(files)} files failed")
-        sys.exit(2)
 
 
 def print_line(line: str) -> None:
@@ -171,19 +137,3 @@ def _expand(given: str, suffixes: Collection[str]) -> list[tuple[Path, Path]]:
         return [(path, path.parent)]
     matches = [Path(file.path) for file in find_files(given)]
     return [(match, match.parent) for match in matches]
-
-
-@contextmanager
-def _folder(folder: Path) -> Iterator[None]:
-    """Makes a folder and its parents; those that were made and are empty at the end are removed."""
-    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediaError(f"the folder {folder} cannot be made: {error.strerror}; choose another with -o") from error
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            for path in missing:
-                path.rmdir()

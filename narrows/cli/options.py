@@ -16,3 +16,7 @@ Background = Annotated[
 KeepSuffix = Annotated[
     bool, typer.Option("--keep-suffix", help="Keep the suffix of the media file: a.wav ⇄ a.wav.nrw, not a.nrw.")
 ]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads. [as many as other processes leave free, at each file]")
+]
+Jobs = Annotated[int, typer.Option(min=1, help="Processes for several files, each with a model in memory.")]

@@ -1,6 +1,28 @@
 """Networks, from tensors to tensors. Importing this package registers all parts.
 
 Axes: B batch, C channels, T samples, F frames, D latent dim, K codebooks, V codebook size, H W image.
+
+Codec                  encoder, bottleneck and decoder; its `forward` returns a Reconstruction
+Encoder, Decoder       base classes; State: of a causal part between two steps
+Bottleneck, Quantized  base class, and what it returns
+
+Encoders and decoders
+    audio   FrameEncoder, FrameDecoder: STFT frames
+    image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
+            LinearSynthesis, ShallowDecoder
+
+Bottlenecks
+    vectors           VQ, IBQ, ResidualVQ, GroupedResidualVQ, SplitResidualVQ, MultiRateVQ, MultiCodebook,
+                      VectorQuantizePytorch
+    scalars           FSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
+    continuous        Gaussian, Tanh, SoftNorm, ARD
+    entropy models    FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior, SpaceChannelContext
+    of bottlenecks    Residual, Grouped, Nested, Ordered, Strided
+
+Parts of bottlenecks
+    codebooks         Codebook, EMACodebook, LearnedCodebook, SimCodebook
+    gradients         Estimator, StraightThrough, RotationTrick
+    others            Projection, AttentionProjection, Rounding
 """
 
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ class State:
 
 
 class Network(nn.Module, ABC):
-    """Base class of encoders and decoders.
+    """Base class of encoders and decoders. A subclass sets these attributes, in its constructor or for the class.
 
     Attributes:
         channels: C of the signal.
@@ -49,6 +49,14 @@ class Network(nn.Module, ABC):
         None for an axis along which an output depends on all positions. The output at position p of an encoder is
         latent p, of a decoder the `stride` samples that belong to latent p.
         """
+
+    def check_declarations(self) -> None:
+        """Raise InputError unless the attributes and the reach are of the right form; called when a part is built."""
+        for name in ("channels", "dim"):
+            _check_declared(self, name, _is_count, "an integer from 1")
+        _check_declared(self, "stride", _are_counts, "a tuple of integers from 1, one for each axis of the signal")
+        axes = len(self.stride)
+        _check_declared(self, "reach", lambda value: _is_reach(value, axes), f"a tuple of {axes} pairs or None")
 
     def start(self, batch: int) -> State:
         """The state at the beginning of `batch` streams along the first axis of the signal.
@@ -126,6 +134,14 @@ class Quantized:
 class Bottleneck(nn.Module, ABC):
     """Latents (B, D, *grid) ⇄ codes (B, K, *grid).
 
+    A subclass sets these attributes in its constructor, and implements `forward`, `encode` and `decode`.
+
+    Attributes:
+        dim: D of the latents.
+        codebook_sizes: V of each of the K codebooks; empty without codes.
+        prefixes: the numbers k of codebooks, increasing up to K, of which `decode` makes useful latents: (K,) unless
+            the codebooks refine each other. Empty without codes.
+
     In eval mode `decode(encode(z))` equals `forward(z).latents` bit for bit, up to the cast to the dtype of z: `decode`
     always returns float32. `decode(codes[:, :k])` is meaningful for every k in `prefixes`. Codes of an item do not
     depend on the other items of its batch, except that ties may be rounded differently by a matrix product of another
@@ -172,6 +188,17 @@ class Bottleneck(nn.Module, ABC):
     def bits_per_position(self) -> float:
         """Nominal bits of all codebooks at one grid position."""
         return sum(math.log2(size) for size in self.codebook_sizes)
+
+    def check_declarations(self) -> None:
+        """Raise InputError unless the attributes are of the right form; called when a part is built."""
+        _check_declared(self, "dim", _is_count, "an integer from 1")
+        expected = "a tuple of the size of each codebook, or () without codes"
+        _check_declared(self, "codebook_sizes", lambda value: value == () or _are_counts(value), expected)
+        count = len(self.codebook_sizes)
+        expected = (
+            f"({count},), or a tuple of increasing numbers of codebooks that ends with {count}" if count else "()"
+        )
+        _check_declared(self, "prefixes", lambda value: _are_prefixes(value, count), expected)
 
     def check_codes(self, codes: Tensor) -> None:
         """Check that codes (B, k, *grid) are integers of the first k codebooks, each within its codebook.
@@ -233,3 +260,37 @@ def _digits(size: int) -> tuple[int, ...]:
         if size % digit == 0:
             return (digit, *_digits(size // digit))
     raise InputError(f"expected a codebook size that is a product of factors up to {MAX_RADIX}, got {size}")
+
+
+def _check_declared(part: nn.Module, name: str, fits: Callable[[Any], bool], expected: str) -> None:
+    """Raise InputError unless an attribute of a part is there and fits."""
+    value = getattr(part, name, None)
+    if not fits(value):
+        got = "nothing" if value is None else repr(value)
+        raise InputError(f"expected {type(part).__name__}.{name} to be {expected}, got {got}; set it in __init__")
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) > 0 and all(map(_is_count, value))
+
+
+def _is_reach(value: object, axes: int) -> bool:
+    """Whether a value is a tuple of None or (before, after) for each axis."""
+    return (
+        isinstance(value, tuple)
+        and len(value) == axes
+        and all(
+            each is None or (isinstance(each, tuple) and [type(n) is int and n >= 0 for n in each] == [True, True])
+            for each in value
+        )
+    )
+
+
+def _are_prefixes(value: object, count: int) -> bool:
+    if value == () or not count:
+        return value == () and not count
+    return _are_counts(value) and list(value) == sorted(set(value)) and value[-1] == count  # type: ignore[call-overload, index]

@@ -54,6 +54,7 @@ class Codec(nn.Module):
         ):
             if not isinstance(instance, kind):
                 raise InputError(f"expected the {name} to be a {kind.__name__}, got {type(instance).__name__}")
+            instance.check_declarations()
         if encoder.dim != bottleneck.dim or bottleneck.dim != decoder.dim:
             dims = f"encoder {encoder.dim}, bottleneck {bottleneck.dim}, decoder {decoder.dim}"
             raise InputError(f"expected parts of one latent dim, got {dims}")

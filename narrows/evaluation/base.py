@@ -114,7 +114,8 @@ class Metric:
         measure: Function of (reference, decoded), which have the same shape and sample rate and are time-aligned.
             Returns a finite number. Raises NotMeasurable with the reason if the metric is undefined, such as PESQ of
             silence.
-        check: Raises InputError if a package or pretrained weights are missing; called before any work starts.
+        check: Raises InputError if a package or pretrained weights are missing; called before any work starts. The
+            metric is then left out.
         packages: Distributions whose version may change the number.
     """
 

@@ -93,7 +93,8 @@ class RunOutput:
 def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda done, total: None) -> RunOutput:
     """Makes the measurements of a plan that are not cached yet, and collects all measurements.
 
-    Operating points that cannot run here and items that cannot be read are skipped; the results say why.
+    Operating points that cannot run here, metrics whose package or weights are missing and items that cannot be read
+    are skipped; the results say why.
 
     Args:
         plan: Plan of the run.
@@ -105,15 +106,16 @@ def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda 
         Results, samples, distortion by band and codebook usage.
 
     Raises:
-        InputError: A metric is of another medium or its requirements are missing, or no operating point or item is
-            usable.
+        InputError: A metric is of another medium, or no operating point, metric or item is usable.
         NarrowsError: A worker was killed.
         MediaError: The cache cannot be written.
     """
     medium = EVALUATIONS[plan.points[0].medium].medium
     plan = replace(plan, metrics=list(dict.fromkeys(plan.metrics)), bit_flips=sorted(set(plan.bit_flips)))
-    metrics = [_checked_metric(name, medium.name) for name in plan.metrics]
+    metrics, without = _usable_metrics(plan.metrics, medium.name)
+    plan = replace(plan, metrics=[each.name for each in metrics])
     points, skipped = _available(plan.points)
+    skipped |= without
     with_codes = [p for p in points if isinstance(p, ModelPoint) and p.codebook_sizes]
     damaged = [BitFlips(point, p) for point in with_codes for p in plan.bit_flips]
     if plan.bit_flips and not damaged:
@@ -154,12 +156,21 @@ def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda 
     )
 
 
-def _checked_metric(name: str, medium: str) -> Metric | SetMetric:
-    found = metric(name)
-    if found.medium != medium:
-        raise InputError(f"expected metrics of {medium}, got {name} of {found.medium}; leave it out")
-    found.check()
-    return found
+def _usable_metrics(names: Sequence[str], medium: str) -> tuple[list[Metric | SetMetric], dict[str, str]]:
+    """The metrics whose requirements are met, and why the others are left out."""
+    found, skipped = list[Metric | SetMetric](), dict[str, str]()
+    for each in map(metric, names):
+        if each.medium != medium:
+            raise InputError(f"expected metrics of {medium}, got {each.name} of {each.medium}; leave it out")
+        try:
+            each.check()
+            found.append(each)
+        except InputError as error:
+            skipped[each.name] = str(error)
+    if not found:
+        name, reason = next(iter(skipped.items()))
+        raise InputError(f"no metric can be measured here; {name}: {reason}")
+    return found, skipped
 
 
 def _available(requested: Sequence[OperatingPoint]) -> tuple[list[OperatingPoint], dict[str, str]]:

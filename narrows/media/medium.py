@@ -60,6 +60,11 @@ class Reader(ABC):
     def info(self) -> Info:
         """Properties of the file."""
 
+    @property
+    def fraction(self) -> float | None:
+        """How much of the file is read, 0 to 1; None if this is not known, which is the default."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Close the file. Closing it again has no effect."""

@@ -4,6 +4,7 @@ import os
 import pytest
 
 from narrows.bitstream import read_header
+from narrows.cli import progress
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_files_that_fail_are_named_and_the_others_encoded(encode, wav, place, re
     assert all(line.startswith("codec: ") for line in lines)
     for name, line in zip(("in/broken.wav", "in/sub/empty.mp3", "in/there.wav"), lines, strict=True):
         assert repr(name) in line
-    assert last == "codec: 3 of 6 files failed"
+    assert last == "codec: 3 of 6 files failed: 'in/broken.wav', 'in/sub/empty.mp3', 'in/there.wav'"
 
 
 def test_damaged_streams_among_others_are_named(codec, model, stream, place):
@@ -159,7 +160,7 @@ def test_damaged_streams_among_others_are_named(codec, model, stream, place):
     assert result.code == 2
     assert sorted(path.name for path in (place / "out").iterdir()) == ["a.wav", "c.wav"]
     assert result.err.startswith("codec: 'b.nrw': ")
-    assert result.err.endswith("codec: 1 of 3 files failed\n")
+    assert result.err.endswith("codec: 1 of 3 files failed: 'b.nrw'\n")
 
 
 def test_no_empty_folder_is_left(refused, model, place):
@@ -168,7 +169,10 @@ def test_no_empty_folder_is_left(refused, model, place):
     refused("encode", "a.wav", "-m", model, "-o", "new/a.nrw")
 
 
-def test_the_progress_bar_does_not_mix_with_results(encode, wav):
+def test_the_progress_bar_does_not_mix_with_results(encode, wav, monkeypatch):
+    monkeypatch.setattr(progress, "DELAY", 0.0)
+    monkeypatch.setattr(progress, "INTERVAL", 0.001)
+
     class Terminal(io.TextIOWrapper):
         def isatty(self):
             return True

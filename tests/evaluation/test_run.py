@@ -17,12 +17,12 @@ from PIL import Image as PILImage
 
 import narrows
 from narrows.errors import InputError, NarrowsError
+from narrows.evaluation import metrics as registry
 from narrows.evaluation import run as runs
 from narrows.evaluation.base import CodingResult, Metric, NotMeasurable, OperatingPoint, SetMetric
 from narrows.evaluation.baselines.image import ImageBaseline
 from narrows.evaluation.items import find_items
 from narrows.evaluation.measurement import MeasurementCache, measure_item
-from narrows.evaluation.metrics import METRICS
 from narrows.evaluation.points import operating_points
 from narrows.evaluation.run import Plan, run
 from narrows.media.image import Image
@@ -166,7 +166,7 @@ def test_failures_are_counted_with_reasons(
             raise NotMeasurable("too large")
         raise RuntimeError("a fault\nof two lines")
 
-    monkeypatch.setitem(METRICS, "odd", Metric("odd", "image", "", "higher", "fails", measure))
+    monkeypatch.setitem(registry._METRICS, "odd", Metric("odd", "image", "", "higher", "fails", measure))
 
     def round_trip(self: OperatingPoint, signal: Signal, folder: Path) -> CodingResult:
         if self.setting == 80:
@@ -200,7 +200,9 @@ def test_set_metrics(pictures: Path, tmp_path: Path, in_process: None, monkeypat
         assert x.shape == y.shape == (3, 3)
         return float(np.abs(x.mean(0) - y.mean(0)).sum())
 
-    monkeypatch.setitem(METRICS, "means", SetMetric("means", "image", "", "lower", "of means", features, distance))
+    monkeypatch.setitem(
+        registry._METRICS, "means", SetMetric("means", "image", "", "lower", "of means", features, distance)
+    )
     for _ in range(2):
         results = run(plan(pictures, metrics=("psnr", "means")), tmp_path, 1).results
         assert all(set(row.metrics) == {"psnr"} for row in results.item_results)
@@ -225,6 +227,21 @@ def test_unavailable_points_are_skipped(
     assert results.families == ["jpeg"]
     with pytest.raises(InputError, match="no operating point can run here; webp@50: this Pillow"):
         run(plan(pictures, "webp@50"), tmp_path, 1)
+
+
+def test_metrics_without_their_package_are_left_out(
+    pictures: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check() -> None:
+        raise InputError("expected the package x, got none")
+
+    odd = Metric("odd", "image", "", "higher", "fails", lambda x, y: 0.0, check)
+    monkeypatch.setitem(registry._METRICS, "odd", odd)
+    results = run(plan(pictures, metrics=("odd", "psnr")), tmp_path, 1).results
+    assert results.skipped == {"odd": "expected the package x, got none"}
+    assert [info.name for info in results.metrics] == ["psnr"]
+    with pytest.raises(InputError, match="no metric can be measured here; odd: expected the package x"):
+        run(plan(pictures, metrics=("odd",)), tmp_path, 1)
 
 
 def test_invalid_requests_are_rejected(pictures: Path, tmp_path: Path, in_process: None) -> None:

@@ -1,0 +1,4 @@
+"""Encoders and decoders of audio.
+
+frames   STFT frames: only the Fourier transforms run at the sample rate
+"""

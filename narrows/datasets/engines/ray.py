@@ -14,6 +14,7 @@ from narrows.datasets.base import Shard
 from narrows.datasets.engines.schedule import Report, WorkerKilled, schedule
 from narrows.datasets.worker import Job, ShardResult, Worker, run_shard
 from narrows.errors import InputError, NarrowsError
+from narrows.plugins import VARIABLE
 
 
 class Actors:
@@ -51,10 +52,17 @@ class Actors:
 
 
 class _Actor:
-    """Runs in the actor. `folder` is the current folder of the run, which relative paths start from."""
+    """Runs in the actor.
 
-    def __init__(self, job: Job, folder: str) -> None:
+    Args:
+        job: what it works on.
+        folder: the current folder of the run, which relative paths start from.
+        imports: the modules of the user, as in NARROWS_IMPORT.
+    """
+
+    def __init__(self, job: Job, folder: str, imports: str) -> None:
         os.chdir(folder)
+        os.environ[VARIABLE] = imports
         self.worker = cache(partial(Worker, job))
 
     def run(self, shard: Shard) -> ShardResult | NarrowsError:
@@ -71,7 +79,8 @@ class _ActorHandle:
         import ray
 
         gpus = 1 if job.device.startswith("cuda") else 0
-        self._actor: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Actor).remote(job, os.getcwd())
+        actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Actor)
+        self._actor: Any = actor.remote(job, os.getcwd(), os.environ.get(VARIABLE, ""))
 
     def submit(self, shard: Shard) -> None:
         self.future = self._actor.run.remote(shard)

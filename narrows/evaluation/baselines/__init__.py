@@ -1,1 +1,8 @@
-"""Classical codecs as operating points: audio by FFmpeg, images by Pillow and as intra frames of video encoders."""
+"""Classical codecs as operating points.
+
+audio     Opus, AAC, MP3 and others, by FFmpeg
+ffmpeg    FFmpeg's audio encoders, in PyAV or as a program
+image     JPEG, WebP, AVIF and others, by Pillow
+intra     intra frames of video encoders
+settings  the settings that they accept
+"""

@@ -1,10 +1,19 @@
 """The metrics by name; each `description` has the definition and its parameters.
 
 A metric that is undefined for an item raises NotMeasurable with the reason; the item is then left out of its mean.
+Metrics of others join by `register`, in a module that `codec evaluate --import` names, or as entry points (plugins.py).
+
+metric, metrics              one by name, all; register: adds one
+pesq_wb, stoi, visqol        speech and audio, perceptual
+spectral, snr                audio, magnitudes and samples
+psnr, ssim, lpips, rfid      images
+codebook_usage               of codes
+pairs, requirements          the two signals of a metric, pretrained weights
 """
 
 import difflib
 
+from narrows import plugins
 from narrows.errors import InputError
 from narrows.evaluation.base import Metric, SetMetric
 from narrows.evaluation.metrics.lpips import LPIPS_ALEX
@@ -17,9 +26,9 @@ from narrows.evaluation.metrics.ssim import MS_SSIM, MS_SSIM_DB, SSIM
 from narrows.evaluation.metrics.stoi import ESTOI, STOI
 from narrows.evaluation.metrics.visqol import VISQOL_AUDIO
 
-__all__ = ["METRICS", "metric"]
+__all__ = ["metric", "metrics", "register"]
 
-METRICS: dict[str, Metric | SetMetric] = {
+_METRICS: dict[str, Metric | SetMetric] = {
     listed.name: listed
     for listed in (
         PESQ_WB,
@@ -41,10 +50,36 @@ METRICS: dict[str, Metric | SetMetric] = {
 }
 
 
+def register(added: Metric | SetMetric) -> None:
+    """Add a metric under its name. Raises InputError for a name that is taken."""
+    if _METRICS.setdefault(added.name, added) is not added:
+        raise InputError(f"expected an unused name of a metric, got {added.name!r}; choose another name")
+
+
+def metrics() -> dict[str, Metric | SetMetric]:
+    """All metrics by name: of this library, registered ones, and those of installed packages."""
+    plugins.import_listed()
+    for name in plugins.announced("narrows.metrics"):
+        _load(name)
+    return dict(_METRICS)
+
+
 def metric(name: str) -> Metric | SetMetric:
     """The metric with this name. Raises InputError for an unknown one, with the nearest known name."""
-    if name in METRICS:
-        return METRICS[name]
-    near = difflib.get_close_matches(name, METRICS, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(METRICS)}"
+    if name not in _METRICS:
+        plugins.import_listed()
+    if name not in _METRICS and name in plugins.announced("narrows.metrics"):
+        _load(name)
+    if name in _METRICS:
+        return _METRICS[name]
+    near = difflib.get_close_matches(name, _METRICS, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_METRICS)}"
     raise InputError(f"no metric {name!r}; {hint}")
+
+
+def _load(name: str) -> None:
+    """Register the metric of an installed package."""
+    found = plugins.load("narrows.metrics", name)
+    if not isinstance(found, Metric | SetMetric) or found.name != name:
+        raise InputError(f"expected a metric named {name!r} from an installed package, got {found!r:.80}")
+    _METRICS[name] = found

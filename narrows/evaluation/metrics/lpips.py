@@ -8,7 +8,8 @@ import numpy as np
 
 from narrows.evaluation.base import Metric
 from narrows.evaluation.metrics.pairs import Pixels, image_pair
-from narrows.evaluation.metrics.requirements import download_weights, require_package
+from narrows.evaluation.metrics.requirements import download_weights
+from narrows.extras import require_package
 from narrows.media.medium import Signal
 
 # torchvision's AlexNet, trained on ImageNet
@@ -28,7 +29,7 @@ def lpips(reference: Signal, decoded: Signal) -> float:
 
 def check() -> None:
     """Raises InputError if the package or the weights of AlexNet are missing."""
-    require_package("lpips", "lpips", "perceptual")
+    require_package("lpips")
     download_weights(BACKBONE_URL, BACKBONE_SHA256, "lpips")
 
 

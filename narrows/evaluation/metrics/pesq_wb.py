@@ -6,7 +6,7 @@ import numpy as np
 
 from narrows.evaluation.base import Metric, NotMeasurable
 from narrows.evaluation.metrics.pairs import Channel, mean_of_channels
-from narrows.evaluation.metrics.requirements import require_package
+from narrows.extras import require_package
 from narrows.media.medium import Signal
 
 RATE = 16_000  # Hz, of the wideband mode
@@ -40,6 +40,6 @@ PESQ_WB = Metric(
         "resampled). Audio longer than 20 seconds: mean over equal segments of at most 20 seconds. Package pesq."
     ),
     measure=pesq_wb,
-    check=partial(require_package, "pesq", "pesq-wb", "speech"),
+    check=partial(require_package, "pesq"),
     packages=("pesq", "soxr"),
 )

@@ -1,26 +1,9 @@
-"""Optional requirements of metrics: packages of an extra, and pretrained weights."""
+"""Pretrained weights that metrics need."""
 
 import hashlib
-import importlib
 from pathlib import Path
 
 from narrows.errors import InputError
-
-
-def require_package(package: str, metric: str, extra: str) -> None:
-    """Raises InputError if a package cannot be imported.
-
-    Args:
-        package: Import name of the package.
-        metric: Metric that needs the package, for the message.
-        extra: Extra of narrows that installs the package, for the message.
-    """
-    try:
-        importlib.import_module(package)
-    except ImportError as error:
-        raise InputError(
-            f"{metric} needs the package {package} ({error}); pip install 'narrows[{extra}]' or leave {metric} out"
-        ) from error
 
 
 def download_weights(url: str, digest: str, metric: str) -> Path:

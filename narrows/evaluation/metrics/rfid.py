@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from narrows.evaluation.base import NotMeasurable, SetMetric
 from narrows.evaluation.metrics.pairs import image_pair
-from narrows.evaluation.metrics.requirements import download_weights, require_package
+from narrows.evaluation.metrics.requirements import download_weights
+from narrows.extras import require_package
 from narrows.media.medium import Signal
 
 WEIGHTS_URL = (
@@ -67,7 +68,7 @@ def distance(reference: Features, decoded: Features) -> float:
 
 def check() -> None:
     """Raises InputError if the package or the weights of Inception are missing."""
-    require_package("torch_fidelity", "rfid", "perceptual")
+    require_package("torch_fidelity")
     download_weights(WEIGHTS_URL, WEIGHTS_SHA256, "rfid")
 
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from narrows.evaluation.base import Metric, NotMeasurable
 from narrows.evaluation.metrics.pairs import Channel, mean_of_channels
-from narrows.evaluation.metrics.requirements import require_package
+from narrows.extras import require_package
 from narrows.media.medium import Signal
 
 MIN_SECONDS = 0.4  # STOI compares segments of 384 ms
@@ -44,7 +44,7 @@ STOI = Metric(
         "pystoi)."
     ),
     measure=stoi,
-    check=partial(require_package, "pystoi", "stoi", "speech"),
+    check=partial(require_package, "pystoi"),
     packages=("pystoi",),
 )
 ESTOI = Metric(
@@ -57,6 +57,6 @@ ESTOI = Metric(
         "(resampled by pystoi)."
     ),
     measure=estoi,
-    check=partial(require_package, "pystoi", "estoi", "speech"),
+    check=partial(require_package, "pystoi"),
     packages=("pystoi",),
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from narrows.evaluation.base import Metric, NotMeasurable
 from narrows.evaluation.metrics.pairs import Channel, mean_of_channels
-from narrows.evaluation.metrics.requirements import require_package
+from narrows.extras import require_package
 from narrows.media.medium import Signal
 
 RATE = 48_000  # Hz, in audio mode
@@ -45,6 +45,6 @@ VISQOL_AUDIO = Metric(
         "(other rates are resampled). Package visqol-python. Slow."
     ),
     measure=visqol_audio,
-    check=partial(require_package, "visqol", "visqol-audio", "visqol"),
+    check=partial(require_package, "visqol"),
     packages=("visqol-python", "soxr"),
 )

@@ -111,6 +111,11 @@ class AudioReader(Reader):
         late = self._decoder.late
         return AudioInfo(self.sample_rate, self.channels, self.samples, self.format, self.codec, late)
 
+    @property
+    def fraction(self) -> float | None:
+        """How much of the audio is read, 0 to 1; None if its length is not known."""
+        return self._position / self.samples if self.samples else None
+
     def read(self, samples: int) -> NDArray[np.float32]:
         """The next samples (C, n), n < `samples` only at the end.
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from narrows.evaluation.base import NotMeasurable
-from narrows.evaluation.metrics import METRICS
+from narrows.evaluation.metrics import metric
 
 module = importlib.import_module("narrows.evaluation.metrics.lpips")
 
@@ -37,14 +37,14 @@ def test_matches_the_package(network, photo, noisy):
     x = photo(64, 80)
     y = noisy(x, 0.1)
     a, b = (torch.from_numpy(p.pixels)[None] / 127.5 - 1 for p in (x, y))
-    METRICS["lpips"].check()
+    metric("lpips").check()
     with torch.no_grad():
-        assert METRICS["lpips"].measure(x, y) == pytest.approx(float(network(a, b)), abs=1e-6)
-    assert METRICS["lpips"].measure(x, y) > 0
-    assert METRICS["lpips"].measure(x, x) == 0
+        assert metric("lpips").measure(x, y) == pytest.approx(float(network(a, b)), abs=1e-6)
+    assert metric("lpips").measure(x, y) > 0
+    assert metric("lpips").measure(x, x) == 0
 
 
 def test_small_images_are_undefined(network, photo):
-    assert METRICS["lpips"].measure(photo(31, 31), photo(31, 31)) == 0
+    assert metric("lpips").measure(photo(31, 31), photo(31, 31)) == 0
     with pytest.raises(NotMeasurable, match="a side is shorter than 31 pixels"):
-        METRICS["lpips"].measure(photo(30, 31), photo(30, 31))
+        metric("lpips").measure(photo(30, 31), photo(30, 31))

@@ -4,10 +4,10 @@ import soxr
 from pesq import pesq
 
 from narrows.evaluation.base import NotMeasurable
-from narrows.evaluation.metrics import METRICS
+from narrows.evaluation.metrics import metric
 from narrows.media.audio import Audio
 
-MEASURE = METRICS["pesq-wb"].measure
+MEASURE = metric("pesq-wb").measure
 
 
 def test_matches_the_package(voice, noisy):

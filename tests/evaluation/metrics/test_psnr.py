@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from narrows.evaluation.base import NotMeasurable
-from narrows.evaluation.metrics import METRICS
+from narrows.evaluation.metrics import metric
 from narrows.media.image import Image
 
-MEASURE = METRICS["psnr"].measure
+MEASURE = metric("psnr").measure
 
 
 def test_matches_its_definition(photo, noisy):

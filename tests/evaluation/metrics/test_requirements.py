@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from narrows.errors import InputError
-from narrows.evaluation.metrics import METRICS, requirements
+from narrows.evaluation.metrics import metric, requirements
 
 URL = "https://example.org/weights.pth"
 
@@ -16,12 +16,6 @@ def hub(tmp_path):
     torch.hub.set_dir(tmp_path)
     yield tmp_path
     torch.hub.set_dir(before)
-
-
-def test_missing_package_message():
-    requirements.require_package("numpy", "one", "speech")
-    with pytest.raises(InputError, match=r"one needs the package no_such .*pip install 'narrows\[speech\]'"):
-        requirements.require_package("no_such", "one", "speech")
 
 
 def test_failed_download_message(hub, monkeypatch):
@@ -37,7 +31,7 @@ def test_failed_download_message(hub, monkeypatch):
     assert "\n" not in line
     for name in ("lpips", "rfid"):
         with pytest.raises(InputError, match=f"{name} needs"):
-            METRICS[name].check()
+            metric(name).check()
 
 
 def test_weights_are_downloaded_once_and_verified(hub, monkeypatch):

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from narrows.evaluation.base import NotMeasurable
-from narrows.evaluation.metrics import METRICS
+from narrows.evaluation.metrics import metric
 from narrows.media.audio import Audio
 
-SNR, SI_SDR = METRICS["snr"].measure, METRICS["si-sdr"].measure
+SNR, SI_SDR = metric("snr").measure, metric("si-sdr").measure
 
 
 def test_matches_torchmetrics(voice, noisy):

@@ -4,7 +4,7 @@ import torch
 import torchaudio
 
 from narrows.evaluation.base import NotMeasurable
-from narrows.evaluation.metrics import METRICS
+from narrows.evaluation.metrics import metric
 from narrows.media.audio import Audio
 
 
@@ -31,7 +31,7 @@ def test_stft_distance_matches_its_definition(pair):
         x, y = (direct(recording, size, hop, window).clip(min=1e-4) for recording in pair)
         convergence = np.linalg.norm(x - y, axis=(1, 2)) / np.linalg.norm(x, axis=(1, 2))
         expected += (convergence + np.abs(np.log(x) - np.log(y)).mean((1, 2))).mean() / 3
-    assert METRICS["stft-distance"].measure(*pair) == pytest.approx(expected, abs=1e-6)
+    assert metric("stft-distance").measure(*pair) == pytest.approx(expected, abs=1e-6)
 
 
 def test_stft_distance_matches_auraloss(pair):
@@ -40,7 +40,7 @@ def test_stft_distance_matches_auraloss(pair):
     x, y = (torch.from_numpy(recording.samples[:1].astype(np.float64))[None] for recording in pair)
     expected = float(auraloss.freq.MultiResolutionSTFTLoss()(y, x))
     first = [Audio(recording.samples[:1], recording.sample_rate) for recording in pair]
-    assert METRICS["stft-distance"].measure(*first) == pytest.approx(expected, abs=1e-6)
+    assert metric("stft-distance").measure(*first) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:At least one mel filterbank")  # some filters lie between two bins
@@ -53,30 +53,30 @@ def test_mel_distance_matches_its_definition(pair):
         ).double()
         x, y = (torch.from_numpy(direct(recording, window, window // 4, window)) @ bank for recording in pair)
         expected += float((x.clamp(1e-5).log10() - y.clamp(1e-5).log10()).abs().mean())
-    assert METRICS["mel-distance"].measure(*pair) == pytest.approx(expected, abs=1e-6)
+    assert metric("mel-distance").measure(*pair) == pytest.approx(expected, abs=1e-6)
 
 
 def test_mel_level_difference_is_a_ratio_in_decibels(voice):
     x = voice(1)
-    assert METRICS["mel-level-difference"].measure(x, x) == 0
+    assert metric("mel-level-difference").measure(x, x) == 0
     louder = Audio(x.samples * np.float32(10**0.05), x.sample_rate)
-    assert METRICS["mel-level-difference"].measure(x, louder) == pytest.approx(1, abs=1e-3)
+    assert metric("mel-level-difference").measure(x, louder) == pytest.approx(1, abs=1e-3)
     faint = [Audio(x.samples * np.float32(scale), x.sample_rate) for scale in (1e-6, 1e-7)]  # both below the floor
-    assert METRICS["mel-level-difference"].measure(*faint) == 0
+    assert metric("mel-level-difference").measure(*faint) == 0
 
 
 @pytest.mark.parametrize("name", ["mel-distance", "stft-distance"])
 def test_too_short_audio_is_undefined(name, voice):
     x = voice(1024 / 16_000)
     with pytest.raises(NotMeasurable, match="shorter than 1025 samples"):
-        METRICS[name].measure(x, x)
+        metric(name).measure(x, x)
     x = voice(1025 / 16_000)
-    assert METRICS[name].measure(x, x) == 0
+    assert metric(name).measure(x, x) == 0
 
 
 def test_block_size_does_not_change_the_value(voice, noisy, monkeypatch):
     x = voice(1)
     names = ("mel-distance", "stft-distance", "mel-level-difference")
-    whole = [METRICS[name].measure(x, noisy(x)) for name in names]
+    whole = [metric(name).measure(x, noisy(x)) for name in names]
     monkeypatch.setattr("narrows.evaluation.spectra.BLOCK", 1 << 12)
-    assert [METRICS[name].measure(x, noisy(x)) for name in names] == pytest.approx(whole)
+    assert [metric(name).measure(x, noisy(x)) for name in names] == pytest.approx(whole)

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from narrows.evaluation.base import NotMeasurable
-from narrows.evaluation.metrics import METRICS
+from narrows.evaluation.metrics import metric
 from narrows.media.image import Image
 
-SSIM, MS_SSIM, MS_SSIM_DB = (METRICS[name].measure for name in ("ssim", "ms-ssim", "ms-ssim-db"))
+SSIM, MS_SSIM, MS_SSIM_DB = (metric(name).measure for name in ("ssim", "ms-ssim", "ms-ssim-db"))
 
 
 @pytest.mark.parametrize(("size", "noise"), [((176, 200), 0.01), ((181, 333), 0.2)])

@@ -2,9 +2,9 @@ import pytest
 import visqol
 
 from narrows.evaluation.base import NotMeasurable
-from narrows.evaluation.metrics import METRICS
+from narrows.evaluation.metrics import metric
 
-MEASURE = METRICS["visqol-audio"].measure
+MEASURE = metric("visqol-audio").measure
 
 
 def test_matches_the_package(voice, noisy):
