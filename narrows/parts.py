@@ -99,8 +99,8 @@ def find(name: str) -> type:
         plugins.load("narrows.parts", name)
     if name not in _PARTS:
         raise PartError(
-            f"expected a registered part, got {name!r}{_nearest(name, _PARTS)}; import the module that registers it "
-            "(codec --import MODULE), or choose one that `codec parts` lists"
+            f"expected a registered part, got {_short(name)}{_nearest(name, _PARTS)}; import the module that registers "
+            "it (codec --import MODULE), or choose one that `codec parts` lists"
         )
     return _PARTS[name]
 
@@ -186,7 +186,7 @@ def _built(value: Any) -> Any:
 
 def _nearest(word: str, known: Any) -> str:
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _short(value: object) -> str:

@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 from narrows.bitstream import FrequencyTables
 from narrows.errors import InputError, MediaError, ModelError, NarrowsError, PartError
 from narrows.media.atomic import atomic_write
-from narrows.media.files import quoted, shortened
+from narrows.media.files import quoted
 from narrows.parts import build, find, spec
 from narrows.tokenizers.tokenizer import Tokenizer
 
@@ -179,10 +179,7 @@ def _check_parts(description: object, path: Path) -> None:
                 try:
                     find(name)
                 except PartError as error:
-                    raise ModelError(
-                        f"expected registered parts in {path}, got {shortened(name)}; import the module that registers "
-                        f"{shortened(name)} first (codec --import MODULE)"
-                    ) from error
+                    raise ModelError(f"{path}: {error}") from error
         elif isinstance(found, list):
             waiting += found
 

@@ -20,4 +20,4 @@ def models(as_json: Json = False) -> None:
     table = Table("name", "medium", "summary", "licence", box=None, pad_edge=False)
     for model in listed:
         table.add_row(model.name, model.medium, model.summary, model.licence)
-    Console(width=None if Console().is_terminal else 200).print(table)
+    Console(width=None if Console().is_terminal else 500).print(table)

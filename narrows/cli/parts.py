@@ -36,7 +36,7 @@ def parts(
     for each, group in listed.items():
         for name in group:
             table.add_row(each, name, _summary(find(name)))
-    Console(width=None if Console().is_terminal else 200).print(table)
+    Console(width=None if Console().is_terminal else 500).print(table)
 
 
 def _summary(part: type) -> str:

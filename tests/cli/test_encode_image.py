@@ -201,7 +201,7 @@ def test_options_of_the_other_medium_are_refused(
     for command in (("encode", "a.wav", "-m", audio), ("decode", "w.nrw", "-m", audio)):
         if command[0] == "decode":
             assert codec("encode", "a.wav", "-m", audio, "-o", "w.nrw").code == 0
-        assert "expected images for a background" in refused(*command, "--background", "white")
+        assert "background" in refused(*command, "--background", "white")
     assert "tables" in refused("encode", "a.png", "-m", image_checkpoint, "--raw")
     assert "cannot be decoded" in refused("encode", "a.png", "-m", audio)
     assert "expected an image" in refused("encode", "a.wav", "-m", image_checkpoint)
@@ -221,7 +221,7 @@ def test_a_folder_of_recordings_and_images(
     result = codec("encode", "in", "-o", "out")
     assert (result.code, result.out.count("\n")) == (2, 3)
     assert result.err.splitlines()[-1] == "codec: skipped 1 file that is no audio or image: .txt 1"
-    assert result.err.splitlines()[1].startswith("codec: expected an image")
+    assert result.err.splitlines()[0].startswith("codec: expected an image")
     made = sorted(str(path.relative_to(place / "out")) for path in (place / "out").rglob("*.nrw"))
     assert made == ["a.nrw", "c.nrw", "deep/b.nrw"]
     assert codec("decode", "out/a.nrw", "out/deep/b.nrw", "-m", image_checkpoint).code == 0
