@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from mmap import mmap
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -39,7 +40,7 @@ class ReadableFile(Protocol):
 
 
 StoredFile = StrPath | MemoryFile
-Source = StoredFile | bytes | bytearray | memoryview | ReadableFile
+Source = StoredFile | bytes | bytearray | memoryview | mmap | ReadableFile
 
 
 def stored(source: Source) -> StoredFile:
@@ -58,7 +59,7 @@ def stored(source: Source) -> StoredFile:
         )
     if isinstance(source, str | os.PathLike | MemoryFile):
         return source
-    if isinstance(source, bytes | bytearray | memoryview):
+    if isinstance(source, bytes | bytearray | memoryview | mmap):
         return MemoryFile(_name(source), bytes(source))
     if isinstance(source, io.TextIOBase):
         raise InputError(f'expected a binary file, got {name}, which is opened as text; open it with mode "rb"')
@@ -92,14 +93,14 @@ def _name(source: object) -> str:
         return os.fspath(source)
     if isinstance(source, MemoryFile):
         return source.name
-    if isinstance(source, bytes | bytearray | memoryview):
+    if isinstance(source, bytes | bytearray | memoryview | mmap):
         return "the given bytes"
     if isinstance(source, type) or not any(callable(getattr(source, name, None)) for name in ("read", "write")):
         raise InputError(
             f"expected a path, bytes or a binary file, got {shortened(source)} of type {type(source).__name__}"
         )
     name = getattr(source, "name", None) or getattr(source, "filename", None)
-    return name if isinstance(name, str) else "the given file"
+    return name if isinstance(name, str) and name else "the given file"
 
 
 def shortened(value: object) -> str:

@@ -16,7 +16,7 @@ If a signal has more than one channel group, their ids are concatenated along N.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
 from math import prod
 from typing import Literal, get_args
 
@@ -29,7 +29,7 @@ Pattern = Literal["interleaved", "raster", "parallel", "delayed"]
 NUM_SPECIAL = 3  # ids of padding, begin and end
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Vocabulary:
     """The vocabulary of ids. From `first` on: padding, begin, end, then the codes of all codebooks.
 
@@ -53,6 +53,12 @@ class Vocabulary:
         numbers = (*self.sizes, self.first + 1)
         if not self.sizes or any(type(number) is not int or number < 1 for number in numbers) or self.size >= 1 << 63:
             raise InputError(f"expected sizes from 1, a first id from 0 and all ids below 2^63, got {self}")
+
+    def __repr__(self) -> str:
+        runs = [(size, len(list(run))) for size, run in groupby(self.sizes)]
+        sizes = ", ".join(f"{count} × {size}" if count > 1 else str(size) for size, count in runs[:8])
+        shared = ", shared" if self.shared else ""
+        return f"Vocabulary({sizes}{', ...' if len(runs) > 8 else ''}{shared}, first={self.first})"
 
     @property
     def padding(self) -> int:

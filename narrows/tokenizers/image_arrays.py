@@ -30,7 +30,7 @@ def as_image(x: Array) -> tuple[NDArray[np.generic], dict[str, bytes]]:
         return image.pixels, alpha_attachment(image.alpha)
     array = as_array(x)
     if array.ndim != 3 or array.shape[0] not in (1, 3) or 0 in array.shape:
-        given = f"shape {array.shape}" if array.dtype != object else f"{type(x).__name__}"
+        given = f"shape {array.shape}" if array.ndim else type(x).__name__
         raise InputError(f"expected an image (1 or 3, H, W), got {given}{_hint(x, array.shape)}")
     if array.dtype != np.uint8 and array.dtype.kind != "f":
         raise InputError(f"expected an image of floats in [-1, 1] or uint8, got {array.dtype}")

@@ -79,6 +79,8 @@ class Tokenizer(ABC):
             return f"quality {choice.values[0]:g} to {choice.values[-1]:g}"
         if not choice.values:
             return "continuous latents"
+        if self.entropy_model is not None:
+            return "one quality"
         rates = sorted({f"{self.rate(int(k)):.3g}" for k in (choice.values[0], choice.values[-1])}, key=float)
         return f"{' to '.join(rates)} {unit}"
 
@@ -260,7 +262,7 @@ class Tokenizer(ABC):
 
         A path is refused, so that a text from a user of a service opens no file.
         """
-        if not isinstance(data, bytes | bytearray | memoryview):
+        if not isinstance(data, Bytes):
             raise InputError(
                 f"expected the bytes of a media file, got {type(data).__name__}; use encode_file for files"
             )

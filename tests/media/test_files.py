@@ -1,4 +1,5 @@
 import io
+import mmap
 import tempfile
 
 import numpy as np
@@ -96,10 +97,17 @@ class Raising:
         raise self._error
 
 
+def mapped(data):
+    memory = mmap.mmap(-1, len(data))
+    memory[:] = data
+    return memory
+
+
 FORMS = {
     "bytes": bytes,
     "bytearray": bytearray,
     "memoryview": memoryview,
+    "mmap": mapped,
     "BytesIO": io.BytesIO,
     "without seek": OnlyRead,
     "buffered": lambda data: io.BufferedReader(io.BytesIO(data)),

@@ -141,3 +141,9 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_no_vocabulary(sizes, first) -> None:
     with pytest.raises(InputError, match="expected sizes from 1"):
         Vocabulary(sizes, first=first)
+
+
+def test_a_vocabulary_shows_itself_on_one_line() -> None:
+    assert repr(Vocabulary((4, 4, 8), first=9)) == "Vocabulary(2 × 4, 8, first=9)"
+    assert repr(Vocabulary((4096,) * 320, shared=True)) == "Vocabulary(320 × 4096, shared, first=0)"
+    assert len(repr(Vocabulary(tuple(range(1, 1000))))) < 100

@@ -115,3 +115,13 @@ def test_attachments_travel_in_the_stream() -> None:
     assert pickle.loads(pickle.dumps(with_alpha)) == with_alpha
     with pytest.raises(InputError, match="expected attachments from alpha, audio, got other"):
         replace(plain, attachments={"other": b"1"}).compress()
+
+
+def test_tokens_and_latents_show_themselves_on_one_line() -> None:
+    audio = Tokens(torch.zeros(1, 2, 3, dtype=torch.int64), ((4,), (4,)), AudioExtent(8000, 900, 1), "m", "00")
+    assert repr(audio) == "Tokens(0.11 s by m, codes (1, 2, 3))"
+    image = Tokens(
+        torch.zeros(1, 1, 2, 3, dtype=torch.int64), ((4,),), ImageExtent(20, 30, 3), "m", "00", 5, {"alpha": b"abc"}
+    )
+    assert repr(image) == "Tokens(30 × 20 by m, codes (1, 1, 2, 3), quality index 5, with alpha (3 bytes))"
+    assert repr(Latents(torch.zeros(1, 8, 3), audio.extent, "m", "00")) == "Latents(0.11 s by m, values (1, 8, 3))"
