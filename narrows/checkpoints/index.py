@@ -1,4 +1,4 @@
-"""The index of models that ship with the package. Reading it does not import torch."""
+"""The index of models that ship with the package. Reading it imports neither torch nor numpy."""
 
 import json
 from collections.abc import Iterable
@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from narrows.errors import InputError
-from narrows.media import notebook
-from narrows.media.table import MEDIA, medium_named
-from narrows.tokenizers.estimates import evaluation_of
 
 MODELS_FOLDER = Path(__file__).parent
 RATE_KEYS = {"audio": "file_kbps", "image": "bits_per_pixel"}  # of the points of an evaluation
@@ -42,6 +39,8 @@ class ShippedModel:
 
         Raises ModelError for a damaged evaluation.
         """
+        from narrows.tokenizers.estimates import evaluation_of
+
         points = evaluation_of(MODELS_FOLDER / self.name)
         return tuple(sorted(point[RATE_KEYS[self.medium]] for point in points if point["codec"] == self.name))
 
@@ -59,6 +58,8 @@ class Models(tuple[ShippedModel, ...]):
 
     def _repr_html_(self) -> str:
         """The table, for notebooks."""
+        from narrows.media import notebook
+
         return notebook.table(HEAD, self._rows())
 
     def _rows(self) -> list[tuple[str, ...]]:
@@ -79,6 +80,8 @@ def models(medium: str | None = None, *, max_kbps: float | None = None) -> Model
         InputError: for an unknown medium, and a rate in kbit/s for images.
     """
     if medium is not None:
+        from narrows.media.table import medium_named
+
         medium_named(medium)
     if max_kbps is not None and (isinstance(max_kbps, bool) or not isinstance(max_kbps, Real) or medium == "image"):
         raise InputError(f"expected max_kbps as a number, for audio, got {max_kbps!r}; leave it out")
@@ -92,5 +95,7 @@ def models(medium: str | None = None, *, max_kbps: float | None = None) -> Model
 
 
 def _range(model: ShippedModel) -> str:
+    from narrows.media.table import MEDIA
+
     rates = model.rates
     return f"{rates[0]:.2g} to {rates[-1]:.2g} {MEDIA[model.medium].rate_unit}" if rates else ""
