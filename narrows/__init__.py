@@ -35,14 +35,19 @@ Packages
     narrows.evaluation  operating points, metrics, reports
 """
 
-from contextlib import nullcontext
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from narrows.extras import needs_extra
+from narrows.lazy import lazy
 
 if TYPE_CHECKING:
+    from narrows import bitstream as bitstream
+    from narrows import codecs as codecs
+    from narrows import datasets as datasets
+    from narrows import evaluation as evaluation
+    from narrows import media as media
     from narrows import parts
+    from narrows import recipes as recipes
+    from narrows import tokenizers as tokenizers
     from narrows.checkpoints.folder import save
     from narrows.checkpoints.index import models
     from narrows.checkpoints.load import load
@@ -84,42 +89,36 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AudioTokenizer": "narrows.tokenizers.audio",
-    "Bottleneck": "narrows.codecs.base",
-    "Codec": "narrows.codecs.codec",
-    "Decoder": "narrows.codecs.base",
-    "Encoder": "narrows.codecs.base",
-    "ImageTokenizer": "narrows.tokenizers.image",
-    "Latents": "narrows.tokenizers.tokens",
-    "NarrowsError": "narrows.errors",
-    "Quantized": "narrows.codecs.base",
-    "Tokenizer": "narrows.tokenizers.tokenizer",
-    "Tokens": "narrows.tokenizers.tokens",
-    "Vocabulary": "narrows.tokenizers.ids",
-    "build": "narrows.parts",
-    "evaluate": "narrows.evaluation.evaluate",
-    "load": "narrows.checkpoints.load",
-    "models": "narrows.checkpoints.index",
-    "part": "narrows.parts",
-    "save": "narrows.checkpoints.folder",
-    "spec": "narrows.parts",
-    "tokenize": "narrows.datasets.tokenize",
+    "AudioTokenizer": "tokenizers.audio",
+    "Bottleneck": "codecs.base",
+    "Codec": "codecs.codec",
+    "Decoder": "codecs.base",
+    "Encoder": "codecs.base",
+    "ImageTokenizer": "tokenizers.image",
+    "Latents": "tokenizers.tokens",
+    "NarrowsError": "errors",
+    "Quantized": "codecs.base",
+    "Tokenizer": "tokenizers.tokenizer",
+    "Tokens": "tokenizers.tokens",
+    "Vocabulary": "tokenizers.ids",
+    "build": "parts",
+    "evaluate": "evaluation.evaluate",
+    "load": "checkpoints.load",
+    "models": "checkpoints.index",
+    "part": "parts",
+    "parts": None,
+    "save": "checkpoints.folder",
+    "spec": "parts",
+    "tokenize": "datasets.tokenize",
 }
-_EXTRAS = {"evaluate": "evaluate", "tokenize": "datasets"}
+_PACKAGES = ("bitstream", "codecs", "datasets", "evaluation", "media", "recipes", "tokenizers")
+_EXTRAS = {"datasets": "datasets", "evaluate": "evaluate", "tokenize": "datasets"}
 
 
 if not TYPE_CHECKING:  # type checkers know the names from the imports above
-
-    def __getattr__(name: str) -> Any:
-        """Import on first use, so that `import narrows` and `codec --help` need no torch."""
-        if name == "parts":
-            return import_module("narrows.parts")
-        if name not in _MODULES:
-            raise AttributeError(f"module 'narrows' has no attribute {name!r}; it has {', '.join(__all__)}")
-        with needs_extra(_EXTRAS[name]) if name in _EXTRAS else nullcontext():
-            return getattr(import_module(_MODULES[name]), name)
+    __getattr__, _names = lazy(__name__, _MODULES | dict.fromkeys(_PACKAGES), _EXTRAS)
 
 
 def __dir__() -> list[str]:
-    """The public names."""
-    return [*__all__, "__version__"]
+    """The public names and packages."""
+    return [*__all__, *_PACKAGES, "__version__"]

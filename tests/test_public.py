@@ -35,9 +35,12 @@ NAMES = {
 }
 
 
+PACKAGES = {"bitstream", "codecs", "datasets", "evaluation", "media", "recipes", "tokenizers"}
+
+
 def test_the_public_names_are_these() -> None:
     assert set(narrows.__all__) == NAMES
-    assert set(dir(narrows)) == NAMES | {"__version__"}
+    assert set(dir(narrows)) == NAMES | PACKAGES | {"__version__"}
     for name in NAMES:
         assert getattr(narrows, name).__doc__
 
@@ -52,7 +55,7 @@ def test_importing_the_package_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("name", sorted(NAMES | PACKAGES))
 def test_each_name_is_imported_on_its_own(name: str) -> None:
     """In a process where nothing else of the package was imported: no circular imports."""
     code = f"import narrows; assert narrows.{name}.__doc__"

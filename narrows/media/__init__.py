@@ -6,8 +6,11 @@
     image.write(target, pixels)
     audio.probe, image.probe       properties of a file, from its header
     AudioReader, AudioWriter       long recordings, block by block
+    Audio, AudioInfo, Image, ImageInfo, ImageReader    what reading and probing give
+    Medium, Signal, Reader, MEDIA  what media have in common, and the table of them
+    Extent: AudioExtent, ImageExtent, VideoExtent      sizes
 
-A source is a path, bytes or a binary file object, a target a path or a binary file object. The modules:
+A Source is a path, bytes or a binary file object, a Target a path or a binary file object. The modules:
 
     table.py    the media by name: their suffixes, readers, writers and units
     medium.py   what an entry of the table holds; the base class of signals

@@ -17,10 +17,9 @@ initialization/     weights to start with: a PCA of the data, a lapped transform
 training/           how a run is trained: recipes with their Lightning modules, and `run`
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from narrows.extras import needs_extra
+from narrows.lazy import lazy
 
 if TYPE_CHECKING:
     from narrows.recipes.settings import AdamW, Adversarial, AudioData, ImageData, Schedule
@@ -60,15 +59,4 @@ _MODULES = {
 
 
 if not TYPE_CHECKING:  # type checkers know the names from the imports above
-
-    def __getattr__(name: str) -> Any:
-        """Import on first use, so that `codec --help` needs no torch."""
-        if name not in _MODULES:
-            raise AttributeError(f"module 'narrows.recipes' has no attribute {name!r}; it has {', '.join(__all__)}")
-        with needs_extra("train"):
-            return getattr(import_module(f"narrows.recipes.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    """The public names."""
-    return list(__all__)
+    __getattr__, __dir__ = lazy(__name__, _MODULES, dict.fromkeys(_MODULES, "train"))

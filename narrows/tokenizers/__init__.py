@@ -6,6 +6,8 @@
     Tokens, Latents   what encoding returns: codes or continuous latents, with all that decoding needs but the model
     Vocabulary        ids of codes, for a language model
     plots             Tokens and recordings as figures
+    RateSetting       the setting that trades rate for quality
+    DecodeOptions     options of decode_file and decode_bytes
 
     from                                  to Tokens               to an .nrw stream
     arrays, tensors, images of Pillow     encode, encode_batch    compress(tokens)

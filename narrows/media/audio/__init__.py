@@ -1,5 +1,9 @@
 """Reading, inspecting and writing audio files, whole or in blocks.
 
+probe, read, blocks, write    an AudioInfo from the header, an Audio, its blocks; a file
+AudioReader, AudioWriter      open files, block by block
+check_target                  the format of an output
+
 >>> from narrows.media import audio
 >>> audio.write("tone.flac", 0.1 * np.sin(np.arange(24_000) / 10)[None], 24_000)
 >>> audio.probe("tone.flac").seconds

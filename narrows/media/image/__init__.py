@@ -1,5 +1,9 @@
 """Reading, inspecting and writing image files.
 
+probe, read, write          an ImageInfo from the header, an Image, a file; read_opaque: without transparent pixels
+from_pil, ImageReader       an image of Pillow as an Image; an open file
+check_target, colour_of     the format of an output, a colour by name
+
 Reading gives 8 bits per channel, grey or sRGB, and the alpha plane of an image with transparent pixels. The EXIF
 orientation is applied. If a file holds more than one image, the first is read. Metadata (EXIF, profile, comments) is
 dropped.
