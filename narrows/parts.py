@@ -171,7 +171,7 @@ def _plain(value: Any, name: str, key: str) -> Any:
         return value
     if isinstance(value, list | tuple):
         return [_plain(item, name, key) for item in value]
-    if hasattr(type(value), "_part"):
+    if hasattr(type(value), "_part") or hasattr(value, "forward"):  # a module that is not registered is refused by name
         return spec(value)
     raise PartError(f"expected numbers, text or parts as arguments of {name}, got {key}={_short(value)}")
 

@@ -4,6 +4,7 @@ The snippets of a page run in order, in one process and one namespace, in a fold
 A snippet that needs a network or a GPU starts with ```python no-run.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -33,6 +34,7 @@ AFTER = {  # checks after the snippets of a page
     "datasets.md": """
 assert (codes == data[0].codes[0].numpy().T).all()
 assert next(iter(stream)).shape[0] == 7
+assert example.meta["text"] == "so it is" and batch.ids.shape[1] == 7 and tokens.codes.shape[1] == 7
 """,
 }
 FENCE = re.compile(r"^```python *(.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -65,13 +67,18 @@ def folder(tmp_path_factory, shards) -> Path:
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory) -> Path:
-    """A data set of recordings, tokenized by the model `speech`; one has the key speaker1/take3."""
+    """A data set of recordings with text, tokenized by the model `speech`; one has the key speaker1/take3."""
     place = tmp_path_factory.mktemp("data")
     (place / "recordings" / "speaker1").mkdir(parents=True)
     for name in ("speaker1/take3", "a"):
         x = 0.1 * np.random.default_rng(0).standard_normal(4000)
         soundfile.write(place / "recordings" / f"{name}.wav", x, 16_000)
-    command = ["tokenize", str(place / "recordings"), "-m", "speech", "-o", str(place / "tokens"), "--workers", "1"]
+    lines = [
+        json.dumps({"audio": f"recordings/{key}.wav", "key": key, "text": "so it is"})
+        for key in ("speaker1/take3", "a")
+    ]
+    (place / "manifest.jsonl").write_text("\n".join(lines))
+    command = ["tokenize", str(place / "manifest.jsonl"), "-m", "speech", "-o", str(place / "tokens"), "--workers", "1"]
     _run("from narrows.cli import main; main()", place, *command)
     return place / "tokens"
 

@@ -188,7 +188,7 @@ for ask in (lambda: metric("installed-error"), lambda: narrows.build({"part": "i
 """
     first, second = python(code, installed).splitlines()
     assert first.startswith("expected a metric named 'installed-error' from an installed package, got Metric(name='ano")
-    assert second.startswith("expected a registered part, got 'installed-sign'; ")
+    assert second.startswith("expected a registered part, got 'installed-sign'")
     assert "import the module that registers it (codec --import MODULE)" in second
 
 

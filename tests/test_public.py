@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import narrows
+from narrows.datasets import Batch, Collate, Example, TokenStream, load
 
 NAMES = {
     "AudioTokenizer",
@@ -71,6 +72,18 @@ def test_types_of_audio() -> None:
     assert_type(tokenizer.decode(tokens), torch.Tensor)
     assert_type(tokenizer.codec, narrows.Codec)
     assert_type(narrows.spec(tokenizer.codec), dict[str, Any])
+
+
+def types_of_data_sets(folder: Path) -> None:
+    """Read by mypy only."""
+    assert_type(load(folder)[0], narrows.Tokens | narrows.Latents)
+    assert_type(load(folder, with_meta=True, order="source")[0], Example[narrows.Tokens | narrows.Latents])
+    assert_type(load(folder, ids="delayed")[0:2], list[torch.Tensor])
+    data = load(folder, ids="delayed", with_meta=True)
+    assert_type(data[0].value, torch.Tensor)
+    assert_type(data.vocabulary, narrows.Vocabulary)
+    assert_type(Collate(data.vocabulary)(data[0:2]), Batch)
+    assert_type(next(iter(TokenStream(data))).key, str)
 
 
 def test_types_of_images() -> None:

@@ -1,4 +1,4 @@
-"""The index of models that ship with the package. Reading it does not import torch."""
+"""The index of models that ship with the package. Reading it imports neither torch nor numpy."""
 
 import json
 from collections.abc import Iterable

@@ -8,7 +8,7 @@ import typer
 
 def export_tokens(
     shards: Annotated[Path, typer.Argument(help="Folder of token shards, as codec tokenize makes it.")],
-    to: Annotated[Literal["hf", "npy", "webdataset", "megatron"], typer.Option(help="Format.")],
+    to: Annotated[Literal["hf", "npy", "webdataset", "lhotse", "megatron"], typer.Option(help="Format.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Output folder.")],
     pattern: Annotated[
         Literal["interleaved", "raster", "parallel", "delayed"] | None,
@@ -19,7 +19,7 @@ def export_tokens(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")] = False,
 ) -> None:
-    """Write tokenized items as files for other libraries: Parquet with a card, arrays, tars, or ids for Megatron-LM."""
+    """Write tokenized items for other libraries: Parquet with a card, arrays, tars, cuts, or ids for Megatron-LM."""
     from narrows.cli.files import print_line
     from narrows.datasets.exporters import export
     from narrows.datasets.reader import load

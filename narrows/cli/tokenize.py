@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
     from narrows.datasets.tokenize import Progress, Summary
 
 
+MAX_REASONS = 3  # of failures that are named
+
+
 def tokenize(
     source: Annotated[
-        str, typer.Argument(help="Folder, glob, manifest, WebDataset tars or Parquet files of audio or images.")
+        list[str],
+        typer.Argument(help="Folders, globs, manifests, WebDataset tars or Parquet files of audio or images."),
     ],
     model: Annotated[str, typer.Option("-m", "--model", help="Model name, checkpoint folder or hub repository.")],
     out: Annotated[
@@ -47,6 +52,13 @@ def tokenize(
         float | None, typer.Option("-q", "--quality", help="Images: 1 to 8, where the model has several. [4]")
     ] = None,
     background: Background = None,
+    size: Annotated[
+        int | None, typer.Option(help="Images: height and width that they are resized to. [their own]")
+    ] = None,
+    crop: Annotated[
+        Literal["center", "resize"] | None,
+        typer.Option(help="center resizes the shorter side and keeps the centre, resize resizes both sides. [center]"),
+    ] = None,
     batch: Annotated[
         int | None,
         typer.Option(min=1, help="Windows or images per call of the network. [1 on a CPU, 32 on a GPU]"),
@@ -58,7 +70,8 @@ def tokenize(
     """Tokenize a data set: codec tokenize recordings/ -m speech -o tokens/
 
     Finished shards are kept: the same command resumes after an interruption. Items that cannot be read are listed in
-    OUT/*.errors.jsonl, and make the exit code 2.
+    OUT/*.errors.jsonl, and make the exit code 2. Other columns of a manifest, and the subfolder of a file as its label,
+    are kept as metadata.
     """
     exit_on_sigterm()
     try:
@@ -66,9 +79,10 @@ def tokenize(
 
         from narrows.datasets.tokenize import Task, tokenize
 
-        task = Task(source, model, out, shard_minutes, limit, codebooks, quality, device, batch, background)
+        task = Task(source, model, out, shard_minutes, limit, codebooks, quality, device, batch, background, size, crop)
         with ProgressBar("items") as bar:
-            summary = tokenize(task, chosen, retry, lambda progress: _show_progress(bar, progress))
+            notice = (lambda _: None) if rank else print_message
+            summary = tokenize(task, chosen, retry, lambda progress: _show_progress(bar, progress), notice)
     except KeyboardInterrupt:
         print_message("interrupted; finished shards are kept, run the same command again to continue")
         raise
@@ -79,17 +93,31 @@ def tokenize(
     else:
         print(_summary_line(summary, out), flush=True)
     if summary.failures:
-        total = summary.items + summary.failures
-        print_message(f"{summary.failures} of {total} items failed, see {out}/*.errors.jsonl; --retry tries them again")
+        print_message(_failure_line(summary, out))
         sys.exit(2)
 
 
-def _print_skipped(source: str, medium: str) -> None:
+def _failure_line(summary: "Summary", out: Path) -> str:
+    """How many items failed and why."""
+    shown = list[str]()
+    for reason in summary.reasons[:MAX_REASONS]:
+        keys = ", ".join(map(repr, reason.keys)) + (", …" if reason.count > len(reason.keys) else "")
+        shown.append(f"{reason.count} × {reason.reason} ({keys})")
+    others = sum(reason.count for reason in summary.reasons[MAX_REASONS:])
+    shown += [f"{others} × other reasons"] if others else []
+    total = summary.items + summary.failures
+    return (
+        f"{summary.failures} of {total} items failed: {'; '.join(shown)}; see {out}/*.errors.jsonl; --retry tries them "
+        "again"
+    )
+
+
+def _print_skipped(sources: Sequence[str], medium: str) -> None:
     """Print a line about the files of the source that a data set of this medium has no use for, if there are any."""
     from narrows.datasets.sources.listing import KINDS
 
     suffixes = {suffix for kind in KINDS[medium] for suffix in kind.suffixes}
-    print_skipped([source], suffixes, f"{medium} or data set")
+    print_skipped(sources, suffixes, f"{medium} or data set")
 
 
 def _engine(name: str, workers: int | None, rank: int | None, world: int | None, device: str) -> "Engine":

@@ -1,11 +1,13 @@
 """`codec train`: trains a codec with a recipe."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from narrows.recipes.registry import recipe_function, recipe_names
+from narrows.errors import InputError
+from narrows.recipes.registry import check_recipe, own_errors, recipe_function, recipe_name, recipe_names
 
 NAMES = ", ".join(recipe_names())
 
@@ -13,7 +15,11 @@ NAMES = ", ".join(recipe_names())
 def train(
     context: typer.Context,
     recipe: Annotated[
-        str | None, typer.Argument(help=f"Recipe: {NAMES}. `codec train RECIPE --help` lists its settings.")
+        str | None,
+        typer.Argument(
+            help=f"Recipe: {NAMES}, or your own: FILE.py:FUNCTION or MODULE:FUNCTION. `codec train RECIPE --help` lists"
+            " its settings."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -24,11 +30,19 @@ def train(
     ] = None,
     smoke: Annotated[
         bool,
-        typer.Option("--smoke", help="Test the whole run in seconds: a few steps on synthetic data, in OUT/smoke."),
+        typer.Option(
+            "--smoke", help="Test the whole run in seconds: a few steps on synthetic data. [-o runs/RECIPE-smoke]"
+        ),
     ] = False,
     devices: Annotated[
         int, typer.Option(help="Number of GPUs, or of processes on a CPU; each takes a batch of its own per step.")
     ] = 1,
+    change: Annotated[
+        bool, typer.Option("--change", help="Resume with other settings than the run was started with.")
+    ] = False,
+    logger: Annotated[
+        str, typer.Option(help="none, tensorboard or wandb; losses and metrics are in OUT/metrics.jsonl in any case.")
+    ] = "none",
 ) -> None:
     """Train a codec: codec train speech --data.train DIR --data.valid DIR --schedule.steps 1000 --optimizer.lr 1e-4"""
     if recipe in (None, "--help", "-h"):
@@ -41,13 +55,29 @@ def train(
 
     from narrows.cli.files import print_line
     from narrows.codecs.distributed import is_launched_first
-    from narrows.errors import InputError
     from narrows.recipes.training.run import run
 
     try:
-        made = auto_cli(function, args=context.args, prog=f"codec train {recipe}", exit_on_error=False)
+        with own_errors(recipe, function):
+            made = auto_cli(
+                function, args=context.args, prog=f"codec train {recipe}", as_positional=False, exit_on_error=False
+            )
     except ArgumentError as error:
         raise InputError(f"{error}; `codec train {recipe} --help` lists the settings") from error
-    folder = run(made, out or Path("runs") / recipe, init, smoke, devices)
+    folder = out or Path("runs") / (recipe_name(recipe) + "-smoke" * smoke)
+    try:
+        with own_errors(recipe, function):
+            trained = run(
+                check_recipe(recipe, made),
+                folder,
+                init,
+                smoke=smoke,
+                devices=devices,
+                change=change,
+                logger=logger,
+                target=recipe,
+            )
+    except KeyboardInterrupt:  # the run has said where it stopped
+        sys.exit(130)
     if devices == 1 or is_launched_first():
-        print_line(f"trained: {folder}")
+        print_line(f"trained: {trained}")

@@ -3,23 +3,55 @@
 >>> import narrows
 >>> from narrows import datasets
 >>> narrows.tokenize(datasets.Task("recordings/", "speech", "tokens/"))
->>> data = datasets.load("tokens/")
->>> data[0], data.metadata(0), data.by_key("speaker1/take3")
+>>> data = datasets.load("tokens/", ids="delayed", with_meta=True)
+>>> data[0].key, data[0].value, data[0].meta, data.by_key("speaker1/take3"), data[0:3]
+>>> loader = DataLoader(datasets.TokenStream(data), 8, collate_fn=datasets.Collate(data.vocabulary))
+
+Task         what to tokenize, for `narrows.tokenize`
+load         the items of finished shards, as TokenData
+TokenData    items by index or key: Tokens, Latents or ids, with metadata as Examples
+TokenStream  the same items, shuffled, split over ranks and workers
+Example      an item with its key and metadata
+Collate      makes a Batch of ids; `collate_fn` of a DataLoader
+Batch        ids of several items, padded
+export       items in the formats of other libraries
+
+sources/     how items are listed and read
+engines/     where shards are tokenized: processes, ranks, Ray
+exporters/   the formats of other libraries
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from narrows.datasets.reader import TokenData, TokenStream, load
+    from narrows.datasets.batches import Batch, Collate, Example
+    from narrows.datasets.exporters import export
+    from narrows.datasets.reader import TokenData, load
+    from narrows.datasets.stream import TokenStream
     from narrows.datasets.tokenize import Task
 
-__all__ = ["Task", "TokenData", "TokenStream", "load"]
+__all__ = ["Batch", "Collate", "Example", "Task", "TokenData", "TokenStream", "export", "load"]
+
+_MODULES = {
+    "Batch": "batches",
+    "Collate": "batches",
+    "Example": "batches",
+    "Task": "tokenize",
+    "TokenData": "reader",
+    "TokenStream": "stream",
+    "export": "exporters",
+    "load": "reader",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that planning needs no torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    module = "tokenize" if name == "Task" else "reader"
-    return getattr(import_module(f"{__name__}.{module}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return list(__all__)

@@ -6,6 +6,7 @@ codes    the codes (S, K, *grid) of an item as one list: the K codes of the firs
          64 bits, the narrowest that hold every codebook. Or `latents` (S, D, *grid), float16, in that order
 frames   the latent grid of audio; of images grid_height, grid_width
 ...      the extent: sample_rate, samples, channels of audio; height, width, channels of images
+number   place of the item in the source, from 0
 meta     a struct with a field for each name in the metadata of the items; left out where there is none. Null: missing
 """
 
@@ -28,7 +29,7 @@ from narrows.media.extents import Extent
 from narrows.media.table import MEDIA, medium_named
 from narrows.records import parse_json, to_record
 
-FORMAT = 3
+FORMAT = 4
 METADATA, DIGEST = b"narrows", b"narrows.sha256"  # names in the key-value metadata of a file
 MetaType = Literal["bool", "int", "float", "text", "json"]
 MetaTypes = Mapping[str, MetaType]
@@ -71,7 +72,7 @@ def arrow_schema(info: DatasetInfo, types: MetaTypes) -> pa.Schema:
     meta = [("meta", pa.struct([(name, _ARROW_TYPES[type_]) for name, type_ in types.items()]))] if types else []
     values = (info.kind, pa.list_(pa.field("element", _value_type(info))))
     text = json.dumps(asdict(ShardMetadata(FORMAT, info, dict(types))), sort_keys=True).encode()
-    return pa.schema([("key", pa.string()), values, *grid, *sizes, *meta], _with_digest(text))
+    return pa.schema([("key", pa.string()), values, *grid, *sizes, ("number", pa.int64()), *meta], _with_digest(text))
 
 
 def read_metadata(metadata: Mapping[bytes, bytes] | None) -> ShardMetadata:
@@ -114,7 +115,8 @@ def to_batch(
     grids = [pa.array(axis, pa.int32()) for axis in zip(*(item.values.shape[2:] for item in items), strict=True)]
     extents = [asdict(item.extent) for item in items]
     sizes = [pa.array([extent[name] for extent in extents], pa.int64()) for name in extents[0]]
-    columns = [pa.array([item.key for item in items], pa.string()), lists, *grids, *sizes]
+    numbers = pa.array([item.number for item in items], pa.int64())
+    columns = [pa.array([item.key for item in items], pa.string()), lists, *grids, *sizes, numbers]
     return pa.RecordBatch.from_arrays([*columns, *([] if meta is None else [meta])], schema=schema)
 
 
@@ -156,7 +158,8 @@ class RowGroup:
             raise InputError(f"it has {len(flat)} values for a grid {tuple(grid)} in row {row}")
         values = flat.reshape(groups, *grid, info.depth)
         key = self._columns["key"][row].as_py()
-        item = TokenizedItem(key, np.moveaxis(values, -1, 1), extent, self._meta(row, types))
+        meta, number = self._meta(row, types), self._integer("number", row)
+        item = TokenizedItem(key, np.moveaxis(values, -1, 1), extent, meta, number)
         check_item(item, info)
         return item
 

@@ -44,11 +44,13 @@ class SourceItem:
         key: unique in the data set and the same in every run. Any text: do not use it as a path to write to.
         location: where its bytes are.
         meta: other columns of the source, which are copied into the shards.
+        number: its place in the source, from 0: the row of a manifest, or the place in the sorted names of files.
     """
 
     key: str
     location: Location
     meta: Mapping[str, Json] = field(default_factory=dict)
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class TokenizedItem:
     """A recording or image as tokens.
 
     Attributes:
-        key, meta: those of the SourceItem.
+        key, meta, number: those of the SourceItem.
         values: integer codes (S, K, *grid) or float16 latents (S, D, *grid) of S groups of channels.
         extent: size of the recording or image.
     """
@@ -117,6 +119,7 @@ class TokenizedItem:
     values: NDArray[np.generic]
     extent: Extent
     meta: Mapping[str, Json] = field(default_factory=dict)
+    number: int = 0
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def plan_shards(
 
 
 def source_fingerprint(items: Sequence[SourceItem]) -> str:
-    """SHA-256 of keys, metadata, and locations relative to the folder that contains all of them.
+    """SHA-256 of keys, metadata, order, and locations relative to the folder that contains all of them.
 
     Sizes and modification times are left out: unreadable files may be repaired, and copies have other times.
     """
@@ -64,7 +64,8 @@ def source_fingerprint(items: Sequence[SourceItem]) -> str:
     digest = hashlib.sha256()
     for item in items:
         location = item.location
-        facts = [item.key, location.path[len(root) :], location.start, location.row, location.column, dict(item.meta)]
+        place = [location.path[len(root) :], location.start, location.row, location.column]
+        facts = [item.key, item.number, *place, dict(item.meta)]
         digest.update(encoder.encode(facts).encode() + b"\n")
     return digest.hexdigest()
 

@@ -1,7 +1,7 @@
-"""Token shards for training: items by index or key, or as a shuffled stream that is split over processes.
+"""Token shards for training: items by index or key.
 
-folder ─▶ finished shards ─▶ load ─▶ TokenData[i] ─▶ Tokens, Latents or ids
-                                        └─▶ TokenStream: the same items, shuffled, split over ranks and workers
+folder ─▶ finished shards ─▶ load ─▶ TokenData[i] ─▶ Tokens, Latents or ids; Examples of them with_meta
+                                        └─▶ TokenStream (stream.py)
 """
 
 import os
@@ -11,15 +11,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import accumulate
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from torch.utils.data import Dataset
 
+from narrows.bitstream import codebook_sizes
 from narrows.datasets.arrow_columns import RowGroup
 from narrows.datasets.base import DatasetInfo, Json, TokenizedItem
+from narrows.datasets.batches import Example
 from narrows.datasets.shards import ShardFile, read_shard
 from narrows.errors import InputError
 from narrows.media.files import StrPath, quoted
@@ -29,34 +32,62 @@ from narrows.tokenizers.tokens import Latents, Tokens
 
 CACHED_GROUPS = 4  # row groups that are kept in memory
 NAME = re.compile(r"(\d{5,})-of-(\d{5,})\.parquet")
+Order = Literal["stored", "source"]
 T_co = TypeVar("T_co", covariant=True)
 
 
 @overload
-def load(folder: StrPath, *, allow_missing: bool = False) -> "TokenData[Tokens | Latents]": ...
+def load(
+    folder: StrPath, *, with_meta: Literal[False] = False, order: Order = "stored", allow_missing: bool = False
+) -> "TokenData[Tokens | Latents]": ...
 @overload
 def load(
-    folder: StrPath, *, ids: Pattern, vocabulary: Vocabulary | None = None, allow_missing: bool = False
+    folder: StrPath, *, with_meta: Literal[True], order: Order = "stored", allow_missing: bool = False
+) -> "TokenData[Example[Tokens | Latents]]": ...
+@overload
+def load(
+    folder: StrPath,
+    *,
+    ids: Pattern,
+    vocabulary: Vocabulary | None = None,
+    with_meta: Literal[False] = False,
+    order: Order = "stored",
+    allow_missing: bool = False,
 ) -> "TokenData[Tensor]": ...
+@overload
+def load(
+    folder: StrPath,
+    *,
+    ids: Pattern,
+    vocabulary: Vocabulary | None = None,
+    with_meta: Literal[True],
+    order: Order = "stored",
+    allow_missing: bool = False,
+) -> "TokenData[Example[Tensor]]": ...
 def load(
     folder: StrPath,
     *,
     ids: Pattern | None = None,
     vocabulary: Vocabulary | None = None,
+    with_meta: bool = False,
+    order: Order = "stored",
     allow_missing: bool = False,
 ) -> "TokenData[Any]":
-    """The items of all finished shards in a folder, in the order of shards and rows.
+    """The items of all finished shards in a folder.
 
     Args:
         folder: that `codec tokenize` made.
         ids: give items as ids for a language model, (N,) or (K, N), in this pattern; None for Tokens, or Latents of a
             continuous tokenizer.
         vocabulary: the ids of all codes; None for the vocabulary of the codebooks of this data set.
+        with_meta: give items as Examples, with their keys and metadata.
+        order: "stored", that of shards and rows, which is fast to read; or "source", the order of the manifest, of the
+            sorted names of files, or of rows.
         allow_missing: load the shards that are finished, even if others are missing.
 
     Raises:
-        InputError: for a folder without shards, with missing shards or with shards of different data sets; and for ids
-            of latents.
+        InputError: for a folder without shards, with missing shards or with shards of different data sets; for ids of
+            latents; and for an unknown order.
         MediaError: for a damaged shard.
     """
     files = [read_shard(path) for path in _finished(folder, allow_missing)]
@@ -67,18 +98,22 @@ def load(
                 f"expected shards of one data set, got {quoted(files[0].path)} of {_model(info)} and "
                 f"{quoted(file.path)} of {_model(file.info)}; move those of one away"
             )
-    if ids is None:
-        if vocabulary is not None:
-            raise InputError("expected ids with a vocabulary, got only a vocabulary; give for example ids='delayed'")
-        return TokenData(files, partial(_to_tokens, info))
-    if info.kind == "latents":
+    if order not in get_args(Order):
+        raise InputError(f"expected an order of {', '.join(get_args(Order))}, got {order!r}")
+    if info.kind == "codes":
+        vocabulary_of_ids = vocabulary or Vocabulary(codebook_sizes(info.radices))
+    elif ids is not None:
         raise InputError(f"expected codes for ids, got continuous latents in {quoted(folder)}; leave ids out")
-    return TokenData(files, partial(_to_ids, ids, vocabulary or vocabulary_of(info)))
-
-
-def vocabulary_of(info: DatasetInfo) -> Vocabulary:
-    """The vocabulary of all codebooks of a data set."""
-    return Vocabulary(tuple(int(np.prod(digits, dtype=object)) for digits in info.radices))
+    else:
+        vocabulary_of_ids = None
+    if ids is None and vocabulary is not None:
+        raise InputError("expected ids with a vocabulary, got only a vocabulary; give for example ids='delayed'")
+    convert: Callable[[TokenizedItem], Any] = partial(_to_tokens, info)
+    if ids is not None and vocabulary_of_ids is not None:
+        convert = partial(_to_ids, ids, vocabulary_of_ids)
+    if with_meta:
+        convert = partial(_to_example, convert)
+    return TokenData(files, convert, vocabulary_of_ids, order)
 
 
 class TokenData(Dataset[T_co], Generic[T_co]):
@@ -87,10 +122,21 @@ class TokenData(Dataset[T_co], Generic[T_co]):
     Args:
         files: shards of one data set.
         convert: makes what `data[index]` returns from a TokenizedItem.
+        vocabulary: of the ids; None for latents.
+        order: of the indices, as `load` takes it.
     """
 
-    def __init__(self, files: Sequence[ShardFile], convert: Callable[[TokenizedItem], T_co]) -> None:
-        self.files, self._convert = tuple(files), convert
+    def __init__(
+        self,
+        files: Sequence[ShardFile],
+        convert: Callable[[TokenizedItem], T_co],
+        vocabulary: Vocabulary | None,
+        order: Order = "stored",
+    ) -> None:
+        self.files, self._convert, self._vocabulary = tuple(files), convert, vocabulary
+        self._places: NDArray[np.int64] | None = None  # of items in shards, by index
+        if order == "source":
+            self._places = np.argsort(np.concatenate([file.numbers() for file in files]), kind="stable")
         self.groups = [(file, index) for file in range(len(files)) for index in range(len(files[file].groups))]
         self.starts = [0, *accumulate(files[file].groups[index] for file, index in self.groups)]  # of groups
         self._cache: OrderedDict[int, RowGroup] = OrderedDict()
@@ -100,24 +146,53 @@ class TokenData(Dataset[T_co], Generic[T_co]):
         """What all items have in common."""
         return self.files[0].info
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary of the ids, or of the codebooks where items are Tokens. Raises InputError for latents."""
+        if self._vocabulary is None:
+            raise InputError(f"expected codes for a vocabulary, got continuous latents of {self.info.model}")
+        return self._vocabulary
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names in the metadata of the items, sorted."""
+        return tuple(sorted({name for file in self.files for name in file.metadata.meta_types}))
+
     def __len__(self) -> int:
         return self.starts[-1]
 
-    def __getitem__(self, index: int) -> T_co:
+    @overload
+    def __getitem__(self, index: int) -> T_co: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T_co]: ...
+    def __getitem__(self, index: int | slice) -> T_co | list[T_co]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
         return self._convert(self.item(index))
+
+    def __iter__(self) -> Iterator[T_co]:
+        return (self[index] for index in range(len(self)))
 
     def item(self, index: int) -> TokenizedItem:
         """An item as it is stored. Raises IndexError beyond the last item."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"expected an index below {len(self)}, the number of items, got {index}")
-        group = bisect_right(self.starts, index % len(self)) - 1
+        place = index % len(self)
+        return self._stored(place if self._places is None else int(self._places[place]))
+
+    def stored(self, place: int) -> T_co:
+        """The item at a place in the shards, whatever the order of the indices."""
+        return self._convert(self._stored(place))
+
+    def _stored(self, place: int) -> TokenizedItem:
+        group = bisect_right(self.starts, place) - 1
         file = self.files[self.groups[group][0]]
         if group not in self._cache:
             self._cache[group] = file.group(self.groups[group][1])
             if len(self._cache) > CACHED_GROUPS:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(group)
-        return file.checked(self._cache[group].item, index % len(self) - self.starts[group])
+        return file.checked(self._cache[group].item, place - self.starts[group])
 
     def metadata(self, index: int) -> Mapping[str, Json]:
         """The other columns of the source for an item."""
@@ -126,7 +201,8 @@ class TokenData(Dataset[T_co], Generic[T_co]):
     @cached_property
     def keys(self) -> Sequence[str]:
         """The keys of all items."""
-        return [key for file in self.files for key in file.keys()]  # noqa: SIM118
+        stored = [key for file in self.files for key in file.keys()]  # noqa: SIM118
+        return stored if self._places is None else [stored[place] for place in self._places]
 
     def index(self, key: str) -> int:
         """The index of the item with a key. Raises InputError where there is none."""
@@ -155,7 +231,8 @@ class TokenData(Dataset[T_co], Generic[T_co]):
 
         Args:
             ids: as `Tokens.flatten` gives them, without begin and end.
-            pattern, vocabulary: those of the ids.
+            pattern: that of the ids.
+            vocabulary: that of the ids; None for `data.vocabulary`.
             groups: groups of channels that are coded side by side.
             inner: sizes of the axes of the latent grid after the first: () for audio, (W,) for images.
 
@@ -168,7 +245,7 @@ class TokenData(Dataset[T_co], Generic[T_co]):
                 f"expected inner={len(info.strides) - 1} sizes of the latent grid after the first axis, got {inner}; "
                 "for an image of rows of 16 positions: inner=(16,)"
             )
-        codes = unflatten_ids(ids, pattern, vocabulary or vocabulary_of(info), info.depth, groups, inner)
+        codes = unflatten_ids(ids, pattern, vocabulary or self.vocabulary, info.depth, groups, inner)
         size = tuple(stride * count for stride, count in zip(info.strides, codes.shape[2:], strict=True))
         extent = medium_named(info.medium).extent.of(size, groups * info.channels, info.sample_rate)
         return Tokens(codes, info.radices, extent, info.model, info.fingerprint, info.quality_index)
@@ -178,99 +255,15 @@ class TokenData(Dataset[T_co], Generic[T_co]):
         return self.__dict__ | {"_cache": OrderedDict()}
 
 
-class TokenStream(IterableDataset[T_co], Generic[T_co]):
-    """The items of a TokenData once per epoch, shuffled, split over `world` ranks and their DataLoader workers.
-
-    The order of row groups is drawn from (seed, epoch) and cut into a part for each worker of each rank. Parts, and
-    what ranks get, differ by at most one item in length. Within a part, items are shuffled in windows of `window`
-    items, which are in memory together.
-
-    All ranks need the same number of workers. Call `set_epoch` before each epoch. `state_dict` records how far an
-    iteration came: in this process or, under torchdata's StatefulDataLoader, in each worker.
-
-    Args:
-        data: the items.
-        seed: of the order, from 0.
-        rank, world: number of this rank, from 0, and of all ranks.
-        window: items that are shuffled together, from 1.
-
-    Raises:
-        InputError: for numbers out of range.
-    """
-
-    def __init__(self, data: TokenData[T_co], seed: int = 0, rank: int = 0, world: int = 1, window: int = 4096) -> None:
-        numbers = (seed, rank, world, window)
-        if any(type(number) is not int for number in numbers) or not 0 <= rank < world or window < 1 or seed < 0:
-            raise InputError(
-                "expected integers: a rank from 0 below world, a window from 1, a seed from 0; got "
-                f"rank {rank} of {world}, window {window}, seed {seed}"
-            )
-        self.data, self.seed, self.rank, self.world, self.window = data, seed, rank, world, window
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see it change
-        self._taken = self._parts = 0  # of the latest iteration; 0 parts before the first
-        self._resumed: Mapping[str, int] = {}
-
-    def set_epoch(self, epoch: int) -> None:
-        """Start the next iteration at the beginning of this epoch. Raises InputError for a number below 0."""
-        if type(epoch) is not int or epoch < 0:
-            raise InputError(f"expected an epoch as an integer from 0, got {epoch}")
-        self._epoch.fill_(epoch)
-        self._taken, self._resumed = 0, {}
-
-    def state_dict(self) -> dict[str, int]:
-        """The state after the last item that the latest iteration gave, for `load_state_dict`."""
-        fixed = {"seed": self.seed, "window": self.window, "items": len(self.data)}
-        return fixed | {"epoch": int(self._epoch), "parts": self._parts, "taken": self._taken}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Resume the next iteration at a state; later iterations start at the beginning.
-
-        Raises InputError for a state of another seed, window or number of items, and for anything else than a state.
-        """
-        for name, value in self.state_dict().items():
-            if type(state.get(name)) is not int or (name in ("seed", "window", "items") and state[name] != value):
-                raise InputError(f"expected a state with {name} {value}, as this stream has, got {state.get(name)}")
-        self.set_epoch(state["epoch"])
-        self._taken, self._parts, self._resumed = state["taken"], state["parts"], dict(state)
-
-    def __iter__(self) -> Iterator[T_co]:
-        worker = get_worker_info()
-        workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
-        part, parts, epoch = self.rank * workers + number, self.world * workers, int(self._epoch)
-        state, self._resumed = self._resumed, {}
-        taken = state.get("taken", 0)
-        if taken and state["parts"] != parts:
-            raise InputError(
-                f"expected a state of {parts} parts, got one of {state['parts']}; use as many ranks and workers"
-            )
-        count = len(self.data)
-        first, last = count * part // parts, count * (part + 1) // parts
-        self._parts, self._taken = parts, taken
-        for begin in range(first + taken // self.window * self.window, last, self.window):
-            indices = self._indices(epoch, begin, min(begin + self.window, last))
-            items = [self.data[index] for index in indices]
-            order = np.random.default_rng((self.seed, epoch, begin)).permutation(len(items))
-            for index in order[taken - (begin - first) :]:
-                taken += 1
-                self._taken = taken
-                yield items[index]
-        self._taken = 0
-
-    def _indices(self, epoch: int, begin: int, end: int) -> list[int]:
-        """Indices of the items from `begin` to `end` in the order of groups of an epoch."""
-        starts = np.array(self.data.starts)
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(starts) - 1)
-        ends = np.cumsum(np.diff(starts)[order])
-        positions = np.arange(begin, end)
-        group = np.searchsorted(ends, positions, side="right")
-        return (starts[1:][order][group] - (ends[group] - positions)).tolist()
-
-
 def _to_tokens(info: DatasetInfo, item: TokenizedItem) -> Tokens | Latents:
     values = torch.from_numpy(np.array(item.values, order="C"))
     if info.kind == "latents":
         return Latents(values, item.extent, info.model, info.fingerprint)
     return Tokens(values.long(), info.radices, item.extent, info.model, info.fingerprint, info.quality_index)
+
+
+def _to_example(convert: Callable[[TokenizedItem], T_co], item: TokenizedItem) -> Example[T_co]:
+    return Example(item.key, convert(item), item.meta)
 
 
 def _to_ids(pattern: Pattern, vocabulary: Vocabulary, item: TokenizedItem) -> Tensor:

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from narrows.datasets.arrow_columns import (
     MetaTypes,
@@ -134,8 +136,15 @@ class ShardFile:
 
     def keys(self) -> list[str]:
         """The keys of all items."""
+        return self._column("key").to_pylist()
+
+    def numbers(self) -> NDArray[np.int64]:
+        """The place in the source of each item."""
+        return self._column("number").to_numpy()
+
+    def _column(self, name: str) -> pa.ChunkedArray:
         with self._opened() as file:
-            return file.read(columns=["key"], use_threads=False).column("key").to_pylist()
+            return file.read(columns=[name], use_threads=False).column(name)
 
     def checked(self, function: Callable[..., T], *arguments: object) -> T:
         """Call a function on this file's columns; its errors become a MediaError that names the file."""

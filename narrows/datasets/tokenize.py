@@ -14,19 +14,22 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from narrows.bitstream import codebook_sizes
 from narrows.checkpoints.load import load
 from narrows.datasets.arrow_columns import MetaTypes, with_meta
-from narrows.datasets.base import Shard
+from narrows.datasets.base import DatasetInfo, Shard
 from narrows.datasets.engines.processes import Processes
 from narrows.datasets.engines.schedule import Engine
+from narrows.datasets.failures import Reason, group_failures, read_failures
 from narrows.datasets.plan import plan_shards, source_fingerprint
 from narrows.datasets.sources import list_items
 from narrows.datasets.worker import Job, ShardResult, dataset_info
 from narrows.errors import InputError, MediaError
 from narrows.media.atomic import write_bytes
 from narrows.media.files import StrPath, quoted
+from narrows.media.image.resize import Crop, Resize
 
-FORMAT = 4
+FORMAT = 5
 GPU_BATCH = 32  # windows or images per call of the network on a GPU; on a CPU 1 is the fastest
 
 
@@ -35,7 +38,7 @@ class Task:
     """The arguments of `tokenize`.
 
     Args:
-        source: a data set, as `list_items` reads it.
+        source: a data set, as `list_items` reads it, or several.
         model: name, folder or hub repository.
         out: folder of the shards.
         minutes: approximate media per shard.
@@ -44,12 +47,14 @@ class Task:
         device: as `load` takes it.
         batch: windows or images per call of the network; None for 1 on a CPU and 32 on a GPU.
         background: colour that transparent images are flattened onto; None to make them failures.
+        size: height and width that images are given before they are tokenized, see `Resize`; None to keep their sizes.
+        crop: how they are given it: "center" (None means this) or "resize".
 
     Raises:
-        InputError: for a batch below 1, and for what is no path.
+        InputError: for a batch below 1, a size or crop out of range, a crop without a size, and for what is no path.
     """
 
-    source: StrPath
+    source: StrPath | Sequence[StrPath]
     model: StrPath
     out: StrPath
     minutes: float = 10.0
@@ -59,13 +64,30 @@ class Task:
     device: str = "cpu"
     batch: int | None = None
     background: str | None = None
+    size: int | None = None
+    crop: Crop | None = None
 
     def __post_init__(self) -> None:
-        for name, value in {"source": self.source, "model": self.model, "out": self.out}.items():
+        sources = [("source", source) for source in self.sources]
+        for name, value in [*sources, ("model", self.model), ("out", self.out)]:
             if not isinstance(value, str | os.PathLike):
                 raise InputError(f"expected {name} as a path, got {value!r}")
+        if self.crop is not None and self.size is None:
+            raise InputError(f"expected a size with a crop, got only the crop {self.crop!r}; give a size")
+        self.resize  # noqa: B018 raises InputError
         if self.batch is not None and self.batch < 1:
             raise InputError(f"expected a batch of at least 1, got {self.batch}")
+
+    @property
+    def sources(self) -> Sequence[StrPath]:
+        """All sources."""
+        several = isinstance(self.source, Sequence) and not isinstance(self.source, str)
+        return self.source if several else [self.source]  # type: ignore[return-value, list-item]
+
+    @property
+    def resize(self) -> Resize | None:
+        """What gives images their size."""
+        return None if self.size is None else Resize(self.size, self.crop or "center")
 
 
 @dataclass(frozen=True)
@@ -75,6 +97,7 @@ class Summary:
     Attributes:
         medium: name of the medium.
         items, failures, shards: finished by now.
+        reasons: of the failures, each with their number and the keys of the first three.
         skipped: shards that had been finished before.
         amount: seconds of audio or pixels that this run tokenized.
         seconds: duration of this run, with planning and starting.
@@ -85,6 +108,7 @@ class Summary:
     medium: str
     items: int
     failures: int
+    reasons: Sequence[Reason]
     shards: int
     skipped: int
     amount: float
@@ -123,6 +147,7 @@ def tokenize(
     engine: Engine | None = None,
     retry: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> Summary:
     """Tokenize the shards of a data set that are not finished yet. Items that cannot be read are recorded as failures.
 
@@ -134,6 +159,7 @@ def tokenize(
             `if __name__ == "__main__":`.
         retry: tokenize shards with failures again, as a whole.
         progress: called after each shard.
+        notice: called before the work with a line, if the model is made for files and not for language models.
 
     Raises:
         InputError: for a folder of another run, and for source and options.
@@ -144,19 +170,22 @@ def tokenize(
     if not isinstance(task, Task):
         raise InputError(f"expected a Task, got {task!r}; make one with narrows.datasets.Task(source, model, out)")
     begin, engine = time.perf_counter(), Processes(1) if engine is None else engine
-    source, model, out = os.fspath(task.source), os.fspath(task.model), Path(task.out)
-    if os.path.isdir(source) and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
-        raise InputError(f"expected an output folder outside of {quoted(source)}, got {quoted(out)}; change -o")
+    sources, model, out = [os.fspath(source) for source in task.sources], os.fspath(task.model), Path(task.out)
+    for source in sources:
+        if os.path.isdir(source) and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(source)):
+            raise InputError(f"expected an output folder outside of {quoted(source)}, got {quoted(out)}; change -o")
     tokenizer = load(model, task.device)
     settings = {"codebooks": task.codebooks, "quality": task.quality}
     settings = {name: value for name, value in settings.items() if value is not None}
     info = dataset_info(tokenizer, settings)
     tokenizer.check_background(task.background)
+    tokenizer.check_resize(task.resize)
     batch = task.batch or (1 if tokenizer.device.type == "cpu" else GPU_BATCH)
-    source_items = list_items(source, info.medium, task.limit)
+    source_items = list_items(sources, info.medium, task.limit)
     meta_types: MetaTypes = reduce(with_meta, (item.meta for item in source_items if item.meta), {})
-    job = Job(model, info, out, task.device, batch, settings, task.background, meta_types)
+    job = Job(model, info, out, task.device, batch, settings, task.background, task.resize, meta_types)
     options = {"minutes": task.minutes, "batch": batch, "device": tokenizer.device.type, "background": task.background}
+    options["resize"] = None if task.resize is None else asdict(task.resize)
     inputs = {"items": len(source_items), "inputs": source_fingerprint(source_items)}
     facts = {"format": FORMAT, **asdict(info), **options, **inputs}
     del tokenizer
@@ -181,13 +210,17 @@ def tokenize(
     for shard in unfinished:
         job.progress(shard).unlink(missing_ok=True)  # of a run that was killed
     if unfinished:
+        if info.quality_index is not None:
+            notice(_made_for_files(info))
         engine.run(unfinished, job, report)
-    failures = sum(_count_lines(job.errors(shard)) for shard in selected)
+    reasons = group_failures(failure for shard in selected for failure in read_failures(job.errors(shard)))
+    failures = sum(reason.count for reason in reasons)
     worker_seconds = sum(result.seconds for result in results)
     return Summary(
         medium=info.medium,
         items=sum(len(shard.items) for shard in selected) - failures,
         failures=failures,
+        reasons=reasons,
         shards=len(selected),
         skipped=len(selected) - len(unfinished),
         amount=sum(result.amount for result in results),
@@ -245,9 +278,12 @@ def _are_sizes(sizes: object, items: int) -> bool:
     return isinstance(sizes, list) and all(type(size) is int and size > 0 for size in sizes) and sum(sizes) == items
 
 
-def _count_lines(path: Path) -> int:
-    try:
-        with open(path, "rb") as file:
-            return sum(1 for _ in file)
-    except FileNotFoundError:
-        return 0
+def _made_for_files(info: DatasetInfo) -> str:
+    """A line about the codes of an entropy model."""
+    recipe = {"image": "image-tokenizer", "audio": "speech"}[info.medium]
+    positions = " × ".join(map(str, info.strides))
+    unit = "pixels" if info.sample_rate is None else "samples"
+    return (
+        f"{info.model} is made for small files, not for language models: {info.depth} codes per {positions} {unit}, of "
+        f"a vocabulary of {sum(codebook_sizes(info.radices)):,}; for these train a tokenizer: codec train {recipe}"
+    )

@@ -7,11 +7,10 @@ items ─ threads read, resample, cut ─▶ windows ─ batches through the net
 A pure function of the shard and the job: the bytes of the files do not depend on the worker, on one kind of processor.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +21,12 @@ import torch
 from narrows.checkpoints.load import load
 from narrows.datasets.arrow_columns import MetaTypes
 from narrows.datasets.base import DatasetInfo, Failure, Shard, SourceItem, TokenizedItem
+from narrows.datasets.failures import write_failures
 from narrows.datasets.read_ahead import ReadError, read_ahead
 from narrows.datasets.shards import write_shard
 from narrows.datasets.sources import open_item
 from narrows.errors import NarrowsError
-from narrows.media.atomic import write_bytes
+from narrows.media.image.resize import Resize
 from narrows.tokenizers.batches import BatchEncoder
 from narrows.tokenizers.tokenizer import Tokenizer
 from narrows.tokenizers.tokens import Latents, Tokens
@@ -47,6 +47,7 @@ class Job:
         batch: windows or images per call of the network; with 1, codes are those of `codec encode`.
         settings: as `Tokenizer.encode` takes them.
         background: colour that transparent images are flattened onto; None to make them failures.
+        resize: makes images of one size; None to keep their sizes.
         meta_types: of the whole data set, so that all shards have the same columns.
     """
 
@@ -57,6 +58,7 @@ class Job:
     batch: int = 1
     settings: Mapping[str, float | None] = field(default_factory=dict)
     background: str | None = None
+    resize: Resize | None = None
     meta_types: MetaTypes = field(default_factory=dict)
 
     def parquet(self, shard: Shard) -> Path:
@@ -141,7 +143,7 @@ class Worker:
         """Tokenize a shard and write its files. Raises MediaError where they cannot be written."""
         begin = time.perf_counter()
         items, failures, network_seconds = self._one_by_one(shard) if shard.one_by_one else self._in_batches(shard)
-        _write_failures(self.job.errors(shard), failures)
+        write_failures(self.job.errors(shard), failures)
         write_shard(self.job.parquet(shard), items, self.job.info, meta_types=self.job.meta_types, overwrite=True)
         amount = sum(item.extent.amount for item in items)
         seconds = time.perf_counter() - begin
@@ -184,7 +186,8 @@ class Worker:
 
     def _encoding(self) -> BatchEncoder:
         job = self.job
-        return self.tokenizer.batch_encoder(job.batch, job.info.kind == "latents", job.background, **job.settings)
+        latents = job.info.kind == "latents"
+        return self.tokenizer.batch_encoder(job.batch, latents, job.background, job.resize, **job.settings)
 
 
 def run_shard(worker: Callable[[], Worker], shard: Shard) -> ShardResult:
@@ -222,7 +225,7 @@ def tokenize_items(
     for item, result in started:
         found = result()
         values = found.codes.numpy() if isinstance(found, Tokens) else found.values.numpy().astype(np.float16)
-        tokenized.append(TokenizedItem(item.key, values, found.extent, item.meta))
+        tokenized.append(TokenizedItem(item.key, values, found.extent, item.meta, item.number))
     return tokenized, failures
 
 
@@ -241,11 +244,3 @@ def _is_out_of_memory(error: Exception) -> bool:
     text = str(error)
     on_cpu = isinstance(error, RuntimeError) and ("allocate memory" in text or "not enough memory" in text)
     return on_cpu or isinstance(error, MemoryError | torch.OutOfMemoryError)
-
-
-def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    if not failures:
-        path.unlink(missing_ok=True)
-        return
-    lines = [json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures]
-    write_bytes(path, "".join(lines).encode("utf-8", "surrogateescape"), overwrite=True)

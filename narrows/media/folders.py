@@ -58,7 +58,7 @@ def find_files(source: StrPath, suffixes: Collection[str] | None = None) -> list
         names = list(_matches(given, root))
     names.sort(key=lambda name: name.split(os.sep))
     paths = ((os.path.join(root, name), name) for name in names)
-    return [File(path, _as_text(name), size(path)) for path, name in paths]
+    return [File(path, as_text(name), size(path)) for path, name in paths]
 
 
 def skipped_files(sources: Iterable[StrPath], suffixes: Collection[str], kind: str) -> str | None:
@@ -150,6 +150,6 @@ def _fits(name: Sequence[str], pattern: Sequence[str]) -> bool:
     return fnmatchcase(name[0], pattern[0]) and _fits(name[1:], pattern[1:])
 
 
-def _as_text(name: str) -> str:
+def as_text(name: str) -> str:
     """A name of the file system as text that can be written as UTF-8: bytes that are not UTF-8 are escaped."""
     return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,8 +1,74 @@
-"""Training runs as Python functions with typed defaults: `codec train RECIPE` runs one.
+"""Training runs as Python functions with typed defaults: `codec train RECIPE` runs one, `run(recipe, folder)` too.
 
-registry.py         name of a recipe → its function
-speech.py, ...      one recipe a file
-settings.py         the settings that recipes share: optimizer, schedule, data
-training/           how a run is trained: a `Recipe` (what to train) and its Lightning module, one pair a file
-data/  initialization/  losses/  discriminators/    what the runs are made of
+run                                 trains a recipe
+AudioRecipe                         a run of an audio codec
+ImageTokenizerRecipe                a run of an image tokenizer with one rate
+RateDistortionRecipe                a run of an image codec with an entropy model, for all qualities
+Recipe, Training                    base classes for another kind of run
+AdamW, Schedule, Adversarial, AudioData, ImageData      settings that recipes share
+
+speech.py  image.py  image_tokenizer.py     the recipes of this package
+registry.py         what `codec train` is given → the function of the recipe
+settings.py         the settings
+losses/             MultiResolutionSTFTLoss, PerceptualLoss ...
+discriminators/     MultiPeriodDiscriminator, PatchGANDiscriminator ...
+data/               files and crops of training data
+initialization/     weights to start with: a PCA of the data, a lapped transform
+training/           how a run is trained: recipes with their Lightning modules, and `run`
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from narrows.extras import needs_extra
+
+if TYPE_CHECKING:
+    from narrows.recipes.settings import AdamW, Adversarial, AudioData, ImageData, Schedule
+    from narrows.recipes.training.audio import AudioRecipe
+    from narrows.recipes.training.base import Recipe, Training
+    from narrows.recipes.training.image_tokenizer import ImageTokenizerRecipe
+    from narrows.recipes.training.rate_distortion import RateDistortionRecipe
+    from narrows.recipes.training.run import run
+
+__all__ = [
+    "AdamW",
+    "Adversarial",
+    "AudioData",
+    "AudioRecipe",
+    "ImageData",
+    "ImageTokenizerRecipe",
+    "RateDistortionRecipe",
+    "Recipe",
+    "Schedule",
+    "Training",
+    "run",
+]
+
+_MODULES = {
+    "AdamW": "settings",
+    "Adversarial": "settings",
+    "AudioData": "settings",
+    "AudioRecipe": "training.audio",
+    "ImageData": "settings",
+    "ImageTokenizerRecipe": "training.image_tokenizer",
+    "RateDistortionRecipe": "training.rate_distortion",
+    "Recipe": "training.base",
+    "Schedule": "settings",
+    "Training": "training.base",
+    "run": "training.run",
+}
+
+
+if not TYPE_CHECKING:  # type checkers know the names from the imports above
+
+    def __getattr__(name: str) -> Any:
+        """Import on first use, so that `codec --help` needs no torch."""
+        if name not in _MODULES:
+            raise AttributeError(f"module 'narrows.recipes' has no attribute {name!r}; it has {', '.join(__all__)}")
+        with needs_extra("train"):
+            return getattr(import_module(f"narrows.recipes.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return list(__all__)

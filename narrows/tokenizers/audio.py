@@ -21,6 +21,7 @@ from narrows.errors import InputError
 from narrows.media import audio as media
 from narrows.media.extents import AudioExtent, Extent
 from narrows.media.files import Source
+from narrows.media.image.resize import Resize
 from narrows.media.medium import Info, Medium, Reader, Signal
 from narrows.media.targets import Target
 from narrows.parts import part
@@ -230,10 +231,16 @@ class AudioTokenizer(Tokenizer):
         return self.encode_blocks(reader.blocks(READ_SAMPLES), reader.samples, reader.sample_rate, **given)
 
     def batch_encoder(
-        self, batch: int = 1, latents: bool = False, background: str | None = None, **settings: float | None
+        self,
+        batch: int = 1,
+        latents: bool = False,
+        background: str | None = None,
+        resize: Resize | None = None,
+        **settings: float | None,
     ) -> "AudioBatchEncoder":
         """See `Tokenizer.batch_encoder`."""
         self.check_background(background)
+        self.check_resize(resize)
         given = self.check_settings(settings)
         reach = self._encoder_reach
         window = BATCHED_WINDOW * max(1, max(reach)) if batch > 1 and reach is not None else None

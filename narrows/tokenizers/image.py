@@ -22,6 +22,7 @@ from narrows.errors import DamagedStream, InputError
 from narrows.media import image as media
 from narrows.media.extents import Extent, ImageExtent
 from narrows.media.files import Source
+from narrows.media.image.resize import Resize
 from narrows.media.image.signal import Pixels
 from narrows.media.medium import Medium, Reader, Signal
 from narrows.media.targets import Target
@@ -235,8 +236,16 @@ class ImageTokenizer(Tokenizer):
         if background is not None:
             media.colour_of(background)
 
+    def check_resize(self, resize: Resize | None) -> None:
+        """See `Tokenizer.check_resize`."""
+
     def batch_encoder(
-        self, batch: int = 1, latents: bool = False, background: str | None = None, **settings: float | None
+        self,
+        batch: int = 1,
+        latents: bool = False,
+        background: str | None = None,
+        resize: Resize | None = None,
+        **settings: float | None,
     ) -> ImageBatchEncoder:
         """See `Tokenizer.batch_encoder`."""
         given = self.check_settings(settings)
@@ -246,7 +255,7 @@ class ImageTokenizer(Tokenizer):
                 return [self.encode_latents(x) for x in images]
             return self.encode_batch(images, **given)
 
-        return ImageBatchEncoder(encode, lambda x: self.grid(extent_of(x)), batch, background)
+        return ImageBatchEncoder(encode, lambda x: self.grid(extent_of(x)), batch, background, resize)
 
     def decode(self, tokens: Tokens) -> Tensor:
         """Decode Tokens to an image (C, H, W) float32 in [-1, 1], with the size and channels of the encoded image.

@@ -5,6 +5,7 @@ from typing import Any
 
 from narrows.media import image as media
 from narrows.media.files import Source
+from narrows.media.image.resize import Resize
 from narrows.media.image.signal import Pixels
 from narrows.tokenizers.batches import BatchEncoder, Batches
 from narrows.tokenizers.tokens import Latents, Tokens
@@ -18,6 +19,7 @@ class ImageBatchEncoder(BatchEncoder):
         check: raises InputError for an image that the model does not take.
         batch: images per call of `encode`.
         background: colour behind transparent images; None to refuse them.
+        resize: makes images of one size; None to keep their sizes.
     """
 
     def __init__(
@@ -26,8 +28,9 @@ class ImageBatchEncoder(BatchEncoder):
         check: Callable[[Pixels], object],
         batch: int,
         background: str | None,
+        resize: Resize | None,
     ) -> None:
-        self._check, self._background = check, background
+        self._check, self._background, self._resize = check, background, resize
         self._batches = Batches[Pixels, Any](encode, batch)
 
     @property
@@ -45,6 +48,7 @@ class ImageBatchEncoder(BatchEncoder):
         Raises MediaError for a transparent image if there is no background.
         """
         pixels = media.read_opaque(source, self._background).pixels
+        pixels = pixels if self._resize is None else self._resize(pixels)
         self._check(pixels)
         yield pixels
 

@@ -17,6 +17,7 @@ from narrows.codecs.codec import Codec
 from narrows.errors import InputError, WrongModel
 from narrows.media.extents import Extent
 from narrows.media.files import Source
+from narrows.media.image.resize import Resize
 from narrows.media.medium import Info, Medium, Reader, Signal
 from narrows.media.targets import Target
 from narrows.parts import spec
@@ -196,7 +197,12 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def batch_encoder(
-        self, batch: int = 1, latents: bool = False, background: str | None = None, **settings: float | None
+        self,
+        batch: int = 1,
+        latents: bool = False,
+        background: str | None = None,
+        resize: Resize | None = None,
+        **settings: float | None,
     ) -> BatchEncoder:
         """An encoder for many files.
 
@@ -204,6 +210,7 @@ class Tokenizer(ABC):
             batch: number of pieces per call of the network.
             latents: whether to make Latents instead of Tokens.
             background: colour that transparent images are flattened onto; without it they raise MediaError.
+            resize: makes images of one size; None to keep their sizes.
             settings: settings of `encode`, except those that search (`effort`, `bits_per_pixel`).
         """
 
@@ -265,6 +272,11 @@ class Tokenizer(ABC):
         """Raise InputError for a background that is no colour, or of a model that does not code images."""
         if background is not None:
             raise InputError(f"expected images for a background, got {self.medium.name} for {self.name}; leave it out")
+
+    def check_resize(self, resize: Resize | None) -> None:
+        """Raise InputError for a size of images where the model does not code images."""
+        if resize is not None:
+            raise InputError(f"expected images for a size, got {self.medium.name} for {self.name}; leave it out")
 
     def recover(self, data: Bytes) -> tuple[Tokens, list[tuple[float, float]]]:
         """Recover a damaged .nrw stream: the Tokens that are intact, and the damaged spans (start, end).

@@ -62,8 +62,35 @@ def test_failed_items_make_the_exit_code_2(codec, model, source, place):
     (place / "source" / "3.wav").write_bytes(b"none")
     result = codec("tokenize", source, "-m", model, "-o", "out", *RANK)
     assert result.code == 2
-    assert result.err == "codec: 1 of 12 items failed, see out/*.errors.jsonl; --retry tries them again\n"
+    assert result.err.count("\n") == 1
+    assert result.err.startswith("codec: 1 of 12 items failed: 1 × expected audio (")
+    assert "got …, which cannot be decoded" in result.err
+    assert result.err.endswith(" ('3'); see out/*.errors.jsonl; --retry tries them again\n")
     assert keys("out") == sorted(str(number) for number in range(12) if number != 3)
+
+
+def test_failures_are_summed_up_by_reason(codec, model, source, place):
+    for number in range(4):
+        (place / "source" / f"{number}.wav").write_bytes(b"none")
+    (place / "source" / "9.wav").write_bytes(b"")
+    result = codec("tokenize", source, "-m", model, "-o", "out", *RANK, "--json")
+    reasons = json.loads(result.out)["reasons"]
+    assert [(reason["count"], reason["keys"]) for reason in reasons] == [(4, ["0", "1", "2"]), (1, ["9"])]
+    assert result.err.count("\n") == 1
+    assert "5 of 12 items failed: 4 × expected audio" in result.err
+    assert "('0', '1', '2', …); 1 × " in result.err
+
+
+def test_several_sources_and_a_size(codec, image_checkpoint, image_file, place):
+    image_file("a/x/1.png")
+    image_file("b/1.png")
+    options = ["-m", image_checkpoint, "-o", "out", *RANK, "--size", 32, "--crop", "resize"]
+    assert codec("tokenize", "a", "b", *options).code == 0
+    rows = [row for path in Path("out").glob("*.parquet") for row in read_shard(path)]
+    assert [(row.key, row.meta, row.extent.size) for row in rows] == [
+        ("a/x/1", {"label": "a/x"}, (32, 32)),
+        ("b/1", {"label": "b"}, (32, 32)),
+    ]
 
 
 def test_files_of_another_medium_are_told_of(codec, model, source, place):
@@ -105,6 +132,9 @@ def test_retry_and_limit(codec, model, source, place, wav):
         ([*RANK, "-q", 4], "got quality=4"),
         ([*RANK, "--codebooks", 7], "expected codebooks of 1, 2, 3"),
         ([*RANK, "--device", "nonsense"], "nonsense"),
+        ([*RANK, "--size", 64], "expected images for a size, got audio"),
+        ([*RANK, "--crop", "center"], "expected a size with a crop"),
+        ([*RANK, "--size", 0], "expected a size from 1"),
     ],
 )
 def test_invalid_tokenize_options_are_refused(refused, model, source, options, message):
@@ -182,7 +212,7 @@ def test_a_background_for_transparent_images(codec, refused, image_checkpoint, i
     assert "contains another run" in refused(*command, "--background", "white")
     command[command.index("out")] = "flat"
     result = codec(*command, "--background", "white")
-    assert (result.code, result.err) == (0, "")
+    assert (result.code, result.err.count("\n")) == (0, 1)  # the notice of an entropy model
     assert "expected a colour" in refused(*command, "--background", "whiteish")
     assert "expected images for a background" in refused(
         "tokenize", source, "-m", model, "-o", "audio", *RANK, "--background", "white"

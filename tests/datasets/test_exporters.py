@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import struct
 import tarfile
 
@@ -14,6 +15,8 @@ from narrows.datasets.exporters import EXPORTERS, export
 from narrows.datasets.shards import read_shard, write_shard
 from narrows.errors import InputError, MediaError
 from narrows.tokenizers.ids import Vocabulary
+
+LHOTSE_LEAVES_FILES_OPEN = "ignore::pytest.PytestUnraisableExceptionWarning"
 
 
 @pytest.fixture
@@ -41,7 +44,9 @@ def test_equal_items_give_equal_files_and_existing_ones_are_kept(tokenized, tmp_
 
 def test_invalid_options_are_refused(tokenized, place, samples) -> None:
     out, _ = tokenized(1)
-    with pytest.raises(InputError, match="expected one of the formats hf, npy, webdataset, megatron, got 'zip'"):
+    with pytest.raises(
+        InputError, match="expected one of the formats hf, npy, webdataset, lhotse, megatron, got 'zip'"
+    ):
         export(load(out), "zip", place)
     with pytest.raises(InputError, match="expected no pattern for npy"):
         export(load(out), "npy", place, pattern="delayed")
@@ -124,6 +129,75 @@ def test_hf(tokenized, place, samples) -> None:
     assert "8, 8, 20" in body
 
 
+ODD_META = {
+    "text": "so", "speaker": "7", "language": 3, "id": "x", "codes": 1, "duration": 9.5, "channel": 5, "nothing": None,
+    "array": {"array": {"shape": [1]}, "temporal_dim": 0}, "shape": {"shape": [1]}, "list": [{"sources": []}],
+    "recording": {"id": "a", "sources": [], "sampling_rate": 8}, "ü": {"width": 3},
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings(LHOTSE_LEAVES_FILES_OPEN)
+@pytest.mark.parametrize("odd", [False, True])
+def test_lhotse_reads_the_export(tokenized, place, odd) -> None:
+    lhotse = pytest.importorskip("lhotse", reason="needs the package lhotse")
+    out, rows = tokenized(2, 0, 3, **(ODD_META if odd else {}))
+    export(load(out), "lhotse", place)
+    cuts = list(lhotse.CutSet.from_shar(in_dir=place / "shar"))
+    assert [cut.id for cut in cuts] == [row.key for row in rows]
+    for cut, row in zip(cuts, rows, strict=True):
+        assert np.array_equal(cut.load_codes(), row.values[0].T)
+        assert cut.custom["number"] == row.meta["number"]
+        assert (cut.custom["samples"], cut.sampling_rate) == (row.extent.samples, 16_000)
+        assert cut.duration == pytest.approx(row.values.shape[2] * 0.02)
+        part = cut.truncate(offset=0.02, duration=0.02)
+        assert np.array_equal(part.load_codes(), row.values[0].T[1:2])
+    if odd:
+        assert cuts[0].supervisions[0].text == "so"
+        assert cuts[0].supervisions[0].speaker == "7"
+        assert cuts[0].custom["codes_"] == 1
+    codes, lengths = lhotse.dataset.collation.collate_custom_field(lhotse.CutSet.from_cuts(cuts), "codes", -1)
+    assert lengths.tolist() == [row.values.shape[2] for row in rows]
+    assert codes.shape == (5, max(lengths), 3)
+
+
+@pytest.mark.filterwarnings(LHOTSE_LEAVES_FILES_OPEN)
+def test_lhotse_takes_channels_and_keys_that_are_paths(samples, tmp_path) -> None:
+    lhotse = pytest.importorskip("lhotse", reason="needs the package lhotse")
+    for name, key in (("odd", "ä.b/c.d e"), ("long", "x/" * 200 + "y")):
+        (tmp_path / name).mkdir()
+        row = samples.audio(key, channels=2)
+        write_shard(tmp_path / name / "00000-of-00001.parquet", [row], samples.AUDIO)
+        export(load(tmp_path / name), "lhotse", tmp_path / name / "to")
+        (cut,) = lhotse.CutSet.from_shar(in_dir=tmp_path / name / "to" / "shar")
+        assert (cut.id, cut.channel) == (key, [0, 1])
+        assert np.array_equal(cut.load_codes(), row.values.transpose(2, 0, 1))
+    for number, key in enumerate(("a//b", "/", "./a", "a/", "")):
+        (tmp_path / str(number)).mkdir()
+        write_shard(tmp_path / str(number) / "00000-of-00001.parquet", [samples.audio(key)], samples.AUDIO)
+        with pytest.raises(InputError, match="expected keys like a/b for lhotse"):
+            export(load(tmp_path / str(number)), "lhotse", tmp_path / "to")
+        assert not list((tmp_path / "to" / "shar").iterdir())
+        shutil.rmtree(tmp_path / "to")
+
+
+def test_lhotse_takes_no_images(tokenized, place, samples) -> None:
+    out, _ = tokenized(1, made=samples.IMAGES)
+    with pytest.raises(InputError, match="expected audio for lhotse, got image"):
+        export(load(out), "lhotse", place)
+
+
+def test_hugging_face_datasets_streams_shards_as_they_are(tokenized, tmp_path) -> None:
+    datasets = pytest.importorskip("datasets")
+    out, rows = tokenized(2, 1)
+    files = str(out / "*.parquet")
+    stream = datasets.load_dataset(
+        "parquet", data_files=files, streaming=True, split="train", cache_dir=str(tmp_path / "cache")
+    )
+    for found, row in zip(stream, rows, strict=True):
+        assert (found["key"], found["meta"]) == (row.key, row.meta)
+        assert np.array_equal(np.array(found["codes"]).reshape(-1, 3), row.values[0].T)
+
+
 def test_hugging_face_datasets_reads_the_export(tokenized, place) -> None:
     datasets = pytest.importorskip("datasets")
     out, rows = tokenized(2, 1)
@@ -133,7 +207,7 @@ def test_hugging_face_datasets_reads_the_export(tokenized, place) -> None:
     assert read[2]["codes"] == np.moveaxis(rows[2].values, 1, -1).reshape(-1).tolist()
 
 
-@pytest.mark.parametrize("kind", ["hf", "npy", "webdataset"])
+@pytest.mark.parametrize("kind", ["hf", "npy", "webdataset", "lhotse"])
 def test_overwriting_removes_shards_of_the_earlier_export(tokenized, tmp_path, kind) -> None:
     (three, _), (one, _) = tokenized(3, 2, name="three"), tokenized(1, 2, name="one")
     export(load(one), kind, tmp_path / "fresh")

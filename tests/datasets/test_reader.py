@@ -1,4 +1,5 @@
 import pickle
+import pydoc
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -10,7 +11,6 @@ from torch.utils.data import DataLoader
 
 from narrows import datasets
 from narrows.datasets import TokenStream, load, shards
-from narrows.datasets.reader import vocabulary_of
 from narrows.datasets.shards import write_shard
 from narrows.errors import InputError, MediaError
 from narrows.tokenizers.ids import Vocabulary
@@ -41,6 +41,54 @@ def test_items_by_index_and_key(tokenized, samples) -> None:
         data.by_key("x")
 
 
+def test_items_with_their_metadata(tokenized) -> None:
+    out, rows = tokenized(2, 3, text="ü")
+    plain, data = load(out, ids="delayed"), load(out, ids="delayed", with_meta=True)
+    for index, row in enumerate(rows):
+        assert (data[index].key, data[index].meta) == (row.key, row.meta)
+        assert torch.equal(data[index].value, plain[index])
+    assert data.columns == ("number", "text")
+    tokens = load(out, with_meta=True)[1]
+    assert (tokens.key, tokens.value) == ("k/0001", load(out)[1])
+
+
+def test_slices_and_iteration(tokenized) -> None:
+    out, rows = tokenized(2, 3)
+    data = load(out, with_meta=True)
+    for part in (slice(0, 3), slice(-2, None), slice(None, None, -2), slice(3, 1), slice(2, 99)):
+        assert [each.key for each in data[part]] == [row.key for row in rows[part]]
+    assert [each.key for each in data] == data.keys
+
+
+def test_the_vocabulary_is_that_of_the_ids(tokenized, samples) -> None:
+    out, _ = tokenized(1)
+    shared = Vocabulary((8, 8, 20), shared=True, first=7)
+    assert load(out).vocabulary == load(out, ids="raster").vocabulary == Vocabulary((8, 8, 20))
+    data = load(out, ids="delayed", vocabulary=shared)
+    assert data.vocabulary == shared
+    assert torch.equal(data.unflatten(data[0], "delayed").codes, load(out)[0].codes)
+    out, _ = tokenized(1, made=samples.LATENTS, name="latents")
+    with pytest.raises(InputError, match="expected codes for a vocabulary"):
+        load(out).vocabulary  # noqa: B018
+
+
+def test_items_in_the_order_of_the_source(tmp_path, samples, monkeypatch) -> None:
+    numbers_of = [[5, 9, 2], [], [7, 0]]  # with gaps, as where items failed
+    for index, of_shard in enumerate(numbers_of):
+        rows = [replace(samples.audio(f"k{n}", meta={"number": n}, seed=n), number=n) for n in of_shard]
+        write_shard(tmp_path / f"{index:05d}-of-00003.parquet", rows, samples.AUDIO)
+    data = load(tmp_path, order="source", with_meta=True)
+    assert data.keys == [each.key for each in data] == ["k0", "k2", "k5", "k7", "k9"]
+    assert data[-1].key == "k9"
+    assert data.by_key("k5").key == data[data.index("k5")].key == "k5"
+    assert data.metadata(1) == {"number": 2}
+    assert [each.key for each in load(tmp_path, with_meta=True)] == ["k5", "k9", "k2", "k7", "k0"]
+    ordered, stored = TokenStream(data, 1, window=2), TokenStream(load(tmp_path, with_meta=True), 1, window=2)
+    assert [each.key for each in ordered] == [each.key for each in stored]
+    with pytest.raises(InputError, match="expected an order of stored, source, got 'rows'"):
+        load(tmp_path, order="rows")  # type: ignore[call-overload]
+
+
 def test_images_and_latents(tokenized, samples) -> None:
     out, rows = tokenized(2, made=replace(samples.IMAGES, quality_index=3), name="images")
     assert torch.equal(load(out)[1].codes, torch.from_numpy(rows[1].values))
@@ -61,7 +109,7 @@ def test_ids_and_back(tokenized) -> None:
         load(out, vocabulary=vocabulary)  # type: ignore[call-overload]
     for known in (None, vocabulary):
         data = load(out, ids="delayed", vocabulary=known)
-        assert torch.equal(data[2], tokens[2].flatten("delayed", known or vocabulary_of(tokens.info)))
+        assert torch.equal(data[2], tokens[2].flatten("delayed", known or tokens.vocabulary))
         again = data.unflatten(data[2], "delayed", known)
         assert torch.equal(again.codes, tokens[2].codes)
         assert again.extent == replace(tokens[2].extent, samples=320 * again.codes.shape[2])
@@ -125,7 +173,7 @@ class Recorder:
 
 
 def numbers(stream, monkeypatch, worker=0, workers=1):
-    monkeypatch.setattr("narrows.datasets.reader.get_worker_info", lambda: Recorder(worker, workers))
+    monkeypatch.setattr("narrows.datasets.stream.get_worker_info", lambda: Recorder(worker, workers))
     return [row.meta["number"] for row in stream]
 
 
@@ -170,7 +218,7 @@ def test_iterations_are_resumed(rows_of, monkeypatch, taken) -> None:
     for stream in (whole, begun):
         stream.set_epoch(2)
     wanted = numbers(whole, monkeypatch)
-    monkeypatch.setattr("narrows.datasets.reader.get_worker_info", lambda: None)
+    monkeypatch.setattr("narrows.datasets.stream.get_worker_info", lambda: None)
     first = [row.meta["number"] for row in islice(begun, taken)]
     state = begun.state_dict()
     assert first == wanted[:taken]
@@ -212,8 +260,10 @@ def test_workers_split_the_stream(tokenized) -> None:
 
 def test_the_public_names(tmp_path) -> None:
     assert all(getattr(datasets, name) for name in datasets.__all__)
-    with pytest.raises(AttributeError, match="it has Task, TokenData"):
+    with pytest.raises(AttributeError, match="it has Batch, Collate"):
         datasets.lod  # noqa: B018
+    page = pydoc.render_doc(datasets, renderer=pydoc.plaintext)
+    assert all(f"class {name}(" in page or f" {name}(" in page for name in datasets.__all__)
 
 
 def test_an_abandoned_iteration_does_not_affect_the_next(rows_of) -> None:

@@ -249,9 +249,9 @@ def test_other_tables_are_refused(tmp_path, samples) -> None:
 
 def test_a_later_format_is_refused(tmp_path, monkeypatch, samples) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("narrows.datasets.arrow_columns.FORMAT", 4)
+        patch.setattr("narrows.datasets.arrow_columns.FORMAT", 5)
         write_shard(tmp_path / "s", [samples.audio()], samples.AUDIO)
-    with pytest.raises(MediaError, match="format 4, this version reads up to 3: upgrade narrows"):
+    with pytest.raises(MediaError, match="format 5, this version reads up to 4: upgrade narrows"):
         read_shard(tmp_path / "s")
 
 
@@ -282,4 +282,4 @@ def test_metadata_is_json(tmp_path, samples) -> None:
     write_shard(tmp_path / "s", [samples.audio()], samples.AUDIO)
     metadata = json.loads(pq.read_schema(tmp_path / "s").metadata[b"narrows"])
     assert metadata["info"]["radices"] == [[8], [8], [5, 4]]
-    assert (metadata["info"]["model"], metadata["format"]) == ("m", 3)
+    assert (metadata["info"]["model"], metadata["format"]) == ("m", 4)

@@ -3,9 +3,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
+import torch
 
 import narrows
 from narrows import datasets
@@ -13,6 +15,8 @@ from narrows.datasets import tokenize as module
 from narrows.datasets.engines.ranks import Rank
 from narrows.datasets.tokenize import Task, tokenize
 from narrows.errors import InputError, MediaError
+from narrows.media import image
+from narrows.media.image.resize import Resize
 
 ALONE = Rank(0, 1)
 Digests = Callable[[Path], dict[str, str]]
@@ -106,6 +110,68 @@ def test_a_folder_that_cannot_be_made_is_refused(task: Task) -> None:
 def test_a_batch_of_0_is_refused(task: Task) -> None:
     with pytest.raises(InputError, match="expected a batch of at least 1, got 0"):
         replace(task, batch=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 0}, "expected a size from 1 to 16384 pixels, got 0"),
+        ({"size": 8, "crop": "fit"}, "expected a crop of center, resize, got 'fit'"),
+        ({"crop": "center"}, "expected a size with a crop, got only the crop 'center'"),
+        ({"source": []}, "expected at least one source"),
+        ({"source": ["a", 3]}, "expected source as a path, got 3"),
+    ],
+)
+def test_settings_out_of_range_are_refused(task: Task, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tokenize(replace(task, **change), ALONE)
+
+
+def test_a_size_is_for_images(task: Task) -> None:
+    with pytest.raises(InputError, match="expected images for a size, got audio for tiny; leave it out"):
+        tokenize(replace(task, size=16), ALONE)
+    assert not task.out.exists()
+
+
+def test_images_of_one_size_with_labels(image_models: dict[str, str], images: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for label in ("cat", "dog"):
+        shutil.copytree(images, source / label)
+    task = Task(source, image_models["codes"], tmp_path / "out", size=24)
+    assert tokenize(task, ALONE).items == 10
+    data = datasets.load(task.out, with_meta=True)
+    assert {(tokens.extent.height, tokens.extent.width) for tokens in (each.value for each in data)} == {(24, 24)}
+    assert [example.meta for example in data] == [{"label": label} for label in ("cat", "dog") for _ in range(5)]
+    tokenizer = narrows.load(task.model)
+    picture = Resize(24)(image.read(source / "cat" / "p1.png").pixels)
+    assert torch.equal(data.by_key("cat/p1").value.codes, tokenizer.encode(picture).codes)
+    for change in ({"size": 25}, {"crop": "resize"}, {"size": None}):
+        with pytest.raises(InputError, match=r"contains another run: resize .*, not "):
+            tokenize(replace(task, **change), ALONE)
+    assert tokenize(replace(task, crop="center"), ALONE).skipped == 1  # the same as without it
+
+
+def test_several_sources(task: Task) -> None:
+    both = replace(task, source=[Path(str(task.source)) / "d0", Path(str(task.source)) / "d1"])
+    tokenize(both, ALONE)
+    data = datasets.load(task.out, order="source", with_meta=True)
+    assert data.keys == [f"d{n % 2}/r{n}" for n in (0, 2, 4, 6, 8, 1, 3, 5, 7)]
+    assert {example.meta["label"] for example in data} == {"d0", "d1"}
+    with pytest.raises(InputError, match="expected an output folder outside of"):
+        tokenize(replace(both, out=Path(str(task.source)) / "d1" / "out"), ALONE)
+
+
+def test_a_model_for_files_is_told_of(image_checkpoint: Path, images: Path, task: Task, tmp_path: Path) -> None:
+    lines = list[str]()
+    entropy = Task(images, image_checkpoint, tmp_path / "images")
+    for _ in range(2):  # the second run has nothing to do
+        assert tokenize(entropy, ALONE, notice=lines.append).items == 5
+    assert lines == [
+        "small is made for small files, not for language models: 8 codes per 16 × 16 pixels, of a vocabulary of "
+        "32,768; for these train a tokenizer: codec train image-tokenizer"
+    ]
+    tokenize(task, ALONE, notice=lines.append)
+    assert len(lines) == 1
 
 
 def test_retry_makes_shards_with_failures_again(task: Task, digests: Digests) -> None:

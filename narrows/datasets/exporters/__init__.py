@@ -3,7 +3,10 @@
 hf          Parquet with the same columns in all files, and a dataset card: datasets.load_dataset(FOLDER)
 npy         one .npy file per item, and index.jsonl
 webdataset  one tar file per shard, with NUMBER.npy and NUMBER.json for each item
+lhotse      cuts and arrays in Lhotse's Shar format: CutSet.from_shar(in_dir="FOLDER/shar")
 megatron    ids of all items in one .bin and one .idx file, for Megatron-LM and its forks
+
+They are in hugging_face.py, arrays.py (npy, webdataset), lhotse.py and megatron.py.
 """
 
 import os
@@ -16,6 +19,7 @@ from typing import Any
 
 from narrows.datasets.exporters.arrays import export_npy, export_webdataset
 from narrows.datasets.exporters.hugging_face import export_hugging_face
+from narrows.datasets.exporters.lhotse import export_lhotse
 from narrows.datasets.exporters.megatron import export_megatron
 from narrows.datasets.reader import TokenData
 from narrows.errors import InputError, MediaError
@@ -26,9 +30,16 @@ EXPORTERS: Mapping[str, Callable[[TokenData[Any], Path, bool], None]] = {
     "hf": export_hugging_face,
     "npy": export_npy,
     "webdataset": export_webdataset,
+    "lhotse": export_lhotse,
     "megatron": export_megatron,
 }
-_SHARDS = {"hf": ("data/*", ".parquet"), "npy": ("*", ""), "webdataset": ("*", ".tar")}  # glob pattern, suffix
+_NAME = r"\d{5,}-of-\d{5,}"
+_SHARDS = {  # glob pattern and regular expression of names
+    "hf": ("data/*", _NAME + r"\.parquet"),
+    "npy": ("*", _NAME),
+    "webdataset": ("*", _NAME + r"\.tar"),
+    "lhotse": ("shar/*", r"(cuts\.\d{6,}\.jsonl\.gz|(codes|latents)\.\d{6,}\.tar)"),
+}
 
 
 def export(
@@ -76,7 +87,7 @@ def _remove_shards(folder: Path, format: str) -> None:
     """Remove shards of an earlier export, which readers would take for a part of this one."""
     if format not in _SHARDS:
         return
-    pattern, suffix = _SHARDS[format]
+    pattern, name = _SHARDS[format]
     for path in folder.glob(pattern):
-        if re.fullmatch(rf"\d{{5,}}-of-\d{{5,}}{re.escape(suffix)}", path.name):
+        if re.fullmatch(name, path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -35,6 +35,7 @@ tags:
 | `{kind}` | one list: {depth} values per position, position by position, one group of channels after another |
 | {grid} | size of the grid of positions, of {strides} {unit} each |
 | {extent} | size of the recording or image |
+| `number` | place of the item in the source, from 0 |
 
 {sizes}```python
 from datasets import load_dataset
@@ -55,7 +56,7 @@ def export_hugging_face(data: TokenData[Any], folder: Path, overwrite: bool) -> 
 
 def _card(info: DatasetInfo, types: MetaTypes, count: int) -> str:
     columns = arrow_schema(info, types)
-    names = [f"`{name}`" for name in columns.names if name not in ("key", info.kind, "meta")]
+    names = [f"`{name}`" for name in columns.names if name not in ("key", info.kind, "number", "meta")]
     axes = len(info.strides)
     sizes = [str(size) for size in codebook_sizes(info.radices)]
     return CARD.format(

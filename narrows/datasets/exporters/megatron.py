@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from narrows.datasets.exporters.arrays import write_info
-from narrows.datasets.reader import TokenData, vocabulary_of
+from narrows.datasets.reader import TokenData
 from narrows.errors import InputError
 from narrows.media.atomic import atomic_write, write_bytes
 from narrows.tokenizers.ids import Pattern, flatten_codes
@@ -32,7 +32,7 @@ def export_megatron(data: TokenData[Any], folder: Path, overwrite: bool, pattern
     """
     if data.info.kind == "latents":
         raise InputError("expected codes for megatron, got continuous latents; export them to npy, webdataset or hf")
-    vocabulary = vocabulary_of(data.info)
+    vocabulary = data.vocabulary
     dtype, code = next((dtype, code) for limit, dtype, code in TYPES if vocabulary.size <= limit)
     lengths = []
     with atomic_write(folder / "tokens.bin", overwrite=overwrite) as out:

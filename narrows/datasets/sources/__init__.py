@@ -1,11 +1,12 @@
 """The items of data sets in any storage: their keys, and the bytes of each.
 
-listing.py      recognises the kind of a source and lists all its items
+list_items      the items of one source or several (listing.py, which recognises their kind)
+open_item       the bytes of an item, or its path (reading.py)
+
 media_files.py  media files; how keys are made from names
 manifests.py    JSON lines, CSV, TSV, Kaldi's wav.scp
 webdataset.py   WebDataset tars
 columnar.py     Parquet files, Arrow streams of Hugging Face's `save_to_disk`
-reading.py      reads the bytes of an item
 """
 
 from narrows.datasets.sources.listing import list_items

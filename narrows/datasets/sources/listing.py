@@ -1,14 +1,16 @@
 """Recognises the kind of a source and lists its items."""
 
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from narrows.datasets.base import Location, SourceItem
 from narrows.datasets.sources.columnar import columnar_items
 from narrows.datasets.sources.manifests import MANIFEST_SUFFIXES, manifest_items
-from narrows.datasets.sources.media_files import media_items
+from narrows.datasets.sources.media_files import media_items, prefixes_of
 from narrows.datasets.sources.webdataset import tar_items
 from narrows.errors import InputError
 from narrows.media.files import quoted
@@ -43,13 +45,14 @@ KINDS = {name: (SourceKind(medium.files, medium.suffixes, media_items), *_CONTAI
 _COMPRESSED = frozenset({".tgz", ".tbz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z"})
 
 
-def list_items(source: str, medium: str, limit: int | None = None) -> list[SourceItem]:
+def list_items(sources: str | Sequence[str], medium: str, limit: int | None = None) -> list[SourceItem]:
     """The items of a data set, sorted by key. Whether they can be decoded is not checked.
 
     Args:
-        source: a folder (searched to any depth) or glob pattern of media files, of WebDataset tars, of Parquet files,
+        sources: a folder (searched to any depth) or glob pattern of media files, of WebDataset tars, of Parquet files,
             or what `save_to_disk` of Hugging Face's datasets wrote; or one such file; or a manifest: JSON lines, CSV,
-            TSV or Kaldi's wav.scp.
+            TSV or Kaldi's wav.scp. Or several sources of one kind: then keys made from paths begin with the names of
+            their folders, see `prefixes_of`.
         medium: "audio" or "image".
         limit: return only the first so many items by key; None for all.
 
@@ -59,8 +62,10 @@ def list_items(source: str, medium: str, limit: int | None = None) -> list[Sourc
     """
     if limit is not None and limit < 1:
         raise InputError(f"expected a limit of at least 1 item, got {limit}")
-    kind, files = _recognised(source, medium)
-    items = sorted(kind.items(files, medium), key=_order)
+    sources = [sources] if isinstance(sources, str) else sources
+    kind, files = _recognised(sources, medium)
+    items = [replace(item, number=number) for number, item in enumerate(kind.items(files, medium))]
+    items.sort(key=_order)
     for one, other in pairwise(items):
         if one.key == other.key:
             raise InputError(
@@ -68,32 +73,63 @@ def list_items(source: str, medium: str, limit: int | None = None) -> list[Sourc
                 f"{_described(other.location)}; rename one, or tokenize them as two data sets"
             )
     if not items:
-        raise InputError(f"expected items of {medium} in {quoted(source)}, got none; give another source")
+        raise InputError(f"expected items of {medium} in {_quoted(sources)}, got none; give another source")
     return items[:limit]
 
 
-def _recognised(source: str, medium: str) -> tuple[SourceKind, list[File]]:
-    """The kind of a source, and its files."""
-    found = find_files(os.path.abspath(source)) if source else []
-    files = [file for file in found if not (os.path.isdir(source) and _is_cache(file))]
-    if not files and not os.path.isdir(source):
-        raise InputError(f"there is no file, folder or match of {quoted(source)}; check the path")
-    kinds = [kind for kind in KINDS[medium] if kind.in_folders or not os.path.isdir(source)]
-    by_kind = {kind: [file for file in files if suffix(file.path) in kind.suffixes] for kind in kinds}
-    by_kind = {kind: of_kind for kind, of_kind in by_kind.items() if of_kind}
+def _recognised(sources: Sequence[str], medium: str) -> tuple[SourceKind, list[File]]:
+    """The kind of sources, and their files."""
+    if not sources:
+        raise InputError("expected at least one source, got none; give a folder")
+    by_kind, files = dict[SourceKind, list[File]](), list[File]()
+    prefixes = prefixes_of(map(_root, sources))
+    for source in sources:
+        found = [replace(file, name=prefixes[_root(source)] + file.name) for file in _files_in(source)]
+        kinds = [kind for kind in KINDS[medium] if kind.in_folders or not os.path.isdir(source)]
+        for kind in kinds:
+            of_kind = [file for file in found if suffix(file.path) in kind.suffixes]
+            if of_kind:
+                by_kind.setdefault(kind, []).extend(of_kind)
+        files += found
     if len(by_kind) == 1:
-        return by_kind.popitem()
+        ((kind, files),) = by_kind.items()
+        twice = next((path for path, count in Counter(file.path for file in files).items() if count > 1), None)
+        if twice is not None:
+            raise InputError(f"expected sources without common files, got {quoted(twice)} twice; leave one out")
+        return kind, files
     if by_kind:
-        example = os.path.join(source, "**", "*" + suffix(next(iter(by_kind.values()))[0].path))
+        example = os.path.join(sources[0], "**", "*" + suffix(next(iter(by_kind.values()))[0].path))
+        advice = f", for example with '{example}'" if len(sources) == 1 else ""
         raise InputError(
-            f"expected one kind of source, got {' and '.join(kind.name for kind in by_kind)} in {quoted(source)}; give "
-            f"one of them, for example with '{example}'"
+            f"expected one kind of source, got {' and '.join(kind.name for kind in by_kind)} in {_quoted(sources)}; "
+            f"give one of them{advice}"
         )
     compressed = next((file for file in files if suffix(file.path) in _COMPRESSED), None)
     if compressed is not None:
         raise InputError(f"expected files that are not compressed, got {quoted(compressed.path)}; unpack it first")
     known = ", ".join(f"{kind.name} ({', '.join(sorted(kind.suffixes))})" for kind in KINDS[medium])
-    raise InputError(f"expected a folder or glob of {known}, got none in {quoted(source)}")
+    raise InputError(f"expected a folder or glob of {known}, got none in {_quoted(sources)}")
+
+
+def _files_in(source: str) -> list[File]:
+    found = find_files(os.path.abspath(source)) if source else []
+    if os.path.isdir(source):
+        return [file for file in found if not _is_cache(file)]
+    if not found:
+        raise InputError(f"there is no file, folder or match of {quoted(source)}; check the path")
+    return found
+
+
+def _root(source: str) -> str:
+    """The folder that names of files in a source are relative to."""
+    path = os.path.abspath(source)
+    if os.path.isdir(path):
+        return path
+    return os.path.dirname(path if os.path.exists(path) else re.split(r"[*?[]", path)[0])
+
+
+def _quoted(sources: Sequence[str]) -> str:
+    return ", ".join(map(quoted, sources[:3])) + (", …" if len(sources) > 3 else "")
 
 
 def _is_cache(file: File) -> bool:

@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from narrows.datasets.base import Json, Location, SourceItem
-from narrows.datasets.sources.media_files import keys_of
+from narrows.datasets.sources.media_files import keys_of, prefixes_of
 from narrows.errors import InputError
 from narrows.media.files import quoted
-from narrows.media.folders import File, size, suffix
+from narrows.media.folders import File, as_text, size, suffix
 
 KEYS = ("key", "id")
 MAX_LINE = 16 << 20  # bytes
@@ -28,7 +28,10 @@ def media_columns(medium: str) -> tuple[str, ...]:
 
 
 def manifest_items(files: Sequence[File], medium: str) -> Iterator[SourceItem]:
-    """An item for each row. Its key is in the manifest, else made from the path; other columns are its `meta`.
+    """An item for each row. Its key is in the manifest, else its path; other columns are its `meta`.
+
+    Paths in keys are relative to the folder of the manifest or, where a file is outside of it, to the folder that
+    contains all files. For manifests in several folders they begin with the names of these, see `prefixes_of`.
 
     Raises InputError, naming the line, for a row that cannot be read or has no path, and for a key of another type.
     """
@@ -50,10 +53,19 @@ def manifest_items(files: Sequence[File], medium: str) -> Iterator[SourceItem]:
             meta = {name: value for name, value in row.items() if name not in (column, key_column)}
             full = os.path.join(folder, path)
             location = Location(full, size=size(full))
-            found.append((None if key is None else str(key), path, location, meta))
-    path_keys = keys_of([path for _, path, _, _ in found])
-    for (key, _, location, meta), path_key in zip(found, path_keys, strict=True):
+            found.append((None if key is None else str(key), folder, location, meta))
+    names = _names([(folder, os.path.normpath(location.path)) for _, folder, location, _ in found])
+    for (key, _, location, meta), path_key in zip(found, keys_of(names), strict=True):
         yield SourceItem(path_key if key is None else key, location, meta)
+
+
+def _names(paths: Sequence[tuple[str, str]]) -> list[str]:
+    """Names of files, each given with the folder of its manifest."""
+    if any(not path.startswith(os.path.join(folder, "")) for folder, path in paths):
+        root = os.path.commonpath([os.path.dirname(path) for _, path in paths])
+        paths = [(root, path) for _, path in paths]
+    prefixes = prefixes_of(folder for folder, _ in paths)
+    return [prefixes[folder] + as_text(path[len(os.path.join(folder, "")) :]) for folder, path in paths]
 
 
 def _is_zero(value: Json) -> bool:

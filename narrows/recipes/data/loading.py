@@ -4,6 +4,7 @@ Each step of a run has its own crops, by their numbers: rank r of R takes the cr
 following. So a resumed run, one with other workers and one with other validations get the same crops.
 """
 
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from narrows.codecs import distributed as ranks
 from narrows.recipes.data.files import MediaFiles, WholeFiles
 from narrows.recipes.settings import AudioData, ImageData
+
+GRACE = 10  # seconds that a loading process still works after a SIGTERM
 
 
 class StepBatches(Sampler[list[int]]):
@@ -51,6 +54,7 @@ def crop_loader(crops: Dataset[Tensor], data: AudioData | ImageData, steps: Call
         batch_sampler=StepBatches(steps, data.batch_size),
         num_workers=data.workers,
         persistent_workers=data.workers > 0,
+        worker_init_fn=outlast_signals,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # the default one is left to the codec's noise
     )
@@ -59,3 +63,14 @@ def crop_loader(crops: Dataset[Tensor], data: AudioData | ImageData, steps: Call
 def whole_loader(files: MediaFiles) -> DataLoader[NDArray[Any]]:
     """Whole files of this rank, one at a time, as tensors (1, ...)."""
     return DataLoader(WholeFiles(files), batch_size=1, generator=torch.Generator())
+
+
+def outlast_signals(worker: int) -> None:
+    """Let a loading process serve the last step of a run that Ctrl-C or SIGTERM ends, if they reach all its processes.
+
+    Args:
+        worker: Number of the process, which is not used.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):  # not on Windows
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))

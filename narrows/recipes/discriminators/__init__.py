@@ -1,0 +1,12 @@
+"""Discriminators: modules that take a signal and return a list of features, the logits last.
+
+MultiPeriodDiscriminator            audio folded by several periods (HiFi-GAN); a list of modules
+MultiResolutionSTFTDiscriminator    complex spectrograms of audio (EnCodec); a list of modules
+PatchGANDiscriminator               patches of images (pix2pix, VQGAN)
+"""
+
+from narrows.recipes.discriminators.multi_period import MultiPeriodDiscriminator
+from narrows.recipes.discriminators.multi_resolution_stft import MultiResolutionSTFTDiscriminator
+from narrows.recipes.discriminators.patchgan import PatchGANDiscriminator
+
+__all__ = ["MultiPeriodDiscriminator", "MultiResolutionSTFTDiscriminator", "PatchGANDiscriminator"]

@@ -1,0 +1,46 @@
+"""Losses between decoded and original signals, scalars to be minimised.
+
+audio, (B, 1, T)
+    MultiResolutionSTFTLoss     magnitudes of spectrograms with several windows, in bins or mel bands
+    ComplexSTFTLoss             complex spectra: keeps the decoded waveform in phase
+    FrameMagnitudeLoss          magnitudes that a frame decoder predicts, before the signal is decoded
+images, (B, 3, H, W) in [-1, 1]
+    LaplacianPyramidLoss        normalized Laplacian pyramids: perceptual, without a trained network
+    PerceptualLoss              features of a trained network (a Backbone)
+    ContrastiveLoss             latents against the embeddings of a trained network
+    Backbone                    a frozen network of timm
+of discriminators
+    hinge_discriminator_loss, hinge_generator_loss, mean_generator_loss, feature_matching_loss,
+    adaptive_weight
+
+Any `torch.nn.Module` of a decoded and an original signal, such as `torch.nn.L1Loss()`, can be a loss of a recipe.
+"""
+
+from narrows.recipes.losses.adversarial import (
+    adaptive_weight,
+    feature_matching_loss,
+    hinge_discriminator_loss,
+    hinge_generator_loss,
+    mean_generator_loss,
+)
+from narrows.recipes.losses.backbone import Backbone
+from narrows.recipes.losses.contrastive import ContrastiveLoss
+from narrows.recipes.losses.frames import FrameMagnitudeLoss
+from narrows.recipes.losses.images import LaplacianPyramidLoss
+from narrows.recipes.losses.perceptual import PerceptualLoss
+from narrows.recipes.losses.stft import ComplexSTFTLoss, MultiResolutionSTFTLoss
+
+__all__ = [
+    "Backbone",
+    "ComplexSTFTLoss",
+    "ContrastiveLoss",
+    "FrameMagnitudeLoss",
+    "LaplacianPyramidLoss",
+    "MultiResolutionSTFTLoss",
+    "PerceptualLoss",
+    "adaptive_weight",
+    "feature_matching_loss",
+    "hinge_discriminator_loss",
+    "hinge_generator_loss",
+    "mean_generator_loss",
+]

@@ -1,0 +1,16 @@
+"""How a run is trained. `narrows.recipes` has the public names.
+
+base.py                 Recipe and Training, the base classes
+adversarial.py          weighted losses and discriminators, which audio.py and image_tokenizer.py share
+audio.py                AudioRecipe: audio codecs
+image_tokenizer.py      ImageTokenizerRecipe: image tokenizers with one rate
+rate_distortion.py      RateDistortionRecipe: image codecs with an entropy model
+optimizer.py            AdamW with learning rates and weight decay by parameter
+fit_tables.py           frequency tables, counted on training data
+run.py                  `run`: devices, the folder of the run
+loop.py                 metrics, validation, the saved state
+record.py               recipe.json: the settings of a run, and how others differ from them
+stopping.py             Ctrl-C and SIGTERM
+progress.py  loggers.py     what is shown during a run
+speech_metrics.py       PESQ and ESTOI of validation recordings
+"""

@@ -148,7 +148,7 @@ class AdversarialTraining(Training):
         self.update(self._optimizers()[0], loss, lr_fraction, self.trainable)
         self.update_ema(step)
         self.step += 1
-        self.log_step(logged)
+        self.log_step({"loss": loss, **logged})
 
     def _optimizers(self) -> list[Any]:
         optimizers: Any = self.optimizers()

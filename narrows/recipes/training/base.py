@@ -3,9 +3,10 @@
 Recipe      what to train: codec, data, losses, optimizer, schedule. A frozen dataclass.
 Training    how to train it: optimizer steps, gradient clipping, EMA of the weights, the final checkpoint.
 
-To write a new recipe, subclass both classes, or a pair of subclasses from another module of this package.
-`run(recipe, folder)` trains it. Use `recipes.data.loading.crop_loader`, which gives each step and each rank its own
-data, and `update`, `log_step` and `log_item`, which bring the ranks together.
+Most own recipes are functions that return an `AudioRecipe` or an `ImageTokenizerRecipe`. For another kind of training,
+subclass both classes. `run(recipe, folder)` trains it, and so does `lightning.Trainer.fit(recipe.training())`. Use
+`recipes.data.loading.crop_loader`, which gives each step and each rank its own data, and `update`, `log_step` and
+`log_item`, which bring the ranks together. Count with `self.step`: Lightning's own counters are not saved.
 """
 
 import copy
@@ -27,12 +28,12 @@ from narrows.checkpoints import folder
 from narrows.codecs import distributed as ranks
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
+from narrows.recipes.data.files import MediaFiles
 from narrows.recipes.settings import AdamW, Schedule, check_range
 from narrows.tokenizers.tokenizer import Tokenizer
 
 MAX_GRADIENT_NORM = 1.0
 MAX_SKIPPED = 100  # consecutive optimizer steps with non-finite gradients
-CHECKPOINT = "checkpoint"  # folder of the trained codec in the folder of the run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,8 @@ class Training(lightning.LightningModule, ABC):
         self.recipe, self.codec, self.schedule = recipe, recipe.codec, recipe.schedule
         self.ema = copy.deepcopy(recipe.codec).requires_grad_(False).eval()
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self._started = False  # whether the weights are set
+        self._optimizer_states: list[dict[str, Any]] = []  # of a run that is resumed
         self._validated: list[dict[str, float]] = []
         self._skipped: Counter[int] = Counter()  # by the id of the trained module
 
@@ -116,10 +119,52 @@ class Training(lightning.LightningModule, ABC):
             The tables, or None for a codec without codebooks.
         """
 
+    def start(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Set the weights of a new run: the given ones of the codec, or those of `initialize`."""
+        if weights is None:
+            self.initialize()
+        else:
+            self.codec.load_state_dict(weights)
+        self.ema.load_state_dict(self.codec.state_dict())
+        self._started = True
+
+    def setup(self, stage: str) -> None:
+        """Start a new run, if neither `start` nor `load_run_state` was called. Lightning calls it."""
+        if stage == "fit" and not self._started:
+            self.start()
+
+    def run_state(self) -> dict[str, Any]:
+        """All that a run needs to go on: weights, step and optimizers, and what `on_save_checkpoint` adds."""
+        states = self._optimizer_states or [optimizer.state_dict() for optimizer in self.trainer.optimizers]
+        state: dict[str, Any] = {"state_dict": self.state_dict(), "optimizer_states": states}
+        self.on_save_checkpoint(state)
+        return state
+
+    def load_run_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `run_state` returned.
+
+        Raises:
+            KeyError: For optimizers of other parameters.
+            RuntimeError: For weights of other names or shapes.
+        """
+        self.load_state_dict(state["state_dict"])
+        states: list[dict[str, Any]] = state["optimizer_states"]
+        expected = [_group_sizes(optimizer.state_dict()) for optimizer in self.made_optimizers()]
+        found = [_group_sizes(optimizer) for optimizer in states]
+        if expected != found:
+            raise KeyError(f"its optimizers have groups of {found} parameters, not {expected}")
+        self.on_load_checkpoint(dict(state))
+        self._optimizer_states, self._started = states, True
+
+    def found_data(self) -> dict[str, Any]:
+        """Number and total size of the media files that this object holds as attributes, for the record of the run."""
+        files = {name.strip("_"): value for name, value in vars(self).items() if isinstance(value, MediaFiles)}
+        return {name: {"files": len(each), "size": round(sum(each.sizes), 2)} for name, each in files.items()}
+
     def next_steps(self) -> range:
-        """The steps of the next epoch."""
-        step = int(self.step)
-        return range(step, min(step + self.schedule.validate_every, self.schedule.steps))
+        """The steps of the next epoch, which ends at the next multiple of `schedule.validate_every`."""
+        step, every = int(self.step), self.schedule.validate_every
+        return range(step, min((step // every + 1) * every, self.schedule.steps))
 
     def crop_count(self, batch_size: int) -> int:
         """Number of crops of all steps and ranks, with `batch_size` of them per step and rank."""
@@ -131,7 +176,10 @@ class Training(lightning.LightningModule, ABC):
         return list(made) if isinstance(made, list | tuple) else [made]
 
     def on_train_start(self) -> None:
-        """Give the optimizers the settings of this recipe, which may differ from those of a run that is resumed."""
+        """Give the optimizers the state of a run that is resumed, and the settings of this recipe, which may differ."""
+        for optimizer, state in zip(self.trainer.optimizers, self._optimizer_states, strict=False):
+            optimizer.load_state_dict(state)
+        self._optimizer_states = []
         for optimizer, made in zip(self.trainer.optimizers, self.made_optimizers(), strict=True):
             for group, settings in zip(optimizer.param_groups, made.param_groups, strict=True):
                 group.update({name: value for name, value in settings.items() if name != "params"})
@@ -164,11 +212,15 @@ class Training(lightning.LightningModule, ABC):
 
     def on_train_epoch_end(self) -> None:
         """End the run after its last step."""
-        self.trainer.should_stop = int(self.step) >= self.schedule.steps
+        if int(self.step) >= self.schedule.steps:
+            self.trainer.should_stop = True
 
-    def write_checkpoint(self, out: Path) -> None:
-        """Fit the frequency tables and write the EMA codec to the folder out/checkpoint. One rank does it for all."""
-        target, tokenizer = out / CHECKPOINT, self.tokenizer(self.ema)
+    def write_checkpoint(self, target: str | Path) -> None:
+        """Fit the frequency tables and write the EMA codec to a folder, for `narrows.load`. One rank does it for all.
+
+        `run` does it at its end; after `Trainer.fit`, call it yourself.
+        """
+        tokenizer = self.tokenizer(self.ema)
         tokenizer.name = self.recipe.name
         folder.save(target, tokenizer, torch.float16)
         tokenizer = folder.read(target)  # fit the tables to the stored float16 weights
@@ -216,3 +268,7 @@ class Training(lightning.LightningModule, ABC):
                 value.lerp_(current[name], 1 - decay)
             else:
                 value.copy_(current[name])
+
+
+def _group_sizes(optimizer: Mapping[str, Any]) -> list[int]:
+    return [len(group["params"]) for group in optimizer["param_groups"]]

@@ -1,107 +1,160 @@
-"""Runs a recipe: Lightning handles the training loop, devices, precision, saving and resuming.
+"""Runs a recipe: Lightning handles the training loop, devices and precision.
 
 With several devices, each has a process, a rank. Lightning starts the program once more for each further device.
 
+out/recipe.json     settings of the run, by which a resumed run is checked (see record.py)
 out/last.ckpt       state of the run with optimizers, from which the same command resumes
 out/metrics.jsonl   losses and validation metrics by step
 out/checkpoint/     the codec with EMA weights, for `narrows.load`
 out/run.lock        held by a running training, so that a second one does not write to the same files
+out/tensorboard/, out/wandb/    files of these loggers
+out/smoke-data/     synthetic data of a smoke run
 """
 
 import json
 import logging
 import os
-import pickle
 import shutil
-import signal
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from math import isfinite
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor
 
 from narrows.checkpoints.load import load
 from narrows.codecs import distributed as ranks
-from narrows.errors import InputError
-from narrows.media.atomic import atomic_write
-from narrows.recipes.training.base import CHECKPOINT, Recipe, Training
+from narrows.errors import InputError, PartError
+from narrows.parts import spec
+from narrows.recipes.training.base import Recipe, Training
+from narrows.recipes.training.loggers import check_logger, make_logger
+from narrows.recipes.training.loop import METRICS, STATE, Loop, drop_metrics_after, load_state
+from narrows.recipes.training.record import RECORD, as_text, changes_of, describe, read_record, write_record
+from narrows.recipes.training.stopping import Stopping
 
-LOG_EVERY = 50  # steps
-METRICS = "metrics.jsonl"
+CHECKPOINT = "checkpoint"  # folder of the trained codec in the folder of the run
+SMOKE_DATA = "smoke-data"
+PARTIAL = ".narrows-*.part"  # what a process that was killed leaves of a file that it wrote
 LAUNCH_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
-def run(recipe: Recipe, out: str | Path, init: str | None = None, smoke: bool = False, devices: int = 1) -> Path:
+def run(
+    recipe: Recipe,
+    out: str | Path,
+    init: str | None = None,
+    *,
+    smoke: bool = False,
+    devices: int = 1,
+    change: bool = False,
+    logger: str = "none",
+    target: str | None = None,
+) -> Path:
     """Train a recipe to its last step and write the checkpoint. An interrupted run in `out` is resumed.
 
     With several devices, call it once, at the top level of a program: the program is started for each device, and all
     of these processes return when the first one has written the checkpoint.
 
     Args:
-        recipe: Recipe to train: a recipe of `narrows.recipes` or your own subclass of `Recipe`.
+        recipe: Recipe to train: a recipe of `narrows.recipes`, or one of your own.
         out: Folder of the run.
         init: Name or folder of a checkpoint whose weights a new run starts with; its codec must have the same parts.
-        smoke: Run `recipe.smoke()` on synthetic data in the new folder out/smoke, which takes seconds.
+        smoke: Run `recipe.smoke()` on synthetic data, which takes seconds. An earlier smoke run in `out` is replaced.
         devices: Number of GPUs, or of processes on a CPU. Each step has a batch of the recipe's size on each.
+        change: Resume with settings that differ from those that the run was started with.
+        logger: "tensorboard" or "wandb", whose package must be installed, or "none".
+        target: What `codec train` was given, for recipe.json.
 
     Returns:
         The checkpoint folder.
 
     Raises:
-        InputError: For weights of another architecture, for folders without media, for more devices than there are, and
-            for an `out` that holds the run of another recipe, or any run if `init` is given, or that another process
-            is training in.
+        InputError: For weights of another architecture, for folders without media, for more devices than there are, for
+            an `out` that another process is training in, or that holds a run with other settings (without `change`) or
+            with more steps, and for gradients that are not finite.
+        PartError: For a codec that cannot be saved, since it holds a part that is not registered.
+        KeyboardInterrupt, SystemExit: After Ctrl-C and SIGTERM, when the step is finished and the state saved.
     """
     _check_devices(devices)
+    check_logger(logger)
     first = devices == 1 or ranks.is_launched_first()
-    with ExitStack() as locks:
-        return _run(recipe, Path(out), init, smoke, devices, first, locks)
-
-
-def _run(recipe: Recipe, out: Path, init: str | None, smoke: bool, devices: int, first: bool, locks: ExitStack) -> Path:
-    if smoke:
+    out = Path(out)
+    with ExitStack() as stack:
+        stopping = stack.enter_context(Stopping(first))
+        if smoke:
+            if first:
+                stack.enter_context(_locked(out))
+                _remove_smoke_run(out)
+            recipe = recipe.smoke().on_synthetic_data(out / SMOKE_DATA)
+        lightning.seed_everything(recipe.seed, verbose=False)
+        torch.set_flush_denormal(True)  # denormal gradients are slow on a CPU
+        training = recipe.training()
+        _check_savable(training)
+        if first and not smoke:  # only now: wrong settings leave no folder
+            stack.enter_context(_locked(out))
+        record = _new_record(training, target=target, devices=devices, init=init, smoke=smoke)
+        earlier = read_record(out)
+        changed = _check_record(out, earlier, record, change)
+        position = load_state(training, out)
+        step = int(training.step)
+        if step > recipe.schedule.steps:
+            raise InputError(
+                f"expected at least the {step} steps that the run in {out} has done, got {recipe.schedule.steps}; give "
+                "more --schedule.steps, or choose another --out"
+            )
+        if earlier is not None and not changed and step == earlier["finished"] == recipe.schedule.steps > 0:
+            if first:
+                print(f"finished at step {step}; give more --schedule.steps with --change to go on", flush=True)
+            return out / CHECKPOINT
+        if not (out / STATE).exists():
+            # the other ranks get the weights of the first
+            training.start(_initial_weights(training, init) if first else training.codec.state_dict())
+        elif earlier is not None:
+            record |= {"id": earlier["id"], "changes": earlier["changes"]}
+            if earlier["narrows"] != record["narrows"]:
+                changed["narrows"] = [earlier["narrows"], record["narrows"]]
+        if changed:
+            record["changes"] = [*record["changes"], {"step": step, "changed": changed}]
         if first:
-            locks.enter_context(_locked(out, "smoke.lock"))
-        out = out / "smoke"
-        if first:
-            shutil.rmtree(out, ignore_errors=True)
-        recipe = recipe.smoke().on_synthetic_data(out / "data")
-    saved = out / "last.ckpt"
-    if saved.exists() and init is not None:
-        raise InputError(f"expected no run in {out} together with init={init!r}, got {saved}; choose another --out")
-    lightning.seed_everything(recipe.seed, verbose=False)
-    torch.set_flush_denormal(True)  # denormal gradients are slow on a CPU
-    training = recipe.training()
-    if first and not smoke:  # only now: wrong settings leave no folder
-        locks.enter_context(_locked(out, "run.lock"))
-    out.mkdir(parents=True, exist_ok=True)
-    if saved.exists():
-        _resume(training, saved)
-        if first:
-            _drop_metrics_after(int(training.step), out / METRICS)
-    elif first:  # the other ranks get the weights of the first
-        _start(training, init)
-    with _environment_kept():
-        if int(training.step) < recipe.schedule.steps:
-            _fit(training, out, saved if saved.exists() else None, devices)
-        if first:
-            training.write_checkpoint(out)
-        if devices > 1:
-            try:
-                ranks.leave()
-            except RuntimeError:  # the first rank has failed, and has said why
-                raise SystemExit(1) from None
+            _remove_partial(out)
+            write_record(out, record)
+            drop_metrics_after(step, out)
+        loop = Loop(training, out, stopping, make_logger(logger, out, record, step) if first else None, first, position)
+        stopping.report = partial(_report_stop, loop, out)
+        with _reported(stopping), closing(loop), _environment_kept():
+            _train(training, loop, stopping, devices)
+            if first:
+                training.write_checkpoint(out / CHECKPOINT)
+                write_record(out, record | {"finished": int(training.step)})
+            _leave(devices)
     return out / CHECKPOINT
 
 
+def _check_devices(devices: int) -> None:
+    available = torch.cuda.device_count() if torch.cuda.is_available() else None
+    available = 1 if torch.backends.mps.is_available() else available
+    if type(devices) is not int or devices < 1 or (available is not None and devices > available):
+        limit = "at least 1 device" if available is None else f"1 to {available} devices"
+        raise InputError(f"expected {limit}, got {devices!r}")
+
+
+def _check_savable(training: Training) -> None:
+    """Raise PartError before the training, not after it, if the checkpoint cannot be written."""
+    if type(training).write_checkpoint is Training.write_checkpoint:
+        try:
+            spec(training.tokenizer(training.ema))  # not the codec: a tokenizer sets it to eval mode
+        except PartError as error:
+            raise PartError(f"the trained codec could not be saved: {error}") from error
+
+
 @contextmanager
-def _locked(folder: Path, name: str) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Create the folder and hold a lock in it, which ends with the process at the latest.
 
     Without the module fcntl, as on Windows, and on file systems without locks, nothing is checked.
@@ -110,7 +163,7 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / name).open("a")
+        file = (folder / "run.lock").open("a")
     except OSError as error:
         raise InputError(
             f"expected a folder that can be written, got {folder} ({error.strerror}); choose another --out"
@@ -129,12 +182,82 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
         yield
 
 
-def _check_devices(devices: int) -> None:
-    available = torch.cuda.device_count() if torch.cuda.is_available() else None
-    available = 1 if torch.backends.mps.is_available() else available
-    if type(devices) is not int or devices < 1 or (available is not None and devices > available):
-        limit = "at least 1 device" if available is None else f"1 to {available} devices"
-        raise InputError(f"expected {limit}, got {devices!r}")
+def _remove_smoke_run(out: Path) -> None:
+    record = read_record(out)
+    if record is None and not (out / STATE).exists() and not (out / CHECKPOINT).exists():
+        return
+    if record is None or not record["smoke"]:
+        raise InputError(f"expected no run or a smoke run in {out}, got another run; choose another --out")
+    for name in (STATE, METRICS, RECORD):
+        (out / name).unlink(missing_ok=True)
+    for name in (CHECKPOINT, SMOKE_DATA):
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
+def _new_record(training: Training, **settings: Any) -> dict[str, Any]:
+    record = {
+        **settings,
+        "narrows": version("narrows"),
+        "id": uuid4().hex[:8],
+        "precision": _precision(),
+        "recipe": describe(training.recipe),
+        "found": training.found_data(),
+        "changes": [],
+        "finished": None,
+    }
+    read: dict[str, Any] = json.loads(json.dumps(record))
+    return read
+
+
+def _check_record(
+    out: Path, earlier: Mapping[str, Any] | None, record: Mapping[str, Any], change: bool
+) -> dict[str, Any]:
+    """Compare a record with the earlier one of the run in the folder, if there is one.
+
+    Returns:
+        Old and new values of what differs, by name.
+
+    Raises:
+        InputError: For differences, unless `change` allows them.
+    """
+    if earlier is not None and earlier["smoke"] != record["smoke"]:
+        raise InputError(f"expected no smoke run in {out}, got one; choose another --out, or remove it")
+    if not (out / STATE).exists():
+        return {}
+    if earlier is None:
+        if not change:
+            raise InputError(
+                f"expected {RECORD} in {out}, got a run without it, whose settings cannot be compared; use another "
+                "--out, or --change to go on with these settings"
+            )
+        return {RECORD: [None, "written"]}
+    if earlier["init"] != record["init"]:
+        raise InputError(
+            f"expected init {earlier['init']!r}, which the run in {out} was started with, got {record['init']!r}; give "
+            "the same, or choose another --out"
+        )
+    changes = changes_of(earlier, record)
+    if changes and not change:
+        raise InputError(
+            f"expected the settings that the run in {out} was started with, got {as_text(changes)}; use another --out, "
+            "or --change to go on with the new ones"
+        )
+    return {name: [old, new] for name, old, new in changes}
+
+
+def _initial_weights(training: Training, init: str | None) -> dict[str, Tensor] | None:
+    if init is None:
+        return None
+    weights = load(init).codec.state_dict()
+    expected = {name: value.shape for name, value in training.codec.state_dict().items()}
+    found = {name: value.shape for name, value in weights.items()}
+    if expected != found:
+        names = sorted(name for name in expected | found if expected.get(name) != found.get(name))
+        raise InputError(
+            f"expected a checkpoint of the recipe's architecture, got {init!r} with another {names[0]!r}; "
+            "choose another --init or recipe"
+        )
+    return weights
 
 
 @contextmanager
@@ -161,108 +284,75 @@ class _Ranks(DDPStrategy):
         ranks.broadcast(self.model)
 
 
-class _MetricsLog(Callback):
-    """Appends losses and validation metrics to a file of JSON lines; prints the metrics of each validation."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any) -> None:
-        if trainer.is_global_zero and int(pl_module.step) % LOG_EVERY == 0:  # type: ignore[arg-type]
-            self._write(pl_module, {name: value for name, value in trainer.callback_metrics.items() if "/" not in name})
-
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if trainer.is_global_zero:
-            print(self._write(pl_module, trainer.callback_metrics), flush=True)
-
-    def _write(self, training: lightning.LightningModule, values: dict[str, Any]) -> str:
-        finite = {name: float(value) if isfinite(value) else None for name, value in values.items()}  # JSON has no NaN
-        rounded = {name: value if value is None else round(value, 4) for name, value in finite.items()}
-        line = json.dumps({"step": int(training.step), **rounded})  # type: ignore[arg-type]
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-        return line
+def _precision() -> str:
+    return "bf16-mixed" if torch.cuda.is_available() else "32-true"
 
 
-def _fit(training: Training, out: Path, saved: Path | None, devices: int) -> None:
+def _train(training: Training, loop: Loop, stopping: Stopping, devices: int) -> None:
+    """Do the steps and validations that remain; end the process if a signal has stopped them."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    settings: dict[str, Any] = {"precision": "bf16-mixed"} if torch.cuda.is_available() else {}
-    saver = ModelCheckpoint(
-        out, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True
-    )
-    interrupt = signal.getsignal(signal.SIGINT)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # advice on workers and loggers
         trainer = lightning.Trainer(
             max_epochs=-1,  # Training.on_train_epoch_end stops the run after its last step
-            default_root_dir=out,
             logger=False,
-            callbacks=[saver, _MetricsLog(out / METRICS), RichProgressBar()],
+            callbacks=[loop],
             num_sanity_val_steps=0,
             reload_dataloaders_every_n_epochs=1,
+            enable_checkpointing=False,
             enable_model_summary=False,
+            enable_progress_bar=False,
             use_distributed_sampler=False,  # each rank has crops of its own
             devices=devices,
             strategy=_Ranks() if devices > 1 else "auto",
-            **settings,
+            precision=_precision(),  # type: ignore[arg-type]
         )
+        if trainer.strategy.launcher is not None:
+            stopping.pass_on = trainer.strategy.launcher.kill
         try:
-            trainer.fit(training, ckpt_path=saved, weights_only=True)
-        except SystemExit:  # Lightning's exit on Ctrl-C
-            signal.signal(signal.SIGINT, interrupt)
-            raise KeyboardInterrupt from None
+            if loop.validation_is_due():
+                trainer.validate(training, verbose=False)
+                if loop.is_done() and not stopping.agreed:
+                    loop.save()
+            if not loop.is_done() and not stopping.agreed:
+                trainer.fit(training)
+        except SystemExit:  # Lightning's own exits on signals
+            stopping.install()
+            if not stopping.agreed:
+                stopping.end()
+    stopping.training = False
+    if stopping.agreed:
+        _leave(devices)
+    if stopping.agreed or stopping.received is not None:
+        stopping.end()
 
 
-def _resume(training: Training, path: Path) -> None:
-    """Load weights and step of a saved run, and check its optimizers, which Lightning loads later."""
+def _leave(devices: int) -> None:
+    if devices > 1:
+        try:
+            ranks.leave()
+        except RuntimeError:  # the first rank has ended
+            raise SystemExit(1) from None
+
+
+@contextmanager
+def _reported(stopping: Stopping) -> Iterator[None]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        training.load_state_dict(state["state_dict"])
-        optimizers = [optimizer.state_dict() for optimizer in training.made_optimizers()]
-        expected, found = ([_group_sizes(one) for one in states] for states in (optimizers, state["optimizer_states"]))
-        if expected != found:
-            raise KeyError(f"its optimizers have groups of {found} parameters, not {expected}")
-    except (OSError, RuntimeError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"cannot resume the run in {path.parent} ({reason}); "
-            "use the recipe and settings that it was started with, or choose another --out"
-        ) from error
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        stopping.report()
+        raise
 
 
-def _drop_metrics_after(step: int, path: Path) -> None:
-    """Remove the lines of steps that a resumed run does again, and a line that was not completed."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except ValueError:  # the process was killed while it wrote the line
-            continue
-    with atomic_write(path, overwrite=True) as file:
-        file.write("".join(kept).encode())
+def _report_stop(loop: Loop, out: Path) -> None:
+    """Print where the run goes on after Ctrl-C and SIGTERM."""
+    if loop.first:
+        _remove_partial(out)
+        then = "writes the checkpoint" if loop.saved == loop.steps else f"goes on from step {loop.saved}"
+        print(f"stopped at step {loop.step} of {loop.steps}; the same command {then}", flush=True)
 
 
-def _group_sizes(optimizer: Mapping[str, Any]) -> list[int]:
-    return [len(group["params"]) for group in optimizer["param_groups"]]
-
-
-def _start(training: Training, init: str | None) -> None:
-    """Set the weights of a new run from the checkpoint `init`, or by the recipe's initialization."""
-    if init is None:
-        training.initialize()
-    else:
-        weights = load(init).codec.state_dict()
-        expected = {name: value.shape for name, value in training.codec.state_dict().items()}
-        found = {name: value.shape for name, value in weights.items()}
-        if expected != found:
-            names = sorted(name for name in expected | found if expected.get(name) != found.get(name))
-            raise InputError(
-                f"expected a checkpoint of the recipe's architecture, got {init!r} with another {names[0]!r}; "
-                "choose another --init or recipe"
-            )
-        training.codec.load_state_dict(weights)
-    training.ema.load_state_dict(training.codec.state_dict())
+def _remove_partial(out: Path) -> None:
+    for path in (*out.glob(PARTIAL), *(out / CHECKPOINT).glob(PARTIAL)):
+        path.unlink(missing_ok=True)

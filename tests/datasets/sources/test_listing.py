@@ -96,3 +96,30 @@ def test_globs_do_not_follow_loops(folder):
     (source / "c").symlink_to(source / "b")
     assert keys_of(list_items(f"{source}/**/*.wav", "audio")) == ["a/x", "b/y", "c/y"]
     assert keys_of(list_items(f"{source}/**", "audio")) == ["a/x", "b/y", "c/y"]
+
+
+def test_keys_of_several_sources_begin_with_their_names(folder) -> None:
+    source = folder({"d/a/x.wav": b"x", "d/b/x.wav": b"y", "d/b/c/x.flac": b"z", "d/e.wav": b"e", "f/a/x.wav": b"f"})
+    found = list_items([f"{source}/d/b/", f"{source}/d/a/*.wav", f"{source}/d/e.wav"], "audio")
+    assert keys_of(found) == ["a/x", "b/c/x", "b/x", "d/e"]
+    assert [item.meta.get("label") for item in found] == ["a", "b/c", "b", "d"]
+    assert keys_of(list_items([f"{source}/d/a", f"{source}/f/a"], "audio")) == ["d/a/x", "f/a/x"]
+    assert keys_of(list_items([f"{source}/d/b"], "audio")) == ["c/x", "x"]
+
+
+def test_sources_that_overlap_or_differ_in_kind_are_refused(folder, refusal) -> None:
+    source = folder({"a/x.wav": b"x", "m.csv": b"path\na/x.wav\n"})
+    for other in ("a/x.wav", "a/", "", "**/*.wav"):
+        assert "x.wav' twice" in refusal(list_items, [f"{source}/a", f"{source}/{other}"], "audio")
+    assert "one kind of source" in refusal(list_items, [f"{source}/a", f"{source}/m.csv"], "audio")
+    assert "at least one source" in refusal(list_items, [], "audio")
+    assert "check the path" in refusal(list_items, [f"{source}/a", f"{source}/none"], "audio")
+
+
+def test_numbers_are_the_places_in_the_source(folder) -> None:
+    source = folder(
+        {"m.jsonl": b'{"path": "b.wav"}\n{"path": "c.wav"}\n\n{"path": "a.wav"}\n', "n.csv": b"path\nd.wav"}
+    )
+    found = list_items([f"{source}/m.jsonl", f"{source}/n.csv"], "audio")
+    assert [(item.key, item.number) for item in found] == [("a", 2), ("b", 0), ("c", 1), ("d", 3)]
+    assert [item.number for item in list_items(f"{source}/m.jsonl", "audio", limit=2)] == [2, 0]

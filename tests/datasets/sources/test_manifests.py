@@ -140,3 +140,19 @@ def test_segments_of_files_are_refused(listed, refusal):
     assert item.meta == {"offset": 0.0, "duration": 1.5}
     (item,) = listed("m.csv", "path,offset\na.wav,0.00\n")
     assert item.meta == {"offset": "0.00"}
+
+
+def test_keys_of_paths_outside_of_the_folder_are_relative_to_the_folder_of_all_files(folder):
+    source = folder({"data/a/1.wav": b"A", "data/ü/1.wav": b"B", "lists/m.jsonl": b"", "data/m.jsonl": b""})
+    rows = [{"path": f"{source}/data/a/1.wav"}, {"path": f"{source}/data/a/../ü/1.wav"}]
+    for name in ("lists/m.jsonl", "data/m.jsonl"):
+        (source / name).write_text("\n".join(map(json.dumps, rows)))
+        assert [item.key for item in list_items(str(source / name), "audio")] == ["a/1", "ü/1"]
+    (source / "lists/m.jsonl").write_text('{"path": "../data/./a/1.wav"}')
+    assert [item.key for item in list_items(str(source / "lists/m.jsonl"), "audio")] == ["1"]
+
+
+def test_manifests_of_two_folders_do_not_collide(folder):
+    source = folder({"a/m.csv": b"path\n1.wav\n", "b/m.csv": b"path\n1.wav\n"})
+    found = list_items([f"{source}/a/m.csv", f"{source}/b/m.csv"], "audio")
+    assert [item.key for item in found] == ["a/1", "b/1"]

@@ -18,6 +18,7 @@ def test_files_of_a_medium_are_found_to_any_depth(folder, content):
     source = folder({"b.wav": b"b", "a/c.flac": b"c", "a/d/e.MP3": b"e", "a/no.txt": b"x", "p.png": b"p"})
     found = list_items(str(source), "audio")
     assert keys(found) == ["a/c", "a/d/e", "b"]
+    assert [item.meta for item in found] == [{"label": "a"}, {"label": "a/d"}, {}]
     assert [content(item) for item in found] == [b"c", b"e", b"b"]
     assert [item.location.size for item in found] == [1, 1, 1]
     assert keys(list_items(str(source), "image")) == ["p"]

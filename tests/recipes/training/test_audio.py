@@ -59,7 +59,7 @@ def small(seed: int = 0) -> AudioRecipe:
 
 @pytest.fixture(scope="module")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a smoke run: `checkpoint`, and `data` to train on."""
+    """The folder of a smoke run: `checkpoint`, and `smoke-data` to train on."""
     return run(small(), tmp_path_factory.mktemp("run"), smoke=True).parent
 
 
@@ -76,7 +76,7 @@ def lines(folder: Path) -> list[dict[str, float]]:
 def test_smoke_run_writes_a_checkpoint_that_loads(smoke_run: Path) -> None:
     tokenizer = narrows.load(smoke_run / "checkpoint")
     assert tokenizer.tables is not None
-    tokens = tokenizer.encode_file(smoke_run / "data" / "vowel-0.wav")
+    tokens = tokenizer.encode_file(smoke_run / "smoke-data" / "vowel-0.wav")
     assert tokenizer.decode(tokenizer.decompress(tokenizer.compress(tokens))).shape == (1, 32_000)
     assert (smoke_run / "last.ckpt").exists()
     assert [line["step"] for line in lines(smoke_run)] == [3, 6]
@@ -85,38 +85,62 @@ def test_smoke_run_writes_a_checkpoint_that_loads(smoke_run: Path) -> None:
     ].keys()
 
 
-def test_smoke_run_does_not_change_a_run_in_the_same_folder(smoke_run: Path, tmp_path: Path) -> None:
-    run(recipe_on(smoke_run / "data", 1), tmp_path)
+def test_smoke_runs_and_other_runs_refuse_the_folders_of_each_other(smoke_run: Path, tmp_path: Path) -> None:
+    run(recipe_on(smoke_run / "smoke-data", 1), tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    run(small(1), tmp_path, smoke=True)
+    with pytest.raises(InputError, match=r"expected no run or a smoke run in .*, got another run; choose another"):
+        run(small(1), tmp_path, smoke=True)
+    (tmp_path / "recipe.json").unlink()
+    with pytest.raises(InputError, match="expected no run or a smoke run in"):
+        run(small(1), tmp_path, smoke=True)
+    with pytest.raises(InputError, match=r"expected no smoke run in .*, got one; choose another --out"):
+        run(recipe_on(smoke_run / "smoke-data", 9), smoke_run, change=True)
+    del before[tmp_path / "recipe.json"]
     assert all(path.read_bytes() == data for path, data in before.items())
+
+
+def test_smoke_run_replaces_an_earlier_one_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.wav").touch()
+    run(small(), tmp_path, smoke=True)
+    run(small(1), tmp_path, smoke=True)
+    assert [line["step"] for line in lines(tmp_path)] == [3, 6]
+    assert json.loads((tmp_path / "recipe.json").read_text())["finished"] == 6
+    assert (tmp_path / "data" / "mine.wav").exists()
 
 
 def test_resumed_run_equals_an_uninterrupted_one(smoke_run: Path, tmp_path: Path) -> None:
     """Bit for bit, with random dropout in each step, after validations at other steps."""
-    run(recipe_on(smoke_run / "data", 6), tmp_path / "whole")
-    run(recipe_on(smoke_run / "data", 4, every=2), tmp_path / "parts")
-    run(recipe_on(smoke_run / "data", 6), tmp_path / "parts")
+    run(recipe_on(smoke_run / "smoke-data", 6), tmp_path / "whole")
+    run(recipe_on(smoke_run / "smoke-data", 4, every=2), tmp_path / "parts")
+    run(recipe_on(smoke_run / "smoke-data", 6), tmp_path / "parts", change=True)
     whole, parts = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("whole", "parts"))
     for name, value in whole["state_dict"].items():
         assert torch.equal(parts["state_dict"][name], value), name
     assert [line["step"] for line in lines(tmp_path / "parts")] == [2, 4, 6]
 
 
-def test_run_resumes_with_another_schedule_and_ends_after_its_steps(smoke_run: Path, tmp_path: Path) -> None:
-    run(recipe_on(smoke_run / "data", 3), tmp_path)
-    run(recipe_on(smoke_run / "data", 7, every=2), tmp_path)
-    checkpoint = run(recipe_on(smoke_run / "data", 7, every=2), tmp_path)
-    assert [line["step"] for line in lines(tmp_path)] == [3, 5, 7]
-    before = (checkpoint / "model.safetensors").read_bytes()
-    run(recipe_on(smoke_run / "data", 2), tmp_path)  # fewer steps than were done: trains nothing
-    assert (checkpoint / "model.safetensors").read_bytes() == before
+def test_run_resumes_with_another_schedule_and_ends_after_its_steps(
+    smoke_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(recipe_on(smoke_run / "smoke-data", 3), tmp_path)
+    checkpoint = run(recipe_on(smoke_run / "smoke-data", 7, every=2), tmp_path, change=True)
+    assert [line["step"] for line in lines(tmp_path)] == [3, 4, 6, 7]
+    before = (checkpoint / "model.safetensors").stat()
+    capsys.readouterr()
+    assert run(recipe_on(smoke_run / "smoke-data", 7, every=2), tmp_path) == checkpoint
+    assert capsys.readouterr().out == "finished at step 7; give more --schedule.steps with --change to go on\n"
+    with pytest.raises(InputError, match=r"got schedule.steps 7 -> 2, schedule.validate_every 2 -> 3; use another"):
+        run(recipe_on(smoke_run / "smoke-data", 2), tmp_path)
+    with pytest.raises(InputError, match=r"expected at least the 7 steps that the run in .* has done, got 2; give"):
+        run(recipe_on(smoke_run / "smoke-data", 2), tmp_path, change=True)
+    assert (checkpoint / "model.safetensors").stat() == before
 
 
 def test_resumed_run_has_its_own_learning_rate(smoke_run: Path, tmp_path: Path) -> None:
     def weights(steps: int, lr: float) -> dict[str, torch.Tensor]:
-        recipe = recipe_on(smoke_run / "data", steps)
-        run(replace(recipe, optimizer=replace(recipe.optimizer, lr=lr)), tmp_path)
+        recipe = recipe_on(smoke_run / "smoke-data", steps)
+        run(replace(recipe, optimizer=replace(recipe.optimizer, lr=lr)), tmp_path, change=True)
         state = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
         return {name: value for name, value in state.items() if name.startswith("codec.")}
 
@@ -126,10 +150,10 @@ def test_resumed_run_has_its_own_learning_rate(smoke_run: Path, tmp_path: Path) 
 
 def test_resumed_run_has_one_line_of_metrics_for_each_validation(smoke_run: Path, tmp_path: Path) -> None:
     """Also if the first run was killed after it wrote metrics of later steps, and while it wrote a line."""
-    run(recipe_on(smoke_run / "data", 2, every=2), tmp_path)
+    run(recipe_on(smoke_run / "smoke-data", 2, every=2), tmp_path)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 3, "frames": 1.0}\n{"step": 4, "fra')
-    run(recipe_on(smoke_run / "data", 4, every=2), tmp_path)
+    run(recipe_on(smoke_run / "smoke-data", 4, every=2), tmp_path, change=True)
     assert [line["step"] for line in lines(tmp_path)] == [2, 4]
 
 
@@ -145,7 +169,7 @@ sys.stdin.read()
 @pytest.mark.parametrize("smoke", [False, True])
 def test_second_run_in_one_folder_is_rejected(smoke: bool, smoke_run: Path, tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
-    lock, recipe = tmp_path / ("smoke.lock" if smoke else "run.lock"), recipe_on(smoke_run / "data", 1)
+    lock, recipe = tmp_path / "run.lock", recipe_on(smoke_run / "smoke-data", 1)
     with subprocess.Popen([sys.executable, "-c", HOLD, lock], stdin=PIPE, stdout=PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "locked\n"
@@ -159,32 +183,33 @@ def test_folder_that_cannot_be_written_is_rejected(smoke_run: Path, tmp_path: Pa
     (tmp_path / "file").touch()
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match=r"expected a folder that can be written, got .*choose another --out"):
-            run(recipe_on(smoke_run / "data", 1), out)
+            run(recipe_on(smoke_run / "smoke-data", 1), out)
 
 
 def test_run_that_cannot_resume_is_rejected(smoke_run: Path, tmp_path: Path) -> None:
-    run(recipe_on(smoke_run / "data", 1), tmp_path)
+    run(recipe_on(smoke_run / "smoke-data", 1), tmp_path)
     other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, iterations=1))
     with pytest.raises(InputError, match=r"cannot resume .*encoder.blocks.1"):
-        run(replace(recipe_on(smoke_run / "data", 4), codec=other), tmp_path)
-    frozen = recipe_on(smoke_run / "data", 4)
+        run(replace(recipe_on(smoke_run / "smoke-data", 4), codec=other), tmp_path, change=True)
+    frozen = recipe_on(smoke_run / "smoke-data", 4)
     frozen.codec.encoder.requires_grad_(False)
     with pytest.raises(InputError, match=r"cannot resume .*groups of"):
-        run(frozen, tmp_path)
-    with pytest.raises(InputError, match=r"expected no run in .* choose another --out"):
-        run(recipe_on(smoke_run / "data", 4), tmp_path, init=str(smoke_run / "checkpoint"))
+        run(frozen, tmp_path, change=True)
+    with pytest.raises(InputError, match=r"expected init None, which the run in .* choose another --out"):
+        run(recipe_on(smoke_run / "smoke-data", 4), tmp_path, str(smoke_run / "checkpoint"), change=True)
     (tmp_path / "last.ckpt").write_bytes(b"nothing")
     with pytest.raises(InputError, match="cannot resume"):
-        run(recipe_on(smoke_run / "data", 4), tmp_path)
+        run(recipe_on(smoke_run / "smoke-data", 4), tmp_path, change=True)
     for other_state in ([1], {"state_dict": 1}, {"state_dict": {}, "optimizer_states": 1}):
         torch.save(other_state, tmp_path / "last.ckpt")
         with pytest.raises(InputError, match="cannot resume"):
-            run(recipe_on(smoke_run / "data", 4), tmp_path)
+            run(recipe_on(smoke_run / "smoke-data", 4), tmp_path, change=True)
+    assert json.loads((tmp_path / "recipe.json").read_text())["changes"] == []
 
 
 def test_run_with_nan_losses_ends(smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("narrows.recipes.training.base.MAX_SKIPPED", 4)
-    recipe = recipe_on(smoke_run / "data", 9, every=2)
+    recipe = recipe_on(smoke_run / "smoke-data", 9, every=2)
     recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=1e30))
     with pytest.raises(InputError, match="expected finite gradients, got NaN or infinity in 4 steps up to step"):
         run(recipe, tmp_path)
@@ -209,11 +234,11 @@ def test_run_with_nan_losses_ends(smoke_run: Path, tmp_path: Path, monkeypatch: 
 def test_every_bottleneck_trains_and_its_checkpoint_codes(
     bottleneck: Bottleneck, smoke_run: Path, tmp_path: Path
 ) -> None:
-    recipe = recipe_on(smoke_run / "data", 2, every=2)
+    recipe = recipe_on(smoke_run / "smoke-data", 2, every=2)
     codec = Codec(recipe.codec.encoder, bottleneck, recipe.codec.decoder)
     folder = run(replace(recipe, codec=codec, pca_initialization=False), tmp_path)
     tokenizer = narrows.load(folder)
-    tokens = tokenizer.encode_file(smoke_run / "data" / "vowel-0.wav")
+    tokens = tokenizer.encode_file(smoke_run / "smoke-data" / "vowel-0.wav")
     assert tokenizer.decompress(tokenizer.compress(tokens)) == tokens
     assert tokenizer.decode(tokens).shape == (1, 32_000)
 
@@ -230,7 +255,7 @@ def test_every_bottleneck_trains_and_its_checkpoint_codes(
 def test_bottleneck_loss_without_a_weight_is_rejected_before_training(
     bottleneck: Bottleneck, loss: str, smoke_run: Path
 ) -> None:
-    recipe = recipe_on(smoke_run / "data", 2)
+    recipe = recipe_on(smoke_run / "smoke-data", 2)
     codec = Codec(recipe.codec.encoder, bottleneck, recipe.codec.decoder)
     recipe = replace(recipe, codec=codec, bottleneck_loss_weights={"commitment": 1.0})
     expected = (
@@ -241,7 +266,7 @@ def test_bottleneck_loss_without_a_weight_is_rejected_before_training(
 
 
 def test_building_the_training_changes_neither_random_state_nor_bottleneck(smoke_run: Path) -> None:
-    recipe = recipe_on(smoke_run / "data", 2)
+    recipe = recipe_on(smoke_run / "smoke-data", 2)
     bottleneck = VQ(16, EMACodebook(4, 32))
     codec = Codec(recipe.codec.encoder, bottleneck, recipe.codec.decoder)
     state, weights = torch.get_rng_state(), {name: value.clone() for name, value in bottleneck.state_dict().items()}
@@ -256,13 +281,13 @@ def test_ctrl_c_writes_no_checkpoint(smoke_run: Path, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(AudioTraining, "training_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(recipe_on(smoke_run / "data", 3), tmp_path)
+        run(recipe_on(smoke_run / "smoke-data", 3), tmp_path)
     assert not (tmp_path / "checkpoint").exists()
 
 
 def test_init_takes_weights_of_the_same_architecture(smoke_run: Path, tmp_path: Path) -> None:
     checkpoint = str(smoke_run / "checkpoint")
-    recipe = recipe_on(smoke_run / "data", 0, seed=1)
+    recipe = recipe_on(smoke_run / "smoke-data", 0, seed=1)
     other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, iterations=1))
     with pytest.raises(InputError, match=r"of the recipe's architecture, got .* with another 'encoder.blocks.1"):
         run(replace(recipe, codec=other), tmp_path / "second", init=checkpoint)
@@ -272,7 +297,7 @@ def test_init_takes_weights_of_the_same_architecture(smoke_run: Path, tmp_path: 
 
 
 def test_losses_on_the_signal_start_at_their_step_and_at_once_without_frame_losses(smoke_run: Path) -> None:
-    recipe = replace(recipe_on(smoke_run / "data", 2), signal_loss_start=5)
+    recipe = replace(recipe_on(smoke_run / "smoke-data", 2), signal_loss_start=5)
     assert not recipe.training().uses_discriminators(4)
     assert recipe.training().uses_discriminators(5)
     assert replace(recipe, frame_losses={}).training().uses_discriminators(3)

@@ -85,7 +85,7 @@ def test_smoke_run_writes_a_checkpoint_that_codes(bottleneck: Bottleneck, transf
     data = tokenizer.compress(tokens)
     assert tokenizer.decompress(data) == tokens
     assert tokenizer.decode_signal(data).pixels.shape == x.shape
-    (line,) = lines(tmp_path / "smoke")
+    (line,) = lines(tmp_path)
     assert {"l1", "perceptual", "discriminator", "generator", "feature_matching"} <= line.keys()
     assert {"adaptive_weight", "valid/psnr"} <= line.keys()
 
@@ -124,7 +124,7 @@ def test_perceptual_and_contrastive_loss_are_used_and_trained(tmp_path: Path) ->
     losses = {"perceptual": (1.0, Perceptual("test_resnet", weights).loss())}
     recipe = replace(small(), losses=losses, latent_losses={"contrastive": (1.0, contrastive)})
     run(recipe, tmp_path / "run", smoke=True)
-    (line,) = lines(tmp_path / "run" / "smoke")
+    (line,) = lines(tmp_path / "run")
     assert {"perceptual", "contrastive", "adaptive_weight"} <= line.keys()
     assert not torch.equal(contrastive.head.weight, before)
 
@@ -168,7 +168,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
         codec = Codec(recipe.codec.encoder, ResidualVQ(8, 2, 16, 4), recipe.codec.decoder)
         schedule = Schedule(steps, 1, 0.0, 0.02, 2, 0.9)
         data = replace(recipe.data, workers=workers)
-        run(replace(recipe, codec=codec, schedule=schedule, data=data), tmp_path / name)
+        run(replace(recipe, codec=codec, schedule=schedule, data=data), tmp_path / name, change=True)
         return torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"]
 
     whole = trained("whole", 6, 2)

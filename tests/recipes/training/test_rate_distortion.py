@@ -23,7 +23,7 @@ def test_smoke_run_writes_a_checkpoint_that_codes(tmp_path: Path) -> None:
     assert tokenizer.lambdas == LAMBDAS
     x = np.zeros((3, 30, 50), np.uint8)
     assert tokenizer.decode_signal(tokenizer.compress(tokenizer.encode(x))).pixels.shape == x.shape
-    assert "valid/bits_per_pixel-2" in (tmp_path / "smoke" / "metrics.jsonl").read_text()
+    assert "valid/bits_per_pixel-2" in (tmp_path / "metrics.jsonl").read_text()
 
 
 def small(lambdas: tuple[float, ...] = LAMBDAS, crop_size: int = 64) -> RateDistortionRecipe:
@@ -43,6 +43,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, monkeypatch: py
         run(
             replace(small(), data=data, schedule=Schedule(steps, 1, 0.0, 0.02, 2), entropy_model_steps=2),
             tmp_path / name,
+            change=True,
         )
         return torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"]
 

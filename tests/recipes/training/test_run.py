@@ -59,6 +59,7 @@ class OwnTraining(Training):
         return torch.optim.SGD([{"params": parameters, "peak_lr": 0.1}], 0.1)
 
     def training_step(self, x: Tensor, index: int) -> None:
+        assert self.codec.training
         optimizer: Any = self.optimizers()
         self.update(optimizer, (self.codec(x).x - x).square().mean(), 1.0, self.codec)
         self.update_ema(int(self.step))
