@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from narrows.errors import InputError
+from narrows.tokenizers.evaluations import evaluation_of
 
 MODELS_FOLDER = Path(__file__).parent
-RATE_KEYS = {"audio": "file_kbps", "image": "bits_per_pixel"}  # of the points of an evaluation
+RATES = {  # by medium: key of the rate in the points of an evaluation, and its unit
+    "audio": ("file_kbps", "kbit/s"),
+    "image": ("bits_per_pixel", "bits per pixel"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,8 @@ class ShippedModel:
 
         Raises ModelError for a damaged evaluation.
         """
-        from narrows.tokenizers.estimates import evaluation_of
-
         points = evaluation_of(MODELS_FOLDER / self.name)
-        return tuple(sorted(point[RATE_KEYS[self.medium]] for point in points if point["codec"] == self.name))
+        return tuple(sorted(point[RATES[self.medium][0]] for point in points if point["codec"] == self.name))
 
 
 class Models(tuple[ShippedModel, ...]):
@@ -58,7 +60,7 @@ class Models(tuple[ShippedModel, ...]):
 
     def _repr_html_(self) -> str:
         """The table, for notebooks."""
-        from narrows.media import notebook
+        from narrows.media import notebook  # imports Pillow
 
         return notebook.table(HEAD, self._rows())
 
@@ -79,10 +81,8 @@ def models(medium: str | None = None, *, max_kbps: float | None = None) -> Model
     Raises:
         InputError: for an unknown medium, and a rate in kbit/s for images.
     """
-    if medium is not None:
-        from narrows.media.table import medium_named
-
-        medium_named(medium)
+    if medium is not None and medium not in RATES:
+        raise InputError(f"expected one of the media {', '.join(RATES)}, got {medium!r}")
     if max_kbps is not None and (isinstance(max_kbps, bool) or not isinstance(max_kbps, Real) or medium == "image"):
         raise InputError(f"expected max_kbps as a number, for audio, got {max_kbps!r}; leave it out")
     index = json.loads((MODELS_FOLDER / "index.json").read_text(encoding="utf-8"))
@@ -95,7 +95,5 @@ def models(medium: str | None = None, *, max_kbps: float | None = None) -> Model
 
 
 def _range(model: ShippedModel) -> str:
-    from narrows.media.table import MEDIA
-
     rates = model.rates
-    return f"{rates[0]:.2g} to {rates[-1]:.2g} {MEDIA[model.medium].rate_unit}" if rates else ""
+    return f"{rates[0]:.2g} to {rates[-1]:.2g} {RATES[model.medium][1]}" if rates else ""

@@ -5,37 +5,20 @@ size of an image depends on what it shows, and most of that is common to all cod
 """
 
 import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from PIL import Image as PILImage
 
-from narrows.errors import InputError, ModelError
+from narrows.errors import InputError
 from narrows.media.image import Image
+from narrows.tokenizers.evaluations import Points
 
 REFERENCE = "webp"
 PIECE = 4096  # largest side that is compressed at once, in pixels; WebP takes at most 16383
 HEADER_BYTES = 50  # of a stream, about
 CHUNK_BYTES = 10  # of each chunk, beside its codes, about
-
-Points = Sequence[Mapping[str, Any]]  # of an evaluation
-
-
-def evaluation_of(folder: Path) -> Points:
-    """The points of `evaluation.json` in a checkpoint folder; none without the file. Raises ModelError if damaged."""
-    path = folder / "evaluation.json"
-    try:
-        points = json.loads(path.read_text(encoding="utf-8"))["points"]
-        return [dict(point) for point in points]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(
-            f"expected results of a model in {path}, got none ({error}); get the checkpoint again"
-        ) from error
 
 
 def image_bytes(image: Image, points: Points, model: str, quality: float) -> float:

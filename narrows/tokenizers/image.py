@@ -27,7 +27,8 @@ from narrows.media.image.signal import Pixels
 from narrows.media.medium import Medium, Reader, Signal
 from narrows.media.targets import Target
 from narrows.parts import part
-from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES, evaluation_of, image_bytes
+from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES, image_bytes
+from narrows.tokenizers.evaluations import evaluation_of
 from narrows.tokenizers.image_alpha import ALPHA, alpha_attachment, attached_alpha
 from narrows.tokenizers.image_arrays import Array, as_image, as_opaque, extent_of
 from narrows.tokenizers.image_batches import ImageBatchEncoder
