@@ -31,6 +31,8 @@ APPENDED = {  # to the commands of a kind, so that they take seconds
 def folder(tmp_path_factory) -> Path:
     """A folder with the files that the commands name."""
     path = tmp_path_factory.mktemp("readme")
+    training = (README.parent / "docs" / "training.md").read_text(encoding="utf-8")
+    (path / "my_recipe.py").write_text(training.split("```python\n")[1].split("```")[0])
     x = 0.1 * np.random.default_rng(0).standard_normal(8000)
     (path / "recordings").mkdir()
     soundfile.write(path / "recordings" / "talk.wav", x, 16_000)
