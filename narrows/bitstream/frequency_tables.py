@@ -77,6 +77,10 @@ class FrequencyTables:
 
     frequencies: tuple[NDArray[np.int32], ...]
 
+    def __repr__(self) -> str:
+        sizes = sorted({table.size for table in self.frequencies})
+        return f"FrequencyTables({len(self.frequencies)} tables of {sizes[0]} to {sizes[-1]} symbols)"
+
     def __post_init__(self) -> None:
         if not self.frequencies:
             raise InputError("expected one table or more, got none")

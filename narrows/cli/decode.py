@@ -1,7 +1,6 @@
 """`codec decode`: .nrw files to audio files and images."""
 
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,38 +59,49 @@ def decode(
         files, out, {".nrw"}, lambda path: path.stem if keep_suffix else f"{path.stem}{wanted or _suffix(path)}"
     )
     part: DecodeOptions = {"background": background, "start": start, "stop": stop}
+    decoder = _Decoder(model, device, recover, force, part)
     process_files(
         planned,
-        partial(_decode_file, _Options(model, device, recover, force, part)),
+        decoder,
         make_folders=out is not None,
         jobs=jobs,
         threads=threads,
-        prepare=lambda: None if model is None else _load(model, device),
+        prepare=lambda: None if model is None else decoder.tokenizer(model),
     )
 
 
-@dataclass(frozen=True)
-class _Options:
-    """How files are decoded."""
+@dataclass
+class _Decoder:
+    """Decodes files; models are loaded when they are needed."""
 
     model: str | None
     device: str
     recover: bool
     force: bool
     part: "DecodeOptions"
+    loaded: "dict[str, Tokenizer]" = field(default_factory=dict)
 
+    def __call__(self, source: Path, target: Path, bar: "ProgressBar") -> str:
+        """Decode a file; the line that is printed about it."""
+        from narrows.bitstream import read_header
+        from narrows.cli.files import Stopwatch, read_stream, shipped_model
 
-def _decode_file(options: _Options, source: Path, target: Path, bar: "ProgressBar") -> str:
-    from narrows.bitstream import read_header
-    from narrows.cli.files import Stopwatch, read_stream, shipped_model
+        data = read_stream(source)
+        tokenizer = self.tokenizer(self.model or shipped_model(read_header(data).model))
+        watch, decoded = Stopwatch(), [0.0]
+        item = _recovered(tokenizer, data, source) if self.recover else data
+        with bar.step(lambda: decoded[-1]):
+            extent = tokenizer.decode_file(item, target, overwrite=self.force, progress=decoded.append, **self.part)
+        speed = tokenizer.medium.speed(extent.amount, watch.seconds)
+        return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"
 
-    data = read_stream(source)
-    tokenizer = _load(options.model or shipped_model(read_header(data).model), options.device)
-    watch = Stopwatch()
-    item = _recovered(tokenizer, data, source) if options.recover else data
-    extent = tokenizer.decode_file(item, target, overwrite=options.force, **options.part)
-    speed = tokenizer.medium.speed(extent.amount, watch.seconds)
-    return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"
+    def tokenizer(self, model: str) -> "Tokenizer":
+        """The model with a name, folder or repository."""
+        from narrows.checkpoints.load import load
+
+        if model not in self.loaded:
+            self.loaded[model] = load(model, self.device)
+        return self.loaded[model]
 
 
 def _recovered(tokenizer: "Tokenizer", data: bytes, source: Path) -> "Tokens":
@@ -109,13 +119,6 @@ def _recovered(tokenizer: "Tokenizer", data: bytes, source: Path) -> "Tokens":
     if found.damaged_bytes and not found.damaged and not found.damaged_attachments:
         print_message(f"{found.damaged_bytes} bytes that are no part of it are left out", source)
     return item
-
-
-@cache
-def _load(model: str, device: str) -> "Tokenizer":
-    from narrows.checkpoints.load import load
-
-    return load(model, device)
 
 
 def _suffix(path: Path) -> str:

@@ -1,7 +1,6 @@
 """`codec encode`: audio files and images to .nrw files."""
 
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,20 +70,21 @@ def encode(
     }
     settings = {name: value for name, value in given.items() if value is not None}
     planned = plan_outputs(files, out, SUFFIXES, lambda path: f"{path.name if keep_suffix else path.stem}.nrw")
+    encoder = _Encoder(model, device, raw, settings, background, force)
     process_files(
         planned,
-        partial(_encode_file, _Options(model, device, raw, settings, background, force)),
+        encoder,
         make_folders=out is not None,
         jobs=jobs,
         threads=threads,
-        prepare=lambda: None if model is None else _load(model, device, raw),
+        prepare=lambda: None if model is None else encoder.tokenizer(model),
         left_out=skipped_files(files, {*SUFFIXES, ".nrw"}, "audio or image"),
     )
 
 
-@dataclass(frozen=True)
-class _Options:
-    """How files are encoded."""
+@dataclass
+class _Encoder:
+    """Encodes files; models are loaded when they are needed."""
 
     model: str | None
     device: str
@@ -92,38 +92,39 @@ class _Options:
     settings: dict[str, float]
     background: str | None
     force: bool
+    loaded: "dict[str, Tokenizer]" = field(default_factory=dict)
 
+    def __call__(self, source: Path, target: Path, bar: "ProgressBar") -> str:
+        """Encode a file; the line that is printed about it."""
+        from narrows.cli.files import Stopwatch, print_message
+        from narrows.media.atomic import atomic_write
+        from narrows.media.table import medium_of
 
-def _encode_file(options: _Options, source: Path, target: Path, bar: "ProgressBar") -> str:
-    from narrows.cli.files import Stopwatch, print_message
-    from narrows.media.atomic import atomic_write
-    from narrows.media.table import medium_of
+        tokenizer = self.tokenizer(self.model or medium_of(source).default_model)
+        tokenizer.check_settings(self.settings)
+        watch = Stopwatch()
+        # The input is opened first, so that a file that cannot be read is reported before one that cannot be written.
+        with (
+            tokenizer.open(source, self.background) as reader,
+            atomic_write(target, overwrite=self.force) as file,
+            bar.step(lambda: reader.fraction),
+        ):
+            tokens = tokenizer.encode_reader(reader, **self.settings)
+            data = tokenizer.compress(tokens)
+            file.write(data)
+        for loss in tokenizer.warnings(reader.info):
+            print_message(loss, source)
+        medium, amount = tokenizer.medium, tokens.extent.amount
+        rate, speed = medium.rate(len(data), amount), medium.speed(amount, watch.seconds)
+        size = f"{len(data)} bytes  {rate:.3g} {medium.rate_unit}"
+        return f"{source} → {target}  {tokens.extent}  {size}  {speed:.3g} {medium.speed_unit}"
 
-    tokenizer = _load(options.model or medium_of(source).default_model, options.device, options.raw)
-    tokenizer.check_settings(options.settings)
-    watch = Stopwatch()
-    # The input is opened first, so that a file that cannot be read is reported before one that cannot be written.
-    with (
-        tokenizer.open(source, options.background) as reader,
-        atomic_write(target, overwrite=options.force) as file,
-        bar.step(lambda: reader.fraction),
-    ):
-        tokens = tokenizer.encode_reader(reader, **options.settings)
-        data = tokenizer.compress(tokens)
-        file.write(data)
-    for loss in tokenizer.warnings(reader.info):
-        print_message(loss, source)
-    medium, amount = tokenizer.medium, tokens.extent.amount
-    rate, speed = medium.rate(len(data), amount), medium.speed(amount, watch.seconds)
-    size = f"{len(data)} bytes  {rate:.3g} {medium.rate_unit}"
-    return f"{source} → {target}  {tokens.extent}  {size}  {speed:.3g} {medium.speed_unit}"
+    def tokenizer(self, model: str) -> "Tokenizer":
+        """The model with a name, folder or repository."""
+        from narrows.checkpoints.load import load
 
-
-@cache
-def _load(model: str, device: str, raw: bool) -> "Tokenizer":
-    from narrows.checkpoints.load import load
-
-    tokenizer = load(model, device)
-    if raw:
-        tokenizer.tables = None  # so that bitrates are those of raw codes, too
-    return tokenizer
+        if model not in self.loaded:
+            self.loaded[model] = load(model, self.device)
+            if self.raw:
+                self.loaded[model].tables = None  # so that bitrates are those of raw codes, too
+        return self.loaded[model]

@@ -22,7 +22,7 @@ from narrows.media.files import quoted
 
 Process = Callable[[Path, Path, ProgressBar], str]
 SHOWN = 3  # failed files that the last line names
-_threads: Threads | None = None  # of a worker process
+_in_worker: tuple[Process, Threads] | None = None  # of a worker process
 
 
 def process_files(
@@ -41,7 +41,7 @@ def process_files(
 
     Args:
         files: inputs and outputs.
-        process: makes an output from an input, and returns a line about it; can be pickled where `jobs` is above 1.
+        process: makes an output from an input, and returns a line about it; each process has a copy, by pickle.
         make_folders: make the folders of outputs where they are missing.
         jobs: number of processes.
         threads: CPU threads of each process; None for those that are free.
@@ -95,9 +95,9 @@ def _in_processes(
 ) -> Iterator[tuple[Path, bool]]:
     """Each file as it is finished."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, _start_worker, (threads,))
+    pool = ProcessPoolExecutor(jobs, context, _start_worker, (process, threads))
     try:
-        sources = {pool.submit(_process_in_worker, process, *pair, make_folders): pair[0] for pair in files}
+        sources = {pool.submit(_process_in_worker, *pair, make_folders): pair[0] for pair in files}
         for future in as_completed(sources):
             yield sources[future], future.result()
     except BrokenProcessPool as error:
@@ -110,13 +110,13 @@ def _in_processes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker(process: Process, threads: int) -> None:
     """Ctrl-C is left to the parent, whose SIGTERM raises SystemExit here, so that half-written files are removed."""
-    global _threads
+    global _in_worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     exit_on_sigterm()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _threads = Threads(threads)
+    _in_worker = process, Threads(threads)
 
 
 def _end_with_parent() -> None:
@@ -126,9 +126,10 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _process_in_worker(process: Process, source: Path, target: Path, make_folders: bool) -> bool:
-    assert _threads is not None
-    _threads.set()
+def _process_in_worker(source: Path, target: Path, make_folders: bool) -> bool:
+    assert _in_worker is not None
+    process, threads = _in_worker
+    threads.set()
     with ProgressBar("", enabled=False) as bar:
         return _process(process, source, target, make_folders, bar)
 

@@ -33,12 +33,12 @@ from narrows.tokenizers.audio_blocks import (
     windows_of_known_length,
     windows_of_unknown_length,
 )
-from narrows.tokenizers.audio_parts import part_of, source_of, take
+from narrows.tokenizers.audio_parts import part_of, reported, source_of, take
 from narrows.tokenizers.batches import BatchEncoder, Batches
 from narrows.tokenizers.channels import group_channels, ungroup_channels
 from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES
 from narrows.tokenizers.resampling import Block, resample_blocks
-from narrows.tokenizers.settings import DecodeOptions, check_numbers
+from narrows.tokenizers.settings import DecodeOptions, Progress, check_numbers
 from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens
 from narrows.tokenizers.windows import Window, cut, decode_tiles, tiles
@@ -271,7 +271,13 @@ class AudioTokenizer(Tokenizer):
         return media.Audio(np.concatenate(list(blocks), 1), cast(AudioExtent, item.extent).sample_rate)
 
     def _decode_to(
-        self, item: Item, target: Target, format: str | None, overwrite: bool, options: DecodeOptions
+        self,
+        item: Item,
+        target: Target,
+        format: str | None,
+        overwrite: bool,
+        progress: Progress | None,
+        options: DecodeOptions,
     ) -> Extent:
         """See `decode_file`; in bounded memory. Of a part in seconds only this part is decoded; see `decode`."""
         item = item if isinstance(item, Tokens | Latents) else self.decompress(item)
@@ -280,6 +286,8 @@ class AudioTokenizer(Tokenizer):
         blocks = self.decode_blocks(item, start, stop)
         extent = cast(AudioExtent, item.extent)
         first, last = part_of(extent, start, stop)
+        if progress is not None:
+            blocks = reported(blocks, last - first, progress)
         media.write(target, blocks, extent.sample_rate, overwrite=overwrite, format=format)
         return replace(extent, samples=last - first)
 

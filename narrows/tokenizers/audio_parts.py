@@ -6,6 +6,7 @@ from math import gcd
 from narrows.errors import InputError
 from narrows.media.extents import AudioExtent
 from narrows.tokenizers.resampling import Block
+from narrows.tokenizers.settings import Progress
 
 MARGIN = 4096  # samples at the lower rate, more than the filter of the resampler reaches to each side
 
@@ -54,3 +55,12 @@ def take(blocks: Iterable[Block], skip: int, count: int) -> Iterator[Block]:
             yield piece
         if not count:
             return
+
+
+def reported(blocks: Iterable[Block], samples: int, progress: Progress) -> Iterator[Block]:
+    """The blocks (C, n), of `samples` in all; after each, the fraction until then is reported."""
+    done = 0
+    for block in blocks:
+        yield block
+        done += block.shape[1]
+        progress(done / samples)

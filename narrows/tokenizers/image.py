@@ -42,7 +42,7 @@ from narrows.tokenizers.search import (
     check_effort,
     improve,
 )
-from narrows.tokenizers.settings import DecodeOptions, check_numbers
+from narrows.tokenizers.settings import DecodeOptions, Progress, check_numbers
 from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import Latents, Tokens
 
@@ -337,7 +337,13 @@ class ImageTokenizer(Tokenizer):
         return Tokens(codes, header.radices, extent, header.model, fingerprint, header.quality_index, intact), rows
 
     def _decode_to(
-        self, item: Item, target: Target, format: str | None, overwrite: bool, options: DecodeOptions
+        self,
+        item: Item,
+        target: Target,
+        format: str | None,
+        overwrite: bool,
+        progress: Progress | None,
+        options: DecodeOptions,
     ) -> Extent:
         """See `decode_file`."""
         background = options.get("background")

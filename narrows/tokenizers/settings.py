@@ -1,10 +1,13 @@
 """The settings of encoding and the options of decoding."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 from typing import TypedDict
 
 from narrows.errors import InputError
+
+Progress = Callable[[float], object]  # called with the fraction of the work that is done
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from narrows.parts import spec
 from narrows.tokenizers.batches import BatchEncoder
 from narrows.tokenizers.devices import check_device, runs_on
 from narrows.tokenizers.fingerprint import Fingerprint
-from narrows.tokenizers.settings import DecodeOptions, RateSetting, check_numbers
+from narrows.tokenizers.settings import DecodeOptions, Progress, RateSetting, check_numbers
 from narrows.tokenizers.tokens import Latents, Tokens
 
 Item = Bytes | Tokens | Latents  # an .nrw stream, or what encoding returns
@@ -146,6 +146,7 @@ class Tokenizer(ABC):
         *,
         format: str | None = None,
         overwrite: bool = False,
+        progress: Progress | None = None,
         **options: Unpack[DecodeOptions],
     ) -> Extent:
         """Decode an .nrw stream, Tokens or Latents to a media file; returns its extent.
@@ -156,6 +157,7 @@ class Tokenizer(ABC):
                 to once all is decoded and encoded, from its position on.
             format: the format as a suffix without the dot ("wav", "png"); needed for a file object.
             overwrite: whether an existing file may be replaced.
+            progress: audio: called with the fraction that is decoded, up to 1.
             options: those of the medium; see DecodeOptions.
 
         Raises:
@@ -165,7 +167,7 @@ class Tokenizer(ABC):
         """
         self.medium.check_target(target, format)  # fails before the work of decoding
         self.check_options(options)
-        return self._decode_to(item, target, format, overwrite, options)
+        return self._decode_to(item, target, format, overwrite, progress, options)
 
     def decode_bytes(self, item: Item, format: str | None = None, **options: Unpack[DecodeOptions]) -> bytes:
         """Decode an .nrw stream, Tokens or Latents to the bytes of a media file; see `decode_file`.
@@ -182,7 +184,13 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def _decode_to(
-        self, item: Item, target: Target, format: str | None, overwrite: bool, options: DecodeOptions
+        self,
+        item: Item,
+        target: Target,
+        format: str | None,
+        overwrite: bool,
+        progress: Progress | None,
+        options: DecodeOptions,
     ) -> Extent:
         """Decode an item to a file, whose format and options are checked."""
 

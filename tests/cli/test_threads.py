@@ -20,6 +20,7 @@ def stat(tmp_path, monkeypatch):
     monkeypatch.setattr(threads, "_QUOTAS", ())
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    monkeypatch.setattr(os, "nice", lambda step: 0)
     clock = iter(range(100))
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))  # a second from call to call
 

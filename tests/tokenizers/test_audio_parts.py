@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+import narrows
 from narrows.codecs import FSQ, Codec, FrameDecoder, FrameEncoder
 from narrows.errors import InputError
 from narrows.tokenizers.audio import AudioTokenizer
@@ -67,3 +68,16 @@ def test_sources_start_at_a_common_sample(rate: int, source_rate: int) -> None:
         assert source.start * rate % source_rate == 0
         assert source.start * rate // source_rate + skipped == first
         assert source.stop * rate >= last * source_rate
+
+
+def test_progress_of_decoding_ends_with_one(tmp_path) -> None:
+    tokenizer, seen = narrows.load("speech"), list[float]()
+    tokenizer.window_seconds = 0.5
+    tokens = tokenizer.encode(np.zeros(320_000, np.float32), 16_000)
+    tokenizer.decode_file(tokens, tmp_path / "a.wav", progress=seen.append)
+    assert seen == sorted(seen)
+    assert len(seen) > 1
+    assert seen[-1] == 1.0
+    seen.clear()
+    tokenizer.decode_file(tokens, tmp_path / "b.wav", progress=seen.append, start=1.0, stop=2.0)
+    assert seen[-1] == 1.0
