@@ -21,8 +21,9 @@ engines/     where shards are tokenized: processes, ranks, Ray
 exporters/   the formats of other libraries
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from narrows.lazy import lazy
 
 if TYPE_CHECKING:
     from narrows.datasets.batches import Batch, Collate, Example
@@ -45,13 +46,5 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import on first use, so that planning needs no torch."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    """The public names."""
-    return list(__all__)
+if not TYPE_CHECKING:  # type checkers know the names from the imports above
+    __getattr__, __dir__ = lazy(__name__, _MODULES, dict.fromkeys(_MODULES, "datasets"))
