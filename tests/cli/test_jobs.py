@@ -37,7 +37,12 @@ def test_workers_print_what_this_process_prints(start, model, wav):
         process = start("encode", "in", "-m", model, "-o", f"out-{jobs}", "--jobs", jobs)
         out, err = process.communicate()
         assert process.returncode == 2
-        found.append((lines(out.replace(f"out-{jobs}", "out")), sorted(line for line in err.splitlines() if "files 0/2" not in line)))
+        found.append(
+            (
+                lines(out.replace(f"out-{jobs}", "out")),
+                sorted(line for line in err.splitlines() if "files 0/2" not in line),
+            )
+        )
     assert found[0] == found[1]
     assert "NaN" in found[1][1][0] + found[1][1][1]
 
