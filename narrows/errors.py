@@ -3,6 +3,7 @@
     NarrowsError
     ├── InputError          an invalid tensor, number or option
     ├── MediaError          a media file that cannot be read or written
+    │   └── OutputExists    an output that exists and may not be replaced
     ├── PartError           a description of a part with an unknown or missing name or argument
     ├── ModelError          a model name, folder or weights file that cannot be loaded
     └── StreamError         an .nrw stream that cannot be read
@@ -24,6 +25,10 @@ class InputError(NarrowsError, ValueError):
 
 class MediaError(NarrowsError):
     """A media file that cannot be read or written."""
+
+
+class OutputExists(MediaError):
+    """An output that exists and may not be replaced."""
 
 
 class PartError(NarrowsError, ValueError):
@@ -48,3 +53,7 @@ class NewerStream(StreamError):
 
 class WrongModel(StreamError):
     """The stream was made by another model, or by other weights of the same name."""
+
+
+class PluginWarning(UserWarning):
+    """What an installed package announces cannot be used, and is left out."""

@@ -11,6 +11,7 @@ this library, of modules that the user names, and of installed packages that ann
 import difflib
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ from narrows import plugins
 from narrows.errors import PartError
 
 Class = TypeVar("Class", bound=type)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 
 _PARTS: dict[str, type] = {}
 _PLAIN = (bool, int, float, str, type(None))
@@ -31,14 +34,18 @@ def part(name: str) -> Callable[[Class], Class]:
     A class attribute `kind` ("encoder", "bottleneck", ...) groups parts, see `names`. A method `check_declarations`, as
     encoders, bottlenecks and decoders have, is called after the constructor.
 
-    Raises PartError when the name is taken, or when the constructor takes *args or **kwargs.
+    A class that is defined again, as by running a cell of a notebook again, takes the place of the earlier one.
+
+    Raises PartError when another class has the name, for a name with other characters than letters, digits and - _ .,
+    and when the constructor takes *args or **kwargs.
     """
 
     def register(cls: Class) -> Class:
-        if name in _PARTS:
-            raise PartError(
-                f"expected an unused part name, got {name!r} of {_PARTS[name].__qualname__}; choose another name"
-            )
+        if not NAME.fullmatch(name):
+            raise PartError(f"expected a name of letters, digits and - _ . for {cls.__qualname__}, got {_short(name)}")
+        if name in _PARTS and _place(_PARTS[name]) != _place(cls):
+            place = ".".join(_place(_PARTS[name]))
+            raise PartError(f"expected an unused part name, got {name!r} of {place}; choose another name")
         signature = inspect.signature(cls)
         for parameter in signature.parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
@@ -105,6 +112,10 @@ def find(name: str) -> type:
     return _PARTS[name]
 
 
+def _place(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
+
+
 def _kind(cls: type) -> str:
     kind: str = getattr(cls, "kind", "other")
     return kind
@@ -119,8 +130,7 @@ def _register_all() -> None:
     """Those of this library, of modules that the user named, and of installed packages."""
     _register_builtin()
     plugins.import_listed()
-    for name in plugins.announced("narrows.parts"):
-        plugins.load("narrows.parts", name)
+    plugins.load_all("narrows.parts")
 
 
 def spec(instance: object) -> dict[str, Any]:
@@ -185,7 +195,7 @@ def _built(value: Any) -> Any:
 
 
 def _nearest(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

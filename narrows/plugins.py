@@ -19,8 +19,10 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -28,7 +30,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from narrows.errors import InputError, NarrowsError
+from narrows.errors import InputError, NarrowsError, PluginWarning
 
 VARIABLE = "NARROWS_IMPORT"
 Group = Literal["narrows.parts", "narrows.recipes", "narrows.metrics"]
@@ -84,6 +86,17 @@ def load(group: Group, name: str) -> Any:
         return entry.load()
 
 
+def load_all(group: Group) -> dict[str, Any]:
+    """All objects that installed packages announce in a group; for one that cannot be imported a PluginWarning."""
+    found = {}
+    for name in announced(group):
+        try:
+            found[name] = load(group, name)
+        except InputError as error:
+            warnings.warn(f"left out {name}: {error}", PluginWarning, stacklevel=3)
+    return found
+
+
 def _listed() -> list[str]:
     return [target for target in os.environ.get(VARIABLE, "").split(os.pathsep) if target]
 
@@ -98,15 +111,21 @@ def _package(entry: importlib.metadata.EntryPoint) -> str:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """A file is a module with the name of the file, or of its path where another module has that name."""
+    """A file in a package is a module of it; another is a module with the name of the file, or of its path where that
+    is no name or that of another module."""
     if not path.is_file():
         raise InputError(f"there is no file {str(path)!r}; check the path")
-    name = path.stem
-    if _origin(name) not in (None, path):
-        name = "file_" + "_".join(path.with_suffix("").parts[1:])
+    name, folder = _package_name(path)
+    _add_to_path(str(folder))  # as `python FILE` does
+    if "." in name and _origin(name.partition(".")[0]) == folder / name.partition(".")[0] / "__init__.py":
+        with _import_errors(path.name):
+            return importlib.import_module(name)
+    if not path.stem.isidentifier() or _origin(path.stem) not in (None, path):
+        name = "file_" + re.sub(r"\W", "_", "_".join(path.with_suffix("").parts[1:]))
+    else:
+        name = path.stem
     if name in sys.modules:
         return sys.modules[name]
-    _add_to_path(str(path.parent))  # as `python FILE` does
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -119,6 +138,15 @@ def _import_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _package_name(path: Path) -> tuple[str, Path]:
+    """The dotted name of a file, with the packages that it is in, and the folder of the first of these."""
+    names, folder = [path.stem], path.parent
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(names), folder
 
 
 def _origin(name: str) -> Path | None:
@@ -140,11 +168,11 @@ def _import_errors(what: str) -> Iterator[None]:
     """Turns errors of the imported code into an InputError that names its line."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, NarrowsError):
             reason = str(error)
         elif isinstance(error, SyntaxError):
-            reason = f"line {error.lineno}: {error.msg}"
+            reason = error.msg if error.lineno is None else f"line {error.lineno}: {error.msg}"
         else:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             frames = traceback.extract_tb(error.__traceback__)

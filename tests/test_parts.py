@@ -4,7 +4,7 @@ import json
 import pytest
 import torch
 
-from narrows import codecs
+from narrows import codecs, parts
 from narrows.errors import PartError
 from narrows.parts import build, names, part, spec
 
@@ -133,3 +133,23 @@ def test_open_argument_lists_are_refused() -> None:
 def test_only_parts_have_a_spec() -> None:
     with pytest.raises(PartError, match="expected a registered part, got Linear"):
         spec(torch.nn.Linear(1, 1))
+
+
+def test_a_class_that_is_defined_again_takes_the_place_of_the_earlier_one(monkeypatch) -> None:
+    monkeypatch.setattr(parts, "_PARTS", dict(parts._PARTS))
+    made = []
+    for _ in range(2):
+
+        @part("defined-again")
+        class Again:
+            def __init__(self, value: int = 1) -> None:
+                pass
+
+        made.append(Again)
+    assert type(build({"part": "defined-again"})) is made[1]
+    assert spec(made[1](3)) == {"part": "defined-again", "value": 3}
+    with pytest.raises(PartError, match=r"expected an unused part name, got 'defined-again' of .*test_parts\..*Again"):
+        part("defined-again")(codecs.FSQ)
+    for name in ("Bad Name!", "", "-a", "a" * 61, "a\n"):
+        with pytest.raises(PartError, match="expected a name of letters, digits"):
+            part(name)(made[0])

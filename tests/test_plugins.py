@@ -53,6 +53,7 @@ def folder(tmp_path, monkeypatch):
     """The current folder, which imports leave no trace of."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(narrows.parts, "_PARTS", dict(narrows.parts._PARTS))
     monkeypatch.setenv(plugins.VARIABLE, "")
     yield tmp_path
     for name, module in list(sys.modules.items()):
@@ -103,6 +104,23 @@ def test_a_file_with_the_name_of_another_module_hides_none(folder) -> None:
     assert ("colorsys" in sys.modules) == loaded
 
 
+def test_files_with_odd_names(folder) -> None:
+    for name in ("parts.v2.py", "my-parts.py", "2.py", "with space.py"):
+        (folder / name).write_text(f"NAME = {name!r}\n")
+        assert name == plugins.import_target(name).NAME
+
+
+def test_a_file_in_a_package_is_a_module_of_it(folder) -> None:
+    (folder / "own_package" / "inner").mkdir(parents=True)
+    for name in ("own_package/__init__.py", "own_package/inner/__init__.py"):
+        (folder / name).write_text("")
+    (folder / "own_package" / "values.py").write_text("VALUE = 7\n")
+    (folder / "own_package" / "inner" / "user.py").write_text("from ..values import VALUE\n")
+    module = plugins.import_target("own_package/inner/user.py")
+    assert module.VALUE == 7
+    assert plugins.import_target("own_package.inner.user") is module
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -111,6 +129,8 @@ def test_a_file_with_the_name_of_another_module_hides_none(folder) -> None:
             "def f():\n    raise OSError('two\\nlines')\nf()\n",
             r"cannot import own\.py \(own\.py, line 2: OSError: two lin",
         ),
+        ("import sys\nsys.exit(0)\n", r"own\.py, line 2: SystemExit: 0"),
+        ("x = 1\0\n", "null bytes"),
         ("import no_such_module\n", r"\(own\.py, line 1: ModuleNotFoundError: No module named 'no_such_module'\)"),
         ("import narrows.codecs\nnarrows.part('fsq')(dict)\n", r"cannot import own\.py \(expected an unused part name"),
     ],
@@ -190,6 +210,25 @@ for ask in (lambda: metric("installed-error"), lambda: narrows.build({"part": "i
     assert first.startswith("expected a metric named 'installed-error' from an installed package, got Metric(name='ano")
     assert second.startswith("expected a registered part, got 'installed-sign'")
     assert "import the module that registers it (codec --import MODULE)" in second
+
+
+def test_a_broken_package_is_left_out_of_listings(installed) -> None:
+    (installed / "installed_metrics.py").write_text("1 / 0")
+    code = """
+import warnings
+import narrows
+from narrows import parts
+from narrows.evaluation.metrics import metrics
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    print("psnr" in metrics(), "installed-error" in metrics(), "installed-sign" in parts.names())
+print(seen[0].category.__name__, seen[0].message)
+"""
+    first, second = python(code, installed).splitlines()
+    assert first == "True False True"
+    assert second.startswith(
+        "PluginWarning left out installed-error: cannot import installed_metrics:ERROR, which inst"
+    )
 
 
 def test_the_groups_are_those_of_the_documentation() -> None:

@@ -11,10 +11,11 @@ options, progress                      options and progress that commands share
 import functools
 import inspect
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from io import StringIO, TextIOWrapper
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -29,7 +30,7 @@ from narrows.cli.models import models
 from narrows.cli.parts import parts
 from narrows.cli.tokenize import tokenize
 from narrows.cli.train import train
-from narrows.errors import NarrowsError
+from narrows.errors import NarrowsError, PluginWarning
 from narrows.extras import needs_extra
 
 app = typer.Typer(
@@ -99,10 +100,14 @@ _add(evaluate, extra="evaluate")
 _add(train, extra="train", allow_extra_args=True, ignore_unknown_options=True, help_option_names=[])
 
 
+_show_other_warning = warnings.showwarning
+
+
 def main() -> None:
     """Entry point of `codec`: a NarrowsError becomes one line and exit code 2; Ctrl-C gives exit code 130."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names that are not UTF-8, terminals without arrows
+    warnings.showwarning = _show_warning
     try:
         app()
     except NarrowsError as error:
@@ -113,3 +118,18 @@ def main() -> None:
         print_message(f"{error.filename or 'standard output'}: {error.strerror or error}; nothing more was done")
         sys.stdout = StringIO()  # flushing the rest would fail again
     sys.exit(2)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning about a plugin as one line, others as usual."""
+    if issubclass(category, PluginWarning):
+        print_message(message)
+    else:
+        _show_other_warning(message, category, filename, lineno, file, line)

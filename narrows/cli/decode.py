@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from narrows.cli.options import Background, Device, Force, Jobs, KeepSuffix, Threads
+from narrows.cli.options import Background, Device, Force, Jobs, KeepSuffix, SkipExisting, Threads
 
 if TYPE_CHECKING:
     from narrows.cli.progress import ProgressBar
@@ -46,8 +46,12 @@ def decode(
     threads: Threads = None,
     jobs: Jobs = 1,
     force: Force = False,
+    skip_existing: SkipExisting = False,
 ) -> None:
-    """Decode .nrw files: file.nrw becomes file.wav, photo.nrw becomes photo.png."""
+    """Decode .nrw files: file.nrw becomes file.wav, photo.nrw becomes photo.png.
+
+    In a folder with audio and images, options of one medium apply to its files.
+    """
     from narrows.cli.files import plan_outputs
     from narrows.cli.jobs import process_files
     from narrows.errors import InputError
@@ -59,13 +63,17 @@ def decode(
         files, out, {".nrw"}, lambda path: path.stem if keep_suffix else f"{path.stem}{wanted or _suffix(path)}"
     )
     part: DecodeOptions = {"background": background, "start": start, "stop": stop}
-    decoder = _Decoder(model, device, recover, force, part)
+    if wanted is not None and out is not None and any(target.suffix.lower() != wanted.lower() for _, target in planned):
+        raise InputError(f"expected --format or the suffix of -o, got {wanted} and {out}; leave one out")
+    several_media = len({_suffix(source) for source, _ in planned}) > 1
+    decoder = _Decoder(model, device, recover, force, part, several_media)
     process_files(
         planned,
         decoder,
         make_folders=out is not None,
         jobs=jobs,
         threads=threads,
+        skip_existing=skip_existing and not force,
         prepare=lambda: None if model is None else decoder.tokenizer(model),
     )
 
@@ -79,6 +87,7 @@ class _Decoder:
     recover: bool
     force: bool
     part: "DecodeOptions"
+    several_media: bool
     loaded: "dict[str, Tokenizer]" = field(default_factory=dict)
 
     def __call__(self, source: Path, target: Path, bar: "ProgressBar") -> str:
@@ -88,10 +97,13 @@ class _Decoder:
 
         data = read_stream(source)
         tokenizer = self.tokenizer(self.model or shipped_model(read_header(data).model))
-        watch, decoded = Stopwatch(), [0.0]
+        watch, decoded, part = Stopwatch(), [0.0], self.part
+        if self.several_media:
+            of_medium = {name: value for name, value in part.items() if name in tokenizer.decode_options}
+            part = cast("DecodeOptions", of_medium)
         item = _recovered(tokenizer, data, source) if self.recover else data
         with bar.step(lambda: decoded[-1]):
-            extent = tokenizer.decode_file(item, target, overwrite=self.force, progress=decoded.append, **self.part)
+            extent = tokenizer.decode_file(item, target, overwrite=self.force, progress=decoded.append, **part)
         speed = tokenizer.medium.speed(extent.amount, watch.seconds)
         return f"{source} → {target}  {extent}  {speed:.3g} {tokenizer.medium.speed_unit}"
 

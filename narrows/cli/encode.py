@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from narrows.cli.options import Background, Device, Force, Jobs, KeepSuffix, Threads
+from narrows.cli.options import Background, Device, Force, Jobs, KeepSuffix, SkipExisting, Threads
 
 if TYPE_CHECKING:
     from narrows.cli.progress import ProgressBar
@@ -51,13 +51,17 @@ def encode(
     threads: Threads = None,
     jobs: Jobs = 1,
     force: Force = False,
+    skip_existing: SkipExisting = False,
 ) -> None:
-    """Encode audio files and images: file.wav becomes file.nrw, photo.png becomes photo.nrw."""
+    """Encode audio files and images: file.wav becomes file.nrw, photo.png becomes photo.nrw.
+
+    In a folder with both, options of one medium apply to its files.
+    """
     from narrows.cli.files import plan_outputs
     from narrows.cli.jobs import process_files
     from narrows.errors import InputError
     from narrows.media.folders import skipped_files
-    from narrows.media.table import SUFFIXES
+    from narrows.media.table import SUFFIXES, medium_of
 
     if raw and effort:
         raise InputError("expected --raw or --effort, got both; leave one out")
@@ -70,13 +74,15 @@ def encode(
     }
     settings = {name: value for name, value in given.items() if value is not None}
     planned = plan_outputs(files, out, SUFFIXES, lambda path: f"{path.name if keep_suffix else path.stem}.nrw")
-    encoder = _Encoder(model, device, raw, settings, background, force)
+    several_media = model is None and len({medium_of(source).name for source, _ in planned}) > 1
+    encoder = _Encoder(model, device, raw, settings, background, force, several_media)
     process_files(
         planned,
         encoder,
         make_folders=out is not None,
         jobs=jobs,
         threads=threads,
+        skip_existing=skip_existing and not force,
         prepare=lambda: None if model is None else encoder.tokenizer(model),
         left_out=skipped_files(files, {*SUFFIXES, ".nrw"}, "audio or image"),
     )
@@ -92,6 +98,7 @@ class _Encoder:
     settings: dict[str, float]
     background: str | None
     force: bool
+    several_media: bool
     loaded: "dict[str, Tokenizer]" = field(default_factory=dict)
 
     def __call__(self, source: Path, target: Path, bar: "ProgressBar") -> str:
@@ -101,15 +108,19 @@ class _Encoder:
         from narrows.media.table import medium_of
 
         tokenizer = self.tokenizer(self.model or medium_of(source).default_model)
-        tokenizer.check_settings(self.settings)
+        settings, background = self.settings, self.background
+        if self.several_media:
+            settings = {name: value for name, value in settings.items() if name in tokenizer.settings}
+            background = background if "background" in tokenizer.decode_options else None
+        tokenizer.check_settings(settings)
         watch = Stopwatch()
         # The input is opened first, so that a file that cannot be read is reported before one that cannot be written.
         with (
-            tokenizer.open(source, self.background) as reader,
+            tokenizer.open(source, background) as reader,
             atomic_write(target, overwrite=self.force) as file,
             bar.step(lambda: reader.fraction),
         ):
-            tokens = tokenizer.encode_reader(reader, **self.settings)
+            tokens = tokenizer.encode_reader(reader, **settings)
             data = tokenizer.compress(tokens)
             file.write(data)
         for loss in tokenizer.warnings(reader.info):

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from narrows.errors import InputError, ModelError
 from narrows.media.files import open_input, quoted
@@ -59,7 +59,7 @@ def plan_outputs(
 
 def print_line(line: str) -> None:
     """Print one line on standard output. Control characters and line breaks, as in names of files, are escaped."""
-    print(_printable(line), flush=True)
+    _write(_printable(line), sys.stdout)
 
 
 def print_message(message: object, source: Path | None = None) -> None:
@@ -70,7 +70,7 @@ def print_message(message: object, source: Path | None = None) -> None:
     line = _printable(" ".join(str(message).splitlines()))
     if source is not None and quoted(source) not in line:
         line = f"{quoted(source)}: {line}"
-    print(f"codec: {line}", file=sys.stderr, flush=True)
+    _write(f"codec: {line}", sys.stderr)
 
 
 def print_skipped(inputs: Sequence[str], suffixes: Collection[str], kind: str) -> None:
@@ -120,6 +120,12 @@ class Stopwatch:
     def seconds(self) -> float:
         """Seconds since it was made."""
         return time.perf_counter() - self._start
+
+
+def _write(line: str, stream: TextIO) -> None:
+    """Write a line at once: other processes may write to the same pipe."""
+    stream.write(f"{line}\n")
+    stream.flush()
 
 
 def _printable(text: str) -> str:

@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -17,11 +18,13 @@ from pathlib import Path
 from narrows.cli.files import InputOutput, print_line, print_message
 from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.cli.threads import Threads
-from narrows.errors import InputError, MediaError, NarrowsError
+from narrows.errors import InputError, MediaError, NarrowsError, OutputExists
 from narrows.media.files import quoted
 
 Process = Callable[[Path, Path, ProgressBar], str]
-SHOWN = 3  # failed files that the last line names
+SHOWN = 3  # files that the last line names
+GRACE = 2.0  # seconds that a worker gets to remove its files
+DONE, FAILED, EXISTS = "done", "failed", "exists"  # the result of a file
 _in_worker: tuple[Process, Threads] | None = None  # of a worker process
 
 
@@ -32,12 +35,13 @@ def process_files(
     make_folders: bool,
     jobs: int = 1,
     threads: int | None = None,
+    skip_existing: bool = False,
     prepare: Callable[[], object] = lambda: None,
     left_out: str | None = None,
 ) -> None:
     """Process each file and print the line that is returned. Errors are printed, and the next file follows.
 
-    Exits with code 2 if any file failed.
+    For several files the last line says how many were done, failed or passed over. Exits with code 2 if any failed.
 
     Args:
         files: inputs and outputs.
@@ -45,46 +49,65 @@ def process_files(
         make_folders: make the folders of outputs where they are missing.
         jobs: number of processes.
         threads: CPU threads of each process; None for those that are free.
+        skip_existing: pass over files whose output exists.
         prepare: called before the first file; what it raises ends the command.
         left_out: a line about files that were not among the inputs.
 
     Raises:
-        InputError: for jobs or threads below 1.
+        InputError: for jobs or threads out of range.
     """
     if jobs < 1:
         raise InputError(f"expected 1 job or more, got {jobs}")
-    number = Threads(threads, min(jobs, len(files)))
+    existing = [pair for pair in files if skip_existing and os.path.lexists(pair[1])]
+    waiting = [pair for pair in files if pair not in existing] if existing else files
+    jobs = max(1, min(jobs, len(waiting)))
+    number = Threads(threads, jobs)
     exit_on_sigterm()
     if jobs == 1:
         number.set()
     prepare()
-    failed: list[Path] = []
-    folders = {target.parent for _, target in files} if make_folders else set()
-    with ProgressBar("files", len(files)) as bar, _without_empty_folders(folders):
+    results: dict[Path, str] = {}
+    folders = {target.parent for _, target in waiting} if make_folders else set()
+    with ProgressBar("files", len(waiting)) as bar, _without_empty_folders(folders):
+        done = (
+            _one_by_one(waiting, process, make_folders, number, bar)
+            if jobs == 1
+            else _in_processes(waiting, process, make_folders, jobs, number.choose())
+        )
         try:
-            done = (
-                _one_by_one(files, process, make_folders, number, bar)
-                if jobs == 1 or len(files) == 1
-                else _in_processes(files, process, make_folders, min(jobs, len(files)), number.choose())
-            )
-            for source, succeeded in done:
-                failed += [] if succeeded else [source]
+            for source, result in done:
+                results[source] = result
                 bar.advance()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             print_message("interrupted; no half-written file is left")
+            _print_summary(results, len(files), len(existing), left_out)
             raise
-    if failed and len(files) > 1:
-        names = ", ".join(map(quoted, failed[:SHOWN])) + (", ..." if len(failed) > SHOWN else "")
-        print_message(f"{len(failed)} of {len(files)} files failed: {names}")
-    if left_out:
-        print_message(left_out)
-    if failed:
+    _print_summary(results, len(files), len(existing), left_out)
+    if any(result != DONE for result in results.values()):
         sys.exit(2)
+
+
+def _print_summary(results: Mapping[Path, str], files: int, existing: int, left_out: str | None) -> None:
+    """One line about several files: how many were done, failed or passed over."""
+    facts = []
+    if files > 1:
+        facts.append(f"{sum(result == DONE for result in results.values())} of {files} files done")
+        if existing:
+            facts.append(f"{existing} passed over, since their outputs exist")
+        for wanted, text in ((FAILED, "failed"), (EXISTS, "not done, since their outputs exist (--skip-existing)")):
+            names = [quoted(source) for source, result in results.items() if result == wanted]
+            if names:
+                shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+                facts.append(f"{len(names)} {text}: {shown}")
+    if left_out:
+        facts.append(left_out)
+    if len(facts) > 1 or left_out:
+        print_message("; ".join(facts))
 
 
 def _one_by_one(
     files: Sequence[InputOutput], process: Process, make_folders: bool, threads: Threads, bar: ProgressBar
-) -> Iterator[tuple[Path, bool]]:
+) -> Iterator[tuple[Path, str]]:
     for source, target in files:
         threads.set()
         yield source, _process(process, source, target, make_folders, bar)
@@ -92,7 +115,7 @@ def _one_by_one(
 
 def _in_processes(
     files: Sequence[InputOutput], process: Process, make_folders: bool, jobs: int, threads: int
-) -> Iterator[tuple[Path, bool]]:
+) -> Iterator[tuple[Path, str]]:
     """Each file as it is finished."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, _start_worker, (process, threads))
@@ -120,13 +143,16 @@ def _start_worker(process: Process, threads: int) -> None:
 
 
 def _end_with_parent() -> None:
+    """Runs in a thread. SIGTERM removes a half-written file; the pool then waits for work that never comes."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(1)
 
 
-def _process_in_worker(source: Path, target: Path, make_folders: bool) -> bool:
+def _process_in_worker(source: Path, target: Path, make_folders: bool) -> str:
     assert _in_worker is not None
     process, threads = _in_worker
     threads.set()
@@ -134,17 +160,17 @@ def _process_in_worker(source: Path, target: Path, make_folders: bool) -> bool:
         return _process(process, source, target, make_folders, bar)
 
 
-def _process(process: Process, source: Path, target: Path, make_folders: bool, bar: ProgressBar) -> bool:
-    """Process one file and print the line, or the error. Returns whether it succeeded."""
+def _process(process: Process, source: Path, target: Path, make_folders: bool, bar: ProgressBar) -> str:
+    """Process one file and print the line, or the error. Returns the result."""
     try:
         if make_folders:
             _make_folder(target.parent)
         line = process(source, target, bar)
     except (NarrowsError, OSError) as error:
         print_message(error, source)
-        return False
+        return EXISTS if isinstance(error, OutputExists) else FAILED
     print_line(line)
-    return True
+    return DONE
 
 
 def _make_folder(folder: Path) -> None:

@@ -20,3 +20,6 @@ Threads = Annotated[
     int | None, typer.Option(min=1, help="CPU threads. [as many as other processes leave free, at each file]")
 ]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes for several files, each with a model in memory.")]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Pass over inputs whose output exists, as after an interruption.")
+]

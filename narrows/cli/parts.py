@@ -10,23 +10,25 @@ from narrows.cli.options import Json
 
 
 def parts(
-    kind: Annotated[
-        str | None, typer.Argument(help="encoder, bottleneck, decoder, codebook, ...; all kinds unless given.")
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="[KIND|PART]", help="encoder, bottleneck, decoder, ..., or one part; all unless given."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the registered parts with their arguments."""
+    """List the registered parts, or show one with its arguments."""
     from narrows.parts import find, kinds, names
 
-    listed = {each: names(each) for each in ([kind] if kind else kinds())}
+    if what is not None and what not in kinds():
+        part = find(what)
+        if as_json:
+            print(json.dumps({what: _facts(part)}, indent=1), flush=True)
+        else:
+            print(f"{what}{inspect.signature(part)}\n\n{inspect.getdoc(part) or ''}", flush=True)
+        return
+    listed = {each: names(each) for each in ([what] if what else kinds())}
     if as_json:
-        found = {
-            each: {
-                name: {"summary": _summary(find(name)), "arguments": str(inspect.signature(find(name)))}
-                for name in group
-            }
-            for each, group in listed.items()
-        }
+        found = {each: {name: _facts(find(name)) for name in group} for each, group in listed.items()}
         print(json.dumps(found, indent=1), flush=True)
         return
     from rich.console import Console
@@ -37,6 +39,10 @@ def parts(
         for name in group:
             table.add_row(each, name, _summary(find(name)))
     Console(width=None if Console().is_terminal else 500).print(table)
+
+
+def _facts(part: type) -> dict[str, str]:
+    return {"summary": _summary(part), "arguments": str(inspect.signature(part))}
 
 
 def _summary(part: type) -> str:

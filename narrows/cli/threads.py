@@ -28,12 +28,13 @@ class Threads:
         share: number of processes that share the CPUs.
 
     Raises:
-        InputError: for a number below 1.
+        InputError: for a number that is not from 1 to the number of CPUs.
     """
 
     def __init__(self, number: int | None = None, share: int = 1) -> None:
-        if number is not None and number < 1:
-            raise InputError(f"expected 1 thread or more, got {number}")
+        most = os.cpu_count() or 1
+        if number is not None and not 1 <= number <= most:
+            raise InputError(f"expected 1 to {most} threads, the number of CPUs, got {number}")
         self._number, self._share = number, share
         self._cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self._most: int | None = None  # PyTorch's own number, which OMP_NUM_THREADS sets

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-from narrows.errors import MediaError
+from narrows.errors import MediaError, OutputExists
 from narrows.media.files import StrPath, quoted
 from narrows.media.targets import Target, check_file, copy_to
 
@@ -148,8 +148,10 @@ def _permissions(target: str, path: StrPath, overwrite: bool) -> int | None:
     return stat.S_IMODE(mode)
 
 
-def _exists(path: StrPath) -> MediaError:
-    return MediaError(f"{quoted(path)} exists already; pass --force (overwrite=True in Python) or choose another name")
+def _exists(path: StrPath) -> OutputExists:
+    return OutputExists(
+        f"{quoted(path)} exists already; pass --force (overwrite=True in Python) or choose another name"
+    )
 
 
 def _rename_to_new(source: str, target: str) -> None:

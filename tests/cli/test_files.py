@@ -149,7 +149,10 @@ def test_files_that_fail_are_named_and_the_others_encoded(encode, wav, place, re
     assert all(line.startswith("codec: ") for line in lines)
     for name, line in zip(("in/broken.wav", "in/sub/empty.mp3", "in/there.wav"), lines, strict=True):
         assert repr(name) in line
-    assert last == "codec: 3 of 6 files failed: 'in/broken.wav', 'in/sub/empty.mp3', 'in/there.wav'"
+    assert last == (
+        "codec: 3 of 6 files done; 2 failed: 'in/broken.wav', 'in/sub/empty.mp3'; "
+        "1 not done, since their outputs exist (--skip-existing): 'in/there.wav'"
+    )
 
 
 def test_damaged_streams_among_others_are_named(codec, model, stream, place):
@@ -160,7 +163,7 @@ def test_damaged_streams_among_others_are_named(codec, model, stream, place):
     assert result.code == 2
     assert sorted(path.name for path in (place / "out").iterdir()) == ["a.wav", "c.wav"]
     assert result.err.startswith("codec: 'b.nrw': ")
-    assert result.err.endswith("codec: 1 of 3 files failed: 'b.nrw'\n")
+    assert result.err.endswith("codec: 2 of 3 files done; 1 failed: 'b.nrw'\n")
 
 
 def test_no_empty_folder_is_left(refused, model, place):

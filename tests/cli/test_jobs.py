@@ -2,6 +2,9 @@
 
 import signal
 import time
+from pathlib import Path
+
+from narrows.checkpoints.load import load
 
 
 def lines(text):
@@ -17,10 +20,8 @@ def test_jobs_give_what_one_process_gives(codec, model, wav, place):
     one = codec("encode", "in", "-m", model, "-o", "one")
     two = codec("encode", "in", "-m", model, "-o", "two", "--jobs", 2, "--threads", 1)
     assert one.code == two.code == 2
-    assert one.err.replace("one", "two").splitlines()[-2:] == [
-        "codec: 1 of 4 files failed: 'in/d.wav'",
-        "codec: skipped 1 file that is no audio or image: .txt 1",
-    ]
+    last = "codec: 3 of 4 files done; 1 failed: 'in/d.wav'; skipped 1 file that is no audio or image: .txt 1"
+    assert one.err.splitlines()[-1] == two.err.splitlines()[-1] == last
     for name in ("a.nrw", "sub/b.nrw", "c.nrw"):
         assert (place / "one" / name).read_bytes() == (place / "two" / name).read_bytes()
     assert not (place / "two" / "d.nrw").exists()
@@ -59,3 +60,72 @@ def test_jobs_end_with_sigterm_and_leave_nothing(start, model, wav, place):
     process.communicate(timeout=60)
     assert process.returncode == 143
     assert not (place / "out").exists()
+
+
+def test_finished_files_are_passed_over(codec, model, wav, place):
+    for name in ("a.wav", "b.wav", "c.wav"):
+        wav(f"in/{name}")
+    command = ("encode", "in", "-m", model, "-o", "out")
+    assert (codec(*command).code, len(list((place / "out").iterdir()))) == (0, 3)
+    (place / "out" / "b.nrw").unlink()
+    again = codec(*command)
+    assert again.code == 2
+    expected = (
+        "codec: 1 of 3 files done; 2 not done, since their outputs exist (--skip-existing): 'in/a.wav', 'in/c.wav'"
+    )
+    assert again.err.splitlines()[-1] == expected
+    (place / "out" / "b.nrw").unlink()
+    on = codec(*command, "--skip-existing")
+    assert (on.code, on.out.count("→")) == (0, 1)
+    assert on.err == "codec: 1 of 3 files done; 2 passed over, since their outputs exist\n"
+    whole = codec(*command, "--skip-existing", "--jobs", 2)
+    assert (whole.code, whole.out) == (0, "")
+
+
+def test_workers_end_when_the_command_is_killed(start, model, wav, place):
+    for name in ("a.wav", "b.wav"):
+        wav(f"in/{name}", samples=16_000 * 3000)
+    process = start("encode", "in", "-m", model, "-o", "out", "--jobs", 2)
+    for _ in range(600):
+        if list(place.glob("out/.narrows-*.part")):
+            break
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    for _ in range(200):
+        if not any(_runs(int(child)) for child in children):
+            return
+        time.sleep(0.05)
+    raise AssertionError([child for child in children if _runs(int(child))])
+
+
+def _runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_options_of_one_medium_in_a_folder_of_both(
+    codec, image_checkpoint, tiny_checkpoint, image_file, wav, monkeypatch
+):
+    folders = {"image": image_checkpoint, "speech": tiny_checkpoint()}
+    monkeypatch.setattr("narrows.checkpoints.load.load", lambda name, device: load(folders.get(name, name), device))
+    image_file("in/a.png")
+    wav("in/b.wav", samples=16_000)
+    result = codec("encode", "in", "-o", "out", "--quality", 3, "--codebooks", 1, "--background", "white")
+    assert (result.code, result.err) == (0, "")
+    monkeypatch.setattr("narrows.cli.files.shipped_model", lambda name: "image" if name == "small" else "speech")
+    result = codec("decode", "out", "-o", "back", "--from", 0.2, "--to", 0.5, "--background", "white")
+    assert (result.code, result.err) == (0, "")
+    assert "0.30 s" in result.out
+    assert codec("encode", "in/b.wav", "--quality", 3).code == 2
+
+
+def test_a_format_beside_another_suffix(refused, stream, model):
+    stream("s.nrw")
+    assert "expected --format or the suffix of -o" in refused(
+        "decode", "s.nrw", "-m", model, "-o", "a.wav", "--format", "mp3"
+    )

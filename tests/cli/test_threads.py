@@ -63,7 +63,7 @@ def test_the_load_is_measured_anew(stat):
 
 def test_cpus_are_shared_by_jobs(stat):
     assert [Threads(share=share).choose() for share in (1, 2, 3, 9)] == [4, 2, 1, 1]
-    assert Threads(7, share=2).choose() == 7
+    assert Threads(5, share=2).choose() == 5
 
 
 def test_the_quota_of_a_container_counts(stat, tmp_path, monkeypatch):
@@ -104,6 +104,7 @@ def test_pytorch_gets_the_number(stat, torch_threads):
     assert torch.get_num_threads() == 2
 
 
-def test_less_than_one_thread():
-    with pytest.raises(InputError, match="expected 1 thread or more, got 0"):
-        Threads(0)
+def test_more_threads_than_cpus(stat):
+    for number in (0, 6, 99999):
+        with pytest.raises(InputError, match=f"expected 1 to 5 threads, the number of CPUs, got {number}"):
+            Threads(number)

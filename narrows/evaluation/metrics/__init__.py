@@ -59,8 +59,8 @@ def register(added: Metric | SetMetric) -> None:
 def metrics() -> dict[str, Metric | SetMetric]:
     """All metrics by name: of this library, registered ones, and those of installed packages."""
     plugins.import_listed()
-    for name in plugins.announced("narrows.metrics"):
-        _load(name)
+    for name, found in plugins.load_all("narrows.metrics").items():
+        _add(name, found)
     return dict(_METRICS)
 
 
@@ -69,7 +69,7 @@ def metric(name: str) -> Metric | SetMetric:
     if name not in _METRICS:
         plugins.import_listed()
     if name not in _METRICS and name in plugins.announced("narrows.metrics"):
-        _load(name)
+        _add(name, plugins.load("narrows.metrics", name))
     if name in _METRICS:
         return _METRICS[name]
     near = difflib.get_close_matches(name, _METRICS, 1)
@@ -77,9 +77,8 @@ def metric(name: str) -> Metric | SetMetric:
     raise InputError(f"no metric {name!r}; {hint}")
 
 
-def _load(name: str) -> None:
-    """Register the metric of an installed package."""
-    found = plugins.load("narrows.metrics", name)
+def _add(name: str, found: object) -> None:
+    """Add the metric of an installed package."""
     if not isinstance(found, Metric | SetMetric) or found.name != name:
         raise InputError(f"expected a metric named {name!r} from an installed package, got {found!r:.80}")
     _METRICS[name] = found
