@@ -55,7 +55,10 @@ def test_a_summary_is_printed(codec, model, source):
     assert summary["speed"] == pytest.approx(summary["amount"] / summary["seconds"])
     assert 0 < summary["network_fraction"] < 1
     again = codec("tokenize", source, "-m", model, "-o", "out", *RANK, *MINUTES)
-    assert f"12 items in {summary['shards']} shards, {summary['shards']} of them finished before" in again.out
+    assert f"12 items in {summary['shards']} shards, {summary['shards']} shards finished before; " in again.out
+    first, second = (codec("tokenize", source, "-m", model, "-o", "one", *RANK).out for _ in range(2))
+    assert "one: 12 items in 1 shard; " in first
+    assert "one: 12 items in 1 shard, 1 shard finished before; " in second
 
 
 def test_failed_items_make_the_exit_code_2(codec, model, source, place):
