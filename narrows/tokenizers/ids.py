@@ -138,8 +138,9 @@ def to_ids(ids: Ids) -> Tensor:
             array = np.array(ids)
             found = torch.from_numpy(array)
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            reason = " ".join(str(error).split())[:80]
             raise InputError(
-                f"expected ids as a tensor, array or lists of integers, got {str(ids)[:40]!r} ({str(error)[:80]})"
+                f"expected ids as a tensor, array or lists of integers, got {str(ids)[:40]!r} ({reason})"
             ) from error
     if not isinstance(found, Tensor):
         raise InputError(f"expected ids as a tensor, array or lists of integers, got {type(ids).__name__}")

@@ -74,7 +74,7 @@ def list_items(
     items = [replace(item, number=number) for number, item in enumerate(listed)]
     items.sort(key=_order)
     for one, other in pairwise(items):
-        if one.key == other.key and one.location == other.location:
+        if one.key == other.key and _place(one.location) == _place(other.location):
             raise InputError(
                 f"expected items with different keys, got {quoted(one.key)} for two rows with "
                 f"{_described(one.location)} and {_difference(one, other)}"
@@ -152,6 +152,10 @@ def _is_cache(file: File) -> bool:
 def _order(item: SourceItem) -> tuple[str, str, int, int]:
     location = item.location
     return item.key, location.path, location.start or 0, location.row or 0
+
+
+def _place(location: Location) -> tuple[object, ...]:
+    return os.path.normpath(location.path), location.start, location.row
 
 
 def _difference(one: SourceItem, other: SourceItem) -> str:

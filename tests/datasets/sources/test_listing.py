@@ -84,7 +84,8 @@ def test_manifests_in_a_folder_are_ignored(folder):
 def test_repeated_rows_are_named(folder, refusal):
     row = b'{"path": "a.wav", "text": "so"}\n'
     source = folder({"a.wav": b"A", "one.jsonl": row, "twice.jsonl": row * 2, "other.jsonl": row.replace(b"so", b"no")})
-    for names in (["twice"], ["one", "twice"]):
+    (source / "dot.jsonl").write_bytes(row.replace(b"a.wav", b"./a.wav"))
+    for names in (["twice"], ["one", "twice"], ["one", "dot"]):
         message = refusal(list_items, [f"{source}/{name}.jsonl" for name in names], "audio")
         assert "a.wav' and equal columns: the row is repeated; remove one" in message
     message = refusal(list_items, [f"{source}/one.jsonl", f"{source}/other.jsonl"], "audio")
