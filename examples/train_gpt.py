@@ -13,6 +13,9 @@ is delayed by k columns (MusicGen, Copet et al. 2023). B begin, E end, - padding
     codebook 2   -  -  B  -  -  20 21 22 E
 
 The run is kept in a folder: Ctrl-C stops it, the same command continues, and at its end it generates OUT/sample.wav.
+
+While it trains it prints bits per id: the mean over all predicted ids, which are the codes and E. Validation and the
+unigram baseline are in bits per code: the mean over the codes alone, by codebook.
 """
 
 import argparse
@@ -248,8 +251,11 @@ class Run:
         self.step, self.epoch, self.seconds, self.interrupted = 0, 0, 0.0, False
         if self.path.exists():
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-            if state["facts"] != facts:
-                sys.exit(f"expected {state['facts']}, as in {path}, got {facts}; change --out")
+            stored = state["facts"]
+            other = [name for name in sorted({*stored, *facts}) if stored.get(name) != facts.get(name)]
+            if other:
+                was, got = (", ".join(f"{name} {of.get(name)!r}" for name in other) for of in (stored, facts))
+                sys.exit(f"expected {was}, as in {path}, got {got}; give the same options or another --out")
             gpt.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.epoch, self.seconds = state["step"], state["epoch"] + 1, state["seconds"]
@@ -354,30 +360,40 @@ def train(
 
 def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shards", help="folder that codec tokenize made")
+    parser.add_argument("shards", metavar="SHARDS", help="folder that codec tokenize made")
     parser.add_argument("--valid", help="another such folder for validation [a twentieth of the items]")
-    parser.add_argument("--out", default="run", help="folder of the checkpoint and the sample")
+    parser.add_argument("--out", default="run", help="folder of the checkpoint and the sample [%(default)s]")
     parser.add_argument(
-        "--text", metavar="COLUMN", help="metadata with the text of a recording; parts begin at its start"
+        "--text",
+        metavar="COLUMN",
+        help="metadata with the text of a recording; each part then begins at the start of the recording, where its "
+        "text begins, so what comes after --frames is not learned [no text, random parts]",
     )
-    parser.add_argument("--steps", type=int, default=1000, help="number of training steps")
-    parser.add_argument("--minutes", type=float, help="time of training, instead of --steps")
-    parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--depth", type=int, default=4)
-    parser.add_argument("--frames", type=int, default=250, help="frames of a part of a recording")
-    parser.add_argument("--batch", type=int, default=8, help="parts per step and process")
-    parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
-    parser.add_argument("--workers", type=int, default=0, help="processes that read data")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--print-every", type=int, default=10, help="steps")
-    parser.add_argument("--valid-every", type=int, default=250, help="steps between validations, which save")
-    parser.add_argument("--prompt", default="", help="text of the sample")
-    parser.add_argument("--sample-frames", type=int, default=250)
-    parser.add_argument("--temperature", type=float, default=0.9)
-    parser.add_argument("--top-k", type=int, default=100)
+    end = parser.add_mutually_exclusive_group()
+    end.add_argument("--steps", type=int, default=1000, help="number of training steps [%(default)s]")
+    end.add_argument("--minutes", type=float, help="time of training, instead of --steps")
+    parser.add_argument("--width", type=int, default=256, help="width of the network [%(default)s]")
+    parser.add_argument("--depth", type=int, default=4, help="number of its layers [%(default)s]")
+    parser.add_argument("--frames", type=int, default=250, help="frames of a part of a recording [%(default)s]")
+    parser.add_argument("--batch", type=int, default=8, help="parts per step and process [%(default)s]")
+    parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate [%(default)s]")
+    parser.add_argument("--workers", type=int, default=0, help="processes that read data [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and parts [%(default)s]")
+    parser.add_argument("--print-every", type=int, default=10, help="steps between lines [%(default)s]")
+    parser.add_argument(
+        "--valid-every", type=int, default=250, help="steps between validations, which save [%(default)s]"
+    )
+    parser.add_argument("--prompt", help="text of the sample, with --text [no text]")
+    parser.add_argument("--sample-frames", type=int, default=250, help="largest length of the sample [%(default)s]")
+    parser.add_argument("--temperature", type=float, default=0.9, help="of the sample [%(default)s]")
+    parser.add_argument("--top-k", type=int, default=100, help="codes that are sampled from [%(default)s]")
     parser.add_argument("--model", help="model to decode with [the one that the shards name]")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where to compute [%(default)s]"
+    )
     arguments = parser.parse_args(given)
+    if arguments.prompt and not arguments.text:
+        sys.exit(f"expected --text with --prompt, got only {arguments.prompt!r}; give --text COLUMN or no prompt")
 
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = torch.device(arguments.device)
@@ -395,13 +411,15 @@ def main(given: Sequence[str] | None = None) -> None:
     torch.manual_seed(arguments.seed)
     gpt = GPT(len(vocabulary.sizes), vocabulary.size, arguments.width, arguments.depth).to(device)
     facts = {"tokens": data.info.fingerprint, "width": arguments.width, "depth": arguments.depth}
-    run = Run(Path(arguments.out) / "checkpoint.pt", gpt, facts | {"codebooks": data.info.depth}, world)
+    facts |= {"frames": arguments.frames, "text": arguments.text, "valid": bool(arguments.valid)}
+    facts |= {"codebooks": data.info.depth}
+    run = Run(Path(arguments.out) / "checkpoint.pt", gpt, facts, world)
     finished = train(arguments, run, data, vocabulary, rank)
     if rank == 0 and not finished:
         sys.exit(f"stopped at step {run.step}; the same command continues")
     if rank == 0:
         ids = generate(
-            gpt, vocabulary, arguments.prompt, arguments.sample_frames, arguments.temperature, arguments.top_k
+            gpt, vocabulary, arguments.prompt or "", arguments.sample_frames, arguments.temperature, arguments.top_k
         )
         tokens, wav = data.unflatten(ids.cpu(), "parallel", vocabulary), Path(arguments.out) / "sample.wav"
         narrows.load(arguments.model or data.info.model).decode_file(tokens, wav, overwrite=True)

@@ -34,6 +34,7 @@ AFTER = {  # checks after the snippets of a page
     "datasets.md": """
 assert (codes == data[0].codes[0].numpy().T).all()
 assert next(iter(stream)).shape[0] == 7
+assert (stream.num_items, stream.num_batches(8)) == (len(data), -(-len(data) // 8))
 assert example.meta["text"] == "so it is" and batch.ids.shape[1] == 7 and tokens.codes.shape[1] == 7
 """,
 }

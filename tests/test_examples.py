@@ -92,7 +92,7 @@ def test_a_gpt_learns_from_shards_and_generates_audio(main, capsys) -> None:
     assert 0 < soundfile.info(run / "sample.wav").frames <= 9 * 320
 
 
-def test_runs_are_continued(main, capsys) -> None:
+def test_runs_are_continued(main, shards, capsys) -> None:
     run = main("--steps", "10", "--text", "text", "--prompt", "größer")
     state = torch.load(run / "checkpoint.pt", weights_only=True)
     assert (state["step"], state["epoch"]) == (10, 3)
@@ -101,10 +101,34 @@ def test_runs_are_continued(main, capsys) -> None:
     out = capsys.readouterr().out
     assert "valid 12" in out
     assert "step 10" not in out
-    with pytest.raises(SystemExit, match=r"expected \{.*'width': 32.*\}, as in .*, got \{.*'width': 64"):
-        main("--width", "64")
+    for options, was, got in (
+        (["--width", "64"], "width 32", "width 64"),
+        (["--frames", "21"], "frames 20", "frames 21"),
+        (["--text", "n"], "text 'text'", "text 'n'"),
+        (["--valid", shards], "valid False", "valid True"),
+    ):
+        with pytest.raises(
+            SystemExit, match=f"expected {was}, as in .*checkpoint.pt, got {got}; give the same options"
+        ):
+            main("--text", "text", *options)
     with pytest.raises(SystemExit, match="expected metadata with words, got n, text; change --text"):
         main("--text", "words")
+
+
+def test_options_that_do_not_fit_each_other_are_refused(main, capsys) -> None:
+    with pytest.raises(SystemExit, match="expected --text with --prompt, got only 'hi'; give --text COLUMN or no"):
+        main("--prompt", "hi")
+    with pytest.raises(SystemExit, match="2"):
+        main("--steps", "3", "--minutes", "1")
+    assert "argument --minutes: not allowed with argument --steps" in capsys.readouterr().err
+
+
+def test_help_shows_defaults(train_gpt, capsys) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        train_gpt.main(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "frames of a part of a recording [250]" in shown
+    assert "bits per code" in shown
 
 
 def test_a_signal_stops_and_saves(shards, model, tmp_path) -> None:

@@ -105,10 +105,9 @@ def _failure_line(summary: "Summary", out: Path) -> str:
         shown.append(f"{reason.count} × {reason.reason} ({keys})")
     others = sum(reason.count for reason in summary.reasons[MAX_REASONS:])
     shown += [f"{others} × other reasons"] if others else []
-    total = summary.items + summary.failures
+    total = _count(summary.items + summary.failures, "item")
     return (
-        f"{summary.failures} of {total} items failed: {'; '.join(shown)}; see {out}/*.errors.jsonl; --retry tries them "
-        "again"
+        f"{summary.failures} of {total} failed: {'; '.join(shown)}; see {out}/*.errors.jsonl; --retry tries them again"
     )
 
 
@@ -153,9 +152,15 @@ def _summary_line(summary: "Summary", out: Path) -> str:
     medium = MEDIA[summary.medium]
     amount = f"{summary.amount / medium.total_divisor:.4g} {medium.total_unit}"
     speed = f"{medium.speed(summary.amount, summary.seconds):.3g} {medium.speed_unit}"
-    done = f"{summary.items} items in {summary.shards} shards, {summary.skipped} of them finished before"
+    done = f"{_count(summary.items, 'item')} in {_count(summary.shards, 'shard')}"
+    if summary.skipped:
+        done += f", {_count(summary.skipped, 'shard')} finished before"
     time = f"{amount} in {summary.seconds:.1f} s, {speed}, {summary.network_fraction:.0%} of the time in the network"
     return f"{out}: {done}; {time}"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def _show_progress(bar: ProgressBar, progress: "Progress") -> None:

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from narrows.datasets.base import Json
 from narrows.errors import InputError
-from narrows.tokenizers.ids import Vocabulary
+from narrows.tokenizers.ids import Ids, Vocabulary, to_ids
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -75,17 +76,24 @@ class Collate:
     vocabulary: Vocabulary
     begin_end: bool = False
 
-    def __call__(self, items: Sequence[Tensor] | Sequence[Example[Tensor]]) -> Batch:
+    def __call__(self, items: Sequence[Ids] | Sequence[Example[Tensor]]) -> Batch:
         """A Batch of ids (N,) or (K, N), or of Examples of them.
 
         Raises InputError for no items, and for items that are no ids or have different numbers of rows.
         """
+        if not isinstance(items, list | tuple):
+            raise InputError(f"expected a list of items, got {type(items).__name__}; for one item give [item]")
         examples = [item for item in items if isinstance(item, Example)]
-        ids = [item.value if isinstance(item, Example) else item for item in items]
-        wrong = next((x for x in ids if not isinstance(x, Tensor) or x.ndim not in (1, 2)), None)
-        if not ids or wrong is not None or len({x.shape[:-1] for x in ids}) > 1:
-            got = "no items" if not ids else "different numbers of rows" if wrong is None else type(wrong).__name__
+        values = [item.value if isinstance(item, Example) else item for item in items]
+        wrong = next((type(x).__name__ for x in values if not isinstance(x, Tensor | np.ndarray | list | tuple)), None)
+        if not values or wrong is not None:
+            got = wrong or "no items"
             raise InputError(f"expected items of ids (N,) or (K, N), got {got}; load them with ids='delayed'")
+        ids = [to_ids(value) for value in values]
+        shapes = [tuple(x.shape) for x in ids]
+        if any(len(shape) not in (1, 2) for shape in shapes) or len({shape[:-1] for shape in shapes}) > 1:
+            got = ", ".join(map(str, sorted({*shapes})[:3]))
+            raise InputError(f"expected items of ids (N,) or (K, N), all of as many rows, got shapes {got}")
         if self.begin_end:
             ids = [self.vocabulary.add_begin_end(x) for x in ids]
         lengths = [x.shape[-1] for x in ids]

@@ -27,7 +27,7 @@ from narrows.datasets.shards import ShardFile, read_shard
 from narrows.errors import InputError
 from narrows.media.files import StrPath, quoted
 from narrows.media.table import medium_named
-from narrows.tokenizers.ids import Pattern, Vocabulary, flatten_codes, unflatten_ids
+from narrows.tokenizers.ids import Ids, Pattern, Vocabulary, check_pattern, flatten_codes, unflatten_ids
 from narrows.tokenizers.tokens import Latents, Tokens
 
 CACHED_GROUPS = 4  # row groups that are kept in memory
@@ -87,9 +87,13 @@ def load(
 
     Raises:
         InputError: for a folder without shards, with missing shards or with shards of different data sets; for ids of
-            latents; and for an unknown order.
+            latents; and for an unknown order or pattern.
         MediaError: for a damaged shard.
     """
+    if ids is not None:
+        check_pattern(ids)
+    if order not in get_args(Order):
+        raise InputError(f"expected an order of {', '.join(get_args(Order))}, got {order!r}")
     files = [read_shard(path) for path in _finished(folder, allow_missing)]
     info = files[0].info
     for file in files:
@@ -98,8 +102,6 @@ def load(
                 f"expected shards of one data set, got {quoted(files[0].path)} of {_model(info)} and "
                 f"{quoted(file.path)} of {_model(file.info)}; move those of one away"
             )
-    if order not in get_args(Order):
-        raise InputError(f"expected an order of {', '.join(get_args(Order))}, got {order!r}")
     if info.kind == "codes":
         vocabulary_of_ids = vocabulary or Vocabulary(codebook_sizes(info.radices))
     elif ids is not None:
@@ -221,7 +223,7 @@ class TokenData(Dataset[T_co], Generic[T_co]):
 
     def unflatten(
         self,
-        ids: Tensor,
+        ids: Ids,
         pattern: Pattern,
         vocabulary: Vocabulary | None = None,
         groups: int = 1,
@@ -230,10 +232,10 @@ class TokenData(Dataset[T_co], Generic[T_co]):
         """Tokens from new ids, as a language model generates them, for a signal of the size that they fill.
 
         Args:
-            ids: as `Tokens.flatten` gives them, without begin and end.
+            ids: as `Tokens.flatten` gives them, without begin and end; a tensor, an array or lists of integers.
             pattern: that of the ids.
             vocabulary: that of the ids; None for `data.vocabulary`.
-            groups: groups of channels that are coded side by side.
+            groups: groups of channels that are coded side by side: 2 for ids of a stereo item of a mono codec.
             inner: sizes of the axes of the latent grid after the first: () for audio, (W,) for images.
 
         Raises:

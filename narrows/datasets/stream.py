@@ -23,6 +23,9 @@ class TokenStream(IterableDataset[T_co], Generic[T_co]):
     All ranks need the same number of workers. Call `set_epoch` before each epoch. `state_dict` records how far an
     iteration came: in this process or, under torchdata's StatefulDataLoader, in each worker.
 
+    It has no length, since a DataLoader would take it for that of all workers together and each of them makes batches
+    of its own part: see `num_items` and `num_batches`.
+
     Args:
         data: the items.
         seed: of the order, from 0.
@@ -44,6 +47,29 @@ class TokenStream(IterableDataset[T_co], Generic[T_co]):
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see it change
         self._taken = self._parts = 0  # of the latest iteration; 0 parts before the first
         self._resumed: Mapping[str, int] = {}
+
+    @property
+    def num_items(self) -> int:
+        """Items per epoch of this rank, with any number of workers."""
+        first, last = self._part(self.rank, self.world)
+        return last - first
+
+    def num_batches(self, batch_size: int, workers: int = 0, drop_last: bool = False) -> int:
+        """Batches per epoch that a DataLoader with these arguments makes on this rank.
+
+        Ranks may differ by one per worker. Raises InputError for numbers out of range.
+        """
+        if type(batch_size) is not int or type(workers) is not int or batch_size < 1 or workers < 0:
+            raise InputError(f"expected a batch size from 1 and workers from 0, got {batch_size} and {workers}")
+        count = max(1, workers)
+        parts = [self._part(self.rank * count + number, self.world * count) for number in range(count)]
+        extra = 0 if drop_last else batch_size - 1
+        return sum((last - first + extra) // batch_size for first, last in parts)
+
+    def _part(self, part: int, parts: int) -> tuple[int, int]:
+        """The first and the end of the items of a part, in the order of an epoch."""
+        count = len(self.data)
+        return count * part // parts, count * (part + 1) // parts
 
     def set_epoch(self, epoch: int) -> None:
         """Start the next iteration at the beginning of this epoch. Raises InputError for a number below 0."""
@@ -78,8 +104,7 @@ class TokenStream(IterableDataset[T_co], Generic[T_co]):
             raise InputError(
                 f"expected a state of {parts} parts, got one of {state['parts']}; use as many ranks and workers"
             )
-        count = len(self.data)
-        first, last = count * part // parts, count * (part + 1) // parts
+        first, last = self._part(part, parts)
         self._parts, self._taken = parts, taken
         for begin in range(first + taken // self.window * self.window, last, self.window):
             places = self._places(epoch, begin, min(begin + self.window, last))

@@ -159,7 +159,8 @@ def tokenize(
             `if __name__ == "__main__":`.
         retry: tokenize shards with failures again, as a whole.
         progress: called after each shard.
-        notice: called before the work with a line, if the model is made for files and not for language models.
+        notice: called before the work with a line, if the model is made for files and not for language models, or if
+            a file outside of the folder of a manifest changes the keys of the others.
 
     Raises:
         InputError: for a folder of another run, and for source and options.
@@ -181,7 +182,7 @@ def tokenize(
     tokenizer.check_background(task.background)
     tokenizer.check_resize(task.resize)
     batch = task.batch or (1 if tokenizer.device.type == "cpu" else GPU_BATCH)
-    source_items = list_items(sources, info.medium, task.limit)
+    source_items = list_items(sources, info.medium, task.limit, notice)
     meta_types: MetaTypes = reduce(with_meta, (item.meta for item in source_items if item.meta), {})
     job = Job(model, info, out, task.device, batch, settings, task.background, task.resize, meta_types)
     options = {"minutes": task.minutes, "batch": batch, "device": tokenizer.device.type, "background": task.background}

@@ -14,18 +14,21 @@ position p.
 If a signal has more than one channel group, their ids are concatenated along N.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from math import prod
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows.errors import InputError
 
 Pattern = Literal["interleaved", "raster", "parallel", "delayed"]
+Ids = Tensor | NDArray[np.integer[Any]] | Sequence[int] | Sequence[Sequence[int]]  # what is taken for ids
 NUM_SPECIAL = 3  # ids of padding, begin and end
 
 
@@ -86,14 +89,21 @@ class Vocabulary:
         """One more than the largest id: the number of rows of an embedding."""
         return max(offset + size for offset, size in zip(self.offsets, self.sizes, strict=True))
 
-    def add_begin_end(self, ids: Tensor) -> Tensor:
+    def add_begin_end(self, ids: Ids) -> Tensor:
         """Add begin and end to ids (..., N): (..., N + 2)."""
+        ids = to_ids(ids)
         column = ids.new_empty(*ids.shape[:-1], 1)
         return torch.cat([torch.full_like(column, self.begin), ids, torch.full_like(column, self.end)], -1)
 
-    def remove_begin_end(self, ids: Tensor) -> Tensor:
-        """Remove begin, if ids (..., N) start with it, and the first end with all ids after it."""
-        flat = ids.unsqueeze(0).flatten(0, -2)  # (1 or K, N)
+    def remove_begin_end(self, ids: Ids) -> Tensor:
+        """Remove begin, if ids (N,) or (K, N) start with it, and the first end with all ids after it.
+
+        Raises InputError for ids of several items, which may end at different positions.
+        """
+        ids = to_ids(ids)
+        if ids.ndim not in (1, 2):
+            raise InputError(f"expected ids (N,) or (K, N) of one item, got shape {tuple(ids.shape)}")
+        flat = ids if ids.ndim == 2 else ids[None]  # (1 or K, N)
         start = int((flat[:, :1] == self.begin).all(0).any())
         ends = (flat == self.end).any(0).nonzero()
         return ids[..., start : int(ends[0]) if len(ends) else None]
@@ -105,6 +115,7 @@ def flatten_codes(codes: Tensor, pattern: Pattern, vocabulary: Vocabulary) -> Te
     The vocabulary may have more than K codebooks. Raises InputError for codes outside of their codebooks and for an
     unknown pattern.
     """
+    check_pattern(pattern)
     if codes.ndim < 3 or codes.is_floating_point():
         raise InputError(f"expected codes as integers (S, K, *grid), got {codes.dtype} of shape {tuple(codes.shape)}")
     codebooks = codes.shape[1]
@@ -116,11 +127,31 @@ def flatten_codes(codes: Tensor, pattern: Pattern, vocabulary: Vocabulary) -> Te
         index = tuple(wrong.nonzero()[0].tolist())
         last = vocabulary.sizes[index[1]] - 1
         raise InputError(f"expected codes from 0 to {last} in codebook {index[1]}, got {int(codes[index])}")
-    return _patterns(pattern)[0](codes.flatten(2).long() + offsets, vocabulary)
+    return _PATTERNS[pattern][0](codes.flatten(2).long() + offsets, vocabulary)
+
+
+def to_ids(ids: Ids) -> Tensor:
+    """Ids (..., N), given as a tensor, an array or lists of integers, as int64. Raises InputError for anything else."""
+    found: Any = ids
+    if isinstance(ids, np.ndarray | list | tuple):
+        try:
+            array = np.array(ids)
+            found = torch.from_numpy(array)
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            reason = " ".join(str(error).split())[:80]
+            raise InputError(
+                f"expected ids as a tensor, array or lists of integers, got {str(ids)[:40]!r} ({reason})"
+            ) from error
+    if not isinstance(found, Tensor):
+        raise InputError(f"expected ids as a tensor, array or lists of integers, got {type(ids).__name__}")
+    integers = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
+    if not found.ndim or not (integers or found.numel() == 0):  # torch.tensor([]) is of floats
+        raise InputError(f"expected ids (..., N) as integers, got {found.dtype} of shape {tuple(found.shape)}")
+    return found.long()
 
 
 def unflatten_ids(
-    ids: Tensor,
+    ids: Ids,
     pattern: Pattern,
     vocabulary: Vocabulary,
     num_codebooks: int | None = None,
@@ -130,7 +161,7 @@ def unflatten_ids(
     """Convert ids to int64 codes (S, K, *grid); the inverse of `flatten_codes`.
 
     Args:
-        ids: (N,) or (K, N) depending on the pattern.
+        ids: (N,) or (K, N) depending on the pattern; a tensor, an array or lists of integers.
         pattern, vocabulary: pattern and vocabulary that the ids were made with.
         num_codebooks: K; None for all codebooks of the vocabulary.
         groups: number of channel groups, S.
@@ -139,24 +170,27 @@ def unflatten_ids(
     Raises:
         InputError: for ids that `flatten_codes` cannot return, with their position.
     """
-    codebooks = len(vocabulary.sizes) if num_codebooks is None else num_codebooks
+    check_pattern(pattern)
+    ids, codebooks = to_ids(ids), len(vocabulary.sizes) if num_codebooks is None else num_codebooks
     offsets = _offsets(vocabulary, codebooks, ids.device)
-    restore = _patterns(pattern)[1]
     shape = "(N,)" if pattern in ("interleaved", "raster") else f"({codebooks}, N)"
     valid = ids.shape[:-1] == (() if shape == "(N,)" else (codebooks,))
-    if not valid or ids.is_floating_point() or ids.shape[-1] < 1:
+    if 0 in ids.shape:
+        raise InputError(f"expected ids {shape}, got none, an empty array of shape {tuple(ids.shape)}")
+    if not valid:
         raise InputError(f"expected ids as integers {shape}, got {ids.dtype} of shape {tuple(ids.shape)}")
     if min(groups, *inner, 1) < 1:
         raise InputError(f"expected groups and sizes of at least 1, got {groups} groups and a grid (-1, {inner})")
-    restored = restore(ids.long(), vocabulary, codebooks, groups)
+    restored = _PATTERNS[pattern][1](ids, vocabulary, codebooks, groups)
     codes = restored - offsets
     wrong = (codes < 0) | (codes >= _column(vocabulary.sizes[:codebooks], codes.device))
     if wrong.any():
         group, codebook, position = wrong.nonzero()[0].tolist()
-        first = vocabulary.offsets[codebook]
+        first, got = vocabulary.offsets[codebook], int(restored[group, codebook, position])
+        several = pattern == "delayed" and got == vocabulary.padding  # as between groups
         raise InputError(
-            f"expected ids from {first} to {first + vocabulary.sizes[codebook] - 1} for codebook {codebook}, got "
-            f"{int(restored[group, codebook, position])} at position {position} of group {group}"
+            f"expected ids from {first} to {first + vocabulary.sizes[codebook] - 1} for codebook {codebook}, got {got} "
+            f"at position {position} of group {group}{_advice(groups, several)}"
         )
     if codes.shape[2] % prod(inner):
         raise InputError(f"expected ids of whole rows of {prod(inner)} positions, got {codes.shape[2]} positions")
@@ -200,7 +234,7 @@ def _from_delayed(ids: Tensor, vocabulary: Vocabulary, codebooks: int, groups: i
         group, codebook, position = wrong.nonzero()[0].tolist()
         raise InputError(
             f"expected padding ({vocabulary.padding}) for codebook {codebook} at step {position} of group {group}, got "
-            f"{int(delayed[group, codebook, position])}"
+            f"{int(delayed[group, codebook, position])}{_advice(groups)}"
         )
     return torch.stack([delayed[:, codebook, codebook : codebook + count] for codebook in range(codebooks)], 1)
 
@@ -215,16 +249,24 @@ _PATTERNS: Mapping[Pattern, tuple[Flatten, Restore]] = {
 }
 
 
-def _patterns(pattern: Pattern) -> tuple[Flatten, Restore]:
-    if pattern not in _PATTERNS:
+def check_pattern(pattern: object) -> None:
+    """Raise InputError for what is no pattern."""
+    if pattern not in get_args(Pattern):
         raise InputError(f"expected a pattern of {', '.join(get_args(Pattern))}, got {pattern!r}")
-    return _PATTERNS[pattern]
+
+
+def _advice(groups: int, several: bool = False) -> str:
+    """What to do, if the number of groups may be the cause of an error."""
+    if groups > 1:
+        return f"; check that the ids are of {groups} groups of channels"
+    return "; for ids of several groups of channels, such as stereo of a mono codec, give groups=2" if several else ""
 
 
 def _divisible(ids: Tensor, parts: int) -> Tensor:
     if ids.shape[-1] % parts:
         raise InputError(
-            f"expected a multiple of {parts} ids, got {ids.shape[-1]}; check that the ids were made with this pattern"
+            f"expected a multiple of {parts} ids, got {ids.shape[-1]}; check that the ids were made with this pattern "
+            "and number of groups of channels"
         )
     return ids
 

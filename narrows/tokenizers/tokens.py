@@ -26,7 +26,7 @@ from narrows.bitstream.limits import MAX_BYTES_AT_ONCE, MAX_INDEXED_SYMBOLS, MAX
 from narrows.codecs.base import INTEGERS
 from narrows.errors import InputError
 from narrows.media.extents import Extent
-from narrows.tokenizers.ids import Pattern, Vocabulary, flatten_codes, unflatten_ids
+from narrows.tokenizers.ids import Ids, Pattern, Vocabulary, flatten_codes, unflatten_ids
 
 BAND_ROWS = 64  # latent rows that an entropy model codes together; a multiple of 4, the hyperprior's downsampling
 CHUNK_SECONDS = 20  # length of an .nrw chunk: headers cost 5 bit/s, and damage at most a sentence or two of speech
@@ -134,7 +134,7 @@ class Tokens:
         """
         return flatten_codes(self.codes, pattern, vocabulary or Vocabulary(self.codebook_sizes))
 
-    def unflatten(self, ids: Tensor, pattern: Pattern, vocabulary: Vocabulary | None = None) -> "Tokens":
+    def unflatten(self, ids: Ids, pattern: Pattern, vocabulary: Vocabulary | None = None) -> "Tokens":
         """Convert ids to tokens with the extent, codebooks and model of these tokens; the inverse of `flatten`.
 
         Raises InputError for ids that `flatten` cannot return, with their position.

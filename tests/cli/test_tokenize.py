@@ -55,7 +55,20 @@ def test_a_summary_is_printed(codec, model, source):
     assert summary["speed"] == pytest.approx(summary["amount"] / summary["seconds"])
     assert 0 < summary["network_fraction"] < 1
     again = codec("tokenize", source, "-m", model, "-o", "out", *RANK, *MINUTES)
-    assert f"12 items in {summary['shards']} shards, {summary['shards']} of them finished before" in again.out
+    assert f"12 items in {summary['shards']} shards, {summary['shards']} shards finished before; " in again.out
+    first, second = (codec("tokenize", source, "-m", model, "-o", "one", *RANK).out for _ in range(2))
+    assert "one: 12 items in 1 shard; " in first
+    assert "one: 12 items in 1 shard, 1 shard finished before; " in second
+
+
+def test_a_manifest_with_files_outside_of_its_folder_gives_a_line(codec, model, source, place):
+    (place / "source" / "lists").mkdir()
+    (place / "source" / "lists" / "own.wav").write_bytes((place / "source" / "3.wav").read_bytes())
+    (place / "source" / "lists" / "m.csv").write_text("path\nown.wav\n../3.wav\n")
+    result = codec("tokenize", "source/lists/m.csv", "-m", model, "-o", "out", *RANK)
+    assert result.code == 0
+    assert result.err.count("\n") == 1
+    assert "3.wav' is outside of the folder of its manifest" in result.err
 
 
 def test_failed_items_make_the_exit_code_2(codec, model, source, place):

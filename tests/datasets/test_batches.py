@@ -1,6 +1,8 @@
 import pickle
+import re
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -37,15 +39,33 @@ def test_one_item() -> None:
     ("items", "got"),
     [
         ([], "no items"),
-        ([torch.zeros(2, 3), torch.zeros(3, 3)], "different numbers of rows"),
-        ([torch.zeros(3), torch.zeros(3, 3)], "different numbers of rows"),
-        ([torch.zeros(1, 2, 3)], "Tensor"),
         (["text"], "str"),
+        ([None], "NoneType"),
     ],
 )
 def test_what_are_no_ids_is_refused(items: list[torch.Tensor], got: str) -> None:
     with pytest.raises(InputError, match=rf"expected items of ids \(N,\) or \(K, N\), got {got}; load them with ids="):
         Collate(KNOWN)(items)
+
+
+@pytest.mark.parametrize("shapes", [[(2, 3), (3, 3)], [(3,), (3, 3)], [(1, 2, 3)]])
+def test_shapes_that_do_not_fit_are_refused(shapes) -> None:
+    with pytest.raises(InputError, match=rf"all of as many rows, got shapes .*{re.escape(str(shapes[-1]))}"):
+        Collate(KNOWN)([torch.zeros(shape).long() for shape in shapes])
+
+
+def test_arrays_and_lists_of_ids() -> None:
+    batch = Collate(KNOWN)([np.array([13, 14], "u2"), [15]])
+    assert batch.ids.tolist() == [[13, 14], [15, 10]]
+    assert batch.ids.dtype == torch.int64
+    with pytest.raises(InputError, match=r"expected ids \(..., N\) as integers, got torch.float32"):
+        Collate(KNOWN)([torch.zeros(3)])
+
+
+@pytest.mark.parametrize("item", [Example("a", torch.tensor([13]), {}), torch.full((2, 3), 13), "text"])
+def test_a_single_item_is_no_list(item) -> None:
+    with pytest.raises(InputError, match=rf"expected a list of items, got {type(item).__name__}; for one item"):
+        Collate(KNOWN)(item)
 
 
 def test_batches_move_and_are_pickled() -> None:

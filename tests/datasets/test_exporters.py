@@ -50,6 +50,9 @@ def test_invalid_options_are_refused(tokenized, place, samples) -> None:
         export(load(out), "zip", place)
     with pytest.raises(InputError, match="expected no pattern for npy"):
         export(load(out), "npy", place, pattern="delayed")
+    with pytest.raises(InputError, match=r"expected a pattern of interleaved, .*, got 'delay'"):
+        export(load(out), "megatron", place / "new", pattern="delay")
+    assert not (place / "new").exists()
     out, _ = tokenized(1, made=samples.LATENTS, name="latents")
     with pytest.raises(InputError, match="got continuous latents"):
         export(load(out), "megatron", place)
@@ -158,6 +161,18 @@ def test_lhotse_reads_the_export(tokenized, place, odd) -> None:
     codes, lengths = lhotse.dataset.collation.collate_custom_field(lhotse.CutSet.from_cuts(cuts), "codes", -1)
     assert lengths.tolist() == [row.values.shape[2] for row in rows]
     assert codes.shape == (5, max(lengths), 3)
+
+
+@pytest.mark.filterwarnings(LHOTSE_LEAVES_FILES_OPEN)
+@pytest.mark.parametrize(("value", "text"), [(17, "17"), (1.5, "1.5"), ("ü", "ü"), (True, "true"), ([1], None)])
+def test_lhotse_gets_numbers_in_a_supervision_as_text(tokenized, place, value, text) -> None:
+    lhotse = pytest.importorskip("lhotse", reason="needs the package lhotse")
+    out, _ = tokenized(1, speaker=value, text="so", language=value)
+    export(load(out), "lhotse", place)
+    (cut,) = lhotse.CutSet.from_shar(in_dir=place / "shar")
+    (supervision,) = cut.supervisions
+    assert (supervision.speaker, supervision.text, supervision.language) == (text, "so", text)
+    assert cut.custom["speaker"] == value
 
 
 @pytest.mark.filterwarnings(LHOTSE_LEAVES_FILES_OPEN)

@@ -115,6 +115,19 @@ def test_ids_and_back(tokenized) -> None:
         assert again.extent == replace(tokens[2].extent, samples=320 * again.codes.shape[2])
 
 
+def test_unknown_patterns_are_refused_at_once(tokenized) -> None:
+    out, _ = tokenized(1)
+    with pytest.raises(InputError, match="expected a pattern of interleaved, raster, parallel, delayed, got 'delay'"):
+        load(out, ids="delay")  # type: ignore[call-overload]
+
+
+def test_unflatten_takes_arrays_and_lists(tokenized) -> None:
+    out, _ = tokenized(1)
+    data = load(out, ids="delayed")
+    for ids in (data[0].numpy(), data[0].tolist()):
+        assert data.unflatten(ids, "delayed") == data.unflatten(data[0], "delayed")
+
+
 def test_unflatten_images(tokenized, samples) -> None:
     out, _ = tokenized(1, made=samples.IMAGES)
     data = load(out, ids="raster")
@@ -198,6 +211,28 @@ def test_each_item_once_per_epoch(rows_of, monkeypatch, world, workers, window) 
     assert max(lengths) - min(lengths) <= 1
     ranks = [sum(lengths[rank * workers : (rank + 1) * workers]) for rank in range(world)]
     assert max(ranks) - min(ranks) <= 1
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3, 30])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_the_numbers_of_items_and_batches_of_ranks(tokenized, monkeypatch, workers, drop_last) -> None:
+    data = load(tokenized(8, 0, 11, 4)[0], with_meta=True)
+    count = max(1, workers)
+    for rank, world in ((0, 1), (0, 2), (1, 2), (4, 5)):
+        stream, batches, items = TokenStream(data, rank=rank, world=world), 0, 0
+        for worker in range(count):
+            part = len(numbers(stream, monkeypatch, worker, count))
+            items += part
+            batches += part // 4 if drop_last else -(-part // 4)
+        assert (stream.num_items, stream.num_batches(4, workers, drop_last)) == (items, batches)
+    with pytest.raises(InputError, match="expected a batch size from 1 and workers from 0, got 0 and 2"):
+        stream.num_batches(0, 2)
+
+
+def test_a_loader_makes_as_many_batches(tokenized) -> None:
+    stream = TokenStream(load(tokenized(5, 4)[0], ids="delayed"))
+    loader = DataLoader(stream, 2, num_workers=2, collate_fn=list)
+    assert sum(1 for _ in loader) == stream.num_batches(2, 2) == 5
 
 
 def test_the_order_depends_on_seed_and_epoch(rows_of, monkeypatch) -> None:

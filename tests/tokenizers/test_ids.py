@@ -2,6 +2,7 @@ from dataclasses import replace
 from itertools import product
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
@@ -114,13 +115,55 @@ KNOWN = Vocabulary((4, 2))  # 3 4 5 6, 7 8
         ([[3, 7]], "interleaved", r"integers \(N,\), got"),
         ([3, 7], "parallel", r"integers \(2, N\), got"),
         ([3.0, 7.0], "interleaved", "got torch.float32"),
-        ([], "interleaved", "expected ids"),
+        ([], "interleaved", r"expected ids \(N,\), got none, an empty array of shape \(0,\)"),
+        ([[], []], "delayed", r"expected ids \(2, N\), got none, an empty array of shape \(2, 0\)"),
+        (3, "raster", r"integers, got torch.int64 of shape \(\)"),
         ([3, 7], "zigzag", "got 'zigzag'"),
     ],
 )
 def test_ids_that_no_codes_give_are_refused(ids, pattern, said) -> None:
     with pytest.raises(InputError, match=said):
         unflatten_ids(torch.tensor(ids), pattern, KNOWN)
+
+
+@pytest.mark.parametrize("make", [list, tuple, np.array, lambda x: np.array(x, "u2"), lambda x: np.array(x, "i8")[::1]])
+def test_arrays_and_lists_are_ids(make) -> None:
+    expected = torch.tensor([[[0, 1], [1, 0]]])
+    assert torch.equal(unflatten_ids(make([3, 8, 4, 7]), "interleaved", KNOWN), expected)
+    assert torch.equal(unflatten_ids(make([[3, 4], [8, 7]]), "parallel", KNOWN), expected)
+    assert KNOWN.remove_begin_end(make([1, 3, 2, 0])).tolist() == [3]
+    assert KNOWN.add_begin_end(make([3])).tolist() == [1, 3, 2]
+
+
+@pytest.mark.parametrize("ids", [[[3], [7, 8]], ["3"], [3.5], [1 << 80], [None], "37", None, {3: 7}, np.array([True])])
+def test_other_ids_are_refused(ids) -> None:
+    for convert in (lambda x: unflatten_ids(x, "interleaved", KNOWN), KNOWN.remove_begin_end, KNOWN.add_begin_end):
+        with pytest.raises(InputError, match="expected ids") as caught:
+            convert(ids)
+        assert "\n" not in str(caught.value)
+
+
+def test_ids_of_several_items_have_no_common_end() -> None:
+    with pytest.raises(InputError, match=r"of one item, got shape \(2, 2, 3\)"):
+        KNOWN.remove_begin_end(torch.full((2, 2, 3), 3))
+
+
+def test_a_wrong_number_of_groups_is_named_as_a_possible_cause() -> None:
+    stereo = flatten_codes(codes((4, 2), 5, groups=2), "delayed", KNOWN)
+    with pytest.raises(InputError, match=r"got 0 at position 5 .* such as stereo of a mono codec, give groups=2"):
+        unflatten_ids(stereo, "delayed", KNOWN)
+    mono = flatten_codes(codes((4, 2), 5), "delayed", KNOWN)
+    with pytest.raises(InputError, match="check that the ids are of 2 groups of channels"):
+        unflatten_ids(mono, "delayed", KNOWN, groups=2)
+    with pytest.raises(InputError, match="this pattern and number of groups of channels"):
+        unflatten_ids(mono, "delayed", KNOWN, groups=4)
+
+
+@pytest.mark.parametrize("pattern", ["delay", None, ["delayed"]])
+def test_patterns_are_checked_first(pattern) -> None:
+    for call in (lambda: flatten_codes(torch.zeros(1), pattern, KNOWN), lambda: unflatten_ids([], pattern, KNOWN)):
+        with pytest.raises(InputError, match="expected a pattern of interleaved, raster, parallel, delayed, got"):
+            call()
 
 
 def test_what_does_not_fit_is_refused() -> None:

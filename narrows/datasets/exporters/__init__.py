@@ -24,7 +24,7 @@ from narrows.datasets.exporters.megatron import export_megatron
 from narrows.datasets.reader import TokenData
 from narrows.errors import InputError, MediaError
 from narrows.media.files import StrPath, quoted
-from narrows.tokenizers.ids import Pattern
+from narrows.tokenizers.ids import Pattern, check_pattern
 
 EXPORTERS: Mapping[str, Callable[[TokenData[Any], Path, bool], None]] = {
     "hf": export_hugging_face,
@@ -56,13 +56,16 @@ def export(
             removed, and files with the same names are replaced.
 
     Raises:
-        InputError: for an unknown format, a pattern with a format other than megatron, or a folder that holds the data.
+        InputError: for an unknown format or pattern, a pattern with a format other than megatron, or a folder that
+            holds the data.
         MediaError: for a folder that is not empty or cannot be written.
     """
     if format not in EXPORTERS:
         raise InputError(f"expected one of the formats {', '.join(EXPORTERS)}, got {format!r}")
     if pattern is not None and format != "megatron":
         raise InputError(f"expected no pattern for {format}, which has codes instead of ids, got {pattern!r}; omit it")
+    if pattern is not None:
+        check_pattern(pattern)
     target = Path(folder)
     if any(os.path.realpath(file.path).startswith(os.path.realpath(target) + os.sep) for file in data.files):
         raise InputError(

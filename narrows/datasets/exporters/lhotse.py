@@ -62,7 +62,8 @@ def _cut(item: TokenizedItem, info: DatasetInfo) -> dict[str, object]:
     extent: Any = item.extent
     channel = 0 if extent.channels == 1 else list(range(extent.channels))
     own = {"samples": extent.samples, "sampling_rate": extent.sample_rate}
-    text = {name: item.meta[name] for name in TEXT if isinstance(item.meta.get(name), str)}
+    given = {name: item.meta.get(name) for name in TEXT}
+    text = {name: _text(value) for name, value in given.items() if isinstance(value, str | int | float)}
     supervision = {
         "id": item.key,
         "recording_id": item.key,
@@ -85,6 +86,11 @@ def _custom(meta: Mapping[str, Json]) -> dict[str, Json]:
     """The metadata. Objects become JSON text: Lhotse would take some of them for recordings or arrays."""
     texts = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in meta.items()}
     return {f"{name}_" if name in OWN else name: value for name, value in texts.items()}
+
+
+def _text(value: str | float) -> str:
+    """A value as text, which the fields of a supervision are: a speaker 17 is '17'."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _frame_shift(info: DatasetInfo) -> float:

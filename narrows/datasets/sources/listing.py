@@ -45,7 +45,12 @@ KINDS = {name: (SourceKind(medium.files, medium.suffixes, media_items), *_CONTAI
 _COMPRESSED = frozenset({".tgz", ".tbz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z"})
 
 
-def list_items(sources: str | Sequence[str], medium: str, limit: int | None = None) -> list[SourceItem]:
+def list_items(
+    sources: str | Sequence[str],
+    medium: str,
+    limit: int | None = None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> list[SourceItem]:
     """The items of a data set, sorted by key. Whether they can be decoded is not checked.
 
     Args:
@@ -55,6 +60,7 @@ def list_items(sources: str | Sequence[str], medium: str, limit: int | None = No
             their folders, see `prefixes_of`.
         medium: "audio" or "image".
         limit: return only the first so many items by key; None for all.
+        notice: called with a line where keys of a manifest are not those of paths below its folder.
 
     Raises:
         InputError: for a source without items, of no known kind or of several kinds, for two items with one key, and
@@ -64,9 +70,15 @@ def list_items(sources: str | Sequence[str], medium: str, limit: int | None = No
         raise InputError(f"expected a limit of at least 1 item, got {limit}")
     sources = [sources] if isinstance(sources, str) else sources
     kind, files = _recognised(sources, medium)
-    items = [replace(item, number=number) for number, item in enumerate(kind.items(files, medium))]
+    listed = manifest_items(files, medium, notice) if kind.items is manifest_items else kind.items(files, medium)
+    items = [replace(item, number=number) for number, item in enumerate(listed)]
     items.sort(key=_order)
     for one, other in pairwise(items):
+        if one.key == other.key and _place(one.location) == _place(other.location):
+            raise InputError(
+                f"expected items with different keys, got {quoted(one.key)} for two rows with "
+                f"{_described(one.location)} and {_difference(one, other)}"
+            )
         if one.key == other.key:
             raise InputError(
                 f"expected items with different keys, got {quoted(one.key)} for {_described(one.location)} and "
@@ -140,6 +152,18 @@ def _is_cache(file: File) -> bool:
 def _order(item: SourceItem) -> tuple[str, str, int, int]:
     location = item.location
     return item.key, location.path, location.start or 0, location.row or 0
+
+
+def _place(location: Location) -> tuple[object, ...]:
+    return os.path.normpath(location.path), location.start, location.row
+
+
+def _difference(one: SourceItem, other: SourceItem) -> str:
+    """How two rows with one file differ, and what to do."""
+    names = sorted(name for name in {*one.meta, *other.meta} if one.meta.get(name) != other.meta.get(name))
+    if not names:
+        return "equal columns: the row is repeated; remove one"
+    return f"different {', '.join(map(repr, names[:3]))}; give the rows different keys in a column key, or remove one"
 
 
 def _described(location: Location) -> str:

@@ -8,7 +8,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from narrows.datasets.base import Json, Location, SourceItem
 from narrows.datasets.sources.media_files import keys_of, prefixes_of
@@ -19,6 +19,10 @@ from narrows.media.folders import File, as_text, size, suffix
 KEYS = ("key", "id")
 MAX_LINE = 16 << 20  # bytes
 MAX_DEPTH = 64  # of nested lists and objects
+_LAYOUTS = {
+    ".csv": "the first line has to name the columns, and commas to separate them",
+    ".tsv": "the first line has to name the columns, and tabs to separate them",
+}
 Rows = Iterator[tuple[str, Mapping[str, Json]]]  # each with its line, for messages
 
 
@@ -27,11 +31,14 @@ def media_columns(medium: str) -> tuple[str, ...]:
     return medium, f"{medium}_filepath", "path", "file"
 
 
-def manifest_items(files: Sequence[File], medium: str) -> Iterator[SourceItem]:
+def manifest_items(
+    files: Sequence[File], medium: str, notice: Callable[[str], None] = lambda _: None
+) -> Iterator[SourceItem]:
     """An item for each row. Its key is in the manifest, else its path; other columns are its `meta`.
 
     Paths in keys are relative to the folder of the manifest or, where a file is outside of it, to the folder that
-    contains all files. For manifests in several folders they begin with the names of these, see `prefixes_of`.
+    contains all files; `notice` is called with a line about it where only some are outside. For manifests in several
+    folders they begin with the names of these, see `prefixes_of`.
 
     Raises InputError, naming the line, for a row that cannot be read or has no path, and for a key of another type.
     """
@@ -43,9 +50,12 @@ def manifest_items(files: Sequence[File], medium: str) -> Iterator[SourceItem]:
             column = next((name for name in columns if row.get(name)), None)
             path = row[column] if column else None
             if not isinstance(path, str):
-                raise InputError(f"expected the path of a file under {' or '.join(columns)} in {where}, got none")
+                raise InputError(
+                    f"expected the path of a file under {' or '.join(columns)} in {where}, got "
+                    f"{_found(row, columns, suffix(file.path))}"
+                )
             if not _is_zero(row.get("offset")):
-                raise InputError(f"expected whole files, got an offset in {where}; cut the files first")
+                raise InputError(f"expected whole files, got an offset other than 0 in {where}; cut the files first")
             key_column = next((name for name in KEYS if row.get(name) not in (None, "")), None)
             key = row[key_column] if key_column else None
             if not isinstance(key, str | int | None):
@@ -54,18 +64,49 @@ def manifest_items(files: Sequence[File], medium: str) -> Iterator[SourceItem]:
             full = os.path.join(folder, path)
             location = Location(full, size=size(full))
             found.append((None if key is None else str(key), folder, location, meta))
-    names = _names([(folder, os.path.normpath(location.path)) for _, folder, location, _ in found])
+    paths = [(folder, os.path.normpath(location.path)) for _, folder, location, _ in found]
+    outside = [path for folder, path in paths if not _is_in(path, folder)]
+    if 0 < len(outside) < len(paths) and any(key is None for key, *_ in found):
+        notice(
+            f"{quoted(outside[0])} is outside of the folder of its manifest, so keys made from paths begin at "
+            f"{quoted(_root(paths))} instead; for keys that do not depend on other rows give a column key"
+        )
+    names = _names(paths)
     for (key, _, location, meta), path_key in zip(found, keys_of(names), strict=True):
         yield SourceItem(path_key if key is None else key, location, meta)
 
 
 def _names(paths: Sequence[tuple[str, str]]) -> list[str]:
     """Names of files, each given with the folder of its manifest."""
-    if any(not path.startswith(os.path.join(folder, "")) for folder, path in paths):
-        root = os.path.commonpath([os.path.dirname(path) for _, path in paths])
+    if not all(_is_in(path, folder) for folder, path in paths):
+        root = _root(paths)
         paths = [(root, path) for _, path in paths]
     prefixes = prefixes_of(folder for folder, _ in paths)
     return [prefixes[folder] + as_text(path[len(os.path.join(folder, "")) :]) for folder, path in paths]
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return path.startswith(os.path.join(folder, ""))
+
+
+def _root(paths: Sequence[tuple[str, str]]) -> str:
+    """The folder that contains all files."""
+    return os.path.commonpath([os.path.dirname(path) for _, path in paths])
+
+
+def _found(row: Mapping[str, Json], columns: Sequence[str], ending: str) -> str:
+    """What a row without a path has instead, and what to do."""
+    given = next((name for name in columns if name in row), None)
+    if given is not None:
+        return f"{str(row[given])[:40]!r} under {given}; write a path, or remove the row"
+    return f"{_columns(row)}; {_LAYOUTS.get(ending, 'rename the one with the paths')}"
+
+
+def _columns(names: Iterable[str]) -> str:
+    """Names of columns, for messages."""
+    shown = list(names)
+    more = ", …" if len(shown) > 8 else ""
+    return "the columns " + ", ".join(repr(name[:40]) for name in shown[:8]) + more if shown else "no columns"
 
 
 def _is_zero(value: Json) -> bool:
@@ -142,15 +183,19 @@ def _json_rows(path: str) -> Rows:
 
 
 def _table_rows(path: str, delimiter: str) -> Rows:
+    layout = _LAYOUTS[suffix(path)]
     reader = csv.reader((line for _, line in _lines(path)), delimiter=delimiter, strict=True)
     try:
-        header = next(reader, [])
+        header = [name.strip() for name in next(reader, [])]
         if len(set(header)) < len(header):
             raise InputError(f"expected columns with different names, got one twice in {quoted(path)}; rename it")
         for row in reader:
             where = f"line {reader.line_num} of {quoted(path)}"
             if len(row) not in (0, len(header)):
-                raise InputError(f"expected {len(header)} columns, as in the first line, got {len(row)} in {where}")
+                raise InputError(
+                    f"expected {len(header)} columns, as in the first line ({_columns(header)}), got {len(row)} in "
+                    f"{where}; {layout}"
+                )
             if row:
                 yield where, dict(zip(header, row, strict=True))
     except csv.Error as error:

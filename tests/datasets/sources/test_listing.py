@@ -81,6 +81,17 @@ def test_manifests_in_a_folder_are_ignored(folder):
     assert keys_of(list_items(str(folder({"a.wav": b"x", "m.csv": b"path\na.wav\n"})), "audio")) == ["a"]
 
 
+def test_repeated_rows_are_named(folder, refusal):
+    row = b'{"path": "a.wav", "text": "so"}\n'
+    source = folder({"a.wav": b"A", "one.jsonl": row, "twice.jsonl": row * 2, "other.jsonl": row.replace(b"so", b"no")})
+    (source / "dot.jsonl").write_bytes(row.replace(b"a.wav", b"./a.wav"))
+    for names in (["twice"], ["one", "twice"], ["one", "dot"]):
+        message = refusal(list_items, [f"{source}/{name}.jsonl" for name in names], "audio")
+        assert "a.wav' and equal columns: the row is repeated; remove one" in message
+    message = refusal(list_items, [f"{source}/one.jsonl", f"{source}/other.jsonl"], "audio")
+    assert "a.wav' and different 'text'; give the rows different keys in a column key, or remove one" in message
+
+
 def test_equal_keys_are_refused(folder, refusal):
     source = folder({"m.jsonl": b'{"path": "a.wav", "id": "k"}\n{"path": "b.wav", "id": "k"}\n'})
     message = refusal(list_items, str(source / "m.jsonl"), "audio")

@@ -120,6 +120,28 @@ def test_invalid_tables_are_refused(listed, refusal, text, message):
     assert message in refusal(listed, "m.csv", text)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "columns", "advice"),
+    [
+        ("m.csv", "path;text\na.wav;so\n", "'path;text'", "commas to separate them"),
+        ("m.csv", "path;text\na.wav;so, it is\n", "'path;text'", "commas to separate them"),
+        ("m.csv", "a.wav,so\nb.wav,no\n", "'a.wav', 'so'", "the first line has to name the columns"),
+        ("m.tsv", "path,text\na.wav,so\n", "'path,text'", "tabs to separate them"),
+        ("m.jsonl", '{"wav": "a.wav", "n": 1}', "'wav', 'n'", "rename the one with the paths"),
+        ("m.jsonl", "{}", "no columns", "rename"),
+    ],
+)
+def test_the_columns_that_were_found_are_named(listed, refusal, name, text, columns, advice):
+    message = refusal(listed, name, text)
+    assert columns in message
+    assert advice in message
+
+
+def test_spaces_around_names_of_columns_are_removed(listed):
+    (item,) = listed("m.csv", " path , text\na.wav, so \n")
+    assert (item.key, item.meta) == ("a", {"text": " so "})
+
+
 @pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "wav.scp"])
 def test_an_empty_manifest_is_refused(listed, refusal, name):
     assert "expected items of audio" in refusal(listed, name, "")
@@ -150,6 +172,18 @@ def test_keys_of_paths_outside_of_the_folder_are_relative_to_the_folder_of_all_f
         assert [item.key for item in list_items(str(source / name), "audio")] == ["a/1", "ü/1"]
     (source / "lists/m.jsonl").write_text('{"path": "../data/./a/1.wav"}')
     assert [item.key for item in list_items(str(source / "lists/m.jsonl"), "audio")] == ["1"]
+
+
+def test_a_line_is_printed_where_some_files_are_outside_of_the_folder(folder):
+    source, lines = folder({"d/a.wav": b"A", "b.wav": b"B", "d/m.csv": b"path\na.wav\n../b.wav\n"}), list[str]()
+    found = list_items(str(source / "d/m.csv"), "audio", notice=lines.append)
+    assert [item.key for item in found] == ["b", "d/a"]
+    (line,) = lines
+    assert f"b.wav' is outside of the folder of its manifest, so keys made from paths begin at '{source}'" in line
+    for text in ("path\na.wav\n", "path\n../b.wav\n", "path,key\na.wav,1\n../b.wav,2\n"):
+        (source / "d/m.csv").write_text(text)
+        list_items(str(source / "d/m.csv"), "audio", notice=lines.append)
+    assert len(lines) == 1
 
 
 def test_manifests_of_two_folders_do_not_collide(folder):
