@@ -83,7 +83,7 @@ def tokenize(
         with ProgressBar("items") as bar:
             notice = (lambda _: None) if rank else print_message
             summary = tokenize(task, chosen, retry, lambda progress: _show_progress(bar, progress), notice)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         print_message("interrupted; finished shards are kept, run the same command again to continue")
         raise
     if not rank:
