@@ -93,7 +93,7 @@ class Loop(Callback):
         step, metrics = self.step, trainer.callback_metrics
         assert self._progress is not None
         self._progress.step(step, lambda: float(metrics["loss"]) if "loss" in metrics else None)
-        if step % LOG_EVERY == 0:
+        if step % LOG_EVERY == 0 and not self.validation_is_due():  # its line has the losses too
             self._write(_losses(metrics))
         if self._stopping.agree(pl_module.device):
             raise StopIteration  # ends the epoch, without validation
@@ -147,13 +147,27 @@ def load_state(training: Training, out: Path) -> Position:
         return dict(START)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        position = {name: state[name] for name in START}
         training.load_run_state(state)
-        return {name: state[name] for name in START}
-    except (OSError, RuntimeError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
+        return position
+    except InputError as error:
         raise InputError(
-            f"cannot resume the run in {out} ({reason}); "
-            "use the recipe and settings that it was started with, or choose another --out"
+            f"cannot resume the run in {out}: {error}; use the recipe and settings that it was started with, or choose "
+            "another --out"
+        ) from error
+    except (
+        OSError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise InputError(
+            f"expected the state of a run in {path}, got a damaged or another file; choose another --out, or remove "
+            "this file to begin again"
         ) from error
 
 

@@ -33,7 +33,7 @@ from narrows.checkpoints.load import load
 from narrows.codecs import distributed as ranks
 from narrows.errors import InputError, PartError
 from narrows.parts import spec
-from narrows.recipes.training.base import Recipe, Training
+from narrows.recipes.training.base import Recipe, Training, first_difference
 from narrows.recipes.training.loggers import check_logger, make_logger
 from narrows.recipes.training.loop import METRICS, STATE, Loop, drop_metrics_after, load_state
 from narrows.recipes.training.record import RECORD, as_text, changes_of, describe, read_record, write_record
@@ -77,7 +77,7 @@ def run(
     Raises:
         InputError: For weights of another architecture, for folders without media, for more devices than there are, for
             an `out` that another process is training in, or that holds a run with other settings (without `change`) or
-            with more steps, and for gradients that are not finite.
+            with more steps, and for gradients that are not finite in all steps, or in many without another between.
         PartError: For a codec that cannot be saved, since it holds a part that is not registered.
         KeyboardInterrupt, SystemExit: After Ctrl-C and SIGTERM, when the step is finished and the state saved.
     """
@@ -130,6 +130,7 @@ def run(
         with _reported(stopping), closing(loop), _environment_kept():
             _train(training, loop, stopping, devices)
             if first:
+                _report_skipped(training)
                 training.write_checkpoint(out / CHECKPOINT)
                 write_record(out, record | {"finished": int(training.step)})
             _leave(devices)
@@ -248,13 +249,10 @@ def _check_record(
 def _initial_weights(training: Training, init: str | None) -> dict[str, Tensor] | None:
     if init is None:
         return None
-    weights = load(init).codec.state_dict()
-    expected = {name: value.shape for name, value in training.codec.state_dict().items()}
-    found = {name: value.shape for name, value in weights.items()}
-    if expected != found:
-        names = sorted(name for name in expected | found if expected.get(name) != found.get(name))
+    weights: dict[str, Tensor] = load(init).codec.state_dict()
+    if different := first_difference(training.codec.state_dict(), weights):
         raise InputError(
-            f"expected a checkpoint of the recipe's architecture, got {init!r} with another {names[0]!r}; "
+            f"expected a checkpoint of the recipe's architecture, got {init!r} with {different} of the recipe; "
             "choose another --init or recipe"
         )
     return weights
@@ -334,6 +332,17 @@ def _leave(devices: int) -> None:
             ranks.leave()
         except RuntimeError:  # the first rank has ended
             raise SystemExit(1) from None
+
+
+def _report_skipped(training: Training) -> None:
+    """Print how many steps were skipped, if any were. Raises InputError if all were."""
+    training.check_skipped()
+    if training.skipped:
+        print(
+            f"skipped {training.skipped} of {int(training.step)} steps, the last of them step {training.last_skipped}: "
+            "their gradients were not finite",
+            flush=True,
+        )
 
 
 @contextmanager

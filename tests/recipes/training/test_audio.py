@@ -189,11 +189,11 @@ def test_folder_that_cannot_be_written_is_rejected(smoke_run: Path, tmp_path: Pa
 def test_run_that_cannot_resume_is_rejected(smoke_run: Path, tmp_path: Path) -> None:
     run(recipe_on(smoke_run / "smoke-data", 1), tmp_path)
     other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, iterations=1))
-    with pytest.raises(InputError, match=r"cannot resume .*encoder.blocks.1"):
+    with pytest.raises(InputError, match=r"cannot resume .*shapes of the network .*encoder.blocks.1\S* none -> \(16,"):
         run(replace(recipe_on(smoke_run / "smoke-data", 4), codec=other), tmp_path, change=True)
     frozen = recipe_on(smoke_run / "smoke-data", 4)
     frozen.codec.encoder.requires_grad_(False)
-    with pytest.raises(InputError, match=r"cannot resume .*groups of"):
+    with pytest.raises(InputError, match=r"cannot resume .*trained parameters .*groups of \d+ .* -> "):
         run(frozen, tmp_path, change=True)
     with pytest.raises(InputError, match=r"expected init None, which the run in .* choose another --out"):
         run(recipe_on(smoke_run / "smoke-data", 4), tmp_path, str(smoke_run / "checkpoint"), change=True)
@@ -289,7 +289,9 @@ def test_init_takes_weights_of_the_same_architecture(smoke_run: Path, tmp_path: 
     checkpoint = str(smoke_run / "checkpoint")
     recipe = recipe_on(smoke_run / "smoke-data", 0, seed=1)
     other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, iterations=1))
-    with pytest.raises(InputError, match=r"of the recipe's architecture, got .* with another 'encoder.blocks.1"):
+    with pytest.raises(
+        InputError, match=r"of the recipe's architecture, got .* with encoder.blocks.1\S* none -> \(16,"
+    ):
         run(replace(recipe, codec=other), tmp_path / "second", init=checkpoint)
     run(recipe, tmp_path / "third", init=checkpoint)
     for name, value in folder.read(checkpoint).codec.state_dict().items():
