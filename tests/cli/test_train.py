@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+torch = pytest.importorskip("torch")
 pytest.importorskip("lightning", reason="needs the extra train")
 
 RECIPE = """
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -62,6 +64,17 @@ def untyped(width):
     return mine()
 
 
+class MakesRecipes:
+    def __call__(self, name: str = "a"):
+        return mine()
+
+
+def number_as_loss():
+    return replace(mine(), losses={"n": 1.0})
+
+
+instance = MakesRecipes()
+partly = partial(mine, name="other")
 constant = 3
 """
 
@@ -75,6 +88,9 @@ def my_recipe(place):
     yield path
     for name in {"my_recipe", "broken"} & (set(sys.modules) - known):
         del sys.modules[name]
+
+
+NUMBER = '    return replace(mine(), losses={"n": 1.0})'
 
 
 def line_of(text):
@@ -138,6 +154,11 @@ def test_own_recipe_has_help_and_a_config(codec, my_recipe, place):
         ("nothing", "expected my_recipe.py:nothing to return a Recipe, got None; return e.g. an AudioRecipe"),
         ("parts", "expected parts of one latent dim, got encoder 8, bottleneck 6, decoder 8"),
         ("fails", f"failed in my_recipe.py, line {line_of('    return 1 / 0')}: ZeroDivisionError"),
+        ("Own", "my_recipe.py:Own to be a function that returns a Recipe, got the class Own; write a function whose"),
+        ("MakesRecipes", "to be a function that returns a Recipe, got the class MakesRecipes; write"),
+        ("instance", "to be a function that returns a Recipe, got an object of the class MakesRecipes; write"),
+        ("partly", "to be a function that returns a Recipe, got an object of the class partial; write"),
+        ("number_as_loss", f"failed in my_recipe.py, line {line_of(NUMBER)}: exp"),
         ("constant", "to be a function that returns a Recipe, got an object of the class int"),
         ("untyped", "expected a type and a default of each parameter of my_recipe.py:untyped"),
         ("unregistered", "could not be saved: expected a registered part, got Encoder; decorate its class with @part"),
@@ -211,8 +232,10 @@ def test_the_recipe_of_the_documentation_is_trained(codec, place):
     assert code.count("\n") < 50
     (place / "my_recipe.py").write_text(code, encoding="utf-8")
     try:
-        result = codec("train", "my_recipe.py:mine", "--smoke", "--width", "16")
+        result = codec("train", "my_recipe.py:mine", "--smoke", "--width", "16", "--adversarial.width", "4")
     finally:
         sys.modules.pop("my_recipe", None)
     assert result.code == 0, result
     assert (place / "runs" / "mine-smoke" / "checkpoint" / "tables.safetensors").exists()
+    state = torch.load(place / "runs" / "mine-smoke" / "last.ckpt", weights_only=True)["state_dict"]
+    assert next(value for name, value in state.items() if name.startswith("discriminators.")).numel() == 4

@@ -166,8 +166,8 @@ def load_state(training: Training, out: Path) -> Position:
         pickle.UnpicklingError,
     ) as error:
         raise InputError(
-            f"expected the state of a run in {path}, got a damaged or another file; choose another --out, or remove "
-            "this file to begin again"
+            f"expected the state of a run in {path}, got a file that is damaged or cannot be read; "
+            "choose another --out, or remove this file to begin again"
         ) from error
 
 

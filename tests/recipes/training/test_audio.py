@@ -197,12 +197,17 @@ def test_run_that_cannot_resume_is_rejected(smoke_run: Path, tmp_path: Path) -> 
         run(frozen, tmp_path, change=True)
     with pytest.raises(InputError, match=r"expected init None, which the run in .* choose another --out"):
         run(recipe_on(smoke_run / "smoke-data", 4), tmp_path, str(smoke_run / "checkpoint"), change=True)
-    (tmp_path / "last.ckpt").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="cannot resume"):
-        run(recipe_on(smoke_run / "smoke-data", 4), tmp_path, change=True)
+    whole = (tmp_path / "last.ckpt").read_bytes()
+    damaged = (
+        r"expected the state of a run in .*last.ckpt, got a file that is damaged .*remove this file to begin again"
+    )
+    for data in (b"", b"nothing", whole[:100], whole[: len(whole) // 2], whole[:-1]):
+        (tmp_path / "last.ckpt").write_bytes(data)
+        with pytest.raises(InputError, match=damaged):
+            run(recipe_on(smoke_run / "smoke-data", 4), tmp_path, change=True)
     for other_state in ([1], {"state_dict": 1}, {"state_dict": {}, "optimizer_states": 1}):
         torch.save(other_state, tmp_path / "last.ckpt")
-        with pytest.raises(InputError, match="cannot resume"):
+        with pytest.raises(InputError, match=damaged):
             run(recipe_on(smoke_run / "smoke-data", 4), tmp_path, change=True)
     assert json.loads((tmp_path / "recipe.json").read_text())["changes"] == []
 
