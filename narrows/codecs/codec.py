@@ -114,7 +114,7 @@ class Codec(nn.Module):
         """
         z = self.encoder(x.to(_dtype(self.encoder)))
         grid = [size // stride for size, stride in zip(x.shape[2:], self.stride, strict=False)]
-        return _checked_shape(z, (len(x), self.encoder.dim, *grid), self.encoder, x)
+        return _checked_shape(z, (x.shape[0], self.encoder.dim, *grid), self.encoder, x)
 
     def quantize(self, z: Tensor, quality_index: Tensor | int | None = None) -> Quantized:
         """Latents (B, D, *grid) to what the bottleneck's `forward` returns.
@@ -134,7 +134,7 @@ class Codec(nn.Module):
         z = latents.to(_dtype(self.decoder))
         x = self.decoder(z, quality_index) if self.decoder.conditioned else self.decoder(z)
         signal = [size * stride for size, stride in zip(z.shape[2:], self.stride, strict=False)]
-        return _checked_shape(x, (len(z), self.decoder.channels, *signal), self.decoder, z)
+        return _checked_shape(x, (z.shape[0], self.decoder.channels, *signal), self.decoder, z)
 
     @property
     def _entropy_model(self) -> EntropyModel:

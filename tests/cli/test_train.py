@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -211,17 +213,36 @@ def test_a_recipe_of_an_installed_package_has_its_name(codec, place, monkeypatch
         plugins._entry_points.cache_clear()
 
 
-@pytest.mark.slow
-def test_own_recipe_trains_on_two_devices(place, my_recipe):
-    import os
-    import subprocess
-
+def train_on_two_devices(place):
     (place / "codec").write_text("from narrows.cli import main\n\nmain()\n")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "codec", "train", "my_recipe.py:mine", "--smoke", "--devices", "2", "-o", "run"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.mark.slow
+def test_own_recipe_trains_on_two_devices(place, my_recipe):
+    done = train_on_two_devices(place)
     assert done.returncode == 0, done.stderr
     assert json.loads((place / "run" / "recipe.json").read_text())["devices"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [
+        ("import nothing_of_this_name", 2, "cannot import my_recipe.py (my_recipe.py, line 2: ModuleNotFoundError"),
+        ("os.kill(os.getpid(), 9)", 137, "the process of device 1 failed with exit code -9"),
+    ],
+)
+def test_a_process_of_another_device_that_fails_ends_the_run(place, my_recipe, fault, code, message):
+    my_recipe.write_text(f'import os\nif "LOCAL_RANK" in os.environ: {fault}\n{RECIPE}')
+    done = train_on_two_devices(place)
+    assert done.returncode == code, done
+    lines = [line for line in done.stderr.splitlines() if line.startswith("codec: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

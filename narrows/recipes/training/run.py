@@ -15,12 +15,15 @@ import json
 import logging
 import os
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from subprocess import Popen
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -42,6 +45,7 @@ from narrows.recipes.training.stopping import Stopping
 CHECKPOINT = "checkpoint"  # folder of the trained codec in the folder of the run
 SMOKE_DATA = "smoke-data"
 PARTIAL = ".narrows-*.part"  # what a process that was killed leaves of a file that it wrote
+WATCH_EVERY = 0.2  # seconds between two looks at the processes of other devices
 LAUNCH_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
@@ -306,8 +310,10 @@ def _train(training: Training, loop: Loop, stopping: Stopping, devices: int) -> 
             strategy=_Ranks() if devices > 1 else "auto",
             precision=_precision(),  # type: ignore[arg-type]
         )
-        if trainer.strategy.launcher is not None:
-            stopping.pass_on = trainer.strategy.launcher.kill
+        launcher = trainer.strategy.launcher
+        if launcher is not None:
+            stopping.pass_on = launcher.kill
+            Thread(target=_watch, args=(launcher, loop), daemon=True).start()
         try:
             if loop.validation_is_due():
                 trainer.validate(training, verbose=False)
@@ -324,6 +330,28 @@ def _train(training: Training, loop: Loop, stopping: Stopping, devices: int) -> 
         _leave(devices)
     if stopping.agreed or stopping.received is not None:
         stopping.end()
+
+
+def _watch(launcher: Any, loop: Loop) -> None:
+    """End this process as soon as one that it has started for another device fails.
+
+    Without it, this process would wait for the other one, until Lightning kills it after some seconds (exit code 137).
+    A process that ends with code 2 has said what is wrong.
+    """
+    while not loop.closed.wait(WATCH_EVERY):
+        processes: list[Popen[bytes]] = launcher.procs  # another list once they are started
+        for device, process in enumerate(processes, 1):
+            code = process.poll()
+            if not code:
+                continue
+            for other in processes:
+                other.kill()
+            _remove_partial(loop.out)
+            if code != 2:
+                print(f"codec: the process of device {device} failed with exit code {code}", file=sys.stderr)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code if code > 0 else 128 - code)
 
 
 def _leave(devices: int) -> None:
