@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from narrows.errors import InputError
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 MAX_RADIX = 4096  # values of a digit; the largest frequency table of the .nrw format has one entry for each
 
+Class = TypeVar("Class", bound=type)
 Reach = tuple[int, int] | None  # positions (before, after) of the latent grid; None where all of them are seen
 
 
@@ -40,6 +41,9 @@ class Network(nn.Module, ABC):
     channels: int
     dim: int
     stride: tuple[int, ...]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        return super().__new__(_concrete(cls))
 
     @property
     @abstractmethod
@@ -157,6 +161,9 @@ class Bottleneck(nn.Module, ABC):
     codebook_sizes: tuple[int, ...]
     prefixes: tuple[int, ...]
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        return super().__new__(_concrete(cls))
+
     @abstractmethod
     def forward(self, z: Tensor) -> Quantized:
         """Latents (B, D, *grid) to Quantized."""
@@ -250,6 +257,13 @@ class Bottleneck(nn.Module, ABC):
             shape = f"(B, 1 to {len(self.codebook_sizes)}, *grid) with no empty axis"
             raise InputError(f"expected integer codes of shape {shape}, got {codes.dtype} of {tuple(codes.shape)}")
         return codes.long()
+
+
+def _concrete(cls: Class) -> Class:
+    """A class of parts. Raises InputError if it lacks methods that the base class demands."""
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise InputError(f"expected {cls.__name__} to have {', '.join(missing)}, got none; define it in the class")
+    return cls
 
 
 def _digits(size: int) -> tuple[int, ...]:

@@ -92,7 +92,7 @@ class Codec(nn.Module):
                 (B,) one per item, which may lie between two indices.
         """
         z = self.analyze(x)
-        quantized = self.bottleneck(z) if quality_index is None else self._entropy_model(z, quality_index)
+        quantized = self.quantize(z, quality_index)
         return Reconstruction(self.synthesize(quantized.latents, quality_index), quantized)
 
     def encode(self, x: Tensor, quality_index: int | None = None) -> Tensor:
@@ -107,13 +107,34 @@ class Codec(nn.Module):
         return self.synthesize(self._entropy_model.decode(codes, quality_index), quality_index)
 
     def analyze(self, x: Tensor) -> Tensor:
-        """Signal (B, C, *signal) to latents (B, D, *grid), in the dtype of the encoder."""
-        return self.encoder(x.to(_dtype(self.encoder)))
+        """Signal (B, C, *signal) to latents (B, D, *grid), in the dtype of the encoder.
+
+        Raises:
+            InputError: for a signal that the encoder does not take, and if the encoder returns another shape.
+        """
+        z = self.encoder(x.to(_dtype(self.encoder)))
+        grid = [size // stride for size, stride in zip(x.shape[2:], self.stride, strict=False)]
+        return _checked_shape(z, (x.shape[0], self.encoder.dim, *grid), self.encoder, x)
+
+    def quantize(self, z: Tensor, quality_index: Tensor | int | None = None) -> Quantized:
+        """Latents (B, D, *grid) to what the bottleneck's `forward` returns.
+
+        Raises:
+            InputError: if the bottleneck returns anything else than a Quantized with latents of this shape.
+        """
+        quantized = self.bottleneck(z) if quality_index is None else self._entropy_model(z, quality_index)
+        return checked_quantized(self.bottleneck, z, quantized)
 
     def synthesize(self, latents: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
-        """Latents (B, D, *grid) to signal (B, C, *signal), in the dtype of the decoder."""
+        """Latents (B, D, *grid) to signal (B, C, *signal), in the dtype of the decoder.
+
+        Raises:
+            InputError: if the decoder returns another shape.
+        """
         z = latents.to(_dtype(self.decoder))
-        return self.decoder(z, quality_index) if self.decoder.conditioned else self.decoder(z)
+        x = self.decoder(z, quality_index) if self.decoder.conditioned else self.decoder(z)
+        signal = [size * stride for size, stride in zip(z.shape[2:], self.stride, strict=False)]
+        return _checked_shape(x, (z.shape[0], self.decoder.channels, *signal), self.decoder, z)
 
     @property
     def _entropy_model(self) -> EntropyModel:
@@ -122,6 +143,28 @@ class Codec(nn.Module):
                 f"expected no quality for {type(self.bottleneck).__name__}, which has only one, got one; leave it out"
             )
         return self.bottleneck
+
+
+def checked_quantized(bottleneck: Bottleneck, z: Tensor, quantized: object) -> Quantized:
+    """What a bottleneck has returned for latents z, if it is a Quantized of their shape. Raises InputError if not."""
+    if not isinstance(quantized, Quantized):
+        got = "None" if quantized is None else f"a {type(quantized).__name__}"
+        raise InputError(f"expected {type(bottleneck).__name__}.forward to return a Quantized, got {got}")
+    _checked_shape(quantized.latents, tuple(z.shape), bottleneck, z)
+    return quantized
+
+
+def _checked_shape(out: Tensor, shape: tuple[int, ...], part: nn.Module, given: Tensor) -> Tensor:
+    """The output of a part, if it has the shape that the part declares. Values are not looked at."""
+    if torch.compiler.is_compiling():  # shapes are symbols there, and a comparison would fix them
+        return out
+    if not isinstance(out, Tensor) or tuple(out.shape) != shape:
+        got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise InputError(
+            f"expected {type(part).__name__}.forward to return {shape} for {tuple(given.shape)}, got {got}; "
+            "correct it, or what the class declares"
+        )
+    return out
 
 
 def _dtype(network: nn.Module) -> torch.dtype:

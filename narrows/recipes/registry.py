@@ -112,8 +112,11 @@ def own_errors(target: str, function: Function) -> Iterator[None]:
 
 
 def _checked(function: object, target: str) -> Function:
-    if not callable(function):
-        raise InputError(f"expected {target} to be a function that returns a Recipe, got {_shown(function)}")
+    if not inspect.isfunction(function):  # settings are read from the types and the docstring of a function
+        raise InputError(
+            f"expected {target} to be a function that returns a Recipe, got {_shown(function)}; write a function "
+            "whose parameters are the settings"
+        )
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.annotation is parameter.empty and parameter.default is parameter.empty:
             raise InputError(f"expected a type and a default of each parameter of {target}, got none for {name!r}")
@@ -126,4 +129,6 @@ def _nearest(name: str, known: Any) -> str:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__qualname__}"
     return "None" if value is None else f"an object of the class {type(value).__qualname__}"

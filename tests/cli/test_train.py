@@ -1,14 +1,18 @@
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+torch = pytest.importorskip("torch")
 pytest.importorskip("lightning", reason="needs the extra train")
 
 RECIPE = """
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -62,6 +66,17 @@ def untyped(width):
     return mine()
 
 
+class MakesRecipes:
+    def __call__(self, name: str = "a"):
+        return mine()
+
+
+def number_as_loss():
+    return replace(mine(), losses={"n": 1.0})
+
+
+instance = MakesRecipes()
+partly = partial(mine, name="other")
 constant = 3
 """
 
@@ -75,6 +90,9 @@ def my_recipe(place):
     yield path
     for name in {"my_recipe", "broken"} & (set(sys.modules) - known):
         del sys.modules[name]
+
+
+NUMBER = '    return replace(mine(), losses={"n": 1.0})'
 
 
 def line_of(text):
@@ -138,6 +156,11 @@ def test_own_recipe_has_help_and_a_config(codec, my_recipe, place):
         ("nothing", "expected my_recipe.py:nothing to return a Recipe, got None; return e.g. an AudioRecipe"),
         ("parts", "expected parts of one latent dim, got encoder 8, bottleneck 6, decoder 8"),
         ("fails", f"failed in my_recipe.py, line {line_of('    return 1 / 0')}: ZeroDivisionError"),
+        ("Own", "my_recipe.py:Own to be a function that returns a Recipe, got the class Own; write a function whose"),
+        ("MakesRecipes", "to be a function that returns a Recipe, got the class MakesRecipes; write"),
+        ("instance", "to be a function that returns a Recipe, got an object of the class MakesRecipes; write"),
+        ("partly", "to be a function that returns a Recipe, got an object of the class partial; write"),
+        ("number_as_loss", f"failed in my_recipe.py, line {line_of(NUMBER)}: exp"),
         ("constant", "to be a function that returns a Recipe, got an object of the class int"),
         ("untyped", "expected a type and a default of each parameter of my_recipe.py:untyped"),
         ("unregistered", "could not be saved: expected a registered part, got Encoder; decorate its class with @part"),
@@ -190,17 +213,36 @@ def test_a_recipe_of_an_installed_package_has_its_name(codec, place, monkeypatch
         plugins._entry_points.cache_clear()
 
 
-@pytest.mark.slow
-def test_own_recipe_trains_on_two_devices(place, my_recipe):
-    import os
-    import subprocess
-
+def train_on_two_devices(place):
     (place / "codec").write_text("from narrows.cli import main\n\nmain()\n")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "codec", "train", "my_recipe.py:mine", "--smoke", "--devices", "2", "-o", "run"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.mark.slow
+def test_own_recipe_trains_on_two_devices(place, my_recipe):
+    done = train_on_two_devices(place)
     assert done.returncode == 0, done.stderr
     assert json.loads((place / "run" / "recipe.json").read_text())["devices"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [
+        ("import nothing_of_this_name", 2, "cannot import my_recipe.py (my_recipe.py, line 2: ModuleNotFoundError"),
+        ("os.kill(os.getpid(), 9)", 137, "the process of device 1 failed with exit code -9"),
+    ],
+)
+def test_a_process_of_another_device_that_fails_ends_the_run(place, my_recipe, fault, code, message):
+    my_recipe.write_text(f'import os\nif "LOCAL_RANK" in os.environ: {fault}\n{RECIPE}')
+    done = train_on_two_devices(place)
+    assert done.returncode == code, done
+    lines = [line for line in done.stderr.splitlines() if line.startswith("codec: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -211,8 +253,10 @@ def test_the_recipe_of_the_documentation_is_trained(codec, place):
     assert code.count("\n") < 50
     (place / "my_recipe.py").write_text(code, encoding="utf-8")
     try:
-        result = codec("train", "my_recipe.py:mine", "--smoke", "--width", "16")
+        result = codec("train", "my_recipe.py:mine", "--smoke", "--width", "16", "--adversarial.width", "4")
     finally:
         sys.modules.pop("my_recipe", None)
     assert result.code == 0, result
     assert (place / "runs" / "mine-smoke" / "checkpoint" / "tables.safetensors").exists()
+    state = torch.load(place / "runs" / "mine-smoke" / "last.ckpt", weights_only=True)["state_dict"]
+    assert next(value for name, value in state.items() if name.startswith("discriminators.")).numel() == 4

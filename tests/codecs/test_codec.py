@@ -4,13 +4,16 @@ import torch
 from narrows.codecs import (
     FSQ,
     AttentionProjection,
+    Bottleneck,
     Codec,
+    Encoder,
     FrameDecoder,
     FrameEncoder,
     LDMDecoder,
     LDMEncoder,
     LinearSynthesis,
     MultiCodebook,
+    Quantized,
     ResidualVQ,
 )
 from narrows.errors import InputError
@@ -82,3 +85,62 @@ def test_bounded_codecs() -> None:
     attention = MultiCodebook(8, 2, 16, 4, AttentionProjection(8, 8, 2))
     assert not codec(attention).bounded
     assert not Codec(LDMEncoder(8, 4, (1, 2), 1, 0, 2), FSQ(8), LDMDecoder(8, 4, (1, 2), 1, 0, 2)).bounded
+
+
+class ShortEncoder(FrameEncoder):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x)[:, :, :-1]
+
+
+class ShortDecoder(FrameDecoder):
+    def forward(self, z: torch.Tensor, quality_index: torch.Tensor | int | None = None) -> torch.Tensor:
+        return super().forward(z)[:, :, 1:]
+
+
+def test_outputs_of_another_shape_than_declared_are_refused() -> None:
+    parts = {"encoder": FrameEncoder(8, 16, 1, hop=16), "decoder": FrameDecoder(8, 16, 1, hop=16)}
+    short = Codec(**(parts | {"encoder": ShortEncoder(8, 16, 1, hop=16)}), bottleneck=FSQ(8, (5, 4), 3))
+    x = torch.zeros(2, 1, 320)
+    for use in (short.encode, short):
+        with pytest.raises(
+            InputError, match=r"ShortEncoder.forward to return \(2, 8, 10\) for \(2, 1, 320\), got \(2, 8"
+        ):
+            use(x)
+    short = Codec(**(parts | {"decoder": ShortDecoder(8, 16, 1, hop=16)}), bottleneck=FSQ(8, (5, 4), 3))
+    for use in (lambda x: short.decode(short.encode(x)), short):
+        with pytest.raises(
+            InputError, match=r"ShortDecoder.forward to return \(2, 1, 320\) for \(2, 8, 10\), got \(2, 1"
+        ):
+            use(x)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "forward to return a Quantized, got None"),
+        (torch.zeros(1), "forward to return a Quantized, got a Tensor"),
+        (Quantized(torch.zeros(1, 8, 9)), r"forward to return \(1, 8, 10\) for \(1, 8, 10\), got \(1, 8, 9\)"),
+        (Quantized(None), r"forward to return \(1, 8, 10\) for \(1, 8, 10\), got NoneType"),  # type: ignore[arg-type]
+    ],
+)
+def test_bottlenecks_return_a_quantized(returned: Quantized, message: str) -> None:
+    class Own(FSQ):
+        def forward(self, z: torch.Tensor) -> Quantized:
+            return returned
+
+    with pytest.raises(InputError, match=f"expected Own.{message}"):
+        codec(Own(8, (5, 4), 3))(torch.zeros(1, 1, 320))
+
+
+def test_classes_without_the_methods_of_their_kind_are_refused() -> None:
+    class Half(Encoder):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    class Nothing(Bottleneck):
+        pass
+
+    with pytest.raises(InputError, match="expected Half to have reach, got none; define it in the class"):
+        Half()
+    with pytest.raises(InputError, match="expected Nothing to have decode, encode, forward, got none"):
+        Nothing()

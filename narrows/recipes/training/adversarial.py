@@ -5,14 +5,17 @@ x ──▶ codec ──▶ y ──▶ losses(y, x) + bottleneck losses + gener
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from narrows.codecs.bottlenecks.ibq import IBQ
+from narrows.codecs.codec import checked_quantized
 from narrows.errors import InputError
 from narrows.recipes.losses.adversarial import Features, hinge_discriminator_loss
 from narrows.recipes.settings import Adversarial
@@ -38,6 +41,7 @@ IBQ_LOSS_WEIGHTS = {  # of the published objective (arXiv 2412.02692), whose β 
     "diversity": 0.05,
 }
 LINEAR_LAYERS = (".linear.", "project")  # parts of the names of their parameters
+LOGGED = ("loss", "discriminator", "generator", "feature_matching", "adaptive_weight")  # names that losses cannot have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,19 +63,52 @@ class AdversarialRecipe(Recipe):
     discriminators: Sequence[nn.Module] = ()
     adversarial: Adversarial = field(default_factory=Adversarial)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_losses()
+        for name, weight in (self.bottleneck_loss_weights or {}).items():
+            if not _is_weight(weight):
+                raise InputError(f"expected a number as bottleneck_loss_weights[{name!r}], got {_short(weight)}")
+        modules = self.discriminators
+        if not isinstance(modules, Iterable) or not all(isinstance(each, nn.Module) for each in modules):
+            raise InputError(f"expected discriminators to be a list of torch.nn.Module, got {_short(modules)}")
+
+    @property
+    def other_losses(self) -> Losses:
+        """Losses with other arguments than `losses` have."""
+        return {}
+
+    def check_losses(self) -> None:
+        """Raise InputError unless all losses are pairs of a weight and a module, with names of their own."""
+        if twice := sorted(set(self.losses) & set(self.other_losses)):
+            raise InputError(f"expected losses of different names, got {twice[0]!r} twice; rename one")
+        taken = {*LOGGED, *dir(nn.ModuleDict())}
+        for name, loss in (*self.losses.items(), *self.other_losses.items()):
+            if not isinstance(name, str) or not name or {*"./"} & {*name} or name in taken:
+                raise InputError(
+                    f"expected another name of a loss than {name!r}, which is reserved or has . or /; rename it"
+                )
+            if (
+                not isinstance(loss, tuple | list)
+                or len(loss) != 2
+                or not _is_weight(loss[0])
+                or not isinstance(loss[1], nn.Module)
+            ):
+                pair = "a pair of a weight and a torch.nn.Module, such as (1.0, nn.L1Loss())"
+                raise InputError(f"expected the loss {name!r} to be {pair}, got {_short(loss)}")
+
 
 class AdversarialTraining(Training):
     """Trains an AdversarialRecipe, with one optimizer for the codec and one for the discriminators.
 
     Args:
         recipe: Recipe to train.
-        other_losses: Losses with other arguments than the recipe's `losses`, by name.
         latent_grid: Size of a small grid of latents, with which the names of the bottleneck's losses are determined.
         discriminator_start: First step at which discriminators are trained.
         linear_lr_fraction: Learning rate of linear paths and projections as a fraction of the codec's.
 
     Raises:
-        InputError: If the bottleneck returns a loss that has no weight.
+        InputError: If the bottleneck returns a loss that has no weight, or the name of another loss.
     """
 
     recipe: AdversarialRecipe
@@ -79,20 +116,19 @@ class AdversarialTraining(Training):
     def __init__(
         self,
         recipe: AdversarialRecipe,
-        other_losses: Losses,
         latent_grid: tuple[int, ...],
         discriminator_start: int,
         linear_lr_fraction: float = 1.0,
     ) -> None:
         super().__init__(recipe)
-        self.losses, self.other_losses = _modules(recipe.losses), _modules(other_losses)
+        self.losses, self.other_losses = _modules(recipe.losses), _modules(recipe.other_losses)
         self.discriminators = nn.ModuleList(recipe.discriminators)
         self._discriminator_start, self._linear_lr_fraction = discriminator_start, linear_lr_fraction
-        self._weights = {name: weight for name, (weight, _) in (*recipe.losses.items(), *other_losses.items())}
         given = recipe.bottleneck_loss_weights
         if given is None:
             given = IBQ_LOSS_WEIGHTS if isinstance(recipe.codec.bottleneck, IBQ) else BOTTLENECK_LOSS_WEIGHTS
-        self._weights |= given
+        losses = (*recipe.losses.items(), *recipe.other_losses.items())
+        self._weights = {**given} | {name: weight for name, (weight, _) in losses}
         self._check_bottleneck_losses(latent_grid)
 
     @property
@@ -112,6 +148,23 @@ class AdversarialTraining(Training):
     def uses_discriminators(self, step: int) -> bool:
         """Whether discriminators are trained at a step."""
         return bool(self.discriminators) and step >= self._discriminator_start
+
+    def values(self, losses: nn.ModuleDict, *inputs: Any) -> dict[str, Tensor]:
+        """The scalars of losses of the same arguments, by name.
+
+        Raises:
+            InputError: For a loss that returns anything else than a scalar.
+        """
+        values = {}
+        for name, loss in losses.items():
+            value = values[name] = loss(*inputs)
+            if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
+                got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else _short(value)
+                raise InputError(
+                    f"expected the loss {name!r} ({type(loss).__name__}) to return a floating-point tensor of "
+                    f"shape (), got {got}; return e.g. a mean"
+                )
+        return values
 
     def weighted_sum(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Sum of losses times their weights.
@@ -167,11 +220,25 @@ class AdversarialTraining(Training):
         """Run a copy of the bottleneck once, in training mode, to find losses without a weight before training."""
         bottleneck = copy.deepcopy(self.codec.bottleneck).train()
         with torch.random.fork_rng(devices=[]), torch.enable_grad():  # some losses need gradients
-            for name in bottleneck(torch.randn(2, bottleneck.dim, *latent_grid)).losses:
+            z = torch.randn(2, bottleneck.dim, *latent_grid)
+            for name in checked_quantized(bottleneck, z, bottleneck(z)).losses:
                 self._weight(name)
+                if name in self.losses or name in self.other_losses:
+                    raise InputError(
+                        f"expected losses of different names, got {name!r}, which the bottleneck has; rename it"
+                    )
 
     def _features(self, x: Tensor, y: Tensor) -> tuple[list[Features], list[Features]]:
         return [module(x) for module in self.discriminators], [module(y) for module in self.discriminators]
+
+
+def _is_weight(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+
+
+def _short(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _modules(losses: Losses) -> nn.ModuleDict:

@@ -53,6 +53,11 @@ class AudioRecipe(AdversarialRecipe):
         super().__post_init__()
         check_range(0, signal_loss_start=self.signal_loss_start, linear_lr_fraction=self.linear_lr_fraction)
 
+    @property
+    def other_losses(self) -> Losses:
+        """The frame losses."""
+        return self.frame_losses
+
     def training(self) -> "AudioTraining":
         """The Lightning module that trains this recipe."""
         return AudioTraining(self)
@@ -86,7 +91,6 @@ class AudioTraining(AdversarialTraining):
         signal_loss_start = recipe.signal_loss_start if recipe.frame_losses else 0
         super().__init__(
             recipe,
-            recipe.frame_losses,
             latent_grid=(16,),
             discriminator_start=max(recipe.adversarial.start, signal_loss_start),
             linear_lr_fraction=recipe.linear_lr_fraction,
@@ -129,12 +133,11 @@ class AudioTraining(AdversarialTraining):
         """Train for one step on crops x (B, 1, T)."""
         step = int(self.step)
         lr_fraction = self.schedule.lr_fraction(step)
-        quantized = self.codec.bottleneck(self.codec.encoder(x))
-        values = dict(quantized.losses)
-        values |= {name: loss(self.codec.decoder, quantized.latents, x) for name, loss in self.other_losses.items()}
+        quantized = self.codec.quantize(self.codec.analyze(x))
+        values = quantized.losses | self.values(self.other_losses, self.codec.decoder, quantized.latents, x)
         if step >= self._signal_loss_start:
-            y = self.codec.decoder(quantized.latents).float()
-            values |= {name: loss(y, x) for name, loss in self.losses.items()}
+            y = self.codec.synthesize(quantized.latents).float()
+            values |= self.values(self.losses, y, x)
         total = self.weighted_sum(values)
         if self.uses_discriminators(step):
             values["discriminator"], real, fake = self.update_discriminators(x, y, lr_fraction)
@@ -151,6 +154,6 @@ class AudioTraining(AdversarialTraining):
         x = x.unsqueeze(1)
         padded = nn.functional.pad(x, (0, -x.shape[2] % self.codec.stride[0]))
         y = self.ema(padded).x[:, :, : x.shape[2]].float()
-        values = {name: loss(y, x) for name, loss in self.losses.items()}
+        values: dict[str, Tensor | float] = dict(self.values(self.losses, y, x))
         values |= speech_metrics(x[0, 0].cpu(), y[0, 0].cpu(), self.recipe.sample_rate)
         self.log_item(values)

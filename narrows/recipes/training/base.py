@@ -33,7 +33,7 @@ from narrows.recipes.settings import AdamW, Schedule, check_range
 from narrows.tokenizers.tokenizer import Tokenizer
 
 MAX_GRADIENT_NORM = 1.0
-MAX_SKIPPED = 100  # consecutive optimizer steps with non-finite gradients
+MAX_SKIPPED = 100  # consecutive steps of an optimizer with non-finite gradients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,9 @@ class Training(lightning.LightningModule, ABC):
         self._started = False  # whether the weights are set
         self._optimizer_states: list[dict[str, Any]] = []  # of a run that is resumed
         self._validated: list[dict[str, float]] = []
-        self._skipped: Counter[int] = Counter()  # by the id of the trained module
+        self.skipped = 0  # steps of the run, in which gradients were not finite
+        self.last_skipped = 0  # the number of the last of them, from 1; 0 without any
+        self._in_a_row: Counter[int] = Counter()  # skipped steps, by the id of the optimizer's first parameter
 
     @abstractmethod
     def initialize(self) -> None:
@@ -137,6 +139,7 @@ class Training(lightning.LightningModule, ABC):
         """All that a run needs to go on: weights, step and optimizers, and what `on_save_checkpoint` adds."""
         states = self._optimizer_states or [optimizer.state_dict() for optimizer in self.trainer.optimizers]
         state: dict[str, Any] = {"state_dict": self.state_dict(), "optimizer_states": states}
+        state["skipped"] = (self.skipped, self.last_skipped)
         self.on_save_checkpoint(state)
         return state
 
@@ -144,15 +147,19 @@ class Training(lightning.LightningModule, ABC):
         """Go on from what `run_state` returned.
 
         Raises:
-            KeyError: For optimizers of other parameters.
-            RuntimeError: For weights of other names or shapes.
+            InputError: For weights of other names or shapes, and for optimizers of other parameters.
+            KeyError, TypeError: For anything else.
         """
+        if different := first_difference(self.state_dict(), state["state_dict"]):
+            raise InputError(f"the shapes of the network cannot be changed, got {different}")
         self.load_state_dict(state["state_dict"])
         states: list[dict[str, Any]] = state["optimizer_states"]
         expected = [_group_sizes(optimizer.state_dict()) for optimizer in self.made_optimizers()]
         found = [_group_sizes(optimizer) for optimizer in states]
         if expected != found:
-            raise KeyError(f"its optimizers have groups of {found} parameters, not {expected}")
+            groups = f"groups of {_listed(found)} trained parameters -> {_listed(expected)}"
+            raise InputError(f"the trained parameters cannot be changed, got {groups}")
+        self.skipped, self.last_skipped = state["skipped"]
         self.on_load_checkpoint(dict(state))
         self._optimizer_states, self._started = states, True
 
@@ -219,13 +226,25 @@ class Training(lightning.LightningModule, ABC):
         """Fit the frequency tables and write the EMA codec to a folder, for `narrows.load`. One rank does it for all.
 
         `run` does it at its end; after `Trainer.fit`, call it yourself.
+
+        Raises:
+            InputError: If all steps of the run were skipped.
         """
+        self.check_skipped()
         tokenizer = self.tokenizer(self.ema)
         tokenizer.name = self.recipe.name
         folder.save(target, tokenizer, torch.float16)
         tokenizer = folder.read(target)  # fit the tables to the stored float16 weights
         tokenizer.tables = self.fit_tables(tokenizer)
         folder.save(target, tokenizer, torch.float16)
+
+    def check_skipped(self) -> None:
+        """Raise InputError if all steps of the run were skipped, so that nothing was trained."""
+        if self.skipped == int(self.step) > 0:
+            raise InputError(
+                f"expected finite gradients, got NaN or infinity in all {self.skipped} steps, so nothing was trained; "
+                "check losses and data, and start again in another --out"
+            )
 
     def update(self, optimizer: Any, loss: Tensor, lr_fraction: float, module: nn.Module) -> None:
         """Do one optimizer step with the mean of the ranks' gradients, clipped.
@@ -239,7 +258,7 @@ class Training(lightning.LightningModule, ABC):
             module: Module whose gradients are clipped to the norm `MAX_GRADIENT_NORM`.
 
         Raises:
-            InputError: After `MAX_SKIPPED` skipped steps of the module without another one between them.
+            InputError: After `MAX_SKIPPED` skipped steps of the optimizer without another one between them.
         """
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * lr_fraction
@@ -247,12 +266,16 @@ class Training(lightning.LightningModule, ABC):
         self.manual_backward(loss)
         ranks.average_gradients(module.parameters())
         norm = nn.utils.clip_grad_norm_(module.parameters(), MAX_GRADIENT_NORM)
+        key = id(optimizer.param_groups[0]["params"][0])
         if norm.isfinite():
             optimizer.step()
-            self._skipped[id(module)] = 0
+            self._in_a_row[key] = 0
             return
-        self._skipped[id(module)] += 1
-        if self._skipped[id(module)] >= MAX_SKIPPED:
+        self._in_a_row[key] += 1
+        number = int(self.step) + 1
+        self.skipped += number != self.last_skipped  # with several optimizers, a step is counted once
+        self.last_skipped = number
+        if self._in_a_row[key] >= MAX_SKIPPED:
             raise InputError(
                 f"expected finite gradients, got NaN or infinity in {MAX_SKIPPED} steps up to step {int(self.step)}; "
                 "start again with a lower learning rate, or check losses and data"
@@ -268,6 +291,19 @@ class Training(lightning.LightningModule, ABC):
                 value.lerp_(current[name], 1 - decay)
             else:
                 value.copy_(current[name])
+
+
+def first_difference(new: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> str | None:
+    """Name, old and new shape of the first tensor that two state dicts do not share; None if there is none."""
+    for name in [*new, *old]:
+        shapes = [tuple(each[name].shape) if name in each else None for each in (old, new)]
+        if shapes[0] != shapes[1]:
+            return f"{name} {' -> '.join('none' if shape is None else str(shape) for shape in shapes)}"
+    return None
+
+
+def _listed(groups: list[list[int]]) -> str:
+    return " and ".join(" + ".join(map(str, sizes)) for sizes in groups)
 
 
 def _group_sizes(optimizer: Mapping[str, Any]) -> list[int]:

@@ -40,6 +40,11 @@ class ImageTokenizerRecipe(AdversarialRecipe):
     data: ImageData
     latent_losses: Losses = field(default_factory=dict)
 
+    @property
+    def other_losses(self) -> Losses:
+        """The losses of latents."""
+        return self.latent_losses
+
     def training(self) -> "ImageTokenizerTraining":
         """The Lightning module that trains this recipe."""
         return ImageTokenizerTraining(self)
@@ -72,7 +77,7 @@ class ImageTokenizerTraining(AdversarialTraining):
     recipe: ImageTokenizerRecipe
 
     def __init__(self, recipe: ImageTokenizerRecipe) -> None:
-        super().__init__(recipe, recipe.latent_losses, latent_grid=(4, 4), discriminator_start=recipe.adversarial.start)
+        super().__init__(recipe, latent_grid=(4, 4), discriminator_start=recipe.adversarial.start)
         stride = max(recipe.codec.stride)
         if recipe.data.crop_size % stride:
             raise InputError(f"expected data.crop_size to be a multiple of {stride}, got {recipe.data.crop_size}")
@@ -129,10 +134,10 @@ class ImageTokenizerTraining(AdversarialTraining):
         """Train for one step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
         step = int(self.step)
         lr_fraction = self.schedule.lr_fraction(step)
-        quantized = self.codec.bottleneck(self.codec.encoder(x))
-        y = self.codec.decoder(quantized.latents).float()
-        image_losses = {name: loss(y, x) for name, loss in self.losses.items()}
-        latent_losses = {name: loss(quantized.latents, x) for name, loss in self.other_losses.items()}
+        quantized = self.codec.quantize(self.codec.analyze(x))
+        y = self.codec.synthesize(quantized.latents).float()
+        image_losses = self.values(self.losses, y, x)
+        latent_losses = self.values(self.other_losses, quantized.latents, x)
         values = quantized.losses | image_losses | latent_losses
         total = self.weighted_sum(values)
         if self.uses_discriminators(step):
@@ -151,7 +156,7 @@ class ImageTokenizerTraining(AdversarialTraining):
         if not original.numel():
             return
         decoded = self.ema(original).x.float().clamp(-1, 1)
-        values = {name: loss(decoded, original) for name, loss in self.losses.items()}
+        values = self.values(self.losses, decoded, original)
         error = (decoded - original).square().mean().clamp(min=1e-10)
         values["psnr"] = 10 * torch.log10(4 / error)
         self.log_item(values)

@@ -9,6 +9,7 @@ import pickle
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import lightning
@@ -41,16 +42,19 @@ class Loop(Callback):
         position: What `load_state` has returned.
 
     Attributes:
+        out: Folder of the run.
         steps: Steps of the whole run.
         saved: Step of the saved state.
+        closed: Set by `close`.
     """
 
     def __init__(
         self, training: Training, out: Path, stopping: Stopping, logger: Logger | None, first: bool, position: Position
     ) -> None:
-        self._training, self._out, self._stopping, self._logger = training, out, stopping, logger
+        self._training, self.out, self._stopping, self._logger = training, out, stopping, logger
         self.first, self._position = first, position
         self.steps, self.saved = training.schedule.steps, self.step
+        self.closed = Event()
         self._progress: Progress | None = None
 
     @property
@@ -74,12 +78,13 @@ class Loop(Callback):
             if losses := _losses(self._training.trainer.callback_metrics):
                 self._position["losses"] = {name: float(value) for name, value in losses.items()}
             state = self._training.run_state() | self._position
-            with atomic_write(self._out / STATE, overwrite=True) as file:
+            with atomic_write(self.out / STATE, overwrite=True) as file:
                 torch.save(state, file)
         self.saved = self.step
 
     def close(self) -> None:
         """End the display and the logger."""
+        self.closed.set()
         if self._progress is not None:
             self._progress.close()
         if self._logger is not None:
@@ -93,7 +98,7 @@ class Loop(Callback):
         step, metrics = self.step, trainer.callback_metrics
         assert self._progress is not None
         self._progress.step(step, lambda: float(metrics["loss"]) if "loss" in metrics else None)
-        if step % LOG_EVERY == 0:
+        if step % LOG_EVERY == 0 and not self.validation_is_due():  # its line has the losses too
             self._write(_losses(metrics))
         if self._stopping.agree(pl_module.device):
             raise StopIteration  # ends the epoch, without validation
@@ -126,7 +131,7 @@ class Loop(Callback):
         finite = {name: float(value) for name, value in values.items() if isfinite(value)}
         rounded = {name: round(finite[name], 4) if name in finite else None for name in values}  # JSON has no NaN
         if self.first:
-            with (self._out / METRICS).open("a", encoding="utf-8") as file:
+            with (self.out / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": self.step, **rounded}) + "\n")
             if self._logger is not None:
                 self._logger.log(finite, self.step)
@@ -147,13 +152,27 @@ def load_state(training: Training, out: Path) -> Position:
         return dict(START)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        position = {name: state[name] for name in START}
         training.load_run_state(state)
-        return {name: state[name] for name in START}
-    except (OSError, RuntimeError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
+        return position
+    except InputError as error:
         raise InputError(
-            f"cannot resume the run in {out} ({reason}); "
-            "use the recipe and settings that it was started with, or choose another --out"
+            f"cannot resume the run in {out}: {error}; use the recipe and settings that it was started with, or choose "
+            "another --out"
+        ) from error
+    except (
+        OSError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise InputError(
+            f"expected the state of a run in {path}, got a file that is damaged or cannot be read; "
+            "choose another --out, or remove this file to begin again"
         ) from error
 
 

@@ -160,7 +160,7 @@ class RateDistortionTraining(Training):
         entropy_model_only = step < self.recipe.entropy_model_steps
         self.model.root_gain.requires_grad_(not entropy_model_only)  # the rate alone would shrink it
         with torch.set_grad_enabled(not entropy_model_only):
-            z = self.codec.encoder(x)
+            z = self.codec.analyze(x)
         quantized = self.model(z, quality)
         bits_per_pixel = quantized.bits / pixels
         logged = {"bits_per_pixel": bits_per_pixel.mean()}

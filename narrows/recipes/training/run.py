@@ -15,12 +15,15 @@ import json
 import logging
 import os
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from subprocess import Popen
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -33,7 +36,7 @@ from narrows.checkpoints.load import load
 from narrows.codecs import distributed as ranks
 from narrows.errors import InputError, PartError
 from narrows.parts import spec
-from narrows.recipes.training.base import Recipe, Training
+from narrows.recipes.training.base import Recipe, Training, first_difference
 from narrows.recipes.training.loggers import check_logger, make_logger
 from narrows.recipes.training.loop import METRICS, STATE, Loop, drop_metrics_after, load_state
 from narrows.recipes.training.record import RECORD, as_text, changes_of, describe, read_record, write_record
@@ -42,6 +45,7 @@ from narrows.recipes.training.stopping import Stopping
 CHECKPOINT = "checkpoint"  # folder of the trained codec in the folder of the run
 SMOKE_DATA = "smoke-data"
 PARTIAL = ".narrows-*.part"  # what a process that was killed leaves of a file that it wrote
+WATCH_EVERY = 0.2  # seconds between two looks at the processes of other devices
 LAUNCH_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
@@ -77,7 +81,7 @@ def run(
     Raises:
         InputError: For weights of another architecture, for folders without media, for more devices than there are, for
             an `out` that another process is training in, or that holds a run with other settings (without `change`) or
-            with more steps, and for gradients that are not finite.
+            with more steps, and for gradients that are not finite in all steps, or in many without another between.
         PartError: For a codec that cannot be saved, since it holds a part that is not registered.
         KeyboardInterrupt, SystemExit: After Ctrl-C and SIGTERM, when the step is finished and the state saved.
     """
@@ -130,6 +134,7 @@ def run(
         with _reported(stopping), closing(loop), _environment_kept():
             _train(training, loop, stopping, devices)
             if first:
+                _report_skipped(training)
                 training.write_checkpoint(out / CHECKPOINT)
                 write_record(out, record | {"finished": int(training.step)})
             _leave(devices)
@@ -248,13 +253,10 @@ def _check_record(
 def _initial_weights(training: Training, init: str | None) -> dict[str, Tensor] | None:
     if init is None:
         return None
-    weights = load(init).codec.state_dict()
-    expected = {name: value.shape for name, value in training.codec.state_dict().items()}
-    found = {name: value.shape for name, value in weights.items()}
-    if expected != found:
-        names = sorted(name for name in expected | found if expected.get(name) != found.get(name))
+    weights: dict[str, Tensor] = load(init).codec.state_dict()
+    if different := first_difference(training.codec.state_dict(), weights):
         raise InputError(
-            f"expected a checkpoint of the recipe's architecture, got {init!r} with another {names[0]!r}; "
+            f"expected a checkpoint of the recipe's architecture, got {init!r} with {different} of the recipe; "
             "choose another --init or recipe"
         )
     return weights
@@ -308,8 +310,10 @@ def _train(training: Training, loop: Loop, stopping: Stopping, devices: int) -> 
             strategy=_Ranks() if devices > 1 else "auto",
             precision=_precision(),  # type: ignore[arg-type]
         )
-        if trainer.strategy.launcher is not None:
-            stopping.pass_on = trainer.strategy.launcher.kill
+        launcher = trainer.strategy.launcher
+        if launcher is not None:
+            stopping.pass_on = launcher.kill
+            Thread(target=_watch, args=(launcher, loop), daemon=True).start()
         try:
             if loop.validation_is_due():
                 trainer.validate(training, verbose=False)
@@ -328,12 +332,45 @@ def _train(training: Training, loop: Loop, stopping: Stopping, devices: int) -> 
         stopping.end()
 
 
+def _watch(launcher: Any, loop: Loop) -> None:
+    """End this process as soon as one that it has started for another device fails.
+
+    Without it, this process would wait for the other one, until Lightning kills it after some seconds (exit code 137).
+    A process that ends with code 2 has said what is wrong.
+    """
+    while not loop.closed.wait(WATCH_EVERY):
+        processes: list[Popen[bytes]] = launcher.procs  # another list once they are started
+        for device, process in enumerate(processes, 1):
+            code = process.poll()
+            if not code:
+                continue
+            for other in processes:
+                other.kill()
+            _remove_partial(loop.out)
+            if code != 2:
+                print(f"codec: the process of device {device} failed with exit code {code}", file=sys.stderr)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code if code > 0 else 128 - code)
+
+
 def _leave(devices: int) -> None:
     if devices > 1:
         try:
             ranks.leave()
         except RuntimeError:  # the first rank has ended
             raise SystemExit(1) from None
+
+
+def _report_skipped(training: Training) -> None:
+    """Print how many steps were skipped, if any were. Raises InputError if all were."""
+    training.check_skipped()
+    if training.skipped:
+        print(
+            f"skipped {training.skipped} of {int(training.step)} steps, the last of them step {training.last_skipped}: "
+            "their gradients were not finite",
+            flush=True,
+        )
 
 
 @contextmanager

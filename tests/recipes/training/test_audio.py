@@ -189,20 +189,25 @@ def test_folder_that_cannot_be_written_is_rejected(smoke_run: Path, tmp_path: Pa
 def test_run_that_cannot_resume_is_rejected(smoke_run: Path, tmp_path: Path) -> None:
     run(recipe_on(smoke_run / "smoke-data", 1), tmp_path)
     other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, iterations=1))
-    with pytest.raises(InputError, match=r"cannot resume .*encoder.blocks.1"):
+    with pytest.raises(InputError, match=r"cannot resume .*shapes of the network .*encoder.blocks.1\S* none -> \(16,"):
         run(replace(recipe_on(smoke_run / "smoke-data", 4), codec=other), tmp_path, change=True)
     frozen = recipe_on(smoke_run / "smoke-data", 4)
     frozen.codec.encoder.requires_grad_(False)
-    with pytest.raises(InputError, match=r"cannot resume .*groups of"):
+    with pytest.raises(InputError, match=r"cannot resume .*trained parameters .*groups of \d+ .* -> "):
         run(frozen, tmp_path, change=True)
     with pytest.raises(InputError, match=r"expected init None, which the run in .* choose another --out"):
         run(recipe_on(smoke_run / "smoke-data", 4), tmp_path, str(smoke_run / "checkpoint"), change=True)
-    (tmp_path / "last.ckpt").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="cannot resume"):
-        run(recipe_on(smoke_run / "smoke-data", 4), tmp_path, change=True)
+    whole = (tmp_path / "last.ckpt").read_bytes()
+    damaged = (
+        r"expected the state of a run in .*last.ckpt, got a file that is damaged .*remove this file to begin again"
+    )
+    for data in (b"", b"nothing", whole[:100], whole[: len(whole) // 2], whole[:-1]):
+        (tmp_path / "last.ckpt").write_bytes(data)
+        with pytest.raises(InputError, match=damaged):
+            run(recipe_on(smoke_run / "smoke-data", 4), tmp_path, change=True)
     for other_state in ([1], {"state_dict": 1}, {"state_dict": {}, "optimizer_states": 1}):
         torch.save(other_state, tmp_path / "last.ckpt")
-        with pytest.raises(InputError, match="cannot resume"):
+        with pytest.raises(InputError, match=damaged):
             run(recipe_on(smoke_run / "smoke-data", 4), tmp_path, change=True)
     assert json.loads((tmp_path / "recipe.json").read_text())["changes"] == []
 
@@ -289,7 +294,9 @@ def test_init_takes_weights_of_the_same_architecture(smoke_run: Path, tmp_path: 
     checkpoint = str(smoke_run / "checkpoint")
     recipe = recipe_on(smoke_run / "smoke-data", 0, seed=1)
     other = Codec(FrameEncoder(16, 16, 2), FSQ(16, (5, 5), 4), FrameDecoder(16, 16, 1, iterations=1))
-    with pytest.raises(InputError, match=r"of the recipe's architecture, got .* with another 'encoder.blocks.1"):
+    with pytest.raises(
+        InputError, match=r"of the recipe's architecture, got .* with encoder.blocks.1\S* none -> \(16,"
+    ):
         run(replace(recipe, codec=other), tmp_path / "second", init=checkpoint)
     run(recipe, tmp_path / "third", init=checkpoint)
     for name, value in folder.read(checkpoint).codec.state_dict().items():

@@ -1,5 +1,7 @@
 """`run` with a recipe of one's own. Resuming and `init` are tested with audio recipes in test_audio."""
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -7,11 +9,12 @@ from typing import Any, Self
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import narrows
 from narrows.codecs import FSQ, Codec, LDMDecoder, LDMEncoder
+from narrows.errors import InputError
 from narrows.recipes.data.images import ImageCrops, ImageFiles
 from narrows.recipes.data.synthetic import write_synthetic_images
 from narrows.recipes.training.base import Recipe, Training
@@ -73,3 +76,60 @@ def test_smoke_run_of_an_own_recipe_writes_a_checkpoint_that_loads(tmp_path: Pat
     assert isinstance(tokenizer, narrows.ImageTokenizer)
     assert tokenizer.encode(np.zeros((3, 30, 50), np.uint8)).codes.shape == (1, 2, 8, 13)
     assert not all(torch.equal(p, old) for p, old in zip(codec.encoder.parameters(), before, strict=True))
+
+
+class Unstable(nn.Module):
+    """A loss that is NaN in some of its calls in training, counted from 1."""
+
+    def __init__(self, calls: range) -> None:
+        super().__init__()
+        self.calls, self.count = calls, 0
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        self.count += x.requires_grad
+        wrong = x.requires_grad and self.count in self.calls
+        return (x - target).abs().mean() * (float("nan") if wrong else 1.0)
+
+
+@pytest.mark.parametrize("smoke", [False, True])
+def test_a_run_whose_steps_were_all_skipped_has_no_checkpoint(
+    tiny: Callable[..., Recipe], tmp_path: Path, smoke: bool
+) -> None:
+    steps = 6 if smoke else 7
+    expected = rf"got NaN or infinity in all {steps} steps, so nothing was trained; check losses and data"
+    for _ in range(1 if smoke else 2):  # the same command once more
+        with pytest.raises(InputError, match=expected):
+            run(tiny(losses={"nan": (1.0, Unstable(range(1, 99)))}), tmp_path, smoke=smoke)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_skipped_steps_are_counted_in_one_line(
+    tiny: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tiny(losses={"nan": (1.0, Unstable(range(4, 6)))}), tmp_path)
+    line = "skipped 2 of 7 steps, the last of them step 5: their gradients were not finite\n"
+    assert line in capsys.readouterr().out
+    recipe = tiny(losses={"nan": (1.0, Unstable(range(4, 6)))})  # counts from a resumed run too
+    run(replace(recipe, schedule=replace(recipe.schedule, steps=8)), tmp_path, change=True)
+    assert line.replace("of 7", "of 8") in capsys.readouterr().out
+    run(tiny(), tmp_path / "other")
+    assert "skipped" not in capsys.readouterr().out
+
+
+def test_an_own_trainer_gets_no_checkpoint_of_skipped_steps(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    training = tiny(losses={"nan": (1.0, Unstable(range(1, 99)))}).training()
+    training.step += 3
+    training.skipped = 3
+    with pytest.raises(InputError, match="in all 3 steps"):
+        training.write_checkpoint(tmp_path / "checkpoint")
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_metrics_have_one_line_for_each_step(
+    tiny: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("narrows.recipes.training.loop.LOG_EVERY", 2)
+    run(tiny(), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 3, 4, 6, 7]  # validated at 3, 6 and 7
+    assert {"loss", "spectral", "valid/spectral"} <= lines[3].keys()
