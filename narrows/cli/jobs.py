@@ -9,10 +9,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from narrows.cli.files import InputOutput, print_line, print_message
@@ -23,7 +23,7 @@ from narrows.media.files import quoted
 
 Process = Callable[[Path, Path, ProgressBar], str]
 SHOWN = 3  # files that the last line names
-GRACE = 2.0  # seconds that a worker gets to remove its files
+GRACE = 5.0  # seconds that a worker gets to remove its files
 DONE, FAILED, EXISTS = "done", "failed", "exists"  # the result of a file
 _in_worker: tuple[Process, Threads] | None = None  # of a worker process
 
@@ -75,9 +75,10 @@ def process_files(
             else _in_processes(waiting, process, make_folders, jobs, number.choose())
         )
         try:
-            for source, result in done:
-                results[source] = result
-                bar.advance()
+            with closing(done):
+                for source, result in done:
+                    results[source] = result
+                    bar.advance()
         except (KeyboardInterrupt, SystemExit):
             print_message("interrupted; no half-written file is left")
             _print_summary(results, len(files), len(existing), left_out)
@@ -107,7 +108,7 @@ def _print_summary(results: Mapping[Path, str], files: int, existing: int, left_
 
 def _one_by_one(
     files: Sequence[InputOutput], process: Process, make_folders: bool, threads: Threads, bar: ProgressBar
-) -> Iterator[tuple[Path, str]]:
+) -> Generator[tuple[Path, str]]:
     for source, target in files:
         threads.set()
         yield source, _process(process, source, target, make_folders, bar)
@@ -115,7 +116,7 @@ def _one_by_one(
 
 def _in_processes(
     files: Sequence[InputOutput], process: Process, make_folders: bool, jobs: int, threads: int
-) -> Iterator[tuple[Path, str]]:
+) -> Generator[tuple[Path, str]]:
     """Each file as it is finished."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, _start_worker, (process, threads))
@@ -127,9 +128,17 @@ def _in_processes(
         raise NarrowsError("a job was killed (possibly out of memory); run the command again with fewer --jobs") from (
             error
         )
-    finally:
-        for worker in multiprocessing.active_children() if sys.exc_info()[0] else ():
+    except BaseException:
+        workers = multiprocessing.active_children()
+        for worker in workers:
             worker.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        end = time.monotonic() + GRACE
+        for worker in workers:
+            worker.join(max(0.0, end - time.monotonic()))
+            worker.kill()
+        raise
+    finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -156,8 +165,11 @@ def _process_in_worker(source: Path, target: Path, make_folders: bool) -> str:
     assert _in_worker is not None
     process, threads = _in_worker
     threads.set()
-    with ProgressBar("", enabled=False) as bar:
-        return _process(process, source, target, make_folders, bar)
+    try:
+        with ProgressBar("", enabled=False) as bar:
+            return _process(process, source, target, make_folders, bar)
+    except SystemExit:  # after SIGTERM; the half-written file is removed by now, and the pool would wait for more work
+        os._exit(143)
 
 
 def _process(process: Process, source: Path, target: Path, make_folders: bool, bar: ProgressBar) -> str:
