@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.media.audio.limits import channels_error, sample_rate_error, samples_error
 from narrows.tokenizers.channels import as_array
 from narrows.tokenizers.resampling import Block
@@ -77,7 +77,7 @@ def windows_of_unknown_length(
 
 def check_rate(sample_rate: int) -> None:
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
-        raise InputError(f"expected the sample rate as a whole number of Hz, got {sample_rate!r}")
+        raise InputError(f"expected the sample rate as a whole number of Hz, got {shortened(sample_rate)}")
     if message := sample_rate_error(int(sample_rate)):
         raise InputError(message)
 
