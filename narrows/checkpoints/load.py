@@ -40,7 +40,8 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
     """
     if not isinstance(model, str | Path):
         raise ModelError(
-            f"expected a model name, folder or hub repository, got {shortened(model)}; `codec models` lists them"
+            f"expected a model name, folder or hub repository, got {shortened(model)}; `codec models` "
+            "(narrows.models() in Python) lists them"
         )
     if device != "auto":
         check_device(device)
@@ -58,8 +59,8 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
         close = difflib.get_close_matches(str(model)[:MAX_REASON], known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ModelError(
-            f"expected a model name, folder or hub repository, got {shortened(str(model))}; {hint}`codec models` lists "
-            "the names"
+            f"expected a model name, folder or hub repository, got {shortened(str(model))}; {hint}`codec models` "
+            "(narrows.models() in Python) lists the names"
         )
     return tokenizer.to(_best_device(tokenizer) if device == "auto" else device)
 

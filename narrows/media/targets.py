@@ -42,7 +42,8 @@ def suffix_of(target: Target, format: str | None, known: Collection[str]) -> str
         suffix = os.path.splitext(os.fspath(target))[1]
         if suffix.lower() not in known:
             raise InputError(
-                f"expected one of the suffixes {', '.join(known)}, got {suffix or 'none'} in {quoted(target)}"
+                f"expected one of the suffixes {', '.join(known)}, got "
+                f"{shortened(suffix)[1:-1] if suffix else 'none'} in {quoted(target)}"
             )
         if format is not None and f".{format}".lower() != suffix.lower():
             raise InputError(

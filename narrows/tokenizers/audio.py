@@ -18,7 +18,7 @@ from narrows.bitstream import read_header, recover
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, shortened
 from narrows.media import audio as media
-from narrows.media.audio.limits import MAX_AUDIO_CHANNELS
+from narrows.media.audio.limits import MAX_AUDIO_CHANNELS, check_rate
 from narrows.media.buffers import Bytes
 from narrows.media.extents import MAX_COUNT, AudioExtent, Extent, check_integer
 from narrows.media.files import Source
@@ -30,7 +30,6 @@ from narrows.tokenizers.audio_blocks import (
     Array,
     CheckedBlocks,
     as_block,
-    check_rate,
     windows_of_known_length,
     windows_of_unknown_length,
 )

@@ -16,7 +16,7 @@ def check_device(device: str | torch.device) -> None:
     """Raise InputError unless tensors can be made on this device and copied from it."""
     try:
         torch.zeros(1, device=torch.device(device)).cpu()
-    except (RuntimeError, AssertionError, TypeError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = re.split(r"[.:;]? ?\n|\. ", str(error))[0].rstrip(".")[:MAX_REASON]
         raise InputError(
             f"expected an available device, got {shortened(str(device))} ({reason}); use cpu or auto"

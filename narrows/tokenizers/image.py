@@ -254,6 +254,7 @@ class ImageTokenizer(Tokenizer):
         **settings: float | None,
     ) -> ImageBatchEncoder:
         """See `Tokenizer.batch_encoder`."""
+        self.check_background(background)
         given = self.check_settings(settings)
 
         def encode(images: list[Pixels]) -> list[Any]:

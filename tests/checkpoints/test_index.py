@@ -34,6 +34,8 @@ def test_names_in_messages_are_short(name: Any) -> None:
     with pytest.raises(ModelError) as caught:
         narrows.load(name)
     assert len(str(caught.value)) < 600
+    with pytest.raises(InputError, match="expected an available device"):
+        narrows.load("speech", device=name)
 
 
 def test_rates_are_those_of_the_evaluation() -> None:

@@ -22,9 +22,9 @@ import numpy as np
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
-from narrows.errors import InputError, NarrowsError, described, shortened
+from narrows.errors import InputError, NarrowsError, described
 from narrows.media import notebook
-from narrows.media.audio.limits import channels_text
+from narrows.media.audio.limits import channels_text, check_rate, check_whole_rate
 from narrows.media.audio.reader import AudioInfo, AudioReader
 from narrows.media.audio.writer import AudioWriter, check_target
 from narrows.media.extents import AudioExtent
@@ -63,8 +63,7 @@ class Audio(Signal):
         samples, rate = self.samples, self.sample_rate
         if not isinstance(samples, np.ndarray) or samples.dtype.kind != "f" or samples.ndim != 2 or not samples.size:
             raise InputError(f"expected samples (C, T) float32, got {described(samples)}")
-        if isinstance(rate, bool) or not isinstance(rate, int | np.integer):
-            raise InputError(f"expected the sample rate as a whole number of Hz, got {shortened(rate)}")
+        check_whole_rate(rate)
         object.__setattr__(self, "sample_rate", int(rate))
 
     @property
@@ -100,7 +99,8 @@ class Audio(Signal):
         return notebook.player(file.getvalue(), f"{self!r}{', of which ' * bool(cut)}{' and '.join(cut)}")
 
     def resampled(self, sample_rate: int) -> "Audio":
-        """The same audio at another rate in Hz, by soxr (VHQ)."""
+        """The same audio at another rate in Hz, by soxr (VHQ). Raises InputError for a rate out of range."""
+        check_rate(sample_rate)
         if sample_rate == self.sample_rate:
             return self
         samples = soxr.resample(self.samples.T, self.sample_rate, sample_rate, quality="VHQ")

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.errors import shortened
+from narrows.errors import InputError, shortened
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 384_000  # Hz
 MAX_AUDIO_CHANNELS = 64
@@ -19,6 +19,19 @@ def sample_rate_error(sample_rate: int, where: str = "") -> str | None:
         return None
     expected = f"expected a sample rate from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz"
     return f"{expected}, got {shortened(sample_rate)} Hz{where}; resample it first"
+
+
+def check_whole_rate(sample_rate: object) -> None:
+    """Raise InputError for a sample rate that is no whole number."""
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
+        raise InputError(f"expected the sample rate as a whole number of Hz, got {shortened(sample_rate)}")
+
+
+def check_rate(sample_rate: int) -> None:
+    """Raise InputError for a sample rate that is no whole number, or out of range."""
+    check_whole_rate(sample_rate)
+    if message := sample_rate_error(int(sample_rate)):
+        raise InputError(message)
 
 
 def channels_error(channels: int, where: str = "") -> str | None:

@@ -47,7 +47,7 @@ class _Format:
     def subtype(self, encoding: str | None) -> str:
         """libsndfile's name of an encoding, of the default one for None. Raises InputError for an unknown one."""
         default, *_ = self.encodings
-        if encoding is not None and encoding not in self.encodings:
+        if encoding is not None and encoding not in tuple(self.encodings):
             raise InputError(f"expected one of the encodings {', '.join(self.encodings)}, got {shortened(encoding)}")
         return self.encodings[encoding or default]
 
