@@ -24,6 +24,7 @@ def content(html: str) -> bytes:
 def test_signals_and_readers_on_one_line(tmp_path, noise) -> None:
     sound, photo = Audio(noise, 24_000), Image(np.zeros((3, 4, 6), np.uint8))
     assert repr(sound) == "Audio(1.25 s, 24000 Hz, 2 channels)"
+    assert repr(Audio(noise[:1, :0], 24_000)) == "Audio(0.00 s, 24000 Hz, 1 channel)"
     assert repr(photo) == "Image(6 × 4, RGB)"
     assert repr(Image(photo.pixels[:1], np.zeros((4, 6), np.uint8))) == "Image(6 × 4, grey with alpha)"
     audio.write(tmp_path / "a.wav", noise, 24_000)

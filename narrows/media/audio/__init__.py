@@ -61,7 +61,7 @@ class Audio(Signal):
 
     def __post_init__(self) -> None:
         samples, rate = self.samples, self.sample_rate
-        if not isinstance(samples, np.ndarray) or samples.dtype.kind != "f" or samples.ndim != 2 or not samples.size:
+        if not isinstance(samples, np.ndarray) or samples.dtype.kind != "f" or samples.ndim != 2 or not len(samples):
             raise InputError(f"expected samples (C, T) float32, got {described(samples)}")
         check_whole_rate(rate)
         object.__setattr__(self, "sample_rate", int(rate))
@@ -81,7 +81,8 @@ class Audio(Signal):
         return Audio(array.astype(np.float32, copy=False), self.sample_rate)
 
     def __repr__(self) -> str:
-        return f"Audio({self.extent.seconds:.2f} s, {self.sample_rate} Hz, {channels_text(len(self.samples))})"
+        seconds = self.samples.shape[1] / self.sample_rate if self.sample_rate else 0
+        return f"Audio({seconds:.2f} s, {self.sample_rate} Hz, {channels_text(len(self.samples))})"
 
     def _repr_html_(self) -> str | None:
         """A player for notebooks, of the first minute and two channels; None for samples that no file can hold."""
