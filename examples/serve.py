@@ -19,6 +19,12 @@ from narrows.bitstream import read_header
 
 MAX_BYTES = 64 << 20  # of the body of a request
 MAX_AMOUNT = {"audio": 3600.0, "image": 50e6}  # seconds, pixels
+MEDIA_TYPES = {
+    "jpg": "image/jpeg",
+    "tif": "image/tiff",
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg",
+}  # others: medium/format
 
 torch.set_num_threads(1)  # one request takes one core, and several run at once
 tokenizers = {model.name: narrows.load(model.name) for model in narrows.models()}
@@ -38,12 +44,11 @@ def models() -> list[dict[str, Any]]:
 
 
 @app.post("/encode")
-async def encode(
-    request: Request, model: str, bitrate: float | None = None, quality: float | None = None, effort: int | None = None
-) -> Response:
+async def encode(request: Request, model: str, bitrate: float | None = None, quality: float | None = None) -> Response:
     """A media file, the body of the request, as an .nrw stream."""
     data, tokenizer = await body_of(request), tokenizer_named(model)
     check_amount(tokenizer, await run_in_threadpool(tokenizer.medium.amount_of, data))
+    effort = 0 if "effort" in tokenizer.settings else None  # a search takes minutes for a large image
     call = partial(tokenizer.encode_bytes, data, bitrate=bitrate, quality=quality, effort=effort)
     return Response(await run_in_threadpool(call), media_type="application/octet-stream")
 
@@ -54,9 +59,9 @@ async def decode(request: Request, format: str | None = None) -> Response:
     header = read_header(data := await body_of(request))
     tokenizer = tokenizer_named(header.model)
     check_amount(tokenizer, header.extent.amount)
-    format = format or tokenizer.medium.default_suffix.removeprefix(".")
+    format = tokenizer.medium.default_suffix.removeprefix(".") if format is None else format.lower()
     decoded = await run_in_threadpool(tokenizer.decode_bytes, data, format)
-    return Response(decoded, media_type=f"{tokenizer.medium.name}/{format}")
+    return Response(decoded, media_type=MEDIA_TYPES.get(format, f"{tokenizer.medium.name}/{format}"))
 
 
 def tokenizer_named(name: str) -> narrows.Tokenizer:

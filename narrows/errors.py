@@ -11,8 +11,14 @@
         ├── NewerStream     written by a later version of the format
         └── WrongModel      made by another model, or by other weights of the same name
 
-Each message is one line: what was expected, what was got, what to do.
+Each message is one line: what was expected, what was got, what to do. `shortened` shows what was got.
 """
+
+import reprlib
+from typing import Any
+
+MAX_SHOWN = 80  # characters of a value in a message
+MAX_BITS = 256  # of an integer that is shown in digits; Python refuses to print very long ones
 
 
 class NarrowsError(Exception):
@@ -57,3 +63,46 @@ class WrongModel(StreamError):
 
 class PluginWarning(UserWarning):
     """What an installed package announces cannot be used, and is left out."""
+
+
+class _Short(reprlib.Repr):
+    """Looks at the first items and characters only, so that a long value takes neither time nor memory."""
+
+    def repr_str(self, x: Any, level: int) -> str:
+        """The beginning of a text or of bytes."""
+        return repr(x[: MAX_SHOWN + 1])
+
+    repr_bytes = repr_bytearray = repr_str
+
+    def repr_int(self, x: int, level: int) -> str:
+        """The digits of an integer."""
+        return repr(x) if x.bit_length() <= MAX_BITS else f"an integer of {x.bit_length()} bits"
+
+    def repr_float(self, x: float, level: int) -> str:
+        """9 for 9.0."""
+        return repr(x).removesuffix(".0")
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        """Any other object."""
+        if isinstance(x, str | bytes | bytearray):  # a subclass
+            return self.repr_str(x, level)
+        try:
+            return repr(x)
+        except Exception:  # of any class, by code of others
+            return f"an object of type {type(x).__name__}"
+
+
+_SHORT = _Short()
+
+
+def shortened(value: object) -> str:
+    """What a value looks like, for a message: one line of at most 80 characters."""
+    text = " ".join(_SHORT.repr(value).split())
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+
+
+def described(value: Any) -> str:
+    """The type and shape of an array, for a message; the type of something else."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    return f"no array but {type(value).__name__}"

@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from narrows import plugins
-from narrows.errors import PartError
+from narrows.errors import PartError, shortened
 
 Class = TypeVar("Class", bound=type)
 
@@ -42,7 +42,9 @@ def part(name: str) -> Callable[[Class], Class]:
 
     def register(cls: Class) -> Class:
         if not NAME.fullmatch(name):
-            raise PartError(f"expected a name of letters, digits and - _ . for {cls.__qualname__}, got {_short(name)}")
+            raise PartError(
+                f"expected a name of letters, digits and - _ . for {cls.__qualname__}, got {shortened(name)}"
+            )
         if name in _PARTS and _place(_PARTS[name]) != _place(cls):
             place = ".".join(_place(_PARTS[name]))
             raise PartError(f"expected an unused part name, got {name!r} of {place}; choose another name")
@@ -106,8 +108,8 @@ def find(name: str) -> type:
         plugins.load("narrows.parts", name)
     if name not in _PARTS:
         raise PartError(
-            f"expected a registered part, got {_short(name)}{_nearest(name, _PARTS)}; import the module that registers "
-            "it (codec --import MODULE), or choose one that `codec parts` lists"
+            f"expected a registered part, got {shortened(name)}{_nearest(name, _PARTS)}; import the module that "
+            "registers it (codec --import MODULE), or choose one that `codec parts` lists"
         )
     return _PARTS[name]
 
@@ -154,7 +156,7 @@ def build(description: dict[str, Any]) -> Any:
     the nearest known name.
     """
     if not isinstance(description, dict) or not isinstance(description.get("part"), str):
-        raise PartError(f"expected a part as {{'part': name, ...}}, got {_short(description)}")
+        raise PartError(f"expected a part as {{'part': name, ...}}, got {shortened(description)}")
     name = description["part"]
     cls = find(name)
     parameters = inspect.signature(cls).parameters
@@ -173,7 +175,7 @@ def build(description: dict[str, Any]) -> Any:
     except PartError:
         raise
     except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
-        raise PartError(f"{name} cannot be built from {_short(arguments)}: {error}") from error
+        raise PartError(f"{name} cannot be built from {shortened(arguments)}: {error}") from error
 
 
 def _plain(value: Any, name: str, key: str) -> Any:
@@ -183,7 +185,7 @@ def _plain(value: Any, name: str, key: str) -> Any:
         return [_plain(item, name, key) for item in value]
     if hasattr(type(value), "_part") or hasattr(value, "forward"):  # a module that is not registered is refused by name
         return spec(value)
-    raise PartError(f"expected numbers, text or parts as arguments of {name}, got {key}={_short(value)}")
+    raise PartError(f"expected numbers, text or parts as arguments of {name}, got {key}={shortened(value)}")
 
 
 def _built(value: Any) -> Any:
@@ -197,8 +199,3 @@ def _built(value: Any) -> Any:
 def _nearest(word: str, known: Any) -> str:
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."

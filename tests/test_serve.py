@@ -43,19 +43,27 @@ def test_models(client: Any) -> None:
 
 
 def test_a_picture_there_and_back(client: Any) -> None:
-    encoded = client.post("/encode?model=image&quality=6&effort=0", content=png())
+    encoded = client.post("/encode?model=image&quality=6", content=png())
     assert encoded.status_code == 200
     assert encoded.content == narrows.load("image").encode_bytes(png(), quality=6, effort=0)
-    for query, format in (("", "png"), ("?format=webp", "webp")):
+    for query, format in (("", "png"), ("?format=webp", "webp"), ("?format=JPG", "jpeg"), ("?format=tif", "tiff")):
         decoded = client.post(f"/decode{query}", content=encoded.content)
         assert decoded.headers["content-type"] == f"image/{format}"
         assert image.probe(decoded.content).format == format
         assert image.read(decoded.content).pixels.shape == (3, 40, 56)
 
 
+def test_the_search_cannot_be_asked_for(client: Any) -> None:
+    bodies = [client.post(f"/encode?model=image{query}", content=png()).content for query in ("", "&effort=5")]
+    assert bodies[0] == bodies[1] == narrows.load("image").encode_bytes(png(), effort=0)
+
+
 def test_a_recording_there_and_back(client: Any) -> None:
     encoded = client.post("/encode?model=speech&bitrate=2", content=(EXAMPLES / "speech.wav").read_bytes())
     assert encoded.status_code == 200
+    for format, kind in (("mp3", "audio/mpeg"), ("opus", "audio/ogg"), ("ogg", "audio/ogg"), ("flac", "audio/flac")):
+        decoded = client.post(f"/decode?format={format}", content=encoded.content)
+        assert decoded.headers["content-type"] == kind
     decoded = client.post("/decode", content=encoded.content)
     assert decoded.headers["content-type"] == "audio/wav"
     assert audio.read(decoded.content).extent == audio.read(EXAMPLES / "speech.wav").extent
@@ -68,11 +76,12 @@ def test_a_recording_there_and_back(client: Any) -> None:
         ("/encode?model=image", b"no image" * 9, 422, "got 'the given bytes'"),
         ("/encode?model=image", png()[:-40], 422, "is damaged or cut short"),
         ("/encode?model=image&quality=9", png(), 422, "expected a quality from 1 (smallest file) to 8"),
-        ("/encode?model=image&bitrate=2", png(), 422, "got bitrate=2.0; leave it out"),
+        ("/encode?model=image&bitrate=2", png(), 422, "got bitrate=2; leave it out"),
         ("/encode?model=speech", png(), 422, "which cannot be decoded"),
         ("/encode?model=../up", png(), 404, "expected a model of image, speech, got '../up'"),
         ("/decode", b"", 422, "the stream ends after 0 bytes"),
         ("/decode", b"RIFF" * 9, 422, "expected an .nrw stream"),
+        ("/decode?format=", None, 422, "expected one of the formats avif, bmp"),
         ("/decode?format=exe", None, 422, "expected one of the formats avif, bmp"),
     ],
 )
@@ -80,7 +89,7 @@ def test_errors_have_a_status_and_one_line(
     client: Any, request_: str, body: bytes | None, status: int, message: str
 ) -> None:
     if body is None:
-        body = client.post("/encode?model=image&effort=0", content=png()).content
+        body = client.post("/encode?model=image", content=png()).content
     answer = client.post(request_, content=body)
     assert answer.status_code == status
     assert message in answer.json()["detail"]
@@ -89,7 +98,7 @@ def test_errors_have_a_status_and_one_line(
 
 def test_limits(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = client.app.routes[-1].endpoint.__globals__
-    encoded = client.post("/encode?model=image&effort=0", content=png()).content
+    encoded = client.post("/encode?model=image", content=png()).content
     monkeypatch.setitem(shared, "MAX_BYTES", 100)
     assert client.post("/encode?model=image", content=png()).status_code == 413
     monkeypatch.setitem(shared, "MAX_BYTES", 1 << 20)
@@ -101,7 +110,7 @@ def test_limits(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_eight_requests_at_once_equal_eight_in_turn(client: Any) -> None:
     def there_and_back(seed: int) -> tuple[bytes, bytes]:
-        encoded = client.post("/encode?model=image&effort=0", content=png(seed)).content
+        encoded = client.post("/encode?model=image", content=png(seed)).content
         return encoded, client.post("/decode", content=encoded).content
 
     one_by_one = [there_and_back(seed) for seed in range(8)]

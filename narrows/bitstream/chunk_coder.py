@@ -6,7 +6,7 @@ from narrows.bitstream.indexed import IndexedCoder, IndexedTables
 from narrows.bitstream.radices import alphabet_sizes
 from narrows.bitstream.rans import RansCoder
 from narrows.bitstream.raw import RawCoder
-from narrows.errors import InputError, WrongModel
+from narrows.errors import InputError, WrongModel, shortened
 
 ChunkCoder = RansCoder | RawCoder | IndexedCoder
 
@@ -41,5 +41,7 @@ def make_chunk_coder(header: StreamHeader, tables: FrequencyTables | IndexedTabl
         return IndexedCoder(tables, len(header.radices), header.radices[0][0], header.quality_index)
     sizes = alphabet_sizes(header.radices)
     if tables.sizes[: len(sizes)] != sizes:
-        raise WrongModel(f"expected tables of the alphabets {sizes}, got {tables.sizes}; load the right model")
+        raise WrongModel(
+            f"expected tables of the alphabets {sizes}, got {shortened(tables.sizes)}; load the right model"
+        )
     return RansCoder(header.radices, tables)

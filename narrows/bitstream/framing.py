@@ -45,6 +45,13 @@ class Framing:
         self.raw = RawCoder(header.radices) if header.tables_digest is None else None
         self._coded_streams = sum(size > 1 for size in alphabet_sizes(header.radices))
 
+    @property
+    def _advice(self) -> str:
+        """What to do about a damaged chunk."""
+        if self.header.chunks == 1:
+            return "get an undamaged copy, since it is the only chunk"
+        return "use --recover (recover() in Python) for the others"
+
     def wrap(self, chunk: int, payload: bytes) -> bytes:
         """The bytes of a chunk: length, checksum and payload."""
         length = b"" if self.raw else to_varint(len(payload))
@@ -83,7 +90,7 @@ class Framing:
             length = cursor.varint(payload_limit(max_symbols), f"the length of {what}")
         payload = cursor.position + CHECKSUM_BYTES
         if payload + length > len(view):
-            raise DamagedStream(f"the stream ends inside {what}; use --recover (recover() in Python) for the others")
+            raise DamagedStream(f"the stream ends inside {what}; {self._advice}")
         return ChunkOffsets(start, payload, payload + length)
 
     def match(self, view: memoryview, offsets: ChunkOffsets, chunks: range) -> int | None:
@@ -98,7 +105,7 @@ class Framing:
         if self.match(view, offsets, range(chunk, chunk + 1)) is None:
             start, stop = self.header.span(chunk)
             where = f"chunk {chunk} of {self.header.chunks} (grid steps {start} to {stop - 1})"
-            raise DamagedStream(f"{where} fails its checksum; use --recover (recover() in Python) for the others")
+            raise DamagedStream(f"{where} fails its checksum; {self._advice}")
         return bytes(view[offsets.payload : offsets.stop])
 
     def locate(self, view: memoryview) -> NDArray[np.int64]:
@@ -110,7 +117,7 @@ class Framing:
         if self.header.chunks > limit:
             raise DamagedStream(
                 f"expected {self.header.chunks} chunks, got a stream that is too short for more than {limit}; "
-                "use --recover (recover() in Python) for the chunks that are there"
+                f"{self._advice}"
             )
         starts = np.empty(self.header.chunks, np.int64)
         position = self.first_chunk

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from narrows.bitstream.limits import MAX_ALPHABET
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 
 PRECISION = 16
 TOTAL = 1 << PRECISION
@@ -151,7 +151,7 @@ class FrequencyTables:
         for name in ("sizes", "frequencies"):
             if name not in arrays:
                 raise InputError(
-                    f"expected {name!r} in the stored tables, got {sorted(arrays)}; fit and save them again"
+                    f"expected {name!r} in the stored tables, got {shortened(sorted(arrays))}; fit and save them again"
                 )
             if arrays[name].dtype != np.int32 or arrays[name].ndim != 1:
                 given = f"{arrays[name].dtype} of shape {arrays[name].shape}"

@@ -8,7 +8,6 @@ import math
 import re
 import zlib
 from dataclasses import astuple, dataclass, fields
-from mmap import mmap
 
 import numpy as np
 
@@ -25,7 +24,8 @@ from narrows.bitstream.limits import (
 )
 from narrows.bitstream.radices import Radices, alphabet_sizes, check_radices, codebook_sizes
 from narrows.bitstream.varint import Cursor, to_varint
-from narrows.errors import DamagedStream, InputError, NewerStream, StreamError
+from narrows.errors import DamagedStream, InputError, NewerStream, StreamError, shortened
+from narrows.media.buffers import Bytes, byte_view
 from narrows.media.extents import (
     MAX_CHANNELS,
     MAX_COUNT,
@@ -59,10 +59,8 @@ UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff0-\uffff]"
 )
 
-Bytes = bytes | bytearray | memoryview | mmap  # a file in memory, or memory-mapped
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StreamHeader:
     """Header of a stream: what it contains and how it is coded.
 
@@ -104,24 +102,29 @@ class StreamHeader:
             or UNPRINTABLE.search(self.model)
             or not 1 <= len(self.model.encode()) <= MAX_NAME
         ):
-            raise InputError(f"expected a model name of 1 to {MAX_NAME} bytes of printable text, got {self.model!r}")
+            raise InputError(
+                f"expected a model name of 1 to {MAX_NAME} bytes of printable text, got {shortened(self.model)}"
+            )
         if not isinstance(self.fingerprint, bytes) or len(self.fingerprint) != FINGERPRINT_BYTES:
             raise InputError(
-                f"expected a fingerprint of {FINGERPRINT_BYTES} bytes, got {self.fingerprint!r}; use bytes.fromhex()"
+                f"expected a fingerprint of {FINGERPRINT_BYTES} bytes, got {shortened(self.fingerprint)}; use "
+                "bytes.fromhex()"
             )
         if self.tables_digest is not None and len(self.tables_digest) != DIGEST_BYTES:
             raise InputError(
                 f"expected tables_digest as digest[:{DIGEST_BYTES}] or None, got {len(self.tables_digest)} bytes"
             )
         if not isinstance(self.stream_id, bytes) or len(self.stream_id) != STREAM_ID_BYTES:
-            raise InputError(f"expected a stream_id of {STREAM_ID_BYTES} bytes, got {self.stream_id!r}")
+            raise InputError(f"expected a stream_id of {STREAM_ID_BYTES} bytes, got {shortened(self.stream_id)}")
         self._check_attachments()
         check_radices(self.radices)
         if self.quality_index is not None:
             self._check_indexed()
         check_integer(self.groups, MAX_CHANNELS, "groups")
         if len(self.grid) != self.extent.axes:
-            raise InputError(f"expected a grid of {self.extent.axes} sizes for {self.extent.medium}, got {self.grid}")
+            raise InputError(
+                f"expected a grid of {self.extent.axes} sizes for {self.extent.medium}, got {shortened(self.grid)}"
+            )
         for size in self.grid:
             check_integer(size, MAX_COUNT, "a size of the grid")
         check_integer(self.steps, MAX_COUNT, "steps")
@@ -132,10 +135,20 @@ class StreamHeader:
         if symbols > limit:
             raise InputError(f"expected chunks of at most {limit} digits, got {symbols} with steps={self.steps}")
 
+    def __repr__(self) -> str:
+        quality = "" if self.quality is None else f", quality {self.quality:g}"
+        attached = "".join(f", with {name} ({length} bytes)" for name, length in self.attachments)
+        return (
+            f"StreamHeader({self.extent} by {self.model}, codes {self.shape}, {self.chunks} chunks, {self.coder}"
+            f"{quality}{attached})"
+        )
+
     def _check_attachments(self) -> None:
         names = [name for name, _ in self.attachments]
         if names != [name for name in ATTACHMENTS.values() if name in names]:
-            raise InputError(f"expected attachments from {', '.join(ATTACHMENTS.values())}, in this order, got {names}")
+            raise InputError(
+                f"expected attachments from {', '.join(ATTACHMENTS.values())}, in this order, got {shortened(names)}"
+            )
         for name, length in self.attachments:
             check_integer(length, MAX_ATTACHMENT, f"bytes of the attachment {name}")
 
@@ -143,17 +156,19 @@ class StreamHeader:
         if self.tables_digest is None or self.extent.axes != 2:
             raise InputError(
                 f"expected no quality_index for a stream without tables or of {self.extent.medium}, "
-                f"got {self.quality_index!r}"
+                f"got {shortened(self.quality_index)}"
             )
         if (
             isinstance(self.quality_index, bool)
             or not isinstance(self.quality_index, int)
             or not 0 <= self.quality_index <= MAX_QUALITY_INDEX
         ):
-            raise InputError(f"expected a quality_index from 0 to {MAX_QUALITY_INDEX}, got {self.quality_index!r}")
+            raise InputError(
+                f"expected a quality_index from 0 to {MAX_QUALITY_INDEX}, got {shortened(self.quality_index)}"
+            )
         if len(set(self.radices)) > 1 or len(self.radices[0]) > 1 or self.radices[0][0] % 2:
             raise InputError(
-                f"expected one even alphabet size for all codebooks with a quality_index, got {self.radices[:2]}..."
+                f"expected one even alphabet size for all codebooks with a quality_index, got {shortened(self.radices)}"
             )
 
     @property
@@ -234,10 +249,7 @@ def read_header(data: Bytes) -> StreamHeader:
         NewerStream: for a later version of the format.
         DamagedStream: for a header that is cut, fails its checksum or has values that no writer writes.
     """
-    try:
-        cursor = Cursor(memoryview(data).cast("B"))
-    except TypeError as error:
-        raise InputError(f"expected the bytes of an .nrw stream, got {type(data).__name__}; read the file") from error
+    cursor = Cursor(byte_view(data, "the bytes of an .nrw stream"))
     magic = cursor.take(min(len(MAGIC), len(cursor.view)), "the magic number")
     if magic != MAGIC[: len(magic)]:
         raise StreamError(
@@ -277,7 +289,7 @@ def _read_fields(cursor: Cursor) -> StreamHeader:
     try:
         model = name.decode()
     except UnicodeDecodeError:
-        raise DamagedStream(f"the model name {name!r} is not UTF-8; the header is damaged") from None
+        raise DamagedStream(f"the model name {shortened(name)} is not UTF-8; the header is damaged") from None
     fingerprint = cursor.take(FINGERPRINT_BYTES, "the fingerprint of the model")
     digest = cursor.take(DIGEST_BYTES, "the digest of the tables") if coder != RAW else None
     extent = _read_extent(cursor, EXTENTS[medium])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrows.bitstream.limits import MAX_ALPHABET, MAX_CODEBOOK_SIZE, MAX_CODEBOOKS, MAX_DIGITS
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.media.extents import check_integer
 
 Radices = tuple[
@@ -28,7 +28,8 @@ def check_radices(radices: Radices) -> None:
     for codebook, digits in enumerate(radices):
         if not isinstance(digits, tuple) or not 1 <= len(digits) <= MAX_DIGITS:
             raise InputError(
-                f"expected radices of codebook {codebook} as a tuple of 1 to {MAX_DIGITS} sizes, got {digits!r}"
+                f"expected radices of codebook {codebook} as a tuple of 1 to {MAX_DIGITS} sizes, got "
+                f"{shortened(digits)}"
             )
         for radix in digits:
             check_integer(radix, MAX_ALPHABET, f"an alphabet of codebook {codebook}")

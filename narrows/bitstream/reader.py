@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from narrows.bitstream.chunk_coder import make_chunk_coder
 from narrows.bitstream.framing import Framing
 from narrows.bitstream.frequency_tables import FrequencyTables
-from narrows.bitstream.header import Bytes, StreamHeader, read_header
+from narrows.bitstream.header import StreamHeader, read_header
 from narrows.bitstream.indexed import IndexedCoder, IndexedTables
 from narrows.bitstream.limits import MAX_BYTES_AT_ONCE
 from narrows.errors import DamagedStream, InputError
+from narrows.media.buffers import Bytes, byte_view
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Reader:
 
     def __init__(self, data: Bytes, tables: FrequencyTables | IndexedTables | None = None) -> None:
         self.header = read_header(data)
-        self._view = memoryview(data).cast("B")
+        self._view = byte_view(data, "the bytes of an .nrw stream")
         self._framing = Framing(self.header)
         self._coder = make_chunk_coder(self.header, tables)
         self._starts = self._framing.locate(self._view)

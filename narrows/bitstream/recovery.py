@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from narrows.bitstream.chunk_coder import make_chunk_coder
 from narrows.bitstream.framing import ChunkOffsets, Framing
 from narrows.bitstream.frequency_tables import FrequencyTables
-from narrows.bitstream.header import CHECKSUM_BYTES, Bytes, StreamHeader, read_header
+from narrows.bitstream.header import CHECKSUM_BYTES, StreamHeader, read_header
 from narrows.bitstream.indexed import IndexedTables
 from narrows.bitstream.raw import LOST_CODE, RawCoder
 from narrows.bitstream.reader import check_size
 from narrows.errors import DamagedStream, InputError
+from narrows.media.buffers import Bytes, byte_view
 
 MAX_LOST = 16  # consecutive lost chunks after which the search ends
 MAX_HASHED = 2**30  # bytes that the search in one stream may hash; bounds its time to seconds for any data
@@ -100,7 +101,7 @@ def inspect(data: Bytes) -> Inspection:
         DamagedStream: for a damaged header.
     """
     header = read_header(data)
-    view = memoryview(data).cast("B")
+    view = byte_view(data, "the bytes of an .nrw stream")
     framing = Framing(header)
     intact: list[int] = []
     framing_bytes = payload_bytes = 0
@@ -147,7 +148,7 @@ def recover(
             f"expected a raw stream for keep_damaged=True, got one of coder {header.coder!r}; leave it out"
         )
     check_size(header)
-    view = memoryview(data).cast("B")
+    view = byte_view(data, "the bytes of an .nrw stream")
     framing = Framing(header)
     codes: NDArray[np.integer] | None = None  # allocated at the first chunk
     intact: list[int] = []

@@ -14,7 +14,7 @@ from narrows.bitstream.frequency_tables import FrequencyTables
 from narrows.bitstream.header import ATTACHMENTS, STREAM_ID_BYTES, StreamHeader
 from narrows.bitstream.indexed import IndexedTables
 from narrows.bitstream.radices import check_codes
-from narrows.errors import InputError, WrongModel
+from narrows.errors import InputError, WrongModel, shortened
 
 
 class Writer:
@@ -53,7 +53,7 @@ class Writer:
             raise InputError(str(error)) from None
         unknown = sorted(set(attachments) - set(ATTACHMENTS.values()))
         if unknown:
-            raise InputError(f"expected attachments from {', '.join(ATTACHMENTS.values())}, got {', '.join(unknown)}")
+            raise InputError(f"expected attachments from {', '.join(ATTACHMENTS.values())}, got {shortened(unknown)}")
         for name, payload in attachments.items():
             if not isinstance(payload, bytes) or not payload:
                 found = "no bytes" if payload == b"" else f"an object of type {type(payload).__name__}"

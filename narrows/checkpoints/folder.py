@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from narrows.bitstream import FrequencyTables
-from narrows.errors import InputError, MediaError, ModelError, NarrowsError, PartError
+from narrows.errors import InputError, MediaError, ModelError, NarrowsError, PartError, shortened
 from narrows.media.atomic import atomic_write
 from narrows.media.files import quoted
 from narrows.parts import build, find, spec
@@ -59,7 +59,7 @@ def save(folder: str | Path, tokenizer: Tokenizer, dtype: torch.dtype | None = N
         raise InputError(f"expected a folder and a Tokenizer, got a {type(tokenizer).__name__} as the second")
     check_name(tokenizer.name)
     if dtype not in (None, *WEIGHT_DTYPES):
-        raise InputError(f"expected a dtype of {', '.join(map(str, WEIGHT_DTYPES))} or None, got {dtype!r}")
+        raise InputError(f"expected a dtype of {', '.join(map(str, WEIGHT_DTYPES))} or None, got {shortened(dtype)}")
     folder = Path(folder)
     config = {"format": FORMAT, "name": tokenizer.name, "tokenizer": spec(tokenizer)}
     parameters = dict(tokenizer.codec.named_parameters(remove_duplicate=False))
@@ -131,7 +131,8 @@ def check_name(name: str) -> None:
     """Raise InputError for an invalid name of a model, which is used in file names and stream headers."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise InputError(
-            f"expected a name of 1 to 60 letters, digits, '.', '-' and '_', letter or digit first, got {name!r}"
+            "expected a name of 1 to 60 letters, digits, '.', '-' and '_', letter or digit first, got "
+            f"{shortened(name)}"
         )
 
 
@@ -157,10 +158,14 @@ def _config(path: Path) -> dict[str, Any]:
         raise ModelError(f"expected an integer under 'format' in {path}, got none; {ADVICE}")
     if config["format"] != FORMAT:
         advice = "upgrade narrows" if config["format"] > FORMAT else "train or publish it again with this version"
-        raise ModelError(f"expected a checkpoint of format {FORMAT}, got {config['format']} in {path}; {advice}")
+        raise ModelError(
+            f"expected a checkpoint of format {FORMAT}, got {shortened(config['format'])} in {path}; {advice}"
+        )
     for key, kind in {"name": str, "tokenizer": dict}.items():
         if type(config.get(key)) is not kind:
-            raise ModelError(f"expected a {kind.__name__} under {key!r} in {path}, got {config.get(key)!r}; {ADVICE}")
+            raise ModelError(
+                f"expected a {kind.__name__} under {key!r} in {path}, got {shortened(config.get(key))}; {ADVICE}"
+            )
     try:
         check_name(config["name"])
     except InputError as error:
@@ -257,7 +262,9 @@ def _check_shapes(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, t
         if key not in given:
             raise ModelError(f"expected the tensor {key} of shape {expected[key]} in {path}, got none; {advice}")
         if key not in expected:
-            raise ModelError(f"expected only tensors of the codec in config.json, got {key!r} in {path}; {advice}")
+            raise ModelError(
+                f"expected only tensors of the codec in config.json, got {shortened(key)} in {path}; {advice}"
+            )
         if given[key] != expected[key]:
             raise ModelError(f"expected {key} of shape {expected[key]} in {path}, got {given[key]}; {advice}")
 
@@ -272,7 +279,7 @@ def _tables(path: Path, tokenizer: Tokenizer) -> FrequencyTables | None:
         raise ModelError(f"{path} cannot be read: {error}; {ADVICE}") from error
     expected = tokenizer.codec.bottleneck.table_sizes
     if tables.sizes != expected:
-        raise ModelError(f"expected alphabet sizes {expected} in {path}, got {tables.sizes}; {ADVICE}")
+        raise ModelError(f"expected alphabet sizes {expected} in {path}, got {shortened(tables.sizes)}; {ADVICE}")
     return tables
 
 

@@ -7,7 +7,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.tokenizers.evaluations import evaluation_of
 
 MODELS_FOLDER = Path(__file__).parent
@@ -81,10 +81,12 @@ def models(medium: str | None = None, *, max_kbps: float | None = None) -> Model
     Raises:
         InputError: for an unknown medium, and a rate in kbit/s for images.
     """
-    if medium is not None and medium not in RATES:
-        raise InputError(f"expected one of the media {', '.join(RATES)}, got {medium!r}")
-    if max_kbps is not None and (isinstance(max_kbps, bool) or not isinstance(max_kbps, Real) or medium == "image"):
-        raise InputError(f"expected max_kbps as a number, for audio, got {max_kbps!r}; leave it out")
+    if medium is not None and medium not in tuple(RATES):
+        raise InputError(f"expected one of the media {', '.join(RATES)}, got {shortened(medium)}")
+    if max_kbps is not None and (
+        isinstance(max_kbps, bool) or not isinstance(max_kbps, Real) or not max_kbps > 0 or medium == "image"
+    ):
+        raise InputError(f"expected max_kbps as a number above 0, for audio, got {shortened(max_kbps)}; leave it out")
     index = json.loads((MODELS_FOLDER / "index.json").read_text(encoding="utf-8"))
     found: Iterable[ShippedModel] = (ShippedModel(name=name, **index[name]) for name in sorted(index))
     if medium is not None:

@@ -9,11 +9,13 @@ import torch
 
 from narrows.checkpoints import folder as folders
 from narrows.checkpoints.index import MODELS_FOLDER, models
-from narrows.errors import ModelError
+from narrows.errors import ModelError, shortened
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.devices import check_device
 from narrows.tokenizers.image import ImageTokenizer
 from narrows.tokenizers.tokenizer import Tokenizer
+
+MAX_REASON = 300  # characters of a message of the hub
 
 
 @overload
@@ -37,7 +39,10 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
         InputError: for a device that is not available or lacks operations of the model.
     """
     if not isinstance(model, str | Path):
-        raise ModelError(f"expected a model name, folder or hub repository, got {model!r}; `codec models` lists them")
+        raise ModelError(
+            f"expected a model name, folder or hub repository, got {shortened(model)}; `codec models` "
+            "(narrows.models() in Python) lists them"
+        )
     if device != "auto":
         check_device(device)
     known = {entry.name: entry for entry in models()}
@@ -51,10 +56,11 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
     elif isinstance(model, str) and model.count("/") == 1 and not model.startswith((".", "/", "~")):
         tokenizer = folders.read(_from_hub(model))
     else:
-        close = difflib.get_close_matches(str(model), known, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(str(model)[:MAX_REASON], known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ModelError(
-            f"expected a model name, folder or hub repository, got {str(model)!r}; {hint}`codec models` lists the names"
+            f"expected a model name, folder or hub repository, got {shortened(str(model))}; {hint}`codec models` "
+            "(narrows.models() in Python) lists the names"
         )
     return tokenizer.to(_best_device(tokenizer) if device == "auto" else device)
 
@@ -83,5 +89,6 @@ def _from_hub(model: str) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, HTTPError, OSError) as error:
         reason = (str(error).strip() or "no answer").splitlines()[0].rstrip(".")
         raise ModelError(
-            f"no folder {model!r}, and the hub repository of that name cannot be fetched ({reason}); check the name"
+            f"no folder {shortened(model)}, and the hub repository of that name cannot be fetched "
+            f"({reason[:MAX_REASON]}); check the name"
         ) from error

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 
 MAX_CHANNELS = 255
 MAX_SIDE = 2**24  # height or width of an image
@@ -15,9 +15,9 @@ MAX_COUNT = 2**48  # samples, video frames, positions along a grid axis
 def check_integer(value: object, limit: int, what: str) -> None:
     """Raise InputError unless `value` is an int (not a bool, not a NumPy scalar) from 1 to `limit`."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"expected {what} as an integer, got {value!r}; convert it with int()")
+        raise InputError(f"expected {what} as an integer, got {shortened(value)}; convert it with int()")
     if not 1 <= value <= limit:
-        raise InputError(f"expected {what} from 1 to {limit}, got {value}")
+        raise InputError(f"expected {what} from 1 to {limit}, got {shortened(value)}")
 
 
 class Extent(ABC):

@@ -11,11 +11,11 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from mmap import mmap
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from narrows.errors import InputError, MediaError, NarrowsError
+from narrows.errors import InputError, MediaError, NarrowsError, shortened
+from narrows.media.buffers import Bytes, byte_view
 
 StrPath = str | os.PathLike[str]
 MAX_PATH = 4096  # characters; a longer text is no path
@@ -40,7 +40,7 @@ class ReadableFile(Protocol):
 
 
 StoredFile = StrPath | MemoryFile
-Source = StoredFile | bytes | bytearray | memoryview | mmap | ReadableFile
+Source = StoredFile | Bytes | ReadableFile
 
 
 def stored(source: Source) -> StoredFile:
@@ -59,24 +59,28 @@ def stored(source: Source) -> StoredFile:
         )
     if isinstance(source, str | os.PathLike | MemoryFile):
         return source
-    if isinstance(source, bytes | bytearray | memoryview | mmap):
-        return MemoryFile(_name(source), bytes(source))
+    if isinstance(source, Bytes):
+        data = source if isinstance(source, bytes) else bytes(byte_view(source, "the bytes of a media file"))
+        return MemoryFile(_name(source), data)
     if isinstance(source, io.TextIOBase):
         raise InputError(f'expected a binary file, got {name}, which is opened as text; open it with mode "rb"')
     if getattr(source, "closed", False):
         raise InputError(f"expected an open file, got {name}, which is closed; open it again")
     if not hasattr(source, "read"):
         raise InputError(f'expected a file to read, got {name}, which can only be written; open it with mode "rb"')
-    with library_errors(source, lambda reason: f'{name} cannot be read ({reason}); open it again with mode "rb"'):
-        data = source.read()
-    if inspect.iscoroutine(data):
-        data.close()
+    with library_errors(source, lambda reason: f"{name} cannot be read ({reason}); try again, or save it to a file"):
+        try:
+            read = source.read()
+        except io.UnsupportedOperation as error:
+            raise MediaError(f'{name} cannot be read ({reason_of(error)}); open it again with mode "rb"') from error
+    if inspect.iscoroutine(read):
+        read.close()
         raise InputError(f"expected a binary file, got {name} of type {type(source).__name__}; give its attribute file")
-    if not isinstance(data, bytes | bytearray | memoryview):
+    if not isinstance(read, bytes | bytearray | memoryview):
         raise InputError(
-            f"expected a file whose read gives bytes, got {type(data).__name__} from {name}; open it again"
+            f"expected a file whose read gives bytes, got {type(read).__name__} from {name}; open it again"
         )
-    return MemoryFile(_name(source), bytes(data))
+    return MemoryFile(_name(source), bytes(read))
 
 
 def quoted(source: object) -> str:
@@ -93,20 +97,15 @@ def _name(source: object) -> str:
         return os.fspath(source)
     if isinstance(source, MemoryFile):
         return source.name
-    if isinstance(source, bytes | bytearray | memoryview | mmap):
+    if isinstance(source, Bytes):
         return "the given bytes"
     if isinstance(source, type) or not any(callable(getattr(source, name, None)) for name in ("read", "write")):
         raise InputError(
             f"expected a path, bytes or a binary file, got {shortened(source)} of type {type(source).__name__}"
         )
-    name = getattr(source, "name", None) or getattr(source, "filename", None)
+    # GzipFile has both, and warns of `filename`.
+    name = getattr(source, "name" if hasattr(source, "name") else "filename", None)
     return name if isinstance(name, str) and name else "the given file"
-
-
-def shortened(value: object) -> str:
-    """What an object looks like, for a message: one line of at most 80 characters."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @contextmanager

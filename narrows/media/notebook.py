@@ -9,7 +9,9 @@ from PIL import Image as PILImage
 
 MAX_SECONDS = 60
 MAX_CHANNELS = 2
+MAX_SAMPLES = 2_000_000  # of all channels: 4 MB
 MAX_SIDE = 1024  # pixels
+MAX_BYTES = 500_000  # of a picture; what takes more is shown smaller, or compressed
 
 
 def player(wav: bytes, caption: str) -> str:
@@ -18,14 +20,20 @@ def player(wav: bytes, caption: str) -> str:
 
 
 def picture(image: PILImage.Image, caption: str) -> str:
-    """A picture of at most `MAX_SIDE` pixels on a side, with a line of text."""
-    if max(image.size) > MAX_SIDE:
-        image = image.copy()
-        image.thumbnail((MAX_SIDE, MAX_SIDE))
+    """A picture of at most `MAX_SIDE` pixels on a side and about `MAX_BYTES`, with a line of text."""
+    size, content, kind = image.size, b"", ""
+    for kind, side in (("png", MAX_SIDE), ("webp", MAX_SIDE), ("webp", MAX_SIDE // 2)):
+        if max(image.size) > side:
+            image = image.copy()
+            image.thumbnail((side, side))
+        file = io.BytesIO()
+        image.save(file, kind, quality=85)
+        content = file.getvalue()
+        if len(content) <= MAX_BYTES:
+            break
+    if image.size != size:
         caption += f", shown at {image.width} × {image.height}"
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return f'<img src="{_data("image/png", file.getvalue())}"><br>{html.escape(caption)}'
+    return f'<img src="{_data(f"image/{kind}", content)}"><br>{html.escape(caption)}'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,8 +1,8 @@
 """The media by name. Everything that depends on the medium is looked up here."""
 
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.media import audio, image
-from narrows.media.files import StrPath, quoted
+from narrows.media.files import StrPath
 from narrows.media.medium import Medium
 
 MEDIA: dict[str, Medium] = {medium.name: medium for medium in (audio.MEDIUM, image.MEDIUM)}
@@ -16,6 +16,6 @@ def medium_of(path: StrPath) -> Medium:
 
 def medium_named(name: str) -> Medium:
     """The medium with a name. Raises InputError for an unknown name."""
-    if name not in MEDIA:
-        raise InputError(f"expected one of the media {', '.join(MEDIA)}, got {quoted(name)}")
+    if name not in tuple(MEDIA):
+        raise InputError(f"expected one of the media {', '.join(MEDIA)}, got {shortened(name)}")
     return MEDIA[name]

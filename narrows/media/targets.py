@@ -1,20 +1,23 @@
 """Where media files are written: paths and binary file objects, and the format of what is written there."""
 
+import inspect
 import io
 import os
-import shutil
 from collections.abc import Collection
-from typing import BinaryIO, Protocol, cast
+from functools import partial
+from typing import BinaryIO, Protocol
 
-from narrows.errors import InputError
-from narrows.media.files import StrPath, library_errors, quoted, shortened
+from narrows.errors import InputError, MediaError, shortened
+from narrows.media.files import StrPath, library_errors, quoted
+
+BLOCK = 1 << 16  # bytes per call of write
 
 
 class WritableFile(Protocol):
     """A binary file object: an open file, `io.BytesIO`, a response. It need not be able to seek."""
 
     def write(self, data: bytes, /) -> object:
-        """Append bytes."""
+        """Append bytes, all or the first of them; returns their number, or None for all."""
 
 
 Target = StrPath | WritableFile
@@ -39,10 +42,13 @@ def suffix_of(target: Target, format: str | None, known: Collection[str]) -> str
         suffix = os.path.splitext(os.fspath(target))[1]
         if suffix.lower() not in known:
             raise InputError(
-                f"expected one of the suffixes {', '.join(known)}, got {suffix or 'none'} in {quoted(target)}"
+                f"expected one of the suffixes {', '.join(known)}, got "
+                f"{shortened(suffix)[1:-1] if suffix else 'none'} in {quoted(target)}"
             )
         if format is not None and f".{format}".lower() != suffix.lower():
-            raise InputError(f"expected the format of the suffix of {quoted(target)}, got {format!r}; leave it out")
+            raise InputError(
+                f"expected the format of the suffix of {quoted(target)}, got {shortened(format)}; leave it out"
+            )
         return suffix.lower()
     check_file(target)
     if format is None:
@@ -73,18 +79,26 @@ def check_file(target: Target) -> None:
 def copy_to(target: WritableFile, file: BinaryIO) -> None:
     """Write all of a file to a file object, from its position on. Raises MediaError if that fails."""
 
-    def failure(reason: str) -> str:
-        return f"{quoted(target)} could not be written to its end ({reason}); check what is behind it"
-
-    with library_errors(target, failure):
-        if isinstance(target, io.RawIOBase):  # may write less than it is given
-            buffered = io.BufferedWriter(target)
-            try:
-                shutil.copyfileobj(file, buffered)
-                buffered.flush()
-            finally:
-                buffered.detach()
-            return
-        shutil.copyfileobj(file, cast(BinaryIO, target))
+    with library_errors(target, partial(_failure, target)):
+        while data := file.read(BLOCK):
+            _write_all(target, data)
         if callable(flush := getattr(target, "flush", None)):
             flush()
+
+
+def _write_all(target: WritableFile, data: bytes) -> None:
+    """Write all of the data, in several calls where a call writes a part."""
+    while data:
+        written = target.write(data)
+        if written is None and not isinstance(target, io.RawIOBase):  # many objects return nothing, and write all
+            return
+        if inspect.iscoroutine(written):
+            written.close()
+        if isinstance(written, bool) or not isinstance(written, int) or not 1 <= written <= len(data):
+            reason = f"its write returned {shortened(written)} for {len(data)} bytes"
+            raise MediaError(_failure(target, reason))
+        data = data[written:]
+
+
+def _failure(target: WritableFile, reason: str) -> str:
+    return f"{quoted(target)} could not be written to its end ({reason}); check what is behind it"

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from narrows.bitstream import read_header, recover
-from narrows.bitstream.header import Bytes
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.media import audio as media
-from narrows.media.extents import AudioExtent, Extent
+from narrows.media.audio.limits import MAX_AUDIO_CHANNELS, check_rate
+from narrows.media.buffers import Bytes
+from narrows.media.extents import MAX_COUNT, AudioExtent, Extent, check_integer
 from narrows.media.files import Source
 from narrows.media.image.resize import Resize
 from narrows.media.medium import Info, Medium, Reader, Signal
@@ -29,7 +30,6 @@ from narrows.tokenizers.audio_blocks import (
     Array,
     CheckedBlocks,
     as_block,
-    check_rate,
     windows_of_known_length,
     windows_of_unknown_length,
 )
@@ -123,7 +123,9 @@ class AudioTokenizer(Tokenizer):
         fitting = [k for k in prefixes if self.rate(k) <= bitrate]
         if not fitting:
             rates = ", ".join(f"{self.rate(k):.2f}" for k in prefixes)
-            raise InputError(f"expected a bitrate of at least one of {rates} kbit/s for {self.name}, got {bitrate:g}")
+            raise InputError(
+                f"expected a bitrate of at least one of {rates} kbit/s for {self.name}, got {shortened(bitrate)}"
+            )
         return max(fitting)
 
     def encode(
@@ -164,7 +166,13 @@ class AudioTokenizer(Tokenizer):
         return [cast(Tokens, result()) for result in results]
 
     def estimate(
-        self, seconds: float, *, channels: int = 1, codebooks: int | None = None, bitrate: float | None = None
+        self,
+        seconds: float,
+        *,
+        channels: int = 1,
+        codebooks: int | None = None,
+        bitrate: float | None = None,
+        **others: float | None,
     ) -> int:
         """An estimate of the bytes of the stream of a recording, before coding.
 
@@ -173,15 +181,19 @@ class AudioTokenizer(Tokenizer):
 
         Args:
             seconds: duration, above 0.
-            channels: number of channels.
+            channels: number of channels, 1 to 64.
             codebooks, bitrate: see `encode`.
+            others: refused.
 
         Raises:
-            InputError: for a setting out of range.
+            InputError: for a setting out of range, and for other settings.
         """
-        check_numbers(seconds=seconds, channels=channels)
-        if not 0 < seconds < float("inf") or channels < 1:
-            raise InputError(f"expected seconds above 0 and a channel or more, got {seconds!r} and {channels!r}")
+        self._refuse_for_estimate(others)
+        check_numbers(seconds=seconds)
+        longest = MAX_COUNT / self.sample_rate  # seconds
+        if seconds is None or not 0 < seconds <= longest:
+            raise InputError(f"expected seconds above 0 and up to {longest:.3g}, got {shortened(seconds)}")
+        check_integer(channels, MAX_AUDIO_CHANNELS, "channels")
         rate = self.rate(self._num_codebooks(codebooks, bitrate)) * self.groups(channels)  # kbit/s
         return round(HEADER_BYTES + CHUNK_BYTES * ceil(seconds / CHUNK_SECONDS) + 125 * rate * seconds)
 

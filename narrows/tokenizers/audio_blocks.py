@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows.errors import InputError
-from narrows.media.audio.limits import channels_error, sample_rate_error, samples_error
+from narrows.media.audio.limits import channels_error, samples_error
 from narrows.tokenizers.channels import as_array
 from narrows.tokenizers.resampling import Block
 from narrows.tokenizers.windows import Window
@@ -73,13 +73,6 @@ def windows_of_unknown_length(
     frames = offset + held.shape[1] // stride
     start = max(offset, frames - size)
     yield Window(start, frames, first, frames), held[:, (start - offset) * stride :]
-
-
-def check_rate(sample_rate: int) -> None:
-    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
-        raise InputError(f"expected the sample rate as a whole number of Hz, got {sample_rate!r}")
-    if message := sample_rate_error(int(sample_rate)):
-        raise InputError(message)
 
 
 def as_block(x: Array) -> Block:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from math import gcd
 
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.media.extents import AudioExtent
 from narrows.tokenizers.resampling import Block
-from narrows.tokenizers.settings import Progress
+from narrows.tokenizers.settings import Progress, check_numbers
 
 MARGIN = 4096  # samples at the lower rate, more than the filter of the resampler reaches to each side
 
@@ -16,12 +16,13 @@ def part_of(extent: AudioExtent, start: float, stop: float | None) -> tuple[int,
 
     Raises InputError for a part that is empty or not within the recording.
     """
+    check_numbers(start=start, stop=stop)
     end = extent.samples / extent.sample_rate
     try:
         first = round(start * extent.sample_rate)
         last = extent.samples if stop is None else round(stop * extent.sample_rate)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"expected start and stop in seconds, got {start!r} and {stop!r}") from error
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"expected start and stop in seconds, got {shortened(start)} and {shortened(stop)}") from error
     if not 0 <= first < last <= extent.samples:
         given = f"{start:g} to {end if stop is None else stop:g}"
         raise InputError(f"expected a part of 0 to {end:.6g} s of at least a sample, got {given} s")

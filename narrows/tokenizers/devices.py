@@ -7,7 +7,7 @@ import torch
 
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 
 MAX_REASON = 160  # characters of a message of PyTorch
 
@@ -16,9 +16,11 @@ def check_device(device: str | torch.device) -> None:
     """Raise InputError unless tensors can be made on this device and copied from it."""
     try:
         torch.zeros(1, device=torch.device(device)).cpu()
-    except (RuntimeError, AssertionError, TypeError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = re.split(r"[.:;]? ?\n|\. ", str(error))[0].rstrip(".")[:MAX_REASON]
-        raise InputError(f"expected an available device, got {str(device)!r} ({reason}); use cpu or auto") from error
+        raise InputError(
+            f"expected an available device, got {shortened(str(device))} ({reason}); use cpu or auto"
+        ) from error
 
 
 def runs_on(codec: Codec, device: torch.device | str) -> bool:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from narrows.bitstream import Reader as StreamReader
 from narrows.bitstream import StreamHeader, read_header, recover
-from narrows.bitstream.header import INDICES_PER_QUALITY, Bytes
+from narrows.bitstream.header import INDICES_PER_QUALITY
 from narrows.bitstream.reader import check_size
 from narrows.codecs.codec import Codec
-from narrows.errors import DamagedStream, InputError
+from narrows.errors import DamagedStream, InputError, shortened
 from narrows.media import image as media
+from narrows.media.buffers import Bytes
 from narrows.media.extents import Extent, ImageExtent
 from narrows.media.files import Source
 from narrows.media.image.resize import Resize
@@ -80,7 +81,7 @@ class ImageTokenizer(Tokenizer):
     def __init__(self, codec: Codec, lambdas: Sequence[float] = ()) -> None:
         super().__init__(codec)
         if any(type(value) not in (int, float) or not 0 < value < MAX_LAMBDA for value in lambdas):
-            raise InputError(f"expected lambdas above 0 and below {MAX_LAMBDA:g}, got {str(list(lambdas))[:80]}")
+            raise InputError(f"expected lambdas above 0 and below {MAX_LAMBDA:g}, got {shortened(lambdas)}")
         self.lambdas = tuple(map(float, lambdas))
         multiple = self.entropy_model.multiple if self.entropy_model else 1
         self.block = (codec.stride[0] * multiple, codec.stride[1] * multiple)
@@ -174,7 +175,9 @@ class ImageTokenizer(Tokenizer):
             encoded |= zip(group, self._encode_stack(np.stack([arrays[i] for i in group]), index), strict=True)
         return [replace(encoded[i][:, :keep], attachments=attached) for i, (_, attached) in enumerate(checked)]
 
-    def estimate(self, x: Array, *, quality: float | None = None, codebooks: float | None = None) -> int:
+    def estimate(
+        self, x: Array, *, quality: float | None = None, codebooks: float | None = None, **others: float | None
+    ) -> int:
         """An estimate of the bytes of the stream of an image, before coding; a small part of the time of coding.
 
         For an entropy model from the size of a WebP file, by the evaluation of the model; docs/images.md has measured
@@ -183,10 +186,13 @@ class ImageTokenizer(Tokenizer):
         Args:
             x: see `encode`.
             quality, codebooks: see `encode`.
+            others: refused: the estimate is for no effort, and `bits_per_pixel` states the size itself.
 
         Raises:
-            InputError: as `encode`, and for an entropy model without an evaluation in its checkpoint folder.
+            InputError: as `encode`, for other settings, and for an entropy model without an evaluation in its
+                checkpoint folder.
         """
+        self._refuse_for_estimate(others)
         array, attachments = as_image(x)
         extent, index, keep = extent_of(array), self.quality_index(quality), self.check_codebooks(codebooks)
         attached = sum(map(len, attachments.values()))
@@ -199,7 +205,7 @@ class ImageTokenizer(Tokenizer):
         )
         points = [] if self.folder is None else evaluation_of(self.folder)
         coded = image_bytes(media.Image(levels), points, self.name, 1 + index / INDICES_PER_QUALITY)
-        return round(coded + attached)
+        return round(HEADER_BYTES + CHUNK_BYTES + coded + attached)
 
     @torch.no_grad()
     def encode_latents(self, x: Array) -> Latents:
@@ -248,6 +254,7 @@ class ImageTokenizer(Tokenizer):
         **settings: float | None,
     ) -> ImageBatchEncoder:
         """See `Tokenizer.batch_encoder`."""
+        self.check_background(background)
         given = self.check_settings(settings)
 
         def encode(images: list[Pixels]) -> list[Any]:
@@ -356,7 +363,9 @@ class ImageTokenizer(Tokenizer):
     def compress(self, tokens: Tokens) -> bytes:
         """Compress Tokens to an .nrw stream. Raises as `decode` does, and InputError if required tables are missing."""
         if self.entropy_model is not None and self.tables is None:
-            raise InputError(f"expected frequency tables for {self.name}, got none; leave out --raw or set tables")
+            raise InputError(
+                f"expected frequency tables for {self.name}, got none; leave out --raw (set tables in Python)"
+            )
         self._check_item_and_grid(tokens)
         return super().compress(tokens)
 

@@ -16,6 +16,7 @@ from narrows.media.quiet import ignore_warnings
 
 ALPHA = "alpha"  # name of the attachment
 MAX_WEBP_SIDE = 16_383
+ADVICE = "use --recover (recover() in Python) for the image without it"
 
 
 def alpha_attachment(alpha: NDArray[np.uint8] | None) -> dict[str, bytes]:
@@ -48,9 +49,5 @@ def _decompressed(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
                 return np.asarray(image.convert("L"))
             size = f"{image.width} × {image.height}"
     except Exception as error:  # some decoders raise arbitrary exceptions for invalid data
-        raise DamagedStream(
-            f"expected an alpha plane, got {len(data)} bytes that are none; use --recover for the image without it"
-        ) from error
-    raise DamagedStream(
-        f"expected an alpha plane of {width} × {height}, got {size}; use --recover for the image without it"
-    )
+        raise DamagedStream(f"expected an alpha plane, got {len(data)} bytes that are none; {ADVICE}") from error
+    raise DamagedStream(f"expected an alpha plane of {width} × {height}, got {size}; {ADVICE}")

@@ -6,7 +6,7 @@ from math import exp, log
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.tokenizers.image_tiles import FULL_SCALE
 from narrows.tokenizers.search import largest_within
 from narrows.tokenizers.tokens import Tokens
@@ -46,8 +46,8 @@ def best_within(
         attached = sum(map(len, tokens.attachments.values()))
         of_alpha = f" ({8 * attached / tokens.extent.amount:.3f} for its alpha plane)" if attached else ""
         raise InputError(
-            f"expected at least {smallest:.3f} bits per pixel for this image{of_alpha}, got {bits_per_pixel:g}; "
-            "give more"
+            f"expected at least {smallest:.3f} bits per pixel for this image{of_alpha}, got "
+            f"{shortened(bits_per_pixel)}; give more"
         )
     result = tried[index]
     for higher in range(index, qualities if effort else index):

@@ -5,12 +5,12 @@
 >>> figure.savefig("codes.png")
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.extras import needs_extra
 from narrows.media.audio import Audio
 from narrows.tokenizers.tokens import Tokens
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WINDOW = 0.032  # seconds
 MAX_COLUMNS = 2000  # of a spectrogram; of a long recording, columns are left out
+SHOWN_PERCENT = (1, 99)  # of the codes, from the lowest to the highest colour
+WIDTH, MAX_HEIGHT = 8.0, 10.0  # inches
 RANGE = 80.0  # dB below the loudest that are shown
 
 
@@ -40,6 +42,8 @@ def spectrogram(audio: Audio) -> "Figure":
 def codes(tokens: Tokens, codebook: int | None = None) -> "Figure":
     """The codes of a channel group as a picture, each relative to the size of its codebook.
 
+    The colours span the codes that occur, without the lowest and highest percent.
+
     Args:
         tokens: the Tokens; the first channel group is shown.
         codebook: images: the codebook whose codes are shown over the grid; None for the first. Audio: None, since all
@@ -52,25 +56,31 @@ def codes(tokens: Tokens, codebook: int | None = None) -> "Figure":
     over_frames = tokens.extent.axes == 1
     if codebook is not None and (over_frames or codebook not in range(len(sizes))):
         expected = "no codebook for audio" if over_frames else f"a codebook of 0 to {len(sizes) - 1}"
-        raise InputError(f"expected {expected}, got {codebook!r}")
+        raise InputError(f"expected {expected}, got {shortened(codebook)}")
     index = codebook or 0
     shown, size = (values, np.array(sizes)[:, None]) if over_frames else (values[index], sizes[index])
-    figure = _figure()
+    fractions, rows_per_column = shown / size, 0.0 if over_frames else shown.shape[0] / shown.shape[1]
+    figure = _figure(rows_per_column)
     axes = figure.add_subplot()
-    image = axes.imshow(
-        shown / size, aspect="auto" if over_frames else "equal", interpolation="nearest", vmin=0, vmax=1
-    )
+    low, high = np.percentile(fractions, SHOWN_PERCENT)
+    if low == high:  # most codes are equal
+        low, high = fractions.min(), fractions.max()
+    aspect: Literal["auto", "equal"] = "auto" if over_frames else "equal"
+    image = axes.imshow(fractions, aspect=aspect, interpolation="nearest", vmin=low, vmax=high)
     labels = ("frames", "codebook") if over_frames else ("grid width", "grid height")
     axes.set(xlabel=labels[0], ylabel=labels[1], title="" if over_frames else f"codebook {index}")
     figure.colorbar(image, label="code / codebook size")
     return figure
 
 
-def _figure() -> "Figure":
+def _figure(rows_per_column: float = 0.0) -> "Figure":
+    """A figure as wide as its axes; for square pixels, their rows per column."""
     with needs_extra("evaluate"):
         from matplotlib.figure import Figure  # not pyplot, which keeps figures and chooses a window system
 
-    return Figure(figsize=(8, 3), layout="constrained")
+    height = min(MAX_HEIGHT, max(3.0, WIDTH * rows_per_column))
+    width = min(WIDTH, max(4.0, height / rows_per_column)) if rows_per_column else WIDTH
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _power(samples: NDArray[np.float32], window: int) -> NDArray[np.float32]:

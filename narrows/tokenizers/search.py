@@ -22,8 +22,9 @@ from torch import Tensor
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 from narrows.codecs.bottlenecks.entropy.refinement import refine_codes
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.media.extents import ImageExtent
+from narrows.tokenizers.settings import is_number
 from narrows.tokenizers.tokens import Tokens
 
 ITERATIONS = (0, 3, 6, 12, 24, 48)  # for efforts 0 to 5
@@ -33,8 +34,8 @@ DEFAULT_MAX_PIXELS = 1 << 20  # larger images are not searched by default
 
 def check_effort(effort: float) -> int:
     """Return the effort. Raises InputError unless it is an integer from 0 to 5."""
-    if isinstance(effort, bool) or effort not in range(len(ITERATIONS)):
-        raise InputError(f"expected an effort of 0 (none) to {len(ITERATIONS) - 1}, got {effort!r}")
+    if not is_number(effort) or effort not in range(len(ITERATIONS)):
+        raise InputError(f"expected an effort of 0 (none) to {len(ITERATIONS) - 1}, got {shortened(effort)}")
     return int(effort)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TypedDict
 
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 
 Progress = Callable[[float], object]  # called with the fraction of the work that is done
 
@@ -39,7 +39,15 @@ class DecodeOptions(TypedDict, total=False):
 
 
 def check_numbers(**settings: object) -> None:
-    """Raise InputError that names the first setting that is neither a number nor None."""
+    """Raise InputError that names the first setting that is neither None nor a number that a float can hold."""
     for name, value in settings.items():
-        if value is not None and not isinstance(value, Real):
-            raise InputError(f"expected {name} as a number, got {value!r}")
+        if value is not None and not is_number(value):
+            raise InputError(f"expected {name} as a number, got {shortened(value)}")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number, not a bool, that a float can hold; infinity and NaN are."""
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and float(value) is not None
+    except OverflowError:
+        return False

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from narrows.bitstream import FrequencyTables, IndexedTables, alphabet_sizes, codes_to_symbols, read_header
-from narrows.bitstream.header import INDICES_PER_QUALITY, Bytes
+from narrows.bitstream.header import INDICES_PER_QUALITY
 from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError, WrongModel
+from narrows.errors import InputError, WrongModel, shortened
+from narrows.media.buffers import Bytes
 from narrows.media.extents import Extent
 from narrows.media.files import Source
 from narrows.media.image.resize import Resize
@@ -25,7 +26,7 @@ from narrows.tokenizers.batches import BatchEncoder
 from narrows.tokenizers.devices import check_device, runs_on
 from narrows.tokenizers.fingerprint import Fingerprint
 from narrows.tokenizers.settings import DecodeOptions, Progress, RateSetting, check_numbers
-from narrows.tokenizers.tokens import Latents, Tokens
+from narrows.tokenizers.tokens import Latents, Tokens, plain
 
 Item = Bytes | Tokens | Latents  # an .nrw stream, or what encoding returns
 
@@ -127,6 +128,12 @@ class Tokenizer(ABC):
     def estimate(self, *args: Any, **kwargs: Any) -> int:
         """An estimate of the bytes of a stream, before coding and without running the network."""
 
+    def _refuse_for_estimate(self, settings: Mapping[str, float | None]) -> None:
+        """Raise InputError for a setting that `estimate` does not take."""
+        for name, value in settings.items():
+            if value is not None:
+                raise InputError(f"expected no {name} for an estimate, got {shortened(value)}; leave it out")
+
     @abstractmethod
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
         """Encode a Signal, such as an Audio or Image, to Tokens; settings as for `encode`."""
@@ -200,7 +207,7 @@ class Tokenizer(ABC):
             if name not in DecodeOptions.__annotations__ or (value is not None and name not in self.decode_options):
                 accepted = ", ".join(self.decode_options)
                 raise InputError(
-                    f"expected options of {self.medium.name} ({accepted}), got {name}={value!r}; leave it out"
+                    f"expected options of {self.medium.name} ({accepted}), got {name}={shortened(value)}; leave it out"
                 )
 
     @abstractmethod
@@ -271,9 +278,8 @@ class Tokenizer(ABC):
         A path is refused, so that a text from a user of a service opens no file.
         """
         if not isinstance(data, Bytes):
-            raise InputError(
-                f"expected the bytes of a media file, got {type(data).__name__}; use encode_file for files"
-            )
+            advice = "use tobytes()" if hasattr(data, "tobytes") else "use encode_file for files"
+            raise InputError(f"expected the bytes of a media file, got {type(data).__name__}; {advice}")
         return self.compress(self.encode_file(data, background=background, **settings))
 
     def check_background(self, background: str | None) -> None:
@@ -305,7 +311,9 @@ class Tokenizer(ABC):
         for name, value in given.items():
             if name not in self.settings:
                 accepted = ", ".join(self.settings) or "none"
-                raise InputError(f"expected settings of {self.name} ({accepted}), got {name}={value}; leave it out")
+                raise InputError(
+                    f"expected settings of {self.name} ({accepted}), got {name}={shortened(value)}; leave it out"
+                )
         check_numbers(**given)
         return given
 
@@ -317,8 +325,8 @@ class Tokenizer(ABC):
         check_device(device)
         if torch.device(device).type not in ("cpu", "cuda") and not self.runs_on(device):
             raise InputError(
-                f"expected a device with all operations of {self.name}, got {str(device)!r}, which lacks some, such as "
-                "those of float64; use cpu or auto"
+                f"expected a device with all operations of {self.name}, got {shortened(str(device))}, which lacks "
+                "some, such as those of float64; use cpu or auto"
             )
         self.codec.to(device)
         return self
@@ -356,11 +364,13 @@ class Tokenizer(ABC):
         if self.qualities == 1:
             if quality is None:
                 return 0
-            raise InputError(f"expected no quality for {self.name}, which has only one, got {quality:g}; leave it out")
+            raise InputError(
+                f"expected no quality for {self.name}, which has only one, got {shortened(quality)}; leave it out"
+            )
         check_numbers(quality=quality)
         quality = 4 if quality is None else quality
         if not 1 <= quality <= 8:
-            raise InputError(f"expected a quality from 1 (smallest file) to 8 (best image), got {quality:g}")
+            raise InputError(f"expected a quality from 1 (smallest file) to 8 (best image), got {shortened(quality)}")
         return round((quality - 1) * INDICES_PER_QUALITY)
 
     @property
@@ -423,7 +433,9 @@ class Tokenizer(ABC):
         check_numbers(codebooks=codebooks)
         number = self.codebooks if codebooks is None else codebooks
         if number not in prefixes:
-            raise InputError(f"expected codebooks of {', '.join(map(str, prefixes))} for {self.name}, got {number:g}")
+            raise InputError(
+                f"expected codebooks of {', '.join(map(str, prefixes))} for {self.name}, got {shortened(number)}"
+            )
         return int(number)
 
     def check_model(self, model: str, fingerprint: str) -> None:
@@ -431,8 +443,8 @@ class Tokenizer(ABC):
         if (model, fingerprint) != (self.name, self.fingerprint):
             other = "other weights" if model == self.name else "that model"
             raise WrongModel(
-                f"expected {self.name} ({self.fingerprint}), got data of {model} ({fingerprint}); load {other} "
-                "(-m FOLDER on the command line)"
+                f"expected {self.name} ({self.fingerprint}), got data of {plain(model)} ({plain(fingerprint)}); load "
+                f"{other} (-m FOLDER on the command line)"
             )
 
     def check_attachments(self, names: Iterable[str]) -> None:
@@ -479,7 +491,7 @@ class Tokenizer(ABC):
             )
         if (quality_index is None) != (model is None) or (model and (quality_index or 0) >= model.qualities):
             expected = "none" if model is None else f"0 to {model.qualities - 1}"
-            raise InputError(f"expected a quality index of {self.name} ({expected}), got {quality_index}")
+            raise InputError(f"expected a quality index of {self.name} ({expected}), got {shortened(quality_index)}")
 
 
 def _count(number: int) -> str:

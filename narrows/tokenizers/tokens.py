@@ -21,10 +21,10 @@ from narrows.bitstream import (
     read,
     write,
 )
-from narrows.bitstream.header import Bytes
 from narrows.bitstream.limits import MAX_BYTES_AT_ONCE, MAX_INDEXED_SYMBOLS, MAX_SYMBOLS
 from narrows.codecs.base import INTEGERS
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
+from narrows.media.buffers import Bytes
 from narrows.media.extents import Extent
 from narrows.tokenizers.ids import Ids, Pattern, Vocabulary, flatten_codes, unflatten_ids
 
@@ -59,14 +59,16 @@ class Tokens:
 
     def __post_init__(self) -> None:
         if not isinstance(self.radices, tuple):
-            raise InputError(f"expected radices as tuples of the radices of each codebook, got {self.radices!r}")
+            raise InputError(
+                f"expected radices as tuples of the radices of each codebook, got {shortened(self.radices)}"
+            )
         is_integer = isinstance(self.codes, Tensor) and self.codes.dtype in INTEGERS
         _check_shape("codes", self.codes, is_integer, "integers", len(self.radices), self.extent)
 
     def __repr__(self) -> str:
         attached = "".join(f", with {name} ({len(data)} bytes)" for name, data in self.attachments.items())
         quality = "" if self.quality_index is None else f", quality index {self.quality_index}"
-        return f"Tokens({self.extent} by {self.model}, codes {tuple(self.codes.shape)}{quality}{attached})"
+        return f"Tokens({self.extent} by {plain(self.model)}, codes {tuple(self.codes.shape)}{quality}{attached})"
 
     def __getitem__(self, index: Any) -> "Tokens":
         """`tokens[:, :k]` keeps the first k codebooks, `tokens[1:2]` one channel group. The grid cannot be sliced."""
@@ -76,7 +78,9 @@ class Tokens:
             or not isinstance(codebooks, slice)
             or codebooks.indices(len(self.radices))[::2] != (0, 1)
         ):
-            raise InputError(f"expected tokens[groups, :codebooks], two slices, the second from 0, got tokens[{index}]")
+            raise InputError(
+                f"expected tokens[groups, :codebooks], two slices, the second from 0, got {shortened(index)}"
+            )
         codes, extent = self.codes[groups, codebooks], self.extent
         size = -(-extent.channels // len(self.codes))  # channels of a group; the last group may have fewer
         indices = range(len(self.codes))[groups]
@@ -209,24 +213,29 @@ class Latents:
         _check_shape("latents", self.values, is_float, "floats", None, self.extent)
 
     def __repr__(self) -> str:
-        return f"Latents({self.extent} by {self.model}, values {tuple(self.values.shape)})"
+        return f"Latents({self.extent} by {plain(self.model)}, values {tuple(self.values.shape)})"
 
     def to(self, device: torch.device | str) -> "Latents":
         """The same latents with their values on another device."""
         return replace(self, values=self.values.to(device))
 
 
+def plain(name: str) -> str:
+    """A name for a message: without quotes, but escaped and shortened as `shortened` does."""
+    return shortened(str(name))[1:-1]
+
+
 def _from_hex(fingerprint: str) -> bytes:
     try:
         return bytes.fromhex(fingerprint)
     except (TypeError, ValueError) as error:
-        raise InputError(f"expected a fingerprint of hexadecimal digits, got {fingerprint!r}") from error
+        raise InputError(f"expected a fingerprint of hexadecimal digits, got {shortened(fingerprint)}") from error
 
 
 def _check_shape(name: str, x: Tensor, right_type: bool, kind: str, second: int | None, extent: Extent) -> None:
     """Raise InputError unless x is (S, `second`, *grid), S from 1 to the channels of the extent."""
     if not isinstance(extent, Extent):
-        raise InputError(f"expected the extent as an AudioExtent or ImageExtent, got {extent!r}")
+        raise InputError(f"expected the extent as an AudioExtent or ImageExtent, got {shortened(extent)}")
     fits = right_type and x.ndim == 2 + extent.axes and 0 not in x.shape
     if not fits or not 1 <= x.shape[0] <= extent.channels or second not in (None, x.shape[1]):
         grid = {1: "F", 2: "H, W", 3: "T, H, W"}[extent.axes]

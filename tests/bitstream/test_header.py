@@ -194,3 +194,10 @@ def test_invalid_attachments_with_a_right_checksum(name):
 def test_names_hold_no_control_characters(character):
     with pytest.raises(InputError, match="expected a model name"):
         replace(AUDIO, model=f"a{character}b")
+
+
+@pytest.mark.parametrize("header", [AUDIO, IMAGE, VIDEO, LONG, BOTH, replace(IMAGE, radices=((4096,),) * 320)])
+def test_headers_show_themselves_on_a_short_line(header):
+    assert len(repr(header)) < 200
+    assert header.model in repr(header)
+    assert str(header.shape) in repr(header)

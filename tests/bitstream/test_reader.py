@@ -204,3 +204,16 @@ def test_size_is_the_estimate_and_the_framing():
     header = StreamHeader("speech", bytes(8), AudioExtent(24000, 480000, 1), radices, (1500,), 75, 1, tables.digest[:4])
     size = len(write(header, codes, tables)) - len(header.to_bytes()) - header.chunks * 6
     assert size == pytest.approx(tables.estimated_bits(codes_to_symbols(codes, radices)) / 8, rel=0.01)
+
+
+def test_the_only_chunk_cannot_be_recovered(make):
+    header, codes, tables = make()
+    for steps, advice in (
+        (6, r"use --recover \(recover\(\) in Python\) for the others"),
+        (22, "get an undamaged copy"),
+    ):
+        data = bytearray(write(replace(header, steps=steps), codes, tables))
+        data[-1] ^= 1
+        for damaged in (bytes(data), bytes(data[:-1])):
+            with pytest.raises(DamagedStream, match=advice):
+                read(damaged, tables)

@@ -1,8 +1,10 @@
+from typing import Any
+
 import pytest
 
 import narrows
 from narrows.checkpoints.index import ShippedModel
-from narrows.errors import InputError
+from narrows.errors import InputError, ModelError
 
 
 def test_models_of_a_medium_and_a_rate() -> None:
@@ -11,9 +13,29 @@ def test_models_of_a_medium_and_a_rate() -> None:
     assert [model.name for model in narrows.models(medium="image")] == ["image"]
     assert [model.name for model in narrows.models(max_kbps=0.6)] == ["speech"]
     assert [model.name for model in narrows.models("audio", max_kbps=0.4)] == []
-    for wrong in ({"medium": "sound"}, {"max_kbps": "2"}, {"max_kbps": True}, {"medium": "image", "max_kbps": 3}):
-        with pytest.raises(InputError, match="expected"):
+    for wrong in (
+        {"medium": "sound"},
+        {"max_kbps": "2"},
+        {"max_kbps": True},
+        {"max_kbps": float("nan")},
+        {"max_kbps": -1},
+        {"medium": b"RIFF" * 999},
+        {"medium": [1]},
+        {"max_kbps": b"R" * 999},
+        {"medium": "image", "max_kbps": 3},
+    ):
+        with pytest.raises(InputError, match="expected") as caught:
             narrows.models(**wrong)  # type: ignore[arg-type]
+        assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("name", [b"RIFF" * 9999, "R" * 9999, "R/" + "R" * 9999, ["R"] * 9999])
+def test_names_in_messages_are_short(name: Any) -> None:
+    with pytest.raises(ModelError) as caught:
+        narrows.load(name)
+    assert len(str(caught.value)) < 600
+    with pytest.raises(InputError, match="expected an available device"):
+        narrows.load("speech", device=name)
 
 
 def test_rates_are_those_of_the_evaluation() -> None:

@@ -1,3 +1,4 @@
+import gzip
 import io
 import mmap
 import tempfile
@@ -206,3 +207,18 @@ def test_files_whose_read_is_no_bytes():
 def test_ctrl_c_in_a_file_object_is_passed_on():
     with pytest.raises(KeyboardInterrupt):
         audio.read(Raising(KeyboardInterrupt()))
+
+
+@pytest.mark.parametrize("error", [TimeoutError("timed out"), ConnectionResetError(104, "Connection reset by peer")])
+def test_only_a_wrong_mode_is_told_to_open_again(error_message, tmp_path, error):
+    assert "'upload.wav' cannot be read" in (message := error_message(audio.read, Raising(error)))
+    assert "mode" not in message
+    with open(tmp_path / "b", "wb") as out:
+        assert 'open it again with mode "rb"' in error_message(audio.read, out)
+
+
+def test_names_of_file_objects(noise):
+    """Warnings are errors here: GzipFile warns of its attribute `filename`."""
+    audio.write(whole := io.BytesIO(), noise, RATE, format="wav")
+    with gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(whole.getvalue()))) as file:
+        assert np.array_equal(audio.read(file).samples, audio.read(whole.getvalue()).samples)

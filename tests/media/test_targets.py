@@ -139,3 +139,40 @@ def test_formats(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             suffix_of(target, format, known)
+
+
+@pytest.mark.parametrize("format", ["png", "wav"])
+def test_what_a_short_write_leaves_is_written_too(format):
+    class Short:
+        """Takes as many bytes as it says."""
+
+        def __init__(self, count):
+            self.count, self.data = count, b""
+
+        def write(self, data):
+            taken = self.count(data)
+            self.data += data[:taken] if type(taken) is int else data
+            return taken
+
+    def write(file):
+        if format == "png":
+            image.write(file, PIXELS, format="png")
+        else:
+            audio.write(file, np.zeros((1, 99_999), np.float32), 8000, format="wav")
+
+    write(whole := io.BytesIO())
+    for count in (lambda data: 777 if len(data) > 777 else len(data), len, lambda data: None):
+        write(short := Short(count))
+        assert short.data == whole.getvalue()
+    for wrong in (0, -1, 10**9, True, "5", 1.0):
+        with pytest.raises(MediaError, match=r"could not be written to its end .its write returned"):
+            write(Short(lambda data, wrong=wrong: wrong))
+
+
+def test_a_write_that_is_a_coroutine_is_refused():
+    class Response:
+        async def write(self, data):
+            pass
+
+    with pytest.raises(MediaError, match=r"its write returned <coroutine"):
+        image.write(Response(), PIXELS, format="png")

@@ -3,8 +3,11 @@
 import copy
 import io
 import pickle
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from narrows.bitstream import read_header
 from narrows.checkpoints import folder
 from narrows.codecs import (
     FSQ,
@@ -25,7 +29,7 @@ from narrows.codecs import (
     Tanh,
     VectorQuantizePytorch,
 )
-from narrows.errors import InputError, MediaError, StreamError, WrongModel
+from narrows.errors import InputError, MediaError, NarrowsError, StreamError, WrongModel
 from narrows.media.audio import Audio
 from narrows.media.image import Image
 from narrows.media.medium import Signal
@@ -501,3 +505,55 @@ def test_settings_that_are_no_numbers_are_refused(tokenizer: Tokenizer) -> None:
 def test_what_is_no_signal_is_refused(tokenizer: Tokenizer, x: object) -> None:
     with pytest.raises(InputError, match="expected"):
         tokenizer.encode(x, *in_memory(tokenizer, signals(tokenizer)[0])[1:])
+
+
+def test_messages_hold_no_whole_arguments(tokenizer: Tokenizer) -> None:
+    wav, signal = b"RIFF" * 10**6, signals(tokenizer)[0]
+    data = tokenizer.compress(tokenizer.encode_signal(signal))
+    huge = ("9" * 90_000, wav, 10**5000, [wav] * 9)
+    calls = [
+        *(partial(tokenizer.encode_signal, signal, **{name: x}) for name in tokenizer.settings for x in huge),
+        *(partial(tokenizer.decode_bytes, data, **{name: x}) for name in tokenizer.decode_options for x in huge),
+        *(partial(tokenizer.decode_bytes, data, x) for x in huge),
+        *(partial(tokenizer.encode_bytes, x) for x in huge),
+        *(partial(tokenizer.estimate, x) for x in huge),
+        *(partial(tokenizer.encode, signal.array[:1], x) for x in huge if tokenizer.medium.name == "audio"),
+        *(partial(tokenizer.to, x) for x in huge[:1]),
+        *(partial(tokenizer.encode_signal, signal, bogus=x) for x in huge),
+        *(partial(tokenizer.decode_bytes, data, bogus=x) for x in huge),
+        partial(tokenizer.decompress, wav),
+        partial(tokenizer.decode, wav),
+    ]
+    for call in calls:
+        tracemalloc.start()
+        with pytest.raises(NarrowsError) as caught:
+            call()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(str(caught.value)) < 500
+        assert peak < 64 << 20
+
+
+def test_bytes_are_of_one_kind(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Media and streams: bytes and memoryviews of any shape; neither arrays nor what is closed."""
+    media = as_written(tokenizer, signals(tokenizer)[0], tmp_path / "a").read_bytes()
+    stream = tokenizer.encode_bytes(media)
+    for data, call in ((media, tokenizer.encode_bytes), (stream, tokenizer.decode_bytes), (stream, read_header)):
+        twice = np.frombuffer(data, np.uint8).repeat(2)
+        assert call(memoryview(twice)[::2]) == call(data)
+        released, closed = memoryview(data), mmap(-1, len(data))
+        released.release()
+        closed.close()
+        for wrong in (released, closed, np.frombuffer(data, np.uint8), "RIFF", None):
+            with pytest.raises(
+                InputError, match=r"expected the bytes of (a media file|an \.nrw stream), got"
+            ) as caught:
+                call(wrong)
+            assert "\n" not in str(caught.value)
+
+
+def test_estimates_take_settings_of_size_only(tokenizer: Tokenizer) -> None:
+    amount: Any = 1 if tokenizer.medium.name == "audio" else signals(tokenizer)[0].array
+    for name in ("effort", "bits_per_pixel", "bogus"):
+        with pytest.raises(InputError, match=f"expected no {name} for an estimate, got 1; leave it out"):
+            tokenizer.estimate(amount, **{name: 1})

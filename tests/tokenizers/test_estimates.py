@@ -33,9 +33,12 @@ def test_recordings_without_tables_have_a_fixed_rate(tiny_checkpoint: Any, chann
     x = 0.1 * np.random.default_rng(0).standard_normal((channels, 8000 * 45)).astype(np.float32)
     size = len(tokenizer.compress(tokenizer.encode(x, 8000)))
     assert tokenizer.estimate(45, channels=channels) == pytest.approx(size, rel=0.01)
-    for wrong in ({"seconds": 0}, {"seconds": float("nan")}, {"seconds": "a"}, {"seconds": 1, "channels": 0}):
+    for wrong in ({"seconds": 0}, {"seconds": float("nan")}, {"seconds": "a"}, {"seconds": None}, {"seconds": 1e300}):
         with pytest.raises(InputError, match="expected seconds"):
             tokenizer.estimate(**wrong)
+    for count in (0, 1.5, 65, True, None, "a"):
+        with pytest.raises(InputError, match="expected channels"):
+            tokenizer.estimate(1, channels=count)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="expected codebooks of 1, 2, 3"):
         tokenizer.estimate(1, codebooks=9)
 
@@ -73,7 +76,7 @@ def test_images_follow_what_they_show() -> None:
 def test_sides_longer_than_webp_takes() -> None:
     tokenizer, part = narrows.load("image"), picture(8, 4096)
     whole = np.concatenate([part] * 5, 2)
-    assert tokenizer.estimate(whole, quality=4) == pytest.approx(5 * tokenizer.estimate(part, quality=4), rel=0.01)
+    assert tokenizer.estimate(whole, quality=4) == pytest.approx(5 * tokenizer.estimate(part, quality=4), rel=0.02)
 
 
 def test_models_without_an_evaluation(tmp_path: Path) -> None:

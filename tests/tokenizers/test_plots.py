@@ -54,3 +54,23 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(InputError, match=r"expected the package matplotlib.*pip install 'narrows\[evaluate\]'"):
         plots.spectrogram(Audio(np.zeros((1, 99), np.float32), 8000))
+
+
+def test_colours_span_the_codes_that_occur() -> None:
+    """Codes of an entropy model lie near the middle of a large codebook."""
+    codes = 2048 + torch.arange(-20, 20).reshape(1, 1, 1, 40).repeat(1, 1, 20, 1)
+    codes[0, 0, 0, 0] = 0
+    figure = plots.codes(Tokens(codes, ((4096,),), ImageExtent(320, 640, 3), "m", "00"))
+    low, high = figure.axes[0].images[0].get_clim()
+    assert 2020 < low * 4096 < 2032 < 2062 < high * 4096 < 2068
+    flat = Tokens(torch.zeros(1, 1, 3, 4, dtype=torch.int64), ((8,),), ImageExtent(30, 40, 3), "m", "00")
+    shown(plots.codes(flat))
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 40), (40, 40), (90, 10), (2, 90)])
+def test_pictures_use_the_figure(height: int, width: int) -> None:
+    codes = torch.arange(height * width).reshape(1, 1, height, width)
+    figure = plots.codes(Tokens(codes, ((height * width,),), ImageExtent(height, width, 3), "m", "00"))
+    shown(figure)
+    box = figure.axes[0].get_position()  # fractions of the figure
+    assert max(box.width, box.height) > 0.6

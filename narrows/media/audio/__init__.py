@@ -22,9 +22,9 @@ import numpy as np
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
-from narrows.errors import InputError, NarrowsError
+from narrows.errors import InputError, NarrowsError, described
 from narrows.media import notebook
-from narrows.media.audio.limits import channels_text
+from narrows.media.audio.limits import channels_text, check_rate, check_whole_rate
 from narrows.media.audio.reader import AudioInfo, AudioReader
 from narrows.media.audio.writer import AudioWriter, check_target
 from narrows.media.extents import AudioExtent
@@ -48,12 +48,23 @@ _BLOCK = 1 << 18  # samples; 1 MiB of float32 per channel
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Audio(Signal):
-    """Samples (C, T), float32 with full scale 1.0, and their rate in Hz."""
+    """Samples (C, T), float32 with full scale 1.0, and their rate in Hz.
+
+    Raises:
+        InputError: for samples that are no array of floats with two axes, and a rate that is no whole number.
+    """
 
     medium: ClassVar[str] = "audio"
 
     samples: NDArray[np.float32]
     sample_rate: int
+
+    def __post_init__(self) -> None:
+        samples, rate = self.samples, self.sample_rate
+        if not isinstance(samples, np.ndarray) or samples.dtype.kind != "f" or samples.ndim != 2 or not len(samples):
+            raise InputError(f"expected samples (C, T) float32, got {described(samples)}")
+        check_whole_rate(rate)
+        object.__setattr__(self, "sample_rate", int(rate))
 
     @property
     def extent(self) -> AudioExtent:
@@ -70,24 +81,27 @@ class Audio(Signal):
         return Audio(array.astype(np.float32, copy=False), self.sample_rate)
 
     def __repr__(self) -> str:
-        return f"Audio({self.extent.seconds:.2f} s, {self.sample_rate} Hz, {channels_text(len(self.samples))})"
+        seconds = self.samples.shape[1] / self.sample_rate if self.sample_rate else 0
+        return f"Audio({seconds:.2f} s, {self.sample_rate} Hz, {channels_text(len(self.samples))})"
 
     def _repr_html_(self) -> str | None:
         """A player for notebooks, of the first minute and two channels; None for samples that no file can hold."""
-        part, file = self.samples[: notebook.MAX_CHANNELS, : notebook.MAX_SECONDS * self.sample_rate], io.BytesIO()
+        part, file = self.samples[: notebook.MAX_CHANNELS], io.BytesIO()
+        part = part[:, : min(notebook.MAX_SECONDS * self.sample_rate, notebook.MAX_SAMPLES // len(part))]
         try:
             write(file, part, self.sample_rate, format="wav")
         except NarrowsError:
             return None
         cut = []
         if part.shape[1] < self.samples.shape[1]:
-            cut.append(f"the first {notebook.MAX_SECONDS} s")
+            cut.append(f"the first {part.shape[1] / self.sample_rate:.3g} s")
         if len(part) < len(self.samples):
             cut.append(f"the first {len(part)} channels")
         return notebook.player(file.getvalue(), f"{self!r}{', of which ' * bool(cut)}{' and '.join(cut)}")
 
     def resampled(self, sample_rate: int) -> "Audio":
-        """The same audio at another rate in Hz, by soxr (VHQ)."""
+        """The same audio at another rate in Hz, by soxr (VHQ). Raises InputError for a rate out of range."""
+        check_rate(sample_rate)
         if sample_rate == self.sample_rate:
             return self
         samples = soxr.resample(self.samples.T, self.sample_rate, sample_rate, quality="VHQ")

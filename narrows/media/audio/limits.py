@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from narrows.errors import InputError, shortened
+
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 384_000  # Hz
 MAX_AUDIO_CHANNELS = 64
 MAX_SAMPLE = 16.0  # 24 dB above full scale; larger samples are integers that were stored as floats
@@ -16,14 +18,28 @@ def sample_rate_error(sample_rate: int, where: str = "") -> str | None:
     if MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
         return None
     expected = f"expected a sample rate from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz"
-    return f"{expected}, got {sample_rate} Hz{where}; resample it first"
+    return f"{expected}, got {shortened(sample_rate)} Hz{where}; resample it first"
+
+
+def check_whole_rate(sample_rate: object) -> None:
+    """Raise InputError for a sample rate that is no whole number."""
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
+        raise InputError(f"expected the sample rate as a whole number of Hz, got {shortened(sample_rate)}")
+
+
+def check_rate(sample_rate: int) -> None:
+    """Raise InputError for a sample rate that is no whole number, or out of range."""
+    check_whole_rate(sample_rate)
+    if message := sample_rate_error(int(sample_rate)):
+        raise InputError(message)
 
 
 def channels_error(channels: int, where: str = "") -> str | None:
     """The error message for a number of channels that is out of range, or None; `where` follows the number."""
     if 1 <= channels <= MAX_AUDIO_CHANNELS:
         return None
-    return f"expected 1 to {MAX_AUDIO_CHANNELS} channels, got {channels}{where}; split them into several signals"
+    expected = f"expected 1 to {MAX_AUDIO_CHANNELS} channels"
+    return f"{expected}, got {shortened(channels)}{where}; split them into several signals"
 
 
 def finite_error(block: NDArray[np.float32], start: int, where: str = "") -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.errors import InputError, MediaError
+from narrows.errors import InputError, MediaError, shortened
 from narrows.media.audio.decoders import ADVICE, no_samples_error, open_decoder
 from narrows.media.audio.limits import channels_error, channels_text, sample_rate_error, samples_error
 from narrows.media.files import Source, library_errors, open_input, quoted, size_of, stored
@@ -126,8 +126,8 @@ class AudioReader(Reader):
                 header declares; the message names the place.
             InputError: for `samples` below 1, and if the file is closed.
         """
-        if samples < 1:
-            raise InputError(f"expected a block of 1 sample or more, got samples={samples}")
+        if isinstance(samples, bool) or not isinstance(samples, int | np.integer) or samples < 1:
+            raise InputError(f"expected a block of 1 sample or more, got samples={shortened(samples)}")
         if self._file.closed:
             raise InputError(f"expected an open file, got {self._name}, which is closed; open it again")
         with library_errors(self._path, self._damage):

@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 from numpy.typing import ArrayLike, NDArray
 
-from narrows.errors import InputError, MediaError
+from narrows.errors import InputError, MediaError, shortened
 from narrows.media.atomic import atomic_write, write_error
 from narrows.media.audio.channel_order import file_order
 from narrows.media.audio.declared_end import declared_end
@@ -47,8 +47,8 @@ class _Format:
     def subtype(self, encoding: str | None) -> str:
         """libsndfile's name of an encoding, of the default one for None. Raises InputError for an unknown one."""
         default, *_ = self.encodings
-        if encoding is not None and encoding not in self.encodings:
-            raise InputError(f"expected one of the encodings {', '.join(self.encodings)}, got {encoding!r}")
+        if encoding is not None and encoding not in tuple(self.encodings):
+            raise InputError(f"expected one of the encodings {', '.join(self.encodings)}, got {shortened(encoding)}")
         return self.encodings[encoding or default]
 
 
@@ -237,7 +237,9 @@ def check_target(target: Target, format: str | None = None) -> None:
 def _format_of(target: Target, name: str | None, sample_rate: int, channels: int) -> _Format:
     """The format of an output. Raises InputError or MediaError for a rate or channels that it does not take."""
     if not isinstance(sample_rate, (int, np.integer)) or not isinstance(channels, (int, np.integer)):
-        raise InputError(f"expected whole numbers, got sample_rate={sample_rate!r} and channels={channels!r}")
+        raise InputError(
+            f"expected whole numbers, got sample_rate={shortened(sample_rate)} and channels={shortened(channels)}"
+        )
     suffix = suffix_of(target, name, _FORMATS)
     where = f" for {quoted(target)}"
     if message := sample_rate_error(sample_rate, where) or channels_error(channels, where):

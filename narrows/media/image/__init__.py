@@ -128,7 +128,7 @@ def write(
     if image.alpha is not None and suffix in OPAQUE_SUFFIXES:
         raise InputError(
             f"expected a format with transparency for an image with transparent pixels, got {suffix[1:]} for "
-            f"{quoted(target)}; write a .png, or give a --background"
+            f"{quoted(target)}; write a .png, or give a --background (background in Python)"
         )
     encoded = io.BytesIO()
     try:

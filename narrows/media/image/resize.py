@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image as PILImage
 
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.media.image.signal import Pixels
 
 Crop = Literal["center", "resize"]
@@ -31,9 +31,9 @@ class Resize:
 
     def __post_init__(self) -> None:
         if type(self.size) is not int or not 1 <= self.size <= MAX_SIZE:
-            raise InputError(f"expected a size from 1 to {MAX_SIZE} pixels, got {self.size!r}")
+            raise InputError(f"expected a size from 1 to {MAX_SIZE} pixels, got {shortened(self.size)}")
         if self.crop not in get_args(Crop):
-            raise InputError(f"expected a crop of {', '.join(get_args(Crop))}, got {self.crop!r}")
+            raise InputError(f"expected a crop of {', '.join(get_args(Crop))}, got {shortened(self.crop)}")
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Resize pixels (C, H, W), C 1 or 3, to (C, size, size)."""

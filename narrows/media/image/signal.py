@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageColor
 
-from narrows.errors import InputError
+from narrows.errors import InputError, described, shortened
 from narrows.media import notebook
 from narrows.media.extents import ImageExtent
 from narrows.media.medium import Signal
@@ -132,19 +132,14 @@ class Image(Signal):
         return Image(((pixels * alpha + behind * (255 - alpha) + 127) // 255).astype(np.uint8))
 
 
-def described(value: object) -> str:
-    """The type and shape of an array, for a message; the type of something else."""
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
-        return f"{value.dtype} of shape {tuple(value.shape)}"
-    return f"no array but {type(value).__name__}"
-
-
 def colour_of(text: str) -> tuple[int, int, int]:
     """The red, green and blue of a colour, as a name of CSS or like "#rrggbb". Raises InputError for another text."""
     try:
         found = ImageColor.getrgb(text)
     except (ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"expected a colour such as white or '#ff8000', got {text!r}") from error
+        raise InputError(f"expected a colour such as white or '#ff8000', got {shortened(text)}") from error
+    if max(found) > 255:
+        raise InputError(f"expected a colour of levels from 0 to 255, got {shortened(text)}")
     if len(found) != 3:
-        raise InputError(f"expected an opaque colour such as white or '#ff8000', got {text!r}")
+        raise InputError(f"expected an opaque colour such as white or '#ff8000', got {shortened(text)}")
     return found

@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 import tracemalloc
@@ -144,3 +145,19 @@ def test_results_are_values():
 def test_import_is_light():
     code = "import sys, narrows.media.audio; print([name for name in ('torch', 'av') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"RIFF" * 9999, "4" * 9999, None, True, 0, 10**5000, [1] * 9999], ids=lambda value: type(value).__name__
+)
+def test_numbers_are_checked_by_type(wrong):
+    audio.write(file := io.BytesIO(), sound := np.zeros((1, 99), np.float32), 8000, format="wav")
+    for call in (
+        lambda: list(audio.blocks(file.getvalue(), wrong if wrong != 10**5000 else 0)),
+        lambda: audio.Audio(sound, 8000).resampled(wrong),
+        lambda: audio.write(io.BytesIO(), sound, wrong, format="wav"),
+        lambda: audio.write(io.BytesIO(), sound, 8000, format="wav", encoding=wrong or "pcm17"),
+    ):
+        with pytest.raises(InputError, match=r"expected .*, got") as caught:
+            call()
+        assert len(str(caught.value)) < 200

@@ -104,8 +104,10 @@ def test_backgrounds(pixels: np.ndarray) -> None:
     assert abs(found.pixels - exact).max() <= 1
     assert image.Image(pixels[:1], alpha).flattened("white").pixels.shape == (1, 9, 14)
     assert image.Image(pixels[:1], alpha).flattened("red").pixels.shape == (3, 9, 14)
-    with pytest.raises(InputError, match="expected a colour"):
-        image.Image(pixels).flattened("no colour")
+    for text in ("no colour", "rgb(300,0,0)", "#12345", "a" * 99_999, b"red" * 9999, 3):
+        with pytest.raises(InputError, match="expected a colour") as caught:
+            image.Image(pixels).flattened(text)  # type: ignore[arg-type]
+        assert len(str(caught.value)) < 200
 
 
 def test_files_that_are_no_image_are_errors_of_one_line(tmp_path: Path, pixels: np.ndarray) -> None:
