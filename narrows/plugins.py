@@ -21,6 +21,7 @@ import importlib.util
 import os
 import re
 import sys
+import sysconfig
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from typing import Any, Literal
 from narrows.errors import InputError, NarrowsError, PluginWarning
 
 VARIABLE = "NARROWS_IMPORT"
+_LIBRARIES = ("stdlib", "purelib", "platlib")  # folders
 Group = Literal["narrows.parts", "narrows.recipes", "narrows.metrics"]
 
 
@@ -175,8 +177,13 @@ def _import_errors(what: str) -> Iterator[None]:
             reason = error.msg if error.lineno is None else f"line {error.lineno}: {error.msg}"
         else:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            frames = traceback.extract_tb(error.__traceback__)
-            own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
+            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+            own = [frame for frame in frames if not _of_library(frame.filename)] or frames
             if own:
                 reason = f"{Path(own[-1].filename).name}, line {own[-1].lineno}: {reason}"
         raise InputError(f"cannot import {what} ({reason}); correct it, or leave it out") from error
+
+
+def _of_library(file: str) -> bool:
+    """Whether a file belongs to Python or to an installed package."""
+    return file.startswith("<frozen") or any(file.startswith(sysconfig.get_path(name)) for name in _LIBRARIES)

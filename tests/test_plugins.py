@@ -132,6 +132,7 @@ def test_a_file_in_a_package_is_a_module_of_it(folder) -> None:
         ("import sys\nsys.exit(0)\n", r"own\.py, line 2: SystemExit: 0"),
         ("x = 1\0\n", "null bytes"),
         ("import no_such_module\n", r"\(own\.py, line 1: ModuleNotFoundError: No module named 'no_such_module'\)"),
+        ("import json\njson.loads('{')\n", r"\(own\.py, line 2: JSONDecodeError: Expecting property name"),
         ("import narrows.codecs\nnarrows.part('fsq')(dict)\n", r"cannot import own\.py \(expected an unused part name"),
     ],
 )
