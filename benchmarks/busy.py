@@ -31,10 +31,10 @@ def main() -> None:
     for file in arguments.files:
         idle, busy, both = list[float](), list[float](), list[float]()
         for _ in range(arguments.runs):
-            idle += _seconds([file], options)
+            idle.append(_seconds([file], options))
             with _busy_processes(len(os.sched_getaffinity(0))):
-                busy += _seconds([file], options)
-            both += _seconds([file, file], options)
+                busy.append(_seconds([file], options))
+            both.append(_seconds([file, file], options))
         record: dict[str, object] = {"benchmark": "busy", "file": file.name, "runs": arguments.runs}
         record |= {"threads": arguments.threads, "idle_s": median(idle), "busy_s": median(busy)}
         record |= {"busy_ratio": median(busy) / median(idle), "two_commands_ratio": median(both) / median(idle)}
@@ -43,8 +43,8 @@ def main() -> None:
     show(records, ["file", "idle_s", "busy_s", "busy_ratio", "two_commands_ratio"])
 
 
-def _seconds(files: list[Path], options: list[str]) -> list[float]:
-    """Wall seconds of a command for each file, started together."""
+def _seconds(files: list[Path], options: list[str]) -> float:
+    """Wall seconds of the first of several commands that are started together, one for each file."""
     with tempfile.TemporaryDirectory() as folder:
         commands = [
             [codec_script(), "encode", str(file), "-o", f"{folder}/{index}.nrw", *options]
@@ -54,7 +54,7 @@ def _seconds(files: list[Path], options: list[str]) -> list[float]:
         cost, _ = measured([sys.executable, *commands[0]])
         for other in others:
             other.wait()
-    return [cost.wall_seconds]
+    return cost.wall_seconds
 
 
 @contextlib.contextmanager

@@ -58,8 +58,7 @@ def process_files(
     """
     if jobs < 1:
         raise InputError(f"expected 1 job or more, got {jobs}")
-    existing = [pair for pair in files if skip_existing and os.path.lexists(pair[1])]
-    waiting = [pair for pair in files if pair not in existing] if existing else files
+    waiting = [pair for pair in files if not (skip_existing and os.path.lexists(pair[1]))]
     jobs = max(1, min(jobs, len(waiting)))
     number = Threads(threads, jobs)
     exit_on_sigterm()
@@ -81,9 +80,9 @@ def process_files(
                     bar.advance()
         except (KeyboardInterrupt, SystemExit):
             print_message("interrupted; no half-written file is left")
-            _print_summary(results, len(files), len(existing), left_out)
+            _print_summary(results, len(files), len(files) - len(waiting), left_out)
             raise
-    _print_summary(results, len(files), len(existing), left_out)
+    _print_summary(results, len(files), len(files) - len(waiting), left_out)
     if any(result != DONE for result in results.values()):
         sys.exit(2)
 

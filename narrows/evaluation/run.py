@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -112,9 +113,9 @@ def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda 
     """
     medium = EVALUATIONS[plan.points[0].medium].medium
     plan = replace(plan, metrics=list(dict.fromkeys(plan.metrics)), bit_flips=sorted(set(plan.bit_flips)))
-    metrics, without = _usable_metrics(plan.metrics, medium.name)
+    metrics, skipped = _usable(_metrics_of(plan.metrics, medium.name), "metric")
     plan = replace(plan, metrics=[each.name for each in metrics])
-    points, skipped = _available(plan.points)
+    points, without = _usable(plan.points, "operating point")
     skipped |= without
     with_codes = [p for p in points if isinstance(p, ModelPoint) and p.codebook_sizes]
     damaged = [BitFlips(point, p) for point in with_codes for p in plan.bit_flips]
@@ -156,36 +157,41 @@ def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda 
     )
 
 
-def _usable_metrics(names: Sequence[str], medium: str) -> tuple[list[Metric | SetMetric], dict[str, str]]:
-    """The metrics whose requirements are met, and why the others are left out."""
-    found, skipped = list[Metric | SetMetric](), dict[str, str]()
-    for each in map(metric, names):
+def _metrics_of(names: Sequence[str], medium: str) -> list[Metric | SetMetric]:
+    """The metrics with these names. Raises InputError for one of another medium."""
+    found = [metric(name) for name in names]
+    for each in found:
         if each.medium != medium:
             raise InputError(f"expected metrics of {medium}, got {each.name} of {each.medium}; leave it out")
+    return found
+
+
+class _Checked(Protocol):
+    """An operating point or a metric."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def check(self) -> Callable[[], None]: ...
+
+
+Usable = TypeVar("Usable", bound=_Checked)
+
+
+def _usable(requested: Sequence[Usable], kind: str) -> tuple[list[Usable], dict[str, str]]:
+    """The points or metrics that can be used here, and why the others cannot. Raises InputError if none can."""
+    usable, skipped = list[Usable](), dict[str, str]()
+    for each in requested:
         try:
             each.check()
-            found.append(each)
-        except InputError as error:
+            usable.append(each)
+        except (Unavailable, InputError) as error:
             skipped[each.name] = str(error)
-    if not found:
+    if not usable:
         name, reason = next(iter(skipped.items()))
-        raise InputError(f"no metric can be measured here; {name}: {reason}")
-    return found, skipped
-
-
-def _available(requested: Sequence[OperatingPoint]) -> tuple[list[OperatingPoint], dict[str, str]]:
-    """The points that can run here, and why the others cannot."""
-    points, skipped = list[OperatingPoint](), dict[str, str]()
-    for point in requested:
-        try:
-            point.check()
-            points.append(point)
-        except Unavailable as error:
-            skipped[point.name] = str(error)
-    if not points:
-        name, reason = next(iter(skipped.items()))
-        raise InputError(f"no operating point can run here; {name}: {reason}")
-    return points, skipped
+        raise InputError(f"no {kind} can be used here; {name}: {reason}")
+    return usable, skipped
 
 
 PendingMeasurement = tuple[EvaluationItem, OperatingPoint, bool]  # the bool: whether to store the decoded signal

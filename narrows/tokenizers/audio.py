@@ -24,7 +24,6 @@ from narrows.media.extents import MAX_COUNT, AudioExtent, Extent, check_integer
 from narrows.media.files import Source
 from narrows.media.image.resize import Resize
 from narrows.media.medium import Info, Medium, Reader, Signal
-from narrows.media.targets import Target
 from narrows.parts import part
 from narrows.tokenizers.audio_blocks import (
     Array,
@@ -38,7 +37,7 @@ from narrows.tokenizers.batches import BatchEncoder, Batches
 from narrows.tokenizers.channels import group_channels, ungroup_channels
 from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES
 from narrows.tokenizers.resampling import Block, resample_blocks
-from narrows.tokenizers.settings import DecodeOptions, Progress, check_numbers
+from narrows.tokenizers.settings import DecodeOptions, Output, check_numbers
 from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens
 from narrows.tokenizers.windows import Window, cut, decode_tiles, tiles
@@ -282,15 +281,7 @@ class AudioTokenizer(Tokenizer):
         blocks = self.decode_blocks(item)
         return media.Audio(np.concatenate(list(blocks), 1), cast(AudioExtent, item.extent).sample_rate)
 
-    def _decode_to(
-        self,
-        item: Item,
-        target: Target,
-        format: str | None,
-        overwrite: bool,
-        progress: Progress | None,
-        options: DecodeOptions,
-    ) -> Extent:
+    def _decode_to(self, output: Output, item: Item, options: DecodeOptions) -> Extent:
         """See `decode_file`; in bounded memory. Of a part in seconds only this part is decoded; see `decode`."""
         item = item if isinstance(item, Tokens | Latents) else self.decompress(item)
         start, stop = options.get("start"), options.get("stop")
@@ -298,9 +289,9 @@ class AudioTokenizer(Tokenizer):
         blocks = self.decode_blocks(item, start, stop)
         extent = cast(AudioExtent, item.extent)
         first, last = part_of(extent, start, stop)
-        if progress is not None:
-            blocks = reported(blocks, last - first, progress)
-        media.write(target, blocks, extent.sample_rate, overwrite=overwrite, format=format)
+        if output.progress is not None:
+            blocks = reported(blocks, last - first, output.progress)
+        media.write(output.target, blocks, extent.sample_rate, overwrite=output.overwrite, format=output.format)
         return replace(extent, samples=last - first)
 
     def decode_blocks(self, item: Tokens | Latents, start: float = 0.0, stop: float | None = None) -> Iterator[Block]:

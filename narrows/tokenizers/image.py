@@ -26,7 +26,6 @@ from narrows.media.files import Source
 from narrows.media.image.resize import Resize
 from narrows.media.image.signal import Pixels
 from narrows.media.medium import Medium, Reader, Signal
-from narrows.media.targets import Target
 from narrows.parts import part
 from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES, image_bytes
 from narrows.tokenizers.evaluations import evaluation_of
@@ -43,7 +42,7 @@ from narrows.tokenizers.search import (
     check_effort,
     improve,
 )
-from narrows.tokenizers.settings import DecodeOptions, Progress, check_numbers
+from narrows.tokenizers.settings import DecodeOptions, Output, check_numbers
 from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import Latents, Tokens
 
@@ -343,21 +342,13 @@ class ImageTokenizer(Tokenizer):
         fingerprint = header.fingerprint.hex()
         return Tokens(codes, header.radices, extent, header.model, fingerprint, header.quality_index, intact), rows
 
-    def _decode_to(
-        self,
-        item: Item,
-        target: Target,
-        format: str | None,
-        overwrite: bool,
-        progress: Progress | None,
-        options: DecodeOptions,
-    ) -> Extent:
+    def _decode_to(self, output: Output, item: Item, options: DecodeOptions) -> Extent:
         """See `decode_file`."""
         background = options.get("background")
         self.check_background(background)
         image = self.decode_signal(item)
         image = image if background is None else image.flattened(background)
-        media.write(target, image.pixels, alpha=image.alpha, overwrite=overwrite, format=format)
+        media.write(output.target, image.pixels, alpha=image.alpha, overwrite=output.overwrite, format=output.format)
         return image.extent
 
     def compress(self, tokens: Tokens) -> bytes:

@@ -6,6 +6,7 @@ from numbers import Real
 from typing import TypedDict
 
 from narrows.errors import InputError, shortened
+from narrows.media.targets import Target
 
 Progress = Callable[[float], object]  # called with the fraction of the work that is done
 
@@ -36,6 +37,16 @@ class DecodeOptions(TypedDict, total=False):
     background: str | None
     start: float | None
     stop: float | None
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where and how `decode_file` writes; its arguments."""
+
+    target: Target
+    format: str | None
+    overwrite: bool
+    progress: Progress | None
 
 
 def check_numbers(**settings: object) -> None:

@@ -25,7 +25,7 @@ from narrows.parts import spec
 from narrows.tokenizers.batches import BatchEncoder
 from narrows.tokenizers.devices import check_device, runs_on
 from narrows.tokenizers.fingerprint import Fingerprint
-from narrows.tokenizers.settings import DecodeOptions, Progress, RateSetting, check_numbers
+from narrows.tokenizers.settings import DecodeOptions, Output, Progress, RateSetting, check_numbers
 from narrows.tokenizers.tokens import Latents, Tokens, plain
 
 Item = Bytes | Tokens | Latents  # an .nrw stream, or what encoding returns
@@ -174,7 +174,7 @@ class Tokenizer(ABC):
         """
         self.medium.check_target(target, format)  # fails before the work of decoding
         self.check_options(options)
-        return self._decode_to(item, target, format, overwrite, progress, options)
+        return self._decode_to(Output(target, format, overwrite, progress), item, options)
 
     def decode_bytes(self, item: Item, format: str | None = None, **options: Unpack[DecodeOptions]) -> bytes:
         """Decode an .nrw stream, Tokens or Latents to the bytes of a media file; see `decode_file`.
@@ -190,15 +190,7 @@ class Tokenizer(ABC):
         return file.getvalue()
 
     @abstractmethod
-    def _decode_to(
-        self,
-        item: Item,
-        target: Target,
-        format: str | None,
-        overwrite: bool,
-        progress: Progress | None,
-        options: DecodeOptions,
-    ) -> Extent:
+    def _decode_to(self, output: Output, item: Item, options: DecodeOptions) -> Extent:
         """Decode an item to a file, whose format and options are checked."""
 
     def check_options(self, options: DecodeOptions) -> None:

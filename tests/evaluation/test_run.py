@@ -225,7 +225,7 @@ def test_unavailable_points_are_skipped(
     results = run(plan(pictures), tmp_path, 1).results
     assert results.skipped == {"webp@50": "this Pillow has no WebP"}
     assert results.families == ["jpeg"]
-    with pytest.raises(InputError, match="no operating point can run here; webp@50: this Pillow"):
+    with pytest.raises(InputError, match="no operating point can be used here; webp@50: this Pillow"):
         run(plan(pictures, "webp@50"), tmp_path, 1)
 
 
@@ -240,7 +240,7 @@ def test_metrics_without_their_package_are_left_out(
     results = run(plan(pictures, metrics=("odd", "psnr")), tmp_path, 1).results
     assert results.skipped == {"odd": "expected the package x, got none"}
     assert [info.name for info in results.metrics] == ["psnr"]
-    with pytest.raises(InputError, match="no metric can be measured here; odd: expected the package x"):
+    with pytest.raises(InputError, match="no metric can be used here; odd: expected the package x"):
         run(plan(pictures, metrics=("odd",)), tmp_path, 1)
 
 
