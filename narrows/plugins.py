@@ -177,7 +177,12 @@ def _import_errors(what: str) -> Iterator[None]:
             reason = error.msg if error.lineno is None else f"line {error.lineno}: {error.msg}"
         else:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+            hidden = (__file__, importlib.__file__)
+            frames = [
+                frame
+                for frame in traceback.extract_tb(error.__traceback__)
+                if frame.filename not in hidden and not frame.filename.startswith("<frozen")
+            ]
             own = [frame for frame in frames if not _of_library(frame.filename)] or frames
             if own:
                 reason = f"{Path(own[-1].filename).name}, line {own[-1].lineno}: {reason}"
@@ -186,4 +191,4 @@ def _import_errors(what: str) -> Iterator[None]:
 
 def _of_library(file: str) -> bool:
     """Whether a file belongs to Python or to an installed package."""
-    return file.startswith("<frozen") or any(file.startswith(sysconfig.get_path(name)) for name in _LIBRARIES)
+    return any(file.startswith(sysconfig.get_path(name)) for name in _LIBRARIES)

@@ -92,16 +92,16 @@ def _print_summary(results: Mapping[Path, str], files: int, existing: int, left_
     facts = []
     if files > 1:
         facts.append(f"{sum(result == DONE for result in results.values())} of {files} files done")
-        if existing:
-            facts.append(f"{existing} passed over, since their outputs exist")
-        for wanted, text in ((FAILED, "failed"), (EXISTS, "not done, since their outputs exist (--skip-existing)")):
+        for wanted, text in ((FAILED, "failed"), (EXISTS, "not done for an existing output (--skip-existing)")):
             names = [quoted(source) for source, result in results.items() if result == wanted]
             if names:
                 shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
                 facts.append(f"{len(names)} {text}: {shown}")
+    if existing:
+        facts.append(f"{existing} passed over for an existing output")
     if left_out:
         facts.append(left_out)
-    if len(facts) > 1 or left_out:
+    if len(facts) > 1 or existing or left_out:
         print_message("; ".join(facts))
 
 

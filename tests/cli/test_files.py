@@ -151,7 +151,7 @@ def test_files_that_fail_are_named_and_the_others_encoded(encode, wav, place, re
         assert repr(name) in line
     assert last == (
         "codec: 3 of 6 files done; 2 failed: 'in/broken.wav', 'in/sub/empty.mp3'; "
-        "1 not done, since their outputs exist (--skip-existing): 'in/there.wav'"
+        "1 not done for an existing output (--skip-existing): 'in/there.wav'"
     )
 
 

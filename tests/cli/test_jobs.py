@@ -70,16 +70,16 @@ def test_finished_files_are_passed_over(codec, model, wav, place):
     (place / "out" / "b.nrw").unlink()
     again = codec(*command)
     assert again.code == 2
-    expected = (
-        "codec: 1 of 3 files done; 2 not done, since their outputs exist (--skip-existing): 'in/a.wav', 'in/c.wav'"
-    )
+    expected = "codec: 1 of 3 files done; 2 not done for an existing output (--skip-existing): 'in/a.wav', 'in/c.wav'"
     assert again.err.splitlines()[-1] == expected
     (place / "out" / "b.nrw").unlink()
     on = codec(*command, "--skip-existing")
     assert (on.code, on.out.count("→")) == (0, 1)
-    assert on.err == "codec: 1 of 3 files done; 2 passed over, since their outputs exist\n"
+    assert on.err == "codec: 1 of 3 files done; 2 passed over for an existing output\n"
     whole = codec(*command, "--skip-existing", "--jobs", 2)
     assert (whole.code, whole.out) == (0, "")
+    single = codec("encode", "in/a.wav", "-m", model, "-o", "out/a.nrw", "--skip-existing")
+    assert (single.code, single.err) == (0, "codec: 1 passed over for an existing output\n")
 
 
 def test_workers_end_when_the_command_is_killed(start, model, wav, place):
