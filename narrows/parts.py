@@ -21,7 +21,7 @@ from narrows.errors import PartError, shortened
 
 Class = TypeVar("Class", bound=type)
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")  # of parts and models
 
 _PARTS: dict[str, type] = {}
 _PLAIN = (bool, int, float, str, type(None))

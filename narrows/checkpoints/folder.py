@@ -8,7 +8,6 @@ evaluation.json       the results in the model card
 """
 
 import json
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -27,12 +26,11 @@ from narrows.bitstream import FrequencyTables
 from narrows.errors import InputError, MediaError, ModelError, NarrowsError, PartError, shortened
 from narrows.media.atomic import atomic_write
 from narrows.media.files import quoted
-from narrows.parts import build, find, spec
+from narrows.parts import NAME, build, find, spec
 from narrows.tokenizers.tokenizer import Tokenizer
 
 FORMAT = 2
 MAX_CONFIG_BYTES = 1 << 20
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 CALLS_PER_TENSOR = 100  # calls of PyTorch that constructing a codec makes for each tensor, at most
 _DEFAULT_DTYPE = threading.RLock()  # held while the default dtype is changed
 ADVICE = "fetch the checkpoint again"

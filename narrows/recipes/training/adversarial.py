@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from narrows.codecs.bottlenecks.ibq import IBQ
 from narrows.codecs.codec import checked_quantized
-from narrows.errors import InputError
+from narrows.errors import InputError, described, shortened
 from narrows.recipes.losses.adversarial import Features, hinge_discriminator_loss
 from narrows.recipes.settings import Adversarial
 from narrows.recipes.training.base import Recipe, Training
@@ -68,10 +68,10 @@ class AdversarialRecipe(Recipe):
         self.check_losses()
         for name, weight in (self.bottleneck_loss_weights or {}).items():
             if not _is_weight(weight):
-                raise InputError(f"expected a number as bottleneck_loss_weights[{name!r}], got {_short(weight)}")
+                raise InputError(f"expected a number as bottleneck_loss_weights[{name!r}], got {shortened(weight)}")
         modules = self.discriminators
         if not isinstance(modules, Iterable) or not all(isinstance(each, nn.Module) for each in modules):
-            raise InputError(f"expected discriminators to be a list of torch.nn.Module, got {_short(modules)}")
+            raise InputError(f"expected discriminators to be a list of torch.nn.Module, got {shortened(modules)}")
 
     @property
     def other_losses(self) -> Losses:
@@ -95,7 +95,7 @@ class AdversarialRecipe(Recipe):
                 or not isinstance(loss[1], nn.Module)
             ):
                 pair = "a pair of a weight and a torch.nn.Module, such as (1.0, nn.L1Loss())"
-                raise InputError(f"expected the loss {name!r} to be {pair}, got {_short(loss)}")
+                raise InputError(f"expected the loss {name!r} to be {pair}, got {shortened(loss)}")
 
 
 class AdversarialTraining(Training):
@@ -159,7 +159,7 @@ class AdversarialTraining(Training):
         for name, loss in losses.items():
             value = values[name] = loss(*inputs)
             if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
-                got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else _short(value)
+                got = described(value) if isinstance(value, Tensor) else shortened(value)
                 raise InputError(
                     f"expected the loss {name!r} ({type(loss).__name__}) to return a floating-point tensor of "
                     f"shape (), got {got}; return e.g. a mean"
@@ -234,11 +234,6 @@ class AdversarialTraining(Training):
 
 def _is_weight(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
-
-
-def _short(value: object) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _modules(losses: Losses) -> nn.ModuleDict:
