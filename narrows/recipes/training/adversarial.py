@@ -159,10 +159,9 @@ class AdversarialTraining(Training):
         for name, loss in losses.items():
             value = values[name] = loss(*inputs)
             if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
-                got = described(value) if isinstance(value, Tensor) else shortened(value)
                 raise InputError(
                     f"expected the loss {name!r} ({type(loss).__name__}) to return a floating-point tensor of "
-                    f"shape (), got {got}; return e.g. a mean"
+                    f"shape (), got {described(value)}; return e.g. a mean"
                 )
         return values
 
