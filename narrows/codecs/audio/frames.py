@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from narrows.codecs.base import Decoder, Encoder, Reach
 from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.layers.convnext import ConvNeXt
+from narrows.errors import InputError
 from narrows.parts import part
 
 OVERLAP = 4  # frames that cover each sample
 MARGIN = 2  # frames to each side that overlap one hop of samples
 MAX_MAGNITUDE = 1e2  # of a predicted bin, as in Vocos
-FLOOR = 1e-3  # power added to each bin before the logarithm
 MOMENTUM = 0.85  # of fast Griffin-Lim: the best for 16 iterations on speech, of 0.6 to 0.99
 EPSILON = 1e-8  # power that keeps logarithms and divisions finite
 
@@ -89,10 +89,6 @@ class STFT(nn.Module):
         return total.flatten(1)[:, margin : margin + count * self.hop]
 
 
-def _power(spectra: Tensor) -> Tensor:
-    return spectra.real.square() + spectra.imag.square() + FLOOR
-
-
 @part("frame-encoder")
 class FrameEncoder(Encoder):
     """Audio (B, C, T), T a multiple of the stride, to latents (B, dim, T / stride).
@@ -104,17 +100,30 @@ class FrameEncoder(Encoder):
         hop: samples between STFT frames.
         fold: STFT frames per latent frame; the stride is hop × fold.
         channels: C; several channels are coded jointly.
+        phases: whether the network sees complex spectra beside the log magnitudes.
+        floor: power added to each bin before the logarithm; the power of noise of amplitude 1 is 3 hop / 2.
     """
 
     def __init__(
-        self, dim: int = 64, width: int = 384, depth: int = 4, hop: int = 160, fold: int = 2, channels: int = 1
+        self,
+        dim: int = 64,
+        width: int = 384,
+        depth: int = 4,
+        hop: int = 160,
+        fold: int = 2,
+        channels: int = 1,
+        phases: bool = True,
+        floor: float = 1e-3,
     ) -> None:
         super().__init__()
         check_integers(1, MAX_SIZE, dim=dim, width=width, depth=depth, hop=hop, fold=fold, channels=channels)
         self.channels, self.dim, self.stride, self.fold = channels, dim, (hop * fold,), fold
         bins = channels * fold * (2 * hop + 1)
+        if not 0 < floor < 1:
+            raise InputError(f"expected a floor between 0 and 1, got {floor!r}")
+        self.phases, self.floor = bool(phases), floor
         self.stft = STFT(hop)
-        self.embed = nn.Linear(3 * bins, width)
+        self.embed = nn.Linear((3 if phases else 1) * bins, width)
         self.blocks = nn.Sequential(*(ConvNeXt(width) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, dim)
@@ -130,9 +139,10 @@ class FrameEncoder(Encoder):
         """(B, C, T) to (B, dim, T / stride)."""
         self.check_signal(x)
         spectra = self.spectra(x)
-        logs = self.log_magnitudes(spectra)
-        compressed = spectra * _power(spectra) ** -0.35  # magnitude to the power 0.3, about as loudness grows
-        h = torch.cat((logs, self._folded(compressed.real), self._folded(compressed.imag)), 2)
+        h = logs = self.log_magnitudes(spectra)
+        if self.phases:
+            compressed = spectra * self._power(spectra) ** -0.35  # magnitude to the power 0.3, about as loudness grows
+            h = torch.cat((logs, self._folded(compressed.real), self._folded(compressed.imag)), 2)
         h = self.blocks(self.embed(h.to(x.dtype)))
         return (self.linear(logs.to(x.dtype)) + self.out(self.norm(h))).transpose(1, 2)
 
@@ -143,7 +153,10 @@ class FrameEncoder(Encoder):
 
     def log_magnitudes(self, spectra: Tensor) -> Tensor:
         """Spectra (B, F fold, n) to log magnitudes (B, F, fold n), the input of the linear layer."""
-        return self._folded(0.5 * _power(spectra).log())
+        return self._folded(0.5 * self._power(spectra).log())
+
+    def _power(self, spectra: Tensor) -> Tensor:
+        return spectra.real.square() + spectra.imag.square() + self.floor
 
     def _folded(self, frames: Tensor) -> Tensor:
         return frames.unflatten(1, (-1, self.fold)).flatten(2)
@@ -152,6 +165,8 @@ class FrameEncoder(Encoder):
 @part("frame-decoder")
 class FrameDecoder(Decoder):
     """Latents (B, dim, F) to audio (B, C, F × stride).
+
+    All channels start with the same phases: a source that is louder in one channel stays at its place.
 
     Args:
         dim, width, depth, hop, fold, channels: as of the encoder.
@@ -174,10 +189,11 @@ class FrameDecoder(Decoder):
         self.channels, self.dim, self.stride = channels, dim, (hop * fold,)
         self.fold, self.iterations = fold, iterations
         bins = channels * fold * (2 * hop + 1)
+        self.sizes = (bins, bins // channels, bins // channels)  # magnitudes, real and imaginary parts of phases
         self.embed = nn.Linear(dim, width)
         self.blocks = nn.Sequential(*(ConvNeXt(width) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, 3 * bins)
+        self.out = nn.Linear(width, sum(self.sizes))
         self.linear = nn.Linear(dim, bins)
         self.stft = STFT(hop)
 
@@ -201,11 +217,13 @@ class FrameDecoder(Decoder):
     def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(B, dim, F) to magnitudes and complex spectra (B, F fold, C (2 hop + 1)), before Griffin-Lim."""
         z = z.transpose(1, 2)
-        log, real, imaginary = self.out(self.norm(self.blocks(self.embed(z)))).chunk(3, dim=2)
+        log, real, imaginary = self.out(self.norm(self.blocks(self.embed(z)))).split(self.sizes, dim=2)
         log, real, imaginary = (
-            part.float().unflatten(2, (self.fold, -1)).flatten(1, 2)  # (B, F fold, C (2 hop + 1))
+            part.float().unflatten(2, (self.fold, -1)).flatten(1, 2)  # (B, F fold, C (2 hop + 1)), C = 1 for phases
             for part in (log + self.linear(z), real, imaginary)
         )
+        if self.channels > 1:
+            real, imaginary = real.repeat(1, 1, self.channels), imaginary.repeat(1, 1, self.channels)
         magnitudes = log.exp().clamp(max=MAX_MAGNITUDE)
         scale = magnitudes * (real.square() + imaginary.square() + EPSILON).rsqrt()
         return magnitudes, torch.complex(scale * real, scale * imaginary)

@@ -28,10 +28,13 @@ MAX_FINE_LEVELS = 2**22  # float32 still separates this number of levels safely
 
 
 class ScalarGroups(Bottleneck):
-    """Base class of FSQ and DitheredFSQ: K = `groups` codebooks of `prod(levels)` codes each.
+    """Base class of FSQ and DitheredFSQ: K codebooks, each of `prod(levels)` codes for the levels of its group.
 
     A scalar s is bounded to tanh(s + shift)·scale - offset, where the levels are the integers around 0. Level n has
     the value (n + lift) / unit. See FSQ for the arguments.
+
+    Attributes:
+        levels: number of levels of each scalar, a tuple for each group.
     """
 
     scale: Tensor
@@ -40,46 +43,57 @@ class ScalarGroups(Bottleneck):
     lift: Tensor
     unit: Tensor
     centre: Tensor
+    group: Tensor
 
     def __init__(
-        self, dim: int, levels: Sequence[int], groups: int, dropout: float, lowest: int = 2, gray: bool = False
+        self,
+        dim: int,
+        levels: Sequence[int] | Sequence[Sequence[int]],
+        groups: int | None,
+        dropout: float,
+        lowest: int = 2,
+        gray: bool = False,
     ) -> None:
         super().__init__()
-        check_integers(1, MAX_SIZE, dim=dim, groups=groups)
-        check_integer_lists(lowest, MAX_RADIX, levels=levels)
+        self.levels = _levels_of_groups(levels, groups, lowest)
+        check_integers(1, MAX_SIZE, dim=dim, groups=len(self.levels))
         check_fraction(dropout=dropout)
-        self.mixed_radix = MixedRadix(levels, gray)
-        self.dim, self.levels, self.groups, self.dropout = dim, self.mixed_radix.levels, groups, dropout
-        self.codebook_sizes = (self.mixed_radix.size,) * groups
-        self.prefixes = tuple(range(1, groups + 1)) if dropout > 0 else (groups,)
-        scalars = groups * len(self.levels)
-        self.project_in = nn.Linear(dim, scalars)
-        self.project_out = nn.Linear(scalars, dim)
-        self.register_buffer("centre", torch.tensor([n // 2 for n in self.levels]), persistent=False)
+        radices = {each: MixedRadix(each, gray) for each in dict.fromkeys(self.levels)}
+        self.mixed_radices = nn.ModuleList(radices.values())  # one for each kind of group
+        self._kinds = [list(radices).index(each) for each in self.levels]
+        self.dim, self.groups, self.dropout = dim, len(self.levels), dropout
+        self.codebook_sizes = tuple(radices[each].size for each in self.levels)
+        self.prefixes = tuple(range(1, self.groups + 1)) if dropout > 0 else (self.groups,)
+        self.sizes = [len(each) for each in self.levels]  # scalars of each group
+        count = torch.tensor([n for each in self.levels for n in each])
+        self.project_in = nn.Linear(dim, len(count))
+        self.project_out = nn.Linear(len(count), dim)
+        self.register_buffer("centre", count // 2, persistent=False)
+        self.register_buffer("group", torch.arange(self.groups).repeat_interleave(torch.tensor(self.sizes)), False)
 
     def _set_levels(self, scale: Tensor, shift: Tensor, offset: Tensor, lift: Tensor, unit: Tensor) -> None:
-        """Set the positions and values of the levels, (d,) each; called once by each subclass."""
+        """Set the positions and values of the levels, (scalars,) each; called once by each subclass."""
         for name, value in {"scale": scale, "shift": shift, "offset": offset, "lift": lift, "unit": unit}.items():
             self.register_buffer(name, value.float(), persistent=False)
 
     @property
     def radices(self) -> tuple[tuple[int, ...], ...]:
         """Digits of a group's code: neighbouring levels are merged while their product fits a frequency table."""
-        return (self.mixed_radix.radices,) * self.groups
+        return tuple(self._radix(group).radices for group in range(self.groups))
 
     def forward(self, z: Tensor) -> Quantized:
         """Quantize latents (B, D, *grid); the gradient is straight-through."""
-        bounded = self._bounded(z)  # (B, *grid, K, d)
+        bounded = self._bounded(z)  # (B, *grid, scalars)
         rounded = bounded.round()
         codes = self._codes(rounded)
         values = self._values(rounded) + (bounded - bounded.detach()) / self.unit  # exact: the second term is 0
         kept = draw_kept(z.shape[0], self.groups, self.dropout if self.training else 0.0, z.device)
         if self.training:
             values = self._training_values(values, bounded)
-            mask = torch.arange(self.groups, device=z.device) < kept[:, None]  # (B, K)
-            values = values * mask.view(z.shape[0], *(1,) * (z.ndim - 2), self.groups, 1)
+            mask = self.group < kept[:, None]  # (B, scalars)
+            values = values * mask.view(z.shape[0], *(1,) * (z.ndim - 2), -1)
         bits = self._nominal_bits(kept, math.prod(z.shape[2:]))
-        latents = to_latents(values.flatten(-2), self.project_out, z.dtype)
+        latents = to_latents(values, self.project_out, z.dtype)
         return Quantized(latents, codes, bits=bits, metrics=usage(codes, self.codebook_sizes))
 
     def encode(self, z: Tensor) -> Tensor:
@@ -89,26 +103,49 @@ class ScalarGroups(Bottleneck):
     def decode(self, codes: Tensor) -> Tensor:
         """Decode codes (B, k, *grid) of the first k groups to latents (B, D, *grid)."""
         codes = self._check_codes(codes)
-        values = self._values((self.mixed_radix.split(codes.movedim(1, -1)) - self.centre).float())  # (B, *grid, k, d)
-        values = nn.functional.pad(values, (0, 0, 0, self.groups - codes.shape[1]))
-        return to_latents(values.flatten(-2), self.project_out, torch.float32)
+        split = [self._radix(group).split(each) for group, each in enumerate(codes.unbind(1))]
+        levels = torch.cat(split, -1)  # (B, *grid, scalars of the first k groups)
+        values = self._values(levels - self.centre[: levels.shape[-1]])
+        values = nn.functional.pad(values, (0, len(self.centre) - values.shape[-1]))
+        return to_latents(values, self.project_out, torch.float32)
 
     def _training_values(self, values: Tensor, bounded: Tensor) -> Tensor:
-        """Values for the decoder in training: `values` (B, *grid, K, d) of the levels, or others made of `bounded`."""
+        """Values for the decoder in training: `values` (B, *grid, scalars) of the levels, or others made of `bounded`."""
         return values
 
     def _bounded(self, z: Tensor) -> Tensor:
-        """Project latents (B, D, *grid) to float32 scalars (B, *grid, K, d) within the levels, before rounding."""
+        """Project latents (B, D, *grid) to float32 scalars (B, *grid, scalars) within the levels, before rounding."""
         self._check_latents(z)
-        scalars = to_vectors(z, self.project_in).unflatten(-1, (self.groups, -1))
-        return torch.tanh(scalars + self.shift) * self.scale - self.offset
+        return torch.tanh(to_vectors(z, self.project_in) + self.shift) * self.scale - self.offset
 
     def _values(self, levels: Tensor) -> Tensor:
-        """Convert levels, integers around 0, to values in [-1, 1]."""
-        return (levels + self.lift) / self.unit
+        """Convert levels of the first scalars, integers around 0, to values in [-1, 1]."""
+        count = levels.shape[-1]
+        return (levels.float() + self.lift[:count]) / self.unit[:count]
 
     def _codes(self, rounded: Tensor) -> Tensor:
-        return self.mixed_radix.join(rounded.nan_to_num().long() + self.centre).movedim(-1, 1)
+        levels = (rounded.nan_to_num().long() + self.centre).split(self.sizes, -1)
+        return torch.stack([self._radix(group).join(each) for group, each in enumerate(levels)], 1)
+
+    def _radix(self, group: int) -> MixedRadix:
+        radix = self.mixed_radices[self._kinds[group]]
+        assert isinstance(radix, MixedRadix)
+        return radix
+
+
+def _levels_of_groups(
+    levels: Sequence[int] | Sequence[Sequence[int]], groups: int | None, lowest: int
+) -> tuple[tuple[int, ...], ...]:
+    """The levels of each group. Raises InputError for other than integers, and another number of groups."""
+    if not isinstance(levels, list | tuple) or not any(isinstance(each, list | tuple) for each in levels):
+        check_integer_lists(lowest, MAX_RADIX, levels=levels)  # type: ignore[arg-type]
+        check_integers(1, MAX_SIZE, groups=1 if groups is None else groups)
+        return (tuple(levels),) * (groups or 1)  # type: ignore[arg-type]
+    for each in levels:
+        check_integer_lists(lowest, MAX_RADIX, levels=each)  # type: ignore[arg-type]
+    if groups not in (None, len(levels)):
+        raise InputError(f"expected {len(levels)} groups for the levels of {len(levels)}, got {groups!r}; leave it out")
+    return tuple(tuple(each) for each in levels)  # type: ignore[arg-type]
 
 
 @part("fsq")
@@ -118,8 +155,9 @@ class FSQ(ScalarGroups):
     Args:
         dim: D of the latents on both sides.
         levels: levels of each scalar of a group, 3 to 4096; the first is the least significant digit of a code. If the
-            number of levels is even, one level is 0, and there is one more level below 0 than above.
-        groups: number of codebooks K.
+            number of levels is even, one level is 0, and there is one more level below 0 than above. A list of such
+            lists has the levels of each group.
+        groups: number of codebooks K; None: 1, or as many as `levels` has lists.
         dropout: probability, per item and in training only, that only a random prefix of the groups is kept; dropped
             groups contribute zeros. Above 0 every prefix of the groups can be decoded, at 0 only all of them.
         gray: Gray-coded codes: if the levels are powers of two, codes of neighbouring levels differ in one bit.
@@ -129,13 +167,13 @@ class FSQ(ScalarGroups):
     def __init__(
         self,
         dim: int = 64,
-        levels: Sequence[int] = (8, 5, 5, 5),
-        groups: int = 1,
+        levels: Sequence[int] | Sequence[Sequence[int]] = (8, 5, 5, 5),
+        groups: int | None = None,
         dropout: float = 0.0,
         gray: bool = False,
     ) -> None:
         super().__init__(dim, levels, groups, dropout, lowest=3, gray=gray)
-        count = torch.tensor(self.levels, dtype=torch.float64)
+        count = torch.tensor([n for each in self.levels for n in each], dtype=torch.float64)
         scale = (count - 1) / 2 + ((count - 1) / 2 * EPSILON).clamp(max=MAX_EXTENSION)
         offset = torch.where(count % 2 == 0, 0.5, 0.0)
         self._set_levels(scale, torch.atanh(offset / scale), offset, torch.zeros_like(scale), self.centre)
@@ -152,24 +190,22 @@ class DitheredFSQ(ScalarGroups):
 
     Args:
         dim: D of the latents on both sides.
-        levels: levels of each scalar of a group, 2 to 4096.
-        groups: number of codebooks K.
-        dropout: as in FSQ.
+        levels, groups, dropout: as in FSQ, with 2 to 4096 levels.
         noise: probability of noise, 0 to 1.
     """
 
     def __init__(
         self,
         dim: int = 64,
-        levels: Sequence[int] = (17, 17, 17, 17, 17, 17),
-        groups: int = 1,
+        levels: Sequence[int] | Sequence[Sequence[int]] = (17, 17, 17, 17, 17, 17),
+        groups: int | None = None,
         dropout: float = 0.0,
         noise: float = 0.5,
     ) -> None:
         super().__init__(dim, levels, groups, dropout)
         check_fraction(noise=noise)
         self.noise = noise
-        count = torch.tensor(self.levels, dtype=torch.float64)
+        count = torch.tensor([n for each in self.levels for n in each], dtype=torch.float64)
         half, offset = (count - 1) / 2, torch.where(count % 2 == 0, 0.5, 0.0)
         self._set_levels(half, torch.zeros_like(half), offset, offset, half)
 

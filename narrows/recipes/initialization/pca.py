@@ -40,7 +40,7 @@ def initialize_pca(codec: Codec, files: AudioFiles) -> None:
             f"got {', '.join(type(part).__name__ for part in (encoder, bottleneck, decoder))}; "
             "set pca_initialization=False for other parts"
         )
-    count = bottleneck.groups * len(bottleneck.levels)
+    count = sum(bottleneck.sizes)
     if count > bottleneck.dim:
         raise InputError(f"expected at least {count} latent channels for {count} FSQ scalars, got {bottleneck.dim}")
     frames = _frames(encoder, files)
@@ -61,13 +61,13 @@ def initialize_pca(codec: Codec, files: AudioFiles) -> None:
     encoder.linear.weight[:count] = (components / deviations).T.float()
     encoder.linear.bias[:count] = -(mean @ (components / deviations)).float()
     bottleneck.project_in.weight[:, :count] += torch.eye(count)
-    bottleneck.project_out.weight[:count] += torch.diag(gain.repeat(bottleneck.groups)).float()
-    bottleneck.project_out.bias[:count] = offset.repeat(bottleneck.groups).float()
+    bottleneck.project_out.weight[:count] += torch.diag(gain).float()
+    bottleneck.project_out.bias[:count] = offset.float()
     decoder.linear.weight[:, :count] = (components * deviations).float()
     decoder.linear.bias.copy_(mean.float())
     encoder.out.weight.mul_(0.1)
     encoder.out.bias.zero_()
-    logs = len(decoder.out.weight) // 3
+    logs = decoder.sizes[0]
     decoder.out.weight[:logs].mul_(0.1)
     decoder.out.bias[:logs].zero_()
 
@@ -90,7 +90,7 @@ def _frames(encoder: FrameEncoder, files: AudioFiles) -> Tensor:
 
 
 def _dequantization(bottleneck: FSQ) -> tuple[Tensor, Tensor]:
-    """Gain and offset of the linear map from each quantized scalar of a codebook to its input, by least squares.
+    """Gain and offset of the linear map from each quantized scalar to its input, by least squares.
 
     The input is normal with the standard deviation `DEVIATION`.
     """

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs.audio.frames import FrameDecoder
-from narrows.recipes.losses.stft import magnitude_distance
+from narrows.recipes.losses.stft import FLOOR, magnitude_distance
 
 
 class FrameMagnitudeLoss(nn.Module):
@@ -12,7 +12,14 @@ class FrameMagnitudeLoss(nn.Module):
 
     It learns spectral envelopes and harmonics several times faster than losses on the decoded signal, whose gradients
     pass through phases that are still random early in training.
+
+    Args:
+        floor: As of MultiResolutionSTFTLoss.
     """
+
+    def __init__(self, floor: float = FLOOR) -> None:
+        super().__init__()
+        self.floor = floor
 
     def forward(self, decoder: FrameDecoder, latents: Tensor, target: Tensor) -> Tensor:
         """Compute the loss.
@@ -30,4 +37,4 @@ class FrameMagnitudeLoss(nn.Module):
         with torch.no_grad():
             spectra = decoder.stft(target.flatten(0, 1).float()).unflatten(0, target.shape[:2])
             expected = spectra.abs().transpose(1, 2).flatten(2)  # (B, frames, C bins)
-        return magnitude_distance(magnitudes / norm, expected / norm)
+        return magnitude_distance(magnitudes / norm, expected / norm, self.floor)

@@ -70,9 +70,9 @@ class MagnitudeSpectrogram(nn.Module):
         return magnitude if self.mel_filters is None else self.mel_filters @ magnitude
 
 
-def magnitude_distance(a: Tensor, b: Tensor) -> Tensor:
+def magnitude_distance(a: Tensor, b: Tensor, floor: float = FLOOR) -> Tensor:
     """Mean of |log a - log b| + 4 |a^0.3 - b^0.3| over magnitudes of the same shape, a scalar."""
-    a, b = a + FLOOR, b + FLOOR
+    a, b = a + floor, b + floor
     return (a / b).log().abs().mean() + LOUDNESS_WEIGHT * (a**LOUDNESS_EXPONENT - b**LOUDNESS_EXPONENT).abs().mean()
 
 
@@ -82,22 +82,24 @@ class MultiResolutionSTFTLoss(nn.Module):
     Args:
         sample_rate: Sample rate of the signals in Hz.
         resolutions: Window in samples and number of mel bands, or 0 for STFT bins, of each spectrogram.
+        floor: Magnitude that is added to all before the logarithm, 1 for full scale.
     """
 
-    def __init__(self, sample_rate: int, resolutions: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, sample_rate: int, resolutions: Sequence[tuple[int, int]], floor: float = FLOOR) -> None:
         super().__init__()
+        self.floor = floor
         self.spectrograms = nn.ModuleList(
             MagnitudeSpectrogram(window, sample_rate, mels) for window, mels in resolutions
         )
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        """Loss between two batches of signals (B, 1, T), a scalar."""
+        """Loss between two batches of signals (B, C, T), a scalar."""
         total = torch.zeros((), device=x.device)
         for spectrogram in self.spectrograms:
-            a = spectrogram(x[:, 0])
+            a = spectrogram(x.flatten(0, 1))
             with torch.no_grad():
-                b = spectrogram(target[:, 0])
-            total = total + magnitude_distance(a, b)
+                b = spectrogram(target.flatten(0, 1))
+            total = total + magnitude_distance(a, b, self.floor)
         return total / len(self.spectrograms)
 
 
@@ -115,10 +117,34 @@ class ComplexSTFTLoss(nn.Module):
         self.stft = STFT(window)
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        """Loss between two batches of signals (B, 1, T), a scalar."""
+        """Loss between two batches of signals (B, C, T), a scalar."""
         return (self._compressed(x) - self._compressed(target)).abs().mean()
 
     def _compressed(self, x: Tensor) -> Tensor:
-        spectra = self.stft(x[:, 0])
+        spectra = self.stft(x.flatten(0, 1))
         power = spectra.real.square() + spectra.imag.square() + FLOOR**2
         return torch.view_as_real(spectra * power ** ((LOUDNESS_EXPONENT - 1) / 2))
+
+
+class MidSide(nn.Module):
+    """A loss of the two channels of stereo signals and of their mid (L + R) / 2 and side (L - R) / 2.
+
+    Channels that only have the right magnitudes each may cancel in the mid or place a source elsewhere.
+
+    Args:
+        loss: Loss between two batches of signals (B, C, T).
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """Loss between two batches of signals (B, 2, T), a scalar."""
+        value: Tensor = self.loss(_with_mid_and_side(x), _with_mid_and_side(target))
+        return value
+
+
+def _with_mid_and_side(x: Tensor) -> Tensor:
+    left, right = x.unbind(1)
+    return torch.stack((left, right, (left + right) / 2, (left - right) / 2), 1)

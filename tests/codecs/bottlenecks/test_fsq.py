@@ -47,7 +47,7 @@ def test_codes_are_exact_beyond_the_integers_of_float32() -> None:
     again = fsq._codes(
         torch.linalg.solve(fsq.project_out.weight, latents[0] - fsq.project_out.bias[:, None])
         .T.mul(8)
-        .round()[None, :, None]
+        .round()[None]
     )
     assert torch.equal(again, codes)
     assert values.max() == 16

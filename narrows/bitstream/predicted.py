@@ -1,0 +1,325 @@
+"""Frequencies that a small integer network predicts from codes that are already decoded (coder 3 of the format).
+
+    chunk   ─▶ codebook 0: frames 0, 8, 16 ...; 4, 12 ...; 2, 6 ...; 1, 3 ...
+               codebook 1: the same four stages
+               ...
+
+A code is split into digits. For each code the network of its codebook gives a frequency table for each digit. It sees
+the codes of the lower codebooks in the frames -2 to 2 around it, and four codes of its own codebook in frames of
+earlier stages. So the codes of one stage are computed together, and the first codebooks of a stream can be decoded
+without the others.
+
+All numbers are integers. float64 holds them, and its sums and products are exact here: they stay below 2^53.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from narrows.bitstream.frequency_tables import PRECISION, TOTAL
+from narrows.bitstream.limits import MAX_ALPHABET, MAX_CODEBOOKS, MAX_DIGITS
+from narrows.bitstream.radices import check_codes
+from narrows.bitstream.rans import pack_words, unpack_words
+from narrows.errors import DamagedStream, InputError, shortened
+
+PERIOD = 8  # frames after which the stages repeat
+STAGES = ((0, 8, (-16, -8, 8, 16)), (4, 8, (-12, -4, 4, 12)), (2, 4, (-6, -2, 2, 6)), (1, 2, (-3, -1, 1, 3)))
+# of each stage: its first frame, the distance of its frames, the offsets of the codes of its own codebook that it sees
+LOWER = (-2, -1, 0, 1, 2)  # offsets of the frames of lower codebooks
+MARGIN = 16  # frames around a chunk, which hold no codes
+ACTIVATION_BITS = 12  # an activation is from 0 to 2^12 - 1
+INPUT_SHIFT, HIDDEN_SHIFT, OUTPUT_SHIFT = 9, 12, 14  # bits by which sums are shifted right
+MAX_SHIFT = 12  # a weight is an int8 times up to 2^12
+MAX_WIDTH = 1024  # channels of a layer
+FRACTION = 64  # logits are in 1/64 bit
+MAX_BITS = 24  # of an unnormalised probability
+CODE_BITS = 256  # the mean length of a code is stored in 1/256 bit
+POWERS = np.array([round(2 ** (MAX_BITS - j / FRACTION)) for j in range(FRACTION)], np.int64)  # 2^(24 - j/64)
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class CodebookNetwork:
+    """The network of one codebook: integers, in the units of docs/stream.md.
+
+    Args:
+        embeddings: (sum of the alphabets, E) int8, a row for each value of each digit; a code is the sum of its rows.
+        own: (4 stages, H, 4 E) int8, weights of codes of the same codebook.
+        lower: (H, 5 E k) int8, weights of the codes of the k lower codebooks, codebook by codebook.
+        input_shifts: (H,) int8, each weight of the first layer is shifted left by that of its row.
+        input_bias: (4 stages, H) int32.
+        hidden, hidden_shifts, hidden_bias: (H, H), (H,), (H,), the second layer.
+        output, output_shifts, output_bias: (sum of the alphabets, H), ...: the logits.
+    """
+
+    embeddings: NDArray[np.int8]
+    own: NDArray[np.int8]
+    lower: NDArray[np.int8]
+    input_shifts: NDArray[np.int8]
+    input_bias: NDArray[np.int32]
+    hidden: NDArray[np.int8]
+    hidden_shifts: NDArray[np.int8]
+    hidden_bias: NDArray[np.int32]
+    output: NDArray[np.int8]
+    output_shifts: NDArray[np.int8]
+    output_bias: NDArray[np.int32]
+
+    def check(self, alphabets: Sequence[int], codebook: int, width: int, dim: int) -> None:
+        """Raise InputError unless all arrays have the types, shapes and ranges that these sizes ask for."""
+        symbols, stages = sum(alphabets), len(STAGES)
+        shapes = {
+            "embeddings": (symbols, dim),
+            "own": (stages, width, len(STAGES[0][2]) * dim),
+            "lower": (width, len(LOWER) * dim * codebook),
+            "input_shifts": (width,),
+            "input_bias": (stages, width),
+            "hidden": (width, width),
+            "hidden_shifts": (width,),
+            "hidden_bias": (width,),
+            "output": (symbols, width),
+            "output_shifts": (symbols,),
+            "output_bias": (symbols,),
+        }
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            dtype = np.dtype(np.int32 if name.endswith("bias") else np.int8)
+            if array.dtype != dtype or array.shape != shape:
+                raise InputError(
+                    f"expected {name} of codebook {codebook} as {dtype} {shape}, got {array.dtype} {array.shape}"
+                )
+            if name.endswith("shifts") and not 0 <= array.min() <= array.max() <= MAX_SHIFT:
+                raise InputError(f"expected {name} from 0 to {MAX_SHIFT}, got {array.min()} to {array.max()}")
+
+    @cached_property
+    def exact(self) -> "tuple[Array, Array, Array, Array, Array]":
+        """The weights, shifted, as float64: embeddings, own (4, 4 E, H), lower (5 E k, H), hidden, output."""
+        scale = np.exp2(self.input_shifts.astype(np.float64))
+        return (
+            self.embeddings.astype(np.float64),
+            (self.own * scale[:, None]).transpose(0, 2, 1).copy(),
+            (self.lower * scale[:, None]).T.copy(),
+            (self.hidden * np.exp2(self.hidden_shifts.astype(np.float64))[:, None]).T.copy(),
+            (self.output * np.exp2(self.output_shifts.astype(np.float64))[:, None]).T.copy(),
+        )
+
+    def logits(self, stage: int, own: Array, lower: Array) -> NDArray[np.int64]:
+        """Logits (n, sum of the alphabets) in 1/64 bit, for the embedded codes own (n, 4 E) and lower (n, 5 E k)."""
+        _, own_weights, lower_weights, hidden, output = self.exact
+        x = own @ own_weights[stage] + lower @ lower_weights + self.input_bias[stage]
+        x = _activated(x, INPUT_SHIFT) @ hidden + self.hidden_bias
+        x = _activated(x, HIDDEN_SHIFT) @ output + self.output_bias
+        return np.floor(x * 0.5**OUTPUT_SHIFT).astype(np.int64)
+
+
+def _activated(x: Array, shift: int) -> Array:
+    return np.clip(np.floor(x * 0.5**shift), 0, 2**ACTIVATION_BITS - 1)
+
+
+def frequencies_of(logits: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Frequencies (n, V) of logits (n, V) in 1/64 bit: at least 1 each; every row sums to 2^16."""
+    below = logits.max(1, keepdims=True) - logits
+    weights = POWERS[below % FRACTION] >> np.minimum(below // FRACTION, MAX_BITS + 1)
+    count = logits.shape[1]
+    frequencies = 1 + weights * (TOTAL - count) // weights.sum(1, keepdims=True)
+    rows = np.arange(len(logits))
+    frequencies[rows, logits.argmax(1)] += TOTAL - frequencies.sum(1)  # the first of the largest
+    return frequencies
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedTables:
+    """The networks of all codebooks, which give a frequency table for each digit of each code.
+
+    Two objects are equal if all their integers are equal.
+
+    Args:
+        digits: alphabet sizes of the digits of each codebook, the least significant digit first.
+        networks: the network of each codebook.
+        lengths: (K,) int32, mean length of a code of each codebook in 1/256 bit, measured when they were fitted.
+
+    Raises:
+        InputError: for arrays of other types, shapes and ranges.
+    """
+
+    digits: tuple[tuple[int, ...], ...]
+    networks: tuple[CodebookNetwork, ...]
+    lengths: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        count = len(self.networks)
+        if not 1 <= count <= MAX_CODEBOOKS or len(self.digits) != count or self.lengths.shape != (count,):
+            raise InputError(
+                f"expected digits, networks and lengths of 1 to {MAX_CODEBOOKS} codebooks, got {len(self.digits)}, "
+                f"{count}, {self.lengths.shape}"
+            )
+        if self.lengths.dtype != np.int32 or self.lengths.min() < 0:
+            raise InputError(f"expected lengths of codes as int32 of at least 0, got {self.lengths.dtype}")
+        for digits in self.digits:
+            if not 1 <= len(digits) <= MAX_DIGITS or not all(1 <= size <= MAX_ALPHABET for size in digits):
+                raise InputError(f"expected 1 to {MAX_DIGITS} digits of up to {MAX_ALPHABET}, got {shortened(digits)}")
+        first = self.networks[0]
+        width, dim = first.hidden.shape[0], first.embeddings.shape[-1]
+        if not (1 <= width <= MAX_WIDTH and 1 <= dim <= MAX_WIDTH):
+            raise InputError(f"expected layers of 1 to {MAX_WIDTH} channels, got {width} and {dim}")
+        for codebook, (digits, network) in enumerate(zip(self.digits, self.networks, strict=True)):
+            network.check(digits, codebook, width, dim)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.integer]]) -> Self:
+        """Make tables from the arrays of `to_arrays`. Raises InputError for other arrays."""
+        try:
+            counts, sizes = arrays["digits"], arrays["alphabets"]
+            if counts.ndim != 1 or sizes.ndim != 1 or counts.min(initial=1) < 1 or counts.sum() != len(sizes):
+                raise InputError("expected the number of digits of each codebook and their alphabets, got others")
+            stops = np.cumsum(counts).tolist()
+            digits = tuple(tuple(sizes[stop - n : stop].tolist()) for n, stop in zip(counts, stops, strict=True))
+            fields = CodebookNetwork.__dataclass_fields__
+            networks = [CodebookNetwork(**{f: arrays[f"{f}.{k}"] for f in fields}) for k in range(len(digits))]  # type: ignore[arg-type]
+            if len(arrays) != 3 + len(fields) * len(digits):
+                raise InputError(f"expected {3 + len(fields) * len(digits)} arrays, got {len(arrays)}")
+            return cls(digits, tuple(networks), arrays["lengths"])  # type: ignore[arg-type]
+        except KeyError as error:
+            raise InputError(f"expected {error} in the stored tables, got none; fit and save them again") from error
+
+    def to_arrays(self) -> dict[str, NDArray[np.integer]]:
+        """All integers by name, for a safetensors file."""
+        arrays: dict[str, NDArray[np.integer]] = {
+            "digits": np.array([len(digits) for digits in self.digits], np.int32),
+            "alphabets": np.array([size for digits in self.digits for size in digits], np.int32),
+            "lengths": self.lengths,
+        }
+        for codebook, network in enumerate(self.networks):
+            arrays |= {f"{name}.{codebook}": getattr(network, name) for name in network.__dataclass_fields__}
+        return arrays
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 (32 bytes) of all integers but the lengths; the header of a stream holds its first 4 bytes.
+
+        The hash is over the bytes of `to_arrays` in its order, little-endian.
+        """
+        arrays = [array for name, array in self.to_arrays().items() if name != "lengths"]
+        return hashlib.sha256(b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays)).digest()
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Number of codes V of each codebook."""
+        return tuple(map(math.prod, self.digits))
+
+    @property
+    def code_bits(self) -> tuple[float, ...]:
+        """Mean bits of a code of each codebook."""
+        return tuple((self.lengths / CODE_BITS).tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PredictedTables) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+class PredictedCoder:
+    """Converts the codes (G, K, F) of one chunk to a payload and back; chunks do not depend on each other.
+
+    Args:
+        tables: networks of at least K codebooks.
+        codebooks: K.
+    """
+
+    def __init__(self, tables: PredictedTables, codebooks: int) -> None:
+        self.tables, self.codebooks = tables, codebooks
+        self._family = constriction.stream.model.Categorical(perfect=False)
+
+    def compress(self, codes: NDArray[np.integer]) -> bytes:
+        """The payload of these codes."""
+        coded = list[tuple[NDArray[np.int32], Array]]()
+
+        def known(symbols: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+            coded.append((symbols.astype(np.int32), _weights(frequencies)))
+            return symbols
+
+        self._run(codes.shape, codes.astype(np.int64), known)
+        coder = constriction.stream.stack.AnsCoder()
+        for symbols, weights in reversed(coded):
+            coder.encode_reverse(symbols, self._family, weights)
+        return pack_words(coder)
+
+    def decompress(self, payload: bytes, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """The codes (G, K, F) of a payload. Raises DamagedStream for a payload that no encoder writes."""
+        coder = unpack_words(payload)
+
+        def decoded(_: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+            symbols: NDArray[np.int64] = coder.decode(self._family, _weights(frequencies)).astype(np.int64)
+            return symbols
+
+        codes = self._run(shape, None, decoded)
+        if not coder.is_empty():
+            raise DamagedStream("expected a payload to end after its symbols, got more data; the stream is damaged")
+        return codes
+
+    def bits(self, codes: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Bits (K,) of the codes (G, K, F) of each codebook under the predicted frequencies."""
+        bits, symbols_of = np.zeros(self.codebooks), list[float]()
+
+        def known(symbols: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+            found = np.take_along_axis(frequencies, symbols[:, None], 1)
+            symbols_of.append(float((PRECISION - np.log2(found)).sum()))
+            return symbols
+
+        self._run(codes.shape, codes.astype(np.int64), known)
+        spent = iter(symbols_of)
+        for codebook in range(self.codebooks):
+            stages = sum(first < codes.shape[2] for first, _, _ in STAGES)
+            coded = sum(size > 1 for size in self.tables.digits[codebook])
+            bits[codebook] = sum(next(spent) for _ in range(stages * coded))
+        return bits
+
+    def _run(
+        self,
+        shape: tuple[int, ...],
+        codes: NDArray[np.int64] | None,
+        symbols_of: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]],
+    ) -> NDArray[np.int64]:
+        """Go through all stages. `symbols_of` gets the known symbols (n,) and the frequencies (n, V) of a digit."""
+        groups, codebooks, frames = shape
+        out = np.empty(shape, np.int64) if codes is None else codes
+        dim = self.tables.networks[0].embeddings.shape[1]
+        embedded = np.zeros((codebooks, groups, frames + 2 * MARGIN, dim))
+        for codebook, (digits, network) in enumerate(zip(self.tables.digits, self.tables.networks, strict=False)):
+            if codebook == codebooks:
+                break
+            table = network.exact[0]
+            for stage, (first, step, offsets) in enumerate(STAGES):
+                places = np.arange(first, frames, step)
+                if not len(places):
+                    continue
+                own = embedded[codebook][:, places[:, None] + MARGIN + np.array(offsets)].reshape(-1, 4 * dim)
+                lower = embedded[:codebook, :, places[:, None] + MARGIN + np.array(LOWER)]  # (k, G, n, 5, E)
+                lower = lower.transpose(1, 2, 0, 3, 4).reshape(len(own), -1)
+                logits = network.logits(stage, own, lower)
+                rest = out[:, codebook, places].reshape(-1) if codes is not None else np.zeros(len(own), np.int64)
+                code, vector, place, row = np.zeros(len(own), np.int64), np.zeros((len(own), dim)), 1, 0
+                for size in digits:
+                    symbols = np.zeros(len(own), np.int64)
+                    if size > 1:
+                        rest, known = np.divmod(rest, size)
+                        symbols = symbols_of(known, frequencies_of(logits[:, row : row + size]))
+                    code += place * symbols
+                    vector += table[row + symbols]
+                    place, row = place * size, row + size
+                out[:, codebook, places] = code.reshape(groups, -1)
+                embedded[codebook][:, places + MARGIN] = vector.reshape(groups, -1, dim)
+        return out
+
+
+def _weights(frequencies: NDArray[np.int64]) -> Array:
+    """The weights with which constriction has exactly these frequencies; see rans.py."""
+    return (frequencies * 256 - 1).astype(np.float64)
