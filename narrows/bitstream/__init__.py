@@ -11,18 +11,21 @@ This package uses neither networks nor media files; of narrows.media it imports 
     framing.py           chunks in the stream         recovery.py           codes of a damaged stream
     raw.py               coder 0: fixed bits          radices.py            codes as digits
     rans.py              coder 1: table per stream    frequency_tables.py   integer frequencies
-    indexed.py           coder 2: table per symbol    limits.py, varint.py  numbers in the header
+    indexed.py           coder 2: table per symbol    predicted.py          coder 3: a network predicts tables
+    limits.py, varint.py  numbers in the header
 
 Whole streams    write, read; read_header: a StreamHeader; inspect: an Inspection; recover: a Recovered, with Damage
 In parts         Writer, Reader; its chunks are DecodedChunk
-Tables           FrequencyTables, integer_frequencies; IndexedTables: chosen symbol by symbol
+Tables           FrequencyTables, integer_frequencies; IndexedTables: chosen symbol by symbol; PredictedTables: computed
 Codes            codes_to_symbols, symbols_to_codes, codebook_sizes, alphabet_sizes; Radices: digits of each codebook
 Sizes            Extent: AudioExtent, ImageExtent, VideoExtent
 """
 
+from narrows.bitstream.chunk_coder import Tables
 from narrows.bitstream.frequency_tables import FrequencyTables, integer_frequencies
 from narrows.bitstream.header import StreamHeader, read_header
 from narrows.bitstream.indexed import IndexedTables
+from narrows.bitstream.predicted import PredictedTables
 from narrows.bitstream.radices import Radices, alphabet_sizes, codebook_sizes, codes_to_symbols, symbols_to_codes
 from narrows.bitstream.reader import DecodedChunk, Reader, read
 from narrows.bitstream.recovery import Damage, Inspection, Recovered, inspect, recover
@@ -38,10 +41,12 @@ __all__ = [
     "ImageExtent",
     "IndexedTables",
     "Inspection",
+    "PredictedTables",
     "Radices",
     "Reader",
     "Recovered",
     "StreamHeader",
+    "Tables",
     "VideoExtent",
     "Writer",
     "alphabet_sizes",

@@ -1,17 +1,19 @@
-"""The coder of a stream: raw (0), rANS with a table per symbol stream (1) or with a table index per symbol (2)."""
+"""The coder of a stream: raw (0), or rANS with tables that are fixed (1), chosen (2) or predicted (3)."""
 
 from narrows.bitstream.frequency_tables import FrequencyTables
 from narrows.bitstream.header import DIGEST_BYTES, StreamHeader
 from narrows.bitstream.indexed import IndexedCoder, IndexedTables
-from narrows.bitstream.radices import alphabet_sizes
+from narrows.bitstream.predicted import PredictedCoder, PredictedTables
+from narrows.bitstream.radices import alphabet_sizes, codebook_sizes
 from narrows.bitstream.rans import RansCoder
 from narrows.bitstream.raw import RawCoder
 from narrows.errors import InputError, WrongModel, shortened
 
-ChunkCoder = RansCoder | RawCoder | IndexedCoder
+Tables = FrequencyTables | IndexedTables | PredictedTables
+ChunkCoder = RansCoder | RawCoder | IndexedCoder | PredictedCoder
 
 
-def make_chunk_coder(header: StreamHeader, tables: FrequencyTables | IndexedTables | None) -> ChunkCoder:
+def make_chunk_coder(header: StreamHeader, tables: Tables | None) -> ChunkCoder:
     """The coder of the chunks of a stream.
 
     Args:
@@ -32,13 +34,23 @@ def make_chunk_coder(header: StreamHeader, tables: FrequencyTables | IndexedTabl
             f"expected the tables {header.tables_digest.hex()} of model {header.model!r}, as the header says, "
             f"got {given.hex()}; load that model"
         )
-    if isinstance(tables, IndexedTables) != (header.quality_index is not None):
+    kind = (
+        IndexedTables if header.quality_index is not None else PredictedTables if header.predicted else FrequencyTables
+    )
+    if not isinstance(tables, kind):
         raise WrongModel(
             f"expected tables for the coder {header.coder!r}, got {type(tables).__name__}; load the right model"
         )
     if isinstance(tables, IndexedTables):
         assert header.quality_index is not None
         return IndexedCoder(tables, len(header.radices), header.radices[0][0], header.quality_index)
+    if isinstance(tables, PredictedTables):
+        expected = codebook_sizes(header.radices)
+        if tables.codebook_sizes[: len(expected)] != expected:
+            raise WrongModel(
+                f"expected tables of the codebooks {shortened(expected)}, got others; load the right model"
+            )
+        return PredictedCoder(tables, len(expected))
     sizes = alphabet_sizes(header.radices)
     if tables.sizes[: len(sizes)] != sizes:
         raise WrongModel(

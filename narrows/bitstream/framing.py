@@ -3,7 +3,7 @@
     header · attachments · chunks
 
     attachment                     CRC-32 · payload     the length is in the header
-    chunk, coder 1, 2   length (varint) · CRC-32 · payload
+    chunk, coder 1-3    length (varint) · CRC-32 · payload
     chunk, coder 0                        CRC-32 · payload     the length follows from the header
 
 The CRC covers the bytes of the header, which has an id of the stream, the length, the payload and the index of the
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrows.bitstream.header import ATTACHMENTS, CHECKSUM_BYTES, StreamHeader
+from narrows.bitstream.limits import MAX_DIGITS
 from narrows.bitstream.radices import alphabet_sizes
 from narrows.bitstream.rans import payload_limit
 from narrows.bitstream.raw import RawCoder
@@ -43,7 +44,7 @@ class Framing:
         self.first_chunk = self.header_bytes + attached  # offset
         self._seed = zlib.crc32(header.to_bytes()[:-CHECKSUM_BYTES])
         self.raw = RawCoder(header.radices) if header.tables_digest is None else None
-        self._coded_streams = sum(size > 1 for size in alphabet_sizes(header.radices))
+        self._max_symbols = _max_symbols(header)
 
     @property
     def _advice(self) -> str:
@@ -84,10 +85,7 @@ class Framing:
         if self.raw:
             length = self.raw.payload_size(positions)
         else:
-            max_symbols = (
-                self._coded_streams * positions * (1 if self.header.quality_index is None else 2)
-            )  # an escaped code is a second symbol
-            length = cursor.varint(payload_limit(max_symbols), f"the length of {what}")
+            length = cursor.varint(payload_limit(self._max_symbols * positions), f"the length of {what}")
         payload = cursor.position + CHECKSUM_BYTES
         if payload + length > len(view):
             raise DamagedStream(f"the stream ends inside {what}; {self._advice}")
@@ -137,6 +135,14 @@ class Framing:
 
     def _hash(self, length: bytes | memoryview, payload: bytes | memoryview) -> int:
         return zlib.crc32(payload, zlib.crc32(length, self._seed))
+
+
+def _max_symbols(header: StreamHeader) -> int:
+    """The largest number of coded symbols at one position."""
+    if header.predicted:  # only the tables know the digits
+        return MAX_DIGITS * len(header.radices)
+    streams = sum(size > 1 for size in alphabet_sizes(header.radices))
+    return streams if header.quality_index is None else 2 * streams  # an escaped code is a second symbol
 
 
 def _with_index(crc: int, chunk: int) -> int:

@@ -37,8 +37,9 @@ from narrows.media.extents import (
 )
 
 MAGIC = b"\x8eNRW"  # the high bit is lost in a transfer of 7 bits per byte
-VERSION = 2
-RAW, RANS, INDEXED = 0, 1, 2
+VERSION = 3
+PLAIN_VERSION = 2  # of streams without predicted frequencies
+CODERS = RAW, RANS, INDEXED, PREDICTED = 0, 1, 2, 3
 HAS_ATTACHMENTS = 8  # bit of the coder's number in the header
 FINGERPRINT_BYTES = 8  # bytes
 DIGEST_BYTES = 4  # bytes
@@ -73,12 +74,13 @@ class StreamHeader:
         steps: positions along the first grid axis in one chunk; the last chunk may have fewer.
         groups: G, the number of groups of channels that are coded side by side: ceil(channels / n) for a codec of n
             channels, so 1 for a stereo signal and a stereo codec, 2 for a stereo signal and a mono codec.
-        tables_digest: the first 4 bytes of `FrequencyTables.digest`; None for raw codes of fixed length.
+        tables_digest: the first 4 bytes of the `digest` of the tables; None for raw codes of fixed length.
         quality_index: 0 to 255, for an entropy model that gives a table index per symbol; None for a table per symbol
             stream.
         stream_id: 3 bytes that distinguish this stream from others with the same header; all checksums cover them.
             `Writer` derives them from the first chunk.
         attachments: name (a value of `ATTACHMENTS`) and length in bytes of each attachment. `Writer` sets them.
+        predicted: whether the frequencies are predicted from codes (`PredictedTables`).
 
     Raises:
         InputError: for values that the format cannot hold.
@@ -95,6 +97,7 @@ class StreamHeader:
     quality_index: int | None = None
     stream_id: bytes = bytes(STREAM_ID_BYTES)
     attachments: tuple[tuple[str, int], ...] = ()
+    predicted: bool = False
 
     def __post_init__(self) -> None:
         if (
@@ -120,6 +123,11 @@ class StreamHeader:
         check_radices(self.radices)
         if self.quality_index is not None:
             self._check_indexed()
+        if self.predicted and (self.tables_digest is None or self.quality_index is not None or self.extent.axes != 1):
+            raise InputError(
+                "expected predicted frequencies for a stream of audio with tables and without a quality_index, got "
+                f"another of {self.extent.medium}"
+            )
         check_integer(self.groups, MAX_CHANNELS, "groups")
         if len(self.grid) != self.extent.axes:
             raise InputError(
@@ -183,11 +191,13 @@ class StreamHeader:
 
     @property
     def coder(self) -> str:
-        """`rans`: a frequency table per symbol stream; `indexed`: a table index per symbol; `raw`: fixed length."""
-        return ("raw", "rans", "indexed")[self._coder]
+        """`rans`: a table per symbol stream; `indexed`, `predicted`: a table per symbol; `raw`: fixed length."""
+        return ("raw", "rans", "indexed", "predicted")[self._coder]
 
     @property
     def _coder(self) -> int:
+        if self.predicted:
+            return PREDICTED
         return RAW if self.tables_digest is None else RANS if self.quality_index is None else INDEXED
 
     @property
@@ -224,7 +234,12 @@ class StreamHeader:
         name = self.model.encode()
         medium = next(number for number, kind in EXTENTS.items() if type(self.extent) is kind)
         out = bytearray(MAGIC)
-        out += bytes([VERSION, medium << 4 | self._coder | (HAS_ATTACHMENTS if self.attachments else 0)])
+        out += bytes(
+            [
+                VERSION if self.predicted else PLAIN_VERSION,
+                medium << 4 | self._coder | (HAS_ATTACHMENTS if self.attachments else 0),
+            ]
+        )
         out += self.stream_id + to_varint(len(name)) + name + self.fingerprint + (self.tables_digest or b"")
         out += b"".join(map(to_varint, astuple(self.extent)))
         out += to_varint(self.groups) + to_varint(len(self.radices))
@@ -261,7 +276,7 @@ def read_header(data: Bytes) -> StreamHeader:
     if version > VERSION:
         raise NewerStream(f"expected format version {VERSION} or older, got version {version}; update narrows")
     if version == 1:
-        raise StreamError("expected format version 2, got version 1 of narrows 0.1; encode the signal again")
+        raise StreamError("expected format version 2 or 3, got version 1 of narrows 0.1; encode the signal again")
     if version == 0:
         raise DamagedStream(f"expected format version {VERSION}, got version 0; the header is damaged")
     try:
@@ -280,7 +295,7 @@ def _read_fields(cursor: Cursor) -> StreamHeader:
     """The fields between version and checksum. Each count is compared with its limit before it is used."""
     medium, coder = divmod(cursor.take(1, "the header")[0], 16)
     attached, coder = divmod(coder, HAS_ATTACHMENTS)
-    if medium not in EXTENTS or coder not in (RAW, RANS, INDEXED):
+    if medium not in EXTENTS or coder not in CODERS:
         raise DamagedStream(
             f"expected a known medium and coder, got medium {medium} and coder {coder}; the header is damaged"
         )
@@ -300,7 +315,18 @@ def _read_fields(cursor: Cursor) -> StreamHeader:
     quality_index = cursor.varint(MAX_QUALITY_INDEX, "the quality index") if coder == INDEXED else None
     attachments = _read_attachments(cursor) if attached else ()
     return StreamHeader(
-        model, fingerprint, extent, radices, grid, steps, groups, digest, quality_index, stream_id, attachments
+        model,
+        fingerprint,
+        extent,
+        radices,
+        grid,
+        steps,
+        groups,
+        digest,
+        quality_index,
+        stream_id,
+        attachments,
+        predicted=coder == PREDICTED,
     )
 
 

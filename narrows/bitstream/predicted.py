@@ -5,9 +5,9 @@
                ...
 
 A code is split into digits. For each code the network of its codebook gives a frequency table for each digit. It sees
-the codes of the lower codebooks in the frames -2 to 2 around it, and four codes of its own codebook in frames of
-earlier stages. So the codes of one stage are computed together, and the first codebooks of a stream can be decoded
-without the others.
+the codes of the lower codebooks in the frames -2 to 2 around it, and after the first stage four codes of its own
+codebook in frames of earlier stages. So the codes of one stage are computed together, and the first codebooks of a
+stream can be decoded without the others.
 
 All numbers are integers. float64 holds them, and its sums and products are exact here: they stay below 2^53.
 """
@@ -25,15 +25,15 @@ from numpy.typing import NDArray
 
 from narrows.bitstream.frequency_tables import PRECISION, TOTAL
 from narrows.bitstream.limits import MAX_ALPHABET, MAX_CODEBOOKS, MAX_DIGITS
-from narrows.bitstream.radices import check_codes
 from narrows.bitstream.rans import pack_words, unpack_words
 from narrows.errors import DamagedStream, InputError, shortened
 
 PERIOD = 8  # frames after which the stages repeat
-STAGES = ((0, 8, (-16, -8, 8, 16)), (4, 8, (-12, -4, 4, 12)), (2, 4, (-6, -2, 2, 6)), (1, 2, (-3, -1, 1, 3)))
+STAGES = ((0, 8, ()), (4, 8, (-12, -4, 4, 12)), (2, 4, (-6, -2, 2, 6)), (1, 2, (-3, -1, 1, 3)))
 # of each stage: its first frame, the distance of its frames, the offsets of the codes of its own codebook that it sees
 LOWER = (-2, -1, 0, 1, 2)  # offsets of the frames of lower codebooks
-MARGIN = 16  # frames around a chunk, which hold no codes
+OWN = 4  # codes of its own codebook that a stage sees, except the first
+MARGIN = 12  # frames around a chunk, which hold no codes
 ACTIVATION_BITS = 12  # an activation is from 0 to 2^12 - 1
 INPUT_SHIFT, HIDDEN_SHIFT, OUTPUT_SHIFT = 9, 12, 14  # bits by which sums are shifted right
 MAX_SHIFT = 12  # a weight is an int8 times up to 2^12
@@ -52,7 +52,7 @@ class CodebookNetwork:
 
     Args:
         embeddings: (sum of the alphabets, E) int8, a row for each value of each digit; a code is the sum of its rows.
-        own: (4 stages, H, 4 E) int8, weights of codes of the same codebook.
+        own: (3, H, 4 E) int8, weights of codes of the same codebook, for each stage but the first.
         lower: (H, 5 E k) int8, weights of the codes of the k lower codebooks, codebook by codebook.
         input_shifts: (H,) int8, each weight of the first layer is shifted left by that of its row.
         input_bias: (4 stages, H) int32.
@@ -77,7 +77,7 @@ class CodebookNetwork:
         symbols, stages = sum(alphabets), len(STAGES)
         shapes = {
             "embeddings": (symbols, dim),
-            "own": (stages, width, len(STAGES[0][2]) * dim),
+            "own": (stages - 1, width, OWN * dim),
             "lower": (width, len(LOWER) * dim * codebook),
             "input_shifts": (width,),
             "input_bias": (stages, width),
@@ -100,23 +100,33 @@ class CodebookNetwork:
 
     @cached_property
     def exact(self) -> "tuple[Array, Array, Array, Array, Array]":
-        """The weights, shifted, as float64: embeddings, own (4, 4 E, H), lower (5 E k, H), hidden, output."""
-        scale = np.exp2(self.input_shifts.astype(np.float64))
+        """The weights, shifted, as float64: embeddings, own (3, 4 E, H), lower (5 E k, H), hidden, output."""
         return (
             self.embeddings.astype(np.float64),
-            (self.own * scale[:, None]).transpose(0, 2, 1).copy(),
-            (self.lower * scale[:, None]).T.copy(),
-            (self.hidden * np.exp2(self.hidden_shifts.astype(np.float64))[:, None]).T.copy(),
-            (self.output * np.exp2(self.output_shifts.astype(np.float64))[:, None]).T.copy(),
+            _transposed(self.own, self.input_shifts),
+            _transposed(self.lower, self.input_shifts),
+            _transposed(self.hidden, self.hidden_shifts),
+            _transposed(self.output, self.output_shifts),
         )
 
     def logits(self, stage: int, own: Array, lower: Array) -> NDArray[np.int64]:
-        """Logits (n, sum of the alphabets) in 1/64 bit, for the embedded codes own (n, 4 E) and lower (n, 5 E k)."""
+        """Logits (n, sum of the alphabets) in 1/64 bit, for the embedded codes own (n, 4 E) and lower (n, 5 E k).
+
+        `own` is not used in the first stage.
+        """
         _, own_weights, lower_weights, hidden, output = self.exact
-        x = own @ own_weights[stage] + lower @ lower_weights + self.input_bias[stage]
+        x = lower @ lower_weights + self.input_bias[stage]
+        if stage:
+            x += own @ own_weights[stage - 1]
         x = _activated(x, INPUT_SHIFT) @ hidden + self.hidden_bias
         x = _activated(x, HIDDEN_SHIFT) @ output + self.output_bias
         return np.floor(x * 0.5**OUTPUT_SHIFT).astype(np.int64)
+
+
+def _transposed(weights: NDArray[np.int8], shifts: NDArray[np.int8]) -> Array:
+    """Weights (..., rows, columns), each row shifted left, as (..., columns, rows)."""
+    shifted: Array = weights.astype(np.float64) * np.exp2(shifts.astype(np.float64))[:, None]
+    return np.ascontiguousarray(shifted.swapaxes(-1, -2))
 
 
 def _activated(x: Array, shift: int) -> Array:
@@ -207,7 +217,9 @@ class PredictedTables:
         The hash is over the bytes of `to_arrays` in its order, little-endian.
         """
         arrays = [array for name, array in self.to_arrays().items() if name != "lengths"]
-        return hashlib.sha256(b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays)).digest()
+        return hashlib.sha256(
+            b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays)
+        ).digest()
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
@@ -301,7 +313,8 @@ class PredictedCoder:
                 places = np.arange(first, frames, step)
                 if not len(places):
                     continue
-                own = embedded[codebook][:, places[:, None] + MARGIN + np.array(offsets)].reshape(-1, 4 * dim)
+                own = embedded[codebook][:, places[:, None] + MARGIN + np.array(offsets, np.int64)]
+                own = own.reshape(groups * len(places), -1)
                 lower = embedded[:codebook, :, places[:, None] + MARGIN + np.array(LOWER)]  # (k, G, n, 5, E)
                 lower = lower.transpose(1, 2, 0, 3, 4).reshape(len(own), -1)
                 logits = network.logits(stage, own, lower)

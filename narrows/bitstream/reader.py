@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.bitstream.chunk_coder import make_chunk_coder
+from narrows.bitstream.chunk_coder import Tables, make_chunk_coder
 from narrows.bitstream.framing import Framing
-from narrows.bitstream.frequency_tables import FrequencyTables
 from narrows.bitstream.header import StreamHeader, read_header
-from narrows.bitstream.indexed import IndexedCoder, IndexedTables
+from narrows.bitstream.indexed import IndexedCoder
 from narrows.bitstream.limits import MAX_BYTES_AT_ONCE
 from narrows.errors import DamagedStream, InputError
 from narrows.media.buffers import Bytes, byte_view
@@ -54,7 +53,7 @@ class Reader:
         DamagedStream: for a damaged header, and if the last chunk does not end at the end of the data.
     """
 
-    def __init__(self, data: Bytes, tables: FrequencyTables | IndexedTables | None = None) -> None:
+    def __init__(self, data: Bytes, tables: Tables | None = None) -> None:
         self.header = read_header(data)
         self._view = byte_view(data, "the bytes of an .nrw stream")
         self._framing = Framing(self.header)
@@ -104,7 +103,7 @@ class Reader:
         return self._framing.payload(self._view, offsets, index)
 
 
-def read(data: Bytes, tables: FrequencyTables | IndexedTables | None = None) -> NDArray[np.integer]:
+def read(data: Bytes, tables: Tables | None = None) -> NDArray[np.integer]:
     """Read all codes (G, K, *grid) of an undamaged stream. All checksums are compared before memory is allocated.
 
     Raises:

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.bitstream.chunk_coder import make_chunk_coder
+from narrows.bitstream.chunk_coder import Tables, make_chunk_coder
 from narrows.bitstream.framing import ChunkOffsets, Framing
-from narrows.bitstream.frequency_tables import FrequencyTables
 from narrows.bitstream.header import CHECKSUM_BYTES, StreamHeader, read_header
-from narrows.bitstream.indexed import IndexedTables
 from narrows.bitstream.raw import LOST_CODE, RawCoder
 from narrows.bitstream.reader import check_size
 from narrows.errors import DamagedStream, InputError
@@ -125,9 +123,7 @@ def inspect(data: Bytes) -> Inspection:
     )
 
 
-def recover(
-    data: Bytes, tables: FrequencyTables | IndexedTables | None = None, keep_damaged: bool = False
-) -> Recovered:
+def recover(data: Bytes, tables: Tables | None = None, keep_damaged: bool = False) -> Recovered:
     """Decode the intact chunks of a stream.
 
     Args:

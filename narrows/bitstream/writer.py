@@ -8,11 +8,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from narrows.bitstream.chunk_coder import make_chunk_coder
+from narrows.bitstream.chunk_coder import Tables, make_chunk_coder
 from narrows.bitstream.framing import Framing
-from narrows.bitstream.frequency_tables import FrequencyTables
 from narrows.bitstream.header import ATTACHMENTS, STREAM_ID_BYTES, StreamHeader
-from narrows.bitstream.indexed import IndexedTables
 from narrows.bitstream.radices import check_codes
 from narrows.errors import InputError, WrongModel, shortened
 
@@ -40,7 +38,7 @@ class Writer:
     def __init__(
         self,
         header: StreamHeader,
-        tables: FrequencyTables | IndexedTables | None = None,
+        tables: Tables | None = None,
         attachments: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
         if header.tables_digest is None and tables is not None:
@@ -110,7 +108,7 @@ class Writer:
 def write(
     header: StreamHeader,
     codes: NDArray[np.integer],
-    tables: FrequencyTables | IndexedTables | None = None,
+    tables: Tables | None = None,
     attachments: Mapping[str, bytes] = MappingProxyType({}),
 ) -> bytes:
     """Write codes (G, K, *grid) as a whole stream. Raises InputError as `Writer` and its `push` do."""

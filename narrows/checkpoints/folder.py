@@ -2,7 +2,7 @@
 
 config.json           format, name, and the tokenizer as nested parts
 model.safetensors     the weights
-tables.safetensors    frequency tables for entropy coding (optional)
+tables.safetensors    frequency tables, or networks that predict them, for entropy coding (optional)
 README.md             the model card: training data and duration, results, licence
 evaluation.json       the results in the model card
 """
@@ -22,7 +22,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from narrows.bitstream import FrequencyTables
+from narrows.bitstream import FrequencyTables, PredictedTables
 from narrows.errors import InputError, MediaError, ModelError, NarrowsError, PartError, shortened
 from narrows.media.atomic import atomic_write
 from narrows.media.files import quoted
@@ -267,17 +267,23 @@ def _check_shapes(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, t
             raise ModelError(f"expected {key} of shape {expected[key]} in {path}, got {given[key]}; {advice}")
 
 
-def _tables(path: Path, tokenizer: Tokenizer) -> FrequencyTables | None:
+def _tables(path: Path, tokenizer: Tokenizer) -> FrequencyTables | PredictedTables | None:
     if not path.exists():
         return None
     _check_regular(path)
+    tables: FrequencyTables | PredictedTables
     try:
-        tables = FrequencyTables.from_arrays(load_arrays(path))
+        arrays = load_arrays(path)
+        tables = PredictedTables.from_arrays(arrays) if "digits" in arrays else FrequencyTables.from_arrays(arrays)
     except (SafetensorError, OSError, NarrowsError) as error:
         raise ModelError(f"{path} cannot be read: {error}; {ADVICE}") from error
-    expected = tokenizer.codec.bottleneck.table_sizes
-    if tables.sizes != expected:
-        raise ModelError(f"expected alphabet sizes {expected} in {path}, got {shortened(tables.sizes)}; {ADVICE}")
+    bottleneck = tokenizer.codec.bottleneck
+    if isinstance(tables, PredictedTables):
+        expected, found = bottleneck.codebook_sizes, tables.codebook_sizes
+    else:
+        expected, found = bottleneck.table_sizes, tables.sizes
+    if found != expected:
+        raise ModelError(f"expected alphabet sizes {expected} in {path}, got {shortened(found)}; {ADVICE}")
     return tables
 
 

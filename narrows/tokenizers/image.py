@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from torch import Tensor
 
+from narrows.bitstream import FrequencyTables, StreamHeader, read_header, recover
 from narrows.bitstream import Reader as StreamReader
-from narrows.bitstream import StreamHeader, read_header, recover
 from narrows.bitstream.header import INDICES_PER_QUALITY
 from narrows.bitstream.reader import check_size
 from narrows.codecs.codec import Codec
@@ -388,7 +388,9 @@ class ImageTokenizer(Tokenizer):
     @property
     def bit_costs(self) -> Tensor | None:
         """Bits per symbol of each table, for rate-distortion-optimised rounding; None without tables."""
-        return None if self.tables is None else torch.from_numpy(self.tables.bit_costs).to(self.device)
+        if not isinstance(self.tables, FrequencyTables):
+            return None
+        return torch.from_numpy(self.tables.bit_costs).to(self.device)
 
     def grid(self, extent: ImageExtent) -> tuple[int, int]:
         """Size of the latent grid of an image, in whole blocks. Raises InputError for an image that is too large."""

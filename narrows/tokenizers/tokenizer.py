@@ -9,7 +9,15 @@ from typing import Any, ClassVar, Self, Unpack
 import torch
 from torch import Tensor
 
-from narrows.bitstream import FrequencyTables, IndexedTables, alphabet_sizes, codes_to_symbols, read_header
+from narrows.bitstream import (
+    FrequencyTables,
+    IndexedTables,
+    PredictedTables,
+    Tables,
+    alphabet_sizes,
+    codes_to_symbols,
+    read_header,
+)
 from narrows.bitstream.header import INDICES_PER_QUALITY
 from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel
@@ -62,7 +70,7 @@ class Tokenizer(ABC):
             raise InputError(f"expected a codec of {axes} axes for {self.medium.name}, got one of {len(codec.stride)}")
         self.codec = codec.eval()
         self.name = "custom"
-        self.tables: FrequencyTables | None = None
+        self.tables: FrequencyTables | PredictedTables | None = None
         self.folder: Path | None = None
         self._fingerprint = Fingerprint()
 
@@ -238,6 +246,8 @@ class Tokenizer(ABC):
         bottleneck = self.codec.bottleneck
         if self.tables is None or self.entropy_model is not None:
             bits: float = sum((size - 1).bit_length() for size in bottleneck.codebook_sizes[:codebooks])
+        elif isinstance(self.tables, PredictedTables):
+            bits = sum(self.tables.code_bits[:codebooks])
         else:
             bits = sum(self.tables.entropies[: len(alphabet_sizes(bottleneck.radices[:codebooks]))])
         return bits * self.positions_per_amount / self.medium.rate_divisor
@@ -385,10 +395,13 @@ class Tokenizer(ABC):
         return self._fingerprint.of(self.codec, spec(self))
 
     @property
-    def coding_tables(self) -> FrequencyTables | IndexedTables | None:
+    def coding_tables(self) -> Tables | None:
         """Tables for the entropy coder, for an entropy model with the function that chooses a table per symbol."""
         model = self.entropy_model
-        return self.tables if self.tables is None or model is None else IndexedTables(self.tables, model.choose)
+        if model is None or self.tables is None:
+            return self.tables
+        assert isinstance(self.tables, FrequencyTables)
+        return IndexedTables(self.tables, model.choose)
 
     def fit_tables(self, codes: Tensor) -> FrequencyTables:
         """Frequency tables for entropy coding, fitted on codes (N, K, *grid) of training data."""

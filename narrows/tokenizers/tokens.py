@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from narrows.bitstream import (
-    FrequencyTables,
-    IndexedTables,
+    PredictedTables,
     Radices,
     Reader,
     StreamHeader,
+    Tables,
     alphabet_sizes,
     codebook_sizes,
     read,
@@ -150,7 +150,7 @@ class Tokens:
             raise InputError(f"expected ids of a grid {tuple(grid)}, got {tuple(codes.shape[2:])}")
         return replace(self, codes=codes.to(self.codes.dtype))
 
-    def compress(self, tables: FrequencyTables | IndexedTables | None = None) -> bytes:
+    def compress(self, tables: Tables | None = None) -> bytes:
         """Write an .nrw stream: entropy-coded with `tables`, or raw with a fixed number of bits per code.
 
         Raises InputError for more codes than `decompress` accepts, and for codes outside of their codebooks.
@@ -168,11 +168,12 @@ class Tokens:
             groups=self.codes.shape[0],
             tables_digest=None if tables is None else tables.digest[:4],
             quality_index=self.quality_index,
+            predicted=isinstance(tables, PredictedTables),
         )
         return write(header, self.codes.cpu().numpy(), tables, self.attachments)
 
     @classmethod
-    def decompress(cls, data: Bytes, tables: FrequencyTables | IndexedTables | None = None) -> "Tokens":
+    def decompress(cls, data: Bytes, tables: Tables | None = None) -> "Tokens":
         """Read the tokens of a whole .nrw stream.
 
         Args:

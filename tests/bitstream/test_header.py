@@ -96,8 +96,8 @@ def test_every_bit_flip_and_truncation():
 
 
 def test_newer_version_names_both_and_claims_no_damage():
-    with pytest.raises(NewerStream, match=r"expected format version 2 or older, got version 3; update") as caught:
-        read_header(b"\x8eNRW\x03 of whatever form")
+    with pytest.raises(NewerStream, match=r"expected format version 3 or older, got version 4; update") as caught:
+        read_header(b"\x8eNRW\x04 of whatever form")
     assert "damage" not in str(caught.value)
 
 

@@ -9,6 +9,7 @@ FSQ: Mentzer et al., arXiv 2309.15505. Dithered FSQ: Parker et al., arXiv 2411.1
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +111,7 @@ class ScalarGroups(Bottleneck):
         return to_latents(values, self.project_out, torch.float32)
 
     def _training_values(self, values: Tensor, bounded: Tensor) -> Tensor:
-        """Values for the decoder in training: `values` (B, *grid, scalars) of the levels, or others made of `bounded`."""
+        """Values for the decoder in training: `values` (B, *grid, scalars) of levels, or others made of `bounded`."""
         return values
 
     def _bounded(self, z: Tensor) -> Tensor:
@@ -133,19 +134,17 @@ class ScalarGroups(Bottleneck):
         return radix
 
 
-def _levels_of_groups(
-    levels: Sequence[int] | Sequence[Sequence[int]], groups: int | None, lowest: int
-) -> tuple[tuple[int, ...], ...]:
+def _levels_of_groups(levels: Any, groups: int | None, lowest: int) -> tuple[tuple[int, ...], ...]:
     """The levels of each group. Raises InputError for other than integers, and another number of groups."""
     if not isinstance(levels, list | tuple) or not any(isinstance(each, list | tuple) for each in levels):
-        check_integer_lists(lowest, MAX_RADIX, levels=levels)  # type: ignore[arg-type]
+        check_integer_lists(lowest, MAX_RADIX, levels=levels)
         check_integers(1, MAX_SIZE, groups=1 if groups is None else groups)
-        return (tuple(levels),) * (groups or 1)  # type: ignore[arg-type]
+        return (tuple(levels),) * (1 if groups is None else groups)
     for each in levels:
-        check_integer_lists(lowest, MAX_RADIX, levels=each)  # type: ignore[arg-type]
+        check_integer_lists(lowest, MAX_RADIX, levels=each)
     if groups not in (None, len(levels)):
-        raise InputError(f"expected {len(levels)} groups for the levels of {len(levels)}, got {groups!r}; leave it out")
-    return tuple(tuple(each) for each in levels)  # type: ignore[arg-type]
+        raise InputError(f"expected {len(levels)} groups, as there are lists of levels, got {groups!r}; leave it out")
+    return tuple(map(tuple, levels))
 
 
 @part("fsq")

@@ -45,9 +45,7 @@ def test_codes_are_exact_beyond_the_integers_of_float32() -> None:
     values = torch.stack([codes[0, 0] // 17**i % 17 for i in range(6)])  # the digits, as levels
     latents = fsq.decode(codes)
     again = fsq._codes(
-        torch.linalg.solve(fsq.project_out.weight, latents[0] - fsq.project_out.bias[:, None])
-        .T.mul(8)
-        .round()[None]
+        torch.linalg.solve(fsq.project_out.weight, latents[0] - fsq.project_out.bias[:, None]).T.mul(8).round()[None]
     )
     assert torch.equal(again, codes)
     assert values.max() == 16
