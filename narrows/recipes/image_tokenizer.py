@@ -8,6 +8,8 @@
         --network.quantizer ResidualSimVQ
         --network.quantizer_options '{"num_quantizers": 4, "codebook_size": 1024}'
 
+    ... --network.trunk lapped --network.bottleneck fsq                  small: trains on a CPU, the model image-tokens
+
 All have one position for 16 × 16 pixels.
 """
 
@@ -28,6 +30,7 @@ from narrows.codecs.bottlenecks.residual import ResidualVQ
 from narrows.codecs.bottlenecks.vector_quantize_pytorch import VectorQuantizePytorch
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec
+from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
 from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
 from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 from narrows.codecs.quantization.attention_projection import AttentionProjection
@@ -42,7 +45,8 @@ from narrows.recipes.losses.perceptual import PerceptualLoss
 from narrows.recipes.settings import AdamW, Adversarial, ImageData, Schedule, check_range
 from narrows.recipes.training.image_tokenizer import ImageTokenizerRecipe
 
-CONV_DIM, VIT_DIM = 256, 768  # latent channels by trunk
+CONV_DIM, VIT_DIM, LAPPED_DIM = 256, 768, 32  # latent channels by trunk
+LAPPED_LEVELS = (16, 8, 4, 4, 4)  # of FSQ: 8192 codes
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,9 @@ class Network:
     """The parts of the codec.
 
     Args:
-        trunk: Encoder and decoder: ldm (convolutions with attention at the lowest resolution, 72 million parameters) or
-            vit (transformers of 6 and 12 blocks, 129 million parameters).
+        trunk: Encoder and decoder: ldm (convolutions with attention at the lowest resolution, 72 million parameters),
+            vit (transformers of 6 and 12 blocks, 129 million parameters) or lapped (lapped transforms with a learned
+            correction, 1.7 million parameters, for CPUs; with fsq it starts as the KLT of the data).
         bottleneck: Quantizer between them; gaussian has continuous latents, which are rounded for .nrw streams;
             vector-quantize-pytorch is the class `quantizer` of that package.
         quantizer: Class of vector-quantize-pytorch, with that bottleneck only; VectorQuantize if not given.
@@ -62,7 +67,7 @@ class Network:
         InputError: For a quantizer or options together with another bottleneck, or options without a quantizer.
     """
 
-    trunk: Literal["ldm", "vit"] = "ldm"
+    trunk: Literal["ldm", "vit", "lapped"] = "ldm"
     bottleneck: Literal[
         "vq", "fsq", "multi-codebook", "residual-vq", "ibq", "lfq", "bsq", "gaussian", "vector-quantize-pytorch"
     ] = "vq"
@@ -82,7 +87,12 @@ class Network:
         """The codec with random weights."""
         if self.trunk == "ldm":
             return Codec(LDMEncoder(CONV_DIM), self._bottleneck(CONV_DIM), LDMDecoder(CONV_DIM))
-        return Codec(ViTEncoder(VIT_DIM), self._bottleneck(VIT_DIM), ViTDecoder(VIT_DIM))
+        if self.trunk == "vit":
+            return Codec(ViTEncoder(VIT_DIM), self._bottleneck(VIT_DIM), ViTDecoder(VIT_DIM))
+        encoder = LappedEncoder(LAPPED_DIM, width=96, fine=16, depth=2)
+        decoder = LappedDecoder(LAPPED_DIM, width=128, skip=16, fine=24, depth=3)
+        bottleneck = FSQ(LAPPED_DIM, LAPPED_LEVELS) if self.bottleneck == "fsq" else self._bottleneck(LAPPED_DIM)
+        return Codec(encoder, bottleneck, decoder)
 
     def _bottleneck(self, dim: int) -> Bottleneck:
         if self.bottleneck != "vector-quantize-pytorch":
@@ -172,6 +182,7 @@ def image_tokenizer(
         data=data,
         losses={"l1": (1.0, nn.L1Loss()), "perceptual": (perceptual.weight, perceptual.loss())},
         latent_losses={} if contrastive_loss is None else {"contrastive": (contrastive.weight, contrastive_loss)},
+        klt_initialization=(network.trunk, network.bottleneck) == ("lapped", "fsq"),
         optimizer=optimizer,
         schedule=schedule,
         discriminators=[PatchGANDiscriminator(adversarial.width)],

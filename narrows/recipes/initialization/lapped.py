@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
+from narrows.codecs.bottlenecks.fsq import FSQ
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LAP, STRIDE, LappedDecoder, LappedEncoder
 from narrows.errors import InputError
 from narrows.recipes.data.images import ImageCrops
+from narrows.recipes.initialization.pca import set_projections
 
 FULL_SCALE = 127.5  # 8-bit steps in one unit of the networks' range [-1, 1]
 MIN_SCALE = 0.15  # smallest initial scale of a latent, in quantization steps
@@ -34,16 +36,52 @@ def initialize_lapped(codec: Codec, crops: ImageCrops, lambdas: Tensor) -> None:
     Raises:
         InputError: The codec has other parts.
     """
-    encoder, model, decoder = codec.encoder, codec.bottleneck, codec.decoder
-    if not (
-        isinstance(encoder, LappedEncoder)
-        and isinstance(model, SpaceChannelContext)
-        and isinstance(decoder, LappedDecoder)
-    ):
-        raise InputError(
-            f"expected LappedEncoder, {SpaceChannelContext.__name__} and LappedDecoder for the lapped initialisation, "
-            f"got {', '.join(type(part).__name__ for part in (encoder, model, decoder))}"
-        )
+    model = codec.bottleneck
+    if not isinstance(model, SpaceChannelContext):
+        raise InputError(_expected(codec, SpaceChannelContext.__name__))
+    deviations = _set_transforms(codec, crops, SpaceChannelContext.__name__)
+    # At high rates a quantization step has the distortion step² / 12, and halving the step costs one bit per sample.
+    steps = (18 / (log(2) * lambdas)).sqrt().view(-1, 1) / FULL_SCALE
+    model.spread.copy_(deviations)
+    model.root_gain.copy_(steps.rsqrt().expand_as(model.root_gain))
+    model.inverse.copy_(steps.expand_as(model.inverse))
+    model.log_scale.copy_((deviations / steps).clamp(min=MIN_SCALE).log2())
+
+
+@torch.no_grad()
+def initialize_lapped_fsq(codec: Codec, crops: ImageCrops) -> None:
+    """Initialise a codec of lapped transforms and FSQ: its scalars start as the largest components of the KLT.
+
+    Args:
+        codec: Codec to initialise.
+        crops: Crops of its training data, all of which are used.
+
+    Raises:
+        InputError: The codec has other parts, or fewer channels of latents than scalars.
+    """
+    encoder, bottleneck, decoder = codec.encoder, codec.bottleneck, codec.decoder
+    if not isinstance(bottleneck, FSQ) or sum(bottleneck.sizes) > bottleneck.dim:
+        raise InputError(_expected(codec, "FSQ of at most as many scalars as the latents have channels"))
+    deviations = _set_transforms(codec, crops, "FSQ")
+    assert isinstance(encoder, LappedEncoder)
+    assert isinstance(decoder, LappedDecoder)
+    assert encoder.linear.bias is not None
+    encoder.linear.weight.div_(deviations.view(-1, 1, 1, 1))  # so that latents have the standard deviation 1
+    encoder.linear.bias.div_(deviations)
+    decoder.linear.weight.mul_(deviations.view(1, -1, 1, 1))
+    set_projections(bottleneck)
+
+
+def _expected(codec: Codec, bottleneck: str) -> str:
+    found = ", ".join(type(part).__name__ for part in (codec.encoder, codec.bottleneck, codec.decoder))
+    return f"expected LappedEncoder, {bottleneck} and LappedDecoder for the lapped initialisation, got {found}"
+
+
+def _set_transforms(codec: Codec, crops: ImageCrops, bottleneck: str) -> Tensor:
+    """Set the linear transforms to the KLT of the crops; returns the standard deviations (D,) of the latents."""
+    encoder, decoder = codec.encoder, codec.decoder
+    if not isinstance(encoder, LappedEncoder) or not isinstance(decoder, LappedDecoder):
+        raise InputError(_expected(codec, bottleneck))
     fold = torch.from_numpy(lapped_fold(LAP)).float()  # (16, 32)
     x = torch.stack([crops[index] for index in range(len(crops))])
     mean = x.mean((0, 2, 3))
@@ -62,12 +100,7 @@ def initialize_lapped(codec: Codec, crops: ImageCrops, lambdas: Tensor) -> None:
     decoder.parity_y.copy_((components * components.flip(2)).sum((1, 2, 3)).view(-1, 1, 1))
     for layer in (encoder.out, decoder.last):
         _set(layer, torch.zeros_like(layer.weight), torch.zeros(layer.out_channels))
-    # At high rates a quantization step has the distortion step² / 12, and halving the step costs one bit per sample.
-    steps = (18 / (log(2) * lambdas)).sqrt().view(-1, 1) / FULL_SCALE
-    model.spread.copy_(deviations)
-    model.root_gain.copy_(steps.rsqrt().expand_as(model.root_gain))
-    model.inverse.copy_(steps.expand_as(model.inverse))
-    model.log_scale.copy_((deviations / steps).clamp(min=MIN_SCALE).log2())
+    return deviations
 
 
 def _set(layer: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, bias: Tensor) -> None:

@@ -51,18 +51,14 @@ def initialize_pca(codec: Codec, files: AudioFiles) -> None:
             f"standard deviation of {float(frames.std()):.2g}; give more data"
         )
     values, vectors = torch.linalg.eigh((frames - mean).T @ (frames - mean) / len(frames))
-    deviations = values.flip(0)[:count].clamp(min=MIN_POWER * float(values[-1])).sqrt() / DEVIATION
+    deviations = values.flip(0)[:count].clamp(min=MIN_POWER * float(values[-1])).sqrt()
     components = vectors.flip(1)[:, :count]  # (fold (2 hop + 1), count)
-    gain, offset = _dequantization(bottleneck)
-
-    for layer in (encoder.linear, bottleneck.project_in, bottleneck.project_out, decoder.linear):
+    set_projections(bottleneck)
+    for layer in (encoder.linear, decoder.linear):
         layer.weight.mul_(RANDOM_FRACTION)
         layer.bias.zero_()
     encoder.linear.weight[:count] = (components / deviations).T.float()
     encoder.linear.bias[:count] = -(mean @ (components / deviations)).float()
-    bottleneck.project_in.weight[:, :count] += torch.eye(count)
-    bottleneck.project_out.weight[:count] += torch.diag(gain).float()
-    bottleneck.project_out.bias[:count] = offset.float()
     decoder.linear.weight[:, :count] = (components * deviations).float()
     decoder.linear.bias.copy_(mean.float())
     encoder.out.weight.mul_(0.1)
@@ -87,6 +83,19 @@ def _frames(encoder: FrameEncoder, files: AudioFiles) -> Tensor:
     if not found:
         raise InputError("expected recordings of at least one frame, got shorter ones only; give longer recordings")
     return torch.cat(found)
+
+
+@torch.no_grad()
+def set_projections(bottleneck: FSQ) -> None:
+    """Let each scalar be one of the first channels of the latents, whose values have the standard deviation 1."""
+    count = sum(bottleneck.sizes)
+    gain, offset = _dequantization(bottleneck)
+    for layer in (bottleneck.project_in, bottleneck.project_out):
+        layer.weight.mul_(RANDOM_FRACTION)
+        layer.bias.zero_()
+    bottleneck.project_in.weight[:, :count] += DEVIATION * torch.eye(count)
+    bottleneck.project_out.weight[:count] += torch.diag(gain / DEVIATION).float()
+    bottleneck.project_out.bias[:count] = (offset / DEVIATION).float()
 
 
 def _dequantization(bottleneck: FSQ) -> tuple[Tensor, Tensor]:

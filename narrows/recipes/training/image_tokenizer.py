@@ -15,12 +15,14 @@ from narrows.errors import InputError
 from narrows.recipes.data.images import ImageCrops, ImageFiles
 from narrows.recipes.data.loading import crop_loader, whole_loader
 from narrows.recipes.data.synthetic import write_synthetic_images
+from narrows.recipes.initialization.lapped import initialize_lapped_fsq
 from narrows.recipes.losses.adversarial import adaptive_weight, feature_matching_loss, mean_generator_loss
 from narrows.recipes.settings import ImageData
 from narrows.recipes.training.adversarial import AdversarialRecipe, AdversarialTraining, Losses
 from narrows.tokenizers.image import ImageTokenizer
 from narrows.tokenizers.tokenizer import Tokenizer
 
+INITIALIZATION_CROPS = 200
 MAX_TABLE_CROPS = 2000  # largest number of crops on which the frequency tables are counted
 TABLE_CROPS_PER_IMAGE = 4
 
@@ -35,10 +37,14 @@ class ImageTokenizerRecipe(AdversarialRecipe):
         data: Training and validation data.
         latent_losses: Losses by name: a weight and a module that takes latents (B, D, h, w) and original images, and
             returns a scalar. The modules may have parameters, which are trained with the codec.
+        klt_initialization: Whether a codec of lapped transforms and FSQ starts as the KLT of the training data.
+        linear_lr_fraction: Learning rate of the transforms that it sets, as a fraction of the codec's.
     """
 
     data: ImageData
     latent_losses: Losses = field(default_factory=dict)
+    klt_initialization: bool = False
+    linear_lr_fraction: float = 0.1
 
     @property
     def other_losses(self) -> Losses:
@@ -77,7 +83,13 @@ class ImageTokenizerTraining(AdversarialTraining):
     recipe: ImageTokenizerRecipe
 
     def __init__(self, recipe: ImageTokenizerRecipe) -> None:
-        super().__init__(recipe, latent_grid=(4, 4), discriminator_start=recipe.adversarial.start)
+        linear_lr_fraction = recipe.linear_lr_fraction if recipe.klt_initialization else 1.0
+        super().__init__(
+            recipe,
+            latent_grid=(4, 4),
+            discriminator_start=recipe.adversarial.start,
+            linear_lr_fraction=linear_lr_fraction,
+        )
         stride = max(recipe.codec.stride)
         if recipe.data.crop_size % stride:
             raise InputError(f"expected data.crop_size to be a multiple of {stride}, got {recipe.data.crop_size}")
@@ -95,7 +107,11 @@ class ImageTokenizerTraining(AdversarialTraining):
         return [p for name, p in named if name.startswith("decoder.") and p.ndim > 1][-1]
 
     def initialize(self) -> None:
-        """Do nothing: training starts from random weights."""
+        """Initialise the codec with the KLT of the training data, if the recipe says so."""
+        if self.recipe.klt_initialization:
+            data = self.recipe.data
+            crops = ImageCrops(self._train, data.crop_size, INITIALIZATION_CROPS, (self.recipe.seed, 3))
+            initialize_lapped_fsq(self.codec, crops)
 
     def tokenizer(self, codec: Codec) -> ImageTokenizer:
         """An ImageTokenizer."""
