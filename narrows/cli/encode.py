@@ -23,7 +23,7 @@ def encode(
     bitrate: Annotated[
         float | None,
         typer.Option(
-            help="Audio: largest rate in kbit/s per channel, as estimated from the model's frequency tables. [no limit]"
+            help="Audio: largest rate of all channels together in kbit/s, estimated from the tables of the model. [no limit]"
         ),
     ] = None,
     codebooks: Annotated[
@@ -103,11 +103,11 @@ class _Encoder:
 
     def __call__(self, source: Path, target: Path, bar: "ProgressBar") -> str:
         """Encode a file; the line that is printed about it."""
+        from narrows.checkpoints.default import default_model
         from narrows.cli.files import Stopwatch, print_message
         from narrows.media.atomic import atomic_write
-        from narrows.media.table import medium_of
 
-        tokenizer = self.tokenizer(self.model or medium_of(source).default_model)
+        tokenizer = self.tokenizer(self.model or default_model(source))
         settings, background = self.settings, self.background
         if self.several_media:
             settings = {name: value for name, value in settings.items() if name in tokenizer.settings}

@@ -112,18 +112,20 @@ class AudioTokenizer(Tokenizer):
         """kbit/s of one channel group with the first `codebooks` codebooks; see `rate`."""
         return self.rate(codebooks)
 
-    def codebooks_for(self, bitrate: float) -> int:
-        """The largest number of codebooks whose rate is at most `bitrate` kbit/s per channel group.
+    def codebooks_for(self, bitrate: float, channels: int = 1) -> int:
+        """The largest number of codebooks whose rate is at most `bitrate` kbit/s for all channels together.
 
         Raises InputError if even the lowest rate is above `bitrate`; the message lists all rates.
         """
         check_numbers(bitrate=bitrate)
-        prefixes = self.codec.bottleneck.prefixes
-        fitting = [k for k in prefixes if self.rate(k) <= bitrate]
+        rates = {k: self.rate(k) * self.groups(channels) for k in self.codec.bottleneck.prefixes}
+        fitting = [k for k, rate in rates.items() if rate <= bitrate]
         if not fitting:
-            rates = ", ".join(f"{self.rate(k):.2f}" for k in prefixes)
+            listed = ", ".join(f"{rate:.2f}" for rate in rates.values())
+            of_channels = f" and {channels} channels" if self.groups(channels) > 1 else ""
             raise InputError(
-                f"expected a bitrate of at least one of {rates} kbit/s for {self.name}, got {shortened(bitrate)}"
+                f"expected a bitrate of at least one of {listed} kbit/s for {self.name}{of_channels}, got "
+                f"{shortened(bitrate)}"
             )
         return max(fitting)
 
@@ -136,7 +138,7 @@ class AudioTokenizer(Tokenizer):
             x: (T,) or (C, T), floats with full scale ±1, T at least 1.
             sample_rate: sample rate of `x`, in Hz.
             codebooks: number of codebooks to keep; None for all K.
-            bitrate: instead of `codebooks`, the highest allowed rate in kbit/s per channel group.
+            bitrate: instead of `codebooks`, the highest allowed rate in kbit/s of all channels together.
 
         Raises:
             InputError: for a wrong shape, rate or setting, and for samples that are not finite.
@@ -158,7 +160,7 @@ class AudioTokenizer(Tokenizer):
         those of `encode`, except where rounding errors decide between two nearly equal codes.
         """
         window = self.window if self.batch > 1 else None
-        encoder = AudioBatchEncoder(self, self.batch, False, self._num_codebooks(codebooks, bitrate), window)
+        encoder = AudioBatchEncoder(self, self.batch, False, self._choice(codebooks, bitrate), window)
         blocks = [as_block(x) for x in signals]
         results = [encoder.add(encoder.windows([x], x.shape[1], sample_rate)) for x in blocks]
         encoder.finish()
@@ -193,7 +195,7 @@ class AudioTokenizer(Tokenizer):
         if seconds is None or not 0 < seconds <= longest:
             raise InputError(f"expected seconds above 0 and up to {longest:.3g}, got {shortened(seconds)}")
         check_integer(channels, MAX_AUDIO_CHANNELS, "channels")
-        rate = self.rate(self._num_codebooks(codebooks, bitrate)) * self.groups(channels)  # kbit/s
+        rate = self.rate(self._choice(codebooks, bitrate)(channels)) * self.groups(channels)  # kbit/s
         return round(HEADER_BYTES + CHUNK_BYTES * ceil(seconds / CHUNK_SECONDS) + 125 * rate * seconds)
 
     def encode_blocks(
@@ -217,7 +219,7 @@ class AudioTokenizer(Tokenizer):
             InputError: for blocks of another shape or type, samples that are not finite, and a number of samples that
                 is not `samples`.
         """
-        return cast(Tokens, self._encode(blocks, samples, sample_rate, False, self._num_codebooks(codebooks, bitrate)))
+        return cast(Tokens, self._encode(blocks, samples, sample_rate, self._choice(codebooks, bitrate)))
 
     def encode_latents(self, x: Array, sample_rate: int) -> Latents:
         """Encode audio to the Latents of a continuous bottleneck, without quantization. `x` as for `encode`.
@@ -225,7 +227,7 @@ class AudioTokenizer(Tokenizer):
         Raises InputError for a model with another bottleneck, and as `encode` does.
         """
         block = as_block(x)
-        return cast(Latents, self._encode([block], block.shape[1], sample_rate, True, 0))
+        return cast(Latents, self._encode([block], block.shape[1], sample_rate))
 
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
         """Encode an Audio to Tokens; settings as for `encode`."""
@@ -255,7 +257,7 @@ class AudioTokenizer(Tokenizer):
         given = self.check_settings(settings)
         reach = self._encoder_reach
         window = BATCHED_WINDOW * max(1, max(reach)) if batch > 1 and reach is not None else None
-        return AudioBatchEncoder(self, batch, latents, 0 if latents else self._num_codebooks(**given), window)
+        return AudioBatchEncoder(self, batch, latents, None if latents else self._choice(**given), window)
 
     def decode(self, tokens: Tokens, start: float = 0.0, stop: float | None = None) -> Tensor:
         """Decode Tokens to audio (C, T) float32, with the sample rate, length and channels of the encoded recording.
@@ -355,17 +357,24 @@ class AudioTokenizer(Tokenizer):
             spans.append((lost.start / self.frame_rate, min(lost.stop / self.frame_rate, extent.seconds)))
         return Tokens(codes, header.radices, extent, header.model, header.fingerprint.hex()), spans
 
-    def _num_codebooks(self, codebooks: float | None = None, bitrate: float | None = None) -> int:
+    def _choice(self, codebooks: float | None = None, bitrate: float | None = None) -> Callable[[int], int]:
+        """The number of codebooks by the number of channels, which is known once a recording is open."""
         if bitrate is None:
-            return self.check_codebooks(codebooks)
+            number = self.check_codebooks(codebooks)
+            return lambda channels: number
         if codebooks is not None:
             raise InputError("expected codebooks or a bitrate, got both; leave one out")
-        return self.codebooks_for(bitrate)
+        self.codebooks_for(bitrate)  # raises for a bitrate that is too low for any number of channels
+        return partial(self.codebooks_for, bitrate)
 
     def _encode(
-        self, blocks: Iterable[Block], samples: int | None, sample_rate: int, latents: bool, codebooks: int
+        self,
+        blocks: Iterable[Block],
+        samples: int | None,
+        sample_rate: int,
+        codebooks: Callable[[int], int] | None = None,
     ) -> Tokens | Latents:
-        encoder = AudioBatchEncoder(self, self.batch, latents, codebooks)
+        encoder = AudioBatchEncoder(self, self.batch, codebooks is None, codebooks)
         result = encoder.add(encoder.windows(blocks, samples, sample_rate))
         encoder.finish()
         return result()
@@ -393,13 +402,18 @@ class AudioBatchEncoder(BatchEncoder):
         tokenizer: the tokenizer.
         batch: windows per call of the network.
         latents: whether to make Latents instead of Tokens.
-        codebooks: number of codebooks to keep.
+        codebooks: number of codebooks to keep, by the number of channels; None for Latents.
         window: frames per window, so that windows of different recordings have the same shape. None: each recording is
             split into windows of equal length, of at most `tokenizer.window` frames.
     """
 
     def __init__(
-        self, tokenizer: AudioTokenizer, batch: int, latents: bool, codebooks: int, window: int | None = None
+        self,
+        tokenizer: AudioTokenizer,
+        batch: int,
+        latents: bool,
+        codebooks: Callable[[int], int] | None,
+        window: int | None = None,
     ) -> None:
         self.tokenizer, self.codebooks, self.latents, self.window = tokenizer, codebooks, latents, window
         codec = tokenizer.codec
@@ -461,10 +475,11 @@ class AudioBatchEncoder(BatchEncoder):
 
     def _joined(self, pieces: Sequence[Tensor], extent: AudioExtent) -> Tokens | Latents:
         tokenizer = self.tokenizer
-        if self.latents:
+        if self.codebooks is None:
             return Latents(torch.cat(list(pieces), 2), extent, tokenizer.name, tokenizer.fingerprint)
-        codes = torch.cat([piece[:, : self.codebooks] for piece in pieces], 2)
-        radices = tokenizer.codec.bottleneck.radices[: self.codebooks]
+        kept = self.codebooks(extent.channels)
+        codes = torch.cat([piece[:, :kept] for piece in pieces], 2)
+        radices = tokenizer.codec.bottleneck.radices[:kept]
         return Tokens(codes, radices, extent, tokenizer.name, tokenizer.fingerprint)
 
     @torch.inference_mode()

@@ -146,6 +146,17 @@ def test_bitrates(tokenizer: AudioTokenizer) -> None:
         tokenizer.encode(x, RATE, bitrate=2.5 * one, codebooks=2)
 
 
+def test_a_bitrate_is_that_of_all_channels(tokenizer: AudioTokenizer) -> None:
+    one, stereo = tokenizer.bitrate(1), np.stack((noise(1000), noise(1000)))
+    assert tokenizer.codebooks_for(2.5 * one, channels=2) == 1
+    assert tokenizer.encode(stereo, RATE, bitrate=4.5 * one).codes.shape == (2, 2, 3)
+    mono, both = tokenizer.encode_batch([stereo[:1], stereo], RATE, bitrate=4.5 * one)
+    assert (mono.codes.shape[1], both.codes.shape[1]) == (4, 2)
+    assert tokenizer.estimate(10, channels=2, bitrate=4.5 * one) <= 4.5 * one * 1250 + 100
+    with pytest.raises(InputError, match=r"0\.80, 1\.60, 2\.40, 3\.20 kbit/s for custom and 2 channels, got 0\.5"):
+        tokenizer.encode(stereo, RATE, bitrate=0.5)
+
+
 @pytest.mark.parametrize("coded", [True, False])
 def test_streams_give_the_tokens_back(tokenizer: AudioTokenizer, coded: bool) -> None:
     tokens = tokenizer.encode(noise(70_000, 2), 44_100)
