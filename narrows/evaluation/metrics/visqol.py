@@ -1,4 +1,4 @@
-"""ViSQOL: perceptual quality of audio."""
+"""ViSQOL: perceptual quality of audio and of speech."""
 
 from functools import cache, partial
 from typing import Any
@@ -8,30 +8,41 @@ from narrows.evaluation.metrics.pairs import Channel, mean_of_channels
 from narrows.extras import require_package
 from narrows.media.medium import Signal
 
-RATE = 48_000  # Hz, in audio mode
-MIN_SECONDS = 1.0  # ViSQOL compares patches of 0.6 seconds
+AUDIO_RATE, SPEECH_RATE = 48_000, 16_000  # Hz
+MIN_SECONDS = 1.0  # ViSQOL compares patches of 0.4 (speech) or 0.6 seconds
 
 
 def visqol_audio(reference: Signal, decoded: Signal) -> float:
     """ViSQOL v3 in audio mode (Chinen et al., arXiv 2004.09584), MOS-LQO from 1 to about 4.73."""
-    return mean_of_channels(reference, decoded, _channel_visqol, RATE)
+    return mean_of_channels(reference, decoded, partial(_channel_visqol, "audio"), AUDIO_RATE)
 
 
-def _channel_visqol(x: Channel, y: Channel, rate: int) -> float:
+def visqol_speech(reference: Signal, decoded: Signal) -> float:
+    """ViSQOL v3 in speech mode with its lattice network (Chinen et al., arXiv 2004.09584), MOS-LQO from 1 to 5."""
+    return mean_of_channels(reference, decoded, partial(_channel_visqol, "speech"), SPEECH_RATE)
+
+
+def check_speech() -> None:
+    """Raises InputError if a package is missing. Without LiteRT, the package would map to another scale in silence."""
+    require_package("visqol")
+    require_package("ai_edge_litert")
+
+
+def _channel_visqol(mode: str, x: Channel, y: Channel, rate: int) -> float:
     if len(x) < MIN_SECONDS * rate:
         raise NotMeasurable("too short")
     try:
-        return float(_visqol_api().measure_from_arrays(x, y, rate).moslqo)
+        return float(_visqol_api(mode).measure_from_arrays(x, y, rate).moslqo)
     except ValueError as error:
         raise NotMeasurable(" ".join(str(error).split())) from error
 
 
 @cache
-def _visqol_api() -> Any:
+def _visqol_api(mode: str) -> Any:
     from visqol import VisqolApi
 
     api = VisqolApi()
-    api.create(mode="audio")
+    api.create(mode=mode, use_lattice_model=mode == "speech")
     return api
 
 
@@ -47,4 +58,18 @@ VISQOL_AUDIO = Metric(
     measure=visqol_audio,
     check=partial(require_package, "visqol"),
     packages=("visqol-python", "soxr"),
+)
+VISQOL_SPEECH = Metric(
+    name="visqol-speech",
+    medium="audio",
+    unit="MOS-LQO",
+    better="higher",
+    description=(
+        "ViSQOL v3 in speech mode (Chinen et al., arXiv 2004.09584) with its lattice network, the default of ViSQOL "
+        "3.3: perceptual quality of speech, 1 to 5, at 16 kHz (other rates are resampled). Packages visqol-python and "
+        "ai-edge-litert."
+    ),
+    measure=visqol_speech,
+    check=check_speech,
+    packages=("visqol-python", "ai-edge-litert", "soxr"),
 )
