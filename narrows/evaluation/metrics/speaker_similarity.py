@@ -61,7 +61,7 @@ def check() -> None:
 
 def _similarity(x: Channel, y: Channel, rate: int) -> float:
     check_length(x, rate)
-    return float(embedding(_raised(x)) @ embedding(_raised(y)))
+    return min(float(embedding(_raised(x)) @ embedding(_raised(y))), 1.0)  # rounding
 
 
 def _raised(x: Channel) -> Channel:
