@@ -8,7 +8,6 @@ from importlib import resources
 
 from narrows.evaluation.by_medium import EVALUATIONS
 from narrows.evaluation.embedding import EmbeddedMedia
-from narrows.evaluation.metrics.codebook_usage import CodebookUsage
 from narrows.evaluation.report.html_tables import bd_rate_table, codebook_table, points_table
 from narrows.evaluation.report.markup import Html, h, join
 from narrows.evaluation.report.media_section import media_section
@@ -25,7 +24,6 @@ def page(
     curves: Sequence[Plot],
     more: Sequence[Plot],
     embedded: EmbeddedMedia,
-    codebooks: Mapping[str, Sequence[CodebookUsage]],
 ) -> str:
     """Builds the HTML document.
 
@@ -35,7 +33,6 @@ def page(
         curves: Rate-quality plots, which share one legend.
         more: Other plots, each with its own legend.
         embedded: Media.
-        codebooks: Codebook usage, by operating point.
 
     Returns:
         HTML.
@@ -48,6 +45,7 @@ def page(
         " marks points on the Pareto front: no other point is at least as good in rate, this metric and speed, and ",
         "better in one of them. Click a column heading to sort.",
     )
+    with_codebooks = [point for point in results.points if point.codebooks]
     media_title = EVALUATIONS[results.medium].heading
     sections: list[tuple[str, str, list[Html]]] = [
         ("curves", "Rate and quality", [_legend(results.families), _figures(curves)] if curves else []),
@@ -55,7 +53,7 @@ def page(
         ("points", "Operating points", [about_points, points_table(results, summaries)]),
         ("media", media_title, [media_section(embedded, results)] if embedded.items or embedded.omitted else []),
         ("more", "Bit errors and spectrum", [_figures(more, with_legends=True)] if more else []),
-        ("codebooks", "Codebook usage", [codebook_table(codebooks)] if codebooks else []),
+        ("codebooks", "Codebook usage", [codebook_table(with_codebooks)] if with_codebooks else []),
         ("metrics", "Metrics", [_metrics(results)]),
         ("skipped", "Skipped and failed", _skipped(results)),
         ("setup", "How this was measured", [_definitions(results.setup), _definitions(_keys(results), "keys")]),

@@ -7,7 +7,6 @@ from narrows.evaluation.bands import BandDistortion
 from narrows.evaluation.base import MediaSample
 from narrows.evaluation.by_medium import EVALUATIONS
 from narrows.evaluation.embedding import embed
-from narrows.evaluation.metrics.codebook_usage import CodebookUsage
 from narrows.evaluation.report.page import page
 from narrows.evaluation.report.plots import band_plots, bit_flip_plots, rate_quality_plots
 from narrows.evaluation.report.png import plot_png
@@ -22,7 +21,6 @@ def write_report(
     *,
     bands: Mapping[str, BandDistortion] | None = None,
     bit_flips: Mapping[str, Results] | None = None,
-    codebooks: Mapping[str, Sequence[CodebookUsage]] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Writes index.html and the plots of results.
@@ -36,7 +34,6 @@ def write_report(
         samples: Items whose media the page embeds, as many as fit; the page names the others.
         bands: Distortion by frequency, by operating point.
         bit_flips: Results with bit flips, whose settings are the probabilities, by the point without bit flips.
-        codebooks: Codebook usage, by operating point.
         overwrite: Whether existing files are replaced and plots of an earlier report removed.
 
     Raises:
@@ -56,7 +53,5 @@ def write_report(
             write_bytes(folder / "plots" / f"{plot.name}.png", plot_png(plot), overwrite=overwrite)
             write_bytes(folder / "plots" / f"{plot.name}.csv", plot.as_csv(), overwrite=overwrite)
         file.write(
-            page(
-                results, summaries, curves, more, embed(samples, EVALUATIONS[results.medium].encodings), codebooks or {}
-            ).encode()
+            page(results, summaries, curves, more, embed(samples, EVALUATIONS[results.medium].encodings)).encode()
         )
