@@ -147,7 +147,7 @@ def test_bitrates(tokenizer: AudioTokenizer) -> None:
 
 
 def test_a_bitrate_is_that_of_all_channels(tokenizer: AudioTokenizer) -> None:
-    one, stereo = tokenizer.bitrate(1), np.stack((noise(1000), noise(1000)))
+    one, stereo = tokenizer.bitrate(1), noise(1000, channels=2)
     assert tokenizer.codebooks_for(2.5 * one, channels=2) == 1
     assert tokenizer.encode(stereo, RATE, bitrate=4.5 * one).codes.shape == (2, 2, 3)
     mono, both = tokenizer.encode_batch([stereo[:1], stereo], RATE, bitrate=4.5 * one)
