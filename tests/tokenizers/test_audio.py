@@ -149,7 +149,7 @@ def test_bitrates(tokenizer: AudioTokenizer) -> None:
 def test_a_bitrate_is_that_of_all_channels(tokenizer: AudioTokenizer) -> None:
     one, stereo = tokenizer.bitrate(1), noise(1000, channels=2)
     assert tokenizer.codebooks_for(2.5 * one, channels=2) == 1
-    assert tokenizer.encode(stereo, RATE, bitrate=4.5 * one).codes.shape == (2, 2, 3)
+    assert tokenizer.encode(stereo, RATE, bitrate=6.5 * one).codes.shape[:2] == (2, 3)
     mono, both = tokenizer.encode_batch([stereo[:1], stereo], RATE, bitrate=4.5 * one)
     assert (mono.codes.shape[1], both.codes.shape[1]) == (4, 2)
     assert tokenizer.estimate(10, channels=2, bitrate=4.5 * one) <= 4.5 * one * 1250 + 100
