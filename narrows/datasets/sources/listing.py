@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -69,9 +69,7 @@ def list_items(
     if limit is not None and limit < 1:
         raise InputError(f"expected a limit of at least 1 item, got {limit}")
     sources = [sources] if isinstance(sources, str) else sources
-    kind, files = _recognised(sources, medium)
-    listed = manifest_items(files, medium, notice) if kind.items is manifest_items else kind.items(files, medium)
-    items = [replace(item, number=number) for number, item in enumerate(listed)]
+    items = [replace(item, number=number) for number, item in enumerate(iterate_items(sources, medium, notice))]
     items.sort(key=_order)
     for one, other in pairwise(items):
         if one.key == other.key and _place(one.location) == _place(other.location):
@@ -87,6 +85,17 @@ def list_items(
     if not items:
         raise InputError(f"expected items of {medium} in {_quoted(sources)}, got none; give another source")
     return items[:limit]
+
+
+def iterate_items(
+    sources: Sequence[str], medium: str, notice: Callable[[str], None] = lambda _: None
+) -> Iterator[SourceItem]:
+    """The items of sources in the order of their files, as they are listed; their keys may be equal.
+
+    Arguments and errors are those of `list_items`.
+    """
+    kind, files = _recognised(sources, medium)
+    yield from manifest_items(files, medium, notice) if kind.items is manifest_items else kind.items(files, medium)
 
 
 def _recognised(sources: Sequence[str], medium: str) -> tuple[SourceKind, list[File]]:

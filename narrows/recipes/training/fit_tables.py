@@ -1,5 +1,7 @@
 """Frequency tables for the entropy coder, counted on training data with the trained codec."""
 
+from itertools import islice
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,12 +29,12 @@ def fit_audio_tables(tokenizer: AudioTokenizer, files: AudioFiles, seconds: floa
     Args:
         tokenizer: Tokenizer of the trained codec.
         files: Audio files at the tokenizer's sample rate.
-        seconds: Length of audio that is encoded, in files drawn from the whole folder.
+        seconds: Length of audio that is encoded, in recordings drawn from all, of 10 minutes at most each.
     """
     codes, total = [], 0.0
-    for index, recording in files.readable(files.shuffled()):
+    for _, recording in files.readable(files.shuffled()):
         codes.append(tokenizer.encode(recording, tokenizer.sample_rate).codes)
-        total += files.seconds[index]
+        total += recording.shape[1] / files.sample_rate
         if total > seconds:
             break
     if not codes:
@@ -49,7 +51,7 @@ def fit_entropy_model_tables(tokenizer: ImageTokenizer, images: ImageFiles, coun
     Args:
         tokenizer: Tokenizer of a codec whose bottleneck is an entropy model; its tables are replaced.
         images: Images to encode.
-        count: Number of images that are encoded, drawn from the whole folder.
+        count: Number of images that are encoded, drawn from all.
 
     Raises:
         InputError: The bottleneck is not an entropy model.
@@ -68,7 +70,7 @@ def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, c
     assumed = [_assumed(index, size, has_scales) for index, size in enumerate(model.table_sizes)]
     counts = [PRIOR_COUNT * table for table in assumed]
     uniform = FrequencyTables(tuple(integer_frequencies(table) for table in assumed))
-    for position, (_, pixels) in enumerate(images.readable(images.shuffled()[:count])):
+    for position, (_, pixels) in enumerate(images.readable(islice(images.shuffled(), count))):
         quality_index = position * (model.qualities - 1) // max(1, count - 1)
         tokens = tokenizer.encode_at(pixels, quality_index)
         coder = IndexedCoder(IndexedTables(uniform, model.choose), len(model.codebook_sizes), MAX_RADIX, quality_index)
