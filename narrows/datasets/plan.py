@@ -95,10 +95,9 @@ def _ratios(items: Sequence[SourceItem], medium: Medium) -> dict[str, float]:
     by_suffix = defaultdict[str, list[SourceItem]](list)
     for item in items:
         by_suffix[suffix(item.location.path)].append(item)
-    return {
-        name: amount_per_byte(heapq.nsmallest(SAMPLE, group, _random), medium.amount_of) or medium.amount_per_byte
-        for name, group in by_suffix.items()
-    }
+    samples = {name: heapq.nsmallest(SAMPLE, group, _random) for name, group in by_suffix.items()}
+    typical = medium.amount_per_byte
+    return {name: amount_per_byte(sample, medium.amount_of) or typical for name, sample in samples.items()}
 
 
 def _random(item: SourceItem) -> tuple[bytes, str]:

@@ -109,6 +109,11 @@ class PyavDecoder:
             # PyAV 19 returns a type of its own. Samples per unit of the time base; 0 if it is not known.
             self._tick = Fraction(base.numerator, base.denominator) * self.sample_rate if base else Fraction(0)
             self.samples = samples
+            self.expected_samples = samples
+            if samples is None and (duration := self._stream.duration or 0) > 0:
+                self.expected_samples = round(duration * self._tick)
+            elif samples is None and (duration := self._container.duration or 0) > 0:
+                self.expected_samples = duration * self.sample_rate // 1_000_000  # of microseconds
             self._decoded: Iterator[NDArray[np.float32]] = iter(())
             self._all: list[_Span] = []
             self._origin = 0  # time of the sample 0, in samples
@@ -145,15 +150,6 @@ class PyavDecoder:
             if block.shape[1] > samples:
                 self._buffer.append(block[:, samples:])
         return block[:, :samples]
-
-    @property
-    def expected_samples(self) -> int | None:
-        """As AudioReader has it."""
-        if self.samples is None and self._stream.duration and self._tick:
-            return round(self._stream.duration * self._tick)
-        if self.samples is None and self._container.duration:  # in microseconds
-            return round(self._container.duration * self.sample_rate / 1_000_000)
-        return self.samples
 
     def skip(self, samples: int) -> None:
         """Go forward to about the place; by seeking where the whole track is presented as one span."""

@@ -125,8 +125,8 @@ class AudioReader(Reader):
     def skip(self, samples: int) -> None:
         """Go about `samples` forward without decoding them, for parts at random places.
 
-        Formats with frames that depend on earlier ones (MP3, AAC, Opus) are left some milliseconds beside the place, and
-        a file whose end is missing is not recognised any more. To read a part exactly, read what comes before it.
+        In MP3, Matroska and Opus the next sample may be some milliseconds beside the place, and a file whose end is
+        missing is not recognised any more. To read an exact part, read what is before it.
 
         Raises:
             MediaError: for a file that cannot be decoded at the place.

@@ -108,7 +108,7 @@ class MediaFiles(Dataset[NDArray[Any]]):
             return error
 
     def draw(self, rng: np.random.Generator, turn: Sequence[int], read: Callable[[int], T]) -> T:
-        """What `read` returns for the index of a random item, drawn as `Listing.draw` does; for another one where it raises.
+        """What `read` returns for the index of a random item; of another item where it raises.
 
         It depends on `rng`, `turn` and the items alone, not on what was read before.
 
