@@ -29,6 +29,13 @@ Sources = StrPath | Sequence[StrPath]
 logger = logging.getLogger(__name__)
 
 
+class NothingReadable(InputError):
+    """No item of a source can be read. Where a process that loads data raises it, torch adds a traceback in front."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f"{NothingReadable.__qualname__}: ")[2].strip())
+
+
 class MediaFiles(Dataset[NDArray[Any]]):
     """The recordings or images of one source or several, each of any kind that `codec tokenize` reads.
 
@@ -125,7 +132,7 @@ class MediaFiles(Dataset[NDArray[Any]]):
                 if len(self) == 1:
                     break
         tried = f"{MAX_TRIES} of " if len(self) > MAX_TRIES else ""
-        raise InputError(
+        raise NothingReadable(
             f"expected {self.medium.files} that can be read in {', '.join(self.listing.sources)}, got {tried}"
             f"{len(self)} that cannot: {reason}"
         )
