@@ -39,7 +39,7 @@ def main() -> None:
     if not arguments.items and not arguments.links:
         _measure(arguments, sources)
         return
-    files = [item.location.path for source in sources for item in iterate_items([source], "audio")]
+    files = [item.location.path for source in sources for item in iterate_items(source, "audio")]
     with tempfile.TemporaryDirectory(dir=os.path.dirname(files[0]) if arguments.links else None) as folder:
         if arguments.items:
             source = Path(folder) / "data.jsonl"

@@ -48,12 +48,13 @@ class Listing:
     def __init__(self, sources: Sequence[str], medium: Medium, amount_of: Callable[[Source], float]) -> None:
         self.sources = tuple(sources)
         lines, ends, sizes, groups = bytearray(), array("q"), array("q"), array("q")
+        encoder = json.JSONEncoder(separators=(",", ":"))
         group_of: dict[tuple[str, str], int] = {}
         begins, stops, filled = array("q"), array("q"), 0  # of the stretches
         for source in self.sources:
-            for index, item in enumerate(iterate_items([source], medium.name), len(ends)):
+            for index, item in enumerate(iterate_items(source, medium.name), len(ends)):
                 at, size = item.location, item.location.size or 0
-                lines += json.dumps([at.path, at.start, at.size, at.row, at.column], separators=(",", ":")).encode()
+                lines += encoder.encode([at.path, at.start, at.size, at.row, at.column]).encode()
                 ends.append(len(lines))
                 sizes.append(size)
                 groups.append(group_of.setdefault((source, suffix(at.path)), len(group_of)))
