@@ -6,7 +6,7 @@
 
 Crops of a second are drawn in this process: crops per second of CPU time, and resident memory at ten moments. With
 --items, the data is a manifest of so many rows with the recordings in DIR, and with --links a folder of hard links to
-them: the time from nothing to the first crop, and the memory of the listing.
+them: the time to the first crop, and the memory of the listing and at the peak.
 """
 
 import json
@@ -58,13 +58,13 @@ def _measure(arguments: object, sources: list[str]) -> None:
     from narrows.recipes.data.audio import AudioCrops, AudioFiles
 
     rate, channels, count = (getattr(arguments, name) for name in ("sample_rate", "channels", "crops"))
-    before, begin = resident_mib(os.getpid()), time.perf_counter()
+    before, begin, cpu = resident_mib(os.getpid()), time.perf_counter(), time.process_time()
     files = AudioFiles(sources, rate, channels)
     crops = AudioCrops(files, rate, count, (0,))
     crops[0]
     record = {"benchmark": "training_data", "items": len(files), "sample_rate": rate, "channels": channels}
-    record |= {"first_crop_s": time.perf_counter() - begin, "peak_mib": peak_mib()}
-    record |= {"listing_mib": resident_mib(os.getpid()) - before}
+    record |= {"first_crop_s": time.perf_counter() - begin, "first_crop_cpu_s": time.process_time() - cpu}
+    record |= {"listing_mib": resident_mib(os.getpid()) - before, "growth_mib": peak_mib() - before}
     memory, cpu = [], time.process_time()
     for index in range(count):
         crops[index]
@@ -72,7 +72,8 @@ def _measure(arguments: object, sources: list[str]) -> None:
             memory.append(round(resident_mib(os.getpid()), 1))
     record |= {"crops": count, "crops_per_cpu_s": count / (time.process_time() - cpu), "resident_mib": memory}
     emit(record)
-    show([record], ["items", "first_crop_s", "listing_mib", "peak_mib", "crops", "crops_per_cpu_s"])
+    columns = ["items", "first_crop_s", "first_crop_cpu_s", "listing_mib", "growth_mib", "crops", "crops_per_cpu_s"]
+    show([record], columns)
 
 
 if __name__ == "__main__":

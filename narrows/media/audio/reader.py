@@ -125,7 +125,7 @@ class AudioReader(Reader):
     def skip(self, samples: int) -> None:
         """Go about `samples` forward without decoding them, for parts at random places.
 
-        In MP3, Matroska and Opus the next sample may be some milliseconds beside the place, and a file whose end is
+        In Ogg, MP3 and Matroska the next sample may be some milliseconds beside the place, and a file whose end is
         missing is not recognised any more. To read an exact part, read what is before it.
 
         Raises:

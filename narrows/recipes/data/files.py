@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from os.path import basename
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, SupportsInt, TypeVar
 
 import numpy as np
 import torch
@@ -78,6 +78,9 @@ class MediaFiles(Dataset[NDArray[Any]]):
     def read(self, source: Source) -> NDArray[Any]:
         """A whole item, for validation, initialisation and tables. Raises MediaError."""
 
+    def __repr__(self) -> str:
+        return f"{len(self)} {self.medium.files} in {', '.join(self.listing.sources)}"
+
     def __len__(self) -> int:
         return len(self.listing)
 
@@ -138,7 +141,7 @@ class MediaFiles(Dataset[NDArray[Any]]):
         )
 
     def readable(
-        self, indices: Iterable[int], read: Callable[[int], NDArray[Any]] | None = None
+        self, indices: Iterable[SupportsInt], read: Callable[[int], NDArray[Any]] | None = None
     ) -> Iterator[tuple[int, NDArray[Any]]]:
         """Indices and contents of items, without those that cannot be read.
 
@@ -146,7 +149,7 @@ class MediaFiles(Dataset[NDArray[Any]]):
             indices: of the items.
             read: returns the content of an item by its index; None to read all of it.
         """
-        for index in indices:
+        for index in map(int, indices):
             try:
                 array = self[index] if read is None else read(index)
             except NarrowsError as error:
@@ -154,9 +157,9 @@ class MediaFiles(Dataset[NDArray[Any]]):
                 continue
             yield index, array
 
-    def shuffled(self) -> Iterator[int]:
+    def shuffled(self) -> NDArray[np.int64]:
         """All indices in a random order that is always the same, to use only some of the items."""
-        yield from map(int, np.random.default_rng(0).permutation(len(self)))
+        return np.random.default_rng(0).permutation(len(self))
 
     def report_skipped(self) -> None:
         """Log a line with the number of items that could not be read, on the first rank, if there are more than before.
@@ -194,6 +197,6 @@ class WholeFiles(IterableDataset[NDArray[Any]]):
         self.files = files
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        indices = np.sort(np.fromiter(self.files.shuffled(), np.int64)[:MAX_WHOLE])
-        for _, array in self.files.readable(map(int, indices[ranks.rank() :: ranks.count()])):
+        indices = np.sort(self.files.shuffled()[:MAX_WHOLE])
+        for _, array in self.files.readable(indices[ranks.rank() :: ranks.count()]):
             yield array

@@ -186,6 +186,9 @@ class Training(lightning.LightningModule, ABC):
 
     def on_train_start(self) -> None:
         """Give the optimizers the state of a run that is resumed, and the settings of this recipe, which may differ."""
+        for name, files in self._media().items():
+            if ranks.rank() == 0:
+                print(f"{name}: {files}", flush=True)
         for optimizer, state in zip(self.trainer.optimizers, self._optimizer_states, strict=False):
             optimizer.load_state_dict(state)
         self._optimizer_states = []

@@ -1,7 +1,5 @@
 """Frequency tables for the entropy coder, counted on training data with the trained codec."""
 
-from itertools import islice
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -70,7 +68,7 @@ def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, c
     assumed = [_assumed(index, size, has_scales) for index, size in enumerate(model.table_sizes)]
     counts = [PRIOR_COUNT * table for table in assumed]
     uniform = FrequencyTables(tuple(integer_frequencies(table) for table in assumed))
-    for position, (_, pixels) in enumerate(images.readable(islice(images.shuffled(), count))):
+    for position, (_, pixels) in enumerate(images.readable(images.shuffled()[:count])):
         quality_index = position * (model.qualities - 1) // max(1, count - 1)
         tokens = tokenizer.encode_at(pixels, quality_index)
         coder = IndexedCoder(IndexedTables(uniform, model.choose), len(model.codebook_sizes), MAX_RADIX, quality_index)

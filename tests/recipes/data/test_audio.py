@@ -60,8 +60,9 @@ def test_crops_are_parts_of_the_whole(tmp_path: Path, suffix: str, place: float)
     whole, crop = files[0], files.read_crop(str(tmp_path / f"a{suffix}"), 4800, place)
     assert crop.shape == (2, 4800)
     start = round(place * (whole.shape[1] - 4800))
-    # Opus is resampled from 48 kHz; decoders begin a little before the place
-    np.testing.assert_allclose(crop, whole[:, start : start + 4800], atol=0.02 if suffix in (".opus", ".mp3") else 2e-4)
+    beside = 0 if suffix in (".wav", ".flac") else 50  # in other formats the reader finds about the place
+    starts = range(max(0, start - beside), min(start + beside, whole.shape[1] - 4700) + 1)
+    assert min(np.abs(crop[:, :4700] - whole[:, begin : begin + 4700]).max() for begin in starts) < 1e-3
 
 
 @pytest.mark.parametrize("speed", [1.0, 0.9])
