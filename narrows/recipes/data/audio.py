@@ -11,12 +11,12 @@ import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from narrows.errors import MediaError
 from narrows.media import audio as media
 from narrows.media.files import Source
-from narrows.recipes.data.files import TURN, MediaFiles, Sources
+from narrows.recipes.data.crops import RandomCrops
+from narrows.recipes.data.files import MediaFiles, Sources
 
 MAX_AMPLITUDE = 0.98  # largest amplitude of a crop after its random gain
 MAX_SECONDS = 600  # of a recording that is used whole, and of one whose length is not known before it is decoded
@@ -102,7 +102,7 @@ class AudioFiles(MediaFiles):
         return np.ascontiguousarray(samples, np.float32)
 
 
-class AudioCrops(Dataset[Tensor]):
+class AudioCrops(RandomCrops):
     """Random crops of recordings. A crop depends only on seed and index.
 
     A recording is drawn with a probability in proportion to its length, as far as that is known from its size. Each
@@ -120,18 +120,17 @@ class AudioCrops(Dataset[Tensor]):
     def __init__(
         self, files: AudioFiles, samples: int, count: int, seed: Sequence[int], speeds: Sequence[float] = (1.0,)
     ) -> None:
-        self.files, self.samples, self.count = files, samples, count
-        self.seed, self.speeds = tuple(seed), tuple(speeds)
-
-    def __len__(self) -> int:
-        return self.count
+        super().__init__(count, seed)
+        self.files, self.samples, self.speeds = files, samples, tuple(speeds)
 
     def __getitem__(self, index: int) -> Tensor:
         """Crop (C, samples), float32."""
         rng = np.random.default_rng((*self.seed, index))
         speed, place = float(rng.choice(self.speeds)), float(rng.random())
         gain, polarity = 10 ** (rng.uniform(-10, 6) / 20), rng.choice((-1, 1))
-        files, turn = self.files, (*self.seed, index // TURN)
-        crop = files.draw(rng, turn, lambda item: files.read_crop(files.source(item), self.samples, place, speed))
+        files = self.files
+        crop = files.draw(
+            rng, self.turn(index), lambda item: files.read_crop(files.source(item), self.samples, place, speed)
+        )
         gain = min(gain, MAX_AMPLITUDE / max(float(np.abs(crop).max()), 1e-4))  # silence stays silent
         return torch.from_numpy(np.float32(gain * polarity) * crop)

@@ -23,7 +23,6 @@ from narrows.recipes.data.listing import STRETCHES, Listing
 MAX_TRIES = 1000  # items in a row that cannot be read
 MAX_NAMED = 5  # items that a message names
 MAX_WHOLE = 1000  # items of validation data
-TURN = 1024  # successive crops that take rows of tables from the same stretches
 T = TypeVar("T")
 Sources = StrPath | Sequence[StrPath]
 logger = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from narrows.media import image as media
 from narrows.media.files import Source
-from narrows.recipes.data.files import TURN, MediaFiles, Sources
+from narrows.recipes.data.crops import RandomCrops
+from narrows.recipes.data.files import MediaFiles, Sources
 
 CACHE_BYTES = 512 << 20  # of decoded images in each process
 DOWNSCALED, UPSCALED = (1.0, 2.0), (0.65, 1.0)  # side of the cut region in crop sizes, before it is scaled
@@ -60,7 +60,7 @@ class ImageFiles(MediaFiles):
         return pixels
 
 
-class ImageCrops(Dataset[Tensor]):
+class ImageCrops(RandomCrops):
     """Random square crops of images. A crop depends only on seed and index.
 
     An image is drawn with a probability in proportion to its pixels, as far as their number is known from the size of
@@ -76,15 +76,13 @@ class ImageCrops(Dataset[Tensor]):
     """
 
     def __init__(self, images: ImageFiles, size: int, count: int, seed: Sequence[int]) -> None:
-        self.images, self.size, self.count, self.seed = images, size, count, tuple(seed)
-
-    def __len__(self) -> int:
-        return self.count
+        super().__init__(count, seed)
+        self.images, self.size = images, size
 
     def __getitem__(self, index: int) -> Tensor:
         """Crop (3, size, size), float32 in [-1, 1]."""
         rng = np.random.default_rng((*self.seed, index))
-        pixels = self.images.draw(rng, (*self.seed, index // TURN), self.images.__getitem__)
+        pixels = self.images.draw(rng, self.turn(index), self.images.__getitem__)
         largest = min(pixels.shape[1:]) / self.size
         if largest < 1:
             padding = [(0, 0)] + [(0, max(0, self.size - side)) for side in pixels.shape[1:]]

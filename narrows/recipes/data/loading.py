@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from narrows.codecs import distributed as ranks
+from narrows.recipes.data.crops import RandomCrops
 from narrows.recipes.data.files import MediaFiles, WholeFiles
 from narrows.recipes.settings import AudioData, ImageData
 
@@ -49,6 +50,8 @@ def crop_loader(crops: Dataset[Tensor], data: AudioData | ImageData, steps: Call
         data: Batch size per rank and number of loading processes.
         steps: Returns the steps of the next epoch.
     """
+    if isinstance(crops, RandomCrops):
+        crops.batch_size, crops.ranks = data.batch_size, ranks.count()
     return DataLoader(
         crops,
         batch_sampler=StepBatches(steps, data.batch_size),

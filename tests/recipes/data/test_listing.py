@@ -9,12 +9,15 @@ import pyarrow
 import pytest
 from pyarrow import ipc, parquet
 
+from narrows.codecs import distributed as ranks
 from narrows.errors import InputError, MediaError
 from narrows.media import audio
 from narrows.media.files import Source
 from narrows.recipes.data import listing as module
 from narrows.recipes.data.audio import AudioCrops, AudioFiles
 from narrows.recipes.data.listing import Listing
+from narrows.recipes.data.loading import crop_loader
+from narrows.recipes.settings import AudioData
 
 RATE = 8000
 LENGTHS = (1000, 2000, 3000, 4000)  # samples of the recordings; the sample values of each are about its number
@@ -160,3 +163,15 @@ def test_a_row_that_cannot_be_read_leaves_its_neighbours(tmp_path: Path, folder:
     for index in (1, 2):
         with pytest.raises(MediaError):
             files[index]
+
+
+def test_ranks_take_rows_from_stretches_of_their_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = AudioCrops(AudioFiles(folder, RATE), 100, 10_000, (7,))
+    assert [crops.turn(index) for index in (0, 1023, 1024)] == [(7, 0, 0), (7, 0, 0), (7, 1, 0)]
+    monkeypatch.setattr(ranks, "count", lambda: 2)
+    crop_loader(crops, AudioData(batch_size=4), lambda: range(1))
+    assert [crops.turn(index) for index in (0, 3, 4, 8, 2048 + 4)] == [(7, 0, 0)] * 2 + [
+        (7, 0, 1),
+        (7, 0, 0),
+        (7, 1, 1),
+    ]
