@@ -170,7 +170,9 @@ def test_other_data_are_refused(finished: Path, tiny: Recipes, vowels: Path, tmp
         run(other, finished)
     run(other, finished, change=True)
     (tmp_path / "vowel-2.wav").unlink()
-    with pytest.raises(InputError, match=r"got found.train.files 3 -> 2, found.train.size 6.0 -> 4.0; use another"):
+    with pytest.raises(
+        InputError, match=r"got found.train.items 3 -> 2, found.train.digest [0-9a-f]{16} -> [0-9a-f]{16}; use"
+    ):
         run(other, finished)
 
 
