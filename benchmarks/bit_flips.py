@@ -120,7 +120,7 @@ def measure(data: Path, steps: int, seeds: int, files: int) -> None:
     train, valid = AudioFiles(data / "train", SAMPLE_RATE), AudioFiles(data / "valid", SAMPLE_RATE)
     (stride,) = FrameEncoder(DIM, width=WIDTH, depth=1).stride
     recordings = [
-        torch.from_numpy(valid[i][: 4 * SAMPLE_RATE // stride * stride]) for i in range(min(files, len(valid)))
+        torch.from_numpy(valid[i][0, : 4 * SAMPLE_RATE // stride * stride]) for i in range(min(files, len(valid)))
     ]
     recordings = [x[: len(x) // stride * stride] for x in recordings]
     results: dict[tuple[str, float], list[Mapping[str, float]]] = {}

@@ -9,12 +9,13 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 
 from narrows.datasets.base import Shard, SourceItem
 from narrows.datasets.sources import open_item
 from narrows.errors import InputError, MediaError
+from narrows.media.files import Source
 from narrows.media.folders import suffix
 from narrows.media.medium import Medium
 from narrows.media.table import MEDIA
@@ -94,7 +95,9 @@ def _ratios(items: Sequence[SourceItem], medium: Medium) -> dict[str, float]:
     by_suffix = defaultdict[str, list[SourceItem]](list)
     for item in items:
         by_suffix[suffix(item.location.path)].append(item)
-    return {name: _ratio(heapq.nsmallest(SAMPLE, group, _random), medium) for name, group in by_suffix.items()}
+    samples = {name: heapq.nsmallest(SAMPLE, group, _random) for name, group in by_suffix.items()}
+    typical = medium.amount_per_byte
+    return {name: amount_per_byte(sample, medium.amount_of) or typical for name, sample in samples.items()}
 
 
 def _random(item: SourceItem) -> tuple[bytes, str]:
@@ -102,13 +105,22 @@ def _random(item: SourceItem) -> tuple[bytes, str]:
     return hashlib.sha256(item.key.encode("utf-8", "surrogatepass")).digest(), item.key
 
 
-def _ratio(sample: Iterable[SourceItem], medium: Medium) -> float:
+def amount_per_byte(sample: Iterable[SourceItem], amount_of: Callable[[Source], float]) -> float:
+    """The amount per byte of items, without the lowest and the highest ratio.
+
+    Args:
+        sample: items; those that cannot be opened are left out.
+        amount_of: returns the amount of one; raises MediaError.
+
+    Returns:
+        The amount; 0 where none can be opened.
+    """
     probed: list[tuple[float, int]] = []
     for item in sorted(sample, key=_order):
         try:
-            probed.append((medium.amount_of(open_item(item)), item.location.size or 1))
+            probed.append((amount_of(open_item(item)), item.location.size or 1))
         except MediaError:
             continue
     probed.sort(key=lambda pair: pair[0] / pair[1])
     probed = probed[1:-1] or probed  # a header may be wrong
-    return sum(amount for amount, _ in probed) / sum(size for _, size in probed) if probed else medium.amount_per_byte
+    return sum(amount for amount, _ in probed) / sum(size for _, size in probed) if probed else 0.0

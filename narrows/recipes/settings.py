@@ -99,19 +99,20 @@ class Adversarial:
 
 @dataclass(frozen=True)
 class AudioData:
-    """Folders of audio files and how training crops are drawn from them.
+    """Sources of recordings and how training crops are drawn from them.
 
     Args:
-        train: Folder of training files, searched with all its subfolders; any sample rate and number of channels.
-        valid: Folder of validation files, which are used whole.
+        train: Folder of training files, or another source that `codec tokenize` reads, or several: '[DIR, DIR]'. Any
+            sample rates and numbers of channels.
+        valid: Source of validation files, or several, of which at most 1000 are used, and 10 minutes of each.
         seconds: Length of a crop in seconds.
         batch_size: Crops per step.
         speeds: Playback speeds that a crop's speed is drawn from, each at least 0.1.
         workers: Processes that load data; 0 loads in the main process.
     """
 
-    train: Path = Path("data/train")
-    valid: Path = Path("data/valid")
+    train: Path | tuple[Path, ...] = Path("data/train")
+    valid: Path | tuple[Path, ...] = Path("data/valid")
     seconds: float = 1.0
     batch_size: int = 16
     speeds: tuple[float, ...] = (0.9, 1.0, 1.0, 1.1)
@@ -129,18 +130,19 @@ class AudioData:
 
 @dataclass(frozen=True)
 class ImageData:
-    """Folders of images and how training crops are drawn from them.
+    """Sources of images and how training crops are drawn from them.
 
     Args:
-        train: Folder of training images, searched with all its subfolders; any size.
-        valid: Folder of validation images.
+        train: Folder of training images, or another source that `codec tokenize` reads, or several: '[DIR, DIR]'. Any
+            sizes.
+        valid: Source of validation images, or several, of which at most 1000 are used.
         crop_size: Height and width of a crop in pixels, at least 32.
         batch_size: Crops per step.
         workers: Processes that load data; 0 loads in the main process.
     """
 
-    train: Path = Path("data/train")
-    valid: Path = Path("data/valid")
+    train: Path | tuple[Path, ...] = Path("data/train")
+    valid: Path | tuple[Path, ...] = Path("data/valid")
     crop_size: int = 256
     batch_size: int = 8
     workers: int = 0

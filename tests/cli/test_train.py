@@ -104,7 +104,7 @@ def line_of(text):
     [
         (["--network.bottleneck", "fsk"], "network.bottleneck"),
         (["--contrastive.teacher", "vit_bse_patch16_224"], "did you mean 'vit_base_patch16_224'"),
-        (["--data.train", "nowhere"], "expected images in nowhere, got none"),
+        (["--data.train", "nowhere"], "there is no file, folder or match of 'nowhere'; check the path"),
         (["--devices", "0"], "device"),
         (["--seed", "-1"], "expected seed from 0 to 4.29497e+09, got -1"),
         (["--logger", "mlflow"], "expected a logger of none, tensorboard, wandb, got 'mlflow'"),

@@ -1,6 +1,8 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from jsonargparse import auto_cli
 
 from narrows.errors import InputError
 from narrows.recipes.settings import AdamW, Adversarial, AudioData, ImageData, Schedule
@@ -32,3 +34,13 @@ def test_learning_rate_rises_stays_and_falls() -> None:
 def test_settings_out_of_range_are_rejected(make: Callable[[], object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [("a b", Path("a b")), ("[a]", (Path("a"),)), ("[a, 'b c/*.tar']", (Path("a"), Path("b c/*.tar")))],
+)
+@pytest.mark.parametrize("settings", [AudioData, ImageData])
+def test_sources_on_the_command_line(argument: str, expected: object, settings: type[AudioData | ImageData]) -> None:
+    made = auto_cli(settings, args=["--train", argument, "--valid", argument], as_positional=False)
+    assert (made.train, made.valid) == (expected, expected)

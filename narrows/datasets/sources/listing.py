@@ -3,13 +3,13 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from narrows.datasets.base import Location, SourceItem
 from narrows.datasets.sources.columnar import columnar_items
-from narrows.datasets.sources.manifests import MANIFEST_SUFFIXES, manifest_items
+from narrows.datasets.sources.manifests import MANIFEST_SUFFIXES, manifest_items, manifest_rows
 from narrows.datasets.sources.media_files import media_items, prefixes_of
 from narrows.datasets.sources.webdataset import tar_items
 from narrows.errors import InputError
@@ -89,6 +89,19 @@ def list_items(
     return items[:limit]
 
 
+def iterate_items(source: str, medium: str) -> Iterator[SourceItem]:
+    """The items of one source, in the order of its files, for uses without keys: two of them may be equal.
+
+    Arguments and errors are those of `list_items`. It takes less time and memory.
+    """
+    kind, files = _recognised([source], medium)
+    if kind.items is not manifest_items:
+        yield from kind.items(files, medium)
+        return
+    for key, _, location, meta in manifest_rows(files, medium):
+        yield SourceItem(location.path if key is None else key, location, meta)
+
+
 def _recognised(sources: Sequence[str], medium: str) -> tuple[SourceKind, list[File]]:
     """The kind of sources, and their files."""
     if not sources:
@@ -96,10 +109,13 @@ def _recognised(sources: Sequence[str], medium: str) -> tuple[SourceKind, list[F
     by_kind, files = dict[SourceKind, list[File]](), list[File]()
     prefixes = prefixes_of(map(_root, sources))
     for source in sources:
-        found = [replace(file, name=prefixes[_root(source)] + file.name) for file in _files_in(source)]
+        found, prefix = _files_in(source), prefixes[_root(source)]
+        if prefix:
+            found = [replace(file, name=prefix + file.name) for file in found]
+        endings = [suffix(file.path) for file in found]
         kinds = [kind for kind in KINDS[medium] if kind.in_folders or not os.path.isdir(source)]
         for kind in kinds:
-            of_kind = [file for file in found if suffix(file.path) in kind.suffixes]
+            of_kind = [file for file, ending in zip(found, endings, strict=True) if ending in kind.suffixes]
             if of_kind:
                 by_kind.setdefault(kind, []).extend(of_kind)
         files += found

@@ -23,6 +23,7 @@ _LAYOUTS = {
     ".csv": "the first line has to name the columns, and commas to separate them",
     ".tsv": "the first line has to name the columns, and tabs to separate them",
 }
+ManifestRow = tuple[str | None, str, Location, dict[str, Json]]  # key, folder of the manifest, file, other columns
 Rows = Iterator[tuple[str, Mapping[str, Json]]]  # each with its line, for messages
 
 
@@ -42,7 +43,21 @@ def manifest_items(
 
     Raises InputError, naming the line, for a row that cannot be read or has no path, and for a key of another type.
     """
-    found: list[tuple[str | None, str, Location, dict[str, Json]]] = []
+    found = list(manifest_rows(files, medium))
+    paths = [(folder, os.path.normpath(location.path)) for _, folder, location, _ in found]
+    outside = [path for folder, path in paths if not _is_in(path, folder)]
+    if 0 < len(outside) < len(paths) and any(key is None for key, *_ in found):
+        notice(
+            f"{quoted(outside[0])} is outside of the folder of its manifest, so keys made from paths begin at "
+            f"{quoted(_root(paths))} instead; for keys that do not depend on other rows give a column key"
+        )
+    names = _names(paths)
+    for (key, _, location, meta), path_key in zip(found, keys_of(names), strict=True):
+        yield SourceItem(path_key if key is None else key, location, meta)
+
+
+def manifest_rows(files: Sequence[File], medium: str) -> Iterator[ManifestRow]:
+    """The rows of manifests. Raises InputError as `manifest_items` does."""
     columns = media_columns(medium)
     for file in files:
         folder = os.path.dirname(file.path)
@@ -63,17 +78,7 @@ def manifest_items(
             meta = {name: value for name, value in row.items() if name not in (column, key_column)}
             full = os.path.join(folder, path)
             location = Location(full, size=size(full))
-            found.append((None if key is None else str(key), folder, location, meta))
-    paths = [(folder, os.path.normpath(location.path)) for _, folder, location, _ in found]
-    outside = [path for folder, path in paths if not _is_in(path, folder)]
-    if 0 < len(outside) < len(paths) and any(key is None for key, *_ in found):
-        notice(
-            f"{quoted(outside[0])} is outside of the folder of its manifest, so keys made from paths begin at "
-            f"{quoted(_root(paths))} instead; for keys that do not depend on other rows give a column key"
-        )
-    names = _names(paths)
-    for (key, _, location, meta), path_key in zip(found, keys_of(names), strict=True):
-        yield SourceItem(path_key if key is None else key, location, meta)
+            yield None if key is None else str(key), folder, location, meta
 
 
 def _names(paths: Sequence[tuple[str, str]]) -> list[str]:

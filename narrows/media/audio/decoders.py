@@ -30,11 +30,14 @@ class Decoder(Protocol):
     sample_rate: int
     channels: int
     samples: int | None
+    expected_samples: int | None
     format: str
     codec: str
     late: float
 
     def read(self, samples: int) -> NDArray[np.float32]: ...
+
+    def skip(self, samples: int) -> None: ...
 
     def close(self) -> None: ...
 

@@ -39,6 +39,8 @@ _EXACT_TIMES = (_MP4, "ogg")  # formats with times in samples; others round them
 # iTunes' tag of an AAC without an edit list, in hexadecimal: 0, encoder delay, padding, number of samples.
 _ITUNES = re.compile(r" *[0-9A-F]+ ([0-9A-F]{8}) [0-9A-F]{8} ([0-9A-F]{16}) ")
 
+_PREROLL = 0.1  # seconds that are decoded before a place in the middle, as frames depend on those before them
+
 _Span = tuple[int, int | None]  # first sample, and the one after the last; None for the end of the track
 
 
@@ -107,7 +109,15 @@ class PyavDecoder:
             # PyAV 19 returns a type of its own. Samples per unit of the time base; 0 if it is not known.
             self._tick = Fraction(base.numerator, base.denominator) * self.sample_rate if base else Fraction(0)
             self.samples = samples
+            self.expected_samples = samples
+            if samples is None and (duration := self._stream.duration or 0) > 0:
+                self.expected_samples = round(duration * self._tick)
+            elif samples is None and (duration := self._container.duration or 0) > 0:
+                self.expected_samples = duration * self.sample_rate // 1_000_000  # of microseconds
             self._decoded: Iterator[NDArray[np.float32]] = iter(())
+            self._all: list[_Span] = []
+            self._origin = 0  # time of the sample 0, in samples
+            self._begun = False  # whether samples were read
             self._first = round((first.pts or 0) * self._tick) if first and self.format in _EXACT_TIMES else 0
             self.needed = self._first != 0 or self._order is not None
             edit_list = edits.get(self._stream.id) if self.format == _MP4 else None
@@ -115,8 +125,10 @@ class PyavDecoder:
             if self.format == _MATROSKA and self._stream.start_time:
                 self.late = float(self._stream.start_time * self._tick / self.sample_rate)
             if first:
-                spans = self._spans(edit_list)
-                self._decoded = _presented(self._blocks(first, frames), self._first, spans)
+                self._all = self._spans(edit_list)
+                # Time stamps of an MP3 or a broadcast do not begin at the first sample.
+                self._origin = round((first.pts or 0) * self._tick) - self._first
+                self._decoded = _presented(self._blocks(first, frames), self._first, self._all)
             self._buffer = deque([block] if (block := next(self._decoded, None)) is not None else [])
             if not self._buffer:
                 self.samples = 0
@@ -126,6 +138,7 @@ class PyavDecoder:
 
     def read(self, samples: int) -> NDArray[np.float32]:
         """The next samples (C, n), n < `samples` only at the end. Integers are scaled to [-1, 1), floats are kept."""
+        self._begun = True
         buffered = sum(part.shape[1] for part in self._buffer)
         while buffered < samples and (part := next(self._decoded, None)) is not None:
             self._buffer.append(part)
@@ -137,6 +150,26 @@ class PyavDecoder:
             if block.shape[1] > samples:
                 self._buffer.append(block[:, samples:])
         return block[:, :samples]
+
+    def skip(self, samples: int) -> None:
+        """Go forward to about the place; by seeking where the whole track is presented as one span."""
+        if len(self._all) != 1 or not self._tick or self._begun:
+            while samples > 0 and (read := self.read(min(samples, self.sample_rate)).shape[1]):
+                samples -= read
+            return
+        self._begun = True
+        begin, end = self._all[0]
+        place = max(begin, self._first) + samples
+        before = max(0, place + self._origin - round(_PREROLL * self.sample_rate))
+        self._container.seek(int(before / self._tick), stream=self._stream)
+        self._stream.codec_context.flush_buffers()
+        frames = self._frames()
+        first = next(frames, None)
+        self._buffer.clear()
+        self._decoded = iter(())
+        if first is not None:
+            start = place if first.pts is None else round(first.pts * self._tick) - self._origin
+            self._decoded = _presented(self._blocks(first, frames), start, [(place, end)])
 
     def close(self) -> None:
         """Close the file."""

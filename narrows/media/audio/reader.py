@@ -81,6 +81,7 @@ class AudioReader(Reader):
         self._path = path = stored(source)
         self._name = quoted(path)
         self._position = 0  # samples read
+        self._skipped = False
         self._file = open_input(path)
         try:
             self._size = size_of(self._file)
@@ -115,6 +116,25 @@ class AudioReader(Reader):
     def fraction(self) -> float | None:
         """How much of the audio is read, 0 to 1; None if its length is not known."""
         return self._position / self.samples if self.samples else None
+
+    @property
+    def expected_samples(self) -> int | None:
+        """About how many samples per channel there are, as the container says; None if it says nothing."""
+        return self._decoder.expected_samples if self.samples is None else self.samples
+
+    def skip(self, samples: int) -> None:
+        """Go about `samples` forward without decoding them, for parts at random places.
+
+        In Ogg, MP3 and Matroska the next sample may be some milliseconds beside the place, and a file whose end is
+        missing is not recognised any more. To read an exact part, read what is before it.
+
+        Raises:
+            MediaError: for a file that cannot be decoded at the place.
+        """
+        with library_errors(self._path, self._damage):
+            self._decoder.skip(samples)
+        self._position += samples
+        self._skipped = True
 
     def read(self, samples: int) -> NDArray[np.float32]:
         """The next samples (C, n), n < `samples` only at the end.
@@ -160,6 +180,8 @@ class AudioReader(Reader):
             raise self._close_with(
                 f"{self._name} was cut while it was read, {self._place()}; wait until it is completely written"
             )
+        if self._skipped:
+            return
         if self.samples is not None and self._position < self.samples:
             raise self._close_with(f"{self._name} is cut {self._place()} of {self.samples}; {ADVICE}")
         if self._position == 0:

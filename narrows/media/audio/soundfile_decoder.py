@@ -11,6 +11,7 @@ from narrows.media.audio.channel_order import wav_order
 from narrows.media.binary import bytes_at
 from narrows.media.files import FilePart, size_of
 
+_SKIPPED = 1 << 16  # samples that are decoded at once where it cannot seek
 _UNKNOWN_LENGTH = 2**63 - 1  # what libsndfile returns for a FLAC whose header does not state its length
 
 
@@ -55,6 +56,7 @@ class SoundfileDecoder:
         self.sample_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.samples: int | None = None if self._file.frames == _UNKNOWN_LENGTH else self._file.frames
+        self.expected_samples = self.samples
         self.format: str = self._file.format.lower()
         self.codec: str = self._file.subtype.lower()
         self.alone = self.format != "ogg" and not (self.format in ("aiff", "caf") and self.channels > 2)
@@ -72,6 +74,16 @@ class SoundfileDecoder:
         block = self._file.read(min(samples, self._remaining), dtype="float32", always_2d=True)  # (n, C)
         self._remaining -= len(block)
         return np.ascontiguousarray(block.T if self._order is None else block.T[self._order])
+
+    def skip(self, samples: int) -> None:
+        """Go forward; in Ogg to about the place."""
+        if self.samples is None:  # libsndfile cannot seek in it
+            while samples > 0 and (read := self.read(min(samples, _SKIPPED)).shape[1]):
+                samples -= read
+            return
+        samples = min(samples, self._remaining)
+        self._file.seek(self._file.tell() + samples)
+        self._remaining -= samples
 
     def close(self) -> None:
         """Free the decoder; the file itself stays open."""

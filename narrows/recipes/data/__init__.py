@@ -1,6 +1,6 @@
-"""Training data from folders of media files.
+"""Training data from folders of media files and all other sources that `codec tokenize` reads.
 
-AudioFiles, ImageFiles      the files of a folder, decoded on first use
+AudioFiles, ImageFiles      the items of sources, which are only listed; each is read when it is drawn
 AudioCrops, ImageCrops      random crops of them; a crop depends on seed and number alone
 crop_loader                 batches of crops, each step its own, for one epoch after the other
 whole_loader                whole files, for validation

@@ -1,68 +1,116 @@
-"""Training data from folders of audio files: random crops with random gain, polarity and speed."""
+"""Training data of audio: random crops with random gain, polarity and speed, of which alone the samples are decoded.
+
+file ─▶ skip to a random place ─▶ samples at its rate ─▶ channels ─▶ rate and speed ─▶ crop (C, T) ─▶ gain
+"""
 
 from collections.abc import Sequence
-from pathlib import Path
+from math import ceil
 
 import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from narrows.errors import MediaError
 from narrows.media import audio as media
-from narrows.recipes.data.files import MediaFiles
+from narrows.media.files import Source
+from narrows.recipes.data.crops import RandomCrops
+from narrows.recipes.data.files import MediaFiles, Sources
 
 MAX_AMPLITUDE = 0.98  # largest amplitude of a crop after its random gain
+MAX_SECONDS = 600  # of a recording that is used whole, and of one whose length is not known before it is decoded
+MARGIN = 64  # samples around a crop, at the lower of two rates, that resampling needs
 
 
 class AudioFiles(MediaFiles):
-    """The audio files in a folder and its subfolders, mono, decoded on first use.
+    """The recordings of one source or several, with a number of channels, at one sample rate.
+
+    With one channel, those of a recording are averaged. With more, they are repeated in a recording that has fewer, as
+    the one of a mono recording for stereo, and the first ones are taken of a recording that has more.
 
     Args:
-        folder: Folder to search.
-        sample_rate: Rate in Hz that files are resampled to.
+        sources: folder, glob pattern or file, or several; see MediaFiles.
+        sample_rate: Rate in Hz that recordings are resampled to.
+        channels: Number of channels.
 
     Raises:
-        InputError: For a folder without audio files that can be read.
+        InputError: For a source without recordings, and where none can be read.
     """
 
-    def __init__(self, folder: str | Path, sample_rate: int) -> None:
-        super().__init__(folder, media.MEDIUM.suffixes, "audio files")
-        self.sample_rate = sample_rate
+    medium = media.MEDIUM
 
-    @property
-    def seconds(self) -> list[float]:
-        """Lengths of the files in seconds."""
-        return self.sizes
+    def __init__(self, sources: Sources, sample_rate: int, channels: int = 1) -> None:
+        self.sample_rate, self.channels = sample_rate, channels
+        super().__init__(sources)
 
-    def measure(self, path: Path) -> float:
-        """Length of one file in seconds."""
-        return media.probe(path).seconds
+    def measure(self, source: Source) -> float:
+        """Length of a recording in seconds, as its header has it."""
+        with media.AudioReader(source) as reader:
+            samples = reader.expected_samples
+        return media.probe(source).seconds if samples is None else samples / reader.sample_rate
 
-    def read(self, path: Path) -> NDArray[np.int16]:
-        """Samples (T,) of one file as 16-bit integers."""
-        audio = media.read(path)
-        mono = audio.samples.mean(0, dtype=np.float32)
-        if audio.sample_rate != self.sample_rate:
-            mono = soxr.resample(mono, audio.sample_rate, self.sample_rate)
-        rounded: NDArray[np.int16] = np.clip(np.round(mono * 32768), -32768, 32767).astype(np.int16)
-        return rounded
+    def check(self, source: Source) -> NDArray[np.float32]:
+        """The begin of a recording."""
+        return self.read(source, 1.0)
 
-    def __getitem__(self, index: int) -> NDArray[np.float32]:
-        """Samples (T,) of one file, float32 in [-1, 1)."""
-        samples: NDArray[np.float32] = super().__getitem__(index) * np.float32(1 / 32768)
-        return samples
+    def read(self, source: Source, seconds: float = MAX_SECONDS) -> NDArray[np.float32]:
+        """Samples (C, T) of a recording in float32, from its begin, of 10 minutes at most."""
+        with media.AudioReader(source) as reader:
+            samples = reader.read(max(1, round(seconds * reader.sample_rate)))
+        return self._converted(samples, reader.sample_rate)
+
+    def read_crop(self, source: Source, samples: int, place: float, speed: float = 1.0) -> NDArray[np.float32]:
+        """A part (C, samples) of a recording, with zeros behind one that is shorter.
+
+        Args:
+            source: the recording.
+            samples: length of the part.
+            place: where the part begins, from 0, the first possible place, to 1, the last one.
+            speed: playback speed.
+        """
+        with media.AudioReader(source) as reader:
+            rate = reader.sample_rate
+            ratio = rate * speed / self.sample_rate  # samples of the recording for one of the crop
+            needed = ceil(samples * ratio)
+            total = reader.expected_samples
+            decoded = None
+            if total is None:
+                decoded = reader.read(MAX_SECONDS * rate)
+                total = decoded.shape[1]
+            margin = 0 if ratio == 1 else ceil(MARGIN * max(1.0, ratio))
+            start = round(place * max(0, total - needed))
+            first = max(0, start - margin)
+            if decoded is None:
+                reader.skip(first)
+                part = reader.read(start - first + needed + margin)
+            else:
+                part = decoded[:, first : start + needed + margin]
+        crop = self._converted(part, rate * speed)[:, round((start - first) / ratio) :][:, :samples]
+        return np.pad(crop, ((0, 0), (0, samples - crop.shape[1])))
+
+    def _converted(self, samples: NDArray[np.float32], rate: float) -> NDArray[np.float32]:
+        """Samples (C, T) with the channels of this object, at its sample rate."""
+        if not samples.size:
+            raise MediaError("expected samples, got none at this place; the file may be shorter than it says")
+        if self.channels == 1:
+            samples = samples.mean(0, dtype=np.float32, keepdims=True)
+        elif len(samples) != self.channels:
+            samples = samples[np.arange(self.channels) % len(samples)]
+        if rate != self.sample_rate:
+            samples = soxr.resample(samples.T, rate, self.sample_rate).T
+        return np.ascontiguousarray(samples, np.float32)
 
 
-class AudioCrops(Dataset[Tensor]):
-    """Random crops of audio files. A crop depends only on seed and index.
+class AudioCrops(RandomCrops):
+    """Random crops of recordings. A crop depends only on seed and index.
 
-    A file is drawn with a probability in proportion to its length. Each crop gets a random polarity and a random gain
-    of -10 to 6 dB; a random playback speed changes pitch and tempo. Shorter files are padded with zeros.
+    A recording is drawn with a probability in proportion to its length, as far as that is known from its size. Each
+    crop gets a random polarity and a random gain of -10 to 6 dB; a random playback speed changes pitch and tempo.
+    Recordings that are shorter are padded with zeros.
 
     Args:
-        files: Files to draw from.
+        files: Recordings to draw from.
         samples: Length of a crop in samples.
         count: Number of crops.
         seed: Integers that seed the random draws.
@@ -72,22 +120,17 @@ class AudioCrops(Dataset[Tensor]):
     def __init__(
         self, files: AudioFiles, samples: int, count: int, seed: Sequence[int], speeds: Sequence[float] = (1.0,)
     ) -> None:
-        self.files, self.samples, self.count = files, samples, count
-        self.seed, self.speeds = tuple(seed), tuple(speeds)
-
-    def __len__(self) -> int:
-        return self.count
+        super().__init__(count, seed)
+        self.files, self.samples, self.speeds = files, samples, tuple(speeds)
 
     def __getitem__(self, index: int) -> Tensor:
-        """Crop (1, samples), float32."""
+        """Crop (C, samples), float32."""
         rng = np.random.default_rng((*self.seed, index))
-        recording = self.files.draw(rng)
-        speed = float(rng.choice(self.speeds))
-        length = int(np.ceil(self.samples * speed)) + 1
-        start = int(rng.integers(max(1, len(recording) - length)))
-        crop = recording[start : start + length]
-        if speed != 1:
-            crop = soxr.resample(crop, self.files.sample_rate * speed, self.files.sample_rate)
-        crop = np.pad(crop[: self.samples], (0, max(0, self.samples - len(crop))))
-        gain = min(10 ** (rng.uniform(-10, 6) / 20), MAX_AMPLITUDE / max(float(np.abs(crop).max()), 1e-4))
-        return torch.from_numpy(np.float32(gain * rng.choice((-1, 1))) * crop.astype(np.float32)).unsqueeze(0)
+        speed, place = float(rng.choice(self.speeds)), float(rng.random())
+        gain, polarity = 10 ** (rng.uniform(-10, 6) / 20), rng.choice((-1, 1))
+        files = self.files
+        crop = files.draw(
+            rng, self.turn(index), lambda item: files.read_crop(files.source(item), self.samples, place, speed)
+        )
+        gain = min(gain, MAX_AMPLITUDE / max(float(np.abs(crop).max()), 1e-4))  # silence stays silent
+        return torch.from_numpy(np.float32(gain * polarity) * crop)

@@ -1,135 +1,201 @@
-"""Media files of training data, which are decoded on first use and kept in memory up to a limit.
-
-Files that cannot be read are left out: `codec train` names them in one line, and goes on with the others.
-"""
+"""Media of training data, read when they are drawn; what cannot be read is counted, and others are drawn instead."""
 
 import logging
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from os.path import basename
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, SupportsInt, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, IterableDataset
 
 from narrows.codecs import distributed as ranks
+from narrows.datasets.sources import open_item
 from narrows.errors import InputError, NarrowsError
-from narrows.media.folders import find_files
+from narrows.media.files import Source, StrPath
+from narrows.media.medium import Medium
+from narrows.recipes.data.listing import STRETCHES, Listing
 
-CACHE_BYTES = 4 << 30  # bytes of decoded media in memory; further files are decoded at each access
-MAX_NAMED = 5  # files that a message names
+MAX_TRIES = 1000  # items in a row that cannot be read
+MAX_NAMED = 5  # items that a message names
+MAX_WHOLE = 1000  # items of validation data
+T = TypeVar("T")
+Sources = StrPath | Sequence[StrPath]
 logger = logging.getLogger(__name__)
 
 
+class NothingReadable(InputError):
+    """No item of a source can be read. Where a process that loads data raises it, torch adds a traceback in front."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f"{NothingReadable.__qualname__}: ")[2].strip())
+
+
 class MediaFiles(Dataset[NDArray[Any]]):
-    """The files with given suffixes in a folder and its subfolders, sorted by path.
+    """The recordings or images of one source or several, each of any kind that `codec tokenize` reads.
+
+    They are only listed; each is opened when it is drawn. An item that cannot be read is skipped: the first one is
+    reported at once, and `report_skipped` tells how many there were. Rows of tables are kept for a while, up to 128 MiB
+    in each process.
 
     Args:
-        folder: Folder to search.
-        suffixes: Suffixes in lower case, with the dot.
-        kind: Word for the files in messages.
+        sources: folder, glob pattern or file, or several.
 
     Raises:
-        InputError: For a folder without such files, or with unreadable ones only.
+        InputError: for a source without items, and where none can be read.
 
     Attributes:
-        paths: Files whose headers can be read.
-        sizes: Sizes of their content, all above 0, as `measure` returns them.
+        listing: the items.
     """
 
-    def __init__(self, folder: str | Path, suffixes: Collection[str], kind: str) -> None:
-        found = [Path(file.path) for file in find_files(folder, suffixes)]
-        if not found:
-            raise InputError(f"expected {kind} in {folder}, got none; give a folder with {', '.join(sorted(suffixes))}")
-        self.paths: list[Path] = []
-        self.sizes: list[float] = []
-        refused: list[tuple[Path, str]] = []
-        for path in found:
-            try:
-                size = self.measure(path)
-            except NarrowsError as error:
-                refused.append((path, str(error)))
-                continue
-            if size > 0:
-                self.paths.append(path)
-                self.sizes.append(size)
-            else:
-                refused.append((path, f"{path} is empty"))
-        if not self.paths:
-            raise InputError(
-                f"expected {kind} that can be read in {folder}, got {len(found)} that cannot: {refused[0][1]}"
-            )
-        if refused and ranks.is_launched_first():
-            names = ", ".join(path.name for path, _ in refused[:MAX_NAMED]) + ", ..." * (len(refused) > MAX_NAMED)
-            message = "skipped %d of %d %s in %s (%s): %s"
-            logger.warning(message, len(refused), len(found), kind, folder, names, refused[0][1])
-        self._p = np.array(self.sizes) / sum(self.sizes)
-        self._cache: dict[int, NDArray[Any]] = {}
-        self._cached_bytes = 0
-        self._unreadable: set[int] = set()
+    medium: ClassVar[Medium]
+
+    def __init__(self, sources: Sources) -> None:
+        single = isinstance(sources, str) or not isinstance(sources, Sequence)
+        given = [str(source) for source in ([sources] if single else sources)]  # type: ignore[union-attr]
+        if not given:
+            raise InputError(f"expected at least one source of {self.medium.files}, got none; give a folder")
+        self.listing = Listing(given, self.medium, self.measure)
+        self._skipped = torch.zeros(len(self), dtype=torch.uint8).share_memory_()  # also by processes that load data
+        self._reported = 0
+        self._rows = OrderedDict[range, list[Source | NarrowsError]]()
+        self.draw(np.random.default_rng(0), (0,), lambda index: self.check(self.source(index)))
 
     @abstractmethod
-    def measure(self, path: Path) -> float:
-        """Size of one file's content, read from its header; files are drawn in proportion to it."""
+    def measure(self, source: Source) -> float:
+        """The amount of an item, seconds or pixels, from its header. Raises MediaError."""
 
     @abstractmethod
-    def read(self, path: Path) -> NDArray[Any]:
-        """Decode one file to the array that is cached."""
+    def check(self, source: Source) -> object:
+        """Read enough of an item to see that it can be read. Raises MediaError."""
+
+    @abstractmethod
+    def read(self, source: Source) -> NDArray[Any]:
+        """A whole item, for validation, initialisation and tables. Raises MediaError."""
+
+    def __repr__(self) -> str:
+        return f"{len(self)} {self.medium.files} in {', '.join(self.listing.sources)}"
 
     def __len__(self) -> int:
-        return len(self.paths)
-
-    def shuffled(self) -> list[int]:
-        """All indices in a random order that is always the same, to use only some files of the whole folder."""
-        order: list[int] = np.random.default_rng(0).permutation(len(self)).tolist()
-        return order
+        return len(self.listing)
 
     def __getitem__(self, index: int) -> NDArray[Any]:
-        """The decoded content of a file, as `read` returns it."""
-        if index in self._cache:
-            return self._cache[index]
-        array = self.read(self.paths[index])
-        if self._cached_bytes + array.nbytes <= CACHE_BYTES:
-            self._cache[index] = array
-            self._cached_bytes += array.nbytes
-        return array
+        """An item as `read` returns it."""
+        return self.read(self.source(index))
 
-    def readable(self, indices: Iterable[int]) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Indices and decoded contents of files. Files that cannot be decoded are left out, and named once."""
-        for index in indices:
-            if index in self._unreadable:
-                continue
+    def path(self, index: int) -> Path:
+        """The file that an item is in."""
+        return Path(self.listing[index].location.path)
+
+    def found(self) -> dict[str, Any]:
+        """The number of items and a digest of their locations and sizes, for the record of a run."""
+        return {"items": len(self), "digest": self.listing.digest}
+
+    def source(self, index: int) -> Source:
+        """What narrows.media reads of an item: its path or bytes. Raises MediaError."""
+        stretch = self.listing.stretch(index)
+        if not stretch:
+            return open_item(self.listing[index])
+        if stretch not in self._rows:
+            while len(self._rows) >= STRETCHES:
+                self._rows.popitem(last=False)
+            self._rows[stretch] = [self._opened(row) for row in stretch]
+        self._rows.move_to_end(stretch)
+        found = self._rows[stretch][index - stretch.start]
+        if isinstance(found, NarrowsError):
+            raise found
+        return found
+
+    def _opened(self, row: int) -> Source | NarrowsError:
+        try:
+            return open_item(self.listing[row])
+        except NarrowsError as error:
+            return error
+
+    def draw(self, rng: np.random.Generator, turn: Sequence[int], read: Callable[[int], T]) -> T:
+        """What `read` returns for the index of a random item; of another item where it raises.
+
+        It depends on `rng`, `turn` and the items alone, not on what was read before.
+
+        Raises:
+            InputError: if many items in a row cannot be read.
+        """
+        for _ in range(MAX_TRIES):
+            index = self.listing.draw(rng, turn)
             try:
-                array = self[index]
+                return read(index)
             except NarrowsError as error:
-                self._unreadable.add(index)
-                logger.warning("skipped %s: %s", self.paths[index].name, error)
+                reason = error
+                self._skip(index, error)
+                if len(self) == 1:
+                    break
+        tried = f"{MAX_TRIES} of " if len(self) > MAX_TRIES else ""
+        raise NothingReadable(
+            f"expected {self.medium.files} that can be read in {', '.join(self.listing.sources)}, got {tried}"
+            f"{len(self)} that cannot: {reason}"
+        )
+
+    def readable(
+        self, indices: Iterable[SupportsInt], read: Callable[[int], NDArray[Any]] | None = None
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Indices and contents of items, without those that cannot be read.
+
+        Args:
+            indices: of the items.
+            read: returns the content of an item by its index; None to read all of it.
+        """
+        for index in map(int, indices):
+            try:
+                array = self[index] if read is None else read(index)
+            except NarrowsError as error:
+                self._skip(index, error)
                 continue
             yield index, array
 
-    def draw(self, rng: np.random.Generator) -> NDArray[Any]:
-        """The decoded content of a random file, drawn with a probability in proportion to its size.
+    def shuffled(self) -> NDArray[np.int64]:
+        """All indices in a random order that is always the same, to use only some of the items."""
+        return np.random.default_rng(0).permutation(len(self))
 
-        Raises:
-            InputError: If no file can be decoded.
+    def report_skipped(self) -> None:
+        """Log a line with the number of items that could not be read, on the first rank, if there are more than before.
+
+        All ranks call it together.
         """
-        while len(self._unreadable) < len(self):
-            for _, array in self.readable([int(rng.choice(len(self), p=self._p))]):
-                return array
-        raise InputError(f"expected a file that can be decoded beside {self.paths[0]}, got none; give other data")
+        found = ranks.gather_objects(self._skipped.nonzero().flatten().numpy())
+        skipped = np.unique(np.concatenate(found))
+        if len(skipped) > self._reported and ranks.rank() == 0:
+            names = [self._name(int(index)) for index in skipped[:MAX_NAMED]]
+            more = ", ..." * (len(skipped) > MAX_NAMED)
+            files, all_of = self.medium.files, ", ".join(self.listing.sources)
+            message = "skipped %d of %d %s in %s that cannot be read: %s%s"
+            logger.warning(message, len(skipped), len(self), files, all_of, ", ".join(names), more)
+        self._reported = len(skipped)
+
+    def _skip(self, index: int, error: NarrowsError) -> None:
+        if not self._skipped.any() and ranks.is_launched_first():
+            logger.warning("skipped %s: %s; others that cannot be read are counted", self._name(index), error)
+        self._skipped[index] = 1
+
+    def _name(self, index: int) -> str:
+        item = self.listing[index]
+        return " ".join(filter(None, (basename(item.location.path), item.key)))
 
 
 class WholeFiles(IterableDataset[NDArray[Any]]):
-    """The decoded contents of this rank's share of files, for validation.
+    """The contents of this rank's share of items, for validation: of all, or of 1000 drawn from more.
 
     Args:
-        files: Files of all ranks.
+        files: Items of all ranks.
     """
 
     def __init__(self, files: MediaFiles) -> None:
         self.files = files
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        for _, array in self.files.readable(range(ranks.rank(), len(self.files), ranks.count())):
+        indices = np.sort(self.files.shuffled()[:MAX_WHOLE])
+        for _, array in self.files.readable(indices[ranks.rank() :: ranks.count()]):
             yield array

@@ -1,48 +1,70 @@
-"""Training data from folders of images: random crops with random scale, mirroring and transposition."""
+"""Training data of images: random crops with random scale, mirroring and transposition."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from narrows.media import image as media
-from narrows.recipes.data.files import MediaFiles
+from narrows.media.files import Source
+from narrows.recipes.data.crops import RandomCrops
+from narrows.recipes.data.files import MediaFiles, Sources
 
+CACHE_BYTES = 512 << 20  # of decoded images in each process
 DOWNSCALED, UPSCALED = (1.0, 2.0), (0.65, 1.0)  # side of the cut region in crop sizes, before it is scaled
 
 
 class ImageFiles(MediaFiles):
-    """The images in a folder and its subfolders, (3, H, W) uint8, decoded on first use.
+    """The images of one source or several, (3, H, W) uint8. The last ones are kept, up to 512 MiB in each process.
 
     Args:
-        folder: Folder to search.
+        sources: folder, glob pattern or file, or several; see MediaFiles.
 
     Raises:
-        InputError: For a folder without images that can be read.
+        InputError: For a source without images, and where none can be read.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        super().__init__(folder, media.MEDIUM.suffixes, "images")
+    medium = media.MEDIUM
 
-    def measure(self, path: Path) -> float:
-        """Number of pixels of one file."""
-        return media.probe(path).pixels
+    def __init__(self, sources: Sources) -> None:
+        self._cache = OrderedDict[int, NDArray[np.uint8]]()
+        self._cached = 0  # bytes
+        super().__init__(sources)
 
-    def read(self, path: Path) -> NDArray[np.uint8]:
-        """RGB pixels (3, H, W) of one file."""
-        pixels = media.read_opaque(path).pixels
+    def measure(self, source: Source) -> float:
+        """Number of pixels of an image."""
+        return media.probe(source).pixels
+
+    def check(self, source: Source) -> NDArray[np.uint8]:
+        """The whole image."""
+        return self.read(source)
+
+    def read(self, source: Source) -> NDArray[np.uint8]:
+        """RGB pixels (3, H, W) of an image."""
+        pixels = media.read_opaque(source).pixels
         return np.repeat(pixels, 3, 0) if len(pixels) == 1 else pixels
 
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        """An image as `read` returns it."""
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
+        pixels = self._cache[index] = self.read(self.source(index))
+        self._cached += pixels.nbytes
+        while self._cached > CACHE_BYTES:
+            self._cached -= self._cache.popitem(last=False)[1].nbytes
+        return pixels
 
-class ImageCrops(Dataset[Tensor]):
+
+class ImageCrops(RandomCrops):
     """Random square crops of images. A crop depends only on seed and index.
 
-    An image is drawn with a probability in proportion to its pixels. Half of the crops keep their scale; 30 % are
+    An image is drawn with a probability in proportion to its pixels, as far as their number is known from the size of
+    the file. Half of the crops keep their scale; 30 % are
     downscaled, which hides artefacts of earlier compression; 20 % are upscaled, to resemble soft images of high
     resolution. Half are mirrored and a quarter transposed. Smaller images are padded with their mirror image.
 
@@ -54,15 +76,13 @@ class ImageCrops(Dataset[Tensor]):
     """
 
     def __init__(self, images: ImageFiles, size: int, count: int, seed: Sequence[int]) -> None:
-        self.images, self.size, self.count, self.seed = images, size, count, tuple(seed)
-
-    def __len__(self) -> int:
-        return self.count
+        super().__init__(count, seed)
+        self.images, self.size = images, size
 
     def __getitem__(self, index: int) -> Tensor:
         """Crop (3, size, size), float32 in [-1, 1]."""
         rng = np.random.default_rng((*self.seed, index))
-        pixels = self.images.draw(rng)
+        pixels = self.images.draw(rng, self.turn(index), self.images.__getitem__)
         largest = min(pixels.shape[1:]) / self.size
         if largest < 1:
             padding = [(0, 0)] + [(0, max(0, self.size - side)) for side in pixels.shape[1:]]

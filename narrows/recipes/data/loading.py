@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from narrows.codecs import distributed as ranks
+from narrows.recipes.data.crops import RandomCrops
 from narrows.recipes.data.files import MediaFiles, WholeFiles
 from narrows.recipes.settings import AudioData, ImageData
 
@@ -42,13 +43,15 @@ class StepBatches(Sampler[list[int]]):
 def crop_loader(crops: Dataset[Tensor], data: AudioData | ImageData, steps: Callable[[], range]) -> DataLoader[Tensor]:
     """Batches of crops (B, C, *signal), loaded as the settings say.
 
-    Use one loader for the whole run: its workers and their decoded files then stay from one epoch to the next.
+    Use one loader for the whole run: its workers and what they keep then stay from one epoch to the next.
 
     Args:
         crops: Crops of one shape, drawn at random by their number, so that they are not shuffled.
         data: Batch size per rank and number of loading processes.
         steps: Returns the steps of the next epoch.
     """
+    if isinstance(crops, RandomCrops):
+        crops.batch_size, crops.ranks = data.batch_size, ranks.count()
     return DataLoader(
         crops,
         batch_sampler=StepBatches(steps, data.batch_size),
@@ -61,7 +64,7 @@ def crop_loader(crops: Dataset[Tensor], data: AudioData | ImageData, steps: Call
 
 
 def whole_loader(files: MediaFiles) -> DataLoader[NDArray[Any]]:
-    """Whole files of this rank, one at a time, as tensors (1, ...)."""
+    """Whole recordings (1, C, T) or images (1, 3, H, W) of this rank, one at a time."""
     return DataLoader(WholeFiles(files), batch_size=1, generator=torch.Generator())
 
 

@@ -18,6 +18,7 @@ from narrows.recipes.data.audio import AudioFiles
 DEVIATION = 0.75  # standard deviation of a scalar before the tanh of FSQ: uses all levels about equally
 RANDOM_FRACTION = 0.02  # by which the random weights are scaled before the components are added
 MAX_FRAMES = 50_000  # latent frames that the PCA is computed from
+MAX_SECONDS = 10.0  # of each recording
 MIN_POWER = 1e-6  # smallest power of a component as a fraction of the largest
 
 
@@ -69,12 +70,12 @@ def initialize_pca(codec: Codec, files: AudioFiles) -> None:
 
 
 def _frames(encoder: FrameEncoder, files: AudioFiles) -> Tensor:
-    """Log spectra (N, fold (2 hop + 1)) of the first 10 seconds of files drawn from the whole folder, float64."""
+    """Log spectra (N, fold (2 hop + 1)) of the first 10 seconds of random recordings, float64."""
     found, total = [], 0
-    for _, recording in files.readable(files.shuffled()):
-        x = torch.from_numpy(recording[: 10 * files.sample_rate])
-        x = x[: len(x) // encoder.stride[0] * encoder.stride[0]]
-        if len(x):
+    for _, recording in files.readable(files.shuffled(), lambda index: files.read(files.source(index), MAX_SECONDS)):
+        x = torch.from_numpy(recording)
+        x = x[:, : x.shape[1] // encoder.stride[0] * encoder.stride[0]]
+        if x.shape[1]:
             spectra = encoder.spectra(x.expand(1, encoder.channels, -1))
             found.append(encoder.log_magnitudes(spectra)[0, ::2].double())
             total += len(found[-1])

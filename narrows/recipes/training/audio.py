@@ -126,7 +126,7 @@ class AudioTraining(AdversarialTraining):
         return crop_loader(crops, data, self.next_steps)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """This rank's recordings (1, T), whole, one at a time."""
+        """This rank's recordings (1, 1, T), whole, one at a time."""
         return whole_loader(self._valid)
 
     def training_step(self, x: Tensor, index: int) -> None:
@@ -150,8 +150,7 @@ class AudioTraining(AdversarialTraining):
         self.update_codec(total, values, lr_fraction)
 
     def validation_step(self, x: Tensor, index: int) -> None:
-        """Log losses, PESQ and ESTOI of the EMA codec on a recording x (1, T)."""
-        x = x.unsqueeze(1)
+        """Log losses, PESQ and ESTOI of the EMA codec on a recording x (1, 1, T)."""
         padded = nn.functional.pad(x, (0, -x.shape[2] % self.codec.stride[0]))
         y = self.ema(padded).x[:, :, : x.shape[2]].float()
         values: dict[str, Tensor | float] = dict(self.values(self.losses, y, x))

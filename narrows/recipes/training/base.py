@@ -164,9 +164,11 @@ class Training(lightning.LightningModule, ABC):
         self._optimizer_states, self._started = states, True
 
     def found_data(self) -> dict[str, Any]:
-        """Number and total size of the media files that this object holds as attributes, for the record of the run."""
-        files = {name.strip("_"): value for name, value in vars(self).items() if isinstance(value, MediaFiles)}
-        return {name: {"files": len(each), "size": round(sum(each.sizes), 2)} for name, each in files.items()}
+        """What was found in the sources of media that this object holds as attributes, for the record of the run."""
+        return {name: files.found() for name, files in self._media().items()}
+
+    def _media(self) -> dict[str, MediaFiles]:
+        return {name.strip("_"): value for name, value in vars(self).items() if isinstance(value, MediaFiles)}
 
     def next_steps(self) -> range:
         """The steps of the next epoch, which ends at the next multiple of `schedule.validate_every`."""
@@ -184,6 +186,9 @@ class Training(lightning.LightningModule, ABC):
 
     def on_train_start(self) -> None:
         """Give the optimizers the state of a run that is resumed, and the settings of this recipe, which may differ."""
+        for name, files in self._media().items():
+            if ranks.rank() == 0:
+                print(f"{name}: {files}", flush=True)
         for optimizer, state in zip(self.trainer.optimizers, self._optimizer_states, strict=False):
             optimizer.load_state_dict(state)
         self._optimizer_states = []
@@ -216,6 +221,8 @@ class Training(lightning.LightningModule, ABC):
         for name in dict.fromkeys(name for item in items for name in item):
             found = [item[name] for item in items if name in item]
             self.log(f"valid/{name}", sum(found) / len(found))
+        for files in self._media().values():
+            files.report_skipped()
 
     def on_train_epoch_end(self) -> None:
         """End the run after its last step."""

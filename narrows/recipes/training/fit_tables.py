@@ -27,12 +27,12 @@ def fit_audio_tables(tokenizer: AudioTokenizer, files: AudioFiles, seconds: floa
     Args:
         tokenizer: Tokenizer of the trained codec.
         files: Audio files at the tokenizer's sample rate.
-        seconds: Length of audio that is encoded, in files drawn from the whole folder.
+        seconds: Length of audio that is encoded, in recordings drawn from all, of 10 minutes at most each.
     """
     codes, total = [], 0.0
-    for index, recording in files.readable(files.shuffled()):
+    for _, recording in files.readable(files.shuffled()):
         codes.append(tokenizer.encode(recording, tokenizer.sample_rate).codes)
-        total += files.seconds[index]
+        total += recording.shape[1] / files.sample_rate
         if total > seconds:
             break
     if not codes:
@@ -49,7 +49,7 @@ def fit_entropy_model_tables(tokenizer: ImageTokenizer, images: ImageFiles, coun
     Args:
         tokenizer: Tokenizer of a codec whose bottleneck is an entropy model; its tables are replaced.
         images: Images to encode.
-        count: Number of images that are encoded, drawn from the whole folder.
+        count: Number of images that are encoded, drawn from all.
 
     Raises:
         InputError: The bottleneck is not an entropy model.

@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from narrows.datasets.sources import list_items
+from narrows.datasets.sources import iterate_items, list_items
+from narrows.errors import InputError
 
 
 def keys_of(found):
@@ -134,3 +135,14 @@ def test_numbers_are_the_places_in_the_source(folder) -> None:
     found = list_items([f"{source}/m.jsonl", f"{source}/n.csv"], "audio")
     assert [(item.key, item.number) for item in found] == [("a", 2), ("b", 0), ("c", 1), ("d", 3)]
     assert [item.number for item in list_items(f"{source}/m.jsonl", "audio", limit=2)] == [2, 0]
+
+
+@pytest.mark.parametrize("name", ["", "m.jsonl", "a.wav"])
+def test_items_without_unique_keys(folder, name):
+    source = folder({"a.wav": b"x", "d/b.wav": b"y", "m.jsonl": b'{"path": "a.wav"}\n{"path": "a.wav", "key": "k"}\n'})
+    found = list(iterate_items(str(source / name), "audio"))
+    places = [os.path.relpath(item.location.path, source) for item in found]
+    assert places == {"": ["a.wav", "d/b.wav"], "m.jsonl": ["a.wav", "a.wav"], "a.wav": ["a.wav"]}[name]
+    assert found[0].location.size == 1
+    with pytest.raises(InputError, match="there is no file, folder or match"):
+        next(iterate_items(str(source / "nowhere"), "audio"))

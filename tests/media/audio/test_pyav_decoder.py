@@ -197,3 +197,28 @@ def test_names_are_not_taken_for_protocols(tmp_path, noise, encode, monkeypatch,
     with open(name, "ab") as file:
         file.write(b"TAG" + bytes(125))
     assert audio.probe(name).samples == 30_000
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "beside"),
+    [
+        ("ipod", "aac", 0),
+        ("mov", "alac", 0),
+        ("adts", "aac", 0),
+        ("mp3", "libmp3lame", 0),
+        ("webm", "libopus", 50),
+        ("mpegts", "aac", 50),
+    ],
+)
+@pytest.mark.parametrize("place", [1, 20_000, 90_000])
+def test_skipping_seeks_to_about_the_place(tmp_path, encode, container, codec, beside, place):
+    noise = np.cumsum(np.random.default_rng(0).standard_normal((2, 96_000)), 1)
+    encode(tmp_path / "a", (0.5 * noise / np.abs(noise).max()).astype(np.float32), 48_000, codec, container)
+    whole = audio.read(tmp_path / "a").samples
+    with audio.AudioReader(tmp_path / "a") as reader:
+        assert reader.expected_samples == pytest.approx(whole.shape[1], rel=0.1)
+        reader.skip(place)
+        found = reader.read(900)
+    assert found.shape == (2, 900)
+    starts = range(max(0, place - beside), place + beside + 1)
+    assert min(np.abs(found - whole[:, start : start + 900]).max() for start in starts) < 0.02

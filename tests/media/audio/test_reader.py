@@ -374,3 +374,50 @@ def test_samples_far_above_full_scale_are_refused(tmp_path, scale, message):
             reader.read(10)
     assert "expected samples up to 16, where full scale is 1, got up to " in str(caught.value)
     assert message.format(tmp_path / "a.wav") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype", "beside"),
+    [
+        ("WAV", "PCM_16", 0),
+        ("FLAC", "PCM_16", 0),
+        ("AIFF", "PCM_24", 0),
+        ("CAF", "FLOAT", 0),
+        ("OGG", "VORBIS", 50),
+        ("OGG", "OPUS", 50),
+        ("MP3", "MPEG_LAYER_III", 50),
+    ],
+)
+@pytest.mark.parametrize("place", [1, 20_000, 47_000])
+def test_skipping_goes_to_about_the_place(tmp_path, format, subtype, beside, place):
+    samples = 0.3 * np.random.default_rng(0).standard_normal((1, 2 * RATE)).clip(-2, 2).astype(np.float32)
+    path = tmp_path / "a"
+    path.write_bytes(encoded(samples, format, subtype))
+    whole = audio.read(path).samples
+    with AudioReader(path) as reader:
+        assert reader.expected_samples == whole.shape[1]
+        reader.skip(place)
+        found = reader.read(900)
+        errors = [
+            np.abs(found - whole[:, at : at + 900]).max()
+            for at in range(max(0, place - beside), place + beside + 1)
+            if at + 900 <= whole.shape[1]
+        ]
+        assert min(errors) < 0.01
+        assert sum(block.shape[1] for block in reader.blocks(700)) >= whole.shape[1] - place - 900 - beside
+
+
+def test_skipping_beyond_the_end_and_in_a_flac_without_a_length(tmp_path, noise):
+    data = bytearray(encoded(noise, "FLAC", "PCM_16"))
+    (tmp_path / "known").write_bytes(data)
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)  # the number of samples
+    (tmp_path / "unknown").write_bytes(data)
+    whole = audio.read(tmp_path / "known").samples
+    for name in ("known", "unknown"):
+        with AudioReader(tmp_path / name) as reader:
+            reader.skip(1000)
+            np.testing.assert_array_equal(reader.read(50), whole[:, 1000:1050])
+        with AudioReader(tmp_path / name) as reader:
+            reader.skip(whole.shape[1] + 5)
+            assert reader.read(50).shape[1] == 0

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from narrows.errors import InputError
+from narrows.recipes.data import images as module
 from narrows.recipes.data.images import ImageCrops, ImageFiles
 from narrows.recipes.data.synthetic import write_synthetic_images
 
@@ -21,7 +22,7 @@ def test_images_are_rgb_with_channels_first(images: ImageFiles, tmp_path: Path) 
     assert len(images) == 3
     assert images[0].shape == (3, 160, 192)
     assert images[0].dtype == np.uint8
-    with Image.open(images.paths[0]) as expected:
+    with Image.open(images.path(0)) as expected:
         np.testing.assert_array_equal(images[0], np.asarray(expected.convert("RGB")).transpose(2, 0, 1))
     (tmp_path / "grey").mkdir()
     Image.new("L", (8, 5), 7).save(tmp_path / "grey" / "a.png")
@@ -39,5 +40,21 @@ def test_crops_depend_on_seed_and_index_only(images: ImageFiles, size: int) -> N
 
 
 def test_folder_without_images_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected images in .*, got none; give a folder with"):
+    with pytest.raises(InputError, match=r"expected a folder or glob of images .*, got none"):
         ImageFiles(tmp_path)
+
+
+def test_only_so_many_decoded_images_are_kept(images: ImageFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CACHE_BYTES", 2 * images[0].nbytes)
+    crops = ImageCrops(images, 64, 30, (0,))
+    drawn = [crops[index] for index in range(30)]
+    assert sum(pixels.nbytes for pixels in images._cache.values()) <= 2 * images[0].nbytes
+    assert all(torch.equal(crops[index], drawn[index]) for index in reversed(range(30)))
+
+
+def test_broken_images_are_left_out(images: ImageFiles) -> None:
+    images.path(1).write_bytes(images.path(1).read_bytes()[:3000])
+    images._cache.clear()
+    crops = ImageCrops(images, 64, 30, (0,))
+    assert all(crops[index].shape == (3, 64, 64) for index in range(30))
+    assert [index for index, _ in images.readable(range(3))] == [0, 2]

@@ -26,7 +26,7 @@ def test_pca_lowers_the_loss_and_uses_all_codebooks(files: AudioFiles) -> None:
     codec = Codec(
         FrameEncoder(12, 16, 1, hop=40), FSQ(12, (8, 5), 4), FrameDecoder(12, 16, 1, hop=40, iterations=1)
     ).eval()
-    x = torch.from_numpy(files[0][:16_000])[None, None]
+    x = torch.from_numpy(files[0][:, :16_000])[None]
     before = FrameMagnitudeLoss()(codec.decoder, codec(x).quantized.latents, x).item()  # type: ignore[arg-type]
     initialize_pca(codec, files)
     quantized = codec(x).quantized

@@ -1,11 +1,14 @@
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 import narrows
@@ -32,10 +35,12 @@ from narrows.codecs import (
     SplitResidualVQ,
 )
 from narrows.errors import InputError
+from narrows.media import audio
 from narrows.recipes.discriminators.multi_period import MultiPeriodDiscriminator
 from narrows.recipes.discriminators.multi_resolution_stft import MultiResolutionSTFTDiscriminator
 from narrows.recipes.losses.frames import FrameMagnitudeLoss
 from narrows.recipes.losses.stft import ComplexSTFTLoss, MultiResolutionSTFTLoss
+from narrows.recipes.settings import AudioData
 from narrows.recipes.speech import speech
 from narrows.recipes.training.audio import AudioRecipe, AudioTraining
 from narrows.recipes.training.run import run
@@ -308,3 +313,25 @@ def test_losses_on_the_signal_start_at_their_step_and_at_once_without_frame_loss
     assert not recipe.training().uses_discriminators(4)
     assert recipe.training().uses_discriminators(5)
     assert replace(recipe, frame_losses={}).training().uses_discriminators(3)
+
+
+def test_a_run_with_broken_files_among_good_ones(
+    vowels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(vowels, data)
+    (data / "broken.flac").write_bytes(b"no audio")
+    soundfile.write(data / "nan.wav", np.full(16_000, np.nan, np.float32), 16_000, "FLOAT")
+    audio.write(data / "silence.wav", np.zeros((1, 16_000), np.float32), 16_000)
+    recipe = small().smoke()
+    several = AudioData((data, vowels), data, seconds=0.25, batch_size=4, workers=1)
+    run(replace(recipe, data=several), tmp_path / "run")
+    assert f"train: 7 audio files in {data}, {vowels}\nvalid: 5 audio files in {data}\n" in capsys.readouterr().out
+    summaries = [
+        text for record in caplog.records if (text := record.getMessage()).startswith(("skipped 1 ", "skipped 2 "))
+    ]
+    assert len(summaries) in (2, 3)
+    assert summaries[-1].endswith("that cannot be read: broken.flac, nan.wav")
+    losses = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert losses
+    assert all(value is not None for line in losses for value in line.values())

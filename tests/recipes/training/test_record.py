@@ -53,7 +53,8 @@ def test_a_record_has_all_settings_and_what_was_found(finished: Path, vowels: Pa
     found = record(finished)
     assert found["target"] == "tiny"
     assert (found["devices"], found["init"], found["smoke"], found["finished"]) == (1, None, False, 2)
-    assert found["found"] == {"train": {"files": 2, "size": 4.0}, "valid": {"files": 2, "size": 4.0}}
+    assert {name: each["items"] for name, each in found["found"].items()} == {"train": 2, "valid": 2}
+    assert len(found["found"]["train"]["digest"]) == 16
     recipe = found["recipe"]
     assert recipe["codec"]["bottleneck"]["levels"] == [5, 5]
     assert recipe["optimizer"] == {"class": "narrows.recipes.settings.AdamW", "lr": 1e-3, "betas": [0.8, 0.99]} | {
@@ -165,11 +166,13 @@ def test_other_data_are_refused(finished: Path, tiny: Recipes, vowels: Path, tmp
     for name in ("vowel-0.wav", "vowel-1.wav", "vowel-2.wav"):
         (tmp_path / name).write_bytes((vowels / "vowel-0.wav").read_bytes())
     other = replace(recipe, data=replace(recipe.data, train=tmp_path))
-    with pytest.raises(InputError, match=r"data.train .*vowels.* -> .*, found.train.files 2 -> 3, found.train.size 4"):
+    with pytest.raises(InputError, match=r"data.train .*vowels.* -> .*, found.train.items 2 -> 3, found.train."):
         run(other, finished)
     run(other, finished, change=True)
     (tmp_path / "vowel-2.wav").unlink()
-    with pytest.raises(InputError, match=r"got found.train.files 3 -> 2, found.train.size 6.0 -> 4.0; use another"):
+    with pytest.raises(
+        InputError, match=r"got found.train.items 3 -> 2, found.train.digest [0-9a-f]{16} -> [0-9a-f]{16}; use"
+    ):
         run(other, finished)
 
 
