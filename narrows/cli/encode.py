@@ -23,7 +23,7 @@ def encode(
     bitrate: Annotated[
         float | None,
         typer.Option(
-            help="Audio: largest rate of all channels together in kbit/s, estimated from the tables of the model. [no limit]"
+            help="Audio: largest rate of all channels together in kbit/s, estimated from the model's tables. [no limit]"
         ),
     ] = None,
     codebooks: Annotated[

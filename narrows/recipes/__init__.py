@@ -7,7 +7,7 @@ RateDistortionRecipe                a run of an image codec with an entropy mode
 Recipe, Training                    base classes for another kind of run
 AdamW, Schedule, Adversarial, AudioData, ImageData      settings that recipes share
 
-speech.py  image.py  image_tokenizer.py     the recipes of this package
+speech.py  audio.py  image.py  image_tokenizer.py     the recipes of this package
 registry.py         what `codec train` is given → the function of the recipe
 settings.py         the settings
 losses/             MultiResolutionSTFTLoss, PerceptualLoss ...

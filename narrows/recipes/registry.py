@@ -1,6 +1,6 @@
 """Recipes by what `codec train` is given. A recipe's module is imported when it is asked for: names need no torch.
 
-speech, image, image-tokenizer      recipes of this package
+speech, audio, image, image-tokenizer      recipes of this package
 NAME                                a recipe that an installed package announces (see narrows/plugins.py)
 FILE.py:FUNCTION, MODULE:FUNCTION   a function of your own, whose parameters are the settings
 """
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 Function = Callable[..., "Recipe"]
 
 
+def _audio() -> Function:
+    from narrows.recipes.audio import audio
+
+    return audio
+
+
 def _speech() -> Function:
     from narrows.recipes.speech import speech
 
@@ -41,7 +47,7 @@ def _image_tokenizer() -> Function:
     return image_tokenizer
 
 
-_RECIPES = {"speech": _speech, "image": _image, "image-tokenizer": _image_tokenizer}
+_RECIPES = {"speech": _speech, "audio": _audio, "image": _image, "image-tokenizer": _image_tokenizer}
 
 
 def recipe_names() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ The decoder's inverse STFT follows Vocos (Siuzdak, arXiv 2306.00814, section 3).
 field: `reach` is finite, and windows of a long signal give the codes of the whole.
 """
 
+from collections.abc import Iterator
 from math import ceil
 
 import torch
@@ -206,13 +207,15 @@ class FrameDecoder(Decoder):
 
     def forward(self, z: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
         """(B, dim, F) to (B, C, F × stride)."""
-        magnitudes, spectra = self.predict(z)
-        if self.channels > 1:  # (B, F fold, C n) to (B C, F fold, n)
-            magnitudes, spectra = (
-                part.unflatten(2, (self.channels, -1)).transpose(1, 2).flatten(0, 1) for part in (magnitudes, spectra)
-            )
+        magnitudes, spectra = self.by_channel(*self.predict(z))
         spectra = self.stft.griffin_lim(magnitudes, spectra, self.iterations)
         return self.stft.inverse(spectra).unflatten(0, (z.shape[0], self.channels))
+
+    def by_channel(self, *spectra: Tensor) -> Iterator[Tensor]:
+        """Spectra (B, F fold, C n) as (B C, F fold, n)."""
+        if self.channels == 1:
+            return iter(spectra)
+        return (part.unflatten(2, (self.channels, -1)).transpose(1, 2).flatten(0, 1) for part in spectra)
 
     def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(B, dim, F) to magnitudes and complex spectra (B, F fold, C (2 hop + 1)), before Griffin-Lim."""

@@ -8,7 +8,7 @@ from narrows.media import audio, image
 
 
 def write_synthetic_audio(folder: Path, sample_rate: int) -> None:
-    """Write two recordings of a vowel, two seconds each, to a new folder.
+    """Write two recordings of a vowel, eight seconds each, to a new folder.
 
     Args:
         folder: Folder; nothing is written if it exists, as another process of the run has made it.
@@ -17,7 +17,7 @@ def write_synthetic_audio(folder: Path, sample_rate: int) -> None:
     if folder.exists():
         return
     folder.mkdir(parents=True)
-    time = np.arange(2 * sample_rate) / sample_rate
+    time = np.arange(8 * sample_rate) / sample_rate
     for index, pitch in enumerate((110, 180)):
         phase = pitch * (time + 0.1 * np.sin(2 * np.pi * time))
         harmonics = np.arange(1, 20)[:, None]

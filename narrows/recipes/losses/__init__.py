@@ -1,9 +1,11 @@
 """Losses between decoded and original signals, scalars to be minimised.
 
-audio, (B, 1, T)
+audio, (B, C, T)
     MultiResolutionSTFTLoss     magnitudes of spectrograms with several windows, in bins or mel bands
     ComplexSTFTLoss             complex spectra: keeps the decoded waveform in phase
+    MidSide                     a loss of left, right, mid and side of stereo signals
     FrameMagnitudeLoss          magnitudes that a frame decoder predicts, before the signal is decoded
+    PhaseConsistencyLoss        phases that a frame decoder predicts, against those of Griffin-Lim
 images, (B, 3, H, W) in [-1, 1]
     LaplacianPyramidLoss        normalized Laplacian pyramids: perceptual, without a trained network
     PerceptualLoss              features of a trained network (a Backbone)
@@ -25,10 +27,10 @@ from narrows.recipes.losses.adversarial import (
 )
 from narrows.recipes.losses.backbone import Backbone
 from narrows.recipes.losses.contrastive import ContrastiveLoss
-from narrows.recipes.losses.frames import FrameMagnitudeLoss
+from narrows.recipes.losses.frames import FrameMagnitudeLoss, PhaseConsistencyLoss
 from narrows.recipes.losses.images import LaplacianPyramidLoss
 from narrows.recipes.losses.perceptual import PerceptualLoss
-from narrows.recipes.losses.stft import ComplexSTFTLoss, MultiResolutionSTFTLoss
+from narrows.recipes.losses.stft import ComplexSTFTLoss, MidSide, MultiResolutionSTFTLoss
 
 __all__ = [
     "Backbone",
@@ -36,8 +38,10 @@ __all__ = [
     "ContrastiveLoss",
     "FrameMagnitudeLoss",
     "LaplacianPyramidLoss",
+    "MidSide",
     "MultiResolutionSTFTLoss",
     "PerceptualLoss",
+    "PhaseConsistencyLoss",
     "adaptive_weight",
     "feature_matching_loss",
     "hinge_discriminator_loss",

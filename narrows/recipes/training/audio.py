@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, cast
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from narrows.bitstream import FrequencyTables
+from narrows.bitstream import FrequencyTables, PredictedTables
 from narrows.codecs.codec import Codec
 from narrows.recipes.data.audio import AudioCrops, AudioFiles
 from narrows.recipes.data.loading import crop_loader, whole_loader
@@ -21,7 +22,8 @@ from narrows.recipes.initialization.pca import initialize_pca
 from narrows.recipes.losses.adversarial import feature_matching_loss, hinge_generator_loss
 from narrows.recipes.settings import AudioData, check_range
 from narrows.recipes.training.adversarial import AdversarialRecipe, AdversarialTraining, Losses
-from narrows.recipes.training.fit_tables import fit_audio_tables
+from narrows.recipes.training.fit_predicted import digits_of, fit_predicted_tables
+from narrows.recipes.training.fit_tables import encoded
 from narrows.recipes.training.speech_metrics import speech_metrics
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.tokenizer import Tokenizer
@@ -29,7 +31,7 @@ from narrows.tokenizers.tokenizer import Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class AudioRecipe(AdversarialRecipe):
-    """A training run of an audio codec with one channel.
+    """A training run of an audio codec.
 
     Args:
         sample_rate: Sample rate of the codec in Hz.
@@ -40,6 +42,8 @@ class AudioRecipe(AdversarialRecipe):
             decoded; before it only `frame_losses` train the codec. Without frame losses it is 0.
         pca_initialization: Whether the codec starts as a PCA of the training data's spectra (see initialization/pca).
         linear_lr_fraction: Learning rate of the linear layers that PCA sets, as a fraction of the codec's.
+        table_steps: Training steps of the networks that predict the frequencies of codes for entropy coding, after the
+            codec is trained; 0: fixed frequencies.
     """
 
     sample_rate: int
@@ -48,10 +52,12 @@ class AudioRecipe(AdversarialRecipe):
     signal_loss_start: int = 0
     pca_initialization: bool = False
     linear_lr_fraction: float = 0.1
+    table_steps: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(0, signal_loss_start=self.signal_loss_start, linear_lr_fraction=self.linear_lr_fraction)
+        check_range(0, table_steps=self.table_steps)
 
     @property
     def other_losses(self) -> Losses:
@@ -69,6 +75,7 @@ class AudioRecipe(AdversarialRecipe):
             data=replace(self.data, seconds=0.5, batch_size=2, workers=0),
             schedule=replace(self.schedule, steps=6, warmup_steps=2, validate_every=3),
             signal_loss_start=2,
+            table_steps=min(self.table_steps, 3),
             adversarial=replace(self.adversarial, start=3),
         )
 
@@ -96,8 +103,8 @@ class AudioTraining(AdversarialTraining):
             linear_lr_fraction=recipe.linear_lr_fraction,
         )
         self._signal_loss_start = signal_loss_start
-        self._train = AudioFiles(recipe.data.train, recipe.sample_rate)
-        self._valid = AudioFiles(recipe.data.valid, recipe.sample_rate)
+        self._train = AudioFiles(recipe.data.train, recipe.sample_rate, recipe.codec.channels)
+        self._valid = AudioFiles(recipe.data.valid, recipe.sample_rate, recipe.codec.channels)
 
     def initialize(self) -> None:
         """Initialise the codec with a PCA of the training data, if the recipe says so."""
@@ -108,11 +115,16 @@ class AudioTraining(AdversarialTraining):
         """An AudioTokenizer at the sample rate of the recipe."""
         return AudioTokenizer(codec, self.recipe.sample_rate)
 
-    def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables | None:
-        """Frequency tables of the codes of training recordings; None for a codec without codes."""
+    def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables | PredictedTables | None:
+        """Tables of the codes of training recordings; None for a codec without codes."""
         if not tokenizer.codebooks:
             return None
-        return fit_audio_tables(cast(AudioTokenizer, tokenizer), self._train)
+        codes = encoded(cast(AudioTokenizer, tokenizer), self._train)
+        if not self.recipe.table_steps:
+            return tokenizer.fit_tables(torch.cat(codes, 2))
+        digits = digits_of(tokenizer.codec.bottleneck)
+        recordings = [group for recording in codes for group in recording]
+        return fit_predicted_tables(recordings, digits, self.recipe.table_steps, seed=self.recipe.seed)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 1, T) of the next epoch, T a multiple of the codec's stride."""
@@ -140,7 +152,7 @@ class AudioTraining(AdversarialTraining):
             values |= self.values(self.losses, y, x)
         total = self.weighted_sum(values)
         if self.uses_discriminators(step):
-            values["discriminator"], real, fake = self.update_discriminators(x, y, lr_fraction)
+            values["discriminator"], real, fake = self.update_discriminators(*map(_mono, (x, y)), lr_fraction)
             values["generator"], values["feature_matching"] = (
                 hinge_generator_loss(fake),
                 feature_matching_loss(real, fake),
@@ -156,3 +168,8 @@ class AudioTraining(AdversarialTraining):
         values: dict[str, Tensor | float] = dict(self.values(self.losses, y, x))
         values |= speech_metrics(x[0, 0].cpu(), y[0, 0].cpu(), self.recipe.sample_rate)
         self.log_item(values)
+
+
+def _mono(x: Tensor) -> Tensor:
+    """The channels of signals (B, C, T) as signals of their own, (B C, 1, T)."""
+    return x.flatten(0, 1).unsqueeze(1)

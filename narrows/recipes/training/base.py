@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from narrows.bitstream import FrequencyTables
+from narrows.bitstream import FrequencyTables, PredictedTables
 from narrows.checkpoints import folder
 from narrows.codecs import distributed as ranks
 from narrows.codecs.codec import Codec
@@ -114,7 +114,7 @@ class Training(lightning.LightningModule, ABC):
         """A tokenizer with a trained codec, to be stored in the checkpoint."""
 
     @abstractmethod
-    def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables | None:
+    def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables | PredictedTables | None:
         """Frequency tables for entropy coding of a trained codec, counted on training data.
 
         Returns:

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from narrows.bitstream import predicted
+from narrows.bitstream.limits import MAX_DIGITS
 from narrows.bitstream.predicted import CodebookNetwork, PredictedCoder, PredictedTables
+from narrows.codecs.base import Bottleneck
+from narrows.codecs.bottlenecks.fsq import ScalarGroups
 from narrows.errors import InputError
 
 LR, WEIGHT_DECAY = 3e-3, 0.01
@@ -112,6 +115,13 @@ class ContextNetworks(nn.Module):
                 )
             )
         return PredictedTables(tuple(map(tuple, self.digits)), tuple(networks), lengths)
+
+
+def digits_of(bottleneck: Bottleneck) -> tuple[tuple[int, ...], ...]:
+    """Alphabet sizes of the digits into which codes are split: the levels of FSQ, else those of fixed tables."""
+    levels = bottleneck.levels if isinstance(bottleneck, ScalarGroups) else ()
+    fit = levels and all(len(each) <= MAX_DIGITS for each in levels)
+    return levels if fit else bottleneck.radices
 
 
 def fit_predicted_tables(

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from narrows.bitstream import FrequencyTables, IndexedTables
 from narrows.bitstream.frequency_tables import integer_frequencies
@@ -21,13 +22,16 @@ PRIOR_COUNT = 200.0  # number of symbols that the assumed density counts for, in
 ESCAPE = 1e-5  # probability of the escape symbol in the assumed density
 
 
-def fit_audio_tables(tokenizer: AudioTokenizer, files: AudioFiles, seconds: float = TABLE_SECONDS) -> FrequencyTables:
-    """Count frequency tables of the codes of audio files.
+def encoded(tokenizer: AudioTokenizer, files: AudioFiles, seconds: float = TABLE_SECONDS) -> list[Tensor]:
+    """Codes (G, K, F) of recordings, on which tables are fitted.
 
     Args:
         tokenizer: Tokenizer of the trained codec.
-        files: Audio files at the tokenizer's sample rate.
+        files: Recordings with the channels and at the rate of the codec.
         seconds: Length of audio that is encoded, in recordings drawn from all, of 10 minutes at most each.
+
+    Raises:
+        InputError: If no recording can be decoded.
     """
     codes, total = [], 0.0
     for _, recording in files.readable(files.shuffled()):
@@ -37,7 +41,7 @@ def fit_audio_tables(tokenizer: AudioTokenizer, files: AudioFiles, seconds: floa
             break
     if not codes:
         raise InputError("expected recordings that can be decoded, got none; give other training data")
-    return tokenizer.fit_tables(torch.cat(codes, 2))
+    return codes
 
 
 def fit_entropy_model_tables(tokenizer: ImageTokenizer, images: ImageFiles, count: int) -> FrequencyTables:
