@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import av
 import numpy as np
 import soundfile
 import soxr
@@ -147,6 +146,8 @@ def opus_encoder(bits: int) -> MediaEncoder:
     """
 
     def encode(recording: Audio) -> tuple[str, bytes]:
+        import av
+
         samples = recording.samples[:OPUS_CHANNELS]
         rate = next((rate for rate in OPUS_RATES if rate >= recording.sample_rate), OPUS_RATES[-1])
         if rate != recording.sample_rate:

@@ -4,6 +4,7 @@ x ──▶ encoder ──▶ bottleneck ──▶ decoder ──▶ y        fr
                                                       losses (y, x) from `signal_loss_start` on
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +49,7 @@ class AudioRecipe(AdversarialRecipe):
     signal_loss_start: int = 0
     pca_initialization: bool = False
     linear_lr_fraction: float = 0.1
+    best: Mapping[str, str] = field(default_factory=lambda: {"pesq": "higher", "estoi": "higher", "spectral": "lower"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,7 +114,7 @@ class AudioTraining(AdversarialTraining):
         """Frequency tables of the codes of training recordings; None for a codec without codes."""
         if not tokenizer.codebooks:
             return None
-        return fit_audio_tables(cast(AudioTokenizer, tokenizer), self._train)
+        return fit_audio_tables(cast(AudioTokenizer, tokenizer), self._train, deadline=self.deadline)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 1, T) of the next epoch, T a multiple of the codec's stride."""
@@ -157,3 +159,4 @@ class AudioTraining(AdversarialTraining):
         values: dict[str, Tensor | float] = dict(self.values(self.losses, y, x))
         values |= speech_metrics(x[0, 0].cpu(), y[0, 0].cpu(), self.recipe.sample_rate)
         self.log_item(values)
+        self.log_sample(x[0], {"decoded": y[0]}, self.recipe.sample_rate)

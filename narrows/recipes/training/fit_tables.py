@@ -1,5 +1,8 @@
 """Frequency tables for the entropy coder, counted on training data with the trained codec."""
 
+import time
+from math import inf
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,26 +24,31 @@ PRIOR_COUNT = 200.0  # number of symbols that the assumed density counts for, in
 ESCAPE = 1e-5  # probability of the escape symbol in the assumed density
 
 
-def fit_audio_tables(tokenizer: AudioTokenizer, files: AudioFiles, seconds: float = TABLE_SECONDS) -> FrequencyTables:
+def fit_audio_tables(
+    tokenizer: AudioTokenizer, files: AudioFiles, seconds: float = TABLE_SECONDS, deadline: float = inf
+) -> FrequencyTables:
     """Count frequency tables of the codes of audio files.
 
     Args:
         tokenizer: Tokenizer of the trained codec.
         files: Audio files at the tokenizer's sample rate.
         seconds: Length of audio that is encoded, in files drawn from the whole folder.
+        deadline: Reading of `time.monotonic` after which no further file is encoded.
     """
     codes, total = [], 0.0
     for index, recording in files.readable(files.shuffled()):
         codes.append(tokenizer.encode(recording, tokenizer.sample_rate).codes)
         total += files.seconds[index]
-        if total > seconds:
+        if total > seconds or time.monotonic() > deadline:
             break
     if not codes:
         raise InputError("expected recordings that can be decoded, got none; give other training data")
     return tokenizer.fit_tables(torch.cat(codes, 2))
 
 
-def fit_entropy_model_tables(tokenizer: ImageTokenizer, images: ImageFiles, count: int) -> FrequencyTables:
+def fit_entropy_model_tables(
+    tokenizer: ImageTokenizer, images: ImageFiles, count: int, deadline: float = inf
+) -> FrequencyTables:
     """Count frequency tables of an entropy model's symbols at qualities from its whole range.
 
     Encoding may use the tables (RDO rounding), so tables are first counted on a quarter of the images without tables,
@@ -50,6 +58,7 @@ def fit_entropy_model_tables(tokenizer: ImageTokenizer, images: ImageFiles, coun
         tokenizer: Tokenizer of a codec whose bottleneck is an entropy model; its tables are replaced.
         images: Images to encode.
         count: Number of images that are encoded, drawn from the whole folder.
+        deadline: Reading of `time.monotonic` after which no further image is encoded.
 
     Raises:
         InputError: The bottleneck is not an entropy model.
@@ -58,11 +67,14 @@ def fit_entropy_model_tables(tokenizer: ImageTokenizer, images: ImageFiles, coun
     if not isinstance(model, EntropyModel):
         raise InputError(f"expected a codec with an entropy model, got one with {type(model).__name__}")
     tokenizer.tables = None
-    tokenizer.tables = _count(tokenizer, model, images, -(-count // 4))
-    return _count(tokenizer, model, images, count)
+    now = time.monotonic()
+    tokenizer.tables = _count(tokenizer, model, images, -(-count // 4), now + (deadline - now) / 5)
+    return _count(tokenizer, model, images, count, deadline)
 
 
-def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, count: int) -> FrequencyTables:
+def _count(
+    tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, count: int, deadline: float
+) -> FrequencyTables:
     """Count the symbols of `count` images as the tokenizer encodes them."""
     has_scales = not isinstance(model, FactorizedPrior)
     assumed = [_assumed(index, size, has_scales) for index, size in enumerate(model.table_sizes)]
@@ -76,6 +88,8 @@ def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, c
             for coded in coder.symbols_by_table(tokens.codes.numpy()):
                 if coded.table >= 0:
                     counts[coded.table] += np.bincount(coded.symbols, minlength=len(counts[coded.table]))
+        if time.monotonic() > deadline:
+            break
     return FrequencyTables(tuple(integer_frequencies(_symmetric(table)) for table in counts))
 
 

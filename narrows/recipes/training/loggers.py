@@ -2,22 +2,32 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from narrows.errors import InputError
+from narrows.media.audio import Audio
+from narrows.media.image import Image
+from narrows.media.medium import Signal
+from narrows.report.embedding import MediaSample
 
 LOGGERS = ("none", "tensorboard", "wandb")
 
 
 class Logger(ABC):
-    """Takes the values of metrics.jsonl."""
+    """Takes the values of metrics.jsonl, and samples."""
 
     @abstractmethod
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log scalars of a step."""
+
+    @abstractmethod
+    def log_samples(self, samples: Sequence[MediaSample], step: int) -> None:
+        """Log validation items, original and decoded."""
 
     @abstractmethod
     def close(self) -> None:
@@ -35,6 +45,14 @@ class TensorBoard(Logger):
     def log(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
+
+    def log_samples(self, samples: Sequence[MediaSample], step: int) -> None:
+        for name, signal in _named(samples):
+            if isinstance(signal, Audio):
+                mono = torch.from_numpy(signal.samples.mean(0, keepdims=True))
+                self._writer.add_audio(name, mono, step, signal.sample_rate)
+            elif isinstance(signal, Image):
+                self._writer.add_image(name, signal.pixels, step)
 
     def close(self) -> None:
         self._writer.close()
@@ -65,8 +83,27 @@ class WandB(Logger):
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._run.log(dict(values), step=step)
 
+    def log_samples(self, samples: Sequence[MediaSample], step: int) -> None:
+        import wandb
+
+        logged: dict[str, Any] = {}
+        for name, signal in _named(samples):
+            if isinstance(signal, Audio):
+                logged[name] = wandb.Audio(signal.samples.T, signal.sample_rate)
+            elif isinstance(signal, Image):
+                logged[name] = wandb.Image(signal.pixels.transpose(1, 2, 0))
+        self._run.log(logged, step=step)
+
     def close(self) -> None:
         self._run.finish()
+
+
+def _named(samples: Sequence[MediaSample]) -> Iterator[tuple[str, Signal]]:
+    """All signals of samples, with names such as samples/1/decoded."""
+    for sample in samples:
+        yield f"samples/{sample.item}/original", sample.reference
+        for name, signal in sample.decoded.items():
+            yield f"samples/{sample.item}/{name}", signal
 
 
 def check_logger(name: str) -> None:

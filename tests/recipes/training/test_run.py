@@ -107,7 +107,7 @@ def test_skipped_steps_are_counted_in_one_line(
     tiny: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(tiny(losses={"nan": (1.0, Unstable(range(4, 6)))}), tmp_path)
-    line = "skipped 2 of 7 steps, the last of them step 5: their gradients were not finite\n"
+    line = "skipped 2 of 7 steps, the last of them step 5: their losses or gradients were not finite\n"
     assert line in capsys.readouterr().out
     recipe = tiny(losses={"nan": (1.0, Unstable(range(4, 6)))})  # counts from a resumed run too
     run(replace(recipe, schedule=replace(recipe.schedule, steps=8)), tmp_path, change=True)
