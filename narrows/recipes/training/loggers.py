@@ -2,17 +2,12 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from narrows.errors import InputError
-from narrows.media.audio import Audio
-from narrows.media.image import Image
-from narrows.media.medium import Signal
 from narrows.report.embedding import MediaSample
 
 LOGGERS = ("none", "tensorboard", "wandb")
@@ -25,9 +20,21 @@ class Logger(ABC):
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log scalars of a step."""
 
-    @abstractmethod
     def log_samples(self, samples: Sequence[MediaSample], step: int) -> None:
-        """Log validation items, original and decoded."""
+        """Log validation items, original and decoded, as samples/ITEM/NAME."""
+        by_medium = {"audio": self.log_audio, "image": self.log_image}
+        for sample in samples:
+            for name, signal in (("original", sample.reference), *sample.decoded.items()):
+                if signal.medium in by_medium:
+                    by_medium[signal.medium](f"samples/{sample.item}/{name}", signal, step)
+
+    @abstractmethod
+    def log_audio(self, name: str, signal: Any, step: int) -> None:
+        """Log an Audio."""
+
+    @abstractmethod
+    def log_image(self, name: str, signal: Any, step: int) -> None:
+        """Log an Image."""
 
     @abstractmethod
     def close(self) -> None:
@@ -46,13 +53,11 @@ class TensorBoard(Logger):
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def log_samples(self, samples: Sequence[MediaSample], step: int) -> None:
-        for name, signal in _named(samples):
-            if isinstance(signal, Audio):
-                mono = torch.from_numpy(signal.samples.mean(0, keepdims=True))
-                self._writer.add_audio(name, mono, step, signal.sample_rate)
-            elif isinstance(signal, Image):
-                self._writer.add_image(name, signal.pixels, step)
+    def log_audio(self, name: str, signal: Any, step: int) -> None:
+        self._writer.add_audio(name, signal.samples.mean(0, keepdims=True), step, signal.sample_rate)
+
+    def log_image(self, name: str, signal: Any, step: int) -> None:
+        self._writer.add_image(name, signal.pixels, step)
 
     def close(self) -> None:
         self._writer.close()
@@ -83,27 +88,18 @@ class WandB(Logger):
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._run.log(dict(values), step=step)
 
-    def log_samples(self, samples: Sequence[MediaSample], step: int) -> None:
+    def log_audio(self, name: str, signal: Any, step: int) -> None:
         import wandb
 
-        logged: dict[str, Any] = {}
-        for name, signal in _named(samples):
-            if isinstance(signal, Audio):
-                logged[name] = wandb.Audio(signal.samples.T, signal.sample_rate)
-            elif isinstance(signal, Image):
-                logged[name] = wandb.Image(signal.pixels.transpose(1, 2, 0))
-        self._run.log(logged, step=step)
+        self._run.log({name: wandb.Audio(signal.samples.T, signal.sample_rate)}, step=step)
+
+    def log_image(self, name: str, signal: Any, step: int) -> None:
+        import wandb
+
+        self._run.log({name: wandb.Image(signal.pixels.transpose(1, 2, 0))}, step=step)
 
     def close(self) -> None:
         self._run.finish()
-
-
-def _named(samples: Sequence[MediaSample]) -> Iterator[tuple[str, Signal]]:
-    """All signals of samples, with names such as samples/1/decoded."""
-    for sample in samples:
-        yield f"samples/{sample.item}/original", sample.reference
-        for name, signal in sample.decoded.items():
-            yield f"samples/{sample.item}/{name}", signal
 
 
 def check_logger(name: str) -> None:

@@ -6,7 +6,6 @@ is a buffer of the training, decides on data, noise and validations.
 
 import json
 import pickle
-import time
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -34,6 +33,8 @@ Position = dict[str, Any]  # what the state has for the Loop
 START: Position = {
     "validated": -1,  # the last step that was validated
     "losses": {},  # of the last step
+}
+ADDED: Position = {  # what states of earlier versions lack
     "seconds": 0.0,  # spent
     "over": False,  # whether the time of the run is over
     "best": None,  # step, metric and value of the best validation
@@ -144,10 +145,13 @@ class Loop(Callback):
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._stopping.wait()
-        self._validation_start = time.monotonic()
+        self._validation_start = self._clock.spent
 
-    def on_validation_batch_start(self, *_: Any) -> None:
-        if self._stopping.received is not None or self._clock.passed(VALIDATED):
+    def on_validation_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        late = batch_idx > 0 and self._clock.passed(VALIDATED)
+        if self._stopping.received is not None or late:
             raise StopIteration  # ends this rank's part of the validation
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -162,7 +166,7 @@ class Loop(Callback):
                 self._keep_best({name: value for name, value in found.items() if value is not None})
             self._show_samples()
             self.report()
-        self._clock.validation = time.monotonic() - self._validation_start
+        self._clock.validation = self._clock.spent - self._validation_start
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.save()
@@ -222,10 +226,11 @@ def load_state(training: Training, out: Path) -> Position:
     """
     path = out / STATE
     if not path.exists():
-        return dict(START)
+        return START | ADDED
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        position = {name: state.get(name, START[name]) for name in START}
+        position = {name: state[name] for name in START}
+        position |= {name: state.get(name, default) for name, default in ADDED.items()}
         training.load_run_state(state)
         return position
     except InputError as error:

@@ -33,6 +33,7 @@ from narrows.recipes.training.run_folder import (
     CHECKPOINT,
     SMOKE_DATA,
     STATE,
+    check_outside_data,
     check_record,
     is_full,
     locked,
@@ -104,6 +105,7 @@ def run(
                 stack.enter_context(locked(out))
                 remove_smoke_run(out)
             recipe = recipe.smoke().on_synthetic_data(out / SMOKE_DATA)
+        check_outside_data(out, recipe)
         lightning.seed_everything(recipe.seed, verbose=False)
         torch.set_flush_denormal(True)  # denormal gradients are slow on a CPU
         training = recipe.training()

@@ -1,6 +1,8 @@
 """Runs with a limit of time."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +15,7 @@ import torch
 import narrows
 from narrows.errors import InputError
 from narrows.recipes.settings import Schedule
-from narrows.recipes.training import clock as clocks
+from narrows.recipes.training import run as runs
 from narrows.recipes.training.audio import AudioRecipe, AudioTraining
 from narrows.recipes.training.clock import Clock, timed
 from narrows.recipes.training.run import run
@@ -76,74 +78,82 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> Now:
+    """The time of runs: a second for each step and each validated recording, nothing for all else."""
+    now = Now()
+    now.now = time.monotonic()
+    monkeypatch.setattr(runs, "Clock", lambda minutes: Clock(minutes, now))
+    for method in ("training_step", "validation_step"):
+        original = getattr(AudioTraining, method)
+
+        def wrapped(self: AudioTraining, x: torch.Tensor, index: int, original: Any = original) -> None:
+            original(self, x, index)
+            now.now += 1.0
+
+        monkeypatch.setattr(AudioTraining, method, wrapped)
+    return now
+
+
 def test_a_run_delivers_its_checkpoint_in_time(
-    tiny: Recipes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: Recipes, tmp_path: Path, simulated: Now, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    start = time.monotonic()
-    checkpoint = run(tiny(schedule=LONG), tmp_path, minutes=0.1)
-    assert time.monotonic() - start < 6.5
+    start = simulated.now
+    checkpoint = run(tiny(schedule=LONG), tmp_path, minutes=1 / 3)  # 18 of 20 seconds for steps
+    assert simulated.now - start == 19.0  # with one of two recordings: the next is due after 94 % of the time
     assert narrows.load(checkpoint).tables is not None
-    last = metrics(tmp_path)[-1]
+    (last,) = metrics(tmp_path)
+    assert last["step"] == 18
     assert "valid/spectral" in last
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert 0 < state["state_dict"]["step"] == last["step"] < 100_000
     assert state["over"]
-    assert 4.5 < state["seconds"] < 6
+    assert state["seconds"] == 19.0
     lr = state["optimizer_states"][0]["param_groups"][0]
-    assert lr["lr"] < 0.1 * lr["peak_lr"]
+    assert lr["lr"] == pytest.approx(lr["peak_lr"] * (1 - 17 / 18) / 0.5)
     capsys.readouterr()
     before = (checkpoint / "model.safetensors").stat()
-    run(tiny(schedule=LONG), tmp_path, minutes=0.1)
-    assert "give more --minutes with --change to go on" in capsys.readouterr().out
+    run(tiny(schedule=LONG), tmp_path, minutes=1 / 3)
+    assert "finished at step 18; give more --minutes with --change to go on" in capsys.readouterr().out
     assert (checkpoint / "model.safetensors").stat() == before
-    with pytest.raises(InputError, match=r"got minutes 0.1 -> 0.11; use another --out, or --change"):
-        run(tiny(schedule=LONG), tmp_path, minutes=0.11)
-    run(tiny(schedule=LONG), tmp_path, minutes=0.11, change=True)
-    assert metrics(tmp_path)[-1]["step"] > last["step"]
+    with pytest.raises(InputError, match=r"got minutes 0.33\S* -> 0.5; use another --out, or --change"):
+        run(tiny(schedule=LONG), tmp_path, minutes=0.5)
+    run(tiny(schedule=LONG), tmp_path, minutes=0.5, change=True)  # 27 seconds for steps, 19 of them spent
+    assert [line["step"] for line in metrics(tmp_path)] == [18, 26]
 
 
-def test_a_resumed_run_has_the_rest_of_the_time(tiny: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_has_the_rest_of_the_time(
+    tiny: Recipes, tmp_path: Path, simulated: Now, monkeypatch: pytest.MonkeyPatch
+) -> None:
     step = AudioTraining.training_step
 
     def stopped(self: AudioTraining, x: torch.Tensor, index: int) -> None:
         step(self, x, index)
         if int(self.step) == 5:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    recipe = tiny(schedule=replace(LONG, validate_every=4))
-    with monkeypatch.context() as patched:
-        patched.setattr(AudioTraining, "training_step", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            run(recipe, tmp_path, minutes=0.1)
-    spent = torch.load(tmp_path / "last.ckpt", weights_only=True)["seconds"]
-    assert spent > 0.05
-    seen: list[Clock] = []
-    resume = Clock.resume
-    monkeypatch.setattr(Clock, "resume", lambda self, spent: (seen.append(self), resume(self, spent + 4.0)))
-    start = time.monotonic()
-    run(replace(tiny(), schedule=replace(LONG, validate_every=4)), tmp_path, minutes=0.1)
-    assert time.monotonic() - start < 2.5
+    monkeypatch.setattr(AudioTraining, "training_step", stopped)
+    with pytest.raises(SystemExit):
+        run(tiny(schedule=LONG), tmp_path, minutes=1 / 3)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["seconds"] == 5.0
+    simulated.now += 1000.0
+    run(tiny(schedule=LONG), tmp_path, minutes=1 / 3)
+    assert [line["step"] for line in metrics(tmp_path)] == [18]
 
 
 def test_the_last_validation_and_the_tables_are_cut_short(
-    tiny: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Recipes, tmp_path: Path, simulated: Now, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[float] = []
-    validate, fit = AudioTraining.validation_step, AudioTraining.fit_tables
-
-    def slow(self: AudioTraining, x: torch.Tensor, index: int) -> None:
-        validate(self, x, index)
-        monkeypatch.setattr(clocks, "VALIDATED", 0.0)  # the time is over
-        monkeypatch.setattr("narrows.recipes.training.loop.VALIDATED", 0.0)
+    left: list[float] = []
+    fit = AudioTraining.fit_tables
 
     def fitted(self: AudioTraining, tokenizer: Any) -> Any:
-        seen.append(self.deadline - time.monotonic())
+        left.append(self.deadline - simulated.now)
         return fit(self, tokenizer)
 
-    monkeypatch.setattr(AudioTraining, "validation_step", slow)
     monkeypatch.setattr(AudioTraining, "fit_tables", fitted)
-    run(tiny(schedule=replace(LONG, steps=2)), tmp_path, minutes=1.0)
+    run(tiny(schedule=LONG), tmp_path, minutes=1 / 6)  # 9 of 10 seconds for steps
     assert len(metrics(tmp_path)) == 1
-    assert 45 < seen[0] < 0.97 * 60
+    assert simulated.now - time.monotonic() < 10.5  # after 10 seconds, only one of two recordings was validated
+    assert left == pytest.approx([0.2])
     run(tiny(schedule=replace(LONG, steps=2)), tmp_path / "unlimited")
-    assert seen[-1] == float("inf")
+    assert left[-1] == float("inf")

@@ -181,3 +181,11 @@ def test_a_resumed_run_removes_later_samples(tiny: Recipes, tmp_path: Path) -> N
     write_samples(tmp_path, [MediaSample("1", TONE, {})], 5)
     run(tiny(), tmp_path, change=True)
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["step-3", "step-6", "step-7"]
+
+
+def test_a_folder_in_the_data_is_refused(tiny: Recipes, vowels: Path) -> None:
+    """Its samples would be found as data."""
+    for out in (vowels, vowels / "run"):
+        with pytest.raises(InputError, match=r"expected an --out outside of data.train, got .*; choose another --out"):
+            run(tiny(), out)
+    assert not (vowels / "run").exists()
