@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, BinaryIO
 
 import lightning
 import torch
@@ -108,7 +108,7 @@ class Loop(Callback):
             self.position["seconds"] = self._clock.spent
             state = self._training.run_state() | self.position
             with atomic_write(self.out / STATE, overwrite=True) as file:
-                torch.save(state, file)
+                _save(state, file)
         self.saved = self.step
 
     def close(self) -> None:
@@ -213,6 +213,37 @@ class Loop(Callback):
                 with optional("logger"):
                     self._logger.log(finite, self.step)
         return rounded
+
+
+class _Watched:
+    """A file that remembers why it could not be written: torch.save raises another error."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write as the file does."""
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        """Flush the file, unless writing has failed already."""
+        if self.error is None:
+            self._file.flush()
+
+
+def _save(state: dict[str, Any], file: BinaryIO) -> None:
+    watched = _Watched(file)
+    try:
+        torch.save(state, watched)  # type: ignore[arg-type]
+    except RuntimeError:
+        if watched.error is not None:
+            raise watched.error from None
+        raise
 
 
 def load_state(training: Training, out: Path) -> Position:
