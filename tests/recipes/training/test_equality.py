@@ -113,7 +113,7 @@ def trained(name, way, batch_size, **options):
 for name in MAKERS:
     trained(name, "ranks", BATCH // 2, devices=2)
 for variable in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-    os.environ.pop(variable)
+    os.environ.pop(variable, None)
 for name in MAKERS:
     if rank == 0:
         trained(name, "whole", BATCH)
