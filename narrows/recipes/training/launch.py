@@ -22,6 +22,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy
 
 from narrows.codecs import distributed as ranks
@@ -45,8 +46,8 @@ class Launch:
     Args:
         devices: GPUs, or processes on a CPU, of each node.
         nodes: Machines.
-        precision: "bf16" for networks in bfloat16 (autocast; weights, losses and distances stay float32), "fp32", or
-            "auto": bf16 on a GPU that has it, else fp32.
+        precision: "bf16" for networks in bfloat16 (autocast; weights, losses, distances and validation stay float32),
+            "fp32", or "auto": bf16 on a GPU that has it, else fp32.
 
     Raises:
         InputError: For more devices than there are, another precision, or an environment of another number of
@@ -62,12 +63,13 @@ class Launch:
         available = 1 if torch.backends.mps.is_available() else available
         if type(self.devices) is not int or self.devices < 1 or (available is not None and self.devices > available):
             limit = "at least 1 device" if available is None else f"1 to {available} devices"
-            raise InputError(f"expected {limit}, got {shortened(self.devices)}")
+            raise InputError(f"expected {limit}, got {self.devices!r}")
         if type(self.nodes) is not int or self.nodes < 1:
-            raise InputError(f"expected at least 1 node, got {shortened(self.nodes)}")
+            raise InputError(f"expected at least 1 node, got {self.nodes!r}")
         if self.precision not in ("auto", *PRECISIONS):
             raise InputError(f"expected a precision of auto, {', '.join(PRECISIONS)}, got {shortened(self.precision)}")
-        if self.precision == "bf16" and torch.cuda.is_available() and not _gpu_has_bf16():
+        without = not _gpu_has_bf16() if torch.cuda.is_available() else torch.backends.mps.is_available()
+        if self.precision == "bf16" and without:
             raise InputError("expected a GPU that computes in bfloat16, got one that does not; give --precision fp32")
         self._check_environment()
 
@@ -104,7 +106,7 @@ class Launch:
             devices=self.devices,
             num_nodes=self.nodes,
             strategy=_Ranks(settings) if self.count > 1 else "auto",
-            precision=self.lightning_precision,  # type: ignore[arg-type]
+            plugins=[_BFloat16()] if self.lightning_precision == PRECISIONS["bf16"] else [],
         )
 
     def leave(self) -> None:
@@ -140,6 +142,18 @@ class Launch:
             rank = os.environ["NODE_RANK"]
             if rank not in map(str, range(self.nodes)):
                 raise InputError(f"expected NODE_RANK from 0 to {self.nodes - 1}, got {shortened(rank)}; correct it")
+
+
+class _BFloat16(MixedPrecision):
+    """Training steps with autocast to bfloat16; validation in float32, as trained codecs are used."""
+
+    def __init__(self) -> None:
+        super().__init__("bf16-mixed", "cuda" if torch.cuda.is_available() else "cpu")
+
+    @contextmanager
+    def val_step_context(self) -> Iterator[None]:
+        """No autocast."""
+        yield
 
 
 class _Ranks(DDPStrategy):

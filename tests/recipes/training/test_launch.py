@@ -1,18 +1,41 @@
 """Devices, nodes and precision: what is refused, and two nodes on one machine."""
 
+import copy
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from narrows.codecs import (
+    LFQ,
+    VQ,
+    Codec,
+    EMACodebook,
+    FrameDecoder,
+    FrameEncoder,
+    LappedDecoder,
+    LappedEncoder,
+    LDMDecoder,
+    LDMEncoder,
+    SpaceChannelContext,
+)
 from narrows.errors import InputError
+from narrows.recipes.discriminators.multi_period import MultiPeriodDiscriminator
+from narrows.recipes.discriminators.multi_resolution_stft import MultiResolutionSTFTDiscriminator
+from narrows.recipes.discriminators.patchgan import PatchGANDiscriminator
+from narrows.recipes.image import image
+from narrows.recipes.image_tokenizer import image_tokenizer
+from narrows.recipes.speech import speech
 from narrows.recipes.training.audio import AudioRecipe
+from narrows.recipes.training.base import Recipe
 from narrows.recipes.training.launch import Launch
 from narrows.recipes.training.run import run
 
@@ -100,6 +123,48 @@ def test_accumulated_batches_are_checked(tiny: Callable[..., AudioRecipe], tmp_p
         run(tiny(), tmp_path, accumulate=0)
 
 
+@pytest.fixture(scope="module")
+def made() -> dict[str, Recipe]:
+    """Small recipes of every kind."""
+    torch.manual_seed(0)
+    lapped = Codec(LappedEncoder(8, 6, 2, 1), SpaceChannelContext((3, 5), 1, (8, 8)), LappedDecoder(8, 6, 2, 2, 1))
+    convolutions = LDMEncoder(8, 8, (1, 2, 2), 1, 1, 4), LDMDecoder(8, 8, (1, 2, 2), 1, 1, 4)
+    frames = Codec(FrameEncoder(16, 16, 1), VQ(16, EMACodebook(4, 16)), FrameDecoder(16, 16, 1, iterations=1))
+    discriminators = [*MultiPeriodDiscriminator((2,), 2), *MultiResolutionSTFTDiscriminator((256,), 2)]
+    tokenizer = replace(image_tokenizer(), codec=Codec(convolutions[0], LFQ(8, 6), convolutions[1]))
+    return {
+        "speech": replace(speech(), codec=frames, discriminators=discriminators, pca_initialization=False),
+        "image": replace(image(), codec=lapped),
+        "image-tokenizer": replace(tokenizer, discriminators=[PatchGANDiscriminator(4)]),
+    }
+
+
+@pytest.mark.parametrize("name", ["speech", "image", "image-tokenizer"])
+def test_every_recipe_trains_in_bfloat16_on_a_cpu(
+    name: str, made: dict[str, Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = type(made[name].on_synthetic_data(tmp_path / "data").smoke().training())
+    seen: dict[str, bool] = {}
+    for step in ("training_step", "validation_step"):
+        original = getattr(kind, step)
+
+        def observed(self: Any, x: Any, index: int, step: str = step, original: Any = original) -> None:
+            seen[step] = torch.is_autocast_enabled("cpu")
+            original(self, x, index)
+
+        monkeypatch.setattr(kind, step, observed)
+    losses = {}
+    for precision in ("bf16", "fp32"):
+        recipe = copy.deepcopy(made[name])
+        run(recipe, tmp_path / precision, smoke=True, precision=precision)
+        assert seen == {"training_step": precision == "bf16", "validation_step": False}
+        line = json.loads((tmp_path / precision / "metrics.jsonl").read_text().splitlines()[0])
+        losses[precision] = line["loss"]
+        dtypes = {value.dtype for value in torch.load(tmp_path / precision / "last.ckpt")["state_dict"].values()}
+        assert torch.bfloat16 not in dtypes
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+
+
 def nodes(out: Path, data: Path, *changes: tuple[str, ...]) -> list[subprocess.CompletedProcess[str]]:
     """Start `codec train` for two nodes on this machine, each with its own further options."""
     script = out.parent / "codec"
@@ -122,7 +187,7 @@ def nodes(out: Path, data: Path, *changes: tuple[str, ...]) -> list[subprocess.C
         for rank, further in enumerate(changes)
     ]
     try:
-        ended = [process.communicate(timeout=120) for process in started]
+        ended = [process.communicate(timeout=300) for process in started]
     finally:
         for process in started:
             process.kill()
