@@ -31,18 +31,14 @@ from narrows.checkpoints import folder
 from narrows.codecs import distributed as ranks
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, shortened
-from narrows.media.audio import Audio
-from narrows.media.image import Image
-from narrows.media.medium import Signal
 from narrows.recipes.data.files import MediaFiles
 from narrows.recipes.settings import AdamW, Schedule, check_range
+from narrows.recipes.training.samples import MAX_SAMPLES, as_signal
 from narrows.report.embedding import MediaSample
 from narrows.tokenizers.tokenizer import Tokenizer
 
 MAX_GRADIENT_NORM = 1.0
 MAX_SKIPPED = 100  # consecutive steps of an optimizer with a loss or gradients that are not finite
-MAX_SAMPLES = 4  # validation items that are kept as samples
-SAMPLE_SECONDS = 10.0  # of audio samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,8 +266,8 @@ class Training(lightning.LightningModule, ABC):
         """
         if len(self.samples) < MAX_SAMPLES:
             name = str(ranks.rank() + len(self.samples) * ranks.count() + 1)
-            signals = {each: _signal(tensor, sample_rate) for each, tensor in decoded.items()}
-            self.samples.append(MediaSample(name, _signal(original, sample_rate), signals))
+            signals = {each: as_signal(tensor, sample_rate) for each, tensor in decoded.items()}
+            self.samples.append(MediaSample(name, as_signal(original, sample_rate), signals))
 
     def on_validation_epoch_start(self) -> None:
         """Forget the samples of the validation before."""
@@ -394,14 +390,6 @@ def first_difference(new: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> st
 
 def _key(optimizer: Any) -> int:
     return id(optimizer.param_groups[0]["params"][0])
-
-
-def _signal(x: Tensor, sample_rate: int | None) -> Signal:
-    """Audio (C, T) or an image (C, H, W), in [-1, 1], as a file would have it."""
-    x = x.detach().float().cpu().nan_to_num().clamp(-1, 1)
-    if sample_rate is not None:
-        return Audio(x[:, : round(SAMPLE_SECONDS * sample_rate)].numpy(), sample_rate)
-    return Image(((x + 1) * 127.5).round().byte().numpy())
 
 
 def _listed(groups: list[list[int]]) -> str:

@@ -105,7 +105,7 @@ def run(
                 stack.enter_context(locked(out))
                 remove_smoke_run(out)
             recipe = recipe.smoke().on_synthetic_data(out / SMOKE_DATA)
-        check_outside_data(out, recipe)
+        check_outside_data(out, getattr(recipe, "data", None))
         lightning.seed_everything(recipe.seed, verbose=False)
         torch.set_flush_denormal(True)  # denormal gradients are slow on a CPU
         training = recipe.training()

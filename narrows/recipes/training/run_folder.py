@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from narrows.errors import InputError
-from narrows.recipes.training.base import Recipe
 from narrows.recipes.training.record import RECORD, as_text, changes_of, read_record
 
 METRICS = "metrics.jsonl"
@@ -35,9 +34,8 @@ PARTIAL = ".narrows-*.part"  # what a process that was killed leaves of a file t
 logger = logging.getLogger(__name__)
 
 
-def check_outside_data(out: Path, recipe: Recipe) -> None:
+def check_outside_data(out: Path, data: object) -> None:
     """Raise InputError for a folder of a run in a folder of its data: its samples would be found as data."""
-    data = getattr(recipe, "data", None)
     for name, value in vars(data).items() if hasattr(data, "__dict__") else ():
         if isinstance(value, Path) and out.resolve().is_relative_to(value.resolve()):
             raise InputError(f"expected an --out outside of data.{name}, got {out} in {value}; choose another --out")

@@ -10,13 +10,30 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
+
+from narrows.media.audio import Audio
+from narrows.media.image import Image
+from narrows.media.medium import Signal
 from narrows.media.table import MEDIA, medium_of
 from narrows.recipes.training.run_folder import SAMPLES
 from narrows.report.embedding import MediaSample
 
+MAX_SAMPLES = 4  # items of a validation
+MAX_SECONDS, MAX_SIDE = 10.0, 768  # of audio; pixels of images, whose centre is kept
 KEPT = 5  # validations
 ORIGINAL = "original"
 SUFFIXES = {"audio": ".flac", "image": ".png"}
+
+
+def as_signal(x: Tensor, sample_rate: int | None) -> Signal:
+    """Audio (C, T) or an image (C, H, W), in [-1, 1], as a file would have it: its beginning or centre."""
+    x = x.detach().float().cpu().nan_to_num().clamp(-1, 1)
+    if sample_rate is not None:
+        return Audio(x[:, : round(MAX_SECONDS * sample_rate)].numpy(), sample_rate)
+    for axis, side in enumerate(x.shape[1:], 1):
+        x = x.narrow(axis, max(0, side - MAX_SIDE) // 2, min(side, MAX_SIDE))
+    return Image(((x + 1) * 127.5).round().byte().numpy())
 
 
 def write_samples(out: Path, samples: Sequence[MediaSample], step: int) -> None:

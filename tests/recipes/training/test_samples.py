@@ -81,6 +81,12 @@ def test_tensors_become_signals_of_limited_length(tiny: Recipes) -> None:
     (sample,) = training.samples
     assert isinstance(sample.reference, Image)
     assert sample.reference.pixels[0, 0].tolist() == [0, 128, 255]
+    large = torch.linspace(-1, 1, 1001).expand(3, 10, 1001)
+    training.log_sample(large, {})
+    reference = training.samples[1].reference
+    assert isinstance(reference, Image)
+    assert reference.pixels.shape == (3, 10, 768)
+    assert reference.pixels[0, 0, 384] == 128  # the centre
 
 
 def test_names_are_escaped_and_broken_lines_left_out(tmp_path: Path) -> None:
