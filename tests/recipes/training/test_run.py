@@ -116,9 +116,7 @@ def test_batches_of_an_own_training_are_accumulated(
 
 
 def test_batches_that_are_not_counted_are_not_accumulated(own: OwnRecipe, tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"expected OwnTraining.training_step to call end_batch, which --accumulate nee"
-    ):
+    with pytest.raises(InputError, match=r"OwnTraining.training_step to call end_batch, which --accumulate needs"):
         run(own, tmp_path / "run", accumulate=2)
 
 
