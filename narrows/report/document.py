@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
+from itertools import count
 
 from narrows.report.markup import Html, h, join
 from narrows.report.plot import Plot
@@ -21,11 +22,11 @@ def document(title: str, extent: str, sections: Sequence[Section]) -> str:
     return _html(title, join(header, h("main", *body)))
 
 
-def legend(names: Iterable[str]) -> Html:
-    """A button for each series, which hides or shows it."""
+def legend(names: Iterable[str], styles: Iterable[int] | None = None) -> Html:
+    """A button for each series, which hides or shows it; with the styles of a plot's series, else 0, 1 ..."""
     buttons = [
         h("li", h("button", swatch(style), name, type="button", aria_pressed="true", data_series=name))
-        for style, name in enumerate(names)
+        for style, name in zip(count() if styles is None else styles, names, strict=False)
     ]
     return h("ul", *buttons, class_="legend", aria_label="Shown in the plots")
 
@@ -46,7 +47,10 @@ def figures(plots: Sequence[Plot], files: Sequence[str] = (), with_legends: bool
         ]
         caption = h("figcaption", h("h3", plot.title), h("span", *links, class_="files"))
         figure = h("figure", caption, drawing(plot))
-        drawn.append(h("div", figure, legend(series.name for series in plot.series)) if with_legends else figure)
+        if with_legends:
+            names, styles = zip(*((series.name, series.style) for series in plot.series), strict=True)
+            figure = h("div", figure, legend(names, styles))
+        drawn.append(figure)
     return h("div", *drawn, class_="plots")
 
 

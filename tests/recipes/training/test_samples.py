@@ -21,6 +21,7 @@ from narrows.recipes.training.audio import AudioRecipe, AudioTraining
 from narrows.recipes.training.report import curves, read_metrics, write_report
 from narrows.recipes.training.run import run
 from narrows.recipes.training.samples import drop_samples_after, read_samples, write_samples
+from narrows.report.document import figures
 from narrows.report.embedding import MediaSample
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -115,6 +116,9 @@ def test_long_curves_show_means() -> None:
     assert training.marks[-1].x == 1000
     assert training.marks[3].y == pytest.approx(0.5, abs=0.05)
     assert {mark.y for mark in validation.marks} == {0.25}
+    (plot,) = curves([{"step": 1, "valid/pesq": 2.0}])
+    (series,) = plot.series
+    assert f"series c{series.style}" in figures([plot], with_legends=True).partition("legend")[2]
 
 
 @pytest.fixture
