@@ -175,7 +175,7 @@ class _Ranks(DDPStrategy):
         assert isinstance(self.model, Training)
         first, *others = ranks.gather_objects(self._settings)
         for rank, settings in enumerate(others, 1):
-            if found := [each for each in differences(first, settings) if not _are_paths(*each[1:])]:
+            if found := [each for each in differences(first, settings) if not _is_local(*each)]:
                 raise InputError(
                     f"expected one command on all nodes, got other settings on rank {rank}: {as_text(found)}; give "
                     "all of them the same, and an --out that they share"
@@ -224,9 +224,9 @@ def watch(launcher: Any, loop: Loop, out: Path) -> None:
             os._exit(code if code > 0 else 128 - code)
 
 
-def _are_paths(*values: Any) -> bool:
-    """Whether values are paths, which may differ between nodes."""
-    return all(isinstance(value, str) and os.path.isabs(value) for value in values)
+def _is_local(name: str, *values: Any) -> bool:
+    """Whether a setting may differ between nodes: a path, or the digest of the paths that were found."""
+    return name.endswith(".digest") or all(isinstance(value, str) and os.path.isabs(value) for value in values)
 
 
 def _gpu_has_bf16() -> bool:

@@ -37,8 +37,9 @@ logger = logging.getLogger(__name__)
 def check_outside_data(out: Path, data: object) -> None:
     """Raise InputError for a folder of a run in a folder of its data: its samples would be found as data."""
     for name, value in vars(data).items() if hasattr(data, "__dict__") else ():
-        if isinstance(value, Path) and out.resolve().is_relative_to(value.resolve()):
-            raise InputError(f"expected an --out outside of data.{name}, got {out} in {value}; choose another --out")
+        for path in value if isinstance(value, tuple) else (value,):
+            if isinstance(path, Path) and out.resolve().is_relative_to(path.resolve()):
+                raise InputError(f"expected an --out outside of data.{name}, got {out} in {path}; choose another --out")
 
 
 @contextmanager
