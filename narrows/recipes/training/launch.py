@@ -128,7 +128,8 @@ class Launch:
                 )
         elif "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in SLURM_SHELLS:
             started, each = os.environ["SLURM_NTASKS"], os.environ.get("SLURM_NTASKS_PER_NODE")
-            if started != str(self.count) or (self.count > 1 and each != str(self.devices)):
+            # a single process may run in a job of more tasks, without srun
+            if self.count > 1 and (started, each) != (str(self.count), str(self.devices)):
                 raise InputError(
                     f"expected {wanted}, got {started} of srun, {each or 'no number'} on each node; give it "
                     f"--nodes {self.nodes} --ntasks-per-node {self.devices}"

@@ -179,16 +179,19 @@ class Loop(Callback):
             write_report(self.out, self.position["best"])
 
     def _keep_best(self, found: Mapping[str, float]) -> None:
-        """Write the weights to out/best if this validation is the best one."""
-        wanted = {f"valid/{name}": better for name, better in self._training.recipe.best.items()}
-        metric = next((name for name in wanted if name in found), None)
-        if metric is None:
+        """Write the weights to out/best if this validation is the best one, and was not cut short."""
+        wanted, best = self._training.recipe.best, self.position["best"]
+        if best is not None and best["metric"] in wanted:
+            name = best["metric"]
+        else:
+            best, name = None, next((name for name in wanted if f"valid/{name}" in found), None)
+        value = found.get(f"valid/{name}")
+        if name is None or value is None:
             return
-        sign = 1 if wanted[metric] == "higher" else -1
-        name, best = metric.removeprefix("valid/"), self.position["best"]
-        if best is None or best["metric"] != name or sign * found[metric] > sign * best["value"]:
+        sign = 1 if wanted[name] == "higher" else -1
+        if best is None or (sign * value > sign * best["value"] and not self._clock.passed(VALIDATED)):
             self._training.write_codec(self.out / BEST)
-            self.position["best"] = {"step": self.step, "metric": name, "value": found[metric]}
+            self.position["best"] = {"step": self.step, "metric": name, "value": value}
 
     def _show_samples(self) -> None:
         samples = self._training.samples

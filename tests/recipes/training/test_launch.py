@@ -97,6 +97,7 @@ def test_processes_that_fit_are_accepted(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SLURM_NTASKS", "6")
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "3")
     assert Launch(devices=3, nodes=2).count == 6
+    assert Launch().count == 1  # a program in the script of the job
     monkeypatch.setenv("SLURM_JOB_NAME", "bash")  # a shell, in which nothing was started by srun
     assert Launch(devices=1).first
     with pytest.raises(InputError, match="got no MASTER_ADDR"):

@@ -157,6 +157,14 @@ def test_the_best_weights_are_kept(
     assert f"that of step {best}." in (tmp_path / "run" / "report.html").read_text()
 
 
+def test_the_metric_stays_the_same_where_it_is_missing_once(
+    pesq: list[float | None], tiny: Recipes, tmp_path: Path
+) -> None:
+    pesq += [2.0, None, 1.0]
+    run(tiny(), tmp_path)
+    assert json.loads((tmp_path / "recipe.json").read_text())["best"] == {"step": 3, "metric": "pesq", "value": 2.0}
+
+
 def test_another_metric_decides_where_the_first_is_missing(tiny: Recipes, tmp_path: Path) -> None:
     run(tiny(best={"missing": "higher", "spectral": "lower"}), tmp_path)
     record = json.loads((tmp_path / "recipe.json").read_text())["best"]
