@@ -235,7 +235,7 @@ def _write_checkpoints(training: Training, loop: Loop, clock: Clock) -> None:
     checkpoint, best = loop.out / CHECKPOINT, loop.out / BEST
     training.deadline = deadline(FITTED)
     training.write_checkpoint(checkpoint)
-    if not (best / "config.json").exists():
+    if loop.position["best"] is None or not (best / "config.json").exists():
         return
     if loop.position["best"]["step"] == loop.step:
         for path in checkpoint.iterdir():
