@@ -45,9 +45,10 @@ SCHEDULE = Schedule(steps=20, warmup_steps=2, validate_every=10)
 
 @part("waveform-encoder")
 class WaveformEncoder(Encoder):
+    channels, dim, stride, reach = 1, 16, (320,), ((0, 0),)
+
     def __init__(self):
         super().__init__()
-        self.channels, self.dim, self.stride, self.reach = 1, 16, (320,), ((0, 0),)
         self.convolution = nn.Conv1d(1, 16, 320, 320)
 
     def forward(self, x):
@@ -56,9 +57,10 @@ class WaveformEncoder(Encoder):
 
 @part("waveform-decoder")
 class WaveformDecoder(Decoder):
+    channels, dim, stride, reach = 1, 16, (320,), ((0, 0),)
+
     def __init__(self):
         super().__init__()
-        self.channels, self.dim, self.stride, self.reach = 1, 16, (320,), ((0, 0),)
         self.convolution = nn.ConvTranspose1d(16, 1, 320, 320)
 
     def forward(self, z, quality_index=None):
