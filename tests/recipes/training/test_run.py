@@ -102,7 +102,7 @@ def own(tmp_path: Path) -> OwnRecipe:
 def test_batches_of_an_own_training_are_accumulated(
     own: OwnRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OwnRecipe, "training", AccumulatingTraining)
+    monkeypatch.setattr(OwnRecipe, "training", lambda self: AccumulatingTraining(self))
     states = []
     for batches in (1, 2):
         run(copy.deepcopy(own), tmp_path / str(batches), accumulate=batches)
