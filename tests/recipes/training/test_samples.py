@@ -87,7 +87,7 @@ def test_tensors_become_signals_of_limited_length(tiny: Recipes) -> None:
     reference = training.samples[1].reference
     assert isinstance(reference, Image)
     assert reference.pixels.shape == (3, 10, 768)
-    assert reference.pixels[0, 0, 384] == 128  # the centre
+    assert reference.pixels[0, 0, 384] in (127, 128)  # the centre
 
 
 def test_names_are_escaped_and_broken_lines_left_out(tmp_path: Path) -> None:
