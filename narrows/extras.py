@@ -13,6 +13,8 @@ EXTRAS = {  # import names
     "ray": ("ray",),
     "speech": ("pesq", "pystoi"),
     "visqol": ("visqol",),
+    "quality": ("onnxruntime", "speechmos", "distillmos", "resemblyzer"),
+    "lyra": ("ai_edge_litert",),
     "perceptual": ("lpips", "torch_fidelity"),
     "heic": ("pillow_heif",),
 }
@@ -32,10 +34,15 @@ def needs_extra(extra: str) -> Iterator[None]:
 
 def require_package(package: str) -> None:
     """Raise InputError, which says how to install it, unless a package of an extra can be imported."""
-    extra = next(extra for extra, packages in EXTRAS.items() if package in packages)
     try:
         import_module(package)
     except ImportError as error:
         raise InputError(
-            f"expected the package {package}, which cannot be imported ({error}); pip install 'narrows[{extra}]'"
+            f"expected the package {package}, which cannot be imported ({error}); "
+            f"pip install 'narrows[{extra_of(package)}]'"
         ) from error
+
+
+def extra_of(package: str) -> str:
+    """The extra that installs a package with this import name."""
+    return next(extra for extra, packages in EXTRAS.items() if package in packages)

@@ -137,12 +137,18 @@ def _compare(before: Path, after: Path, out: Path | None) -> None:
 
 def _show(results: "Results") -> None:
     """Prints one line for each operating point. Exit code 2 if items could not be read or a point could code none."""
+    from narrows.media.table import MEDIA
+
     summaries = results.summaries()
     for summary in summaries:
         if summary.rate is None:
             print(f"{summary.point.name:16} could not code any item")
             continue
         values = "  ".join(f"{name} {value.mean:.4g}" for name, value in summary.metrics.items())
+        if summary.codes is not None and summary.codes_used is not None:
+            unit = MEDIA[results.medium].amount_unit
+            values += f"  {summary.codes:.4g} codes/{unit}, {summary.codes_used:.0%} used"
+            values += f", perplexity {summary.perplexity:.4g}"
         failed = sum(summary.failed.values())
         note = f"  ({failed} values missing)" if failed else ""
         print(f"{summary.point.name:16} {summary.rate.mean:8.3f} {results.rate_unit}  {values}{note}")

@@ -81,7 +81,6 @@ def evaluate(
         output.samples,
         bands=output.bands,
         bit_flips=output.bit_flips,
-        codebooks=output.codebooks,
         overwrite=True,
     )
     return output.results

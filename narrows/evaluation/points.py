@@ -18,10 +18,12 @@ from narrows.evaluation.base import OperatingPoint
 from narrows.evaluation.baselines.audio import AUDIO_ENCODERS, AudioBaseline
 from narrows.evaluation.baselines.image import IMAGE_FORMATS, ImageBaseline
 from narrows.evaluation.baselines.intra import INTRA_ENCODERS, IntraBaseline
+from narrows.evaluation.baselines.lyra import LyraBaseline
 from narrows.evaluation.models import model_points
 
 BASELINES: dict[str, Callable[..., OperatingPoint]] = {
     **dict.fromkeys(AUDIO_ENCODERS, AudioBaseline),
+    "lyra": LyraBaseline,
     **dict.fromkeys(IMAGE_FORMATS, ImageBaseline),
     **dict.fromkeys(INTRA_ENCODERS, IntraBaseline),
 }

@@ -107,7 +107,7 @@ def item_columns(results: Results) -> Columns:
 
 
 def summary_columns(results: Results) -> Columns:
-    """One row per point: mean, low and high of the rate and of each metric, numbers of failed items, speed."""
+    """One row per point: rate and metrics with their intervals, numbers of failed items, use of codes, speed."""
     rows = [_summary_row(results, summary) for summary in results.summaries()]
     return {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
 
@@ -124,6 +124,7 @@ def _summary_row(results: Results, summary: PointSummary) -> dict[str, Cell]:
             row |= {"rate_total": summary.total_rate, "payload_rate_total": summary.total_payload_rate}
         else:
             row[f"{name}_failed"] = summary.failed[name]
+    row |= {"codes_rate": summary.codes, "codes_used": summary.codes_used, "perplexity": summary.perplexity}
     for name in ("encode", "decode", "peak_mib", "parameters", "flops"):
         row[name] = getattr(speed, name, None)
     return row

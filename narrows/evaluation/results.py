@@ -13,6 +13,7 @@ import numpy as np
 
 from narrows.errors import InputError
 from narrows.evaluation.base import Metric, SetMetric, metric_definition
+from narrows.evaluation.metrics.codebook_usage import CodebookUsage
 from narrows.evaluation.statistics import Interval, bootstrap_interval
 from narrows.media.table import MEDIA
 
@@ -101,13 +102,26 @@ class Speed:
 
 @dataclass(frozen=True)
 class MeasuredPoint:
-    """An operating point as it was measured; `key` is JSON, see `OperatingPoint.key`."""
+    """An operating point as it was measured.
+
+    Args:
+        name: family@setting.
+        family: Name of the codec.
+        setting: The number after the @; None for a codec without settings.
+        key: JSON, see `OperatingPoint.key`.
+        speed: Speed and size; None if not measured.
+        codebooks: Usage of each codebook over all items that could be coded; empty for a codec without codebooks.
+    """
 
     name: str
     family: str
     setting: float | None
     key: Mapping[str, Any]
     speed: Speed | None = None
+    codebooks: Sequence[CodebookUsage] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codebooks", tuple(self.codebooks))
 
 
 @dataclass(frozen=True)
@@ -143,6 +157,9 @@ class PointSummary:
         metrics: Mean and interval over the items with a value, by metric.
         metric_rates: Mean rate over the items with a value, by metric: the rate that a curve pairs with the mean.
         failed: Number of items without a value, by metric and "coding".
+        codes: Codes, all codebooks together, per second or per pixel; None for a codec without codebooks.
+        codes_used: Fraction of the entries of all codebooks together that occur.
+        perplexity: Geometric mean of the perplexities of the codebooks: 2 to the mean entropy in bits per code.
     """
 
     point: MeasuredPoint
@@ -153,6 +170,9 @@ class PointSummary:
     metrics: Mapping[str, Interval]
     metric_rates: Mapping[str, float]
     failed: Mapping[str, int]
+    codes: float | None = None
+    codes_used: float | None = None
+    perplexity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -263,7 +283,19 @@ class Results:
             {name: found for name in names if (found := bootstrap_interval(values[name]))} | over_sets,
             {name: float(np.mean(found)) for name, found in rates.items() if found},
             {CODING: len(results) - len(coded)} | failed,
+            *_codebook_summary(point.codebooks, amount),
         )
+
+
+def _codebook_summary(
+    usages: Sequence[CodebookUsage], amount: float
+) -> tuple[float | None, float | None, float | None]:
+    """Codes per amount, fraction of the entries that occur, and perplexity, see `PointSummary`."""
+    if not usages or not amount:
+        return None, None, None
+    used = sum(usage.used * usage.size for usage in usages) / sum(usage.size for usage in usages)
+    mean_entropy = sum(usage.entropy for usage in usages) / len(usages)
+    return sum(usage.codes for usage in usages) / amount, used, 2**mean_entropy
 
 
 def _check_unique(what: str, names: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """Runs an evaluation: measures every item at every operating point in worker processes, and caches the measurements.
 
-points × items ─▶ measurements, cached in a folder ─▶ results, samples, bands and codebook usage for the report
+points × items ─▶ measurements, cached in a folder ─▶ results, samples and bands for the report
 """
 
 import json
@@ -81,14 +81,12 @@ class RunOutput:
         bit_flips: Results with bit flips, by the name of the point without bit flips.
         samples: Media of the first items.
         bands: Distortion by frequency over all items, by point.
-        codebooks: Codebook usage over all items, by point.
     """
 
     results: Results
     bit_flips: Mapping[str, Results]
     samples: Sequence[MediaSample]
     bands: Mapping[str, BandDistortion]
-    codebooks: Mapping[str, Sequence[CodebookUsage]]
 
 
 def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda done, total: None) -> RunOutput:
@@ -104,7 +102,7 @@ def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda 
         progress: Called as measurements finish.
 
     Returns:
-        Results, samples, distortion by band and codebook usage.
+        Results, samples and distortion by band.
 
     Raises:
         InputError: A metric is of another medium, or no operating point, metric or item is usable.
@@ -142,7 +140,12 @@ def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda 
     infos = [MetricInfo.of(checked) for checked in metrics]
 
     def results(selected: Iterable[OperatingPoint]) -> Results:
-        measured = [MeasuredPoint(p.name, p.family, p.setting, dict(p.key), speeds.get(p.name)) for p in selected]
+        measured = [
+            MeasuredPoint(
+                p.name, p.family, p.setting, dict(p.key), speeds.get(p.name), _codebook_usage(p, found[p.name])
+            )
+            for p in selected
+        ]
         item_results = [_select_metrics(each.result, plan.metrics) for point in measured for each in found[point.name]]
         set_values = {point.name: _set_metrics(metrics, found[point.name]) for point in measured}
         setup = dict(plan.setup)
@@ -153,7 +156,6 @@ def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda 
         {point.name: results(d for d in damaged if d.point == point) for point in with_codes if plan.bit_flips},
         [_sample(item, points, measurements) for item in plan.items[: plan.samples] if item.name not in unreadable],
         {point.name: total for point in points if (total := _total_bands(found[point.name])) is not None},
-        {point.name: usage for point in points if (usage := _codebook_usage(point, found[point.name]))},
     )
 
 
@@ -233,7 +235,7 @@ def _run_missing(
 @contextmanager
 def _single_threads() -> Iterator[None]:
     """Processes that start in this context use one thread: libraries read these variables when they are imported."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
     try:

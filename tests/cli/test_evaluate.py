@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 pytest.importorskip("matplotlib", reason="needs the extra evaluate")
@@ -93,3 +94,14 @@ def test_output_folder_is_not_searched_for_data(codec, place, data):
         assert {row["item"] for row in results["item_results"]} == {"0.png", "1.png"}
         assert {metric["name"] for metric in results["metrics"]} == set(metrics.split(","))
     assert not list((place / "report" / "plots").glob("*ssim*"))
+
+
+def test_use_of_codes_is_printed(codec, place, tiny_checkpoint):
+    soundfile.write(place / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
+    model = tiny_checkpoint()
+    made = codec("evaluate", "-m", f"{model}@2", "--data", "a.wav", "-o", "b", "--no-speed", "--metrics", "snr")
+    assert made.code == 0, made
+    assert "  100 codes/second, " in made.out  # 50 frames of 2 codebooks
+    assert "% used, perplexity " in made.out
+    (point,) = json.loads((place / "b" / "results.json").read_text())["points"]
+    assert [(usage["size"], usage["codes"]) for usage in point["codebooks"]] == [(16, 50)] * 2

@@ -73,5 +73,5 @@ def test_run_with_several_probabilities(model, recording, tmp_path):
         assert results.families == [f"{name}+bit-flips"]
         assert len(results.item_results) == 2
     assert {point.family for point in measured.results.points} == {model}
-    assert set(measured.codebooks) == {point.name for point in points}
-    assert [use.size for use in measured.codebooks[points[1].name]] == [16] * 3
+    assert [[use.size for use in point.codebooks] for point in measured.results.points] == [[16], [16] * 3]
+    assert not any(point.codebooks for results in measured.bit_flips.values() for point in results.points)

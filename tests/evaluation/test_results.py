@@ -8,6 +8,7 @@ from pyarrow import parquet
 
 from narrows.errors import InputError, MediaError
 from narrows.evaluation.base import Metric
+from narrows.evaluation.metrics.codebook_usage import CodebookUsage
 from narrows.evaluation.result_files import read_results, results_from_json, results_to_json, write_results
 from narrows.evaluation.results import ItemResult, MeasuredPoint, MetricInfo, Results
 from narrows.evaluation.statistics import bootstrap_interval
@@ -52,6 +53,25 @@ def test_summary(results):
     assert summary.total_payload_rate < summary.total_rate
     assert summary.failed == {"coding": 0, "sdr": 0, "mel": 1}
     assert summary.metrics["mel"] == bootstrap_interval([row.metrics["mel"] for row in rows[:5]])
+
+
+def test_use_of_codes(results, tmp_path):
+    """Codes per second of all codebooks, the fraction of all entries that occur, and the mean entropy as perplexity."""
+    there = results()
+    usages = [CodebookUsage(16, 270, 0.75, 3.0, 8.0), CodebookUsage(64, 270, 0.5, 5.0, 32.0)]
+    points = [replace(point, codebooks=usages) if point.family == "ours" else point for point in there.points]
+    there = replace(there, points=points)
+    assert results_from_json(results_to_json(there)) == there
+    plain, ours = there.summaries()[0], there.summaries()[4]
+    assert (plain.codes, plain.codes_used, plain.perplexity) == (None, None, None)
+    assert ours.codes == pytest.approx(540 / 27)  # the items are 2 to 7 seconds long
+    assert ours.codes_used == pytest.approx((12 + 32) / 80)
+    assert ours.perplexity == pytest.approx(2**4)
+    write_results(there, tmp_path)
+    with (tmp_path / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert (rows[0]["codes_rate"], rows[0]["codes_used"], rows[0]["perplexity"]) == ("", "", "")
+    assert (float(rows[4]["codes_rate"]), float(rows[4]["perplexity"])) == (20.0, 16.0)
 
 
 def test_bits_per_pixel():

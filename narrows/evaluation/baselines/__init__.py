@@ -1,7 +1,8 @@
-"""Classical codecs as operating points.
+"""Codecs of others as operating points.
 
 audio     Opus, AAC, MP3 and others, by FFmpeg
 ffmpeg    FFmpeg's audio encoders, in PyAV or as a program
+lyra      Lyra V2, a neural codec of speech
 image     JPEG, WebP, AVIF and others, by Pillow
 intra     intra frames of video encoders
 settings  the settings that they accept

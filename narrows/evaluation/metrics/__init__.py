@@ -5,6 +5,8 @@ Metrics of others join by `register`, in a module that `codec evaluate --import`
 
 metric, metrics              one by name, all; register: adds one
 pesq_wb, stoi, visqol        speech and audio, perceptual
+dnsmos, distillmos           speech, networks that judge without a reference; segments: what they judge at once
+speaker_similarity           speech, the voice
 spectral, snr                audio, magnitudes and samples
 psnr, ssim, lpips, rfid      images
 codebook_usage               of codes
@@ -16,15 +18,18 @@ import difflib
 from narrows import plugins
 from narrows.errors import InputError
 from narrows.evaluation.base import Metric, SetMetric
+from narrows.evaluation.metrics.distillmos import DISTILLMOS
+from narrows.evaluation.metrics.dnsmos import DNSMOS
 from narrows.evaluation.metrics.lpips import LPIPS_ALEX
 from narrows.evaluation.metrics.pesq_wb import PESQ_WB
 from narrows.evaluation.metrics.psnr import PSNR
 from narrows.evaluation.metrics.rfid import RFID
 from narrows.evaluation.metrics.snr import SI_SDR, SNR
+from narrows.evaluation.metrics.speaker_similarity import SPEAKER_SIMILARITY
 from narrows.evaluation.metrics.spectral import MEL_DISTANCE, MEL_LEVEL_DIFFERENCE, STFT_DISTANCE
 from narrows.evaluation.metrics.ssim import MS_SSIM, MS_SSIM_DB, SSIM
 from narrows.evaluation.metrics.stoi import ESTOI, STOI
-from narrows.evaluation.metrics.visqol import VISQOL_AUDIO
+from narrows.evaluation.metrics.visqol import VISQOL_AUDIO, VISQOL_SPEECH
 
 __all__ = ["metric", "metrics", "register"]
 
@@ -35,6 +40,10 @@ _METRICS: dict[str, Metric | SetMetric] = {
         STOI,
         ESTOI,
         VISQOL_AUDIO,
+        VISQOL_SPEECH,
+        DNSMOS,
+        DISTILLMOS,
+        SPEAKER_SIMILARITY,
         MEL_DISTANCE,
         STFT_DISTANCE,
         MEL_LEVEL_DIFFERENCE,

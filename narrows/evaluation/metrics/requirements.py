@@ -1,9 +1,30 @@
 """Pretrained weights that metrics need."""
 
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
 
 from narrows.errors import InputError
+from narrows.extras import extra_of
+
+
+def package_file(package: str, name: str) -> Path:
+    """Path of a file that a package of an extra carries; the package is not imported, so it may lack its own needs.
+
+    Args:
+        package: Import name.
+        name: Path of the file below the package's folder.
+
+    Raises:
+        InputError: The package is not installed, or lacks the file.
+    """
+    found = find_spec(package)
+    folders = (found.submodule_search_locations or []) if found else []
+    path = next((path for folder in folders if (path := Path(folder, name)).is_file()), None)
+    if path is None:
+        problem = f"expected {name} in the package {package}, got none" if found else f"expected the package {package}"
+        raise InputError(f"{problem}; pip install 'narrows[{extra_of(package)}]'")
+    return path
 
 
 def download_weights(url: str, digest: str, metric: str) -> Path:

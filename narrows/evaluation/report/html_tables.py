@@ -1,14 +1,13 @@
 """The tables of a report."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from math import log2
 
 from narrows.evaluation.comparison import family_bd_rate
 from narrows.evaluation.curves import Delta
-from narrows.evaluation.metrics.codebook_usage import CodebookUsage
 from narrows.evaluation.report.plots import interval_text, pareto_points
-from narrows.evaluation.results import CODING, MetricInfo, PointSummary, Results
+from narrows.evaluation.results import CODING, MeasuredPoint, MetricInfo, PointSummary, Results
 from narrows.evaluation.statistics import Interval
 from narrows.media.table import MEDIA
 from narrows.report.markup import Html, h, join
@@ -50,6 +49,9 @@ def _cost_columns(results: Results, summaries: Sequence[PointSummary]) -> list[C
     payloads = [_number_cell(summary.total_payload_rate, number) for summary in summaries]
     return [
         ("payload", results.rate_unit, payloads),
+        ("codes", f"per {medium.amount_unit}", [_number_cell(summary.codes, number) for summary in summaries]),
+        ("codes used", "", [_number_cell(summary.codes_used, "{:.0%}".format) for summary in summaries]),
+        ("perplexity", "", [_number_cell(summary.perplexity, number) for summary in summaries]),
         ("encode", medium.speed_unit, cells("encode")),
         ("decode", medium.speed_unit, cells("decode")),
         ("peak memory", "MiB", cells("peak_mib")),
@@ -85,15 +87,15 @@ def _delta_cell(delta: Delta | str) -> Html:
     return h("td", f"{_signed(delta.change)} %", *notes, class_=class_)
 
 
-def codebook_table(codebooks: Mapping[str, Sequence[CodebookUsage]]) -> Html:
+def codebook_table(points: Sequence[MeasuredPoint]) -> Html:
     """Table with one row for each codebook of each operating point."""
     names = ("point", "codebook", "entries", "used", "perplexity", "entropy, bits per code", "maximum entropy")
     rows = []
-    for point, usages in codebooks.items():
-        for index, usage in enumerate(usages):
+    for point in points:
+        for index, usage in enumerate(point.codebooks):
             values = (f"{usage.used:.0%}", number(usage.perplexity), f"{usage.entropy:.2f}", f"{log2(usage.size):.2f}")
             cells = (str(index + 1), str(usage.size), *values)
-            rows.append(h("tr", h("th", point, scope="row"), *(h("td", cell) for cell in cells)))
+            rows.append(h("tr", h("th", point.name, scope="row"), *(h("td", cell) for cell in cells)))
     return _table("Codebook usage", h("thead", h("tr", *(h("th", name, scope="col") for name in names))), rows)
 
 

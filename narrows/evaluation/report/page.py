@@ -1,10 +1,9 @@
 """The HTML page of an evaluation."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from narrows.evaluation.by_medium import EVALUATIONS
-from narrows.evaluation.metrics.codebook_usage import CodebookUsage
 from narrows.evaluation.report.html_tables import bd_rate_table, codebook_table, points_table
 from narrows.evaluation.results import PointSummary, Results
 from narrows.media.table import MEDIA
@@ -24,7 +23,6 @@ def page(
     curves: Sequence[Plot],
     more: Sequence[Plot],
     embedded: EmbeddedMedia,
-    codebooks: Mapping[str, Sequence[CodebookUsage]],
 ) -> str:
     """Builds the HTML document.
 
@@ -34,7 +32,6 @@ def page(
         curves: Rate-quality plots, which share one legend.
         more: Other plots, each with its own legend.
         embedded: Media.
-        codebooks: Codebook usage, by operating point.
 
     Returns:
         HTML.
@@ -47,6 +44,7 @@ def page(
         " marks points on the Pareto front: no other point is at least as good in rate, this metric and speed, and ",
         "better in one of them. Click a column heading to sort.",
     )
+    with_codebooks = [point for point in results.points if point.codebooks]
     media_title = EVALUATIONS[results.medium].heading
     media = [media_section(embedded, lambda item, point: _values(item, point, results))]
     sections: list[tuple[str, str, list[Html]]] = [
@@ -55,7 +53,7 @@ def page(
         ("points", "Operating points", [about_points, points_table(results, summaries)]),
         ("media", media_title, media if embedded.items or embedded.omitted else []),
         ("more", "Bit errors and spectrum", [figures(more, FILES, with_legends=True)] if more else []),
-        ("codebooks", "Codebook usage", [codebook_table(codebooks)] if codebooks else []),
+        ("codebooks", "Codebook usage", [codebook_table(with_codebooks)] if with_codebooks else []),
         ("metrics", "Metrics", [_metrics(results)]),
         ("skipped", "Skipped and failed", _skipped(results)),
         ("setup", "How this was measured", [definitions(results.setup), definitions(_keys(results), "keys")]),

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from narrows.evaluation.bands import BandDistortion
 from narrows.evaluation.by_medium import EVALUATIONS
-from narrows.evaluation.metrics.codebook_usage import CodebookUsage
 from narrows.evaluation.report.page import page
 from narrows.evaluation.report.plots import band_plots, bit_flip_plots, rate_quality_plots
 from narrows.evaluation.report.png import plot_png
@@ -21,7 +20,6 @@ def write_report(
     *,
     bands: Mapping[str, BandDistortion] | None = None,
     bit_flips: Mapping[str, Results] | None = None,
-    codebooks: Mapping[str, Sequence[CodebookUsage]] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Writes index.html and the plots of results.
@@ -35,7 +33,6 @@ def write_report(
         samples: Items whose media the page embeds, as many as fit; the page names the others.
         bands: Distortion by frequency, by operating point.
         bit_flips: Results with bit flips, whose settings are the probabilities, by the point without bit flips.
-        codebooks: Codebook usage, by operating point.
         overwrite: Whether existing files are replaced and plots of an earlier report removed.
 
     Raises:
@@ -55,7 +52,5 @@ def write_report(
             write_bytes(folder / "plots" / f"{plot.name}.png", plot_png(plot), overwrite=overwrite)
             write_bytes(folder / "plots" / f"{plot.name}.csv", plot.as_csv(), overwrite=overwrite)
         file.write(
-            page(
-                results, summaries, curves, more, embed(samples, EVALUATIONS[results.medium].encodings), codebooks or {}
-            ).encode()
+            page(results, summaries, curves, more, embed(samples, EVALUATIONS[results.medium].encodings)).encode()
         )

@@ -12,7 +12,8 @@ from narrows.evaluation.metrics import metric, metrics
 from narrows.media.audio import Audio
 from narrows.media.image import Image
 
-EXTRAS = {"visqol-audio", "lpips"}  # need optional packages or weights
+# need optional packages or weights, or judge speech only
+EXTRAS = {"visqol-audio", "visqol-speech", "dnsmos", "distillmos", "speaker-similarity", "lpips"}
 PLAIN = [one for one in metrics().values() if isinstance(one, Metric) and one.name not in EXTRAS]
 
 

@@ -60,6 +60,8 @@ def test_all_sections_exist_and_are_linked(page):
         assert expected in page.text
     assert "mel: silence" in page.text
     assert "75%" in page.text
+    for expected in ("codes", "per second", "codes used", "perplexity", "9.19"):  # in the table of points
+        assert expected in page.text
 
 
 def test_empty_sections_are_omitted(image_report):
