@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+EVIL = '<script>alert("x")</script>&.wav'
+
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory):
@@ -81,3 +83,51 @@ def two_ranks():
                 child.kill()
 
     return ran
+
+
+@pytest.fixture(scope="session")
+def evil():
+    """An item name that contains markup."""
+    return EVIL
+
+
+@pytest.fixture(scope="session")
+def audio_samples():
+    """audio_samples(seconds) -> three samples: a tone and two noisier versions of it, at 16 kHz."""
+    import numpy as np
+
+    from narrows.media.audio import Audio
+    from narrows.report.embedding import MediaSample
+
+    def make(seconds=2.0):
+        samples = []
+        for index, name in enumerate((EVIL, "1.wav", "2.wav")):
+            time = np.arange(round(16_000 * seconds)) / 16_000
+            tone = np.float32(0.3 * np.sin(2 * np.pi * 220 * (index + 1) * time))[None]
+            noise = np.random.default_rng(index).standard_normal(tone.shape).astype(np.float32)
+            decoded = {f"ours@{k}": Audio(tone + noise / (10 * k), 16_000) for k in (6, 12)}
+            samples.append(MediaSample(name, Audio(tone, 16_000), decoded))
+        return samples
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def image_samples():
+    """image_samples(side) -> two samples of noise on a ramp, hard to compress; one decoded version is grey."""
+    import numpy as np
+
+    from narrows.media.image import Image
+    from narrows.report.embedding import MediaSample
+
+    def make(side=64):
+        samples = []
+        for index in range(2):
+            noise = np.random.default_rng(index).integers(0, 100, (3, side, side + 20))
+            pixels = np.uint8(noise + np.linspace(0, 150, side + 20))
+            grey = np.broadcast_to(pixels.mean(0, keepdims=True), pixels.shape).astype(np.uint8)
+            decoded = {"jpeg@10": Image(grey), "jpeg@50": Image(pixels)}
+            samples.append(MediaSample(f"{index}.png", Image(pixels), decoded))
+        return samples
+
+    return make

@@ -14,6 +14,7 @@ LAYERS = [  # each imports those above only
     {"errors"},
     {"records", "parts", "plugins", "extras", "lazy"},
     {"media"},
+    {"report"},
     {"bitstream"},
     {"codecs"},
     {"tokenizers"},

@@ -35,8 +35,21 @@ def train(
         ),
     ] = False,
     devices: Annotated[
-        int, typer.Option(help="Number of GPUs, or of processes on a CPU; each takes a batch of its own per step.")
+        int,
+        typer.Option(help="Number of GPUs, or of processes on a CPU, of each node; each takes a batch of its own."),
     ] = 1,
+    nodes: Annotated[
+        int,
+        typer.Option(help="Number of machines; start the command on each, or with torchrun or srun."),
+    ] = 1,
+    precision: Annotated[str, typer.Option(help="bf16, fp32, or auto: bf16 on a GPU that has it.")] = "auto",
+    accumulate: Annotated[
+        int, typer.Option(metavar="N", help="Take N batches per step and device, one after the other.")
+    ] = 1,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Time of the run, at whose end the checkpoint is written; the learning rate follows it."),
+    ] = None,
     change: Annotated[
         bool, typer.Option("--change", help="Resume with other settings than the run was started with.")
     ] = False,
@@ -73,11 +86,15 @@ def train(
                 init,
                 smoke=smoke,
                 devices=devices,
+                nodes=nodes,
+                precision=precision,
+                accumulate=accumulate,
+                minutes=minutes,
                 change=change,
                 logger=logger,
                 target=recipe,
             )
     except KeyboardInterrupt:  # the run has said where it stopped
         sys.exit(130)
-    if devices == 1 or is_launched_first():
+    if devices * nodes == 1 or is_launched_first():
         print_line(f"trained: {trained}")

@@ -9,6 +9,6 @@ by_medium, items, alignment  what depends on the medium, the files, aligned sign
 results, result_files        results and their summaries, as files
 curves, comparison           rate-quality curves and Bjøntegaard deltas, two runs compared
 piecewise, statistics        interpolation, confidence intervals
-bands, spectra, embedding    distortion over frequency, spectra, media in the report
+bands, spectra               distortion over frequency, spectra
 report                       the report as HTML, plots and tables
 """

@@ -157,15 +157,6 @@ def metric_definition(metric: Metric | SetMetric) -> str:
     return " ".join((metric.description, *(f"{name} {version(name)}." for name in metric.packages)))
 
 
-@dataclass(frozen=True)
-class MediaSample:
-    """The media of one item for the report: the reference, and the decoded signal of each operating point by name."""
-
-    item: str
-    reference: Signal
-    decoded: Mapping[str, Signal]
-
-
 class NotMeasurable(Exception):
     """A metric is undefined for an item; the message is the reason, in a few words."""
 

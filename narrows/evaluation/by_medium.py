@@ -6,10 +6,10 @@ from pathlib import Path
 
 from narrows.evaluation.alignment import align, check_size
 from narrows.evaluation.bands import BandDistortion, audio_distortion_by_band, image_distortion_by_band
-from narrows.evaluation.embedding import AUDIO_ENCODINGS, IMAGE_ENCODINGS, MediaEncoder
 from narrows.media.image import read_opaque
 from narrows.media.medium import Medium, Signal
 from narrows.media.table import MEDIA
+from narrows.report.embedding import AUDIO_ENCODINGS, IMAGE_ENCODINGS, MediaEncoder
 
 
 @dataclass(frozen=True)

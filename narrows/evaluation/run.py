@@ -24,7 +24,6 @@ from narrows.errors import InputError, MediaError, NarrowsError
 from narrows.evaluation.bands import BandDistortion
 from narrows.evaluation.base import (
     Json,
-    MediaSample,
     Metric,
     NotMeasurable,
     OperatingPoint,
@@ -44,6 +43,7 @@ from narrows.evaluation.speed import measure_speed
 from narrows.media.atomic import write_bytes
 from narrows.media.files import quoted
 from narrows.records import parse_json, to_record
+from narrows.report.embedding import MediaSample
 
 SPEED_ITEMS = 3
 ProgressCallback = Callable[[int, int], None]  # called with the numbers of finished and of all measurements

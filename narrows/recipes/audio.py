@@ -9,7 +9,7 @@ from narrows.recipes.discriminators.multi_period import MultiPeriodDiscriminator
 from narrows.recipes.discriminators.multi_resolution_stft import MultiResolutionSTFTDiscriminator
 from narrows.recipes.losses.frames import FrameMagnitudeLoss, PhaseConsistencyLoss
 from narrows.recipes.losses.stft import ComplexSTFTLoss, MidSide, MultiResolutionSTFTLoss
-from narrows.recipes.settings import AdamW, Adversarial, AudioData, Schedule
+from narrows.recipes.settings import AdamW, Adversarial, AudioData, Prediction, Schedule
 from narrows.recipes.training.audio import AudioRecipe
 
 SAMPLE_RATE = 44_100
@@ -41,7 +41,7 @@ def audio(
     waveform_weight: float = 0.3,
     phase_weight: float = 0.3,
     iterations: int = 4,
-    table_steps: int = 2_000,
+    prediction: Prediction = Prediction(width=64, dim=4),
     seed: int = 0,
     name: str = "my-audio",
 ) -> AudioRecipe:
@@ -56,7 +56,7 @@ def audio(
         waveform_weight: Weight of the complex STFT loss.
         phase_weight: Weight of the loss of predicted phases that are not consistent with the magnitudes.
         iterations: Iterations of Griffin-Lim in training and in the trained model.
-        table_steps: Training steps of the networks that predict frequencies for entropy coding; 0: fixed tables.
+        prediction: Networks that predict the frequencies of codes for entropy coding.
         seed: Seed of initial weights and data.
         name: Name of the trained model, which streams and tokens carry.
     """
@@ -79,7 +79,7 @@ def audio(
         frame_losses={"frames": (0.5, FrameMagnitudeLoss(FLOOR)), "phase": (phase_weight, PhaseConsistencyLoss())},
         signal_loss_start=signal_loss_start,
         pca_initialization=True,
-        table_steps=table_steps,
+        prediction=prediction,
         optimizer=optimizer,
         schedule=schedule,
         adversarial=adversarial,

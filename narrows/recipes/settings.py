@@ -75,6 +75,25 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """The networks that predict the frequencies of codes for entropy coding, which are trained after the codec.
+
+    Args:
+        steps: Training steps; 0: no networks, each digit of a code has fixed frequencies.
+        width: Channels of the hidden layers, 1 to 1024.
+        dim: Channels of an embedded code, 1 to 1024.
+    """
+
+    steps: int = 3_000
+    width: int = 128
+    dim: int = 8
+
+    def __post_init__(self) -> None:
+        check_range(0, steps=self.steps)
+        check_range(1, 1024, width=self.width, dim=self.dim)
+
+
+@dataclass(frozen=True)
 class Adversarial:
     """Discriminators and the losses that the codec gets from them.
 

@@ -105,7 +105,12 @@ def line_of(text):
         (["--network.bottleneck", "fsk"], "network.bottleneck"),
         (["--contrastive.teacher", "vit_bse_patch16_224"], "did you mean 'vit_base_patch16_224'"),
         (["--data.train", "nowhere"], "there is no file, folder or match of 'nowhere'; check the path"),
-        (["--devices", "0"], "device"),
+        (["--devices", "0"], "expected at least 1 device, got 0"),
+        (["--nodes", "2"], "expected MASTER_ADDR, MASTER_PORT, NODE_RANK in the environment of each node, got no MAST"),
+        (["--minutes", "0"], "expected minutes above 0, got 0"),
+        (["--minutes", "nan"], "expected minutes above 0, got nan"),
+        (["--precision", "fp16"], "expected a precision of auto, fp32, bf16, got 'fp16'"),
+        (["--accumulate", "0"], "expected at least 1 batch of a step to accumulate, got 0"),
         (["--seed", "-1"], "expected seed from 0 to 4.29497e+09, got -1"),
         (["--logger", "mlflow"], "expected a logger of none, tensorboard, wandb, got 'mlflow'"),
     ],
@@ -134,8 +139,8 @@ def test_own_recipe_is_trained(codec, my_recipe, place, monkeypatch, target, out
     result = codec("train", target, "--smoke", "--own.levels", "7", *(["-o", out] if out else []))
     assert result.code == 0, result
     folder = place / (out or "runs/mine-smoke")
-    written = ["checkpoint", "last.ckpt", "metrics.jsonl", "recipe.json", "run.lock", "smoke-data"]
-    assert sorted(path.name for path in folder.iterdir()) == written
+    written = ["best", "checkpoint", "last.ckpt", "metrics.jsonl", "recipe.json", "report.html", "run.lock", "samples"]
+    assert sorted(path.name for path in folder.iterdir()) == [*written, "smoke-data"]
     record = json.loads((folder / "recipe.json").read_text())
     assert record["target"] == target
     assert record["recipe"]["codec"]["bottleneck"]["levels"] == [7, 5]

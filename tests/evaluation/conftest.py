@@ -3,12 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from narrows.evaluation.base import MediaSample
 from narrows.evaluation.results import ItemResult, MeasuredPoint, MetricInfo, Results, Speed
-from narrows.media.audio import Audio
-from narrows.media.image import Image
-
-EVIL = '<script>alert("x")</script>&.wav'
 
 
 @pytest.fixture(autouse=True)
@@ -43,45 +38,5 @@ def results():
         ]
         setup = {"data": "six recordings", "date": "2026-01-02"}
         return Results("audio", points, rows, metrics, {"mp3@2": "FFmpeg without libmp3lame"}, setup)
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def evil():
-    """An item name that contains markup."""
-    return EVIL
-
-
-@pytest.fixture(scope="session")
-def audio_samples():
-    """audio_samples(seconds) -> three samples: a tone and two noisier versions of it, at 16 kHz."""
-
-    def make(seconds=2.0):
-        samples = []
-        for index, name in enumerate((EVIL, "1.wav", "2.wav")):
-            time = np.arange(round(16_000 * seconds)) / 16_000
-            tone = np.float32(0.3 * np.sin(2 * np.pi * 220 * (index + 1) * time))[None]
-            noise = np.random.default_rng(index).standard_normal(tone.shape).astype(np.float32)
-            decoded = {f"ours@{k}": Audio(tone + noise / (10 * k), 16_000) for k in (6, 12)}
-            samples.append(MediaSample(name, Audio(tone, 16_000), decoded))
-        return samples
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def image_samples():
-    """image_samples(side) -> two samples of noise on a ramp, hard to compress; one decoded version is grey."""
-
-    def make(side=64):
-        samples = []
-        for index in range(2):
-            noise = np.random.default_rng(index).integers(0, 100, (3, side, side + 20))
-            pixels = np.uint8(noise + np.linspace(0, 150, side + 20))
-            grey = np.broadcast_to(pixels.mean(0, keepdims=True), pixels.shape).astype(np.uint8)
-            decoded = {"jpeg@10": Image(grey), "jpeg@50": Image(pixels)}
-            samples.append(MediaSample(f"{index}.png", Image(pixels), decoded))
-        return samples
 
     return make

@@ -4,12 +4,12 @@ index.html        curves, tables, explanations and some of the media
 plots/NAME.png    each plot as an image; plots/NAME.csv its values
 
 write_report, MediaSample         writes a report; the media of one item in it
-write, page, markup               the files, the page, HTML elements
-html_tables, media_section        tables, players and images
-plots, svg, png, number_format    plots as data, as SVG and PNG; numbers as text
+write, page                       the files, the page
+html_tables, plots, png           tables, plots as data and as PNG
+narrows.report                    elements, plots as SVG, players and images
 """
 
-from narrows.evaluation.base import MediaSample
 from narrows.evaluation.report.write import write_report
+from narrows.report.embedding import MediaSample
 
 __all__ = ["MediaSample", "write_report"]

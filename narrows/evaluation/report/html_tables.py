@@ -6,12 +6,12 @@ from math import log2
 
 from narrows.evaluation.comparison import family_bd_rate
 from narrows.evaluation.curves import Delta
-from narrows.evaluation.report.markup import Html, h, join
-from narrows.evaluation.report.number_format import count, interval_text, large, number
-from narrows.evaluation.report.plots import pareto_points
+from narrows.evaluation.report.plots import interval_text, pareto_points
 from narrows.evaluation.results import CODING, MeasuredPoint, MetricInfo, PointSummary, Results
 from narrows.evaluation.statistics import Interval
 from narrows.media.table import MEDIA
+from narrows.report.markup import Html, h, join
+from narrows.report.number_format import count, large, number
 
 Column = tuple[str, str, list[Html]]  # name, unit or note, cells
 _SAME_CODEC = h("td", class_="same")

@@ -1,21 +1,20 @@
-"""The HTML page of a report, with inline style and script; it loads nothing from the network."""
+"""The HTML page of an evaluation."""
 
-import base64
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
+from collections.abc import Sequence
 
 from narrows.evaluation.by_medium import EVALUATIONS
-from narrows.evaluation.embedding import EmbeddedMedia
 from narrows.evaluation.report.html_tables import bd_rate_table, codebook_table, points_table
-from narrows.evaluation.report.markup import Html, h, join
-from narrows.evaluation.report.media_section import media_section
-from narrows.evaluation.report.number_format import count, number
-from narrows.evaluation.report.plots import Plot
-from narrows.evaluation.report.svg import drawing, swatch
 from narrows.evaluation.results import PointSummary, Results
 from narrows.media.table import MEDIA
+from narrows.report.document import definitions, document, figures, legend
+from narrows.report.embedding import REFERENCE, EmbeddedMedia
+from narrows.report.markup import Html, h
+from narrows.report.media_section import media_section
+from narrows.report.number_format import count, number
+from narrows.report.plot import Plot
+
+FILES = ("png", "csv")  # suffixes of the files of a plot
 
 
 def page(
@@ -47,48 +46,19 @@ def page(
     )
     with_codebooks = [point for point in results.points if point.codebooks]
     media_title = EVALUATIONS[results.medium].heading
+    media = [media_section(embedded, lambda item, point: _values(item, point, results))]
     sections: list[tuple[str, str, list[Html]]] = [
-        ("curves", "Rate and quality", [_legend(results.families), _figures(curves)] if curves else []),
+        ("curves", "Rate and quality", [legend(results.families), figures(curves, FILES)] if curves else []),
         ("bd-rate", "BD-rate", _bd_rates(results) if len(results.families) > 1 else []),
         ("points", "Operating points", [about_points, points_table(results, summaries)]),
-        ("media", media_title, [media_section(embedded, results)] if embedded.items or embedded.omitted else []),
-        ("more", "Bit errors and spectrum", [_figures(more, with_legends=True)] if more else []),
+        ("media", media_title, media if embedded.items or embedded.omitted else []),
+        ("more", "Bit errors and spectrum", [figures(more, FILES, with_legends=True)] if more else []),
         ("codebooks", "Codebook usage", [codebook_table(with_codebooks)] if with_codebooks else []),
         ("metrics", "Metrics", [_metrics(results)]),
         ("skipped", "Skipped and failed", _skipped(results)),
-        ("setup", "How this was measured", [_definitions(results.setup), _definitions(_keys(results), "keys")]),
+        ("setup", "How this was measured", [definitions(results.setup), definitions(_keys(results), "keys")]),
     ]
-    used = [section for section in sections if section[2]]
-    links = [h("a", name, href=f"#{anchor}") for anchor, name, _ in used]
-    body = [h("section", h("h2", name, id=anchor), *parts) for anchor, name, parts in used]
-    header = h(
-        "header", h("h1", title), h("p", _extent(results), class_="extent"), h("nav", *links, aria_label="Sections")
-    )
-    return _document(title, join(header, h("main", *body)))
-
-
-def _document(title: str, body: Html) -> str:
-    folder = resources.files("narrows.evaluation.report")
-    style, script = ((folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    policy = (
-        "default-src 'none'; img-src data:; media-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src {_hash(style)}; script-src {_hash(script)}"
-    )
-    head = h(
-        "head",
-        h("meta", charset="utf-8"),
-        h("meta", http_equiv="Content-Security-Policy", content=policy),
-        h("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        h("title", title),
-        h("link", rel="icon", href="data:,"),
-        h("style", Html(style)),
-    )
-    tooltip = h("div", id="tooltip", role="status", hidden=True)
-    return "<!doctype html>\n" + h("html", head, h("body", body, tooltip, h("script", Html(script))), lang="en") + "\n"
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return document(title, _extent(results), sections)
 
 
 def _extent(results: Results) -> str:
@@ -99,30 +69,6 @@ def _extent(results: Results) -> str:
     points = f"{count(len(results.points), 'operating point')} of {count(len(results.families), 'codec')}"
     parts = [count(len(amounts), "item"), size, points, count(len(results.metrics), "metric")]
     return " · ".join(parts + [results.setup[name] for name in ("data", "date") if name in results.setup])
-
-
-def _legend(names: Iterable[str]) -> Html:
-    """A button for each series, which hides or shows it."""
-    buttons = [
-        h("li", h("button", swatch(style), name, type="button", aria_pressed="true", data_series=name))
-        for style, name in enumerate(names)
-    ]
-    return h("ul", *buttons, class_="legend", aria_label="Shown in the plots")
-
-
-def _figures(plots: Sequence[Plot], with_legends: bool = False) -> Html:
-    """Plots in a grid, each with its own legend if they do not share one."""
-    figures = []
-    for plot in plots:
-        files = [
-            h("a", kind.upper(), href=f"plots/{plot.name}.{kind}", aria_label=f"{plot.title} as {kind.upper()}")
-            for kind in ("png", "csv")
-        ]
-        caption = h("figcaption", h("h3", plot.title), h("span", *files, class_="files"))
-        figure = h("figure", caption, drawing(plot))
-        names = (series.name for series in plot.series)
-        figures.append(h("div", figure, _legend(names)) if with_legends else figure)
-    return h("div", *figures, class_="plots")
 
 
 def _bd_rates(results: Results) -> list[Html]:
@@ -153,7 +99,7 @@ def _metrics(results: Results) -> Html:
 def _skipped(results: Results) -> list[Html]:
     """Points and items that could not be measured, and why metrics have no value for some items."""
     skipped = {**results.skipped, **results.unreadable}
-    parts = [_definitions(skipped)] if skipped else []
+    parts = [definitions(skipped)] if skipped else []
     reasons = Counter((name, reason) for result in results.item_results for name, reason in result.failures.items())
     if reasons:
         lines = [
@@ -172,5 +118,11 @@ def _keys(results: Results) -> dict[str, str]:
     return {", ".join(points): key for key, points in names.items()}
 
 
-def _definitions(texts: Mapping[str, str], class_: str | None = None) -> Html:
-    return h("dl", *(part for name, text in texts.items() for part in (h("dt", name), h("dd", text))), class_=class_)
+def _values(item: str, point: str, results: Results) -> str:
+    """Rate and metrics of an item at an operating point, as one line."""
+    result = results.by_point.get(point, {}).get(item)
+    if point == REFERENCE or result is None or not result.coded:
+        return ""
+    units = {metric.name: f" {metric.unit}" if metric.unit else "" for metric in results.metrics}
+    values = [f"{name} {number(result.metrics[name])}{unit}" for name, unit in units.items() if name in result.metrics]
+    return " · ".join([f"{number(results.rate(result))} {results.rate_unit}", *values])

@@ -1,69 +1,14 @@
-"""Plots as data, for the SVG in the HTML report, the PNG file and the CSV file."""
+"""The plots of an evaluation."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from narrows.evaluation.bands import BandDistortion
 from narrows.evaluation.curves import pareto
-from narrows.evaluation.report.number_format import interval_text, number
 from narrows.evaluation.results import MetricInfo, PointSummary, Results
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A point of a plot.
-
-    Args:
-        x, y: Position.
-        label: Text shown for the point.
-        low, high: Ends of the error bar; None for no error bar.
-        pareto: Whether the point is on the Pareto front.
-    """
-
-    x: float
-    y: float
-    label: str
-    low: float | None = None
-    high: float | None = None
-    pareto: bool = False
-
-
-@dataclass(frozen=True)
-class Series:
-    """Marks connected by a line.
-
-    Args:
-        name: Name in the legend.
-        style: Index of colour, shape and dash; a codec has the same style in all plots.
-        marks: Points from left to right.
-    """
-
-    name: str
-    style: int
-    marks: Sequence[Mark]
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A line plot with a logarithmic x axis; `name` is the name of its files without suffix."""
-
-    name: str
-    title: str
-    x_label: str
-    y_label: str
-    series: Sequence[Series]
-
-    def as_csv(self) -> bytes:
-        """One row per mark."""
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("series", "label", self.x_label, self.y_label, "low", "high"))
-        for series in self.series:
-            writer.writerows((series.name, m.label, m.x, m.y, m.low, m.high) for m in series.marks)
-        return text.getvalue().encode()
+from narrows.evaluation.statistics import Interval
+from narrows.report.number_format import number
+from narrows.report.plot import Mark, Plot, Series
 
 
 def rate_quality_plots(results: Results, summaries: Sequence[PointSummary]) -> list[Plot]:
@@ -147,6 +92,11 @@ def bit_flip_plots(bit_flips: Mapping[str, Results]) -> list[Plot]:
             name = f"bit-flips-{index + 1}-{_file_name(metric.name)}"
             plots.append(Plot(name, f"{y_label}, with bit errors", "bit error probability", y_label, series))
     return plots
+
+
+def interval_text(interval: Interval) -> str:
+    """The ends of an interval, with as many digits as `number` gives."""
+    return f"{number(interval.low)} to {number(interval.high)}"
 
 
 def _file_name(text: str) -> str:

@@ -6,8 +6,8 @@ import warnings
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from narrows.evaluation.report.plots import Plot
-from narrows.evaluation.report.svg import log_axis, tick_label
+from narrows.report.plot import Plot
+from narrows.report.svg import log_axis, tick_label
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#b5548c", "#b87a00", "#3a9bd9", "#882255", "#5f6670")
 MARKERS = "os^DvPp"

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from narrows.evaluation.bands import BandDistortion
-from narrows.evaluation.base import MediaSample
 from narrows.evaluation.by_medium import EVALUATIONS
-from narrows.evaluation.embedding import embed
 from narrows.evaluation.report.page import page
 from narrows.evaluation.report.plots import band_plots, bit_flip_plots, rate_quality_plots
 from narrows.evaluation.report.png import plot_png
 from narrows.evaluation.results import Results
 from narrows.media.atomic import atomic_write, write_bytes
+from narrows.report.embedding import MediaSample, embed
 
 
 def write_report(

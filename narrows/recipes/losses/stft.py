@@ -67,7 +67,10 @@ class MagnitudeSpectrogram(nn.Module):
         """Compute magnitudes (B, bins or mels, frames), float32, of signals (B, T)."""
         spectra = self.stft(x)
         magnitude = (spectra.real.square() + spectra.imag.square() + 1e-10).sqrt()
-        return magnitude if self.mel_filters is None else self.mel_filters @ magnitude
+        if self.mel_filters is None:
+            return magnitude
+        with torch.autocast(x.device.type, enabled=False):
+            return self.mel_filters @ magnitude
 
 
 def magnitude_distance(a: Tensor, b: Tensor, floor: float = FLOOR) -> Tensor:

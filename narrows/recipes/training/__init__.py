@@ -7,8 +7,12 @@ image_tokenizer.py      ImageTokenizerRecipe: image tokenizers with one rate
 rate_distortion.py      RateDistortionRecipe: image codecs with an entropy model
 optimizer.py            AdamW with learning rates and weight decay by parameter
 fit_tables.py           frequency tables, counted on training data
-run.py                  `run`: devices, the folder of the run
+run.py                  `run`
+launch.py               devices, nodes, precision
+clock.py                a limit of time
 loop.py                 metrics, validation, the saved state
+run_folder.py           the files of a run, its lock
+samples.py  report.py   validation items as files; the page of a run
 record.py               recipe.json: the settings of a run, and how others differ from them
 stopping.py             Ctrl-C and SIGTERM
 progress.py  loggers.py     what is shown during a run

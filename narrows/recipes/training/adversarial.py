@@ -123,6 +123,7 @@ class AdversarialTraining(Training):
         super().__init__(recipe)
         self.losses, self.other_losses = _modules(recipe.losses), _modules(recipe.other_losses)
         self.discriminators = nn.ModuleList(recipe.discriminators)
+        self._discriminators_lr: float | None = None  # fraction of the peak, while they wait for their step
         self._discriminator_start, self._linear_lr_fraction = discriminator_start, linear_lr_fraction
         given = recipe.bottleneck_loss_weights
         if given is None:
@@ -176,7 +177,10 @@ class AdversarialTraining(Training):
     def update_discriminators(
         self, x: Tensor, y: Tensor, lr_fraction: float
     ) -> tuple[Tensor, list[Features], list[Features]]:
-        """Train the discriminators for one step, then compute their features for the codec's losses.
+        """Compute the discriminators' gradients, and their features for the codec's losses.
+
+        `update_codec` does their step, after the codec's: both are trained against the other's weights before the step,
+        so that the batches of a step can be accumulated.
 
         Args:
             x: Original signals.
@@ -184,23 +188,25 @@ class AdversarialTraining(Training):
             lr_fraction: Learning rate as a fraction of its peak.
 
         Returns:
-            The discriminator loss, and the features of x and of y after the step. Gradients of the features reach y
-            but not the discriminators.
+            The discriminator loss, and the features of x and of y. Gradients of the features reach y but not the
+            discriminators.
         """
-        loss = hinge_discriminator_loss(*self._features(x, y.detach()))
-        self.update(self._optimizers()[1], loss, lr_fraction, self.discriminators)
+        real = self._features(x)
+        loss = hinge_discriminator_loss(real, self._features(y.detach()))
+        self.add_gradients(self._optimizers()[1], loss)
+        self._discriminators_lr = lr_fraction
         self.discriminators.requires_grad_(False)
-        real, fake = self._features(x, y)
+        fake = self._features(y)
         self.discriminators.requires_grad_(True)
-        return loss, real, fake
+        return loss, [[layer.detach() for layer in each] for each in real], fake
 
     def update_codec(self, loss: Tensor, logged: Mapping[str, Tensor], lr_fraction: float) -> None:
-        """Finish a training step: optimizer step of the codec, EMA update, logging."""
-        step = int(self.step)
+        """Finish a batch: optimizer steps of the codec and of discriminators with gradients, EMA update, logging."""
         self.update(self._optimizers()[0], loss, lr_fraction, self.trainable)
-        self.update_ema(step)
-        self.step += 1
-        self.log_step({"loss": loss, **logged})
+        if self._discriminators_lr is not None:
+            self.step_optimizer(self._optimizers()[1], self._discriminators_lr, self.discriminators)
+            self._discriminators_lr = None
+        self.end_batch({"loss": loss, **logged})
 
     def _optimizers(self) -> list[Any]:
         optimizers: Any = self.optimizers()
@@ -227,8 +233,8 @@ class AdversarialTraining(Training):
                         f"expected losses of different names, got {name!r}, which the bottleneck has; rename it"
                     )
 
-    def _features(self, x: Tensor, y: Tensor) -> tuple[list[Features], list[Features]]:
-        return [module(x) for module in self.discriminators], [module(y) for module in self.discriminators]
+    def _features(self, x: Tensor) -> list[Features]:
+        return [module(x) for module in self.discriminators]
 
 
 def _is_weight(value: object) -> bool:

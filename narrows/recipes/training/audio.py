@@ -4,6 +4,7 @@ x ──▶ encoder ──▶ bottleneck ──▶ decoder ──▶ y        fr
                                                       losses (y, x) from `signal_loss_start` on
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from narrows.recipes.data.loading import crop_loader, whole_loader
 from narrows.recipes.data.synthetic import write_synthetic_audio
 from narrows.recipes.initialization.pca import initialize_pca
 from narrows.recipes.losses.adversarial import feature_matching_loss, hinge_generator_loss
-from narrows.recipes.settings import AudioData, check_range
+from narrows.recipes.settings import AudioData, Prediction, check_range
 from narrows.recipes.training.adversarial import AdversarialRecipe, AdversarialTraining, Losses
 from narrows.recipes.training.fit_predicted import digits_of, fit_predicted_tables
 from narrows.recipes.training.fit_tables import encoded
@@ -37,13 +38,12 @@ class AudioRecipe(AdversarialRecipe):
         sample_rate: Sample rate of the codec in Hz.
         data: Training and validation data.
         frame_losses: Losses by name: a weight and a module that takes decoder, latents (B, D, F) and original signal
-            (B, 1, T), and returns a scalar. They need no decoded signal.
-        signal_loss_start: First step at which `losses`, which compare signals (B, 1, T), are used and the signal is
+            (B, C, T), and returns a scalar. They need no decoded signal.
+        signal_loss_start: First step at which `losses`, which compare signals (B, C, T), are used and the signal is
             decoded; before it only `frame_losses` train the codec. Without frame losses it is 0.
         pca_initialization: Whether the codec starts as a PCA of the training data's spectra (see initialization/pca).
         linear_lr_fraction: Learning rate of the linear layers that PCA sets, as a fraction of the codec's.
-        table_steps: Training steps of the networks that predict the frequencies of codes for entropy coding, after the
-            codec is trained; 0: fixed frequencies.
+        prediction: Networks that predict the frequencies of codes.
     """
 
     sample_rate: int
@@ -52,12 +52,12 @@ class AudioRecipe(AdversarialRecipe):
     signal_loss_start: int = 0
     pca_initialization: bool = False
     linear_lr_fraction: float = 0.1
-    table_steps: int = 0
+    prediction: Prediction = field(default_factory=Prediction)
+    best: Mapping[str, str] = field(default_factory=lambda: {"pesq": "higher", "estoi": "higher", "spectral": "lower"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(0, signal_loss_start=self.signal_loss_start, linear_lr_fraction=self.linear_lr_fraction)
-        check_range(0, table_steps=self.table_steps)
 
     @property
     def other_losses(self) -> Losses:
@@ -75,7 +75,7 @@ class AudioRecipe(AdversarialRecipe):
             data=replace(self.data, seconds=0.5, batch_size=2, workers=0),
             schedule=replace(self.schedule, steps=6, warmup_steps=2, validate_every=3),
             signal_loss_start=2,
-            table_steps=min(self.table_steps, 3),
+            prediction=replace(self.prediction, steps=min(self.prediction.steps, 3)),
             adversarial=replace(self.adversarial, start=3),
         )
 
@@ -119,15 +119,16 @@ class AudioTraining(AdversarialTraining):
         """Tables of the codes of training recordings; None for a codec without codes."""
         if not tokenizer.codebooks:
             return None
-        codes = encoded(cast(AudioTokenizer, tokenizer), self._train)
-        if not self.recipe.table_steps:
+        codes = encoded(cast(AudioTokenizer, tokenizer), self._train, deadline=self.deadline)
+        prediction = self.recipe.prediction
+        if not prediction.steps:
             return tokenizer.fit_tables(torch.cat(codes, 2))
-        digits = digits_of(tokenizer.codec.bottleneck)
         recordings = [group for recording in codes for group in recording]
-        return fit_predicted_tables(recordings, digits, self.recipe.table_steps, seed=self.recipe.seed)
+        digits = digits_of(tokenizer.codec.bottleneck)
+        return fit_predicted_tables(recordings, digits, prediction, self.recipe.seed, self.deadline)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        """Crops (B, 1, T) of the next epoch, T a multiple of the codec's stride."""
+        """Crops (B, C, T) of the next epoch, T a multiple of the codec's stride."""
         return self._crops
 
     @cached_property
@@ -138,11 +139,11 @@ class AudioTraining(AdversarialTraining):
         return crop_loader(crops, data, self.next_steps)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """This rank's recordings (1, 1, T), whole, one at a time."""
+        """This rank's recordings (1, C, T), whole, one at a time."""
         return whole_loader(self._valid)
 
     def training_step(self, x: Tensor, index: int) -> None:
-        """Train for one step on crops x (B, 1, T)."""
+        """Train for one step on crops x (B, C, T)."""
         step = int(self.step)
         lr_fraction = self.schedule.lr_fraction(step)
         quantized = self.codec.quantize(self.codec.analyze(x))
@@ -152,7 +153,7 @@ class AudioTraining(AdversarialTraining):
             values |= self.values(self.losses, y, x)
         total = self.weighted_sum(values)
         if self.uses_discriminators(step):
-            values["discriminator"], real, fake = self.update_discriminators(*map(_mono, (x, y)), lr_fraction)
+            values["discriminator"], real, fake = self.update_discriminators(_mono(x), _mono(y), lr_fraction)
             values["generator"], values["feature_matching"] = (
                 hinge_generator_loss(fake),
                 feature_matching_loss(real, fake),
@@ -162,12 +163,14 @@ class AudioTraining(AdversarialTraining):
         self.update_codec(total, values, lr_fraction)
 
     def validation_step(self, x: Tensor, index: int) -> None:
-        """Log losses, PESQ and ESTOI of the EMA codec on a recording x (1, 1, T)."""
+        """Log losses of the EMA codec on a recording x (1, C, T), and PESQ and ESTOI of one with one channel."""
         padded = nn.functional.pad(x, (0, -x.shape[2] % self.codec.stride[0]))
         y = self.ema(padded).x[:, :, : x.shape[2]].float()
         values: dict[str, Tensor | float] = dict(self.values(self.losses, y, x))
-        values |= speech_metrics(x[0, 0].cpu(), y[0, 0].cpu(), self.recipe.sample_rate)
+        if self.codec.channels == 1:
+            values |= speech_metrics(x[0, 0].cpu(), y[0, 0].cpu(), self.recipe.sample_rate)
         self.log_item(values)
+        self.log_sample(x[0], {"decoded": y[0]}, self.recipe.sample_rate)
 
 
 def _mono(x: Tensor) -> Tensor:

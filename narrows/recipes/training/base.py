@@ -7,6 +7,8 @@ Most own recipes are functions that return an `AudioRecipe` or an `ImageTokenize
 subclass both classes. `run(recipe, folder)` trains it, and so does `lightning.Trainer.fit(recipe.training())`. Use
 `recipes.data.loading.crop_loader`, which gives each step and each rank its own data, and `update`, `log_step` and
 `log_item`, which bring the ranks together. Count with `self.step`: Lightning's own counters are not saved.
+
+A step has `accumulate` batches. `training_step` is called for each, and ends with `end_batch`.
 """
 
 import copy
@@ -15,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,13 +30,15 @@ from narrows.bitstream import FrequencyTables, PredictedTables
 from narrows.checkpoints import folder
 from narrows.codecs import distributed as ranks
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.recipes.data.files import MediaFiles
 from narrows.recipes.settings import AdamW, Schedule, check_range
+from narrows.recipes.training.samples import MAX_SAMPLES, as_signal
+from narrows.report.embedding import MediaSample
 from narrows.tokenizers.tokenizer import Tokenizer
 
 MAX_GRADIENT_NORM = 1.0
-MAX_SKIPPED = 100  # consecutive steps of an optimizer with non-finite gradients
+MAX_SKIPPED = 100  # consecutive steps of an optimizer with a loss or gradients that are not finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,8 @@ class Recipe(ABC):
         optimizer: Optimizer of the codec.
         schedule: Length of the run and learning-rate schedule.
         seed: Seed of data order, crops and noise, 0 to 2^32 - 1.
+        best: Metrics of a validation with "higher" or "lower", whichever is better: the first one that is logged
+            decides which weights are kept in `best/`.
     """
 
     name: str
@@ -53,10 +60,14 @@ class Recipe(ABC):
     optimizer: AdamW = field(default_factory=AdamW)
     schedule: Schedule = field(default_factory=Schedule)
     seed: int = 0
+    best: Mapping[str, str] = field(default_factory=lambda: {"loss": "lower"})
 
     def __post_init__(self) -> None:
         folder.check_name(self.name)
         check_range(0, 2**32 - 1, seed=self.seed)
+        for name, better in self.best.items():
+            if better not in ("higher", "lower"):
+                raise InputError(f"expected higher or lower as best[{name!r}], got {shortened(better)}")
 
     @abstractmethod
     def training(self) -> "Training":
@@ -87,6 +98,13 @@ class Training(lightning.LightningModule, ABC):
 
     Args:
         recipe: Recipe to train.
+
+    Attributes:
+        step: The number of steps done.
+        accumulate: Batches of a step, whose gradients are averaged; `run` sets it.
+        batch: The number of batches of this step that are done.
+        deadline: Reading of `time.monotonic` at which `fit_tables` must end with what it has counted.
+        samples: Items of the last validation, on each rank its own.
     """
 
     recipe: Recipe
@@ -101,7 +119,12 @@ class Training(lightning.LightningModule, ABC):
         self._started = False  # whether the weights are set
         self._optimizer_states: list[dict[str, Any]] = []  # of a run that is resumed
         self._validated: list[dict[str, float]] = []
-        self.skipped = 0  # steps of the run, in which gradients were not finite
+        self.samples: list[MediaSample] = []
+        self.accumulate, self.batch, self.deadline = 1, 0, inf
+        self._ended = True  # whether `end_batch` was called for the last batch
+        self._logged: dict[str, Tensor] = {}  # sums over the batches of this step
+        self._not_finite: dict[int, Tensor] = {}  # losses of this step, by optimizer
+        self.skipped = 0  # steps of the run, in which a loss or gradients were not finite
         self.last_skipped = 0  # the number of the last of them, from 1; 0 without any
         self._in_a_row: Counter[int] = Counter()  # skipped steps, by the id of the optimizer's first parameter
 
@@ -171,13 +194,13 @@ class Training(lightning.LightningModule, ABC):
         return {name.strip("_"): value for name, value in vars(self).items() if isinstance(value, MediaFiles)}
 
     def next_steps(self) -> range:
-        """The steps of the next epoch, which ends at the next multiple of `schedule.validate_every`."""
+        """The batches of the next epoch by number; it ends at the next multiple of `schedule.validate_every` steps."""
         step, every = int(self.step), self.schedule.validate_every
-        return range(step, min((step // every + 1) * every, self.schedule.steps))
+        return range(step * self.accumulate, min((step // every + 1) * every, self.schedule.steps) * self.accumulate)
 
     def crop_count(self, batch_size: int) -> int:
-        """Number of crops of all steps and ranks, with `batch_size` of them per step and rank."""
-        return self.schedule.steps * ranks.count() * batch_size
+        """Number of crops of all steps and ranks, with `batch_size` of them per batch and rank."""
+        return self.schedule.steps * self.accumulate * ranks.count() * batch_size
 
     def made_optimizers(self) -> list[torch.optim.Optimizer]:
         """The optimizers of `configure_optimizers`, newly made."""
@@ -197,12 +220,36 @@ class Training(lightning.LightningModule, ABC):
                 group.update({name: value for name, value in settings.items() if name != "params"})
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed the noise of this step and rank."""
-        sequence = np.random.SeedSequence((self.recipe.seed, int(self.step), ranks.rank()))
+        """Seed the noise of this step, rank and batch."""
+        self._ended = False
+        sequence = np.random.SeedSequence((self.recipe.seed, int(self.step), ranks.rank(), self.batch))
         seed = int(sequence.generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Check that a step with several batches can be counted."""
+        if self.accumulate > 1 and not self._ended:
+            raise InputError(
+                f"expected {type(self).__name__}.training_step to call end_batch, which --accumulate needs; call it "
+                "in place of update_ema, log_step and the count of the step"
+            )
+
+    def end_batch(self, values: Mapping[str, Tensor]) -> None:
+        """End a batch, and after the last batch of a step the step: EMA of the weights, count, logging.
+
+        Args:
+            values: Scalars to log; means over the batches of the step and the ranks.
+        """
+        self._ended = True
+        self.batch += 1
+        self._logged = {name: value.detach().float() + self._logged.get(name, 0.0) for name, value in values.items()}
+        if self.batch == self.accumulate:
+            self.update_ema(int(self.step))
+            self.step += 1
+            self.log_step({name: total / self.accumulate for name, total in self._logged.items()})
+            self.batch, self._logged = 0, {}
 
     def log_step(self, values: Mapping[str, Tensor]) -> None:
         """Log scalars of a training step, means over the ranks."""
@@ -213,6 +260,23 @@ class Training(lightning.LightningModule, ABC):
     def log_item(self, values: Mapping[str, Tensor | float]) -> None:
         """Log metrics of one validation item; `valid/NAME` is the mean over the items of all ranks that have NAME."""
         self._validated.append({name: float(value) for name, value in values.items()})
+
+    def log_sample(self, original: Tensor, decoded: Mapping[str, Tensor], sample_rate: int | None = None) -> None:
+        """Keep a validation item as a sample of the run, in files, loggers and the report: the first few items.
+
+        Args:
+            original: Audio (C, T) or an image (C, H, W) with 1 or 3 channels, in [-1, 1].
+            decoded: Decoded signals of the same shape, by name.
+            sample_rate: Sample rate of audio in Hz; None for images.
+        """
+        if len(self.samples) < MAX_SAMPLES:
+            name = str(ranks.rank() + len(self.samples) * ranks.count() + 1)
+            signals = {each: as_signal(tensor, sample_rate) for each, tensor in decoded.items()}
+            self.samples.append(MediaSample(name, as_signal(original, sample_rate), signals))
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the samples of the validation before."""
+        self.samples = []
 
     def on_validation_epoch_end(self) -> None:
         """Log the means of the metrics of all items."""
@@ -238,10 +302,18 @@ class Training(lightning.LightningModule, ABC):
             InputError: If all steps of the run were skipped.
         """
         self.check_skipped()
-        tokenizer = self.tokenizer(self.ema)
+        self.write_codec(target)
+        self.add_tables(target)
+
+    def write_codec(self, target: str | Path) -> None:
+        """Write the EMA codec to a folder, without frequency tables."""
+        tokenizer = self.tokenizer(copy.deepcopy(self.ema).cpu())
         tokenizer.name = self.recipe.name
         folder.save(target, tokenizer, torch.float16)
-        tokenizer = folder.read(target)  # fit the tables to the stored float16 weights
+
+    def add_tables(self, target: str | Path) -> None:
+        """Fit frequency tables to the weights in a folder, which are float16, and add them."""
+        tokenizer = folder.read(target)
         tokenizer.tables = self.fit_tables(tokenizer)
         folder.save(target, tokenizer, torch.float16)
 
@@ -249,14 +321,12 @@ class Training(lightning.LightningModule, ABC):
         """Raise InputError if all steps of the run were skipped, so that nothing was trained."""
         if self.skipped == int(self.step) > 0:
             raise InputError(
-                f"expected finite gradients, got NaN or infinity in all {self.skipped} steps, so nothing was trained; "
-                "check losses and data, and start again in another --out"
+                f"expected finite losses and gradients, got NaN or infinity in all {self.skipped} steps, so nothing "
+                "was trained; check losses and data, and start again in another --out"
             )
 
     def update(self, optimizer: Any, loss: Tensor, lr_fraction: float, module: nn.Module) -> None:
-        """Do one optimizer step with the mean of the ranks' gradients, clipped.
-
-        A step with non-finite gradients on any rank is skipped on all ranks.
+        """Add the gradients of a batch; after the last batch of a step, do the optimizer step.
 
         Args:
             optimizer: Optimizer of the parameters of `module`.
@@ -267,14 +337,30 @@ class Training(lightning.LightningModule, ABC):
         Raises:
             InputError: After `MAX_SKIPPED` skipped steps of the optimizer without another one between them.
         """
+        self.add_gradients(optimizer, loss)
+        self.step_optimizer(optimizer, lr_fraction, module)
+
+    def add_gradients(self, optimizer: Any, loss: Tensor) -> None:
+        """Add the gradients of a batch."""
+        if self.batch == 0:
+            optimizer.zero_grad()
+        key, wrong = _key(optimizer), 1 - loss.detach().isfinite().float()
+        self._not_finite[key] = wrong + (self._not_finite[key] if self.batch else 0.0)
+        self.manual_backward(loss / self.accumulate)
+
+    def step_optimizer(self, optimizer: Any, lr_fraction: float, module: nn.Module) -> None:
+        """After the last batch of a step, do one optimizer step with the mean of the ranks' gradients, clipped.
+
+        A step with a loss or gradients that are not finite on any rank is skipped on all ranks.
+        """
+        if self.batch < self.accumulate - 1:
+            return
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * lr_fraction
-        optimizer.zero_grad()
-        self.manual_backward(loss)
         ranks.average_gradients(module.parameters())
         norm = nn.utils.clip_grad_norm_(module.parameters(), MAX_GRADIENT_NORM)
-        key = id(optimizer.param_groups[0]["params"][0])
-        if norm.isfinite():
+        key = _key(optimizer)
+        if norm.isfinite() & (ranks.total(self._not_finite[key]) == 0):
             optimizer.step()
             self._in_a_row[key] = 0
             return
@@ -284,8 +370,8 @@ class Training(lightning.LightningModule, ABC):
         self.last_skipped = number
         if self._in_a_row[key] >= MAX_SKIPPED:
             raise InputError(
-                f"expected finite gradients, got NaN or infinity in {MAX_SKIPPED} steps up to step {int(self.step)}; "
-                "start again with a lower learning rate, or check losses and data"
+                f"expected finite losses and gradients, got NaN or infinity in {MAX_SKIPPED} steps up to step "
+                f"{int(self.step)}; start again with a lower learning rate, or check losses and data"
             )
 
     @torch.no_grad()
@@ -307,6 +393,10 @@ def first_difference(new: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> st
         if shapes[0] != shapes[1]:
             return f"{name} {' -> '.join('none' if shape is None else str(shape) for shape in shapes)}"
     return None
+
+
+def _key(optimizer: Any) -> int:
+    return id(optimizer.param_groups[0]["params"][0])
 
 
 def _listed(groups: list[list[int]]) -> str:

@@ -1,6 +1,7 @@
 """Trains the networks that predict the frequencies of codes (bitstream/predicted.py), after the codec is trained."""
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,10 @@ from narrows.bitstream.predicted import CodebookNetwork, PredictedCoder, Predict
 from narrows.codecs.base import Bottleneck
 from narrows.codecs.bottlenecks.fsq import ScalarGroups
 from narrows.errors import InputError
+from narrows.recipes.settings import Prediction
 
 LR, WEIGHT_DECAY = 3e-3, 0.01
+BATCH_SIZE = 1024  # frames per step
 EMBEDDING_UNIT, WEIGHT_UNIT = 2.0**5, 2.0**12  # integers per 1
 INPUT_UNIT, SUM_UNIT = 2.0**17, 2.0**20  # of biases: of the first layer, and of the others
 MAX_ACTIVATION = 2.0 ** (predicted.ACTIVATION_BITS - 8)
@@ -127,22 +130,18 @@ def digits_of(bottleneck: Bottleneck) -> tuple[tuple[int, ...], ...]:
 def fit_predicted_tables(
     recordings: Sequence[Tensor],
     digits: Sequence[Sequence[int]],
-    steps: int,
-    width: int = 128,
-    dim: int = 8,
-    batch_size: int = 1024,
+    settings: Prediction,
     seed: int = 0,
+    deadline: float = math.inf,
 ) -> PredictedTables:
     """Train networks that predict frequencies on the codes of recordings.
 
     Args:
-        recordings: Codes (K, F) of each recording, of a codec without further channel groups.
+        recordings: Codes (K, F) of each recording, of one group of channels.
         digits: Alphabet sizes of the digits of each codebook, the least significant first.
-        steps: Training steps.
-        width: Channels of the hidden layers.
-        dim: Channels of an embedded code.
-        batch_size: Frames per step.
+        settings: Steps and sizes of the networks.
         seed: Seed of initial weights and batches.
+        deadline: Reading of `time.monotonic` after which the training ends.
 
     Raises:
         InputError: For recordings without a frame.
@@ -153,12 +152,14 @@ def fit_predicted_tables(
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        networks = ContextNetworks(digits, width, dim)
-    sizes = [max(1, round(batch_size * fraction)) for fraction in STAGE_FRACTIONS]
+        networks = ContextNetworks(digits, settings.width, settings.dim)
+    sizes = [max(1, round(BATCH_SIZE * fraction)) for fraction in STAGE_FRACTIONS]
     optimizer = torch.optim.AdamW(networks.parameters(), LR, weight_decay=WEIGHT_DECAY)
-    for step in range(steps):
+    for step in range(settings.steps):
+        if time.monotonic() > deadline:
+            break
         for group in optimizer.param_groups:
-            group["lr"] = LR * min(1, (step + 1) / 100) * (1 - step / steps)
+            group["lr"] = LR * min(1, (step + 1) / 100) * (1 - step / settings.steps)
         drawn = zip(stages, sizes, strict=True)
         places = [
             frames[torch.randint(len(frames), (size,), generator=generator)] for frames, size in drawn if len(frames)

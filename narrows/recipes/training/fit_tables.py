@@ -1,5 +1,8 @@
 """Frequency tables for the entropy coder, counted on training data with the trained codec."""
 
+import time
+from math import inf
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,13 +25,16 @@ PRIOR_COUNT = 200.0  # number of symbols that the assumed density counts for, in
 ESCAPE = 1e-5  # probability of the escape symbol in the assumed density
 
 
-def encoded(tokenizer: AudioTokenizer, files: AudioFiles, seconds: float = TABLE_SECONDS) -> list[Tensor]:
+def encoded(
+    tokenizer: AudioTokenizer, files: AudioFiles, seconds: float = TABLE_SECONDS, deadline: float = inf
+) -> list[Tensor]:
     """Codes (G, K, F) of recordings, on which tables are fitted.
 
     Args:
         tokenizer: Tokenizer of the trained codec.
         files: Recordings with the channels and at the rate of the codec.
         seconds: Length of audio that is encoded, in recordings drawn from all, of 10 minutes at most each.
+        deadline: Reading of `time.monotonic` after which no further recording is encoded.
 
     Raises:
         InputError: If no recording can be decoded.
@@ -37,14 +43,16 @@ def encoded(tokenizer: AudioTokenizer, files: AudioFiles, seconds: float = TABLE
     for _, recording in files.readable(files.shuffled()):
         codes.append(tokenizer.encode(recording, tokenizer.sample_rate).codes)
         total += recording.shape[1] / files.sample_rate
-        if total > seconds:
+        if total > seconds or time.monotonic() > deadline:
             break
     if not codes:
         raise InputError("expected recordings that can be decoded, got none; give other training data")
     return codes
 
 
-def fit_entropy_model_tables(tokenizer: ImageTokenizer, images: ImageFiles, count: int) -> FrequencyTables:
+def fit_entropy_model_tables(
+    tokenizer: ImageTokenizer, images: ImageFiles, count: int, deadline: float = inf
+) -> FrequencyTables:
     """Count frequency tables of an entropy model's symbols at qualities from its whole range.
 
     Encoding may use the tables (RDO rounding), so tables are first counted on a quarter of the images without tables,
@@ -54,6 +62,7 @@ def fit_entropy_model_tables(tokenizer: ImageTokenizer, images: ImageFiles, coun
         tokenizer: Tokenizer of a codec whose bottleneck is an entropy model; its tables are replaced.
         images: Images to encode.
         count: Number of images that are encoded, drawn from all.
+        deadline: Reading of `time.monotonic` after which no further image is encoded.
 
     Raises:
         InputError: The bottleneck is not an entropy model.
@@ -62,11 +71,14 @@ def fit_entropy_model_tables(tokenizer: ImageTokenizer, images: ImageFiles, coun
     if not isinstance(model, EntropyModel):
         raise InputError(f"expected a codec with an entropy model, got one with {type(model).__name__}")
     tokenizer.tables = None
-    tokenizer.tables = _count(tokenizer, model, images, -(-count // 4))
-    return _count(tokenizer, model, images, count)
+    now = time.monotonic()
+    tokenizer.tables = _count(tokenizer, model, images, -(-count // 4), now + (deadline - now) / 5)
+    return _count(tokenizer, model, images, count, deadline)
 
 
-def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, count: int) -> FrequencyTables:
+def _count(
+    tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, count: int, deadline: float
+) -> FrequencyTables:
     """Count the symbols of `count` images as the tokenizer encodes them."""
     has_scales = not isinstance(model, FactorizedPrior)
     assumed = [_assumed(index, size, has_scales) for index, size in enumerate(model.table_sizes)]
@@ -80,6 +92,8 @@ def _count(tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, c
             for coded in coder.symbols_by_table(tokens.codes.numpy()):
                 if coded.table >= 0:
                     counts[coded.table] += np.bincount(coded.symbols, minlength=len(counts[coded.table]))
+        if time.monotonic() > deadline:
+            break
     return FrequencyTables(tuple(integer_frequencies(_symmetric(table)) for table in counts))
 
 

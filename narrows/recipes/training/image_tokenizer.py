@@ -1,5 +1,7 @@
 """Image tokenizers: the recipe, and the Lightning module that trains it as VQGAN is (arXiv 2012.09841, section 3.1)."""
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +47,7 @@ class ImageTokenizerRecipe(AdversarialRecipe):
     latent_losses: Losses = field(default_factory=dict)
     klt_initialization: bool = False
     linear_lr_fraction: float = 0.1
+    best: Mapping[str, str] = field(default_factory=lambda: {"psnr": "higher"})
 
     @property
     def other_losses(self) -> Losses:
@@ -128,7 +131,11 @@ class ImageTokenizerTraining(AdversarialTraining):
         crops = ImageCrops(self._train, data.crop_size, count, (self.recipe.seed, 1))
         codec.eval().to(device)
         batches = DataLoader(crops, data.batch_size, num_workers=data.workers)
-        codes = [codec.encode(x.to(device)).cpu() for x in batches]
+        codes = []
+        for x in batches:
+            codes.append(codec.encode(x.to(device)).cpu())
+            if time.monotonic() > self.deadline:
+                break
         tokenizer.to("cpu")
         return tokenizer.fit_tables(torch.cat(codes))
 
@@ -176,6 +183,7 @@ class ImageTokenizerTraining(AdversarialTraining):
         error = (decoded - original).square().mean().clamp(min=1e-10)
         values["psnr"] = 10 * torch.log10(4 / error)
         self.log_item(values)
+        self.log_sample(original[0], {"decoded": decoded[0]})
 
 
 def _centre_crop(pixels: Tensor, size: int, stride: int) -> Tensor:

@@ -2,22 +2,39 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from narrows.errors import InputError
+from narrows.report.embedding import MediaSample
 
 LOGGERS = ("none", "tensorboard", "wandb")
 
 
 class Logger(ABC):
-    """Takes the values of metrics.jsonl."""
+    """Takes the values of metrics.jsonl, and samples."""
 
     @abstractmethod
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log scalars of a step."""
+
+    def log_samples(self, samples: Sequence[MediaSample], step: int) -> None:
+        """Log validation items, original and decoded, as samples/ITEM/NAME."""
+        by_medium = {"audio": self.log_audio, "image": self.log_image}
+        for sample in samples:
+            for name, signal in (("original", sample.reference), *sample.decoded.items()):
+                if signal.medium in by_medium:
+                    by_medium[signal.medium](f"samples/{sample.item}/{name}", signal, step)
+
+    @abstractmethod
+    def log_audio(self, name: str, signal: Any, step: int) -> None:
+        """Log an Audio."""
+
+    @abstractmethod
+    def log_image(self, name: str, signal: Any, step: int) -> None:
+        """Log an Image."""
 
     @abstractmethod
     def close(self) -> None:
@@ -35,6 +52,12 @@ class TensorBoard(Logger):
     def log(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
+
+    def log_audio(self, name: str, signal: Any, step: int) -> None:
+        self._writer.add_audio(name, signal.samples.mean(0, keepdims=True), step, signal.sample_rate)
+
+    def log_image(self, name: str, signal: Any, step: int) -> None:
+        self._writer.add_image(name, signal.pixels, step)
 
     def close(self) -> None:
         self._writer.close()
@@ -64,6 +87,16 @@ class WandB(Logger):
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._run.log(dict(values), step=step)
+
+    def log_audio(self, name: str, signal: Any, step: int) -> None:
+        import wandb
+
+        self._run.log({name: wandb.Audio(signal.samples.T, signal.sample_rate)}, step=step)
+
+    def log_image(self, name: str, signal: Any, step: int) -> None:
+        import wandb
+
+        self._run.log({name: wandb.Image(signal.pixels.transpose(1, 2, 0))}, step=step)
 
     def close(self) -> None:
         self._run.finish()

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,10 +23,18 @@ class Progress:
         step: Steps that were done before.
         shown: Whether to show anything.
         clock: Time in seconds.
+        limit: Seconds after which the run ends at the latest.
     """
 
-    def __init__(self, steps: int, step: int, shown: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
-        self._steps, self._first, self._shown, self._clock = steps, step, shown, clock
+    def __init__(
+        self,
+        steps: int,
+        step: int,
+        shown: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        limit: Callable[[], float] = lambda: inf,
+    ) -> None:
+        self._steps, self._first, self._shown, self._clock, self._limit = steps, step, shown, clock, limit
         self._start = self._last = clock()
         self._seconds = 0.0  # mean time of a step
         self._bar = _bar(steps, step) if shown and sys.stderr.isatty() else None
@@ -59,7 +68,8 @@ class Progress:
     def _status(self, step: int, loss: float | None) -> str:
         rate = f"{1 / self._seconds:.3g} steps/s" if self._seconds else ""
         elapsed = self._clock() - self._start  # with validations
-        left = timedelta(seconds=round(elapsed / max(1, step - self._first) * (self._steps - step)))
+        expected = elapsed / max(1, step - self._first) * (self._steps - step)
+        left = timedelta(seconds=round(min(expected, self._limit())))
         shown = "" if loss is None else f"loss {loss:.4g}  "
         return f"{shown}{rate}  {left} left"
 

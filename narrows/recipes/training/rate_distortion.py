@@ -129,7 +129,7 @@ class RateDistortionTraining(Training):
 
     def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables:
         """Frequency tables of the symbols of training images."""
-        return fit_entropy_model_tables(cast(ImageTokenizer, tokenizer), self._train, TABLE_IMAGES)
+        return fit_entropy_model_tables(cast(ImageTokenizer, tokenizer), self._train, TABLE_IMAGES, self.deadline)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 3, crop_size, crop_size) of the next epoch."""
@@ -170,32 +170,39 @@ class RateDistortionTraining(Training):
             error = (self.codec.synthesize(quantized.latents, quality) - x).square().mean((1, 2, 3)) * FULL_SCALE**2
             loss = lambdas * error + bits_per_pixel
             logged["squared_error"] = error.mean()
-        loss = (loss * (lambdas / self.lambdas.mean()) ** -LOSS_EXPONENT).mean()  # all qualities weigh about the same
+        loss = (loss * self._weight(lambdas)).mean()
         optimizer: Any = self.optimizers()
         self.update(optimizer, loss, self.schedule.lr_fraction(step), self.codec)
-        self.update_ema(step)
-        self.step += 1
-        self.log_step({"loss": loss} | logged)
+        self.end_batch({"loss": loss} | logged)
 
     def validation_step(self, x: Tensor, index: int) -> None:
-        """Log bits per pixel and PSNR in dB of the EMA codec on an image x (1, 3, H, W) uint8 at qualities 2, 4, 6, 8.
+        """Log the loss, bits per pixel and PSNR in dB of the EMA codec on an image x (1, 3, H, W) uint8.
 
-        The image is cut at the bottom and right to whole blocks.
+        Qualities are 2, 4, 6 and 8. The image is cut at the bottom and right to whole blocks.
         """
         block = self.codec.stride[0] * self.model.multiple
         height, width = (side // block * block for side in x.shape[2:])
         if not height or not width:
             return
         original = x[:, :, :height, :width].float()
-        values = {}
+        values, decoded_at, losses = {}, {}, []
         for anchor in range(1, 8, 2):
             quality = anchor * (self.model.qualities - 1) // 7
             out = self.ema(original / FULL_SCALE - 1, quality)
             decoded = ((out.x.clamp(-1, 1) + 1) * FULL_SCALE).round()
-            psnr = 20 * torch.log10(255 / (decoded - original).square().mean().sqrt().clamp(min=1e-3))
-            values[f"bits_per_pixel-{anchor + 1}"] = out.quantized.bits[0] / original[0, 0].numel()
-            values[f"psnr-{anchor + 1}"] = psnr
+            error = (decoded - original).square().mean()
+            bits_per_pixel = out.quantized.bits[0] / original[0, 0].numel()
+            values[f"bits_per_pixel-{anchor + 1}"] = bits_per_pixel
+            values[f"psnr-{anchor + 1}"] = 20 * torch.log10(255 / error.sqrt().clamp(min=1e-3))
+            losses.append((self.lambdas[anchor] * error + bits_per_pixel) * self._weight(self.lambdas[anchor]))
+            decoded_at[f"quality {anchor + 1}"] = out.x[0]
+        values["loss"] = torch.stack(losses).mean()
         self.log_item(values)
+        self.log_sample(original[0] / FULL_SCALE - 1, decoded_at)
+
+    def _weight(self, lambdas: Tensor) -> Tensor:
+        """With this factor, the losses of all qualities weigh about the same."""
+        return (lambdas / self.lambdas.mean()) ** -LOSS_EXPONENT
 
 
 def _interpolate(lambdas: Tensor, index: Tensor) -> Tensor:

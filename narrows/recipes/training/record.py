@@ -1,10 +1,11 @@
 """The record of a run, recipe.json: the settings that it was started with, by which a resumed run is checked.
 
-recipe.json     target, narrows, devices, precision, init, smoke
+recipe.json     target, narrows, devices, nodes, precision, accumulate, minutes, init, smoke
                 recipe      all settings of the recipe (see `describe`)
                 found       number and size of the media files that were found
                 changes     settings that a resumed run changed, with the step
                 finished    step of the weights in checkpoint/; null while it is not written
+                best        step, metric and value of the weights in best/
 """
 
 import json
@@ -25,8 +26,9 @@ from narrows.media.atomic import write_bytes
 from narrows.parts import spec
 
 RECORD = "recipe.json"
-COMPARED = ("devices", "precision", "init", "recipe", "found")
-WITHOUT_EFFECT = ("data.workers",)  # settings that do not change the result
+COMPARED = ("devices", "nodes", "precision", "accumulate", "minutes", "init", "recipe", "found")
+DEFAULTS = {"nodes": 1, "accumulate": 1, "minutes": None}  # of records of earlier versions
+WITHOUT_EFFECT = ("data.workers", "best")  # settings that do not change the trained weights
 MAX_NAMED = 5  # differences that a message names
 MAX_DEPTH = 12
 _MODULE_ATTRIBUTES = {*vars(nn.Module()), "_arguments"}
@@ -86,13 +88,15 @@ def differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, 
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, pair in enumerate(zip(old, new, strict=True)):
             yield from differences(*pair, f"{name}.{index}")
-    elif name not in WITHOUT_EFFECT:
+    elif not any(name == each or name.startswith(f"{each}.") for each in WITHOUT_EFFECT):
         yield name, old, new
 
 
 def changes_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """What differs between two records, in what can change the result of a run."""
-    before, after = ({key: record.get(key) for key in COMPARED if key != "recipe"} for record in (old, new))
+    before, after = (
+        {key: (DEFAULTS | {**record}).get(key) for key in COMPARED if key != "recipe"} for record in (old, new)
+    )
     return [*differences(old.get("recipe"), new.get("recipe")), *differences(before, after)]
 
 

@@ -1,52 +1,47 @@
 """Runs a recipe: Lightning handles the training loop, devices and precision.
 
-With several devices, each has a process, a rank. Lightning starts the program once more for each further device.
-
-out/recipe.json     settings of the run, by which a resumed run is checked (see record.py)
-out/last.ckpt       state of the run with optimizers, from which the same command resumes
-out/metrics.jsonl   losses and validation metrics by step
-out/checkpoint/     the codec with EMA weights, for `narrows.load`
-out/run.lock        held by a running training, so that a second one does not write to the same files
-out/tensorboard/, out/wandb/    files of these loggers
-out/smoke-data/     synthetic data of a smoke run
+With several devices, each has a process, a rank (see launch.py). The files of a run are listed in run_folder.py.
 """
 
 import json
-import logging
-import os
-import shutil
-import sys
-import warnings
-from collections.abc import Iterator, Mapping
+import signal
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from subprocess import Popen
 from threading import Thread
 from typing import Any
 from uuid import uuid4
 
 import lightning
 import torch
-from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from narrows.checkpoints.load import load
-from narrows.codecs import distributed as ranks
-from narrows.errors import InputError, PartError
+from narrows.errors import InputError, MediaError, PartError, shortened
+from narrows.media.atomic import write_bytes
 from narrows.parts import spec
 from narrows.recipes.training.base import Recipe, Training, first_difference
+from narrows.recipes.training.clock import COMPLETED, FITTED, RESERVE, Clock, timed
+from narrows.recipes.training.launch import Launch, environment_kept, lightning_quiet, watch
 from narrows.recipes.training.loggers import check_logger, make_logger
-from narrows.recipes.training.loop import METRICS, STATE, Loop, drop_metrics_after, load_state
-from narrows.recipes.training.record import RECORD, as_text, changes_of, describe, read_record, write_record
+from narrows.recipes.training.loop import Loop, drop_metrics_after, load_state
+from narrows.recipes.training.record import describe, read_record, write_record
+from narrows.recipes.training.run_folder import (
+    BEST,
+    CHECKPOINT,
+    SMOKE_DATA,
+    STATE,
+    check_outside_data,
+    check_record,
+    is_full,
+    locked,
+    remove_partial,
+    remove_smoke_run,
+)
+from narrows.recipes.training.samples import drop_samples_after
 from narrows.recipes.training.stopping import Stopping
-
-CHECKPOINT = "checkpoint"  # folder of the trained codec in the folder of the run
-SMOKE_DATA = "smoke-data"
-PARTIAL = ".narrows-*.part"  # what a process that was killed leaves of a file that it wrote
-WATCH_EVERY = 0.2  # seconds between two looks at the processes of other devices
-LAUNCH_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
 def run(
@@ -56,6 +51,10 @@ def run(
     *,
     smoke: bool = False,
     devices: int = 1,
+    nodes: int = 1,
+    precision: str = "auto",
+    accumulate: int = 1,
+    minutes: float | None = None,
     change: bool = False,
     logger: str = "none",
     target: str | None = None,
@@ -67,10 +66,15 @@ def run(
 
     Args:
         recipe: Recipe to train: a recipe of `narrows.recipes`, or one of your own.
-        out: Folder of the run.
+        out: Folder of the run; with several nodes one that they share.
         init: Name or folder of a checkpoint whose weights a new run starts with; its codec must have the same parts.
         smoke: Run `recipe.smoke()` on synthetic data, which takes seconds. An earlier smoke run in `out` is replaced.
-        devices: Number of GPUs, or of processes on a CPU. Each step has a batch of the recipe's size on each.
+        devices: Number of GPUs, or of processes on a CPU, of each node. Each batch has the recipe's size on each.
+        nodes: Number of machines; the program is started on each (see docs/training.md).
+        precision: "bf16", "fp32", or "auto": bf16 on a GPU that has it.
+        accumulate: Batches of a step on each device, whose gradients are averaged.
+        minutes: Time of the whole run, in which it delivers its checkpoint; the learning rate falls with the time. The
+            run ends after `schedule.steps` if these are done before.
         change: Resume with settings that differ from those that the run was started with.
         logger: "tensorboard" or "wandb", whose package must be installed, or "none".
         target: What `codec train` was given, for recipe.json.
@@ -81,40 +85,53 @@ def run(
     Raises:
         InputError: For weights of another architecture, for folders without media, for more devices than there are, for
             an `out` that another process is training in, or that holds a run with other settings (without `change`) or
-            with more steps, and for gradients that are not finite in all steps, or in many without another between.
+            with more steps, and for losses or gradients that are not finite in all steps, or in many without another
+            between.
+        MediaError: For a disk that is full; the saved state stays as it is.
         PartError: For a codec that cannot be saved, since it holds a part that is not registered.
         KeyboardInterrupt, SystemExit: After Ctrl-C and SIGTERM, when the step is finished and the state saved.
     """
-    _check_devices(devices)
+    clock = Clock(minutes)
+    launch = Launch(devices, nodes, precision)
+    if type(accumulate) is not int or accumulate < 1:
+        raise InputError(f"expected at least 1 batch of a step to accumulate, got {shortened(accumulate)}")
     check_logger(logger)
-    first = devices == 1 or ranks.is_launched_first()
+    first = launch.first
     out = Path(out)
     with ExitStack() as stack:
         stopping = stack.enter_context(Stopping(first))
         if smoke:
             if first:
-                stack.enter_context(_locked(out))
-                _remove_smoke_run(out)
+                stack.enter_context(locked(out))
+                remove_smoke_run(out)
             recipe = recipe.smoke().on_synthetic_data(out / SMOKE_DATA)
+        check_outside_data(out, getattr(recipe, "data", None))
         lightning.seed_everything(recipe.seed, verbose=False)
         torch.set_flush_denormal(True)  # denormal gradients are slow on a CPU
         training = recipe.training()
+        training.accumulate, training.schedule = accumulate, timed(recipe.schedule, clock)
         _check_savable(training)
         if first and not smoke:  # only now: wrong settings leave no folder
-            stack.enter_context(_locked(out))
-        record = _new_record(training, target=target, devices=devices, init=init, smoke=smoke)
+            stack.enter_context(locked(out))
+        settings: dict[str, Any] = {"target": target, "init": init, "smoke": smoke, "devices": devices, "nodes": nodes}
+        settings |= {"precision": launch.lightning_precision, "accumulate": accumulate, "minutes": minutes}
+        record = _new_record(training, settings)
         earlier = read_record(out)
-        changed = _check_record(out, earlier, record, change)
+        changed = check_record(out, earlier, record, change)
         position = load_state(training, out)
+        clock.resume(position["seconds"])
+        position["over"] = position["over"] and "minutes" not in changed
         step = int(training.step)
         if step > recipe.schedule.steps:
             raise InputError(
                 f"expected at least the {step} steps that the run in {out} has done, got {recipe.schedule.steps}; give "
                 "more --schedule.steps, or choose another --out"
             )
-        if earlier is not None and not changed and step == earlier["finished"] == recipe.schedule.steps > 0:
+        done = step == recipe.schedule.steps or position["over"]
+        if earlier is not None and not changed and done and step == earlier["finished"] != 0:
             if first:
-                print(f"finished at step {step}; give more --schedule.steps with --change to go on", flush=True)
+                more = "--minutes" if position["over"] else "--schedule.steps"
+                print(f"finished at step {step}; give more {more} with --change to go on", flush=True)
             return out / CHECKPOINT
         if not (out / STATE).exists():
             # the other ranks get the weights of the first
@@ -126,27 +143,22 @@ def run(
         if changed:
             record["changes"] = [*record["changes"], {"step": step, "changed": changed}]
         if first:
-            _remove_partial(out)
+            remove_partial(out)
             write_record(out, record)
             drop_metrics_after(step, out)
-        loop = Loop(training, out, stopping, make_logger(logger, out, record, step) if first else None, first, position)
+            drop_samples_after(step, out)
+        made = make_logger(logger, out, record, step) if first else None
+        loop = Loop(training, out, stopping, made, first, position, clock)
         stopping.report = partial(_report_stop, loop, out)
-        with _reported(stopping), closing(loop), _environment_kept():
-            _train(training, loop, stopping, devices)
+        with _reported(stopping), _disk_reported(loop), closing(loop), environment_kept():
+            _train(training, loop, stopping, launch, {"step": step, **record, "id": None})
             if first:
                 _report_skipped(training)
-                training.write_checkpoint(out / CHECKPOINT)
-                write_record(out, record | {"finished": int(training.step)})
-            _leave(devices)
+                _write_checkpoints(training, loop, clock)
+                write_record(out, record | {"finished": int(training.step), "best": position["best"]})
+                loop.report()
+            launch.leave()
     return out / CHECKPOINT
-
-
-def _check_devices(devices: int) -> None:
-    available = torch.cuda.device_count() if torch.cuda.is_available() else None
-    available = 1 if torch.backends.mps.is_available() else available
-    if type(devices) is not int or devices < 1 or (available is not None and devices > available):
-        limit = "at least 1 device" if available is None else f"1 to {available} devices"
-        raise InputError(f"expected {limit}, got {devices!r}")
 
 
 def _check_savable(training: Training) -> None:
@@ -158,96 +170,19 @@ def _check_savable(training: Training) -> None:
             raise PartError(f"the trained codec could not be saved: {error}") from error
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Create the folder and hold a lock in it, which ends with the process at the latest.
-
-    Without the module fcntl, as on Windows, and on file systems without locks, nothing is checked.
-
-    Raises InputError if another process holds the lock, or if the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "run.lock").open("a")
-    except OSError as error:
-        raise InputError(
-            f"expected a folder that can be written, got {folder} ({error.strerror}); choose another --out"
-        ) from error
-    with file:
-        try:
-            import fcntl
-
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, not held by processes that load data
-        except (BlockingIOError, PermissionError):
-            raise InputError(
-                f"expected no running training in {folder}, got one; wait for its end or choose another --out"
-            ) from None
-        except (ImportError, OSError):
-            pass
-        yield
-
-
-def _remove_smoke_run(out: Path) -> None:
-    record = read_record(out)
-    if record is None and not (out / STATE).exists() and not (out / CHECKPOINT).exists():
-        return
-    if record is None or not record["smoke"]:
-        raise InputError(f"expected no run or a smoke run in {out}, got another run; choose another --out")
-    for name in (STATE, METRICS, RECORD):
-        (out / name).unlink(missing_ok=True)
-    for name in (CHECKPOINT, SMOKE_DATA):
-        shutil.rmtree(out / name, ignore_errors=True)
-
-
-def _new_record(training: Training, **settings: Any) -> dict[str, Any]:
+def _new_record(training: Training, settings: dict[str, Any]) -> dict[str, Any]:
     record = {
         **settings,
         "narrows": version("narrows"),
         "id": uuid4().hex[:8],
-        "precision": _precision(),
         "recipe": describe(training.recipe),
         "found": training.found_data(),
         "changes": [],
         "finished": None,
+        "best": None,
     }
     read: dict[str, Any] = json.loads(json.dumps(record))
     return read
-
-
-def _check_record(
-    out: Path, earlier: Mapping[str, Any] | None, record: Mapping[str, Any], change: bool
-) -> dict[str, Any]:
-    """Compare a record with the earlier one of the run in the folder, if there is one.
-
-    Returns:
-        Old and new values of what differs, by name.
-
-    Raises:
-        InputError: For differences, unless `change` allows them.
-    """
-    if earlier is not None and earlier["smoke"] != record["smoke"]:
-        raise InputError(f"expected no smoke run in {out}, got one; choose another --out, or remove it")
-    if not (out / STATE).exists():
-        return {}
-    if earlier is None:
-        if not change:
-            raise InputError(
-                f"expected {RECORD} in {out}, got a run without it, whose settings cannot be compared; use another "
-                "--out, or --change to go on with these settings"
-            )
-        return {RECORD: [None, "written"]}
-    if earlier["init"] != record["init"]:
-        raise InputError(
-            f"expected init {earlier['init']!r}, which the run in {out} was started with, got {record['init']!r}; give "
-            "the same, or choose another --out"
-        )
-    changes = changes_of(earlier, record)
-    if changes and not change:
-        raise InputError(
-            f"expected the settings that the run in {out} was started with, got {as_text(changes)}; use another --out, "
-            "or --change to go on with the new ones"
-        )
-    return {name: [old, new] for name, old, new in changes}
 
 
 def _initial_weights(training: Training, init: str | None) -> dict[str, Tensor] | None:
@@ -262,104 +197,52 @@ def _initial_weights(training: Training, init: str | None) -> dict[str, Tensor] 
     return weights
 
 
-@contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Remove variables that Lightning sets for its other processes, so that a later run starts its own."""
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        for name in set(LAUNCH_VARIABLES) - before.keys():
-            os.environ.pop(name, None)
-
-
-class _Ranks(DDPStrategy):
-    """Processes that share weights, gradients and statistics by `narrows.codecs.distributed` alone.
-
-    DDP's own wrapper expects one backward pass per step with gradients for all parameters. Here a step has one for each
-    optimizer, and each phase of the training its own parameters.
-    """
-
-    def configure_ddp(self) -> None:
-        """Give all ranks the weights of the first."""
-        assert isinstance(self.model, Training)
-        ranks.broadcast(self.model)
-
-
-def _precision() -> str:
-    return "bf16-mixed" if torch.cuda.is_available() else "32-true"
-
-
-def _train(training: Training, loop: Loop, stopping: Stopping, devices: int) -> None:
+def _train(training: Training, loop: Loop, stopping: Stopping, launch: Launch, settings: dict[str, Any]) -> None:
     """Do the steps and validations that remain; end the process if a signal has stopped them."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")  # advice on workers and loggers
-        trainer = lightning.Trainer(
-            max_epochs=-1,  # Training.on_train_epoch_end stops the run after its last step
-            logger=False,
-            callbacks=[loop],
-            num_sanity_val_steps=0,
-            reload_dataloaders_every_n_epochs=1,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            use_distributed_sampler=False,  # each rank has crops of its own
-            devices=devices,
-            strategy=_Ranks() if devices > 1 else "auto",
-            precision=_precision(),  # type: ignore[arg-type]
-        )
+    with lightning_quiet():
+        trainer = launch.trainer(loop, settings)
         launcher = trainer.strategy.launcher
         if launcher is not None:
             stopping.pass_on = launcher.kill
-            Thread(target=_watch, args=(launcher, loop), daemon=True).start()
+            Thread(target=watch, args=(launcher, loop, loop.out), daemon=True).start()
         try:
-            if loop.validation_is_due():
-                trainer.validate(training, verbose=False)
-                if loop.is_done() and not stopping.agreed:
-                    loop.save()
+            loop.validate_if_due(trainer)
             if not loop.is_done() and not stopping.agreed:
                 trainer.fit(training)
+                loop.validate_if_due(trainer)  # if the time is over in the midst of an epoch
+        except MediaError:  # the first rank cannot write, and the others would wait for it
+            loop.closed.set()
+            if launcher is not None:
+                launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
+            raise
         except SystemExit:  # Lightning's own exits on signals
             stopping.install()
             if not stopping.agreed:
                 stopping.end()
     stopping.training = False
     if stopping.agreed:
-        _leave(devices)
+        launch.leave()
     if stopping.agreed or stopping.received is not None:
         stopping.end()
 
 
-def _watch(launcher: Any, loop: Loop) -> None:
-    """End this process as soon as one that it has started for another device fails.
+def _write_checkpoints(training: Training, loop: Loop, clock: Clock) -> None:
+    """Write checkpoint/, and complete best/ with tables; in time, if the run has a limit."""
 
-    Without it, this process would wait for the other one, until Lightning kills it after some seconds (exit code 137).
-    A process that ends with code 2 has said what is wrong.
-    """
-    while not loop.closed.wait(WATCH_EVERY):
-        processes: list[Popen[bytes]] = launcher.procs  # another list once they are started
-        for device, process in enumerate(processes, 1):
-            code = process.poll()
-            if not code:
-                continue
-            for other in processes:
-                other.kill()
-            _remove_partial(loop.out)
-            if code != 2:
-                print(f"codec: the process of device {device} failed with exit code {code}", file=sys.stderr)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code if code > 0 else 128 - code)
+    def deadline(fraction: float) -> float:
+        return max(clock.at(fraction), clock.at(0) + clock.spent + RESERVE / 5 * clock.seconds)
 
-
-def _leave(devices: int) -> None:
-    if devices > 1:
-        try:
-            ranks.leave()
-        except RuntimeError:  # the first rank has ended
-            raise SystemExit(1) from None
+    checkpoint, best = loop.out / CHECKPOINT, loop.out / BEST
+    training.deadline = deadline(FITTED)
+    training.write_checkpoint(checkpoint)
+    if loop.position["best"] is None or not (best / "config.json").exists():
+        return
+    if loop.position["best"]["step"] == loop.step:
+        for path in checkpoint.iterdir():
+            write_bytes(best / path.name, path.read_bytes(), overwrite=True)
+    else:
+        training.deadline = deadline(COMPLETED)
+        training.add_tables(best)
 
 
 def _report_skipped(training: Training) -> None:
@@ -368,7 +251,7 @@ def _report_skipped(training: Training) -> None:
     if training.skipped:
         print(
             f"skipped {training.skipped} of {int(training.step)} steps, the last of them step {training.last_skipped}: "
-            "their gradients were not finite",
+            "their losses or gradients were not finite",
             flush=True,
         )
 
@@ -382,14 +265,24 @@ def _reported(stopping: Stopping) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _disk_reported(loop: Loop) -> Iterator[None]:
+    """Say in the error of a full disk where the run goes on."""
+    try:
+        yield
+    except (MediaError, OSError) as error:
+        if not is_full(error):
+            raise
+        remove_partial(loop.out)
+        text = str(error) if isinstance(error, MediaError) else f"{error.filename or loop.out}: {error.strerror}"
+        raise MediaError(f"{text}; then the same command goes on from step {loop.saved}") from error
+
+
 def _report_stop(loop: Loop, out: Path) -> None:
     """Print where the run goes on after Ctrl-C and SIGTERM."""
     if loop.first:
-        _remove_partial(out)
-        then = "writes the checkpoint" if loop.saved == loop.steps else f"goes on from step {loop.saved}"
+        remove_partial(out)
+        then = (
+            "writes the checkpoint" if loop.saved == loop.step and loop.is_done() else f"goes on from step {loop.saved}"
+        )
         print(f"stopped at step {loop.step} of {loop.steps}; the same command {then}", flush=True)
-
-
-def _remove_partial(out: Path) -> None:
-    for path in (*out.glob(PARTIAL), *(out / CHECKPOINT).glob(PARTIAL)):
-        path.unlink(missing_ok=True)

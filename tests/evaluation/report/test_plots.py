@@ -9,8 +9,8 @@ from PIL import Image
 from narrows.evaluation.bands import BandDistortion
 from narrows.evaluation.report.plots import band_plots, bit_flip_plots, pareto_points, rate_quality_plots
 from narrows.evaluation.report.png import PALETTE, plot_png
-from narrows.evaluation.report.svg import COLOURS, axis, drawing, log_axis, tick_label
 from narrows.evaluation.results import ItemResult, MeasuredPoint, MetricInfo, Results
+from narrows.report.svg import COLOURS, axis, drawing, log_axis, tick_label
 
 
 def test_one_plot_per_metric_one_series_per_codec(results):

@@ -38,3 +38,11 @@ def test_magnitude_of_white_noise_is_its_standard_deviation(mels: int) -> None:
         assert magnitudes.mean().item() == pytest.approx(0.3 * (torch.pi / 4) ** 0.5, rel=0.02)
     else:
         assert magnitudes.square().mean().sqrt().item() == pytest.approx(0.3, rel=0.02)
+
+
+def test_spectrograms_are_float32_with_autocast() -> None:
+    x = torch.randn(2, 4800)
+    module = MagnitudeSpectrogram(512, 16_000, 40)
+    expected = module(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(module(x), expected)

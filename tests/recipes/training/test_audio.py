@@ -221,7 +221,7 @@ def test_run_with_nan_losses_ends(smoke_run: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("narrows.recipes.training.base.MAX_SKIPPED", 4)
     recipe = recipe_on(smoke_run / "smoke-data", 9, every=2)
     recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=1e30))
-    with pytest.raises(InputError, match="expected finite gradients, got NaN or infinity in 4 steps up to step"):
+    with pytest.raises(InputError, match="losses and gradients, got NaN or infinity in 4 steps up to step"):
         run(recipe, tmp_path)
     assert lines(tmp_path)[0]["valid/spectral"] is None
 

@@ -2,12 +2,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from narrows.errors import InputError
+from narrows.media.image import Image
 from narrows.recipes.training.audio import AudioRecipe
-from narrows.recipes.training.loggers import check_logger
+from narrows.recipes.training.loggers import TensorBoard, check_logger
 from narrows.recipes.training.run import run
+from narrows.report.embedding import MediaSample
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -18,6 +21,20 @@ def test_tensorboard_gets_the_values_of_metrics_jsonl(tiny: Callable[..., AudioR
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.step for event in events.Scalars("valid/spectral")] == [3, 6, 7]
     assert {"loss", "spectral"} <= set(events.Tags()["scalars"])
+    assert {f"samples/{item}/{name}" for item in (1, 2) for name in ("original", "decoded")} == set(
+        events.Tags()["audio"]
+    )
+    assert [event.step for event in events.Audio("samples/2/decoded")] == [3, 6, 7]
+
+
+def test_tensorboard_gets_images(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    logger = TensorBoard(tmp_path, 0)
+    image = Image(np.zeros((3, 4, 5), np.uint8))
+    logger.log_samples([MediaSample("1", image, {"quality 2": image})], 8)
+    logger.close()
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert set(events.Tags()["images"]) == {"samples/1/original", "samples/1/quality 2"}
 
 
 @pytest.mark.slow

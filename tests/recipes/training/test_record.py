@@ -163,13 +163,15 @@ def test_a_change_is_recorded_with_its_step(finished: Path, tiny: Recipes) -> No
 def test_other_data_are_refused(finished: Path, tiny: Recipes, vowels: Path, tmp_path: Path) -> None:
     """Another folder, and another number of files in the same one."""
     recipe = tiny(schedule=replace(SCHEDULE, steps=3))
+    folder = tmp_path / "data"
+    folder.mkdir()
     for name in ("vowel-0.wav", "vowel-1.wav", "vowel-2.wav"):
-        (tmp_path / name).write_bytes((vowels / "vowel-0.wav").read_bytes())
-    other = replace(recipe, data=replace(recipe.data, train=tmp_path))
+        (folder / name).write_bytes((vowels / "vowel-0.wav").read_bytes())
+    other = replace(recipe, data=replace(recipe.data, train=folder))
     with pytest.raises(InputError, match=r"data.train .*vowels.* -> .*, found.train.items 2 -> 3, found.train."):
         run(other, finished)
     run(other, finished, change=True)
-    (tmp_path / "vowel-2.wav").unlink()
+    (folder / "vowel-2.wav").unlink()
     with pytest.raises(
         InputError, match=r"got found.train.items 3 -> 2, found.train.digest [0-9a-f]{16} -> [0-9a-f]{16}; use"
     ):

@@ -1,5 +1,6 @@
 """`run` with a recipe of one's own. Resuming and `init` are tested with audio recipes in test_audio."""
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from narrows.codecs import FSQ, Codec, LDMDecoder, LDMEncoder
 from narrows.errors import InputError
 from narrows.recipes.data.images import ImageCrops, ImageFiles
 from narrows.recipes.data.synthetic import write_synthetic_images
+from narrows.recipes.settings import Schedule
 from narrows.recipes.training.base import Recipe, Training
 from narrows.recipes.training.run import run
 from narrows.tokenizers.image import ImageTokenizer
@@ -78,6 +80,46 @@ def test_smoke_run_of_an_own_recipe_writes_a_checkpoint_that_loads(tmp_path: Pat
     assert not all(torch.equal(p, old) for p, old in zip(codec.encoder.parameters(), before, strict=True))
 
 
+class AccumulatingTraining(OwnTraining):
+    def training_step(self, x: Tensor, index: int) -> None:
+        loss = (self.codec(x).x - x).square().mean()
+        self.update(self.optimizers(), loss, 1.0, self.codec)
+        self.end_batch({"loss": loss})
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        crops = ImageCrops(ImageFiles(self.recipe.folder), 32, 4, (0,))
+        return DataLoader(crops, batch_size=2 // self.accumulate)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> OwnRecipe:
+    torch.manual_seed(0)
+    codec = Codec(LDMEncoder(8, 8, (1, 2, 2), 1, 1, 4), FSQ(8, (5, 5), 2), LDMDecoder(8, 8, (1, 2, 2), 1, 1, 4))
+    recipe = OwnRecipe(name="own", codec=codec, schedule=Schedule(steps=2)).on_synthetic_data(tmp_path / "data")
+    return recipe
+
+
+def test_batches_of_an_own_training_are_accumulated(
+    own: OwnRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OwnRecipe, "training", lambda self: AccumulatingTraining(self))
+    states = []
+    for batches in (1, 2):
+        run(copy.deepcopy(own), tmp_path / str(batches), accumulate=batches)
+        states.append(torch.load(tmp_path / str(batches) / "last.ckpt", weights_only=True)["state_dict"])
+        assert json.loads((tmp_path / str(batches) / "recipe.json").read_text())["accumulate"] == batches
+    assert [int(state["step"]) for state in states] == [2, 2]
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match=r"got accumulate 2 -> 1; use another --out, or --change"):
+        run(copy.deepcopy(own), tmp_path / "2")
+
+
+def test_batches_that_are_not_counted_are_not_accumulated(own: OwnRecipe, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"OwnTraining.training_step to call end_batch, which --accumulate needs"):
+        run(own, tmp_path / "run", accumulate=2)
+
+
 class Unstable(nn.Module):
     """A loss that is NaN in some of its calls in training, counted from 1."""
 
@@ -107,7 +149,7 @@ def test_skipped_steps_are_counted_in_one_line(
     tiny: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(tiny(losses={"nan": (1.0, Unstable(range(4, 6)))}), tmp_path)
-    line = "skipped 2 of 7 steps, the last of them step 5: their gradients were not finite\n"
+    line = "skipped 2 of 7 steps, the last of them step 5: their losses or gradients were not finite\n"
     assert line in capsys.readouterr().out
     recipe = tiny(losses={"nan": (1.0, Unstable(range(4, 6)))})  # counts from a resumed run too
     run(replace(recipe, schedule=replace(recipe.schedule, steps=8)), tmp_path, change=True)

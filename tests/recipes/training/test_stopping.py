@@ -95,6 +95,18 @@ def test_a_run_stops_after_its_step_and_goes_on_as_if_it_had_not(
     assert_equal_runs(whole, tmp_path / "parts")
 
 
+def test_a_step_with_several_batches_is_finished(
+    tiny: Recipes, send: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tiny(), tmp_path / "whole", accumulate=2)
+    send(signal.SIGTERM, step=4)  # at its first batch
+    with pytest.raises(SystemExit):
+        run(tiny(), tmp_path / "parts", accumulate=2)
+    assert capsys.readouterr().out.endswith("stopped at step 5 of 7; the same command goes on from step 5\n")
+    run(tiny(), tmp_path / "parts", accumulate=2)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
+
+
 @pytest.mark.parametrize("step", [3, 7])
 def test_a_run_that_is_stopped_while_it_validates_validates_again(
     step: int, tiny: Recipes, send: Callable[..., None], whole: Path, tmp_path: Path

@@ -1,4 +1,4 @@
-from narrows.evaluation.report.markup import Html, h, join
+from narrows.report.markup import Html, h, join
 
 
 def test_text_is_escaped_and_markup_is_not():

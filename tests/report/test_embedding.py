@@ -8,10 +8,9 @@ import soundfile
 from PIL import Image as PILImage
 
 from narrows.errors import InputError
-from narrows.evaluation.base import MediaSample
-from narrows.evaluation.embedding import AUDIO_ENCODINGS, IMAGE_ENCODINGS, embed, opus_encoder, webp_encoder
 from narrows.media.audio import Audio
 from narrows.media.image import Image
+from narrows.report.embedding import AUDIO_ENCODINGS, IMAGE_ENCODINGS, MediaSample, embed, opus_encoder, webp_encoder
 
 
 def data(uri):

@@ -1,7 +1,5 @@
 """Numbers as text."""
 
-from narrows.evaluation.statistics import Interval
-
 
 def number(value: float) -> str:
     """Formats a number with at most four digits and three decimals: 0.908, 12.2, 1520, 2.1e+06."""
@@ -9,11 +7,6 @@ def number(value: float) -> str:
         return f"{value:.3g}"
     size = len(str(int(abs(value))))
     return f"{value:.{max(0, min(3, 4 - size))}f}"
-
-
-def interval_text(interval: Interval) -> str:
-    """The ends of an interval, with as many digits as `number` gives."""
-    return f"{number(interval.low)} to {number(interval.high)}"
 
 
 def large(value: float) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
-from narrows.evaluation.report.markup import Html, h, join
-from narrows.evaluation.report.plots import Mark, Plot, Series
+from narrows.report.markup import Html, h, join
+from narrows.report.plot import Mark, Plot, Series
 
 WIDTH, HEIGHT = 400, 300
 LEFT, RIGHT, TOP, BOTTOM = 36, 10, 10, 42
@@ -33,7 +33,7 @@ def drawing(plot: Plot) -> Html:
     """The plot with axes, error bars, lines and marks."""
     marks = [mark for series in plot.series for mark in series.marks]
     ends = [end for m in marks for end in (m.y, m.low, m.high) if end is not None]
-    x = log_axis([mark.x for mark in marks], LEFT + 6, WIDTH - RIGHT - 6)
+    x = (log_axis if plot.log_x else axis)([mark.x for mark in marks], LEFT + 6, WIDTH - RIGHT - 6)
     y = axis(ends, HEIGHT - BOTTOM, TOP)
     names = ", ".join(series.name for series in plot.series)
     description = f"{plot.title}. {names}. Use the arrow keys to step through the points."

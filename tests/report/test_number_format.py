@@ -1,6 +1,6 @@
 import pytest
 
-from narrows.evaluation.report.number_format import count, large, number
+from narrows.report.number_format import count, large, number
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,20 @@
-"""Embeds media in the report page as data: URIs, within a byte budget.
+"""Embeds media in a page as data: URIs, within a byte budget.
 
 samples ─▶ the first encoding with which all samples fit; otherwise the last encoding, and as many samples as fit
 """
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import av
 import numpy as np
 import soundfile
 import soxr
 from PIL import Image as PILImage
 
 from narrows.errors import InputError
-from narrows.evaluation.base import MediaSample
 from narrows.media.audio import Audio
 from narrows.media.image import Image
 from narrows.media.medium import Signal
@@ -31,13 +29,22 @@ MediaEncoder = Callable[[Any], tuple[str, bytes]]  # takes a signal, returns its
 
 
 @dataclass(frozen=True)
+class MediaSample:
+    """The media of one item for a page: the reference, and the decoded signals by name."""
+
+    item: str
+    reference: Signal
+    decoded: Mapping[str, Signal]
+
+
+@dataclass(frozen=True)
 class EmbeddedItem:
     """A sample in the page.
 
     Args:
         name: Name of the item.
         medium: Name of the medium.
-        versions: (name, data: URI) of the reference, then of each operating point.
+        versions: (name, data: URI) of the reference, then of each decoded signal.
     """
 
     name: str
@@ -139,6 +146,8 @@ def opus_encoder(bits: int) -> MediaEncoder:
     """
 
     def encode(recording: Audio) -> tuple[str, bytes]:
+        import av
+
         samples = recording.samples[:OPUS_CHANNELS]
         rate = next((rate for rate in OPUS_RATES if rate >= recording.sample_rate), OPUS_RATES[-1])
         if rate != recording.sample_rate:
