@@ -198,7 +198,7 @@ def _bottleneck(name: str, dim: int) -> Bottleneck:
         case "fsq":
             return FSQ(dim, (8, 8, 8, 5, 5, 5))
         case "multi-codebook":  # UniTok, arXiv 2502.20321, section 3.3
-            return MultiCodebook(dim, 8, 4096, 8, AttentionProjection(dim, 64, dim // 64))
+            return MultiCodebook(dim, 8, 4096, 8, AttentionProjection(dim, 64, max(1, dim // 64)))
         case "residual-vq":
             return ResidualVQ(dim, 4, 4096, 16)
         case "ibq":

@@ -1,4 +1,4 @@
-"""The recipe of the default speech model: 16 kHz mono, 12 codebooks, about 3.3 kbit/s entropy-coded, fewer with fewer."""
+"""The recipe of the default speech model: 16 kHz mono, 12 codebooks, about 3.3 kbit/s entropy-coded."""
 
 import torch
 

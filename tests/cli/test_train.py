@@ -122,7 +122,10 @@ def test_wrong_settings_are_reported_in_one_line(refused, arguments, message):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nonsense", "expected one of the recipes speech, image, image-tokenizer, got 'nonsense'; choose one of"),
+        (
+            "nonsense",
+            "expected one of the recipes speech, audio, image, image-tokenizer, got 'nonsense'; choose one",
+        ),
         ("sqeech", "got 'sqeech'; did you mean 'speech'?"),
         ("my.py", "got 'my.py'; give a function of this file as my.py:FUNCTION"),
         ("my.py:mine", "there is no file"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from narrows.codecs import LDMEncoder, ViTEncoder
+from narrows.codecs import LappedEncoder, LDMEncoder, ViTEncoder
 from narrows.errors import InputError
 from narrows.recipes.image_tokenizer import Contrastive, Network, Perceptual, image_tokenizer
 
@@ -17,11 +17,20 @@ def test_every_network_has_its_rate_and_a_stride_of_16(trunk: str, bottleneck: s
     package = bottleneck == "vector-quantize-pytorch"  # does not build on the meta device
     with torch.device("cpu" if package else "meta"):
         codec = Network(trunk, bottleneck).codec()  # type: ignore[arg-type]
-    bits = {"vq": 14, "fsq": 15.966, "multi-codebook": 96, "residual-vq": 48, "ibq": 14, "lfq": 18, "bsq": 18}
+    bits = {
+        "vq": 14,
+        "fsq": 13 if trunk == "lapped" else 15.966,
+        "multi-codebook": 96,
+        "residual-vq": 48,
+        "ibq": 14,
+        "lfq": 18,
+        "bsq": 18,
+    }
     bits["vector-quantize-pytorch"] = 14
     assert codec.stride == (16, 16)
     assert codec.bottleneck.bits_per_position == pytest.approx(bits.get(bottleneck, 16 * np.log2(33)), abs=1e-3)
-    assert isinstance(codec.encoder, LDMEncoder if trunk == "ldm" else ViTEncoder)
+    encoders = {"ldm": LDMEncoder, "vit": ViTEncoder, "lapped": LappedEncoder}
+    assert isinstance(codec.encoder, encoders[trunk])
 
 
 @pytest.mark.parametrize(

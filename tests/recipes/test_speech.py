@@ -10,8 +10,8 @@ def test_seed_decides_on_the_initial_weights() -> None:
     assert not torch.equal(first, other)
 
 
-def test_default_model_has_7_codebooks_and_a_stride_of_320() -> None:
+def test_default_model_has_12_codebooks_and_a_stride_of_320() -> None:
     recipe = speech()
     assert recipe.codec.stride == (320,)
-    assert recipe.codec.bottleneck.codebook_sizes == (1200,) * 7
-    assert recipe.sample_rate / 320 * recipe.codec.bottleneck.bits_per_position == pytest.approx(3580, abs=1)
+    assert recipe.codec.bottleneck.codebook_sizes == (1200,) * 12
+    assert recipe.sample_rate / 320 * recipe.codec.bottleneck.bits_per_position == pytest.approx(6137, abs=1)

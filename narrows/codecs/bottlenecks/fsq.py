@@ -70,7 +70,7 @@ class ScalarGroups(Bottleneck):
         self.project_in = nn.Linear(dim, len(count))
         self.project_out = nn.Linear(len(count), dim)
         self.register_buffer("centre", count // 2, persistent=False)
-        self.register_buffer("group", torch.arange(self.groups).repeat_interleave(torch.tensor(self.sizes)), False)
+        self.register_buffer("group", torch.tensor([g for g, n in enumerate(self.sizes) for _ in range(n)]), False)
 
     def _set_levels(self, scale: Tensor, shift: Tensor, offset: Tensor, lift: Tensor, unit: Tensor) -> None:
         """Set the positions and values of the levels, (scalars,) each; called once by each subclass."""

@@ -7,17 +7,18 @@ import numpy as np
 from narrows.media import audio, image
 
 
-def write_synthetic_audio(folder: Path, sample_rate: int) -> None:
-    """Write two recordings of a vowel, eight seconds each, to a new folder.
+def write_synthetic_audio(folder: Path, sample_rate: int, seconds: float = 2.0) -> None:
+    """Write two recordings of a vowel to a new folder.
 
     Args:
         folder: Folder; nothing is written if it exists, as another process of the run has made it.
         sample_rate: Sample rate in Hz.
+        seconds: Length of each.
     """
     if folder.exists():
         return
     folder.mkdir(parents=True)
-    time = np.arange(8 * sample_rate) / sample_rate
+    time = np.arange(round(seconds * sample_rate)) / sample_rate
     for index, pitch in enumerate((110, 180)):
         phase = pitch * (time + 0.1 * np.sin(2 * np.pi * time))
         harmonics = np.arange(1, 20)[:, None]

@@ -7,6 +7,7 @@ image_tokenizer.py      ImageTokenizerRecipe: image tokenizers with one rate
 rate_distortion.py      RateDistortionRecipe: image codecs with an entropy model
 optimizer.py            AdamW with learning rates and weight decay by parameter
 fit_tables.py           frequency tables, counted on training data
+fit_predicted.py        networks that predict frequencies, trained on the codes of training data
 run.py                  `run`
 launch.py               devices, nodes, precision
 clock.py                a limit of time

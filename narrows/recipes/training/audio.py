@@ -81,7 +81,9 @@ class AudioRecipe(AdversarialRecipe):
 
     def on_synthetic_data(self, folder: Path) -> Self:
         """This recipe with synthetic vowels, which are written to `folder`."""
-        write_synthetic_audio(folder, self.sample_rate)
+        scalars = self.codec.bottleneck.dim if self.pca_initialization else 0  # the PCA needs as many frames, at least
+        seconds = max(2.0, 1.25 * scalars * self.codec.stride[0] / self.sample_rate)
+        write_synthetic_audio(folder, self.sample_rate, seconds)
         return replace(self, data=replace(self.data, train=folder, valid=folder))
 
 
