@@ -29,7 +29,7 @@ from narrows.datasets import Example, TokenData, TokenStream, load
 MAX_IDS = 8192  # of an image
 MAX_VALID = 256  # images for validation
 Item = Example[narrows.Tokens | narrows.Latents]
-Cache = list[tuple[Tensor, Tensor]]  # keys and values (B, heads, N, dim) of each block
+Cache = list[list[Tensor]]  # keys and values (B, heads, N, dim) of each block; none before the first id
 
 
 class Block(nn.Module):
@@ -43,14 +43,16 @@ class Block(nn.Module):
         self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
         self.network = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, N, D), and keys and values of all positions until now."""
+    def forward(self, x: Tensor, past: list[Tensor] | None) -> Tensor:
+        """x (B, N, D); the keys and values of the past are those before x, and take up those of x."""
         q, k, v = self.qkv(self.norm1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if past is not None:
+        if past:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=not past)
+        if past is not None:
+            past[:] = k, v
         x = x + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
-        return x + self.dropout(self.network(self.norm2(x))), k, v
+        return x + self.dropout(self.network(self.norm2(x)))
 
 
 class GPT(nn.Module):
@@ -74,17 +76,12 @@ class GPT(nn.Module):
             if parameter.ndim == 2:
                 nn.init.normal_(parameter, std=0.02)
 
-    def forward(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
-        """A cache holds the ids before `ids`, of which then only one is allowed, and takes up these."""
-        start = cache[0][0].shape[2] if cache else 0
+    def forward(self, ids: Tensor, start: int = 0, cache: Cache | None = None) -> Tensor:
+        """A cache holds what the `start` ids before `ids` gave; then `ids` is one id."""
         places = self.positions[:, start : start + ids.shape[1]]
-        x = self.ids(ids) + sum(table(of) for table, of in zip(self.places, places, strict=True))
-        x, past, found = self.dropout(x), list(cache or []), Cache()
+        x = self.dropout(self.ids(ids) + sum(table(of) for table, of in zip(self.places, places, strict=True)))
         for index, block in enumerate(self.blocks):
-            x, k, v = block(x, past[index] if past else None)
-            found.append((k, v))
-        if cache is not None:
-            cache[:] = found
+            x = block(x, cache[index] if cache else None)
         return self.out(self.norm(x)).float().masked_fill(~self.possible[places[2]], -torch.inf)
 
 
@@ -99,10 +96,10 @@ def loss_bits(gpt: GPT, ids: Tensor) -> Tensor:
 @torch.inference_mode()
 def generate(gpt: GPT, number: int, temperature: float, top_k: int, seed: int = 0) -> Tensor:
     """Ids (number, N) of new images."""
-    generator, cache = torch.Generator(gpt.positions.device).manual_seed(seed), Cache()
-    ids = torch.full((number, 1), gpt.begin, device=gpt.positions.device)
-    for _ in range(gpt.positions.shape[1]):
-        logits = gpt(ids[:, -1:], cache)[:, -1] / max(temperature, 1e-6)
+    device, cache = gpt.positions.device, Cache([] for _ in gpt.blocks)
+    generator, ids = torch.Generator(device).manual_seed(seed), torch.full((number, 1), gpt.begin, device=device)
+    for place in range(gpt.positions.shape[1]):
+        logits = gpt(ids[:, place:], place, cache)[:, 0] / max(temperature, 1e-6)
         lowest = logits.topk(min(max(top_k, 1), logits.shape[1]), -1).values[:, -1:]
         p = logits.masked_fill(logits < lowest, -torch.inf).softmax(-1)
         ids = torch.cat([ids, torch.multinomial(p, 1, generator=generator)], 1)

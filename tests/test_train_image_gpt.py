@@ -85,16 +85,17 @@ def test_a_gpt_learns_from_shards_and_generates_a_picture(example, shards, model
     assert len(valid) == 2  # steps 50 and 60
     assert valid[-1] < 0.5 * math.log2(16)
     assert "5 samples" in printed
-    assert Image.open(out).size == (3 * 48, 2 * 48)
+    with Image.open(out) as picture:
+        assert picture.size == (3 * 48, 2 * 48)
     assert list(tmp_path.iterdir()) == [out]
 
 
 def test_ids_see_only_those_before_them_and_a_cache_changes_no_logits(gpt) -> None:
     ids = torch.tensor([[1, 3, 8, 4, 9, 5, 10, 6, 11, 7, 12, 3], [1, 3, 8, 4, 9, 3, 16, 3, 16, 3, 16, 4]])
-    whole, cache = gpt(ids), []
+    whole, cache = gpt(ids), [[], []]
     assert torch.equal(whole[0, :5], whole[1, :5])
     assert not torch.equal(whole[0, 5:], whole[1, 5:])
-    steps = [gpt(ids[:, n : n + 1], cache) for n in range(12)]
+    steps = [gpt(ids[:, n : n + 1], n, cache) for n in range(12)]
     assert torch.allclose(torch.cat(steps, 1), whole, atol=1e-5)
 
 
