@@ -33,9 +33,9 @@ folder, out = Path("photos"), Path("report")
 AFTER = {  # checks after the snippets of a page
     "datasets.md": """
 assert (codes == data[0].codes[0].numpy().T).all()
-assert next(iter(stream)).shape[0] == 7
+assert next(iter(stream)).shape[0] == 12
 assert (stream.num_items, stream.num_batches(8)) == (len(data), -(-len(data) // 8))
-assert example.meta["text"] == "so it is" and batch.ids.shape[1] == 7 and tokens.codes.shape[1] == 7
+assert example.meta["text"] == "so it is" and batch.ids.shape[1] == 12 and tokens.codes.shape[1] == 12
 """,
 }
 FENCE = re.compile(r"^```python *(.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -8,7 +8,7 @@
         --network.quantizer ResidualSimVQ
         --network.quantizer_options '{"num_quantizers": 4, "codebook_size": 1024}'
 
-    ... --network.trunk lapped --network.bottleneck fsq                  small: trains on a CPU, the model image-tokens
+    ... --network.trunk lapped                                           small: trains on a CPU, the model image-tokens
 
 All have one position for 16 × 16 pixels.
 """
@@ -34,7 +34,8 @@ from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
 from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
 from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 from narrows.codecs.quantization.attention_projection import AttentionProjection
-from narrows.codecs.quantization.codebooks import LearnedCodebook
+from narrows.codecs.quantization.codebooks import EMACodebook, LearnedCodebook
+from narrows.codecs.quantization.estimators import StraightThrough
 from narrows.codecs.quantization.rounding import Rounding
 from narrows.errors import InputError
 from narrows.recipes.discriminators.patchgan import PatchGANDiscriminator
@@ -56,7 +57,7 @@ class Network:
     Args:
         trunk: Encoder and decoder: ldm (convolutions with attention at the lowest resolution, 72 million parameters),
             vit (transformers of 6 and 12 blocks, 129 million parameters) or lapped (lapped transforms with a learned
-            correction, 1.7 million parameters, for CPUs; with fsq it starts as the KLT of the data).
+            correction, 1.7 million parameters, for CPUs; with vq or fsq it starts as the KLT of the data).
         bottleneck: Quantizer between them; gaussian has continuous latents, which are rounded for .nrw streams;
             vector-quantize-pytorch is the class `quantizer` of that package.
         quantizer: Class of vector-quantize-pytorch, with that bottleneck only; VectorQuantize if not given.
@@ -91,7 +92,13 @@ class Network:
             return Codec(ViTEncoder(VIT_DIM), self._bottleneck(VIT_DIM), ViTDecoder(VIT_DIM))
         encoder = LappedEncoder(LAPPED_DIM, width=96, fine=16, depth=2)
         decoder = LappedDecoder(LAPPED_DIM, width=128, skip=16, fine=24, depth=3)
-        bottleneck = FSQ(LAPPED_DIM, LAPPED_LEVELS) if self.bottleneck == "fsq" else self._bottleneck(LAPPED_DIM)
+        match self.bottleneck:
+            case "vq":
+                bottleneck: Bottleneck = VQ(LAPPED_DIM, EMACodebook(12, 8192), StraightThrough())
+            case "fsq":
+                bottleneck = FSQ(LAPPED_DIM, LAPPED_LEVELS)
+            case _:
+                bottleneck = self._bottleneck(LAPPED_DIM)
         return Codec(encoder, bottleneck, decoder)
 
     def _bottleneck(self, dim: int) -> Bottleneck:
@@ -182,7 +189,7 @@ def image_tokenizer(
         data=data,
         losses={"l1": (1.0, nn.L1Loss()), "perceptual": (perceptual.weight, perceptual.loss())},
         latent_losses={} if contrastive_loss is None else {"contrastive": (contrastive.weight, contrastive_loss)},
-        klt_initialization=(network.trunk, network.bottleneck) == ("lapped", "fsq"),
+        klt_initialization=network.trunk == "lapped" and network.bottleneck in ("vq", "fsq"),
         optimizer=optimizer,
         schedule=schedule,
         discriminators=[PatchGANDiscriminator(adversarial.width)],

@@ -54,8 +54,8 @@ def test_facts_about_models_are_plain_words(codec):
     """Neither names of JSON nor values of Python."""
     speech, image = lines(codec("info", "speech").out), lines(codec("info", "image").out)
     assert (speech["entropy-coded"], image["entropy-coded"]) == ("yes", "yes")
-    assert (speech["codebook counts"], speech["stride"]) == ("1, 2, 3, 4, 5, 6, 7", "320")
-    assert speech["kbit/s"].count(", ") == 6
+    assert (speech["codebook counts"], speech["stride"]) == (", ".join(map(str, range(1, 13))), "320")
+    assert speech["kbit/s"].count(", ") == 11
     assert image["qualities"] == "1, 2, 3, 4, 5, 6, 7, 8"
     assert image["bits per pixel"].startswith("1: 0.")
 

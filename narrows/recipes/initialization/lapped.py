@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.bottlenecks.fsq import FSQ
+from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LAP, STRIDE, LappedDecoder, LappedEncoder
+from narrows.codecs.quantization.codebooks import EMACodebook
 from narrows.errors import InputError
 from narrows.recipes.data.images import ImageCrops
-from narrows.recipes.initialization.pca import set_projections
+from narrows.recipes.initialization.pca import RANDOM_FRACTION, set_projections
 
 FULL_SCALE = 127.5  # 8-bit steps in one unit of the networks' range [-1, 1]
 MIN_SCALE = 0.15  # smallest initial scale of a latent, in quantization steps
@@ -49,8 +51,11 @@ def initialize_lapped(codec: Codec, crops: ImageCrops, lambdas: Tensor) -> None:
 
 
 @torch.no_grad()
-def initialize_lapped_fsq(codec: Codec, crops: ImageCrops) -> None:
-    """Initialise a codec of lapped transforms and FSQ: its scalars start as the largest components of the KLT.
+def initialize_lapped_quantizer(codec: Codec, crops: ImageCrops) -> None:
+    """Initialise a codec of lapped transforms and FSQ or VQ.
+
+    The scalars of FSQ start as the largest components of the KLT, each divided by its deviation. The vectors of VQ are
+    the largest components themselves, whose squared error is that of the image, and the codes their k-means.
 
     Args:
         codec: Codec to initialise.
@@ -60,16 +65,29 @@ def initialize_lapped_fsq(codec: Codec, crops: ImageCrops) -> None:
         InputError: The codec has other parts, or fewer channels of latents than scalars.
     """
     encoder, bottleneck, decoder = codec.encoder, codec.bottleneck, codec.decoder
-    if not isinstance(bottleneck, FSQ) or sum(bottleneck.sizes) > bottleneck.dim:
-        raise InputError(_expected(codec, "FSQ of at most as many scalars as the latents have channels"))
-    deviations = _set_transforms(codec, crops, "FSQ")
+    known = isinstance(bottleneck, VQ) and isinstance(bottleneck.codebook, EMACodebook)
+    count = bottleneck.codebook.dim if isinstance(bottleneck, VQ) else sum(getattr(bottleneck, "sizes", (0,)))
+    if not (known or isinstance(bottleneck, FSQ)) or count > bottleneck.dim:
+        raise InputError(_expected(codec, "FSQ, or VQ with an EMACodebook, of at most as many scalars as channels,"))
+    deviations = _set_transforms(codec, crops, "FSQ or VQ")
     assert isinstance(encoder, LappedEncoder)
     assert isinstance(decoder, LappedDecoder)
     assert encoder.linear.bias is not None
     encoder.linear.weight.div_(deviations.view(-1, 1, 1, 1))  # so that latents have the standard deviation 1
     encoder.linear.bias.div_(deviations)
     decoder.linear.weight.mul_(deviations.view(1, -1, 1, 1))
-    set_projections(bottleneck)
+    if isinstance(bottleneck, FSQ):
+        set_projections(bottleneck)
+    elif isinstance(bottleneck, VQ):
+        projection = bottleneck.projection
+        for layer, factors in ((projection.down_map, deviations), (projection.up_map, 1 / deviations)):
+            if isinstance(layer, nn.Linear):
+                layer.weight.mul_(RANDOM_FRACTION)
+                layer.weight[:count, :count] += torch.diag(factors[:count])
+                layer.bias.zero_()
+        x = torch.stack([crops[index] for index in range(len(crops))])
+        latents = torch.cat([encoder(part) for part in x.split(16)])
+        bottleneck.codebook.prepare(projection.down(latents).flatten(0, -2))
 
 
 def _expected(codec: Codec, bottleneck: str) -> str:

@@ -17,7 +17,7 @@ from narrows.errors import InputError
 from narrows.recipes.data.images import ImageCrops, ImageFiles
 from narrows.recipes.data.loading import crop_loader, whole_loader
 from narrows.recipes.data.synthetic import write_synthetic_images
-from narrows.recipes.initialization.lapped import initialize_lapped_fsq
+from narrows.recipes.initialization.lapped import initialize_lapped_quantizer
 from narrows.recipes.losses.adversarial import adaptive_weight, feature_matching_loss, mean_generator_loss
 from narrows.recipes.settings import ImageData
 from narrows.recipes.training.adversarial import AdversarialRecipe, AdversarialTraining, Losses
@@ -39,7 +39,7 @@ class ImageTokenizerRecipe(AdversarialRecipe):
         data: Training and validation data.
         latent_losses: Losses by name: a weight and a module that takes latents (B, D, h, w) and original images, and
             returns a scalar. The modules may have parameters, which are trained with the codec.
-        klt_initialization: Whether a codec of lapped transforms and FSQ starts as the KLT of the training data.
+        klt_initialization: Whether a codec of lapped transforms and FSQ or VQ starts as the KLT of the training data.
         linear_lr_fraction: Learning rate of the transforms that it sets, as a fraction of the codec's.
     """
 
@@ -114,7 +114,7 @@ class ImageTokenizerTraining(AdversarialTraining):
         if self.recipe.klt_initialization:
             data = self.recipe.data
             crops = ImageCrops(self._train, data.crop_size, INITIALIZATION_CROPS, (self.recipe.seed, 3))
-            initialize_lapped_fsq(self.codec, crops)
+            initialize_lapped_quantizer(self.codec, crops)
 
     def tokenizer(self, codec: Codec) -> ImageTokenizer:
         """An ImageTokenizer."""
