@@ -281,10 +281,10 @@ def _are_sizes(sizes: object, items: int) -> bool:
 
 def _made_for_files(info: DatasetInfo) -> str:
     """A line about the codes of an entropy model."""
-    recipe = {"image": "image-tokenizer", "audio": "speech"}[info.medium]
+    model = {"image": "image-tokens", "audio": "speech"}[info.medium]
     positions = " × ".join(map(str, info.strides))
     unit = "pixels" if info.sample_rate is None else "samples"
     return (
         f"{info.model} is made for small files, not for language models: {info.depth} codes per {positions} {unit}, of "
-        f"a vocabulary of {sum(codebook_sizes(info.radices)):,}; for these train a tokenizer: codec train {recipe}"
+        f"a vocabulary of {sum(codebook_sizes(info.radices)):,}; for these use {model}, or train a tokenizer"
     )

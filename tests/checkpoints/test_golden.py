@@ -17,7 +17,11 @@ from narrows.media import audio
 
 GOLDEN = Path(__file__).with_name("golden.npz")
 SPEECH = Path(__file__).parents[2] / "examples" / "speech.wav"
-IMAGES = {"image": {"quality": 4.0, "effort": 0.0}, "image_effort": {"quality": 2.5, "effort": 1.0}}
+IMAGES = {  # name of the arrays: model and settings
+    "image": ("image", {"quality": 4.0, "effort": 0.0}),
+    "image_effort": ("image", {"quality": 2.5, "effort": 1.0}),
+    "image_tokens": ("image-tokens", {}),
+}
 TIES = 1e-3  # largest fraction of codes that may differ on another processor
 
 
@@ -59,8 +63,9 @@ def test_speech(golden: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_image(golden: dict[str, np.ndarray], name: str) -> None:
-    tokenizer = narrows.load("image")
-    tokens = tokenizer.encode(golden["image_input"], **IMAGES[name])
+    model, settings = IMAGES[name]
+    tokenizer = narrows.load(model)
+    tokens = tokenizer.encode(golden["image_input"], **settings)
     codes = golden[f"{name}_codes"]
     assert tokens.codes.shape == codes.shape
     assert np.mean(tokens.codes.numpy() != codes) <= TIES
@@ -77,7 +82,7 @@ def make(path: Path) -> None:
     """Write the file anew, from the shipped models and the image that it holds."""
     with np.load(path) as file:
         image = file["image_input"]
-    speech, images = narrows.load("speech"), narrows.load("image")
+    speech = narrows.load("speech")
     tokens = speech.encode(*speech_samples())
     arrays = {
         "image_input": image,
@@ -85,7 +90,8 @@ def make(path: Path) -> None:
         "speech_payload": payload(speech.compress(tokens)),
         "speech_samples": int16(speech.decode(tokens)),
     }
-    for name, settings in IMAGES.items():
+    for name, (model, settings) in IMAGES.items():
+        images = narrows.load(model)
         tokens = images.encode(image, **settings)
         arrays[f"{name}_codes"] = tokens.codes.numpy().astype(np.int16)
         arrays[f"{name}_payload"] = payload(images.compress(tokens))

@@ -8,11 +8,11 @@ from narrows.errors import InputError, ModelError
 
 
 def test_models_of_a_medium_and_a_rate() -> None:
-    assert [model.name for model in narrows.models()] == ["image", "speech"]
+    assert [model.name for model in narrows.models()] == ["image", "image-tokens", "speech"]
     assert [model.name for model in narrows.models("audio")] == ["speech"]
-    assert [model.name for model in narrows.models(medium="image")] == ["image"]
+    assert [model.name for model in narrows.models(medium="image")] == ["image", "image-tokens"]
     assert [model.name for model in narrows.models(max_kbps=0.6)] == ["speech"]
-    assert [model.name for model in narrows.models("audio", max_kbps=0.4)] == []
+    assert [model.name for model in narrows.models("audio", max_kbps=0.3)] == []
     for wrong in (
         {"medium": "sound"},
         {"max_kbps": "2"},
@@ -39,17 +39,22 @@ def test_names_in_messages_are_short(name: Any) -> None:
 
 
 def test_rates_are_those_of_the_evaluation() -> None:
-    image, speech = narrows.models()
+    image, tokens, speech = narrows.models()
     assert [round(rate, 2) for rate in speech.rates][-3:] == [2.84, 3.14, 3.46]
     assert len(speech.rates) == 12
     assert [round(rate, 3) for rate in image.rates][:2] == [0.166, 0.261]
+    assert [round(rate, 3) for rate in tokens.rates] == [0.051]
 
 
 def test_they_show_themselves_as_a_table() -> None:
     lines = repr(narrows.models()).splitlines()
     assert lines[0].split() == ["name", "medium", "rate", "summary", "licence"]
-    assert [line.split()[:2] for line in lines[1:]] == [["image", "image"], ["speech", "audio"]]
-    assert "0.38 to 3.5 kbit/s" in lines[2]
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["image", "image"],
+        ["image-tokens", "image"],
+        ["speech", "audio"],
+    ]
+    assert "0.38 to 3.5 kbit/s" in lines[3]
     assert len(repr(narrows.models()[0])) < 250
     assert "<td>0.38 to 3.5 kbit/s</td>" in narrows.models()._repr_html_()
 
@@ -60,5 +65,6 @@ def test_names_are_escaped() -> None:
 
 
 def test_the_image_model_says_what_it_is_for() -> None:
-    (image,) = narrows.models("image")
-    assert "image-tokenizer" in image.summary
+    image, tokens = narrows.models("image")
+    assert "image-tokens" in image.summary
+    assert "generative" in tokens.summary

@@ -168,7 +168,7 @@ def test_a_model_for_files_is_told_of(image_checkpoint: Path, images: Path, task
         assert tokenize(entropy, ALONE, notice=lines.append).items == 5
     assert lines == [
         "small is made for small files, not for language models: 8 codes per 16 × 16 pixels, of a vocabulary of "
-        "32,768; for these train a tokenizer: codec train image-tokenizer"
+        "32,768; for these use image-tokens, or train a tokenizer"
     ]
     tokenize(task, ALONE, notice=lines.append)
     assert len(lines) == 1
