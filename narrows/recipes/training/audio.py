@@ -43,7 +43,7 @@ class AudioRecipe(AdversarialRecipe):
             decoded; before it only `frame_losses` train the codec. Without frame losses it is 0.
         pca_initialization: Whether the codec starts as a PCA of the training data's spectra (see initialization/pca).
         linear_lr_fraction: Learning rate of the linear layers that PCA sets, as a fraction of the codec's.
-        prediction: Networks that predict the frequencies of codes.
+        prediction: Networks that predict the frequencies of codes; none by default.
     """
 
     sample_rate: int
@@ -52,7 +52,7 @@ class AudioRecipe(AdversarialRecipe):
     signal_loss_start: int = 0
     pca_initialization: bool = False
     linear_lr_fraction: float = 0.1
-    prediction: Prediction = field(default_factory=Prediction)
+    prediction: Prediction = field(default_factory=lambda: Prediction(steps=0))
     best: Mapping[str, str] = field(default_factory=lambda: {"pesq": "higher", "estoi": "higher", "spectral": "lower"})
 
     def __post_init__(self) -> None:
