@@ -228,7 +228,7 @@ def _rows(weight: Tensor) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     scaled = weight.double() * WEIGHT_UNIT
     largest = scaled.abs().amax(1).clamp(min=1.0)
     shifts = (largest / 127).log2().ceil().clamp(0, predicted.MAX_SHIFT)
-    return _integers(scaled / shifts.exp2()[:, None], np.int8), shifts.numpy().astype(np.int8)
+    return _integers(scaled / shifts.exp2()[:, None], np.int8), shifts.detach().numpy().astype(np.int8)
 
 
 def _integers(x: Tensor, dtype: type[Any]) -> NDArray[Any]:

@@ -40,7 +40,7 @@ from narrows.recipes.discriminators.multi_period import MultiPeriodDiscriminator
 from narrows.recipes.discriminators.multi_resolution_stft import MultiResolutionSTFTDiscriminator
 from narrows.recipes.losses.frames import FrameMagnitudeLoss
 from narrows.recipes.losses.stft import ComplexSTFTLoss, MultiResolutionSTFTLoss
-from narrows.recipes.settings import AudioData
+from narrows.recipes.settings import AudioData, Prediction
 from narrows.recipes.speech import speech
 from narrows.recipes.training.audio import AudioRecipe, AudioTraining
 from narrows.recipes.training.run import run
@@ -51,7 +51,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 def small(seed: int = 0) -> AudioRecipe:
     torch.manual_seed(seed)
     return replace(
-        speech(),
+        speech(prediction=Prediction(steps=0)),
         codec=Codec(FrameEncoder(16, 16, 1), FSQ(16, (5, 5), 4, dropout=0.5), FrameDecoder(16, 16, 1, iterations=1)),
         losses={
             "spectral": (1.0, MultiResolutionSTFTLoss(16_000, [(512, 40)])),

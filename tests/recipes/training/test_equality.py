@@ -32,7 +32,7 @@ from narrows.recipes.image_tokenizer import image_tokenizer
 from narrows.recipes.losses.frames import FrameMagnitudeLoss
 from narrows.recipes.losses.images import LaplacianPyramidLoss
 from narrows.recipes.losses.stft import MultiResolutionSTFTLoss
-from narrows.recipes.settings import Adversarial, AudioData, ImageData, Schedule
+from narrows.recipes.settings import Adversarial, AudioData, ImageData, Prediction, Schedule
 from narrows.recipes.speech import speech
 from narrows.recipes.training.rate_distortion import RateDistortionTraining
 from narrows.recipes.training.run import run
@@ -69,7 +69,8 @@ class WaveformDecoder(Decoder):
 
 def small_speech(**changes):
     data = AudioData(folder / "audio", folder / "audio", seconds=0.1, speeds=(1.0,))
-    return replace(speech(), data=data, schedule=SCHEDULE, pca_initialization=False, **changes)
+    recipe = speech(prediction=Prediction(steps=0))
+    return replace(recipe, data=data, schedule=SCHEDULE, pca_initialization=False, **changes)
 
 
 def frames():

@@ -34,7 +34,7 @@ from narrows.recipes.losses.contrastive import ContrastiveLoss
 from narrows.recipes.losses.frames import FrameMagnitudeLoss
 from narrows.recipes.losses.images import LaplacianPyramidLoss
 from narrows.recipes.losses.stft import MultiResolutionSTFTLoss
-from narrows.recipes.settings import Adversarial
+from narrows.recipes.settings import Adversarial, Prediction
 from narrows.recipes.speech import speech
 from narrows.recipes.training.run import run
 
@@ -53,7 +53,7 @@ class Teacher(nn.Module):
 def small_speech():
     codec = Codec(FrameEncoder(16, 16, 1), ResidualVQ(16, 3, 16, 4), FrameDecoder(16, 16, 1, iterations=1))
     return replace(
-        speech(),
+        speech(prediction=Prediction(steps=0)),
         codec=codec,
         losses={"spectral": (1.0, MultiResolutionSTFTLoss(16_000, [(512, 40)]))},
         frame_losses={"frames": (1.0, FrameMagnitudeLoss())},
