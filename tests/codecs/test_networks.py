@@ -191,7 +191,7 @@ def test_networks_in_half_precision(make, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("name", sorted({*names("encoder"), *names("decoder")}))
 def test_every_option_changes_something(name: str) -> None:
-    """A larger value of each option changes shapes, weights, the reach or the output."""
+    """Another value of each option changes shapes, weights, the reach or the output."""
     part = find(name)
     small = {"dim": 8, "width": 8, "depth": 1, "hop": 8, "heads": 2, "patch": 4, "grid": 2, "groups": 2, "fine": 4}
     small |= {"multipliers": (1, 2), "attention": 0, "skip": 2, "iterations": 1, "fold": 1}
@@ -212,7 +212,7 @@ def test_every_option_changes_something(name: str) -> None:
 
     for option in inspect.signature(part).parameters:
         value = base.get(option, inspect.signature(part).parameters[option].default)
-        changed = (*value, 2) if isinstance(value, tuple) else value * 2 or 1
+        changed = (*value, 2) if isinstance(value, tuple) else not value if isinstance(value, bool) else value * 2 or 1
         assert facts(base | {option: changed}) != facts(base), option
 
 

@@ -26,8 +26,8 @@ def test_baselines_by_name():
 
 
 def test_models_by_name():
-    assert names("speech", "speech@1,4") == ["speech@7", "speech@1", "speech@4"]
-    assert names("speech@all") == [f"speech@{k}" for k in range(1, 8)]
+    assert names("speech", "speech@1,4") == ["speech@12", "speech@1", "speech@4"]
+    assert names("speech@all") == [f"speech@{k}" for k in range(1, 13)]
     assert names("image@2.5", "image") == ["image@2.5", "image@4"]
     assert names("image@all") == [f"image@{quality}" for quality in range(1, 9)]
 
@@ -53,7 +53,7 @@ def test_models_in_folders(audio_model, image_checkpoint):
         (["flac@3"], "lossless.*; type flac"),
         (["opus@"], "after the @"),
         (["opus@6,,8"], "after the @"),
-        (["speech@8"], "expected codebooks of 1, 2, .* for speech, got 8"),
+        (["speech@13"], "expected codebooks of 1, 2, .* for speech, got 13"),
         (["speech@1.5"], r"for speech, got 1\.5"),
         (["image@9"], "expected a quality from 1 .* to 8 .*, got 9"),
         (["opus@12", "jpeg@10"], r"one medium, got opus@12 \(audio\) and jpeg@10 \(image\)"),
