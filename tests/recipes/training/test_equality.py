@@ -156,6 +156,7 @@ for name in MAKERS:
     elif name != "ema":
         trained(name, "accumulated", BATCH // 2, accumulate=2)
 """
+NOT_COMPARED = ("usage", "perplexity", "feature_matching", "valid/pesq")  # of a batch, or not continuous
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 
@@ -196,4 +197,5 @@ def test_weights_and_metrics_are_those_of_one_rank_with_a_batch_twice_as_large(
     ]
     assert lines[0].keys() == lines[1].keys()
     for name, value in lines[0].items():
-        assert lines[1][name] == pytest.approx(value, rel=2e-3, abs=2e-3), name
+        if name not in NOT_COMPARED:
+            assert lines[1][name] == pytest.approx(value, rel=2e-3, abs=2e-3), name
