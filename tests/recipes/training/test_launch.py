@@ -33,6 +33,7 @@ from narrows.recipes.discriminators.multi_resolution_stft import MultiResolution
 from narrows.recipes.discriminators.patchgan import PatchGANDiscriminator
 from narrows.recipes.image import image
 from narrows.recipes.image_tokenizer import image_tokenizer
+from narrows.recipes.settings import Prediction
 from narrows.recipes.speech import speech
 from narrows.recipes.training.audio import AudioRecipe
 from narrows.recipes.training.base import Recipe
@@ -134,7 +135,12 @@ def made() -> dict[str, Recipe]:
     discriminators = [*MultiPeriodDiscriminator((2,), 2), *MultiResolutionSTFTDiscriminator((256,), 2)]
     tokenizer = replace(image_tokenizer(), codec=Codec(convolutions[0], LFQ(8, 6), convolutions[1]))
     return {
-        "speech": replace(speech(), codec=frames, discriminators=discriminators, pca_initialization=False),
+        "speech": replace(
+            speech(prediction=Prediction(steps=0)),
+            codec=frames,
+            discriminators=discriminators,
+            pca_initialization=False,
+        ),
         "image": replace(image(), codec=lapped),
         "image-tokenizer": replace(tokenizer, discriminators=[PatchGANDiscriminator(4)]),
     }
@@ -175,7 +181,18 @@ def nodes(out: Path, data: Path, *changes: tuple[str, ...]) -> list[subprocess.C
         port = str(free.getsockname()[1])
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     settings = ["--data.train", data, "--data.valid", data, "--data.batch_size", "1", "--data.seconds", "0.1"]
-    settings += ["--schedule.steps", "2", "--nodes", "2", "-o", out, "--data.speeds", "[1.0]"]
+    settings += [
+        "--schedule.steps",
+        "2",
+        "--prediction.steps",
+        "0",
+        "--nodes",
+        "2",
+        "-o",
+        out,
+        "--data.speeds",
+        "[1.0]",
+    ]
     command = [sys.executable, script, "train", "speech", *settings]
     started = [
         subprocess.Popen(
