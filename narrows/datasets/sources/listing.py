@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from narrows.datasets.base import Location, SourceItem
-from narrows.datasets.sources.columnar import columnar_items
 from narrows.datasets.sources.manifests import MANIFEST_SUFFIXES, manifest_items, manifest_rows
 from narrows.datasets.sources.media_files import media_items, prefixes_of
 from narrows.datasets.sources.webdataset import tar_items
 from narrows.errors import InputError
+from narrows.extras import require_package
 from narrows.media.files import quoted
 from narrows.media.folders import File, find_files, suffix
 from narrows.media.table import MEDIA
@@ -35,10 +35,18 @@ class SourceKind:
     in_folders: bool = True
 
 
+def _columnar_items(files: Sequence[File], medium: str) -> Iterator[SourceItem]:
+    """As `columnar_items`; training on media files needs no pyarrow, which its module imports."""
+    require_package("pyarrow")
+    from narrows.datasets.sources.columnar import columnar_items
+
+    return columnar_items(files, medium)
+
+
 _CONTAINERS = (
     SourceKind("WebDataset tars", frozenset({".tar"}), tar_items),
-    SourceKind("Parquet files", frozenset({".parquet"}), columnar_items),
-    SourceKind("Arrow streams", frozenset({".arrow"}), columnar_items),
+    SourceKind("Parquet files", frozenset({".parquet"}), _columnar_items),
+    SourceKind("Arrow streams", frozenset({".arrow"}), _columnar_items),
     SourceKind("a manifest", MANIFEST_SUFFIXES, manifest_items, in_folders=False),
 )
 KINDS = {name: (SourceKind(medium.files, medium.suffixes, media_items), *_CONTAINERS) for name, medium in MEDIA.items()}

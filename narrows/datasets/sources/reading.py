@@ -4,14 +4,14 @@ import os
 from collections import deque
 from functools import lru_cache
 from threading import Lock
-from typing import Any
-
-from pyarrow import ArrowException
+from typing import TYPE_CHECKING, Any
 
 from narrows.datasets.base import Location, SourceItem
-from narrows.datasets.sources.columnar import Cells, cells
 from narrows.errors import MediaError
 from narrows.media.files import MemoryFile, Source, open_input, quoted
+
+if TYPE_CHECKING:
+    from narrows.datasets.sources.columnar import Cells
 
 _AGAIN = "get another copy"
 CACHED_BATCHES = 16  # mostly of one row
@@ -48,6 +48,8 @@ def _cell(location: Location, name: str) -> bytes | str:
     """The bytes in a cell of a table, or the path in it."""
     assert location.row is not None
     assert location.column is not None
+    from pyarrow import ArrowException
+
     try:
         with _lock:
             changed = os.stat(location.path).st_mtime_ns
@@ -73,6 +75,8 @@ class _ColumnReader:
         """The value of a row. Raises LookupError beyond the last one."""
         if not self._cache or row < self._cache[0][0]:
             self._cache.clear()
+            from narrows.datasets.sources.columnar import cells  # imports pyarrow
+
             self._cells = cells(*self._source, row)
         while not self._cache or row >= self._cache[-1][0] + len(self._cache[-1][1]):
             batch = next(self._cells, None)

@@ -120,9 +120,9 @@ def test_values_that_json_cannot_hold_become_null(tmp_path, suffix):
 def test_rows_are_read_from_front_to_back_once(tmp_path, content, suffix, monkeypatch):
     path = write(tmp_path / f"a{suffix}", {"audio": pyarrow.array(BYTES)}, rows=2)
     found = list_items(str(path), "audio")
-    begun = []
+    begun, cells = [], columnar.cells
     monkeypatch.setattr(reading, "CACHED_BATCHES", 2)
-    monkeypatch.setattr(reading, "cells", lambda *place: begun.append(place[2]) or columnar.cells(*place))
+    monkeypatch.setattr(columnar, "cells", lambda *place: begun.append(place[2]) or cells(*place))
     order = [1, 0, 3, 2, 5, 4, 8, 7]  # as threads take them
     assert [content(found[row]) for row in order] == [BYTES[row] for row in order]
     assert begun == [1]
