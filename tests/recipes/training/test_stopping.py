@@ -136,10 +136,8 @@ def test_a_signal_while_the_state_is_written_lets_it_be_written(
     save, numbers = torch.save, [signal.SIGTERM]
 
     def saved(state: Any, file: Any) -> None:
-        save({}, file)
         if numbers:
             os.kill(os.getpid(), numbers.pop())
-        file.seek(0)
         save(state, file)
 
     monkeypatch.setattr(loop.torch, "save", saved)
