@@ -74,6 +74,6 @@ class PhaseConsistencyLoss(nn.Module):
             consistent = decoder.stft.griffin_lim(magnitudes, spectra, self.iterations)
             consistent = consistent / consistent.abs().clamp(min=MIN_MAGNITUDE)
             weight = magnitudes**0.6
-        predicted = spectra / magnitudes.detach().clamp(min=MIN_MAGNITUDE)
+        predicted = spectra / magnitudes.clamp(min=MIN_MAGNITUDE)  # no gradient reaches the magnitudes
         cosine = predicted.real * consistent.real + predicted.imag * consistent.imag
         return ((1 - cosine) * weight).sum() / weight.sum()
