@@ -68,7 +68,7 @@ def test_spectra_by_channel_are_those_of_each_channel(channels: int) -> None:
     decoder = FrameDecoder(8, 16, 1, hop=32, iterations=0, channels=channels)
     spectra = encoder.spectra(x)
     magnitudes, split = decoder.by_channel(spectra.abs(), spectra)
-    assert torch.equal(split, encoder.stft(x.flatten(0, 1)))
+    assert torch.equal(split, encoder.stft(x.transpose(0, 1).flatten(0, 1)))
     assert torch.equal(magnitudes, split.abs())
     decoder.predict = lambda z: (spectra.abs(), spectra)  # type: ignore[method-assign]
     torch.testing.assert_close(decoder(torch.zeros(2, 8, 6)), x, atol=1e-5, rtol=0)
