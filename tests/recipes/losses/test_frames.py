@@ -64,3 +64,12 @@ def test_the_phase_loss_of_silence_is_finite() -> None:
     silence = torch.zeros(1, 10, 321)
     decoder = predicting(silence, torch.complex(silence, silence))
     assert PhaseConsistencyLoss()(decoder, torch.zeros(1, 4, 5), torch.zeros(1, 1, 1600)).item() == 0
+
+
+def test_bins_below_the_limit_have_no_phases() -> None:
+    torch.manual_seed(0)
+    magnitudes = torch.full((1, 10, 321), 1e-6, requires_grad=True)
+    decoder = predicting(magnitudes, torch.polar(magnitudes, torch.rand(1, 10, 321)))
+    loss = PhaseConsistencyLoss(4)(decoder, torch.zeros(1, 4, 5), torch.zeros(1, 1, 1600))
+    (gradient,) = torch.autograd.grad(loss, magnitudes)
+    assert gradient.abs().max() == 0
