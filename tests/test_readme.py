@@ -36,6 +36,7 @@ def folder(tmp_path_factory) -> Path:
     x = 0.1 * np.random.default_rng(0).standard_normal(8000)
     (path / "recordings").mkdir()
     soundfile.write(path / "recordings" / "talk.wav", x, 16_000)
+    soundfile.write(path / "music.flac", x.reshape(-1, 2), 44_100)
     pixels = np.kron(np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
     (path / "photos").mkdir()
     Image.fromarray(pixels).save(path / "photo.png")

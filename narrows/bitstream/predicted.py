@@ -321,9 +321,7 @@ class _Chunk:
     def _blocks(self, stage: _Stage) -> list[slice]:
         """The codes of a stage in blocks, so that a chunk of many codes takes bounded memory."""
         count, digits = self.groups * len(stage.frames), self.tables.digits[stage.codebook]
-        numbers = self.tables.networks[stage.codebook].lower.shape[1] + 4 * max(
-            digits
-        )  # in memory for each code, about
+        numbers = self.tables.networks[stage.codebook].lower.shape[1] + 4 * max(digits)  # for each code, about
         step = max(1, BLOCK // numbers)
         return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 

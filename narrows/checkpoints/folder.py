@@ -275,9 +275,8 @@ def _tables(path: Path, tokenizer: Tokenizer) -> FrequencyTables | PredictedTabl
     try:
         with safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118
-                if (
-                    dtype := file.get_slice(name).get_dtype()
-                ) not in TABLE_DTYPES:  # NumPy may lack others, such as BF16
+                dtype = file.get_slice(name).get_dtype()
+                if dtype not in TABLE_DTYPES:  # NumPy lacks some others, such as BF16
                     raise InputError(f"expected integers in {shortened(name)}, got {dtype}")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         tables = PredictedTables.from_arrays(arrays) if "digits" in arrays else FrequencyTables.from_arrays(arrays)

@@ -17,7 +17,11 @@ def encode(
     files: Annotated[list[str], typer.Argument(help="Audio files, images, folders or globs.")],
     model: Annotated[
         str | None,
-        typer.Option("-m", "--model", help="Model name, checkpoint folder or hub repository. [speech, or image]"),
+        typer.Option(
+            "-m",
+            "--model",
+            help="Model name, checkpoint folder or hub repository. [speech, audio or image, by the content]",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Output file or folder. [beside the input]")] = None,
     bitrate: Annotated[

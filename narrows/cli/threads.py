@@ -2,8 +2,8 @@
 
 With more threads than free CPUs a network takes several times as long as with one thread: at the end of each parallel
 loop all threads wait for the one that has no CPU. Worst are the threads of MKL, which wait without giving way: beside
-two busy processes on two CPUs they make the coding of an image 30 times as slow. So MKL and the OpenBLAS
-of NumPy, which compute the products of small float64 matrices here, get one thread at any time, and PyTorch the others.
+two busy processes on two CPUs they make the coding of an image 30 times as slow. So MKL and the OpenBLAS of
+NumPy, which compute the products of small float64 matrices here, get one thread at any time, and PyTorch the others.
 """
 
 import ctypes

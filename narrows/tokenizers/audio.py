@@ -115,16 +115,16 @@ class AudioTokenizer(Tokenizer):
     def codebooks_for(self, bitrate: float, channels: int = 1) -> int:
         """The largest number of codebooks whose rate is at most `bitrate` kbit/s for all channels together.
 
-        Raises InputError if even the lowest rate is above `bitrate`; the message lists all rates.
+        Raises InputError if even the lowest rate is above `bitrate`; the message names it.
         """
         check_numbers(bitrate=bitrate)
         rates = {k: self.rate(k) * self.groups(channels) for k in self.codec.bottleneck.prefixes}
         fitting = [k for k, rate in rates.items() if rate <= bitrate]
         if not fitting:
-            listed = ", ".join(f"{ceil(100 * rate - 1e-6) / 100:.2f}" for rate in rates.values())  # accepted as listed
+            lowest = ceil(100 * min(rates.values()) - 1e-6) / 100  # rounded up, so that it is accepted
             of_channels = f" and {channels} channels" if self.groups(channels) > 1 else ""
             raise InputError(
-                f"expected a bitrate of at least one of {listed} kbit/s for {self.name}{of_channels}, got "
+                f"expected a bitrate of at least {lowest:.2f} kbit/s for {self.name}{of_channels}, got "
                 f"{shortened(bitrate)}"
             )
         return max(fitting)

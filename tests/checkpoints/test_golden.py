@@ -17,6 +17,7 @@ from narrows.media import audio
 
 GOLDEN = Path(__file__).with_name("golden.npz")
 SPEECH = Path(__file__).parents[2] / "examples" / "speech.wav"
+RECORDINGS = ("speech", "audio")
 IMAGES = {  # name of the arrays: model and settings
     "image": ("image", {"quality": 4.0, "effort": 0.0}),
     "image_effort": ("image", {"quality": 2.5, "effort": 1.0}),
@@ -33,9 +34,10 @@ def payload(data: bytes) -> np.ndarray:
     return np.frombuffer(b"".join(framing.payload(view, each, i) for i, each in enumerate(offsets)), np.uint8)
 
 
-def speech_samples() -> tuple[np.ndarray, int]:
+def samples(model: str) -> tuple[np.ndarray, int]:
     recording = audio.read(SPEECH)
-    return recording.samples[:, : 2 * recording.sample_rate], recording.sample_rate
+    x = recording.samples[:, : 2 * recording.sample_rate]
+    return np.concatenate([x, 0.5 * np.roll(x, 9)]) if model == "audio" else x, recording.sample_rate
 
 
 def int16(x: torch.Tensor) -> np.ndarray:
@@ -48,16 +50,17 @@ def golden() -> dict[str, np.ndarray]:
         return dict(file)
 
 
-def test_speech(golden: dict[str, np.ndarray]) -> None:
-    tokenizer = narrows.load("speech")
-    tokens = tokenizer.encode(*speech_samples())
-    assert tokens.codes.shape == golden["speech_codes"].shape
-    assert np.mean(tokens.codes.numpy() != golden["speech_codes"]) <= TIES
-    tokens.codes.copy_(torch.from_numpy(golden["speech_codes"].astype(np.int64)))
+@pytest.mark.parametrize("model", RECORDINGS)
+def test_recording(golden: dict[str, np.ndarray], model: str) -> None:
+    tokenizer, codes = narrows.load(model), golden[f"{model}_codes"]
+    tokens = tokenizer.encode(*samples(model))
+    assert tokens.codes.shape == codes.shape
+    assert np.mean(tokens.codes.numpy() != codes) <= TIES
+    tokens.codes.copy_(torch.from_numpy(codes.astype(np.int64)))
     data = tokenizer.compress(tokens)
-    assert np.array_equal(payload(data), golden["speech_payload"])
+    assert np.array_equal(payload(data), golden[f"{model}_payload"])
     assert torch.equal(tokenizer.decompress(data).codes, tokens.codes)
-    difference = int16(tokenizer.decode(tokens)).astype(int) - golden["speech_samples"]
+    difference = int16(tokenizer.decode(tokens)).astype(int) - golden[f"{model}_samples"]
     assert np.abs(difference).max() <= 1
 
 
@@ -82,14 +85,13 @@ def make(path: Path) -> None:
     """Write the file anew, from the shipped models and the image that it holds."""
     with np.load(path) as file:
         image = file["image_input"]
-    speech = narrows.load("speech")
-    tokens = speech.encode(*speech_samples())
-    arrays = {
-        "image_input": image,
-        "speech_codes": tokens.codes.numpy().astype(np.int16),
-        "speech_payload": payload(speech.compress(tokens)),
-        "speech_samples": int16(speech.decode(tokens)),
-    }
+    arrays = {"image_input": image}
+    for model in RECORDINGS:
+        recordings = narrows.load(model)
+        tokens = recordings.encode(*samples(model))
+        arrays[f"{model}_codes"] = tokens.codes.numpy().astype(np.int16)
+        arrays[f"{model}_payload"] = payload(recordings.compress(tokens))
+        arrays[f"{model}_samples"] = int16(recordings.decode(tokens))
     for name, (model, settings) in IMAGES.items():
         images = narrows.load(model)
         tokens = images.encode(image, **settings)

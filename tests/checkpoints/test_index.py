@@ -8,8 +8,8 @@ from narrows.errors import InputError, ModelError
 
 
 def test_models_of_a_medium_and_a_rate() -> None:
-    assert [model.name for model in narrows.models()] == ["image", "image-tokens", "speech"]
-    assert [model.name for model in narrows.models("audio")] == ["speech"]
+    assert [model.name for model in narrows.models()] == ["audio", "image", "image-tokens", "speech"]
+    assert [model.name for model in narrows.models("audio")] == ["audio", "speech"]
     assert [model.name for model in narrows.models(medium="image")] == ["image", "image-tokens"]
     assert [model.name for model in narrows.models(max_kbps=0.6)] == ["speech"]
     assert [model.name for model in narrows.models("audio", max_kbps=0.3)] == []
@@ -39,7 +39,8 @@ def test_names_in_messages_are_short(name: Any) -> None:
 
 
 def test_rates_are_those_of_the_evaluation() -> None:
-    image, tokens, speech = narrows.models()
+    audio, image, tokens, speech = narrows.models()
+    assert [round(rate, 1) for rate in audio.rates] == [5.2, 10.7, 17.8]
     assert [round(rate, 2) for rate in speech.rates][-3:] == [2.84, 3.14, 3.46]
     assert len(speech.rates) == 12
     assert [round(rate, 3) for rate in image.rates][:2] == [0.166, 0.261]
@@ -50,11 +51,12 @@ def test_they_show_themselves_as_a_table() -> None:
     lines = repr(narrows.models()).splitlines()
     assert lines[0].split() == ["name", "medium", "rate", "summary", "licence"]
     assert [line.split()[:2] for line in lines[1:]] == [
+        ["audio", "audio"],
         ["image", "image"],
         ["image-tokens", "image"],
         ["speech", "audio"],
     ]
-    assert "0.38 to 3.5 kbit/s" in lines[3]
+    assert "0.38 to 3.5 kbit/s" in lines[4]
     assert len(repr(narrows.models()[0])) < 250
     assert "<td>0.38 to 3.5 kbit/s</td>" in narrows.models()._repr_html_()
 

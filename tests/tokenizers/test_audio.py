@@ -138,7 +138,7 @@ def test_bitrates(tokenizer: AudioTokenizer) -> None:
     assert one == 50 * 8 / 1000  # of a raw stream: 200 codes take 8 bits
     assert tokenizer.codebooks_for(2.5 * one) == 2
     assert tokenizer.codebooks_for(1e9) == 4
-    with pytest.raises(InputError, match=r"one of 0\.40, 0\.80, 1\.20, 1\.60 kbit/s for custom, got 0\.1"):
+    with pytest.raises(InputError, match=r"at least 0\.40 kbit/s for custom, got 0\.1"):
         tokenizer.codebooks_for(0.1)
     x = noise(1000)
     assert tokenizer.encode(x, RATE, bitrate=2.5 * one).codes.shape[1] == 2
@@ -153,16 +153,16 @@ def test_a_bitrate_is_that_of_all_channels(tokenizer: AudioTokenizer) -> None:
     mono, both = tokenizer.encode_batch([stereo[:1], stereo], RATE, bitrate=4.5 * one)
     assert (mono.codes.shape[1], both.codes.shape[1]) == (4, 2)
     assert tokenizer.estimate(10, channels=2, bitrate=4.5 * one) <= 4.5 * one * 1250 + 100
-    with pytest.raises(InputError, match=r"0\.80, 1\.60, 2\.40, 3\.20 kbit/s for custom and 2 channels, got 0\.5"):
+    with pytest.raises(InputError, match=r"at least 0\.80 kbit/s for custom and 2 channels, got 0\.5"):
         tokenizer.encode(stereo, RATE, bitrate=0.5)
 
 
-def test_the_bitrates_of_the_message_are_accepted() -> None:
-    speech = narrows.load("speech")
-    with pytest.raises(InputError, match="at least one of") as caught:
-        speech.codebooks_for(0.01)
-    listed = str(caught.value).split(" one of ")[1].split(" kbit/s")[0].split(", ")
-    assert [speech.codebooks_for(float(rate)) for rate in listed] == list(range(1, 13))
+@pytest.mark.parametrize("model", ["audio", "speech"])
+def test_the_bitrate_of_the_message_is_accepted(model: str) -> None:
+    tokenizer = narrows.load(model)
+    with pytest.raises(InputError, match="at least") as caught:
+        tokenizer.codebooks_for(0.01)
+    assert tokenizer.codebooks_for(float(str(caught.value).split(" at least ")[1].split(" kbit/s")[0])) == 1
 
 
 @pytest.mark.parametrize("coded", [True, False])
