@@ -58,6 +58,7 @@ def folder(tmp_path_factory, shards) -> Path:
     (path / "examples").mkdir()
     for name in ("examples/speech.wav", "talk.wav"):
         soundfile.write(path / name, 0.1 * rng.standard_normal(8000), 16_000)
+    soundfile.write(path / "music.flac", 0.1 * rng.standard_normal((8000, 2)), 44_100)
     pixels = np.kron(rng.integers(0, 256, (5, 7, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
     (path / "photos").mkdir()
     for name in ("photo.png", "photos/a.png", "photos/b.png"):
