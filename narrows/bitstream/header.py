@@ -54,7 +54,8 @@ EXTENTS: dict[int, type[Extent]] = {
 ATTACHMENTS = {
     1: "alpha",
     2: "audio",
-}  # by their number in the header: the alpha plane of an image, the sound of a video
+    3: "times",
+}  # by their number in the header: the alpha plane of an image, the sound of a video, the times of its frames
 # control and format characters, line separators, surrogates and specials: the same on every version of Unicode
 UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff0-\uffff]"

@@ -3,33 +3,38 @@
 frames (C, H, W) one after another ─ blocks ─ tiles ─ encoder ─ bottleneck ─▶ Tokens ─▶ the same steps in reverse
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import ClassVar, cast
+from itertools import chain
+from math import ceil
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from narrows.bitstream import read_header, recover
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError, shortened
+from narrows.errors import InputError
 from narrows.media import video as media
+from narrows.media.buffers import Bytes
 from narrows.media.extents import Extent, VideoExtent
+from narrows.media.files import Source
 from narrows.media.image.resize import Resize
 from narrows.media.medium import Medium, Reader, Signal
 from narrows.parts import part
-from narrows.tokenizers.channels import as_array
+from narrows.tokenizers.batches import BatchEncoder
+from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES
 from narrows.tokenizers.image_tiles import FULL_SCALE
-from narrows.tokenizers.settings import DecodeOptions, Output, check_numbers
+from narrows.tokenizers.settings import DecodeOptions, Output
 from narrows.tokenizers.tokenizer import Item, Tokenizer
-from narrows.tokenizers.tokens import Latents, Tokens
+from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens
+from narrows.tokenizers.video_frames import Array, CheckedFrames, FrameRate, as_clip, as_rate, part_of_clip, reported
 from narrows.tokenizers.video_tiles import Frame, VideoTiles, latent_frames
-
-Array = Tensor | NDArray[np.floating] | NDArray[np.uint8]
-FrameRate = int | float | Fraction
-MAX_RATE_BASE = 1001  # of a frame rate that is given as a float, such as 29.97
+from narrows.tokenizers.video_times import TIMES, times_attachment, times_of
 
 
 @part("video-tokenizer")
@@ -56,6 +61,7 @@ class VideoTokenizer(Tokenizer):
     """
 
     medium: ClassVar[Medium] = media.MEDIUM
+    attachments: ClassVar[tuple[str, ...]] = (TIMES,)
     decode_options: ClassVar[tuple[str, ...]] = ("start", "stop")
     tile: int = 512
     block: int = 4
@@ -64,13 +70,21 @@ class VideoTokenizer(Tokenizer):
         super().__init__(codec)
         for name, network in (("encoder", codec.encoder), ("decoder", codec.decoder)):
             if (reach := network.reach[0]) is None or reach[1]:
-                raise InputError(f"expected a causal {name}, got {type(network).__name__} with a reach in time of {reach}")
+                raise InputError(
+                    f"expected a causal {name}, got {type(network).__name__} with a reach in time of {reach}"
+                )
             network.start(1)
 
     @property
     def tiles(self) -> VideoTiles:
         """The networks of the codec, run on blocks and tiles."""
         return VideoTiles(self.codec, self.tile // max(self.codec.stride[1:]), self.block)
+
+    @property
+    def positions_per_amount(self) -> float:
+        """Latent positions per pixel of a frame."""
+        frames, height, width = self.codec.stride
+        return 1 / (frames * height * width)
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -107,7 +121,7 @@ class VideoTokenizer(Tokenizer):
         rate, checked = as_rate(frame_rate), CheckedFrames(frames)
 
         def coded(z: Tensor) -> Tensor:
-            return narrow(bottleneck.encode(z.to(self.device))[:, :keep].cpu(), bottleneck.codebook_sizes)
+            return bottleneck.encode(z.to(self.device))[:, :keep].cpu()
 
         codes, extent = self._encoded(checked, rate, coded)
         return Tokens(codes, bottleneck.radices[:keep], extent, self.name, self.fingerprint)
@@ -137,7 +151,7 @@ class VideoTokenizer(Tokenizer):
 
     @torch.inference_mode()
     def _encoded(
-        self, frames: "CheckedFrames", rate: Fraction, coded: Callable[[Tensor], Tensor]
+        self, frames: CheckedFrames, rate: Fraction, coded: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, VideoExtent]:
         """The values (S, k, T, H, W) that `coded` returns for the latents of frames, and the extent of the frames."""
         source = iter(frames)
@@ -206,55 +220,148 @@ class VideoTokenizer(Tokenizer):
             raise InputError(f"expected a grid {self.grid(extent)} for {size}, got {grid}")
         return extent
 
+    def estimate(self, extent: VideoExtent, *, codebooks: float | None = None, **others: float | None) -> int:
+        """An estimate of the bytes of the stream of a clip, before coding: its positions at the usual rate.
 
-class CheckedFrames:
-    """Iterates over frames once: checks them and counts them.
+        Args:
+            extent: frames, size and rate.
+            codebooks: see `encode`.
+            others: refused.
+        """
+        self._refuse_for_estimate(others)
+        frames, height, width = self.grid(extent)
+        bits = self.rate(self.check_codebooks(codebooks)) / self.positions_per_amount * self.groups(extent.channels)
+        chunks = ceil(extent.seconds / CHUNK_SECONDS)
+        return round(HEADER_BYTES + CHUNK_BYTES * chunks + bits / 8 * frames * height * width)
 
-    Attributes:
-        count: frames so far.
+    def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
+        """Encode a Video to Tokens; settings as for `encode`."""
+        clip = media.check_pixels(signal)
+        tokens = self.encode(clip.pixels, clip.rate, **self.check_settings(settings))
+        return self._timed(tokens, clip.times)
+
+    def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
+        """Encode an open video file to Tokens, frame by frame; settings as for `encode`. Its sound is left out."""
+        if not isinstance(reader, media.VideoReader):
+            raise InputError(f"expected a VideoReader for {self.name}, got {type(reader).__name__}")
+        given = self.check_settings(settings)
+        info = reader.counted()
+        rate = Fraction(info.extent.rate, info.extent.rate_base)
+        tokens = self.encode_frames((frame.pixels for frame in reader.frames()), rate, **given)
+        return self._timed(tokens, info.times)
+
+    def _timed(self, tokens: Tokens, times: Sequence[Fraction] | None) -> Tokens:
+        """Tokens with the times of frames of a variable rate attached."""
+        return tokens if times is None else replace(tokens, attachments={TIMES: times_attachment(times)})
+
+    def batch_encoder(
+        self,
+        batch: int = 1,
+        latents: bool = False,
+        background: str | None = None,
+        resize: Resize | None = None,
+        **settings: float | None,
+    ) -> "VideoBatchEncoder":
+        """See `Tokenizer.batch_encoder`."""
+        self.check_background(background)
+        self.check_resize(resize)
+        return VideoBatchEncoder(self, latents, self.check_settings(settings))
+
+    @torch.inference_mode()
+    def decode_signal(self, item: Item) -> media.Video:
+        """Decode an .nrw stream, Tokens or Latents to a Video, 8 bits per channel."""
+        item = item if isinstance(item, Tokens | Latents) else self.decompress(item)
+        blocks = [_levels(block) for block in self.decode_blocks(item)]
+        extent = cast(VideoExtent, item.extent)
+        return media.Video(np.concatenate(blocks, 1), Fraction(extent.rate, extent.rate_base), self._times(item))
+
+    def _decode_to(self, output: Output, item: Item, options: DecodeOptions) -> Extent:
+        """See `decode_file`; in bounded memory. Of a part in seconds only this part is decoded; see `decode`."""
+        item = item if isinstance(item, Tokens | Latents) else self.decompress(item)
+        start, stop = options.get("start") or 0.0, options.get("stop")
+        extent, times = cast(VideoExtent, item.extent), self._times(item)
+        first, last = part_of_clip(extent, start, stop)
+        blocks = self.decode_blocks(item, start, stop)
+        frames: Iterator[NDArray[np.uint8]] = (frame for block in blocks for frame in _levels(block).swapaxes(0, 1))
+        if output.progress is not None:
+            frames = reported(frames, last - first, output.progress)
+        kept = None if times is None else [time - times[first] for time in times[first:last]]
+        rate = Fraction(extent.rate, extent.rate_base) if kept is None else None
+        media.write(output.target, frames, rate, times=kept, overwrite=output.overwrite, format=output.format)
+        return replace(extent, frames=last - first)
+
+    def _times(self, item: Tokens | Latents) -> tuple[Fraction, ...] | None:
+        """The times of the frames of an item; None for a constant rate."""
+        attached = item.attachments.get(TIMES) if isinstance(item, Tokens) else None
+        return None if attached is None else times_of(attached, cast(VideoExtent, item.extent).frames)
+
+    def recover(self, data: Bytes) -> tuple[Tokens, list[tuple[float, float]]]:
+        """Recover a damaged .nrw stream: the Tokens with grey for lost chunks, and the lost spans in seconds.
+
+        Raises what `decompress` raises for the header, model and tables, and DamagedStream if no chunk is intact.
+        """
+        header = read_header(data)
+        self.check_model(header.model, header.fingerprint.hex())
+        self.check_attachments(dict(header.attachments))
+        extent = header.extent
+        if not isinstance(extent, VideoExtent) or header.grid != self.grid(extent):
+            raise InputError(f"expected a stream of {self.name}, got one of {extent} with a grid {header.grid}")
+        recovered = recover(data, self.tables)
+        codes, stride, spans = torch.from_numpy(recovered.codes), self.codec.stride[0], []
+        grey = np.full((3, extent.height, extent.width), 128, np.uint8)
+        for lost in recovered.damaged:
+            frames = (lost.stop - lost.start - 1) * stride + 1
+            found = self.encode_frames([grey] * frames, 1).codes
+            codes[:, :, lost.start : lost.stop] = found[:, : codes.shape[1]]
+            first, last = max(0, lost.start * stride - stride + 1), min(lost.stop * stride - stride + 1, extent.frames)
+            spans.append((first * extent.rate_base / extent.rate, last * extent.rate_base / extent.rate))
+        intact = {name: payload for name, payload in recovered.attachments.items() if payload is not None}
+        return Tokens(codes, header.radices, extent, header.model, header.fingerprint.hex(), None, intact), spans
+
+
+class VideoBatchEncoder(BatchEncoder):
+    """Encodes clips one after another, each in blocks of its own.
+
+    Args:
+        tokenizer: the tokenizer.
+        latents: whether to make Latents instead of Tokens.
+        settings: settings of `encode`.
     """
 
-    def __init__(self, frames: Iterable[Frame]) -> None:
-        self._frames, self.count = frames, 0
+    def __init__(self, tokenizer: VideoTokenizer, latents: bool, settings: dict[str, float]) -> None:
+        self.tokenizer, self.latents, self.settings = tokenizer, latents, settings
+        self._seconds = 0.0
 
-    def __iter__(self) -> Iterator[Frame]:
-        shape: tuple[int, ...] | None = None
-        for frame in self._frames:
-            if not isinstance(frame, np.ndarray) or frame.ndim != 3 or len(frame) not in (1, 3) or 0 in frame.shape:
-                raise InputError(f"expected frames (1 or 3, H, W), got {described(frame)}")
-            if shape not in (None, frame.shape):
-                raise InputError(f"expected frames of one shape {shape}, got {frame.shape} at frame {self.count}")
-            if frame.dtype != np.uint8:
-                if frame.dtype.kind != "f":
-                    raise InputError(f"expected frames of floats in [-1, 1] or uint8, got {frame.dtype}")
-                check_range(float(frame.min()), float(frame.max()))
-            shape, self.count = frame.shape, self.count + 1
-            yield frame
+    @property
+    def seconds(self) -> float:
+        """Time spent in reading and in the network."""
+        return self._seconds
 
+    def finish(self) -> None:
+        """Nothing waits."""
 
-def as_clip(x: Array) -> NDArray[np.generic]:
-    """A clip as an array (C, T, H, W). Raises InputError for another shape."""
-    clip = as_array(x)
-    if clip.ndim != 4 or clip.shape[0] not in (1, 3) or 0 in clip.shape:
-        given = f"shape {clip.shape}" if clip.ndim else type(x).__name__
-        raise InputError(f"expected a clip (1 or 3, T, H, W), got {given}")
-    return clip
+    def read(self, source: Source) -> Iterator[Any]:
+        """The open file, whose frames are read as they are encoded."""
+        yield media.VideoReader(source)
 
-
-def as_rate(frame_rate: FrameRate) -> Fraction:
-    """A frame rate as a fraction. Raises InputError unless it is a number above 0 with terms up to 2^31 - 1."""
-    if isinstance(frame_rate, bool) or not isinstance(frame_rate, int | float | Fraction):
-        raise InputError(f"expected a frame rate as a number or Fraction, got {shortened(frame_rate)}")
-    try:
-        rate = Fraction(frame_rate)
-    except (ValueError, OverflowError):
-        raise InputError(f"expected a finite frame rate, got {frame_rate}") from None
-    rate = rate.limit_denominator(MAX_RATE_BASE) if isinstance(frame_rate, float) else rate
-    if not 0 < rate <= MAX_RATE or rate.denominator > MAX_RATE:
-        raise InputError(f"expected a frame rate above 0 and up to {MAX_RATE}, got {shortened(frame_rate)}")
-    return rate
+    def add(self, pieces: Iterator[Any]) -> Callable[[], Tokens | Latents]:
+        """Encode a clip; see `BatchEncoder.add`."""
+        (reader,) = pieces
+        begin = time.perf_counter()
+        with reader:
+            if self.latents:
+                extent = reader.counted().extent
+                rate = Fraction(extent.rate, extent.rate_base)
+                result: Tokens | Latents = self.tokenizer.encode_frames_to_latents(
+                    (frame.pixels for frame in reader.frames()), rate
+                )
+            else:
+                result = self.tokenizer.encode_reader(reader, **self.settings)
+        self._seconds += time.perf_counter() - begin
+        return lambda: result
 
 
-def narrow(codes: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Codes in the smallest integer type that holds them, since those of a long clip are many."""
-    return codes.to(torch.int16 if max(sizes) <= 1 << 15 else torch.int32)
+def _levels(block: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Frames in [-1, 1] as RGB of 8 bits (3, t, H, W)."""
+    levels: NDArray[np.uint8] = ((block + 1) * FULL_SCALE).round().astype(np.uint8)
+    return levels if len(levels) == 3 else levels.repeat(3, 0)

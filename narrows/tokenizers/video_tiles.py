@@ -1,6 +1,6 @@
 """Video through a causal codec: blocks of frames in time, tiles in space, with the same result as the whole clip.
 
-frames 0 1 2 ...  ─ first frame repeated ─ blocks of whole latent frames ─ tiles ─ step(x, state) ─▶ latents, block by block
+frames ─ first frame repeated ─ blocks of whole latent frames ─ tiles ─ step(x, state) ─▶ latents, block by block
 
 Each tile is a stream of its own with its own state, so memory does not grow with the number of frames, and nothing is
 computed twice in time. In space, tiles overlap by the reach of the network.

@@ -21,7 +21,9 @@ from fractions import Fraction
 import numpy as np
 
 from narrows.errors import InputError, described
+from narrows.media.extents import VideoExtent
 from narrows.media.files import Source
+from narrows.media.medium import Medium, Signal
 from narrows.media.targets import Target
 from narrows.media.video.limits import MAX_PIXELS
 from narrows.media.video.reader import VideoReader
@@ -117,3 +119,46 @@ def write(
         writer.write(first)
         for frame in iterator:
             writer.write(frame)
+
+
+def check_pixels(signal: Signal) -> Video:
+    """The Video of a signal. Raises InputError for another signal."""
+    if not isinstance(signal, Video):
+        raise InputError(f"expected a Video, got a signal of {signal.medium}")
+    return signal
+
+
+def _write(target: Target, signal: Signal, overwrite: bool, format: str | None) -> None:
+    clip = check_pixels(signal)
+    rate, times = (clip.rate, None) if clip.times is None else (None, clip.times)
+    write(target, clip.pixels.swapaxes(0, 1), rate, times=times, overwrite=overwrite, format=format)
+
+
+def _amount_of(source: Source) -> float:
+    return probe(source).extent.amount
+
+
+MEDIUM = Medium(
+    name="video",
+    files="videos",
+    extent=VideoExtent,
+    suffixes=SUFFIXES,
+    default_suffix=".mp4",
+    default_model="video",
+    open=VideoReader,
+    amount_of=_amount_of,
+    read=read,
+    write=_write,
+    check_target=check_target,
+    rate_unit="bits per pixel",
+    rate_key="bits_per_pixel",
+    rate_divisor=1.0,
+    speed_unit="megapixels/s",
+    speed_divisor=1e6,
+    total_unit="megapixels",
+    total_divisor=1e6,
+    amount_unit="pixels",
+    amount_per_minute=1e9,
+    amount_per_byte=100.0,
+    min_amount=1e6,
+)

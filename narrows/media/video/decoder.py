@@ -122,9 +122,7 @@ def decoded(path: StoredFile, since: int | None = None) -> Iterator[tuple["Video
                 yield frame, stamp
 
 
-def _frames(
-    container: "InputContainer", stream: "VideoStream", *, counted: bool
-) -> Iterator[tuple["VideoFrame", int]]:
+def _frames(container: "InputContainer", stream: "VideoStream", *, counted: bool) -> Iterator[tuple["VideoFrame", int]]:
     """The frames from the position of the container on, with their time stamps, which increase.
 
     Args:

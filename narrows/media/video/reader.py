@@ -307,4 +307,3 @@ def _seconds(time: Fraction | float) -> Fraction:
 
 def _place(time: Fraction) -> str:
     return f"after {float(time):.2f} s"
-
