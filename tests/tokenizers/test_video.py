@@ -22,7 +22,7 @@ def codec(bottleneck: object = None) -> Codec:
     torch.manual_seed(0)
     size = {"widths": (16, 24), "depths": (1, 1)}
     encoder, decoder = FactorisedEncoder(6, **size), FactorisedDecoder(6, **size)  # type: ignore[arg-type]
-    return Codec(encoder, bottleneck or FSQ(6, [(8, 8), (5, 5), (4, 4)]), decoder)  # type: ignore[arg-type]
+    return Codec(encoder, bottleneck or FSQ(6, [(8, 8), (5, 5), (4, 4)], dropout=0.5), decoder)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
