@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows.bitstream import read_header, recover
+from narrows.bitstream.header import TIMES
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.media import video as media
@@ -34,7 +35,7 @@ from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens
 from narrows.tokenizers.video_frames import Array, CheckedFrames, FrameRate, as_clip, as_rate, part_of_clip, reported
 from narrows.tokenizers.video_tiles import Frame, VideoTiles, latent_frames
-from narrows.tokenizers.video_times import TIMES, times_attachment, times_of
+from narrows.tokenizers.video_times import times_attachment, times_of
 
 
 @part("video-tokenizer")

@@ -12,8 +12,6 @@ from narrows.bitstream.varint import Cursor, to_varint
 from narrows.errors import DamagedStream, InputError
 from narrows.media.extents import MAX_COUNT, MAX_RATE
 
-TIMES = "times"  # the name of the attachment
-
 
 def times_attachment(times: Sequence[Fraction]) -> bytes:
     """The times of frames in seconds, which begin at 0 and increase, as bytes.

@@ -111,12 +111,11 @@ def test_files_there_and_back(tokenizer: VideoTokenizer, clip: NDArray[np.uint8]
     assert np.array_equal(found.pixels, tokenizer.decode_signal(tokens).pixels[:, 5:])
 
 
-def test_times_of_a_variable_rate_come_back(
-    tokenizer: VideoTokenizer, clip: NDArray[np.uint8], tmp_path: Path
-) -> None:
+def test_times_of_a_variable_rate_come_back(tokenizer: VideoTokenizer, clip: NDArray[np.uint8], tmp_path: Path) -> None:
     times = [Fraction(number * number, 600) for number in range(33)]
     video.write(tmp_path / "clip.mov", clip.swapaxes(0, 1), times=times)
     stream = tokenizer.compress(tokenizer.encode_file(tmp_path / "clip.mov"))
+    assert stream[4] == 3  # the version of the format with times
     tokenizer.decode_file(stream, tmp_path / "out.mov", start=0.0)
     assert video.probe(tmp_path / "out.mov").times == tuple(times)
 
