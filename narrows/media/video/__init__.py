@@ -21,7 +21,9 @@ from fractions import Fraction
 import numpy as np
 
 from narrows.errors import InputError, described
+from narrows.media.extents import VideoExtent
 from narrows.media.files import Source
+from narrows.media.medium import Medium, Signal
 from narrows.media.targets import Target
 from narrows.media.video.limits import MAX_PIXELS
 from narrows.media.video.reader import VideoReader
@@ -31,6 +33,7 @@ from narrows.media.video.writer import VideoWriter, check_target
 
 __all__ = [
     "MAX_PIXELS",
+    "MEDIUM",
     "SUFFIXES",
     "Frame",
     "Sound",
@@ -117,3 +120,36 @@ def write(
         writer.write(first)
         for frame in iterator:
             writer.write(frame)
+
+
+def _write(target: Target, signal: Signal, overwrite: bool, format: str | None = None) -> None:
+    assert isinstance(signal, Video)
+    rate = signal.rate if signal.times is None else None
+    frames = (np.ascontiguousarray(frame) for frame in signal.pixels.swapaxes(0, 1))
+    write(target, frames, rate, times=signal.times, overwrite=overwrite, format=format)
+
+
+MEDIUM = Medium(
+    name="video",
+    files="videos",
+    extent=VideoExtent,
+    suffixes=SUFFIXES,
+    default_suffix=".mp4",
+    default_model="video",
+    open=VideoReader,
+    amount_of=lambda source: probe(source).seconds,
+    read=read,
+    write=_write,
+    check_target=check_target,
+    rate_unit="kbit/s",
+    rate_key="kbit_per_second",
+    rate_divisor=1000,
+    speed_unit="× real time",
+    speed_divisor=1,
+    total_unit="hours",
+    total_divisor=3600,
+    amount_unit="second",
+    amount_per_minute=60,
+    amount_per_byte=1 / 125_000,  # at 1 Mbit/s
+    min_amount=0.1,
+)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from fractions import Fraction
 from math import ceil, lcm
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -159,9 +159,8 @@ class VideoWriter:
         return Fraction(self._times[place])
 
     def _video_stream(self, container: "OutputContainer") -> "VideoStream":
-        stream: VideoStream = container.add_stream(
-            self._format.codec, rate=self._mean_rate(), options=dict(self._format.options)
-        )
+        options = self._format.encoder_options(self.width)
+        stream: Any = container.add_stream(self._format.codec, rate=self._mean_rate(), options=options)
         context = stream.codec_context
         context.height, context.width = self.height, self.width
         context.pix_fmt = self._format.pixel_format(self.height, self.width)
@@ -171,7 +170,8 @@ class VideoWriter:
         context.colorspace, context.color_range = (_RGB, _FULL) if rgb else (_BT709, _LIMITED)
         context.color_primaries, context.color_trc = _BT709, _SRGB if rgb else _BT709
         context.sample_aspect_ratio = Fraction(1)
-        return stream
+        result: VideoStream = stream
+        return result
 
     def _mean_rate(self) -> Fraction:
         """The rate, or that of the times on average, for the encoder and the header."""
