@@ -126,6 +126,18 @@ def test_invalid_frames_and_arguments(tmp_path, moving, error_message):
     assert os.listdir(tmp_path) == []
 
 
+def test_frames_too_close_for_the_format(tmp_path, moving, error_message):
+    for suffix, rate in (("webm", 1_001), ("mkv", 1_001), ("mp4", 1_000_001)):
+        message = error_message(video.write, tmp_path / f"a.{suffix}", moving(2), rate, error=InputError)
+        assert "s apart" in message
+    times = [Fraction(0), Fraction(1, 1_001)]
+    assert "s apart" in error_message(video.write, tmp_path / "a.mkv", moving(2), error=InputError, times=times)
+    video.write(tmp_path / "a.webm", moving(3), 1_000)
+    assert video.probe(tmp_path / "a.webm").rate == 1_000
+    video.write(tmp_path / "a.mp4", moving(3), 1_000_000)
+    assert video.probe(tmp_path / "a.mp4").rate == 1_000_000
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("room", [0, 1_000, 30_000])
 def test_a_full_disk(tmp_path, moving, error_message, suffix, room):
