@@ -1,6 +1,6 @@
 """Reading, inspecting and writing video files, frame by frame.
 
-probe, frames, read, write      a VideoInfo with the number of frames; an iterator of Frames; a Video; a file
+probe, frames, read, write      a VideoInfo with the number of frames; each Frame; a Video; a file
 VideoReader, VideoWriter        open files
 Sound, aligned                  a sound track and its time; its samples from the first frame on
 check_target                    the format of an output
