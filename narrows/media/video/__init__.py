@@ -1,6 +1,6 @@
 """Reading, inspecting and writing video files, frame by frame.
 
-probe, frames, read, write      a VideoInfo with the number of frames; an iterator of Frames; a Video; a file
+probe, frames, read, write      a VideoInfo with the number of frames; each Frame; a Video; a file
 VideoReader, VideoWriter        open files
 Sound, aligned                  a sound track and its time; its samples from the first frame on
 check_target                    the format of an output
@@ -33,6 +33,7 @@ from narrows.media.video.writer import VideoWriter, check_target
 
 __all__ = [
     "MAX_PIXELS",
+    "MEDIUM",
     "SUFFIXES",
     "Frame",
     "Sound",
@@ -121,21 +122,11 @@ def write(
             writer.write(frame)
 
 
-def check_pixels(signal: Signal) -> Video:
-    """The Video of a signal. Raises InputError for another signal."""
-    if not isinstance(signal, Video):
-        raise InputError(f"expected a Video, got a signal of {signal.medium}")
-    return signal
-
-
-def _write(target: Target, signal: Signal, overwrite: bool, format: str | None) -> None:
-    clip = check_pixels(signal)
-    rate, times = (clip.rate, None) if clip.times is None else (None, clip.times)
-    write(target, clip.pixels.swapaxes(0, 1), rate, times=times, overwrite=overwrite, format=format)
-
-
-def _amount_of(source: Source) -> float:
-    return probe(source).extent.amount
+def _write(target: Target, signal: Signal, overwrite: bool, format: str | None = None) -> None:
+    assert isinstance(signal, Video)
+    rate = signal.rate if signal.times is None else None
+    frames = (np.ascontiguousarray(frame) for frame in signal.pixels.swapaxes(0, 1))
+    write(target, frames, rate, times=signal.times, overwrite=overwrite, format=format)
 
 
 MEDIUM = Medium(
@@ -146,19 +137,19 @@ MEDIUM = Medium(
     default_suffix=".mp4",
     default_model="video",
     open=VideoReader,
-    amount_of=_amount_of,
+    amount_of=lambda source: probe(source).seconds,
     read=read,
     write=_write,
     check_target=check_target,
-    rate_unit="bits per pixel",
-    rate_key="bits_per_pixel",
-    rate_divisor=1.0,
-    speed_unit="megapixels/s",
-    speed_divisor=1e6,
-    total_unit="megapixels",
-    total_divisor=1e6,
-    amount_unit="pixels",
-    amount_per_minute=1e9,
-    amount_per_byte=100.0,
-    min_amount=1e6,
+    rate_unit="kbit/s",
+    rate_key="kbit_per_second",
+    rate_divisor=1000,
+    speed_unit="× real time",
+    speed_divisor=1,
+    total_unit="hours",
+    total_divisor=3600,
+    amount_unit="second",
+    amount_per_minute=60,
+    amount_per_byte=1 / 125_000,  # at 1 Mbit/s
+    min_amount=0.1,
 )

@@ -156,7 +156,7 @@ class FromRgb:
 def _plane(frame: "VideoFrame", place: int) -> Pixels:
     """A view of a plane (H, W) of a frame of gbrp."""
     plane = frame.planes[place]
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+    return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
 
 
 def _key(frame: "VideoFrame") -> tuple[object, ...]:

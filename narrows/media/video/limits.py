@@ -22,7 +22,8 @@ def check_size(height: object, width: object) -> None:
     for name, value in (("height", height), ("width", width)):
         if isinstance(value, bool) or not isinstance(value, int):
             raise InputError(f"expected the {name} of frames as a whole number, got {shortened(value)}")
-    assert isinstance(height, int) and isinstance(width, int)
+    assert isinstance(height, int)
+    assert isinstance(width, int)
     if message := size_error(height, width):
         raise InputError(message)
 

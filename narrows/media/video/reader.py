@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from narrows.errors import InputError, MediaError, shortened
 from narrows.media.audio.declared_end import declared_end
@@ -21,7 +21,10 @@ from narrows.media.video.decoder import (
     NoVideoError,
     chosen_stream,
     decoded,
+    fraction_of,
+    frames_of,
     opened,
+    packet_stamp,
     time_base_of,
     video_streams,
 )
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 ADVICE = "get the whole file again, or convert the part that is there with: ffmpeg -i FILE OTHER.mp4"
+_NANOSECONDS = 1_000_000_000
 _SQUARE = Fraction(1, 100)  # a deviation of the pixel aspect that comes from rounding the size
 
 
@@ -77,7 +81,7 @@ class VideoReader(Reader):
                 if message := size_error(stream.height or 1, stream.width or 1, f" in {self._name}"):
                     raise MediaError(message)
                 with library_errors(path, self._empty):
-                    frame, self._first = next(decoded(path), (None, 0))
+                    frame, self._first = next(frames_of(container, stream), (None, 0))
                 if frame is None:
                     raise MediaError(f"expected a clip of one frame or more, got {self._name}, which holds no frames")
                 self._size = frame.width, frame.height
@@ -115,8 +119,8 @@ class VideoReader(Reader):
         with library_errors(self._path, partial(self._damage, self._time)), opened(self._path) as container:
             stream = chosen_stream(container)
             for packet in container.demux(stream):
-                stamp = packet.dts if packet.pts is None else packet.pts
-                if packet.size and not packet.is_discard and stamp is not None and stamp >= self._first:
+                stamp = packet_stamp(container, packet)
+                if stamp is not None and stamp >= self._first:
                     stamps.append(stamp)
                     end = max(end, stamp + (packet.duration or 0))
         stamps = sorted(set(stamps))
@@ -193,7 +197,7 @@ class VideoReader(Reader):
         with library_errors(self._path, self._unsupported):
             colours = colours_of(frame)
         turn = self._orientation
-        aspect = Fraction(*(stream.sample_aspect_ratio or Fraction(1)).as_integer_ratio()) or Fraction(1)
+        aspect = fraction_of(stream.sample_aspect_ratio) or Fraction(1)
         if turn.transposed:
             aspect = 1 / aspect
         interlaced = bool(frame.interlaced_frame)
@@ -287,22 +291,21 @@ def _orientation(frame: "VideoFrame") -> Orientation:
     """The orientation of a frame."""
     from av.sidedata.sidedata import Type
 
-    side_data = frame.side_data
+    side_data: Any = frame.side_data  # iterating over it gives the data, not their keys
     found = next((data for data in side_data if data.type == Type.DISPLAYMATRIX), None) if side_data else None
     return orientation_of(None if found is None else bytes(found))
 
 
 def _rates(stream: "VideoStream") -> list[Fraction | None]:
     """The frame rates that the header states, the most likely first."""
-    rates = (getattr(stream, name, None) for name in ("guessed_rate", "average_rate", "base_rate"))
-    return [Fraction(rate.numerator, rate.denominator) if rate else None for rate in rates]
+    return [fraction_of(getattr(stream, name, None)) for name in ("guessed_rate", "average_rate", "base_rate")]
 
 
 def _seconds(time: Fraction | float) -> Fraction:
-    """A time as an exact fraction. Raises InputError for one that is no number from 0 on."""
+    """A time as a fraction, a float to the nanosecond: 0.4 is 2 / 5. Raises InputError for no number from 0 on."""
     if isinstance(time, bool) or not isinstance(time, int | float | Fraction) or not 0 <= time < 2**48:
         raise InputError(f"expected a time in seconds, 0 or more, got {shortened(time)}")
-    return Fraction(time)
+    return Fraction(time).limit_denominator(_NANOSECONDS) if isinstance(time, float) else Fraction(time)
 
 
 def _place(time: Fraction) -> str:

@@ -64,8 +64,8 @@ class VideoInfo:
         pixel_format: as FFmpeg names it: "yuv420p", "yuv420p10le", "gbrp", ...
         bits: of a sample in the file.
         matrix: "rgb", "bt601", "bt709", "bt2020", "fcc" or "smpte240m".
-        matrix_stated: whether the file states the matrix. Otherwise it is the one that players assume: BT.709 for frames
-            of at least 1280 columns or 577 rows, BT.601 for smaller ones.
+        matrix_stated: whether the file states the matrix. Otherwise it is the one that players assume: BT.709 for
+            frames of at least 1280 columns or 577 rows, BT.601 for smaller ones.
         full_range: whether black and white are 0 and 255 in the file, not 16 and 235.
         rotation: degrees by which stored frames are turned clockwise to be upright; 0, 90, 180 or 270.
         mirrored: whether stored frames are mirrored, left to right, before they are turned.
@@ -165,7 +165,8 @@ class Video(Signal):
     @property
     def extent(self) -> VideoExtent:
         """Frames, height, width, channels and rate."""
-        return VideoExtent(*self.pixels.shape[1:], 3, *self.rate.as_integer_ratio())
+        _, frames, height, width = self.pixels.shape
+        return VideoExtent(frames, height, width, 3, *self.rate.as_integer_ratio())
 
     @property
     def array(self) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from narrows.media.audio.edit_lists import EditList
 from narrows.media.audio.reader import AudioReader
 from narrows.media.files import StoredFile
-from narrows.media.video.decoder import MP4, opened
+from narrows.media.video.decoder import MP4, fraction_of, opened
 from narrows.media.video.signal import Sound
 
 _BLOCK = 1 << 14  # samples
@@ -51,7 +51,7 @@ def _begin(path: StoredFile, edits: Mapping[int, EditList]) -> Fraction:
     """
     with opened(path) as container:
         stream = container.streams.audio[0]
-        base = Fraction(stream.time_base.numerator, stream.time_base.denominator) if stream.time_base else Fraction(0)
+        base = fraction_of(stream.time_base) or Fraction(0)
         if container.format.name == MP4 and (edit_list := edits.get(stream.id)):
             return edit_list.delay
         first = next(iter(container.decode(stream)), None)

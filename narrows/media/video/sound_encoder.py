@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soxr
@@ -56,9 +56,8 @@ class SoundEncoder:
             begin: the time of the first sample, in samples. Where time stamps are rounded, silence fills this time.
         """
         self._container = container
-        self._stream: AudioStream = container.add_stream(
-            self._format.sound_codec, rate=self.sample_rate, layout=self._layout
-        )
+        stream: Any = container.add_stream(self._format.sound_codec, rate=self.sample_rate, layout=self._layout)
+        self._stream: AudioStream = stream
         self._stream.time_base = Fraction(1, self.sample_rate)
         silence = begin if self._format.milliseconds else 0
         self._begin = begin - silence
@@ -104,13 +103,13 @@ class SoundEncoder:
         elif block.shape[1] == 0:
             return
         else:
-            samples: NDArray[np.generic] = block
-            kind = {"flac": "s16", "libopus": "flt"}.get(self._format.sound_codec, "fltp")
-            if kind == "s16":
-                samples = np.clip(np.rint(block * _PCM), -_PCM, _PCM - 1).astype(np.int16)
-            if not kind.endswith("p"):
-                samples = samples.T.reshape(1, -1)
-            frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), format=kind, layout=self._layout)
+            # Not one plane per channel: PyAV does not find those from the eighth on.
+            packed = np.ascontiguousarray(block.T).reshape(1, -1)
+            if self._format.lossless:
+                levels = np.clip(np.rint(packed * _PCM), -_PCM, _PCM - 1).astype(np.int16)
+                frame = AudioFrame.from_ndarray(levels, format="s16", layout=self._layout)
+            else:
+                frame = AudioFrame.from_ndarray(packed, format="flt", layout=self._layout)
             frame.sample_rate, frame.time_base = self.sample_rate, Fraction(1, self.sample_rate)
             frame.pts = self._begin + self._written
             self._written += block.shape[1]

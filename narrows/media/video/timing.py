@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from statistics import median
 
 
@@ -17,7 +18,7 @@ def constant_rate(stamps: Sequence[int], base: Fraction, candidates: Iterable[Fr
     """
     rates = [rate for rate in candidates if rate]
     if len(stamps) > 1:
-        steps = [later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False)]
+        steps = [later - earlier for earlier, later in pairwise(stamps)]
         if min(steps) == max(steps):  # exact, whatever the header says
             exact = 1 / (steps[0] * base)
             near = (rate for rate in rates if abs(1 / (rate * base) - steps[0]) < Fraction(1, 2 * len(stamps)))

@@ -9,9 +9,10 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, lcm
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -90,6 +91,7 @@ class VideoWriter:
         self._times = None if times is None else tuple(times)
         if self._times is not None:
             check_times(self._times)
+        _check_steps(self._rate, self._times, self._format, self._name)
         self._sound = None if sound is None else SoundEncoder(sound, self._format, self._name)
         self._start, self._silence = _alignment(self._sound, self._format)
         self._base = _time_base(self._rate, self._times, self._start)
@@ -159,9 +161,8 @@ class VideoWriter:
         return Fraction(self._times[place])
 
     def _video_stream(self, container: "OutputContainer") -> "VideoStream":
-        stream: VideoStream = container.add_stream(
-            self._format.codec, rate=self._mean_rate(), options=dict(self._format.options)
-        )
+        options = self._format.encoder_options(self.width)
+        stream: Any = container.add_stream(self._format.codec, rate=self._mean_rate(), options=options)
         context = stream.codec_context
         context.height, context.width = self.height, self.width
         context.pix_fmt = self._format.pixel_format(self.height, self.width)
@@ -171,7 +172,8 @@ class VideoWriter:
         context.colorspace, context.color_range = (_RGB, _FULL) if rgb else (_BT709, _LIMITED)
         context.color_primaries, context.color_trc = _BT709, _SRGB if rgb else _BT709
         context.sample_aspect_ratio = Fraction(1)
-        return stream
+        result: VideoStream = stream
+        return result
 
     def _mean_rate(self) -> Fraction:
         """The rate, or that of the times on average, for the encoder and the header."""
@@ -233,6 +235,17 @@ def format_of(target: Target, format: str | None) -> Format:
 def check_target(target: Target, format: str | None = None) -> None:
     """Raise InputError for an output that cannot be written or whose format is unknown."""
     format_of(target, format)
+
+
+def _check_steps(rate: Fraction | None, times: tuple[Fraction, ...] | None, format: Format, name: str) -> None:
+    """Raise InputError for frames that follow each other faster than the format can tell."""
+    steps = [1 / rate] if rate is not None else [later - earlier for earlier, later in pairwise(times or ())]
+    unit = Fraction(1, 1_000) if format.milliseconds else Fraction(1, _MICROSECONDS)
+    if min(steps, default=unit) < unit:
+        raise InputError(
+            f"expected frames at least {float(unit):g} s apart for {name}, got {float(min(steps)):g} s"
+            + ("; write an .mp4" if format.milliseconds else "; leave some out")
+        )
 
 
 def _alignment(sound: SoundEncoder | None, format: Format) -> tuple[Fraction, int]:
