@@ -237,9 +237,10 @@ class VideoTokenizer(Tokenizer):
 
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
         """Encode a Video to Tokens; settings as for `encode`."""
-        clip = media.check_pixels(signal)
-        tokens = self.encode(clip.pixels, clip.rate, **self.check_settings(settings))
-        return self._timed(tokens, clip.times)
+        if not isinstance(signal, media.Video):
+            raise InputError(f"expected a Video for {self.name}, got a signal of {signal.medium}")
+        tokens = self.encode(signal.pixels, signal.rate, **self.check_settings(settings))
+        return self._timed(tokens, signal.times)
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
         """Encode an open video file to Tokens, frame by frame; settings as for `encode`. Its sound is left out."""
