@@ -10,6 +10,7 @@ from narrows.bitstream.raw import RawCoder
 from narrows.errors import InputError, WrongModel, shortened
 
 Tables = FrequencyTables | IndexedTables | PredictedTables
+KINDS = {"rans": FrequencyTables, "indexed": IndexedTables, "predicted": PredictedTables}  # by the coder in the header
 ChunkCoder = RansCoder | RawCoder | IndexedCoder | PredictedCoder
 
 
@@ -34,10 +35,7 @@ def make_chunk_coder(header: StreamHeader, tables: Tables | None) -> ChunkCoder:
             f"expected the tables {header.tables_digest.hex()} of model {header.model!r}, as the header says, "
             f"got {given.hex()}; load that model"
         )
-    kind = (
-        IndexedTables if header.quality_index is not None else PredictedTables if header.predicted else FrequencyTables
-    )
-    if not isinstance(tables, kind):
+    if not isinstance(tables, KINDS[header.coder]):
         raise WrongModel(
             f"expected tables for the coder {header.coder!r}, got {type(tables).__name__}; load the right model"
         )

@@ -13,11 +13,12 @@ All numbers are integers. float64 holds them, and its sums and products are exac
 """
 
 import hashlib
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
 import constriction
 import numpy as np
@@ -38,6 +39,8 @@ ACTIVATION_BITS = 12  # an activation is from 0 to 2^12 - 1
 INPUT_SHIFT, HIDDEN_SHIFT, OUTPUT_SHIFT = 9, 12, 14  # bits by which sums are shifted right
 MAX_SHIFT = 12  # a weight is an int8 times up to 2^12
 MAX_WIDTH = 1024  # channels of a layer
+MAX_DIM = 64  # channels of an embedded code
+BLOCK = 2**22  # numbers of 8 bytes, about, that are in memory for the codes whose frequencies are computed together
 FRACTION = 64  # logits are in 1/64 bit
 MAX_BITS = 24  # of an unnormalised probability
 CODE_BITS = 256  # the mean length of a code is stored in 1/256 bit
@@ -109,17 +112,21 @@ class CodebookNetwork:
             _transposed(self.output, self.output_shifts),
         )
 
-    def logits(self, stage: int, own: Array, lower: Array) -> NDArray[np.int64]:
-        """Logits (n, sum of the alphabets) in 1/64 bit, for the embedded codes own (n, 4 E) and lower (n, 5 E k).
+    def activations(self, stage: int, own: Array, lower: Array) -> NDArray[np.int16]:
+        """The input (n, H) of the output layer, for the embedded codes own (n, 4 E) and lower (n, 5 E k).
 
         `own` is not used in the first stage.
         """
-        _, own_weights, lower_weights, hidden, output = self.exact
+        _, own_weights, lower_weights, hidden, _ = self.exact
         x = lower @ lower_weights + self.input_bias[stage]
         if stage:
             x += own @ own_weights[stage - 1]
         x = _activated(x, INPUT_SHIFT) @ hidden + self.hidden_bias
-        x = _activated(x, HIDDEN_SHIFT) @ output + self.output_bias
+        return _activated(x, HIDDEN_SHIFT).astype(np.int16)
+
+    def logits(self, activations: NDArray[np.int16], rows: slice) -> NDArray[np.int64]:
+        """Logits (n, rows) in 1/64 bit, for these rows of the output layer."""
+        x = activations.astype(np.float64) @ self.exact[-1][:, rows] + self.output_bias[rows]
         return np.floor(x * 0.5**OUTPUT_SHIFT).astype(np.int64)
 
 
@@ -175,29 +182,34 @@ class PredictedTables:
         for digits in self.digits:
             if not 1 <= len(digits) <= MAX_DIGITS or not all(1 <= size <= MAX_ALPHABET for size in digits):
                 raise InputError(f"expected 1 to {MAX_DIGITS} digits of up to {MAX_ALPHABET}, got {shortened(digits)}")
-        first = self.networks[0]
-        width, dim = first.hidden.shape[0], first.embeddings.shape[-1]
-        if not (1 <= width <= MAX_WIDTH and 1 <= dim <= MAX_WIDTH):
-            raise InputError(f"expected layers of 1 to {MAX_WIDTH} channels, got {width} and {dim}")
+        width, dim = self.networks[0].hidden_bias.size, self.dim
+        if not (1 <= width <= MAX_WIDTH and 1 <= dim <= MAX_DIM):
+            raise InputError(
+                f"expected layers of 1 to {MAX_WIDTH} channels and codes of 1 to {MAX_DIM}, got {width} and {dim}"
+            )
         for codebook, (digits, network) in enumerate(zip(self.digits, self.networks, strict=True)):
             network.check(digits, codebook, width, dim)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.integer]]) -> Self:
         """Make tables from the arrays of `to_arrays`. Raises InputError for other arrays."""
+        fields = CodebookNetwork.__dataclass_fields__
         try:
-            counts, sizes = arrays["digits"], arrays["alphabets"]
-            if counts.ndim != 1 or sizes.ndim != 1 or counts.min(initial=1) < 1 or counts.sum() != len(sizes):
+            for name in ("digits", "alphabets"):
+                if arrays[name].dtype != np.int32 or arrays[name].ndim != 1:
+                    given = f"{arrays[name].dtype} of shape {arrays[name].shape}"
+                    raise InputError(f"expected {name!r} of the stored tables as int32 with one axis, got {given}")
+            counts, sizes = arrays["digits"].tolist(), iter(arrays["alphabets"].tolist())
+            if min(counts, default=0) < 1 or sum(counts) != arrays["alphabets"].size:
                 raise InputError("expected the number of digits of each codebook and their alphabets, got others")
-            stops = np.cumsum(counts).tolist()
-            digits = tuple(tuple(sizes[stop - n : stop].tolist()) for n, stop in zip(counts, stops, strict=True))
-            fields = CodebookNetwork.__dataclass_fields__
+            digits = tuple(tuple(itertools.islice(sizes, count)) for count in counts)
             networks = [CodebookNetwork(**{f: arrays[f"{f}.{k}"] for f in fields}) for k in range(len(digits))]  # type: ignore[arg-type]
-            if len(arrays) != 3 + len(fields) * len(digits):
-                raise InputError(f"expected {3 + len(fields) * len(digits)} arrays, got {len(arrays)}")
-            return cls(digits, tuple(networks), arrays["lengths"])  # type: ignore[arg-type]
+            lengths = arrays["lengths"]
         except KeyError as error:
             raise InputError(f"expected {error} in the stored tables, got none; fit and save them again") from error
+        if len(arrays) != 3 + len(fields) * len(digits):
+            raise InputError(f"expected {3 + len(fields) * len(digits)} arrays, got {len(arrays)}")
+        return cls(digits, tuple(networks), lengths)  # type: ignore[arg-type]
 
     def to_arrays(self) -> dict[str, NDArray[np.integer]]:
         """All integers by name, for a safetensors file."""
@@ -227,6 +239,11 @@ class PredictedTables:
         return tuple(map(math.prod, self.digits))
 
     @property
+    def dim(self) -> int:
+        """E, the channels of an embedded code."""
+        return self.networks[0].embeddings.size // sum(self.digits[0])
+
+    @property
     def code_bits(self) -> tuple[float, ...]:
         """Mean bits of a code of each codebook."""
         return tuple((self.lengths / CODE_BITS).tolist())
@@ -236,6 +253,79 @@ class PredictedTables:
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+
+class _Stage(NamedTuple):
+    """Codes whose frequencies are computed together: those of a codebook in some frames, of all groups."""
+
+    codebook: int
+    number: int
+    frames: NDArray[np.int64]
+
+
+class _Part(NamedTuple):
+    """Symbols that are coded together: one digit of some codes of a stage."""
+
+    digit: int
+    codes: slice
+    rows: slice  # of the output layer
+
+
+class _Chunk:
+    """The codes of a chunk as the networks see them: embedded, zero where they are not yet known.
+
+    Args:
+        tables: networks of at least K codebooks.
+        shape: (G, K, F) of the codes.
+    """
+
+    def __init__(self, tables: PredictedTables, shape: tuple[int, ...]) -> None:
+        self.tables, (self.groups, codebooks, frames) = tables, shape
+        self._embedded = np.zeros((codebooks, self.groups, frames + 2 * MARGIN, tables.dim), np.int16)
+        stages = [(number, np.arange(first, frames, step)) for number, (first, step, _) in enumerate(STAGES)]
+        self.stages = [_Stage(k, *each) for k in range(codebooks) for each in stages if len(each[1])]
+
+    def add(self, stage: _Stage, symbols: NDArray[np.int16]) -> None:
+        """Add the codes of a stage, as symbols (digits, n)."""
+        table, row = self.tables.networks[stage.codebook].embeddings, 0
+        vectors = np.zeros((symbols.shape[1], self.tables.dim), np.int16)
+        for size, values in zip(self.tables.digits[stage.codebook], symbols, strict=True):
+            vectors += table[row + values]
+            row += size
+        self._embedded[stage.codebook][:, stage.frames + MARGIN] = vectors.reshape(self.groups, -1, self.tables.dim)
+
+    def parts(self, stage: _Stage) -> list[_Part]:
+        """The parts of a stage in the order of the format."""
+        digits = self.tables.digits[stage.codebook]
+        stops, blocks = np.cumsum(digits).tolist(), self._blocks(stage)
+        return [
+            _Part(digit, block, slice(stop - size, stop))
+            for digit, (size, stop) in enumerate(zip(digits, stops, strict=True))
+            for block in blocks
+            if size > 1
+        ]
+
+    def activations(self, stage: _Stage) -> NDArray[np.int16]:
+        """The input (n, H) of the output layer for the codes of a stage. All codes that they depend on were added."""
+        k, network, offsets = stage.codebook, self.tables.networks[stage.codebook], STAGES[stage.number][2]
+        group, frame = np.divmod(np.arange(self.groups * len(stage.frames)), len(stage.frames))
+        group, frame = group[:, None], stage.frames[frame, None] + MARGIN
+        out = np.empty((len(group), len(network.hidden_bias)), np.int16)
+        for block in self._blocks(stage):
+            own = self._embedded[k, group[block], frame[block] + np.array(offsets, np.int64)]  # (n, 4, E)
+            lower = self._embedded[:k, group[block], frame[block] + np.array(LOWER)]  # (k, n, 5, E)
+            own, lower = own.reshape(len(own), -1), lower.swapaxes(0, 1).reshape(len(own), -1)
+            out[block] = network.activations(stage.number, own.astype(np.float64), lower.astype(np.float64))
+        return out
+
+    def _blocks(self, stage: _Stage) -> list[slice]:
+        """The codes of a stage in blocks, so that a chunk of many codes takes bounded memory."""
+        count, digits = self.groups * len(stage.frames), self.tables.digits[stage.codebook]
+        numbers = self.tables.networks[stage.codebook].lower.shape[1] + 4 * max(
+            digits
+        )  # in memory for each code, about
+        step = max(1, BLOCK // numbers)
+        return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 class PredictedCoder:
@@ -252,85 +342,64 @@ class PredictedCoder:
 
     def compress(self, codes: NDArray[np.integer]) -> bytes:
         """The payload of these codes."""
-        coded = list[tuple[NDArray[np.int32], Array]]()
-
-        def known(symbols: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
-            coded.append((symbols.astype(np.int32), _weights(frequencies)))
-            return symbols
-
-        self._run(codes.shape, codes.astype(np.int64), known)
         coder = constriction.stream.stack.AnsCoder()
-        for symbols, weights in reversed(coded):
-            coder.encode_reverse(symbols, self._family, weights)
+        for _, symbols, frequencies in self._known(codes, backward=True):
+            coder.encode_reverse(symbols.astype(np.int32), self._family, _weights(frequencies))
         return pack_words(coder)
 
     def decompress(self, payload: bytes, shape: tuple[int, ...]) -> NDArray[np.int64]:
         """The codes (G, K, F) of a payload. Raises DamagedStream for a payload that no encoder writes."""
-        coder = unpack_words(payload)
-
-        def decoded(_: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
-            symbols: NDArray[np.int64] = coder.decode(self._family, _weights(frequencies)).astype(np.int64)
-            return symbols
-
-        codes = self._run(shape, None, decoded)
+        coder, chunk, codes = unpack_words(payload), _Chunk(self.tables, shape), np.empty(shape, np.int64)
+        for stage in chunk.stages:
+            activations, network = chunk.activations(stage), self.tables.networks[stage.codebook]
+            digits = self.tables.digits[stage.codebook]
+            symbols = np.zeros((len(digits), len(activations)), np.int16)
+            for part in chunk.parts(stage):
+                frequencies = frequencies_of(network.logits(activations[part.codes], part.rows))
+                symbols[part.digit, part.codes] = coder.decode(self._family, _weights(frequencies))
+            chunk.add(stage, symbols)
+            codes[:, stage.codebook, stage.frames] = _joined(symbols, digits).reshape(shape[0], -1)
         if not coder.is_empty():
             raise DamagedStream("expected a payload to end after its symbols, got more data; the stream is damaged")
         return codes
 
     def bits(self, codes: NDArray[np.integer]) -> NDArray[np.float64]:
         """Bits (K,) of the codes (G, K, F) of each codebook under the predicted frequencies."""
-        bits, symbols_of = np.zeros(self.codebooks), list[float]()
-
-        def known(symbols: NDArray[np.int64], frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
-            found = np.take_along_axis(frequencies, symbols[:, None], 1)
-            symbols_of.append(float((PRECISION - np.log2(found)).sum()))
-            return symbols
-
-        self._run(codes.shape, codes.astype(np.int64), known)
-        spent = iter(symbols_of)
-        for codebook in range(self.codebooks):
-            stages = sum(first < codes.shape[2] for first, _, _ in STAGES)
-            coded = sum(size > 1 for size in self.tables.digits[codebook])
-            bits[codebook] = sum(next(spent) for _ in range(stages * coded))
+        bits = np.zeros(self.codebooks)
+        for codebook, symbols, frequencies in self._known(codes):
+            found = np.take_along_axis(frequencies, symbols[:, None].astype(np.int64), 1)
+            bits[codebook] += (PRECISION - np.log2(found)).sum()
         return bits
 
-    def _run(
-        self,
-        shape: tuple[int, ...],
-        codes: NDArray[np.int64] | None,
-        symbols_of: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]],
-    ) -> NDArray[np.int64]:
-        """Go through all stages. `symbols_of` gets the known symbols (n,) and the frequencies (n, V) of a digit."""
-        groups, codebooks, frames = shape
-        out = np.empty(shape, np.int64) if codes is None else codes
-        dim = self.tables.networks[0].embeddings.shape[1]
-        embedded = np.zeros((codebooks, groups, frames + 2 * MARGIN, dim))
-        for codebook, (digits, network) in enumerate(zip(self.tables.digits, self.tables.networks, strict=False)):
-            if codebook == codebooks:
-                break
-            table = network.exact[0]
-            for stage, (first, step, offsets) in enumerate(STAGES):
-                places = np.arange(first, frames, step)
-                if not len(places):
-                    continue
-                own = embedded[codebook][:, places[:, None] + MARGIN + np.array(offsets, np.int64)]
-                own = own.reshape(groups * len(places), -1)
-                lower = embedded[:codebook, :, places[:, None] + MARGIN + np.array(LOWER)]  # (k, G, n, 5, E)
-                lower = lower.transpose(1, 2, 0, 3, 4).reshape(len(own), -1)
-                logits = network.logits(stage, own, lower)
-                rest = out[:, codebook, places].reshape(-1) if codes is not None else np.zeros(len(own), np.int64)
-                code, vector, place, row = np.zeros(len(own), np.int64), np.zeros((len(own), dim)), 1, 0
-                for size in digits:
-                    symbols = np.zeros(len(own), np.int64)
-                    if size > 1:
-                        rest, known = np.divmod(rest, size)
-                        symbols = symbols_of(known, frequencies_of(logits[:, row : row + size]))
-                    code += place * symbols
-                    vector += table[row + symbols]
-                    place, row = place * size, row + size
-                out[:, codebook, places] = code.reshape(groups, -1)
-                embedded[codebook][:, places + MARGIN] = vector.reshape(groups, -1, dim)
-        return out
+    def _known(
+        self, codes: NDArray[np.integer], backward: bool = False
+    ) -> Iterator[tuple[int, NDArray[np.int16], NDArray[np.int64]]]:
+        """The codebook, symbols (n,) and frequencies (n, V) of each part of known codes, in the order of the format."""
+        chunk, direction = _Chunk(self.tables, codes.shape), -1 if backward else 1
+        stages = [(s, _split(codes[:, s.codebook, s.frames], self.tables.digits[s.codebook])) for s in chunk.stages]
+        for stage, symbols in stages:
+            chunk.add(stage, symbols)
+        for stage, symbols in stages[::direction]:
+            activations, network = chunk.activations(stage), self.tables.networks[stage.codebook]
+            for part in chunk.parts(stage)[::direction]:
+                logits = network.logits(activations[part.codes], part.rows)
+                yield stage.codebook, symbols[part.digit, part.codes], frequencies_of(logits)
+
+
+def _split(codes: NDArray[np.integer], digits: Sequence[int]) -> NDArray[np.int16]:
+    """The symbols (digits, G n) of codes (G, n), the least significant first."""
+    rest, symbols = codes.astype(np.int64).reshape(-1), np.empty((len(digits), codes.size), np.int16)
+    for row, size in zip(symbols, digits, strict=True):
+        rest, row[:] = np.divmod(rest, size)
+    return symbols
+
+
+def _joined(symbols: NDArray[np.int16], digits: Sequence[int]) -> NDArray[np.int64]:
+    """The codes (n,) of symbols (digits, n)."""
+    codes = np.zeros(symbols.shape[1], np.int64)
+    for row, size in zip(symbols[::-1], digits[::-1], strict=True):
+        codes = codes * size + row
+    return codes
 
 
 def _weights(frequencies: NDArray[np.int64]) -> Array:

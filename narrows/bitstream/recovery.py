@@ -162,7 +162,7 @@ def recover(data: Bytes, tables: Tables | None = None, keep_damaged: bool = Fals
             pass
         if keep_damaged and isinstance(coder, RawCoder):
             codes[:, :, start:stop] = coder.salvage(payload, shape)
-    if codes is None:
+    if codes is None or not (intact or keep_damaged):
         raise DamagedStream(f"none of {header.chunks} chunks is intact; get another copy")
     return Recovered(header, codes, _damages(header, intact), framing.attachments(view))
 

@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
@@ -34,6 +33,7 @@ MAX_CONFIG_BYTES = 1 << 20
 CALLS_PER_TENSOR = 100  # calls of PyTorch that constructing a codec makes for each tensor, at most
 _DEFAULT_DTYPE = threading.RLock()  # held while the default dtype is changed
 ADVICE = "fetch the checkpoint again"
+TABLE_DTYPES = ("I8", "I32")  # of tables.safetensors
 WEIGHT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -273,12 +273,20 @@ def _tables(path: Path, tokenizer: Tokenizer) -> FrequencyTables | PredictedTabl
     _check_regular(path)
     tables: FrequencyTables | PredictedTables
     try:
-        arrays = load_arrays(path)
+        with safe_open(path, framework="np") as file:
+            for name in file.keys():  # noqa: SIM118
+                if (
+                    dtype := file.get_slice(name).get_dtype()
+                ) not in TABLE_DTYPES:  # NumPy may lack others, such as BF16
+                    raise InputError(f"expected integers in {shortened(name)}, got {dtype}")
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         tables = PredictedTables.from_arrays(arrays) if "digits" in arrays else FrequencyTables.from_arrays(arrays)
     except (SafetensorError, OSError, NarrowsError) as error:
         raise ModelError(f"{path} cannot be read: {error}; {ADVICE}") from error
     bottleneck = tokenizer.codec.bottleneck
     if isinstance(tables, PredictedTables):
+        if tokenizer.medium.name != "audio":
+            raise ModelError(f"expected fixed tables of {tokenizer.medium.name} in {path}, got networks; {ADVICE}")
         expected, found = bottleneck.codebook_sizes, tables.codebook_sizes
     else:
         expected, found = bottleneck.table_sizes, tables.sizes

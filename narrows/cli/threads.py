@@ -2,8 +2,8 @@
 
 With more threads than free CPUs a network takes several times as long as with one thread: at the end of each parallel
 loop all threads wait for the one that has no CPU. Worst are the threads of MKL, which wait without giving way: beside
-two busy processes on two CPUs they make the coding of an image 30 times as slow. So MKL, which computes the products of
-small float64 matrices here, gets one thread at any time, and PyTorch the others.
+two busy processes on two CPUs they make the coding of an image 30 times as slow. So MKL and the OpenBLAS
+of NumPy, which compute the products of small float64 matrices here, get one thread at any time, and PyTorch the others.
 """
 
 import ctypes
@@ -60,6 +60,7 @@ class Threads:
         if number != torch.get_num_threads():
             torch.set_num_threads(number)
         _give_mkl_one_thread()
+        _give_openblas_one_thread()
 
     def free(self) -> int:
         """Number of CPUs that other processes left free since the last call, rounded; at least 1."""
@@ -97,6 +98,17 @@ def _give_mkl_one_thread() -> None:
         library.MKL_Set_Num_Threads_Local(1)
     except (OSError, AttributeError):  # another system, or another library for matrix products
         return
+
+
+def _give_openblas_one_thread() -> None:
+    """Set the number of threads of OpenBLAS, where NumPy comes with it, as its wheels for Linux do."""
+    import numpy as np
+
+    for path in Path(np.__file__).parent.with_name("numpy.libs").glob("libscipy_openblas64_*"):
+        try:
+            ctypes.CDLL(str(path)).scipy_openblas_set_num_threads64_(1)
+        except (OSError, AttributeError):  # another name of the function
+            return
 
 
 def _quota() -> int:

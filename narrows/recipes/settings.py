@@ -81,7 +81,7 @@ class Prediction:
     Args:
         steps: Training steps; 0: no networks, each digit of a code has fixed frequencies.
         width: Channels of the hidden layers, 1 to 1024.
-        dim: Channels of an embedded code, 1 to 1024.
+        dim: Channels of an embedded code, 1 to 64.
     """
 
     steps: int = 3_000
@@ -90,7 +90,8 @@ class Prediction:
 
     def __post_init__(self) -> None:
         check_range(0, steps=self.steps)
-        check_range(1, 1024, width=self.width, dim=self.dim)
+        check_range(1, 1024, width=self.width)
+        check_range(1, 64, dim=self.dim)
 
 
 @dataclass(frozen=True)

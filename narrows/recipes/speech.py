@@ -5,8 +5,7 @@ import torch
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.bottlenecks.fsq import FSQ
 from narrows.codecs.codec import Codec
-from narrows.recipes.discriminators.multi_period import MultiPeriodDiscriminator
-from narrows.recipes.discriminators.multi_resolution_stft import MultiResolutionSTFTDiscriminator
+from narrows.recipes.discriminators import audio_discriminators
 from narrows.recipes.losses.frames import FrameMagnitudeLoss, PhaseConsistencyLoss
 from narrows.recipes.losses.stft import ComplexSTFTLoss, MultiResolutionSTFTLoss
 from narrows.recipes.settings import AdamW, Adversarial, AudioData, Prediction, Schedule
@@ -68,9 +67,6 @@ def speech(
         optimizer=optimizer,
         schedule=schedule,
         adversarial=adversarial,
-        discriminators=[
-            *MultiPeriodDiscriminator(width=adversarial.width // 2),
-            *MultiResolutionSTFTDiscriminator(width=adversarial.width),
-        ],
+        discriminators=audio_discriminators(adversarial.width),
         seed=seed,
     )

@@ -121,7 +121,7 @@ class AudioTokenizer(Tokenizer):
         rates = {k: self.rate(k) * self.groups(channels) for k in self.codec.bottleneck.prefixes}
         fitting = [k for k, rate in rates.items() if rate <= bitrate]
         if not fitting:
-            listed = ", ".join(f"{rate:.2f}" for rate in rates.values())
+            listed = ", ".join(f"{ceil(100 * rate - 1e-6) / 100:.2f}" for rate in rates.values())  # accepted as listed
             of_channels = f" and {channels} channels" if self.groups(channels) > 1 else ""
             raise InputError(
                 f"expected a bitrate of at least one of {listed} kbit/s for {self.name}{of_channels}, got "

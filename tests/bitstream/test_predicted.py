@@ -1,11 +1,22 @@
 """Coder 3: the frequencies that integer networks predict, its payloads, and what it refuses."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from narrows.bitstream import AudioExtent, ImageExtent, PredictedTables, Reader, StreamHeader, read, read_header, write
+from narrows.bitstream import (
+    AudioExtent,
+    ImageExtent,
+    PredictedTables,
+    Reader,
+    StreamHeader,
+    predicted,
+    read,
+    read_header,
+    write,
+)
 from narrows.bitstream.predicted import (
     LOWER,
     OWN,
@@ -125,8 +136,9 @@ def test_frequencies_and_payload_equal_plain_integers(tables, frames):
     expected = plain_run(tables, codes[0])
     found = []
     coder = PredictedCoder(tables, 3)
-    coder._run(codes.shape, codes, lambda symbols, f: found.extend(zip(symbols, f.tolist(), strict=True)) or symbols)
-    assert [(int(symbol), table) for symbol, table in found] == expected
+    for _, symbols, frequencies in coder._known(codes):
+        found += zip(symbols.tolist(), frequencies.tolist(), strict=True)
+    assert found == expected
     state = 0  # rANS with unlimited integers: the words of a payload are the digits of its state
     words = []
     for symbol, table in reversed(expected):
@@ -211,6 +223,21 @@ def test_arrays_and_digest(tables):
         ("input_shifts.2", lambda a: a + 100),
         ("output_shifts.2", lambda a: a - 100),
         ("lower.2", lambda a: None),
+        ("digits", lambda a: a.astype(np.float32)),
+        ("digits", lambda a: a.astype(np.int64)),
+        ("digits", lambda a: a[:0]),
+        ("digits", lambda a: a - a + 2**30),
+        ("alphabets", lambda a: a.astype(np.float64)),
+        ("alphabets", lambda a: a[None]),
+        ("lengths", lambda a: a.reshape(3, 1)),
+        ("lengths", lambda a: a.astype(np.float32) * np.nan),
+        ("embeddings.0", lambda a: a[0, 0].reshape(())),
+        ("embeddings.0", lambda a: a[:0]),
+        ("embeddings.0", lambda a: a[:, :0]),
+        ("embeddings.0", lambda a: np.repeat(a, 30, 1)),
+        ("hidden.0", lambda a: a[0, 0].reshape(())),
+        ("hidden_bias.0", lambda a: a[:0]),
+        ("hidden_bias.0", lambda a: a.astype(np.int64)),
     ],
 )
 def test_wrong_arrays_are_refused(tables, name, change):
@@ -220,6 +247,58 @@ def test_wrong_arrays_are_refused(tables, name, change):
         arrays[name] = changed
     with pytest.raises(InputError):
         PredictedTables.from_arrays(arrays)
+
+
+def test_an_array_too_many_is_refused(tables):
+    with pytest.raises(InputError, match="expected 36 arrays, got 37"):
+        PredictedTables.from_arrays(tables.to_arrays() | {"hidden.3": tables.networks[0].hidden})
+
+
+def test_the_largest_sums_are_exact():
+    """All weights and activations at their limits, of both signs: the result is that of unlimited integers."""
+    digits, codebooks = ((2,) * 8,) * 3, 3
+    for sign in (127, -128):
+        networks = []
+        for k in range(codebooks):
+            network = random_network(np.random.default_rng(k), 16, k)
+            arrays = {name: getattr(network, name) for name in network.__dataclass_fields__}
+            for name, array in arrays.items():
+                value = 12 if "shifts" in name else 2**31 - 1 if "bias" in name else sign
+                arrays[name] = np.full_like(array, value)
+            arrays["output"][::2] = -128
+            networks.append(CodebookNetwork(**arrays))
+        tables = PredictedTables(digits, tuple(networks), np.zeros(codebooks, np.int32))
+        codes = np.random.default_rng(0).integers(0, 256, (1, codebooks, 20))
+        coder = PredictedCoder(tables, codebooks)
+        found = []
+        for _, symbols, frequencies in coder._known(codes):
+            found += zip(symbols.tolist(), frequencies.tolist(), strict=True)
+        assert found == plain_run(tables, codes[0])
+        assert np.array_equal(coder.decompress(coder.compress(codes), codes.shape), codes)
+
+
+@pytest.mark.parametrize("block", [1, 100, 700])
+def test_codes_in_blocks_give_the_same_payload(tables, block, monkeypatch):
+    codes = codes_of(61, groups=2)
+    coder = PredictedCoder(tables, 3)
+    payload, bits = coder.compress(codes), coder.bits(codes)
+    monkeypatch.setattr(predicted, "BLOCK", block)
+    assert coder.compress(codes) == payload
+    assert np.array_equal(coder.decompress(payload, codes.shape), codes)
+    assert coder.bits(codes) == pytest.approx(bits)
+
+
+def test_a_chunk_of_many_codes_takes_bounded_memory():
+    """A few bytes may claim many codes: the tables of a stage of 2048 codes would be 64 MiB, several times."""
+    tables = PredictedTables(
+        ((4096,),), (random_network(np.random.default_rng(0), 4096, 0),), np.array([1], np.int32)
+    )  # fmt: skip
+    tracemalloc.start()
+    with pytest.raises(DamagedStream):
+        PredictedCoder(tables, 1).decompress(b"\1\2\3", (1, 1, 2**12))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 120e6
 
 
 def test_wrong_headers_and_tables_are_refused(tables):

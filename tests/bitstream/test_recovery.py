@@ -274,3 +274,12 @@ def test_attachments_longer_than_the_stream(make):
     with pytest.raises(DamagedStream, match="too short"):
         read(wrong.to_bytes() + body, tables)
     assert inspect(wrong.to_bytes() + body).damaged_attachments == ("alpha",)
+
+
+def test_a_chunk_that_cannot_be_decoded_is_not_intact_though_its_checksum_is_right(make):
+    header, codes, tables = make()
+    header = read_header(write(header, codes, tables))  # with its stream id
+    framing = Framing(header)
+    data = header.to_bytes() + b"".join(framing.wrap(index, b"\0") for index in range(header.chunks))
+    with pytest.raises(DamagedStream, match="is intact"):
+        recover(data, tables)

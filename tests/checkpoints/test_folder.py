@@ -10,11 +10,12 @@ import pytest
 import torch
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import load_file, save_file
+from safetensors.torch import save as save_tensors
 
 import narrows
 from narrows.bitstream import FrequencyTables, integer_frequencies
 from narrows.checkpoints import folder
-from narrows.checkpoints.index import models
+from narrows.checkpoints.index import MODELS_FOLDER, models
 from narrows.codecs import (
     ARD,
     FSQ,
@@ -305,6 +306,14 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
             "expected encoder.out.bias of shape .8,. in .* got .9,.",
         ),
         (write("tables.safetensors", b"\xff" * 100), "tables.safetensors cannot be read"),
+        (
+            write("tables.safetensors", save_tensors({"sizes": torch.ones(2, dtype=torch.bfloat16)})),
+            "'sizes', got BF16",
+        ),
+        (
+            write("tables.safetensors", save_tensors({"digits": torch.ones(2).to(torch.float8_e4m3fn)})),
+            "'digits', got F8_E4M3",
+        ),
     ],
 )
 def test_a_damaged_checkpoint_is_named(saved: Path, damage: Callable[[Path], object], message: str) -> None:
@@ -350,6 +359,14 @@ def test_tables_of_another_codec_are_refused(saved: Path) -> None:
     (saved / "tables.safetensors").write_bytes(save_arrays(other.to_arrays()))
     with pytest.raises(ModelError, match=r"expected alphabet sizes .* got \(2,\)"):
         folder.read(saved)
+
+
+def test_networks_of_frequencies_are_for_audio(image_checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(image_checkpoint, tmp_path / "model")
+    predicted = MODELS_FOLDER / "speech" / "tables.safetensors"
+    shutil.copy(predicted, tmp_path / "model")
+    with pytest.raises(ModelError, match="expected fixed tables of image"):
+        folder.read(tmp_path / "model")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), 1e6])

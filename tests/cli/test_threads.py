@@ -1,6 +1,9 @@
+import ctypes
 import os
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -108,3 +111,15 @@ def test_more_threads_than_cpus(stat):
     for number in (0, 6, 99999):
         with pytest.raises(InputError, match=f"expected 1 to 5 threads, the number of CPUs, got {number}"):
             Threads(number)
+
+
+def test_openblas_gets_one_thread():
+    libraries = list(Path(np.__file__).parent.with_name("numpy.libs").glob("libscipy_openblas64_*"))
+    if not libraries:
+        pytest.skip("NumPy without its own OpenBLAS")
+    library = ctypes.CDLL(str(libraries[0]))
+    library.scipy_openblas_set_num_threads64_(2)
+    before = torch.get_num_threads()
+    Threads(1).set()
+    torch.set_num_threads(before)
+    assert library.scipy_openblas_get_num_threads64_() == 1

@@ -149,6 +149,11 @@ def frame_codec(bottleneck: Bottleneck | None = None) -> Codec:
     return Codec(encoder, FSQ(8, (5, 4), 3) if bottleneck is None else bottleneck, decoder).eval()
 
 
+def stereo_frame_codec() -> Codec:
+    encoder = FrameEncoder(8, 16, 1, hop=16, channels=2, phases=False)
+    return Codec(encoder, FSQ(8, ((9,), (5, 4)), dropout=0.3), FrameDecoder(8, 16, 1, 16, 2, 1, channels=2)).eval()
+
+
 def lapped_codec() -> Codec:
     return Codec(LappedEncoder(8, 6, 2, 1), SpaceChannelContext((3, 5), 1, (8, 6)), LappedDecoder(8, 6, 2, 2, 1)).eval()
 
@@ -177,6 +182,7 @@ class _Method(nn.Module):
 
 EXPORTED: dict[str, Callable[[], nn.Module]] = {
     "fsq": lambda: FSQ(6, (8, 5, 3), 2),
+    "fsq-levels-of-each-group": lambda: FSQ(6, ((8,), (5, 4), (3, 3, 3)), dropout=0.3),
     "residual-fsq": lambda: ResidualFSQ(6, (5, 4), 3),
     "lfq": lambda: LFQ(6, 7, 2),
     "gaussian": lambda: Gaussian(6, 3, Rounding(0.5, 4.0)),
@@ -185,6 +191,7 @@ EXPORTED: dict[str, Callable[[], nn.Module]] = {
     "multi-codebook": lambda: MultiCodebook(6, 3, 16, 4),
     "ibq": lambda: IBQ(6, 32, 4),
     "frame-codec-fsq": frame_codec,
+    "stereo-frame-codec": stereo_frame_codec,
     "frame-codec-residual-vq": lambda: frame_codec(ResidualVQ(8, 3, 32, 4)),
 }
 
@@ -198,7 +205,7 @@ def test_encode_and_decode_export(name: str) -> None:
     stride = 1
     if isinstance(module, Codec):
         stride = module.stride[0]
-        given, other = torch.randn(2, 1, 12 * stride), torch.randn(3, 1, 20 * stride)
+        given, other = torch.randn(2, module.channels, 12 * stride), torch.randn(3, module.channels, 20 * stride)
     batch, length = torch.export.Dim("batch", min=1, max=64), torch.export.Dim("length", min=2, max=1000)
     with torch.no_grad():
         codes = module.encode(other)

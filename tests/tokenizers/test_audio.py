@@ -157,6 +157,14 @@ def test_a_bitrate_is_that_of_all_channels(tokenizer: AudioTokenizer) -> None:
         tokenizer.encode(stereo, RATE, bitrate=0.5)
 
 
+def test_the_bitrates_of_the_message_are_accepted() -> None:
+    speech = narrows.load("speech")
+    with pytest.raises(InputError, match="at least one of") as caught:
+        speech.codebooks_for(0.01)
+    listed = str(caught.value).split(" one of ")[1].split(" kbit/s")[0].split(", ")
+    assert [speech.codebooks_for(float(rate)) for rate in listed] == list(range(1, 13))
+
+
 @pytest.mark.parametrize("coded", [True, False])
 def test_streams_give_the_tokens_back(tokenizer: AudioTokenizer, coded: bool) -> None:
     tokens = tokenizer.encode(noise(70_000, 2), 44_100)

@@ -209,13 +209,13 @@ class FrameDecoder(Decoder):
         """(B, dim, F) to (B, C, F × stride)."""
         magnitudes, spectra = self.by_channel(*self.predict(z))
         spectra = self.stft.griffin_lim(magnitudes, spectra, self.iterations)
-        return self.stft.inverse(spectra).unflatten(0, (z.shape[0], self.channels))
+        return self.stft.inverse(spectra).unflatten(0, (self.channels, z.shape[0])).transpose(0, 1)
 
     def by_channel(self, *spectra: Tensor) -> Iterator[Tensor]:
-        """Spectra (B, F fold, C n) as (B C, F fold, n)."""
+        """Spectra (B, F fold, C n) as (C B, F fold, n)."""
         if self.channels == 1:
             return iter(spectra)
-        return (part.unflatten(2, (self.channels, -1)).transpose(1, 2).flatten(0, 1) for part in spectra)
+        return (torch.cat(part.chunk(self.channels, 2)) for part in spectra)
 
     def predict(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(B, dim, F) to magnitudes and complex spectra (B, F fold, C (2 hop + 1)), before Griffin-Lim."""

@@ -7,7 +7,7 @@ from narrows.codecs.audio.frames import FrameDecoder
 from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.recipes.losses.stft import FLOOR, magnitude_distance
 
-MIN_MAGNITUDE = 1e-5  # by which spectra are divided to get phases
+MIN_MAGNITUDE = 1e-5  # smallest by which spectra are divided to get phases
 
 
 class FrameMagnitudeLoss(nn.Module):
@@ -73,7 +73,7 @@ class PhaseConsistencyLoss(nn.Module):
         with torch.no_grad():
             consistent = decoder.stft.griffin_lim(magnitudes, spectra, self.iterations)
             consistent = consistent / consistent.abs().clamp(min=MIN_MAGNITUDE)
-            weight = magnitudes**0.6
+            weight = magnitudes**0.6 * (magnitudes > MIN_MAGNITUDE)  # weaker bins have no phase
         predicted = spectra / magnitudes.clamp(min=MIN_MAGNITUDE)  # no gradient reaches the magnitudes
         cosine = predicted.real * consistent.real + predicted.imag * consistent.imag
-        return ((1 - cosine) * weight).sum() / weight.sum()
+        return ((1 - cosine) * weight).sum() / weight.sum().clamp(min=MIN_MAGNITUDE)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from narrows.recipes.losses.stft import ComplexSTFTLoss, MagnitudeSpectrogram, MultiResolutionSTFTLoss
+from narrows.recipes.losses.stft import ComplexSTFTLoss, MagnitudeSpectrogram, MidSide, MultiResolutionSTFTLoss
 
 LOSSES = [MultiResolutionSTFTLoss(16_000, [(256, 0), (512, 20)]), ComplexSTFTLoss(256)]
 
@@ -46,3 +46,33 @@ def test_spectrograms_are_float32_with_autocast() -> None:
     expected = module(x)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(module(x), expected)
+
+
+def test_differences_below_the_floor_count_little() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1, 1, 4000) * 1e-4
+    high, low = (MultiResolutionSTFTLoss(16_000, [(256, 0)], floor)(x, 2 * x).item() for floor in (1e-2, 1e-6))
+    assert low > 20 * high > 0
+
+
+def test_mid_and_side_are_compared_beside_the_channels() -> None:
+    seen = []
+
+    class Record(torch.nn.Module):
+        def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            seen.append((x, target))
+            return (x - target).abs().sum()
+
+    x, target = torch.randn(3, 2, 50), torch.randn(3, 2, 50)
+    MidSide(Record())(x, target)
+    for given, (left, right) in zip(seen[0], (x.unbind(1), target.unbind(1)), strict=True):
+        assert torch.equal(given, torch.stack((left, right, (left + right) / 2, (left - right) / 2), 1))
+
+
+def test_a_channel_of_opposite_sign_is_heard_in_the_mid() -> None:
+    torch.manual_seed(0)
+    left, right = torch.randn(2, 1, 4000) * 0.1
+    x, turned = torch.stack((left, left + 0.1 * right), 1), torch.stack((left, -left - 0.1 * right), 1)
+    assert LOSSES[0](turned, x).item() == pytest.approx(0, abs=1e-5)
+    assert MidSide(LOSSES[0])(turned, x).item() > 0.5
+    assert MidSide(LOSSES[0])(x, x).item() == 0
