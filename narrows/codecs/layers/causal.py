@@ -62,7 +62,8 @@ class Run:
     def __init__(self, state: State) -> None:
         if not isinstance(state, States):
             raise InputError(f"expected the state that start or a step has returned, got {type(state).__name__}")
-        self._given, self._next = state.parts, list[State]()
+        self._given = state.parts
+        self._next: list[State] = []
 
     def __call__(self, layer: nn.Module, x: Tensor) -> Tensor:
         """Step one layer."""

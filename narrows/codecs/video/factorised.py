@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from narrows.codecs.base import Reach, State
 from narrows.codecs.causal import CausalDecoder, CausalEncoder, Span
 from narrows.codecs.checks import MAX_SIZE, check_integer_lists, check_integers
-from narrows.codecs.layers.causal import TIME, Causal, CausalConv, CausalSequential, ChannelNorm, Run, States
+from narrows.codecs.layers.causal import Causal, CausalConv, CausalSequential, ChannelNorm, Run, States
 from narrows.codecs.layers.qualities import ANCHORS, at_quality
 from narrows.codecs.layers.wavelets import haar, inverse_haar
 from narrows.errors import InputError

@@ -2,7 +2,7 @@
 
                  ┌─ LLL ─ 2-D Haar ┬─ LL ─ 3-D Haar ────────────┐
     x ─ 3-D Haar ┤                 └─ 3 × 3 ─┐                  └─ 3 × 3 ─┐
-                 └─ residual blocks ─ down ──┴─ residual blocks ─ down ───┴─ residual blocks ─ norm ─ 3 × 3 × 3 ─▶ latents
+                 └─ residual blocks ─ down ──┴─ residual blocks ─ down ───┴─ residual blocks ─ norm ─ 3 × 3 × 3 ─▶ z
                     (T/2, H/2, W/2)             (T/2, H/4, W/4)              (T/4, H/8, W/8)
 
 The decoder is the mirror image: part of the channels of each level becomes wavelet coefficients, of which the next
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from narrows.codecs.base import Reach, State
 from narrows.codecs.causal import CausalDecoder, CausalEncoder, Span
 from narrows.codecs.checks import MAX_SIZE, check_integers
-from narrows.codecs.layers.causal import TIME, Causal, CausalConv, CausalSequential, ChannelNorm, Run, States
+from narrows.codecs.layers.causal import TIME, Causal, CausalConv, CausalSequential, ChannelNorm, Past, Run, States
 from narrows.codecs.layers.wavelets import haar, inverse_haar
 from narrows.errors import InputError
 from narrows.parts import part
@@ -81,7 +81,7 @@ class Upsample(CausalConv):
         super().__init__(channels, channels, kernel)
         self.smooth = kernel[0] > 1
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, Past]:
         """The next times."""
         size, mode = x.shape[1:3], "bilinear" if self.smooth else "nearest"
         x = nn.functional.interpolate(x.flatten(1, 2), scale_factor=2.0, mode=mode).unflatten(1, size)
