@@ -291,8 +291,8 @@ def _orientation(frame: "VideoFrame") -> Orientation:
     """The orientation of a frame."""
     from av.sidedata.sidedata import Type
 
-    side_data: Any = frame.side_data  # iterating over it gives the data, not their keys
-    found = next((data for data in side_data if data.type == Type.DISPLAYMATRIX), None) if side_data else None
+    side_data: Any = frame.side_data  # a mapping from Type
+    found = side_data.get(Type.DISPLAYMATRIX)
     return orientation_of(None if found is None else bytes(found))
 
 
