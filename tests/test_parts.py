@@ -42,6 +42,8 @@ PARTS = [
     "conv-encoder",
     "dithered-fsq",
     "ema-codebook",
+    "factorised-decoder",
+    "factorised-encoder",
     "factorized-prior",
     "frame-decoder",
     "frame-encoder",
@@ -82,6 +84,8 @@ PARTS = [
     "vit-decoder",
     "vit-encoder",
     "vq",
+    "wavelet-decoder",
+    "wavelet-encoder",
 ]
 
 

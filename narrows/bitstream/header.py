@@ -38,7 +38,7 @@ from narrows.media.extents import (
 
 MAGIC = b"\x8eNRW"  # the high bit is lost in a transfer of 7 bits per byte
 VERSION = 3
-PLAIN_VERSION = 2  # of streams without predicted frequencies
+PLAIN_VERSION = 2  # of streams without predicted frequencies and times
 CODERS = RAW, RANS, INDEXED, PREDICTED = 0, 1, 2, 3
 HAS_ATTACHMENTS = 8  # bit of the coder's number in the header
 FINGERPRINT_BYTES = 8  # bytes
@@ -54,7 +54,8 @@ EXTENTS: dict[int, type[Extent]] = {
 ATTACHMENTS = {
     1: "alpha",
     2: "audio",
-}  # by their number in the header: the alpha plane of an image, the sound of a video
+    3: (TIMES := "times"),
+}  # by their number in the header: the alpha plane of an image, the sound of a video, the times of its frames
 # control and format characters, line separators, surrogates and specials: the same on every version of Unicode
 UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff0-\uffff]"
@@ -233,13 +234,9 @@ class StreamHeader:
         """The bytes of the header, with its CRC-32."""
         name = self.model.encode()
         medium = next(number for number, kind in EXTENTS.items() if type(self.extent) is kind)
-        out = bytearray(MAGIC)
-        out += bytes(
-            [
-                VERSION if self.predicted else PLAIN_VERSION,
-                medium << 4 | self._coder | (HAS_ATTACHMENTS if self.attachments else 0),
-            ]
-        )
+        newer = self.predicted or TIMES in dict(self.attachments)
+        kind = medium << 4 | self._coder | (HAS_ATTACHMENTS if self.attachments else 0)
+        out = bytearray(MAGIC) + bytes([VERSION if newer else PLAIN_VERSION, kind])
         out += self.stream_id + to_varint(len(name)) + name + self.fingerprint + (self.tables_digest or b"")
         out += b"".join(map(to_varint, astuple(self.extent)))
         out += to_varint(self.groups) + to_varint(len(self.radices))

@@ -10,6 +10,7 @@ Encoders and decoders
     audio   FrameEncoder, FrameDecoder: STFT frames
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder
+    video   WaveletEncoder, WaveletDecoder; FactorisedEncoder, FactorisedDecoder; causal in time: they start and step
 
 Bottlenecks
     vectors           VQ, IBQ, ResidualVQ, GroupedResidualVQ, SplitResidualVQ, MultiRateVQ, MultiCodebook,
@@ -56,6 +57,8 @@ from narrows.codecs.quantization.codebooks import Codebook, EMACodebook, Learned
 from narrows.codecs.quantization.estimators import Estimator, RotationTrick, StraightThrough
 from narrows.codecs.quantization.projection import Projection
 from narrows.codecs.quantization.rounding import Rounding
+from narrows.codecs.video.factorised import FactorisedDecoder, FactorisedEncoder
+from narrows.codecs.video.wavelet import WaveletDecoder, WaveletEncoder
 
 __all__ = [
     "ARD",
@@ -75,6 +78,8 @@ __all__ = [
     "EMACodebook",
     "Encoder",
     "Estimator",
+    "FactorisedDecoder",
+    "FactorisedEncoder",
     "FactorizedPrior",
     "FrameDecoder",
     "FrameEncoder",
@@ -113,4 +118,6 @@ __all__ = [
     "VectorQuantizePytorch",
     "ViTDecoder",
     "ViTEncoder",
+    "WaveletDecoder",
+    "WaveletEncoder",
 ]

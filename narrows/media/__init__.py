@@ -4,9 +4,12 @@
     audio.write(target, samples, sample_rate)
     image.read(source)             an Image: pixels (C, H, W) uint8, alpha (H, W) or None
     image.write(target, pixels)
-    audio.probe, image.probe       properties of a file, from its header
+    video.read(source)             a Video: pixels (3, T, H, W) uint8, rate; video.frames(source) one by one
+    video.write(target, frames, rate)
+    audio.probe, image.probe, video.probe    properties of a file
     AudioReader, AudioWriter       long recordings, block by block
-    Audio, AudioInfo, Image, ImageInfo, ImageReader    what reading and probing give
+    VideoReader, VideoWriter       clips, frame by frame
+    Audio, AudioInfo, Image, ImageInfo, ImageReader, Video, VideoInfo    what reading and probing give
     Medium, Signal, Reader, MEDIA  what media have in common, and the table of them
     Extent: AudioExtent, ImageExtent, VideoExtent      sizes
 
@@ -17,6 +20,7 @@ A Source is a path, bytes or a binary file object, a Target a path or a binary f
     extents.py  the size of a signal
     audio/      probe, read, blocks, write; from packets, edits and tags to samples in one channel order
     image/      probe, read, write; from every depth, layout and colour space to 8 bits of sRGB
+    video/      probe, read, frames, write; times, colours, orientation and the sound track
     files.py    opens sources: paths, bytes and file objects; one guard against exceptions of libraries
     targets.py  outputs: paths and file objects, and their formats
     atomic.py   writes a file beside its name, then renames it into place
@@ -25,7 +29,7 @@ A Source is a path, bytes or a binary file object, a Target a path or a binary f
     notebook.py signals as HTML, for notebooks
     quiet.py    ignores warnings of libraries, with several threads
 
-Axes: C channels, T samples; n samples of a block; H W pixels.
+Axes: C channels, T samples or frames; n samples of a block; H W pixels.
 """
 
 from typing import TYPE_CHECKING
@@ -33,7 +37,7 @@ from typing import TYPE_CHECKING
 from narrows.lazy import lazy
 
 if TYPE_CHECKING:
-    from narrows.media import audio, image
+    from narrows.media import audio, image, video
     from narrows.media.audio import Audio, AudioInfo, AudioReader, AudioWriter
     from narrows.media.extents import AudioExtent, Extent, ImageExtent, VideoExtent
     from narrows.media.files import Source
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from narrows.media.medium import Medium, Reader, Signal
     from narrows.media.table import MEDIA
     from narrows.media.targets import Target
+    from narrows.media.video import Video, VideoInfo, VideoReader, VideoWriter
 
 __all__ = [
     "MEDIA",
@@ -59,9 +64,14 @@ __all__ = [
     "Signal",
     "Source",
     "Target",
+    "Video",
     "VideoExtent",
+    "VideoInfo",
+    "VideoReader",
+    "VideoWriter",
     "audio",
     "image",
+    "video",
 ]
 
 _MODULES = {
@@ -81,9 +91,14 @@ _MODULES = {
     "Signal": "medium",
     "Source": "files",
     "Target": "targets",
+    "Video": "video",
     "VideoExtent": "extents",
+    "VideoInfo": "video",
+    "VideoReader": "video",
+    "VideoWriter": "video",
     "audio": None,
     "image": None,
+    "video": None,
 }
 
 if not TYPE_CHECKING:  # type checkers know the names from the imports above

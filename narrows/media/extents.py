@@ -55,7 +55,7 @@ class Extent(ABC):
     @property
     @abstractmethod
     def amount(self) -> float:
-        """Seconds of audio or video, pixels of an image."""
+        """Seconds of audio, pixels of an image or of all frames of a video."""
 
     @property
     def seconds(self) -> float | None:
@@ -177,8 +177,8 @@ class VideoExtent(Extent):
 
     @property
     def amount(self) -> float:
-        """Seconds."""
-        return self.seconds
+        """Pixels of all frames."""
+        return float(self.frames * self.height * self.width)
 
     @property
     def seconds(self) -> float:

@@ -35,7 +35,7 @@ def as_image(x: Array) -> tuple[NDArray[np.generic], dict[str, bytes]]:
     if array.dtype != np.uint8 and array.dtype.kind != "f":
         raise InputError(f"expected an image of floats in [-1, 1] or uint8, got {array.dtype}")
     if array.dtype != np.uint8:
-        _check_range(float(array.min()), float(array.max()))
+        check_range(float(array.min()), float(array.max()))
     return array, {}
 
 
@@ -60,7 +60,7 @@ def _hint(x: Array, shape: tuple[int, ...]) -> str:
     return "; give the images to encode_batch" if len(shape) == 4 else ""
 
 
-def _check_range(smallest: float, largest: float) -> None:
+def check_range(smallest: float, largest: float) -> None:
     """Raise InputError unless floats between these, which may be NaN, can be meant as [-1, 1]."""
     if not np.isfinite(smallest) or not np.isfinite(largest):
         raise InputError("expected finite pixels in [-1, 1], got NaN or infinity")

@@ -12,6 +12,8 @@ from narrows.codecs import (
     ConvEncoder,
     Decoder,
     Encoder,
+    FactorisedDecoder,
+    FactorisedEncoder,
     FrameDecoder,
     FrameEncoder,
     LappedDecoder,
@@ -23,6 +25,8 @@ from narrows.codecs import (
     State,
     ViTDecoder,
     ViTEncoder,
+    WaveletDecoder,
+    WaveletEncoder,
 )
 from narrows.codecs.base import Network
 from narrows.errors import InputError
@@ -35,6 +39,10 @@ ENCODERS = [
     lambda **more: LappedEncoder(8, 6, 2, 1, **more),
     lambda **more: LDMEncoder(8, 4, (1, 2), 1, 1, 2, **more),
     lambda **more: ViTEncoder(8, 16, 1, 2, 4, 3, **more),
+    lambda **more: WaveletEncoder(8, 4, 1, 4, **more),
+    lambda **more: WaveletEncoder(8, 4, 2, 4, True, **more),
+    lambda **more: FactorisedEncoder(8, (2, 4), (1, 2), 2, **more),
+    lambda **more: FactorisedEncoder(8, (4,), (1,), 1, 3, False, **more),
 ]
 DECODERS = [
     lambda **more: FrameDecoder(8, 12, 1, hop=8, fold=1, iterations=0, **more),
@@ -46,8 +54,13 @@ DECODERS = [
     lambda **more: ShallowDecoder(8, 4, **more),
     lambda **more: LDMDecoder(8, 4, (1, 2), 1, 1, 2, **more),
     lambda **more: ViTDecoder(8, 16, 1, 2, 4, 3, **more),
+    lambda **more: WaveletDecoder(8, 4, 2, 8, **more),
+    lambda **more: WaveletDecoder(8, 16, 1, 8, True, **more),
+    lambda **more: FactorisedDecoder(8, (2, 4), (1, 2), 2, **more),
+    lambda **more: FactorisedDecoder(8, (4, 2), (1, 1), 1, 2, False, **more),
 ]
 GRID = (37, 15)  # positions; more than twice any reach here
+SMALL, LONG = (3, 2, 2), 67  # positions of video; along one axis, more than twice any reach here
 
 
 def made(make, **more) -> Network:
@@ -59,17 +72,20 @@ def made(make, **more) -> Network:
     return network.double().eval()
 
 
-def grid_of(network: Network) -> tuple[int, ...]:
-    return GRID[: len(network.stride)]
+def grid_of(network: Network, axis: int | None = None) -> tuple[int, ...]:
+    """Positions along each axis; of video, only the given one is long."""
+    if len(network.stride) < 3:
+        return GRID[: len(network.stride)]
+    return tuple(LONG if index == axis else count for index, count in enumerate(SMALL))
 
 
-def signal(network: Network, batch: int = 1) -> Tensor:
-    size = [count * stride for count, stride in zip(grid_of(network), network.stride, strict=True)]
+def signal(network: Network, batch: int = 1, axis: int | None = None) -> Tensor:
+    size = [count * stride for count, stride in zip(grid_of(network, axis), network.stride, strict=True)]
     return torch.randn(batch, network.channels, *size, dtype=torch.float64)
 
 
-def latents(network: Network, batch: int = 1) -> Tensor:
-    return torch.randn(batch, network.dim, *grid_of(network), dtype=torch.float64)
+def latents(network: Network, batch: int = 1, axis: int | None = None) -> Tensor:
+    return torch.randn(batch, network.dim, *grid_of(network, axis), dtype=torch.float64)
 
 
 def test_every_registered_network_is_here() -> None:
@@ -105,8 +121,8 @@ def test_encoders_refuse_other_signals(make) -> None:
 
 def positions_that_change(network: Network, axis: int) -> list[int]:
     """The positions along an axis of the grid at which the output changes with the input at the middle one."""
-    is_encoder, middle = isinstance(network, Encoder), grid_of(network)[axis] // 2
-    x = signal(network) if is_encoder else latents(network)
+    is_encoder, middle = isinstance(network, Encoder), grid_of(network, axis)[axis] // 2
+    x = signal(network, axis=axis) if is_encoder else latents(network, axis=axis)
     step = network.stride[axis] if is_encoder else 1
     before, seen = network(x), set()
     for offset in range(step):
@@ -122,7 +138,7 @@ def test_the_reach_is_what_it_says(make) -> None:
     network = made(make)
     assert len(network.reach) == len(network.stride)
     for axis, reach in enumerate(network.reach):
-        seen, size = positions_that_change(network, axis), grid_of(network)[axis]
+        seen, size = positions_that_change(network, axis), grid_of(network, axis)[axis]
         if reach is None:
             assert len(seen) == size
         else:
@@ -193,26 +209,38 @@ def test_networks_in_half_precision(make, dtype: torch.dtype) -> None:
 def test_every_option_changes_something(name: str) -> None:
     """Another value of each option changes shapes, weights, the reach or the output."""
     part = find(name)
-    small = {"dim": 8, "width": 8, "depth": 1, "hop": 8, "heads": 2, "patch": 4, "grid": 2, "groups": 2, "fine": 4}
-    small |= {"multipliers": (1, 2), "attention": 0, "skip": 2, "iterations": 1, "fold": 1}
+    small = {"dim": 8, "width": 8, "depth": 1, "hop": 8, "heads": 2, "patch": 1, "grid": 2, "groups": 2, "fine": 4}
+    small |= {
+        "multipliers": (1, 2),
+        "widths": (4, 8),
+        "depths": (1, 2),
+        "attention": 0,
+        "skip": 2,
+        "iterations": 1,
+        "fold": 1,
+    }
     base = {key: value for key, value in small.items() if key in inspect.signature(part).parameters}
 
     def facts(options: dict) -> tuple:
         torch.manual_seed(0)
         network = part(**options).eval()
         shapes = tuple((key, tuple(value.shape)) for key, value in network.state_dict().items())
-        size = [8 * stride for stride in network.stride]
-        x = (
-            torch.randn(1, network.channels, *size)
-            if isinstance(network, Encoder)
-            else torch.randn(1, network.dim, *size)
-        )
+        count = 8 if len(network.stride) < 3 else 2
+        encodes = isinstance(network, Encoder)
+        size = [count * stride if encodes else count for stride in network.stride]
+        x = torch.randn(1, network.channels if encodes else network.dim, *size)
         with torch.no_grad():
             return shapes, network.stride, network.reach, float(network(x).double().sum())
 
     for option in inspect.signature(part).parameters:
         value = base.get(option, inspect.signature(part).parameters[option].default)
-        changed = (*value, 2) if isinstance(value, tuple) else not value if isinstance(value, bool) else value * 2 or 1
+        changed = (
+            (*value[:-1], 2 * value[-1])
+            if isinstance(value, tuple)
+            else not value
+            if isinstance(value, bool)
+            else value * 2 or 1
+        )
         assert facts(base | {option: changed}) != facts(base), option
 
 

@@ -18,7 +18,7 @@ every_extent = pytest.mark.parametrize("extent", [AUDIO, IMAGE, VIDEO], ids=lamb
     [
         (AUDIO, (24_000,), 1.5, 1.5, "1.50 s"),
         (IMAGE, (480, 640), 307_200, None, "640 × 480"),
-        (VIDEO, (300, 480, 640), 10.01, 10.01, "10.01 s  640 × 480"),
+        (VIDEO, (300, 480, 640), 92_160_000, 10.01, "10.01 s  640 × 480"),
     ],
 )
 def test_size_amount_seconds_and_text(extent, size, amount, seconds, text):

@@ -1,0 +1,369 @@
+"""The video tokenizer: a causal video codec with exact frame counts and sizes, any length in bounded memory.
+
+frames (C, H, W) one after another ─ blocks ─ tiles ─ encoder ─ bottleneck ─▶ Tokens ─▶ the same steps in reverse
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain
+from math import ceil
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from narrows.bitstream import read_header, recover
+from narrows.bitstream.header import TIMES
+from narrows.codecs.codec import Codec
+from narrows.errors import InputError
+from narrows.media import video as media
+from narrows.media.buffers import Bytes
+from narrows.media.extents import Extent, VideoExtent
+from narrows.media.files import Source
+from narrows.media.image.resize import Resize
+from narrows.media.medium import Medium, Reader, Signal
+from narrows.parts import part
+from narrows.tokenizers.batches import BatchEncoder
+from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES
+from narrows.tokenizers.image_tiles import FULL_SCALE
+from narrows.tokenizers.settings import DecodeOptions, Output
+from narrows.tokenizers.tokenizer import Item, Tokenizer
+from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens
+from narrows.tokenizers.video_frames import Array, CheckedFrames, FrameRate, as_clip, as_rate, part_of_clip, reported
+from narrows.tokenizers.video_tiles import Frame, VideoTiles, latent_frames
+from narrows.tokenizers.video_times import times_attachment, times_of
+
+
+@part("video-tokenizer")
+class VideoTokenizer(Tokenizer):
+    """Tokenizes video of any length and size, grey or RGB, with a causal video codec.
+
+    Frames go through the codec in blocks, each of which continues the state of the one before, and large frames in
+    overlapping tiles, so that memory grows neither with the length nor, in the networks, with the size. The result is
+    the same as for the whole clip at once.
+
+    Of n frames and a codec with stride s in time, the latent grid has 1 + ceil((n - 1) / s) frames: the first one
+    stands for the first frame alone, so an image is a clip of one frame. Sides are padded to whole blocks by repeating
+    the last row and column.
+
+    Args:
+        codec: the codec, with three signal axes, whose encoder and decoder have `start` and `step`.
+
+    Attributes:
+        tile: largest side of a tile, in pixels.
+        block: latent frames that go through the networks together.
+
+    Raises:
+        InputError: for a codec with another number of axes, or one that is not causal.
+    """
+
+    medium: ClassVar[Medium] = media.MEDIUM
+    attachments: ClassVar[tuple[str, ...]] = (TIMES,)
+    decode_options: ClassVar[tuple[str, ...]] = ("start", "stop")
+    tile: int = 512
+    block: int = 4
+
+    def __init__(self, codec: Codec) -> None:
+        super().__init__(codec)
+        for name, network in (("encoder", codec.encoder), ("decoder", codec.decoder)):
+            if (reach := network.reach[0]) is None or reach[1]:
+                raise InputError(
+                    f"expected a causal {name}, got {type(network).__name__} with a reach in time of {reach}"
+                )
+            network.start(1)
+
+    @property
+    def tiles(self) -> VideoTiles:
+        """The networks of the codec, run on blocks and tiles."""
+        return VideoTiles(self.codec, self.tile // max(self.codec.stride[1:]), self.block)
+
+    @property
+    def positions_per_amount(self) -> float:
+        """Latent positions per pixel of a frame."""
+        frames, height, width = self.codec.stride
+        return 1 / (frames * height * width)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """`codebooks` if the codec has codebooks, otherwise empty."""
+        return ("codebooks",) if self.codebooks else ()
+
+    def grid(self, extent: VideoExtent) -> tuple[int, int, int]:
+        """Size of the latent grid of a clip."""
+        stride = self.codec.stride
+        return latent_frames(extent.frames, stride[0]), -(-extent.height // stride[1]), -(-extent.width // stride[2])
+
+    def encode(self, x: Array, frame_rate: FrameRate, *, codebooks: float | None = None) -> Tokens:
+        """Encode a clip to Tokens.
+
+        Args:
+            x: (C, T, H, W), C 1 or 3, floats in [-1, 1] or uint8.
+            frame_rate: frames per second; a float such as 29.97 stands for the nearest fraction.
+            codebooks: number of codebooks to keep; None for all K.
+
+        Raises:
+            InputError: for another shape or type, values that are not finite, and settings out of range.
+        """
+        clip = as_clip(x)
+        return self.encode_frames(clip.swapaxes(0, 1), frame_rate, codebooks=codebooks)
+
+    def encode_frames(
+        self, frames: Iterable[Frame], frame_rate: FrameRate, *, codebooks: float | None = None
+    ) -> Tokens:
+        """Encode consecutive frames (C, H, W) to Tokens, in memory that does not grow with their number but for codes.
+
+        Raises InputError as `encode`, for no frames, and for frames of different sizes.
+        """
+        keep, bottleneck = self.check_codebooks(codebooks), self.codec.bottleneck
+        rate, checked = as_rate(frame_rate), CheckedFrames(frames)
+
+        def coded(z: Tensor) -> Tensor:
+            return bottleneck.encode(z.to(self.device))[:, :keep].cpu()
+
+        codes, extent = self._encoded(checked, rate, coded)
+        return Tokens(codes, bottleneck.radices[:keep], extent, self.name, self.fingerprint)
+
+    def encode_batch(
+        self, clips: Sequence[Array], frame_rate: FrameRate, *, codebooks: float | None = None
+    ) -> list[Tokens]:
+        """Encode clips, one after another; returns the Tokens of each."""
+        return [self.encode(x, frame_rate, codebooks=codebooks) for x in clips]
+
+    def encode_latents(self, x: Array, frame_rate: FrameRate) -> Latents:
+        """Encode a clip to the Latents of a continuous bottleneck, without quantization. `x` as for `encode`.
+
+        Raises InputError for a model with another bottleneck, and as `encode` does.
+        """
+        return self.encode_frames_to_latents(as_clip(x).swapaxes(0, 1), frame_rate)
+
+    def encode_frames_to_latents(self, frames: Iterable[Frame], frame_rate: FrameRate) -> Latents:
+        """Encode consecutive frames (C, H, W) to Latents; see `encode_frames`."""
+        continuous = self.continuous
+
+        def coded(z: Tensor) -> Tensor:
+            return continuous.encode_latents(z.to(self.device)).float().cpu()
+
+        values, extent = self._encoded(CheckedFrames(frames), as_rate(frame_rate), coded)
+        return Latents(values, extent, self.name, self.fingerprint)
+
+    @torch.inference_mode()
+    def _encoded(
+        self, frames: CheckedFrames, rate: Fraction, coded: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, VideoExtent]:
+        """The values (S, k, T, H, W) that `coded` returns for the latents of frames, and the extent of the frames."""
+        source = iter(frames)
+        first = next(source, None)
+        if first is None:
+            raise InputError("expected a clip of at least 1 frame, got 0")
+        height, width = first.shape[1:]
+        grid = self.grid(VideoExtent(1, height, width, len(first), rate.numerator, rate.denominator))
+        pieces = list[Tensor]()
+        for z in self.tiles.encode(chain([first], source), grid[1:]):
+            with torch.autocast(self.device.type, enabled=False):
+                pieces.append(coded(z))
+        extent = VideoExtent(frames.count, height, width, len(first), rate.numerator, rate.denominator)
+        return torch.cat(pieces, 2), extent
+
+    def decode(self, tokens: Tokens, start: float = 0.0, stop: float | None = None) -> Tensor:
+        """Decode Tokens to a clip (C, T, H, W) float32 in [-1, 1], of the size and channels of the encoded clip.
+
+        Args:
+            tokens: the Tokens.
+            start, stop: decode this part only, in seconds; None for the end. The work is that for the part. The result
+                equals the frames from round(start · rate) to round(stop · rate) of the whole, up to rounding errors.
+
+        Raises:
+            WrongModel: for tokens of another model.
+            InputError: for codes that do not match their extent, and for a part outside of the clip.
+        """
+        return torch.from_numpy(np.concatenate(list(self.decode_blocks(tokens, start, stop)), 1))
+
+    def decode_latents(self, latents: Latents, start: float = 0.0, stop: float | None = None) -> Tensor:
+        """Decode Latents to a clip (C, T, H, W) float32 in [-1, 1]; see `decode`."""
+        return torch.from_numpy(np.concatenate(list(self.decode_blocks(latents, start, stop)), 1))
+
+    def decode_blocks(
+        self, item: Tokens | Latents, start: float = 0.0, stop: float | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Decode Tokens or Latents to consecutive blocks (C, t, H, W), in bounded memory; arguments as of `decode`."""
+        extent = self._check_item_and_grid(item)
+        first, last = part_of_clip(extent, start, stop)
+        reach, stride = self.codec.decoder.reach[0], self.codec.stride[0]
+        assert reach is not None
+        begin = max(0, (first + stride - 1) // stride - reach[0])  # of the latent frames that the part depends on
+        values = item.codes if isinstance(item, Tokens) else item.values
+        values = values[:, :, begin : latent_frames(last, stride)]
+        skip = first + stride - 1 - begin * stride
+        latents = (self._latents(piece, item) for piece in values.split(self.block, 2))
+        return self.tiles.decode(latents, replace(extent, frames=last - first), skip)
+
+    @torch.inference_mode()
+    def _latents(self, values: Tensor, item: Tokens | Latents) -> Tensor:
+        """Latents (S, D, t, h, w) of codes or values (S, k, t, h, w)."""
+        values = values.to(self.device)
+        with torch.autocast(self.device.type, enabled=False):
+            if isinstance(item, Tokens):
+                return self.codec.bottleneck.decode(values.long())
+            return self.continuous.decode_latents(values)
+
+    def _check_item_and_grid(self, item: Tokens | Latents) -> VideoExtent:
+        """Run `check_item`, and check that the grid matches the size of the clip."""
+        extent = cast(VideoExtent, self.check_item(item))
+        if extent.channels not in (1, 3):
+            raise InputError(f"expected a clip of 1 or 3 channels, got {extent.channels}")
+        grid = tuple((item.codes if isinstance(item, Tokens) else item.values).shape[2:])
+        if grid != self.grid(extent):
+            size = f"{extent.frames} frames of {extent.height} × {extent.width} pixels"
+            raise InputError(f"expected a grid {self.grid(extent)} for {size}, got {grid}")
+        return extent
+
+    def estimate(self, extent: VideoExtent, *, codebooks: float | None = None, **others: float | None) -> int:
+        """An estimate of the bytes of the stream of a clip, before coding: its positions at the usual rate.
+
+        Args:
+            extent: frames, size and rate.
+            codebooks: see `encode`.
+            others: refused.
+        """
+        self._refuse_for_estimate(others)
+        frames, height, width = self.grid(extent)
+        bits = self.rate(self.check_codebooks(codebooks)) / self.positions_per_amount * self.groups(extent.channels)
+        chunks = ceil(extent.seconds / CHUNK_SECONDS)
+        return round(HEADER_BYTES + CHUNK_BYTES * chunks + bits / 8 * frames * height * width)
+
+    def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
+        """Encode a Video to Tokens; settings as for `encode`."""
+        if not isinstance(signal, media.Video):
+            raise InputError(f"expected a Video for {self.name}, got a signal of {signal.medium}")
+        tokens = self.encode(signal.pixels, signal.rate, **self.check_settings(settings))
+        return self._timed(tokens, signal.times)
+
+    def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
+        """Encode an open video file to Tokens, frame by frame; settings as for `encode`. Its sound is left out."""
+        if not isinstance(reader, media.VideoReader):
+            raise InputError(f"expected a VideoReader for {self.name}, got {type(reader).__name__}")
+        given = self.check_settings(settings)
+        info = reader.counted()
+        rate = Fraction(info.extent.rate, info.extent.rate_base)
+        tokens = self.encode_frames((frame.pixels for frame in reader.frames()), rate, **given)
+        return self._timed(tokens, info.times)
+
+    def _timed(self, tokens: Tokens, times: Sequence[Fraction] | None) -> Tokens:
+        """Tokens with the times of frames of a variable rate attached."""
+        return tokens if times is None else replace(tokens, attachments={TIMES: times_attachment(times)})
+
+    def batch_encoder(
+        self,
+        batch: int = 1,
+        latents: bool = False,
+        background: str | None = None,
+        resize: Resize | None = None,
+        **settings: float | None,
+    ) -> "VideoBatchEncoder":
+        """See `Tokenizer.batch_encoder`."""
+        self.check_background(background)
+        self.check_resize(resize)
+        return VideoBatchEncoder(self, latents, self.check_settings(settings))
+
+    @torch.inference_mode()
+    def decode_signal(self, item: Item) -> media.Video:
+        """Decode an .nrw stream, Tokens or Latents to a Video, 8 bits per channel."""
+        item = item if isinstance(item, Tokens | Latents) else self.decompress(item)
+        blocks = [_levels(block) for block in self.decode_blocks(item)]
+        extent = cast(VideoExtent, item.extent)
+        return media.Video(np.concatenate(blocks, 1), Fraction(extent.rate, extent.rate_base), self._times(item))
+
+    def _decode_to(self, output: Output, item: Item, options: DecodeOptions) -> Extent:
+        """See `decode_file`; in bounded memory. Of a part in seconds only this part is decoded; see `decode`."""
+        item = item if isinstance(item, Tokens | Latents) else self.decompress(item)
+        start, stop = options.get("start") or 0.0, options.get("stop")
+        extent, times = cast(VideoExtent, item.extent), self._times(item)
+        first, last = part_of_clip(extent, start, stop)
+        blocks = self.decode_blocks(item, start, stop)
+        frames: Iterator[NDArray[np.uint8]] = (frame for block in blocks for frame in _levels(block).swapaxes(0, 1))
+        if output.progress is not None:
+            frames = reported(frames, last - first, output.progress)
+        kept = None if times is None else [time - times[first] for time in times[first:last]]
+        rate = Fraction(extent.rate, extent.rate_base) if kept is None else None
+        media.write(output.target, frames, rate, times=kept, overwrite=output.overwrite, format=output.format)
+        return replace(extent, frames=last - first)
+
+    def _times(self, item: Tokens | Latents) -> tuple[Fraction, ...] | None:
+        """The times of the frames of an item; None for a constant rate."""
+        attached = item.attachments.get(TIMES) if isinstance(item, Tokens) else None
+        return None if attached is None else times_of(attached, cast(VideoExtent, item.extent).frames)
+
+    def recover(self, data: Bytes) -> tuple[Tokens, list[tuple[float, float]]]:
+        """Recover a damaged .nrw stream: the Tokens with grey for lost chunks, and the lost spans in seconds.
+
+        Raises what `decompress` raises for the header, model and tables, and DamagedStream if no chunk is intact.
+        """
+        header = read_header(data)
+        self.check_model(header.model, header.fingerprint.hex())
+        self.check_attachments(dict(header.attachments))
+        extent = header.extent
+        if not isinstance(extent, VideoExtent) or header.grid != self.grid(extent):
+            raise InputError(f"expected a stream of {self.name}, got one of {extent} with a grid {header.grid}")
+        recovered = recover(data, self.tables)
+        codes, stride, spans = torch.from_numpy(recovered.codes), self.codec.stride[0], []
+        grey = np.full((3, extent.height, extent.width), 128, np.uint8)
+        for lost in recovered.damaged:
+            frames = (lost.stop - lost.start - 1) * stride + 1
+            found = self.encode_frames([grey] * frames, 1).codes
+            codes[:, :, lost.start : lost.stop] = found[:, : codes.shape[1]]
+            first, last = max(0, lost.start * stride - stride + 1), min(lost.stop * stride - stride + 1, extent.frames)
+            spans.append((first * extent.rate_base / extent.rate, last * extent.rate_base / extent.rate))
+        intact = {name: payload for name, payload in recovered.attachments.items() if payload is not None}
+        return Tokens(codes, header.radices, extent, header.model, header.fingerprint.hex(), None, intact), spans
+
+
+class VideoBatchEncoder(BatchEncoder):
+    """Encodes clips one after another, each in blocks of its own.
+
+    Args:
+        tokenizer: the tokenizer.
+        latents: whether to make Latents instead of Tokens.
+        settings: settings of `encode`.
+    """
+
+    def __init__(self, tokenizer: VideoTokenizer, latents: bool, settings: dict[str, float]) -> None:
+        self.tokenizer, self.latents, self.settings = tokenizer, latents, settings
+        self._seconds = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in reading and in the network."""
+        return self._seconds
+
+    def finish(self) -> None:
+        """Nothing waits."""
+
+    def read(self, source: Source) -> Iterator[Any]:
+        """The open file, whose frames are read as they are encoded."""
+        yield media.VideoReader(source)
+
+    def add(self, pieces: Iterator[Any]) -> Callable[[], Tokens | Latents]:
+        """Encode a clip; see `BatchEncoder.add`."""
+        (reader,) = pieces
+        begin = time.perf_counter()
+        with reader:
+            if self.latents:
+                extent = reader.counted().extent
+                rate = Fraction(extent.rate, extent.rate_base)
+                result: Tokens | Latents = self.tokenizer.encode_frames_to_latents(
+                    (frame.pixels for frame in reader.frames()), rate
+                )
+            else:
+                result = self.tokenizer.encode_reader(reader, **self.settings)
+        self._seconds += time.perf_counter() - begin
+        return lambda: result
+
+
+def _levels(block: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Frames in [-1, 1] as RGB of 8 bits (3, t, H, W)."""
+    levels: NDArray[np.uint8] = ((block + 1) * FULL_SCALE).round().astype(np.uint8)
+    return levels if len(levels) == 3 else levels.repeat(3, 0)
