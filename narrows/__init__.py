@@ -11,7 +11,7 @@ media ──▶ encoder ──▶ bottleneck ──▶ decoder ──▶ media
 Use a model
     load                a tokenizer by name, checkpoint folder or hub repository
     models              the models that ship with the package
-    Tokenizer           what all tokenizers share; AudioTokenizer, ImageTokenizer: those of a medium
+    Tokenizer           what all tokenizers share; AudioTokenizer, ImageTokenizer, VideoTokenizer: those of a medium
     Tokens, Latents     what `encode` and `encode_latents` return
     Vocabulary          codes of several codebooks as ids of a language model
     tokenize            a data set to shards of tokens; see narrows.datasets for reading them
@@ -26,7 +26,7 @@ Build a model
 NarrowsError            base class of all errors
 
 Packages
-    narrows.media       reads and writes audio and image files
+    narrows.media       reads and writes audio, image and video files
     narrows.codecs      encoders, bottlenecks and decoders
     narrows.tokenizers  tokenizers, ids, windows and tiles
     narrows.bitstream   the .nrw format
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from narrows.tokenizers.image import ImageTokenizer
     from narrows.tokenizers.tokenizer import Tokenizer
     from narrows.tokenizers.tokens import Latents, Tokens
+    from narrows.tokenizers.video import VideoTokenizer
 
 __version__ = "0.1.0"
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "Quantized",
     "Tokenizer",
     "Tokens",
+    "VideoTokenizer",
     "Vocabulary",
     "build",
     "evaluate",
@@ -100,6 +102,7 @@ _MODULES = {
     "Quantized": "codecs.base",
     "Tokenizer": "tokenizers.tokenizer",
     "Tokens": "tokenizers.tokens",
+    "VideoTokenizer": "tokenizers.video",
     "Vocabulary": "tokenizers.ids",
     "build": "parts",
     "evaluate": "evaluation.evaluate",

@@ -25,7 +25,12 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")  # of parts and models
 
 _PARTS: dict[str, type] = {}
 _PLAIN = (bool, int, float, str, type(None))
-_BUILTIN = ("narrows.codecs", "narrows.tokenizers.audio", "narrows.tokenizers.image")  # importing them registers parts
+_BUILTIN = (  # importing them registers parts
+    "narrows.codecs",
+    "narrows.tokenizers.audio",
+    "narrows.tokenizers.image",
+    "narrows.tokenizers.video",
+)
 
 
 def part(name: str) -> Callable[[Class], Class]:

@@ -31,7 +31,7 @@ def test_a_codec_survives_json() -> None:
     assert torch.equal(again.eval()(x).x, codec(x).x)
 
 
-WHOLE = {"audio-tokenizer", "codec", "image-tokenizer", "nested", "ordered"}  # made of other parts, without defaults
+WHOLE = {"audio-tokenizer", "codec", "image-tokenizer", "nested", "ordered", "video-tokenizer"}  # made of other parts
 PARTS = [
     "ard",
     "attention-projection",
@@ -81,6 +81,7 @@ PARTS = [
     "strided",
     "tanh",
     "vector-quantize-pytorch",
+    "video-tokenizer",
     "vit-decoder",
     "vit-encoder",
     "vq",

@@ -22,6 +22,7 @@ NAMES = {
     "Quantized",
     "Tokenizer",
     "Tokens",
+    "VideoTokenizer",
     "Vocabulary",
     "build",
     "evaluate",

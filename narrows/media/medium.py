@@ -83,7 +83,7 @@ class Medium:
     """A kind of signal: its files, its size and the units that it is measured in.
 
     Attributes:
-        name: "audio" or "image".
+        name: "audio", "image" or "video".
         files: word for its files in messages.
         extent: the class of its extents.
         suffixes: suffixes that are searched for in folders. The format of a file is detected from its content.

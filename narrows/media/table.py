@@ -1,11 +1,11 @@
 """The media by name. Everything that depends on the medium is looked up here."""
 
 from narrows.errors import InputError, shortened
-from narrows.media import audio, image
+from narrows.media import audio, image, video
 from narrows.media.files import StrPath
 from narrows.media.medium import Medium
 
-MEDIA: dict[str, Medium] = {medium.name: medium for medium in (audio.MEDIUM, image.MEDIUM)}
+MEDIA: dict[str, Medium] = {medium.name: medium for medium in (audio.MEDIUM, image.MEDIUM, video.MEDIUM)}
 SUFFIXES = frozenset(suffix for medium in MEDIA.values() for suffix in medium.suffixes)
 
 

@@ -2,7 +2,8 @@
 
     AudioTokenizer    recordings of any rate, length and channels
     ImageTokenizer    images of any size, grey or RGB
-    Tokenizer         what both share
+    VideoTokenizer    clips of any size, length and rate, grey or RGB
+    Tokenizer         what all share
     Tokens, Latents   what encoding returns: codes or continuous latents, with all that decoding needs but the model
     Vocabulary        ids of codes, for a language model
     plots             Tokens and recordings as figures
@@ -26,10 +27,11 @@ The modules:
     tokenizer.py     what all tokenizers share          tokens.py       Tokens and Latents
     audio.py         audio, with audio_*.py             ids.py          codes as ids of a language model
     image.py         images, with image_*.py            search.py       better codes of an image
-    settings.py      settings and options               windows.py      windows and tiles
-    batches.py       batches of equal shape             resampling.py   other sample rates
-    channels.py      channel groups                     plots.py        figures
-    devices.py       where a codec runs                 fingerprint.py  the hash of a model
+    video.py         video, with video_*.py             windows.py      windows and tiles
+    settings.py      settings and options               resampling.py   other sample rates
+    batches.py       batches of equal shape             plots.py        figures
+    channels.py      channel groups                     fingerprint.py  the hash of a model
+    devices.py       where a codec runs
 
 Shapes: S channel groups, K codebooks, F frames, H W positions of an image, D channels of latents.
 """
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from narrows.tokenizers.settings import DecodeOptions, RateSetting
     from narrows.tokenizers.tokenizer import Tokenizer
     from narrows.tokenizers.tokens import Latents, Tokens
+    from narrows.tokenizers.video import VideoTokenizer
 
 __all__ = [
     "AudioTokenizer",
@@ -55,6 +58,7 @@ __all__ = [
     "RateSetting",
     "Tokenizer",
     "Tokens",
+    "VideoTokenizer",
     "Vocabulary",
     "plots",
 ]
@@ -67,6 +71,7 @@ _MODULES = {
     "RateSetting": "settings",
     "Tokenizer": "tokenizer",
     "Tokens": "tokens",
+    "VideoTokenizer": "video",
     "Vocabulary": "ids",
     "plots": None,
 }

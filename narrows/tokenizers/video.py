@@ -305,8 +305,8 @@ class VideoTokenizer(Tokenizer):
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())
         self.check_attachments(dict(header.attachments))
-        extent = header.extent
-        if not isinstance(extent, VideoExtent) or header.grid != self.grid(extent):
+        extent = cast(VideoExtent, header.extent)
+        if extent.medium != self.medium.name or header.grid != self.grid(extent):
             raise InputError(f"expected a stream of {self.name}, got one of {extent} with a grid {header.grid}")
         recovered = recover(data, self.tables)
         codes, stride, spans = torch.from_numpy(recovered.codes), self.codec.stride[0], []

@@ -1,13 +1,14 @@
 import inspect
 import io
 from collections import Counter
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from narrows.errors import InputError
-from narrows.media import audio, image
-from narrows.media.extents import AudioExtent, ImageExtent
+from narrows.media import audio, image, video
+from narrows.media.extents import AudioExtent, ImageExtent, VideoExtent
 from narrows.media.medium import Medium
 from narrows.media.table import MEDIA, SUFFIXES, medium_named, medium_of
 
@@ -18,27 +19,29 @@ every_medium = pytest.mark.parametrize("medium", MEDIA.values(), ids=MEDIA)
 def signals(noise):
     """A small signal of each medium."""
     pixels = np.random.default_rng(0).integers(0, 256, (3, 9, 14), np.uint8)
-    return {"audio": audio.Audio(noise, 24_000), "image": image.Image(pixels)}
+    clip = np.full((3, 5, 16, 32), 128, np.uint8)
+    return {"audio": audio.Audio(noise, 24_000), "image": image.Image(pixels), "video": video.Video(clip, Fraction(25))}
 
 
 def test_names():
-    assert {name: medium.name for name, medium in MEDIA.items()} == {"audio": "audio", "image": "image"}
+    assert {name: medium.name for name, medium in MEDIA.items()} == {name: name for name in ("audio", "image", "video")}
     assert all(medium_named(name) is medium for name, medium in MEDIA.items())
-    assert {name: medium.extent for name, medium in MEDIA.items()} == {"audio": AudioExtent, "image": ImageExtent}
+    assert [medium.extent for medium in MEDIA.values()] == [AudioExtent, ImageExtent, VideoExtent]
     assert all(medium.extent.medium == name for name, medium in MEDIA.items())
 
 
 def test_an_unknown_name_is_an_error():
-    with pytest.raises(InputError, match="expected one of the media audio, image, got 'smell'"):
+    with pytest.raises(InputError, match="expected one of the media audio, image, video, got 'smell'"):
         medium_named("smell")
 
 
-def test_no_suffix_belongs_to_two_media():
-    """.mp4, .mov, .mkv and .webm are audio until there is a medium for video."""
+def test_only_containers_of_sound_and_frames_belong_to_two_media():
+    """Such a file is a video if it has frames."""
     counts = Counter(suffix for medium in MEDIA.values() for suffix in medium.suffixes)
-    assert set(counts.values()) == {1}
+    shared = {suffix for suffix, count in counts.items() if count > 1}
+    assert shared <= MEDIA["audio"].suffixes & MEDIA["video"].suffixes
     assert counts.keys() == SUFFIXES
-    assert {".mp4", ".mov", ".mkv", ".webm"} <= MEDIA["audio"].suffixes
+    assert {".mp4", ".mov", ".mkv", ".webm"} <= shared
 
 
 @every_medium
