@@ -19,7 +19,7 @@ from narrows.errors import MediaError
 from narrows.media import video as media
 from narrows.media.files import Source
 from narrows.recipes.data.crops import RandomCrops
-from narrows.recipes.data.files import MediaFiles, Sources
+from narrows.recipes.data.files import MediaFiles
 
 MAX_FRAMES = 64  # of a clip that is used whole, and of a stretch unless a crop has more
 STRETCHES = 16  # that crops are drawn from at a time, and that each process keeps
