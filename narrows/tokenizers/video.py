@@ -21,7 +21,7 @@ from narrows.bitstream import StreamHeader, read_header, recover
 from narrows.bitstream.header import TIMES
 from narrows.bitstream.limits import MAX_INDEXED_SYMBOLS
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.media import video as media
 from narrows.media.buffers import Bytes
 from narrows.media.extents import Extent, VideoExtent
@@ -183,7 +183,7 @@ class VideoTokenizer(Tokenizer):
         values, extent = self._encoded(CheckedFrames(frames), as_rate(frame_rate), coded)
         return Latents(values, extent, self.name, self.fingerprint)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _encoded(
         self, frames: CheckedFrames, rate: Fraction, coded: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, VideoExtent]:
@@ -214,10 +214,16 @@ class VideoTokenizer(Tokenizer):
             WrongModel: for tokens of another model.
             InputError: for codes that do not match their extent, and for a part outside of the clip.
         """
+        self.check_item(tokens)
         return torch.from_numpy(np.concatenate(list(self.decode_blocks(tokens, start, stop)), 1))
+
+    def decode_batch(self, batch: Sequence[Tokens]) -> list[Tensor]:
+        """Decode a list of Tokens, one after another; returns the clip of each."""
+        return [self.decode(tokens) for tokens in batch]
 
     def decode_latents(self, latents: Latents, start: float = 0.0, stop: float | None = None) -> Tensor:
         """Decode Latents to a clip (C, T, H, W) float32 in [-1, 1]; see `decode`."""
+        self.check_item(latents)
         return torch.from_numpy(np.concatenate(list(self.decode_blocks(latents, start, stop)), 1))
 
     def decode_blocks(self, item: Item, start: float = 0.0, stop: float | None = None) -> Iterator[NDArray[np.float32]]:
@@ -293,7 +299,7 @@ class VideoTokenizer(Tokenizer):
             )
         return band(3, row)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _latents(self, codes: Tensor, quality_index: int | None) -> Tensor:
         """Latents (S, D, t, h, w) of codes (S, k, t, h, w), those of a chunk for an entropy model."""
         codes, model = codes.to(self.device).long(), self.entropy_model
@@ -302,7 +308,7 @@ class VideoTokenizer(Tokenizer):
                 return self.codec.bottleneck.decode(codes)
             return model.decode(codes, quality_index)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _continuous(self, values: Tensor) -> Tensor:
         """Latents (S, D, t, h, w) of the values (S, d, t, h, w) of a continuous bottleneck."""
         with torch.autocast(self.device.type, enabled=False):
@@ -326,8 +332,17 @@ class VideoTokenizer(Tokenizer):
             extent: frames, size and rate.
             codebooks: see `encode`.
             others: refused.
+
+        Raises:
+            InputError: for other settings, and for an entropy model, whose rate depends on the clip.
         """
         self._refuse_for_estimate(others)
+        if not isinstance(extent, VideoExtent):
+            raise InputError(f"expected the extent of a clip, got {shortened(extent)}")
+        if self.entropy_model is not None:
+            raise InputError(
+                f"expected a model of a fixed rate, got {self.name}, whose rate depends on the clip; encode it"
+            )
         frames, height, width = self.grid(extent)
         bits = self.rate(self.check_codebooks(codebooks)) / self.positions_per_amount * self.groups(extent.channels)
         chunks = ceil(extent.seconds / CHUNK_SECONDS)
