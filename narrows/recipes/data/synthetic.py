@@ -1,10 +1,10 @@
-"""Synthetic audio and images for smoke runs, written as files so that smoke runs read files too."""
+"""Synthetic audio, images and video for smoke runs, written as files so that smoke runs read files too."""
 
 from pathlib import Path
 
 import numpy as np
 
-from narrows.media import audio, image
+from narrows.media import audio, image, video
 
 
 def write_synthetic_audio(folder: Path, sample_rate: int, seconds: float = 2.0) -> None:
@@ -44,3 +44,21 @@ def write_synthetic_images(folder: Path) -> None:
         noise = rng.normal(0, 0.1, (160, 192, 3))
         pixels = 128 + 50 * (np.stack(waves, 2) + edges[..., None] + noise)
         image.write(folder / f"waves-{index}.png", pixels.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
+
+
+def write_synthetic_videos(folder: Path, frames: int = 24) -> None:
+    """Write two clips of moving waves and noise, 48 × 64 pixels at 25 frames per second, to a new folder.
+
+    Args:
+        folder: Folder; nothing is written if it exists, as another process of the run has made it.
+        frames: Number of frames of each.
+    """
+    if folder.exists():
+        return
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    t, y, x = np.mgrid[:frames, :48, :64] / np.array([8, 16, 16]).reshape(3, 1, 1, 1)
+    for index in range(2):
+        waves = [np.sin(rng.normal() * t + rng.normal() * x + rng.normal() * y + c) for c in range(3)]
+        pixels = 128 + 80 * (np.stack(waves, 1) + rng.normal(0, 0.1, (frames, 3, 48, 64)))  # (T, 3, H, W)
+        video.write(folder / f"waves-{index}.mkv", pixels.clip(0, 255).astype(np.uint8), rate=25)
