@@ -4,6 +4,7 @@ Each step of a run has its own crops, by their numbers: rank r of R takes the cr
 following. So a resumed run, one with other workers and one with other validations get the same crops.
 """
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -57,23 +58,27 @@ def crop_loader(crops: Dataset[Tensor], data: AudioData | ImageData, steps: Call
         batch_sampler=StepBatches(steps, data.batch_size),
         num_workers=data.workers,
         persistent_workers=data.workers > 0,
-        worker_init_fn=outlast_signals,
+        worker_init_fn=begin_worker,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # the default one is left to the codec's noise
     )
 
 
 def whole_loader(files: MediaFiles) -> DataLoader[NDArray[Any]]:
-    """Whole recordings (1, C, T) or images (1, 3, H, W) of this rank, one at a time."""
+    """Whole recordings (1, C, T), images (1, 3, H, W) or begins of clips (1, 3, T, H, W) of this rank, one at a time."""
     return DataLoader(WholeFiles(files), batch_size=1, generator=torch.Generator())
 
 
-def outlast_signals(worker: int) -> None:
+def begin_worker(worker: int) -> None:
     """Let a loading process serve the last step of a run that Ctrl-C or SIGTERM ends, if they reach all its processes.
+
+    Nor does it collect what the main process has left: a file of video has threads, which only exist there, and closing
+    it here would wait for them without an end.
 
     Args:
         worker: Number of the process, which is not used.
     """
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "alarm"):  # not on Windows
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))

@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -6,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from narrows.errors import InputError
 from narrows.media import video
@@ -161,3 +162,27 @@ def test_loaders_with_workers(videos: VideoFiles, workers: int) -> None:
     batches = list(loader)
     assert [batch.shape for batch in batches] == [(3, 3, 4, 16, 16)] * 2
     assert torch.equal(batches[1][2], crops[11])
+
+
+def test_workers_leave_open_files_of_the_main_process_alone(videos: VideoFiles) -> None:
+    left: list[Any] = [video.VideoReader(videos.path(0)).frames()]
+    next(left[0])
+    left.append(left)  # open, in a cycle that only garbage collection ends
+    gc.disable()
+    try:
+        del left
+        data = ImageData(batch_size=1, workers=1)
+        loader: DataLoader[torch.Tensor] = crop_loader(Collecting(), data, lambda: range(1))
+        loader.timeout = 60
+        assert len(list(loader)) == 1
+    finally:
+        gc.enable()
+
+
+class Collecting(Dataset[torch.Tensor]):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        gc.collect()
+        return torch.zeros(1)
