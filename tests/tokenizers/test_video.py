@@ -129,7 +129,7 @@ def test_attached_times() -> None:
             times_of(damaged, 3)
     with pytest.raises(DamagedStream):
         times_of(data, 10**12)  # no memory on a header's word
-    with pytest.raises(InputError, match="common|unit"):
+    with pytest.raises(InputError, match=r"common|unit"):
         times_attachment((Fraction(0), Fraction(1, 2**31 - 1), Fraction(1, 3)))
 
 

@@ -1,4 +1,4 @@
-"""Synthetic audio, images and video for smoke runs, written as files so that smoke runs read files too."""
+"""Synthetic audio and images for smoke runs, written as files so that smoke runs read files too."""
 
 from pathlib import Path
 
@@ -46,19 +46,19 @@ def write_synthetic_images(folder: Path) -> None:
         image.write(folder / f"waves-{index}.png", pixels.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
 
 
-def write_synthetic_videos(folder: Path, frames: int = 24) -> None:
-    """Write two clips of moving waves and noise, 48 × 64 pixels at 25 frames per second, to a new folder.
+def write_synthetic_videos(folder: Path) -> None:
+    """Write three clips of moving sine waves and edges, 20 frames of 72 × 96 pixels, to a new folder.
 
     Args:
         folder: Folder; nothing is written if it exists, as another process of the run has made it.
-        frames: Number of frames of each.
     """
     if folder.exists():
         return
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    t, y, x = np.mgrid[:frames, :48, :64] / np.array([8, 16, 16]).reshape(3, 1, 1, 1)
-    for index in range(2):
-        waves = [np.sin(rng.normal() * t + rng.normal() * x + rng.normal() * y + c) for c in range(3)]
-        pixels = 128 + 80 * (np.stack(waves, 1) + rng.normal(0, 0.1, (frames, 3, 48, 64)))  # (T, 3, H, W)
-        video.write(folder / f"waves-{index}.mkv", pixels.clip(0, 255).astype(np.uint8), rate=25)
+    t, y, x = np.mgrid[:20, :72, :96] / 32
+    for index in range(3):
+        waves = [np.sin(rng.normal() * x + rng.normal() * y + rng.normal(0, 4) * t + c) for c in range(3)]
+        edges = np.sign(np.sin(rng.normal(0, 2) * x + rng.normal(0, 2) * y + rng.normal(0, 4) * t))
+        frames = (128 + 50 * (np.stack(waves, 1) + 0.5 * edges[:, None])).clip(0, 255).astype(np.uint8)
+        video.write(folder / f"waves-{index}.mp4", iter(frames), 25)
