@@ -250,7 +250,11 @@ class VideoTokenizer(Tokenizer):
         if isinstance(item, Latents):
             extent, values = self._check_item_and_grid(item), item.values
             return CodedVideo(
-                extent, self.block, None, {}, lambda chunk: [self._continuous(_chunk(values, chunk, self.block))]
+                extent,
+                self.block,
+                None,
+                item.attachments,
+                lambda chunk: [self._continuous(_chunk(values, chunk, self.block))],
             )
         if isinstance(item, Tokens):
             extent, codes, index = self._check_item_and_grid(item), item.codes, item.quality_index
@@ -298,6 +302,11 @@ class VideoTokenizer(Tokenizer):
                 f"{self.codec.stride[1]} × {self.codec.stride[2]} pixels; make them smaller"
             )
         return band(3, row)
+
+    def check_extent(self, extent: VideoExtent) -> None:
+        """Raise InputError for frames that are too large for an entropy model."""
+        if self.entropy_model is not None:
+            self._steps(self.grid(extent), extent.channels)
 
     @torch.no_grad()
     def _latents(self, codes: Tensor, quality_index: int | None) -> Tensor:
@@ -425,7 +434,7 @@ class VideoTokenizer(Tokenizer):
 
 
 class VideoBatchEncoder(BatchEncoder):
-    """Encodes clips one after another, each in blocks of its own.
+    """Encodes clips one after another, each in blocks of its own. A few frames wait in memory.
 
     Args:
         tokenizer: the tokenizer.
@@ -439,31 +448,57 @@ class VideoBatchEncoder(BatchEncoder):
 
     @property
     def seconds(self) -> float:
-        """Time spent in reading and in the network."""
+        """Time spent in the network."""
         return self._seconds
 
     def finish(self) -> None:
         """Nothing waits."""
 
     def read(self, source: Source) -> Iterator[Any]:
-        """The open file, whose frames are read as they are encoded."""
-        yield media.VideoReader(source)
+        """The properties of a clip, then its frames, which are decoded one by one.
+
+        Raises MediaError where the file is damaged, also after frames, and InputError for frames that are too large and
+        times without a common unit.
+        """
+        with media.VideoReader(source) as reader:
+            info = reader.counted()
+            self.tokenizer.check_extent(info.extent)
+            if info.times is not None:
+                times_attachment(info.times)
+            yield info
+            yield from reader.frames()
 
     def add(self, pieces: Iterator[Any]) -> Callable[[], Tokens | Latents]:
         """Encode a clip; see `BatchEncoder.add`."""
-        (reader,) = pieces
-        begin = time.perf_counter()
-        with reader:
-            if self.latents:
-                extent = reader.counted().extent
-                rate = Fraction(extent.rate, extent.rate_base)
-                result: Tokens | Latents = self.tokenizer.encode_frames_to_latents(
-                    (frame.pixels for frame in reader.frames()), rate
-                )
-            else:
-                result = self.tokenizer.encode_reader(reader, **self.settings)
-        self._seconds += time.perf_counter() - begin
+        begin, waited = time.perf_counter(), 0.0
+        times = list[Fraction]()
+
+        def pixels() -> Iterator[Frame]:
+            nonlocal waited
+            since = time.perf_counter()
+            for frame in pieces:
+                waited += time.perf_counter() - since
+                times.append(frame.time)
+                yield frame.pixels
+                since = time.perf_counter()
+
+        info: media.VideoInfo = next(pieces)
+        rate = Fraction(info.extent.rate, info.extent.rate_base)
+        result: Tokens | Latents
+        if self.latents:
+            result = self.tokenizer.encode_frames_to_latents(pixels(), rate)
+        else:
+            tokens = self.tokenizer.encode_frames(pixels(), rate, **self.settings)
+            result = replace(tokens, codes=tokens.codes.to(_narrowest(tokens.codebook_sizes)))
+        if info.times is not None:
+            result = replace(result, attachments={TIMES: times_attachment(times)})
+        self._seconds += time.perf_counter() - begin - waited
         return lambda: result
+
+
+def _narrowest(sizes: Sequence[int]) -> torch.dtype:
+    """The narrowest type for the codes of codebooks, since those of a whole shard are in memory."""
+    return torch.int16 if max(sizes) <= 1 << 15 else torch.int32 if max(sizes) <= 1 << 31 else torch.int64
 
 
 def _chunk(values: Tensor, number: int, steps: int) -> Tensor:
