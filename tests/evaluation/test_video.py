@@ -222,3 +222,10 @@ def test_media_are_not_mixed(clips, tmp_path, model):
         evaluate(["x265-intra@30", "x265@30"], clips, tmp_path)
     with pytest.raises(NarrowsError, match="expected metrics of video, got estoi of audio"):
         evaluate([str(model)], clips, tmp_path, metrics=["estoi"])
+
+
+def test_audio_of_a_folder_of_clips(clips, tmp_path):
+    """The medium of the codecs decides what is read of an .mp4 or .mkv."""
+    results = evaluate(["flac"], clips, tmp_path, metrics=["mel-distance"])
+    assert [row.item for row in results.item_results] == ["b.mkv"]
+    assert [*results.unreadable] == ["a.mp4"]  # without sound
