@@ -64,6 +64,27 @@ def image_checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def tiny_video(tmp_path_factory):
+    """Folder of a checkpoint for video with small random weights, one codebook of 625; its name is "tiny-video"."""
+    import torch
+
+    from narrows.checkpoints import folder
+    from narrows.codecs import FSQ, Codec, FactorisedDecoder, FactorisedEncoder
+    from narrows.tokenizers.video import VideoTokenizer
+
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        size = {"widths": (8, 8), "depths": (1, 1)}
+        codec = Codec(FactorisedEncoder(4, **size), FSQ(4, (5, 5, 5, 5)), FactorisedDecoder(4, **size))
+        tokenizer = VideoTokenizer(codec)
+        tokenizer.name = "tiny-video"
+        tokenizer.tables = tokenizer.fit_tables(tokenizer.encode(torch.rand(3, 9, 64, 64) * 2 - 1, 25).codes)
+    path = tmp_path_factory.mktemp("models") / "tiny-video"
+    folder.save(path, tokenizer, torch.float16)
+    return path
+
+
+@pytest.fixture(scope="session")
 def two_ranks():
     """two_ranks(script, *arguments): run a script in two processes, as the ranks of a distributed run on CPUs."""
 

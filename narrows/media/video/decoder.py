@@ -225,5 +225,5 @@ def _before(stream: "VideoStream", waiting: set[int], damaged: int | None) -> It
             if frame.pts != stamp or stamp == damaged or frame.is_corrupt:
                 return
             yield frame
-    except FFmpegError:
+    except (FFmpegError, ValueError):  # ValueError: the decoder could not be opened
         return

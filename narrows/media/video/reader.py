@@ -29,7 +29,7 @@ from narrows.media.video.decoder import (
     video_streams,
 )
 from narrows.media.video.display import Orientation, orientation_of
-from narrows.media.video.limits import size_error
+from narrows.media.video.limits import MAX_PIXELS, size_error
 from narrows.media.video.signal import Frame, Sound, VideoInfo
 from narrows.media.video.sound import sound_of
 from narrows.media.video.timing import constant_rate
@@ -80,7 +80,8 @@ class VideoReader(Reader):
                 self._rates = _rates(stream)
                 if message := size_error(stream.height or 1, stream.width or 1, f" in {self._name}"):
                     raise MediaError(message)
-                with library_errors(path, self._empty):
+                sized = stream.width and stream.height
+                with library_errors(path, self._empty if sized else self._unsized):
                     frame, self._first = next(frames_of(container, stream), (None, 0))
                 if frame is None:
                     raise MediaError(f"expected a clip of one frame or more, got {self._name}, which holds no frames")
@@ -270,6 +271,12 @@ class VideoReader(Reader):
 
     def _empty(self, reason: str) -> str:
         return f"{self._name} is damaged before its first frame ({reason}); {ADVICE}"
+
+    def _unsized(self, reason: str) -> str:
+        return (
+            f"expected frames of 1 to {MAX_PIXELS} pixels, got none or another size in {self._name}, which cannot be "
+            f"decoded ({reason}); {ADVICE}"
+        )
 
     def _unsupported(self, reason: str) -> str:
         return f"expected colours in RGB or of a usual matrix, got {reason} in {self._name}; convert it with ffmpeg"

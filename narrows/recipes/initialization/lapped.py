@@ -41,7 +41,18 @@ def initialize_lapped(codec: Codec, crops: ImageCrops, lambdas: Tensor) -> None:
     model = codec.bottleneck
     if not isinstance(model, SpaceChannelContext):
         raise InputError(_expected(codec, SpaceChannelContext.__name__))
-    deviations = _set_transforms(codec, crops, SpaceChannelContext.__name__)
+    set_gains(model, _set_transforms(codec, crops, SpaceChannelContext.__name__), lambdas)
+
+
+@torch.no_grad()
+def set_gains(model: SpaceChannelContext, deviations: Tensor, lambdas: Tensor) -> None:
+    """Set gains and scales of a context model for latents of an orthonormal transform.
+
+    Args:
+        model: Context model.
+        deviations: Standard deviations (D,) of the latents.
+        lambdas: As of `initialize_lapped`.
+    """
     # At high rates a quantization step has the distortion step² / 12, and halving the step costs one bit per sample.
     steps = (18 / (log(2) * lambdas)).sqrt().view(-1, 1) / FULL_SCALE
     model.spread.copy_(deviations)

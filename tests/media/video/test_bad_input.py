@@ -209,7 +209,7 @@ def test_a_bomb_is_refused_before_memory_is_allocated(tmp_path, encode, error_me
     assert honest in data
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     message = error_message(video.probe, data.replace(honest, claim))
-    assert "expected frames of 1 to 67108864 pixels, got" in message or "invalid" in message
+    assert "expected frames of 1 to 67108864 pixels, got" in message
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB
 
 
