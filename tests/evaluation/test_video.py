@@ -4,10 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
 
 import narrows
-from narrows.codecs import FSQ, Codec, FactorisedDecoder, FactorisedEncoder
 from narrows.errors import InputError, MediaError, NarrowsError
 from narrows.evaluation import references
 from narrows.evaluation.bands import image_distortion_by_band, video_distortion_by_band
@@ -23,7 +21,6 @@ from narrows.media import video
 from narrows.media.image import Image
 from narrows.media.table import MEDIA
 from narrows.media.video import Sound, Video
-from narrows.tokenizers.video import VideoTokenizer
 
 
 def frames(count, height=32, width=64, seed=0):
@@ -42,18 +39,9 @@ def clips(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """Folder of a model of video with small random weights."""
-    path = tmp_path_factory.mktemp("models") / "tiny-video"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        size = {"widths": (8, 8), "depths": (1, 1)}
-        codec = Codec(FactorisedEncoder(4, **size), FSQ(4, (5, 5, 5, 5)), FactorisedDecoder(4, **size)).eval()
-    tokenizer = VideoTokenizer(codec)
-    tokenizer.name = "tiny-video"
-    narrows.save(path, tokenizer)
-    return path
+@pytest.fixture
+def model(tiny_video):
+    return tiny_video
 
 
 def evaluate(models, clips, out, **options):
