@@ -162,7 +162,7 @@ class StreamHeader:
             check_integer(length, MAX_ATTACHMENT, f"bytes of the attachment {name}")
 
     def _check_indexed(self) -> None:
-        if self.tables_digest is None or self.extent.axes != 2:
+        if self.tables_digest is None or self.extent.axes == 1:
             raise InputError(
                 f"expected no quality_index for a stream without tables or of {self.extent.medium}, "
                 f"got {shortened(self.quality_index)}"

@@ -20,9 +20,9 @@ from narrows.bitstream.frequency_tables import FrequencyTables, integer_frequenc
 from narrows.bitstream.rans import exact_model, pack_words, unpack_words
 from narrows.errors import DamagedStream, InputError
 
-Slices = tuple[slice, ...]
-IndexGenerator = Generator[tuple[Slices, NDArray[np.integer]], NDArray[np.integer], Any]
-IndexModel = Callable[[tuple[int, int, int], int], IndexGenerator]
+Place = tuple[slice | int, ...]  # of some codes of a chunk
+IndexGenerator = Generator[tuple[Place, NDArray[np.integer]], NDArray[np.integer], Any]
+IndexModel = Callable[[tuple[int, ...], int], IndexGenerator]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class IndexedTables:
 
     Args:
         tables: the frequency tables.
-        choose: called with the size (G, H, W) of a chunk and the quality index. Returns a generator that yields slices
-            of the codes (G, K, H, W) with the table index of each code in them, and is sent the codes of these slices.
+        choose: called with the size (G, *grid) of a chunk and the quality index. Returns a generator that yields slices
+            of the codes (G, K, *grid) with the table index of each code in them, and is sent the codes of these slices.
             `IndexedCoder.decompress_with_output` passes on the value that the generator returns.
     """
 
@@ -54,7 +54,7 @@ class TableSymbols:
 
 
 class IndexedCoder:
-    """Converts the codes (G, K, H, W) of one chunk to a payload and back.
+    """Converts the codes (G, K, *grid) of one chunk to a payload and back.
 
     Args:
         tables: the tables, and the entropy model that indexes them.
@@ -100,7 +100,7 @@ class IndexedCoder:
                 return
 
     def decompress(self, payload: bytes, shape: tuple[int, ...]) -> NDArray[np.int16]:
-        """The codes (G, K, H, W) of a payload. Raises DamagedStream for a payload that no encoder writes."""
+        """The codes (G, K, *grid) of a payload. Raises DamagedStream for a payload that no encoder writes."""
         return self.decompress_with_output(payload, shape)[0]
 
     def decompress_with_output(self, payload: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.int16], Any]:
@@ -136,8 +136,8 @@ class IndexedCoder:
                 return codes, end.value
 
     def _stages(self, shape: tuple[int, ...]) -> IndexGenerator:
-        groups, _, height, width = shape
-        return self.tables.choose((groups, height, width), self.quality_index)
+        groups, _, *grid = shape
+        return self.tables.choose((groups, *grid), self.quality_index)
 
 
 @cache

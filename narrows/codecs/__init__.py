@@ -17,7 +17,7 @@ Bottlenecks
                       VectorQuantizePytorch
     scalars           FSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
     continuous        Gaussian, Tanh, SoftNorm, ARD
-    entropy models    FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior, SpaceChannelContext
+    entropy models    FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior, SpaceChannelContext, SpaceTimeContext
     of bottlenecks    Residual, Grouped, Nested, Ordered, Strided
 
 Parts of bottlenecks
@@ -33,6 +33,7 @@ from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
 from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
 from narrows.codecs.bottlenecks.entropy.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
+from narrows.codecs.bottlenecks.entropy.space_time import SpaceTimeContext
 from narrows.codecs.bottlenecks.fsq import FSQ, DitheredFSQ, ResidualFSQ
 from narrows.codecs.bottlenecks.gaussian import Gaussian
 from narrows.codecs.bottlenecks.grouped import Grouped, GroupedResidualVQ
@@ -110,6 +111,7 @@ __all__ = [
     "SimCodebook",
     "SoftNorm",
     "SpaceChannelContext",
+    "SpaceTimeContext",
     "SplitResidualVQ",
     "State",
     "StraightThrough",

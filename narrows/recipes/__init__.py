@@ -5,7 +5,7 @@ AudioRecipe                         a run of an audio codec
 ImageTokenizerRecipe                a run of an image tokenizer with one rate
 RateDistortionRecipe                a run of an image codec with an entropy model, for all qualities
 Recipe, Training                    base classes for another kind of run
-AdamW, Schedule, Adversarial, AudioData, ImageData, Prediction      settings that recipes share
+AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, Prediction  settings that recipes share
 
 speech.py  audio.py  image.py  image_tokenizer.py     the recipes of this package
 registry.py         what `codec train` is given → the function of the recipe
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from narrows.lazy import lazy
 
 if TYPE_CHECKING:
-    from narrows.recipes.settings import AdamW, Adversarial, AudioData, ImageData, Prediction, Schedule
+    from narrows.recipes.settings import AdamW, Adversarial, AudioData, ImageData, Prediction, Schedule, VideoData
     from narrows.recipes.training.audio import AudioRecipe
     from narrows.recipes.training.base import Recipe, Training
     from narrows.recipes.training.image_tokenizer import ImageTokenizerRecipe
@@ -41,6 +41,7 @@ __all__ = [
     "Recipe",
     "Schedule",
     "Training",
+    "VideoData",
     "run",
 ]
 
@@ -50,6 +51,7 @@ _MODULES = {
     "AudioData": "settings",
     "AudioRecipe": "training.audio",
     "ImageData": "settings",
+    "VideoData": "settings",
     "ImageTokenizerRecipe": "training.image_tokenizer",
     "Prediction": "settings",
     "RateDistortionRecipe": "training.rate_distortion",

@@ -171,3 +171,30 @@ class ImageData:
         check_range(32, crop_size=self.crop_size)  # the receptive field of the smallest discriminators
         check_range(1, batch_size=self.batch_size)
         check_range(0, workers=self.workers)
+
+
+@dataclass(frozen=True)
+class VideoData:
+    """Sources of clips and how training crops are drawn from them.
+
+    Args:
+        train: Folder of training clips, or another source that `codec tokenize` reads, or several: '[DIR, DIR]'. Any
+            sizes and frame rates.
+        valid: Source of validation clips, or several, of which at most 1000 are used, and the beginning of each.
+        frames: Frames of a crop.
+        crop_size: Height and width of a crop in pixels, at least 32.
+        batch_size: Crops per step.
+        workers: Processes that load data; 0 loads in the main process.
+    """
+
+    train: Path | tuple[Path, ...] = Path("data/train")
+    valid: Path | tuple[Path, ...] = Path("data/valid")
+    frames: int = 20
+    crop_size: int = 128
+    batch_size: int = 4
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        check_range(32, crop_size=self.crop_size)
+        check_range(1, frames=self.frames, batch_size=self.batch_size)
+        check_range(0, workers=self.workers)

@@ -428,6 +428,13 @@ class Tokenizer(ABC):
         return self._fingerprint.of(self.codec, spec(self))
 
     @property
+    def bit_costs(self) -> Tensor | None:
+        """Bits per symbol of each table, for rate-distortion-optimised rounding; None without tables."""
+        if not isinstance(self.tables, FrequencyTables):
+            return None
+        return torch.from_numpy(self.tables.bit_costs).to(self.device)
+
+    @property
     def coding_tables(self) -> Tables | None:
         """Tables for the entropy coder, for an entropy model with the function that chooses a table per symbol."""
         model = self.entropy_model
@@ -445,10 +452,14 @@ class Tokenizer(ABC):
     def compress(self, tokens: Tokens) -> bytes:
         """Compress Tokens to an .nrw stream, with entropy coding if there are tables.
 
-        Raises WrongModel for tokens of another model, InputError for other objects.
+        Raises WrongModel for tokens of another model, InputError for other objects, and if required tables are missing.
         """
         if not isinstance(tokens, Tokens):
             raise InputError(f"expected Tokens, got {type(tokens).__name__}; only codes can be compressed")
+        if self.entropy_model is not None and self.tables is None:
+            raise InputError(
+                f"expected frequency tables for {self.name}, got none; leave out --raw (set tables in Python)"
+            )
         self.check_model(tokens.model, tokens.fingerprint)
         self.check_attachments(tokens.attachments)
         return tokens.compress(self.coding_tables)

@@ -87,13 +87,16 @@ class VideoTiles:
             yield z
 
     @torch.inference_mode()
-    def decode(self, latents: Iterable[Tensor], extent: VideoExtent, skip: int) -> Iterator[NDArray[np.float32]]:
+    def decode(
+        self, latents: Iterable[Tensor], extent: VideoExtent, skip: int, quality_index: int | None = None
+    ) -> Iterator[NDArray[np.float32]]:
         """Decode latents to blocks of frames (C, t, H, W), float32 in [-1, 1]; in all `extent.frames` frames.
 
         Args:
             latents: consecutive latents (S, D, t, h, w).
             extent: of the frames that are returned.
             skip: decoded frames that come before the first one that is returned.
+            quality_index: of the latents, for a codec with several qualities.
         """
         decoder, stride = self.codec.decoder, self.codec.stride
         states, left = dict[Tile, State](), extent.frames
@@ -106,7 +109,10 @@ class VideoTiles:
                 piece = z[..., rows.source, columns.source]
                 state = states[tile] if tile in states else decoder.start(len(piece))
                 with torch.autocast(z.device.type, enabled=False):
-                    out, states[tile] = decoder.step(piece, state)
+                    if decoder.conditioned:
+                        out, states[tile] = decoder.step(piece, state, quality_index)
+                    else:
+                        out, states[tile] = decoder.step(piece, state)
                 x = ungroup_channels(out.float().clamp(-1, 1).cpu(), extent.channels)
                 rows, columns = rows.scaled(stride[1]), columns.scaled(stride[2])
                 target = block[..., rows.target, columns.target]

@@ -177,8 +177,7 @@ class CausalConv(Causal):
             return nn.functional.conv1d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
         x, margins = self._padded(x)
         if self.training:
-            dilation = (self.dilation, 1, 1)
-            return nn.functional.conv3d(x, self.weight, self.bias, self.stride, (0, *margins), dilation, self.groups)
+            return self._whole(x, margins)
         size = self.weight.shape[2]
         span = (size - 1) * self.dilation + 1
         starts = range(0, x.shape[TIME] - span + 1, self.stride[0])
@@ -187,10 +186,32 @@ class CausalConv(Causal):
 
     def _frame(self, x: Tensor, margins: tuple[int, ...]) -> Tensor:
         """One output frame of the frames (B, C, k, H, W) that it depends on."""
-        if self.weight.shape[1] == 1 and self.weight[0].numel() == x.shape[TIME] and self.weight.shape[0] == x.shape[1]:
+        if self._along_time:
             return self._weighted(x)
         weight = self.weight.flatten(1, 2)  # (C', C / groups × k, kh, kw)
         return nn.functional.conv2d(x.flatten(1, 2), weight, self.bias, self.stride[1:], margins, 1, self.groups)
+
+    def _whole(self, x: Tensor, margins: tuple[int, ...]) -> Tensor:
+        """A whole signal, in training: as frames if no output depends on several, which is 3 times as fast on a CPU."""
+        if self.weight.shape[2] == self.stride[0] == 1:
+            frames = x.transpose(1, TIME).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            weight, stride = self.weight[:, :, 0], self.stride[1:]
+            out = nn.functional.conv2d(frames, weight, self.bias, stride, margins, 1, self.groups)
+            return out.unflatten(0, (len(x), -1)).transpose(1, TIME)
+        if self._along_time and self.stride[0] == self.dilation == 1:
+            count = x.shape[TIME] - self.keep
+            weights = self.weight.flatten(1)[..., None, None, None]  # (C, k, 1, 1, 1)
+            parts = [x[:, :, k : k + count] * weights[:, k] for k in range(self.weight.shape[2])]
+            out = sum(parts[1:], parts[0])
+            return out if self.bias is None else out + self.bias[:, None, None, None]
+        dilation = (self.dilation, 1, 1)
+        return nn.functional.conv3d(x, self.weight, self.bias, self.stride, (0, *margins), dilation, self.groups)
+
+    @property
+    def _along_time(self) -> bool:
+        """Whether this is a convolution of each channel alone, along time alone."""
+        shape = self.weight.shape
+        return shape[0] == self.groups and shape[1] == 1 and shape[2] == self.weight[0].numel()
 
     def _weighted(self, x: Tensor) -> Tensor:
         """The sum of frames times a weight for each channel: a depthwise convolution along time alone."""

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from narrows.codecs import distributed as ranks
 from narrows.recipes.data.crops import RandomCrops
 from narrows.recipes.data.files import MediaFiles, WholeFiles
-from narrows.recipes.settings import AudioData, ImageData
+from narrows.recipes.settings import AudioData, ImageData, VideoData
 
 GRACE = 10  # seconds that a loading process still works after a SIGTERM
 
@@ -40,7 +40,9 @@ class StepBatches(Sampler[list[int]]):
         return (list(range(first, first + self.batch_size)) for first in firsts)
 
 
-def crop_loader(crops: Dataset[Tensor], data: AudioData | ImageData, steps: Callable[[], range]) -> DataLoader[Tensor]:
+def crop_loader(
+    crops: Dataset[Tensor], data: AudioData | ImageData | VideoData, steps: Callable[[], range]
+) -> DataLoader[Tensor]:
     """Batches of crops (B, C, *signal), loaded as the settings say.
 
     Use one loader for the whole run: its workers and what they keep then stay from one epoch to the next.
@@ -64,7 +66,7 @@ def crop_loader(crops: Dataset[Tensor], data: AudioData | ImageData, steps: Call
 
 
 def whole_loader(files: MediaFiles) -> DataLoader[NDArray[Any]]:
-    """Whole recordings (1, C, T) or images (1, 3, H, W) of this rank, one at a time."""
+    """Whole recordings (1, C, T), images (1, 3, H, W) or clips (1, 3, T, H, W) of this rank, one at a time."""
     return DataLoader(WholeFiles(files), batch_size=1, generator=torch.Generator())
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from narrows.media import audio, image
+from narrows.media import audio, image, video
 
 
 def write_synthetic_audio(folder: Path, sample_rate: int, seconds: float = 2.0) -> None:
@@ -44,3 +44,21 @@ def write_synthetic_images(folder: Path) -> None:
         noise = rng.normal(0, 0.1, (160, 192, 3))
         pixels = 128 + 50 * (np.stack(waves, 2) + edges[..., None] + noise)
         image.write(folder / f"waves-{index}.png", pixels.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
+
+
+def write_synthetic_videos(folder: Path) -> None:
+    """Write three clips of moving sine waves and edges, 20 frames of 72 × 96 pixels, to a new folder.
+
+    Args:
+        folder: Folder; nothing is written if it exists, as another process of the run has made it.
+    """
+    if folder.exists():
+        return
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    t, y, x = np.mgrid[:20, :72, :96] / 32
+    for index in range(3):
+        waves = [np.sin(rng.normal() * x + rng.normal() * y + rng.normal(0, 4) * t + c) for c in range(3)]
+        edges = np.sign(np.sin(rng.normal(0, 2) * x + rng.normal(0, 2) * y + rng.normal(0, 4) * t))
+        frames = (128 + 50 * (np.stack(waves, 1) + 0.5 * edges[:, None])).clip(0, 255).astype(np.uint8)
+        video.write(folder / f"waves-{index}.mp4", iter(frames), 25)

@@ -265,9 +265,9 @@ class Training(lightning.LightningModule, ABC):
         """Keep a validation item as a sample of the run, in files, loggers and the report: the first few items.
 
         Args:
-            original: Audio (C, T) or an image (C, H, W) with 1 or 3 channels, in [-1, 1].
+            original: Audio (C, T), or an image (C, H, W) or clip (C, T, H, W) with 1 or 3 channels, in [-1, 1].
             decoded: Decoded signals of the same shape, by name.
-            sample_rate: Sample rate of audio in Hz; None for images.
+            sample_rate: Sample rate of audio in Hz; None for images and clips.
         """
         if len(self.samples) < MAX_SAMPLES:
             name = str(ranks.rank() + len(self.samples) * ranks.count() + 1)

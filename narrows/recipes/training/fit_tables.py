@@ -1,6 +1,7 @@
 """Frequency tables for the entropy coder, counted on training data with the trained codec."""
 
 import time
+from itertools import cycle, islice
 from math import inf
 
 import numpy as np
@@ -16,9 +17,10 @@ from narrows.codecs.bottlenecks.entropy.base import SCALES, EntropyModel, scales
 from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
 from narrows.errors import InputError
 from narrows.recipes.data.audio import AudioFiles
-from narrows.recipes.data.images import ImageFiles
+from narrows.recipes.data.files import MediaFiles
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.image import ImageTokenizer
+from narrows.tokenizers.video import VideoTokenizer
 
 TABLE_SECONDS = 4 * 3600  # seconds of audio on which tables are counted
 PRIOR_COUNT = 200.0  # number of symbols that the assumed density counts for, in addition to the observed symbols
@@ -51,7 +53,7 @@ def encoded(
 
 
 def fit_entropy_model_tables(
-    tokenizer: ImageTokenizer, images: ImageFiles, count: int, deadline: float = inf
+    tokenizer: ImageTokenizer | VideoTokenizer, images: MediaFiles, count: int, deadline: float = inf
 ) -> FrequencyTables:
     """Count frequency tables of an entropy model's symbols at qualities from its whole range.
 
@@ -60,8 +62,9 @@ def fit_entropy_model_tables(
 
     Args:
         tokenizer: Tokenizer of a codec whose bottleneck is an entropy model; its tables are replaced.
-        images: Images to encode.
-        count: Number of images that are encoded, drawn from all.
+        images: Images or clips to encode.
+        count: Number of images that are encoded, drawn from all; if there are fewer, they are encoded several times, at
+            other qualities.
         deadline: Reading of `time.monotonic` after which no further image is encoded.
 
     Raises:
@@ -77,21 +80,23 @@ def fit_entropy_model_tables(
 
 
 def _count(
-    tokenizer: ImageTokenizer, model: EntropyModel, images: ImageFiles, count: int, deadline: float
+    tokenizer: ImageTokenizer | VideoTokenizer, model: EntropyModel, images: MediaFiles, count: int, deadline: float
 ) -> FrequencyTables:
     """Count the symbols of `count` images as the tokenizer encodes them."""
     has_scales = not isinstance(model, FactorizedPrior)
     assumed = [_assumed(index, size, has_scales) for index, size in enumerate(model.table_sizes)]
     counts = [PRIOR_COUNT * table for table in assumed]
     uniform = FrequencyTables(tuple(integer_frequencies(table) for table in assumed))
-    for position, (_, pixels) in enumerate(images.readable(images.shuffled()[:count])):
+    indices = islice(cycle(images.shuffled()), count)
+    for position, (_, pixels) in enumerate(images.readable(indices)):
         quality_index = position * (model.qualities - 1) // max(1, count - 1)
         tokens = tokenizer.encode_at(pixels, quality_index)
         coder = IndexedCoder(IndexedTables(uniform, model.choose), len(model.codebook_sizes), MAX_RADIX, quality_index)
         with torch.inference_mode():
-            for coded in coder.symbols_by_table(tokens.codes.numpy()):
-                if coded.table >= 0:
-                    counts[coded.table] += np.bincount(coded.symbols, minlength=len(counts[coded.table]))
+            for codes in tokens.codes.split(tokens.steps, 2):  # those of a chunk are coded together
+                for coded in coder.symbols_by_table(codes.numpy()):
+                    if coded.table >= 0:
+                        counts[coded.table] += np.bincount(coded.symbols, minlength=len(counts[coded.table]))
         if time.monotonic() > deadline:
             break
     return FrequencyTables(tuple(integer_frequencies(_symmetric(table)) for table in counts))

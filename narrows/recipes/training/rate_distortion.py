@@ -2,30 +2,35 @@
 
 x ──▶ encoder ──▶ entropy model at quality q ──▶ decoder ──▶ y        loss = lambda(q) |y - x|² + bits per pixel
 
-Each crop of a batch has its own quality. Gain vectors set the quality (Cui et al., arXiv 2003.02012).
+Each crop of a batch has its own quality. Gain vectors set the quality (Cui et al., arXiv 2003.02012). Codecs of video
+are trained in the same way, see video_rate_distortion.py.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from narrows.bitstream import FrequencyTables
+from narrows.codecs.base import Encoder
 from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LappedEncoder
 from narrows.codecs.layers.qualities import ANCHORS
 from narrows.errors import InputError
+from narrows.recipes.data.crops import RandomCrops
+from narrows.recipes.data.files import MediaFiles, Sources
 from narrows.recipes.data.images import ImageCrops, ImageFiles
 from narrows.recipes.data.loading import crop_loader, whole_loader
 from narrows.recipes.data.synthetic import write_synthetic_images
 from narrows.recipes.initialization.lapped import FULL_SCALE, initialize_lapped
-from narrows.recipes.settings import ImageData, check_range
+from narrows.recipes.settings import ImageData, VideoData, check_range
 from narrows.recipes.training.base import Recipe, Training
 from narrows.recipes.training.fit_tables import fit_entropy_model_tables
 from narrows.recipes.training.optimizer import adamw
@@ -55,7 +60,7 @@ class RateDistortionRecipe(Recipe):
         InputError: For lambdas that are not 8 increasing numbers above 0.
     """
 
-    data: ImageData
+    data: ImageData | VideoData
     lambdas: tuple[float, ...]
     entropy_model_steps: int = 1000
     linear_lr_fraction: float = 0.1
@@ -103,27 +108,35 @@ class RateDistortionTraining(Training):
     recipe: RateDistortionRecipe
     lambdas: Tensor
 
+    encoder_class: ClassVar[type[Encoder]] = LappedEncoder
+    model_class: ClassVar[type[SpaceChannelContext]] = SpaceChannelContext
+    files_class: ClassVar[Callable[[Sources], MediaFiles]] = ImageFiles
+
     def __init__(self, recipe: RateDistortionRecipe) -> None:
         super().__init__(recipe)
         encoder, model = recipe.codec.encoder, recipe.codec.bottleneck
-        if not isinstance(model, SpaceChannelContext) or not isinstance(encoder, LappedEncoder):
+        if type(model) is not self.model_class or not isinstance(encoder, self.encoder_class):
             raise InputError(
-                f"expected a codec of LappedEncoder and {SpaceChannelContext.__name__}, "
+                f"expected a codec of {self.encoder_class.__name__} and {self.model_class.__name__}, "
                 f"got {type(encoder).__name__} and {type(model).__name__}"
             )
-        block = encoder.stride[0] * model.multiple
-        if recipe.data.crop_size % block:
-            raise InputError(f"expected data.crop_size to be a multiple of {block}, got {recipe.data.crop_size}")
+        self.block = encoder.stride[-1] * model.multiple
+        if recipe.data.crop_size % self.block:
+            raise InputError(f"expected data.crop_size to be a multiple of {self.block}, got {recipe.data.crop_size}")
         self.model = model
         self.register_buffer("lambdas", torch.tensor(recipe.lambdas), persistent=False)
-        self._train, self._valid = ImageFiles(recipe.data.train), ImageFiles(recipe.data.valid)
+        self._train, self._valid = (type(self).files_class(source) for source in (recipe.data.train, recipe.data.valid))
 
     def initialize(self) -> None:
         """Initialise the codec with the KLT of the training data and lapped transforms (see initialization/lapped)."""
-        crops = ImageCrops(self._train, self.recipe.data.crop_size, INITIALIZATION_CROPS, (self.recipe.seed, 1))
-        initialize_lapped(self.codec, crops, self.lambdas)
+        initialize_lapped(self.codec, self.crops(INITIALIZATION_CROPS, 1), self.lambdas)
 
-    def tokenizer(self, codec: Codec) -> ImageTokenizer:
+    def crops(self, count: int, purpose: int) -> RandomCrops:
+        """Crops of the training data, other ones for each purpose."""
+        assert isinstance(self._train, ImageFiles)
+        return ImageCrops(self._train, self.recipe.data.crop_size, count, (self.recipe.seed, purpose))
+
+    def tokenizer(self, codec: Codec) -> Tokenizer:
         """An ImageTokenizer with the lambdas, which the encoder-side search needs."""
         return ImageTokenizer(codec, self.recipe.lambdas)
 
@@ -138,8 +151,7 @@ class RateDistortionTraining(Training):
     @cached_property
     def _crops(self) -> DataLoader[Tensor]:
         data = self.recipe.data
-        crops = ImageCrops(self._train, data.crop_size, self.crop_count(data.batch_size), (self.recipe.seed, 2))
-        return crop_loader(crops, data, self.next_steps)
+        return crop_loader(self.crops(self.crop_count(data.batch_size), 2), data, self.next_steps)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """This rank's images (1, 3, H, W) uint8, whole, one at a time."""
@@ -152,7 +164,7 @@ class RateDistortionTraining(Training):
     def training_step(self, x: Tensor, index: int) -> None:
         """Train for one step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
         step, pixels = int(self.step), x[0, 0].numel()
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = self.prepared(x)
         # Draw qualities in [0, 1): one random value in each of B equal intervals.
         relative = (torch.arange(len(x), device=x.device) + torch.rand(len(x), device=x.device)) / len(x)
         lambdas = _interpolate(self.lambdas, relative * (len(self.lambdas) - 1))
@@ -167,24 +179,30 @@ class RateDistortionTraining(Training):
         if entropy_model_only:
             loss = bits_per_pixel
         else:
-            error = (self.codec.synthesize(quantized.latents, quality) - x).square().mean((1, 2, 3)) * FULL_SCALE**2
-            loss = lambdas * error + bits_per_pixel
-            logged["squared_error"] = error.mean()
+            errors = self.errors((self.codec.synthesize(quantized.latents, quality) - x) * FULL_SCALE)
+            loss = lambdas * torch.stack(list(errors.values())).sum(0) + bits_per_pixel
+            logged |= {name: error.mean() for name, error in errors.items()}
         loss = (loss * self._weight(lambdas)).mean()
         optimizer: Any = self.optimizers()
         self.update(optimizer, loss, self.schedule.lr_fraction(step), self.codec)
         self.end_batch({"loss": loss} | logged)
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """A batch in the layout in which the networks are fast."""
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def errors(self, difference: Tensor) -> dict[str, Tensor]:
+        """Errors (B,) by name, whose sum lambda weighs, of a difference (B, 3, *signal) of 8-bit values."""
+        return {"squared_error": difference.square().flatten(1).mean(1)}
 
     def validation_step(self, x: Tensor, index: int) -> None:
         """Log the loss, bits per pixel and PSNR in dB of the EMA codec on an image x (1, 3, H, W) uint8.
 
         Qualities are 2, 4, 6 and 8. The image is cut at the bottom and right to whole blocks.
         """
-        block = self.codec.stride[0] * self.model.multiple
-        height, width = (side // block * block for side in x.shape[2:])
-        if not height or not width:
+        original = self.whole_blocks(x).float()
+        if not original.numel():
             return
-        original = x[:, :, :height, :width].float()
         values, decoded_at, losses = {}, {}, []
         for anchor in range(1, 8, 2):
             quality = anchor * (self.model.qualities - 1) // 7
@@ -199,6 +217,11 @@ class RateDistortionTraining(Training):
         values["loss"] = torch.stack(losses).mean()
         self.log_item(values)
         self.log_sample(original[0] / FULL_SCALE - 1, decoded_at)
+
+    def whole_blocks(self, x: Tensor) -> Tensor:
+        """A validation item cut to whole blocks."""
+        height, width = (side // self.block * self.block for side in x.shape[-2:])
+        return x[..., :height, :width]
 
     def _weight(self, lambdas: Tensor) -> Tensor:
         """With this factor, the losses of all qualities weigh about the same."""

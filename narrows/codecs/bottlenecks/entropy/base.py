@@ -35,6 +35,8 @@ CHANNEL_TABLE_REACH = 31  # symbols to each side of zero that the table of a cha
 class Stage:
     """The prediction for a group of symbols (B, c, h, w).
 
+    Symbols of video are those of one latent frame, whose `place` has the number of the frame after the codebooks.
+
     Args:
         mean: mean that is subtracted before rounding.
         tables: table index of each symbol, int64.
@@ -44,16 +46,18 @@ class Stage:
 
     mean: Tensor
     tables: Tensor
-    place: tuple[slice, slice, slice, slice]
+    place: tuple[slice | int, ...]
     side: int = 1
 
 
 Stages = Generator[Stage, Tensor, Tensor]  # yields stages, receives their symbols, returns latents
-Choices = Generator[tuple[tuple[slice, ...], NDArray[np.int64]], NDArray[Any], Tensor]
+Choices = Generator[tuple[tuple[slice | int, ...], NDArray[np.int64]], NDArray[Any], Tensor]
 
 
 class EntropyModel(Bottleneck):
     """Latents (B, dim, h, w) ⇄ codes (B, K, h, w), h and w multiples of `multiple`; a code is a symbol plus 2048.
+
+    Models of video, whose `axes` are 3, have latents (B, dim, T, h, w) and codes (B, K, T, h, w).
 
     A quality index runs from 0, the smallest file, to `qualities` - 1, the best quality: an integer for the whole
     batch, or a tensor (B,) with one index per item. In training the indices in a tensor may be fractions.
@@ -62,6 +66,7 @@ class EntropyModel(Bottleneck):
     gradient of z (straight-through); its bits have none.
     """
 
+    axes = 2
     multiple = 1
     qualities = 1
     table_scales: Tensor
@@ -75,8 +80,8 @@ class EntropyModel(Bottleneck):
         self.register_buffer("scale_borders", borders, persistent=False)
 
     @abstractmethod
-    def stages(self, shape: tuple[int, int, int], quality_index: Tensor | int) -> Stages:
-        """The stages for codes of `shape` (B, h, w), in coding order."""
+    def stages(self, shape: tuple[int, ...], quality_index: Tensor | int) -> Stages:
+        """The stages for codes of `shape` (B, *grid), in coding order."""
 
     @abstractmethod
     def targets(self, y: Tensor, quality_index: Tensor) -> list[Tensor]:
@@ -141,13 +146,14 @@ class EntropyModel(Bottleneck):
     def decode(self, codes: Tensor, quality_index: Tensor | int = 0) -> Tensor:
         """Decode codes (B, K, h, w) to latents (B, D, h, w)."""
         codes = self._check_codes(codes)
-        if codes.shape[1] != len(self.codebook_sizes) or codes.ndim != 4:
-            raise InputError(f"expected codes (B, {len(self.codebook_sizes)}, h, w), got {tuple(codes.shape)}")
+        if codes.shape[1] != len(self.codebook_sizes) or codes.ndim != 2 + self.axes:
+            grid = "h, w" if self.axes == 2 else "T, h, w"
+            raise InputError(f"expected codes (B, {len(self.codebook_sizes)}, {grid}), got {tuple(codes.shape)}")
         parts = self.unfold((codes - ZERO).double())
         stages = self.stages(_shape(codes), self._check_quality(quality_index, len(codes)))
         return run_stages(stages, lambda index, stage: parts[index])
 
-    def choose(self, shape: tuple[int, int, int], quality_index: int) -> Choices:
+    def choose(self, shape: tuple[int, ...], quality_index: int) -> Choices:
         """Run `stages` for the entropy coder, in NumPy.
 
         The generator yields slices of the codes (B, K, h, w) and the table index of each code in them, receives these
@@ -171,9 +177,10 @@ class EntropyModel(Bottleneck):
     ) -> tuple[list[Tensor], Tensor, Tensor]:
         """Symbols of all stages, latents and estimated bits (B,) of latents y."""
         quality_index = self._check_quality(quality_index, len(y))
-        if y.shape[2] % self.multiple or y.shape[3] % self.multiple:
+        if y.ndim != 2 + self.axes or y.shape[-2] % self.multiple or y.shape[-1] % self.multiple:
             raise InputError(
-                f"expected latents whose height and width are multiples of {self.multiple}, got {tuple(y.shape)}"
+                f"expected latents of {self.axes} axes whose height and width are multiples of {self.multiple}, got "
+                f"{tuple(y.shape)}"
             )
         targets, parts = self.targets(y, per_item(quality_index, len(y), y.device)), list[Tensor]()
         bits = torch.zeros(y.shape[0], device=y.device)
@@ -272,5 +279,5 @@ def noisy_and_rounded(x: Tensor) -> tuple[Tensor, Tensor]:
     return add_uniform_noise(x), straight_through_round(x)
 
 
-def _shape(x: Tensor) -> tuple[int, int, int]:
-    return x.shape[0], x.shape[2], x.shape[3]
+def _shape(x: Tensor) -> tuple[int, ...]:
+    return x.shape[0], *x.shape[2:]

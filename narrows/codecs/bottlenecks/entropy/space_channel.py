@@ -12,6 +12,7 @@ information: if the latents start as the components of a linear transform, the f
 """
 
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from math import log2
 
@@ -46,8 +47,23 @@ EVEN, ODD = slice(0, None, 2), slice(1, None, 2)
 WHOLE = ((ALL, ALL),)
 PHASES = ((EVEN, EVEN), (ODD, ODD), (EVEN, ODD), (ODD, EVEN))  # rows and columns, in the order of coding
 
-Place = tuple[slice, slice, slice, slice]
+Place = tuple[slice | int, ...]
 Predictions = Generator[tuple[Tensor, Tensor, Place], Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What the latents before, in time, add to the prediction of a latent frame.
+
+    Args:
+        features: (B, width, h, w) for each group.
+        mean: (B, K, h, w), in rounding steps.
+        log_scale: (1, K, 1, 1), log2.
+    """
+
+    features: Sequence[Tensor]
+    mean: Tensor
+    log_scale: Tensor
 
 
 class Predictor(nn.Module):
@@ -154,11 +170,11 @@ class SpaceChannelContext(EntropyModel):
             return Quantized(end.value.to(parts[0].dtype), bits=bits)
         raise AssertionError("a stage was not coded")
 
-    def stages(self, shape: tuple[int, int, int], quality_index: Tensor | int) -> Stages:
+    def stages(self, shape: tuple[int, ...], quality_index: Tensor | int) -> Stages:
         """The phases of each group."""
-        batch, height, width = shape
+        batch, *grid = shape
         qualities = per_item(quality_index, batch, self.spread.device)
-        predictions = self._predictions(qualities, (batch, self.dim, height, width), torch.float64)
+        predictions = self._predictions(qualities, (batch, self.dim, *grid), torch.float64)
         try:
             mean, log_scale, place = next(predictions)
             while True:
@@ -208,10 +224,19 @@ class SpaceChannelContext(EntropyModel):
         The generator yields the mean, log2 of the scale and the place in the codes, and receives the values there, all
         in rounding steps. It returns latents.
         """
+        values = yield from self._predict(quality_index, shape, dtype)
+        return values * at_quality(self.inverse, quality_index).to(dtype)
+
+    def _predict(
+        self, quality_index: Tensor, shape: Sequence[int], dtype: torch.dtype, earlier: Earlier | None = None
+    ) -> Predictions:
+        """Predict one image or latent frame, `earlier` from the one before; returns its values, in rounding steps."""
         batch, _, height, width = shape
         gain = at_quality(self.root_gain, quality_index).square()
         deviation = (self.spread.view(1, -1, 1, 1) * gain).detach().to(dtype)
         level = at_quality(self.log_scale, quality_index).to(dtype)
+        if earlier is not None:
+            level = level + earlier.log_scale
         known = list[Tensor]()
         for index, (channels, phases) in enumerate(zip(self._channels, self._phases, strict=True)):
             if known:
@@ -220,13 +245,17 @@ class SpaceChannelContext(EntropyModel):
                 before = torch.zeros(1, dtype=dtype, device=quality_index.device).expand(
                     batch, self.widths[0], height, width
                 )
+            if earlier is not None:
+                before = before + earlier.features[index]
             inside = list[Tensor]()
             for predictor, (rows, columns) in zip(self._predictors(index), phases, strict=True):
                 mean, log_scale = predictor(before[..., rows, columns], inside, quality_index)
                 mean, log_scale = mean * deviation[:, channels], log_scale + level[:, channels]
+                if earlier is not None:
+                    mean = mean + earlier.mean[:, channels, rows, columns]
                 inside.append((yield mean, log_scale, (ALL, channels, rows, columns)))
             known.append(_interleave(inside))
-        return torch.cat(known, 1) * at_quality(self.inverse, quality_index).to(dtype)
+        return torch.cat(known, 1)
 
     def _predictors(self, index: int) -> Iterable[nn.Module]:
         group = self.predictors[index]
