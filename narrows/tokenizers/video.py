@@ -18,7 +18,7 @@ from torch import Tensor
 
 from narrows.bitstream import Reader as StreamReader
 from narrows.bitstream import StreamHeader, read_header, recover
-from narrows.bitstream.header import TIMES
+from narrows.bitstream.header import SOUND, TIMES
 from narrows.bitstream.limits import MAX_INDEXED_SYMBOLS
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, shortened
@@ -37,6 +37,7 @@ from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens, band
 from narrows.tokenizers.video_chunks import CodedVideo, regrouped
 from narrows.tokenizers.video_frames import Array, CheckedFrames, FrameRate, as_clip, as_rate, part_of_clip, reported
+from narrows.tokenizers.video_sound import AudioModels, model_for_file, sound_attachment, sound_of
 from narrows.tokenizers.video_tiles import Frame, VideoTiles, latent_frames
 from narrows.tokenizers.video_times import times_attachment, times_of
 
@@ -59,16 +60,20 @@ class VideoTokenizer(Tokenizer):
     Attributes:
         tile: largest side of a tile, in pixels.
         block: latent frames that go through the networks together.
+        audio: the audio model for sound tracks, one of `narrows.load`; None for those that ship, by the sound.
+        audio_models: those that ship; set by `narrows.load`.
 
     Raises:
         InputError: for a codec with another number of axes, or one that is not causal.
     """
 
     medium: ClassVar[Medium] = media.MEDIUM
-    attachments: ClassVar[tuple[str, ...]] = (TIMES,)
-    decode_options: ClassVar[tuple[str, ...]] = ("start", "stop")
+    attachments: ClassVar[tuple[str, ...]] = (SOUND, TIMES)
+    decode_options: ClassVar[tuple[str, ...]] = ("start", "stop", "sound")
     tile: int = 512
     block: int = 4
+    audio: Tokenizer | None = None
+    audio_models: AudioModels | None = None
 
     def __init__(self, codec: Codec) -> None:
         super().__init__(codec)
@@ -365,18 +370,34 @@ class VideoTokenizer(Tokenizer):
         return self._timed(tokens, signal.times)
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
-        """Encode an open video file to Tokens, frame by frame; settings as for `encode`. Its sound is left out."""
+        """Encode an open video file to Tokens, frame by frame; settings as for `encode`. Its sound is attached."""
         if not isinstance(reader, media.VideoReader):
             raise InputError(f"expected a VideoReader for {self.name}, got {type(reader).__name__}")
         given = self.check_settings(settings)
-        info = reader.counted()
+        info, attached = reader.counted(), dict[str, bytes]()
+        if (sound := reader.sound()) is not None:
+            attached[SOUND] = sound_attachment(sound, model_for_file(reader.source, self.audio, self.audio_models))
         rate = Fraction(info.extent.rate, info.extent.rate_base)
         tokens = self.encode_frames((frame.pixels for frame in reader.frames()), rate, **given)
-        return self._timed(tokens, info.times)
+        frames = cast(VideoExtent, tokens.extent).frames  # fewer than counted where a damaged file is recovered
+        tokens = self._timed(tokens, info.times and info.times[:frames])
+        return replace(tokens, attachments={**attached, **tokens.attachments})
 
     def _timed(self, tokens: Tokens, times: Sequence[Fraction] | None) -> Tokens:
         """Tokens with the times of frames of a variable rate attached."""
         return tokens if times is None else replace(tokens, attachments={TIMES: times_attachment(times)})
+
+    def open(
+        self,
+        source: Source,
+        background: str | None = None,
+        *,
+        sound: bool | None = None,
+        recover: bool | None = None,
+    ) -> Reader:
+        """See `Tokenizer.open`."""
+        self.check_background(background)
+        return media.VideoReader(source, sound=sound is not False, recover=bool(recover))
 
     def batch_encoder(
         self,
@@ -409,8 +430,23 @@ class VideoTokenizer(Tokenizer):
             frames = reported(frames, last - first, output.progress)
         kept = None if times is None else [time - times[first] for time in times[first:last]]
         rate = Fraction(extent.rate, extent.rate_base) if kept is None else None
-        media.write(output.target, frames, rate, times=kept, overwrite=output.overwrite, format=output.format)
+        sound = None if options.get("sound") is False else self._sound(coded, first, last)
+        media.write(
+            output.target, frames, rate, times=kept, sound=sound, overwrite=output.overwrite, format=output.format
+        )
         return replace(extent, frames=last - first)
+
+    def _sound(self, coded: CodedVideo, first: int, last: int) -> media.Sound | None:
+        """The sound while the frames [first, last) are shown; at either end, all that there is."""
+        attached, extent, times = coded.attachments.get(SOUND), coded.extent, _times(coded)
+        if attached is None:
+            return None
+
+        def time(frame: int) -> Fraction:
+            return Fraction(frame * extent.rate_base, extent.rate) if times is None else times[frame]
+
+        begin, end = time(first) if first else None, time(last) if last < extent.frames else None
+        return sound_of(attached, self.audio, self.audio_models, begin, end)
 
     def recover(self, data: Bytes) -> tuple[Tokens, list[tuple[float, float]]]:
         """Recover a damaged .nrw stream: the Tokens with grey for lost chunks, and the lost spans in seconds.
@@ -460,7 +496,7 @@ class VideoBatchEncoder(BatchEncoder):
         Raises MediaError where the file is damaged, also after frames, and InputError for frames that are too large and
         times without a common unit.
         """
-        with media.VideoReader(source) as reader:
+        with media.VideoReader(source, sound=False) as reader:
             info = reader.counted()
             self.tokenizer.check_extent(info.extent)
             if info.times is not None:
