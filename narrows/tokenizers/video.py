@@ -351,7 +351,7 @@ class VideoTokenizer(Tokenizer):
             InputError: for other settings, and for an entropy model, whose rate depends on the clip.
         """
         self._refuse_for_estimate(others)
-        if not isinstance(extent, VideoExtent):
+        if getattr(extent, "medium", None) != self.medium.name:
             raise InputError(f"expected the extent of a clip, got {shortened(extent)}")
         if self.entropy_model is not None:
             raise InputError(
@@ -421,6 +421,8 @@ class VideoTokenizer(Tokenizer):
 
     def _decode_to(self, output: Output, item: Item, options: DecodeOptions) -> Extent:
         """See `decode_file`; in bounded memory. Of a part in seconds only this part is decoded; see `decode`."""
+        if (with_sound := options.get("sound")) not in (None, True, False):
+            raise InputError(f"expected sound as True or False, got {shortened(with_sound)}")
         coded = self._coded(item)
         extent, times = coded.extent, _times(coded)
         first, last = part_of_clip(extent, options.get("start") or 0.0, options.get("stop"))
@@ -430,7 +432,7 @@ class VideoTokenizer(Tokenizer):
             frames = reported(frames, last - first, output.progress)
         kept = None if times is None else [time - times[first] for time in times[first:last]]
         rate = Fraction(extent.rate, extent.rate_base) if kept is None else None
-        sound = None if options.get("sound") is False else self._sound(coded, first, last)
+        sound = None if with_sound is False else self._sound(coded, first, last)
         media.write(
             output.target, frames, rate, times=kept, sound=sound, overwrite=output.overwrite, format=output.format
         )
