@@ -53,7 +53,7 @@ EXTENTS: dict[int, type[Extent]] = {
 }  # by the number of the medium in the header
 ATTACHMENTS = {
     1: "alpha",
-    2: "audio",
+    2: (SOUND := "audio"),
     3: (TIMES := "times"),
 }  # by their number in the header: the alpha plane of an image, the sound of a video, the times of its frames
 # control and format characters, line separators, surrogates and specials: the same on every version of Unicode

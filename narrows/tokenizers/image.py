@@ -232,8 +232,16 @@ class ImageTokenizer(Tokenizer):
             raise InputError(f"expected an ImageReader for {self.name}, got {type(reader).__name__}")
         return self.encode_signal(reader.read(), **settings)
 
-    def open(self, source: Source, background: str | None = None) -> Reader:
+    def open(
+        self,
+        source: Source,
+        background: str | None = None,
+        *,
+        sound: bool | None = None,
+        recover: bool | None = None,
+    ) -> Reader:
         """See `Tokenizer.open`."""
+        self.check_only_video(sound=sound, recover=recover)
         return media.ImageReader(source, background)
 
     def check_background(self, background: str | None) -> None:

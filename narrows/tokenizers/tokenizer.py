@@ -252,29 +252,55 @@ class Tokenizer(ABC):
             bits = sum(self.tables.entropies[: len(alphabet_sizes(bottleneck.radices[:codebooks]))])
         return bits * self.positions_per_amount / self.medium.rate_divisor
 
-    def open(self, source: Source, background: str | None = None) -> Reader:
+    def open(
+        self,
+        source: Source,
+        background: str | None = None,
+        *,
+        sound: bool | None = None,
+        recover: bool | None = None,
+    ) -> Reader:
         """Open a media file for `encode_reader`; arguments and errors as of `encode_file`."""
         self.check_background(background)
+        self.check_only_video(sound=sound, recover=recover)
         return self.medium.open(source)
 
-    def encode_file(self, source: Source, *, background: str | None = None, **settings: float | None) -> Tokens:
+    def encode_file(
+        self,
+        source: Source,
+        *,
+        background: str | None = None,
+        sound: bool | None = None,
+        recover: bool | None = None,
+        **settings: float | None,
+    ) -> Tokens:
         """Encode a media file to Tokens.
 
         Args:
             source: the path or bytes of a file, or a binary file object, which is read from its position to its end.
             background: images: colour that a transparent image is flattened onto, as a name of CSS or like "#rrggbb";
                 None to attach its alpha plane to the Tokens.
+            sound: video: False to leave the sound track out.
+            recover: video: True to encode what comes before the damage of a damaged file.
             settings: as for `encode`.
 
         Raises:
             MediaError: if the file cannot be read.
-            InputError: as `encode` raises it, and for a background that is no colour, or of another medium.
+            InputError: as `encode` raises it, and for a background that is no colour, or an option of another medium.
         """
         self.check_settings(settings)
-        with self.open(source, background) as reader:
+        with self.open(source, background, sound=sound, recover=recover) as reader:
             return self.encode_reader(reader, **settings)
 
-    def encode_bytes(self, data: Bytes, *, background: str | None = None, **settings: float | None) -> bytes:
+    def encode_bytes(
+        self,
+        data: Bytes,
+        *,
+        background: str | None = None,
+        sound: bool | None = None,
+        recover: bool | None = None,
+        **settings: float | None,
+    ) -> bytes:
         """Encode the bytes of a media file to an .nrw stream; arguments and errors as of `encode_file`.
 
         A path is refused, so that a text from a user of a service opens no file.
@@ -282,7 +308,14 @@ class Tokenizer(ABC):
         if not isinstance(data, Bytes):
             advice = "use tobytes()" if hasattr(data, "tobytes") else "use encode_file for files"
             raise InputError(f"expected the bytes of a media file, got {type(data).__name__}; {advice}")
-        return self.compress(self.encode_file(data, background=background, **settings))
+        tokens = self.encode_file(data, background=background, sound=sound, recover=recover, **settings)
+        return self.compress(tokens)
+
+    def check_only_video(self, **options: bool | None) -> None:
+        """Raise InputError for an option of video that is given, where the model codes another medium."""
+        for name, value in options.items():
+            if value is not None:
+                raise InputError(f"expected video for {name}, got {self.medium.name} for {self.name}; leave it out")
 
     def check_background(self, background: str | None) -> None:
         """Raise InputError for a background that is no colour, or of a model that does not code images."""

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from narrows.bitstream import Reader as StreamReader
 from narrows.bitstream import StreamHeader, read_header, recover
-from narrows.bitstream.header import TIMES
+from narrows.bitstream.header import SOUND, TIMES
 from narrows.bitstream.limits import MAX_INDEXED_SYMBOLS
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.media import video as media
 from narrows.media.buffers import Bytes
 from narrows.media.extents import Extent, VideoExtent
@@ -37,6 +37,7 @@ from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens, band
 from narrows.tokenizers.video_chunks import CodedVideo, regrouped
 from narrows.tokenizers.video_frames import Array, CheckedFrames, FrameRate, as_clip, as_rate, part_of_clip, reported
+from narrows.tokenizers.video_sound import AudioModels, model_for_file, sound_attachment, sound_of
 from narrows.tokenizers.video_tiles import Frame, VideoTiles, latent_frames
 from narrows.tokenizers.video_times import times_attachment, times_of
 
@@ -59,16 +60,20 @@ class VideoTokenizer(Tokenizer):
     Attributes:
         tile: largest side of a tile, in pixels.
         block: latent frames that go through the networks together.
+        audio: the audio model for sound tracks, one of `narrows.load`; None for those that ship, by the sound.
+        audio_models: those that ship; set by `narrows.load`.
 
     Raises:
         InputError: for a codec with another number of axes, or one that is not causal.
     """
 
     medium: ClassVar[Medium] = media.MEDIUM
-    attachments: ClassVar[tuple[str, ...]] = (TIMES,)
-    decode_options: ClassVar[tuple[str, ...]] = ("start", "stop")
+    attachments: ClassVar[tuple[str, ...]] = (SOUND, TIMES)
+    decode_options: ClassVar[tuple[str, ...]] = ("start", "stop", "sound")
     tile: int = 512
     block: int = 4
+    audio: Tokenizer | None = None
+    audio_models: AudioModels | None = None
 
     def __init__(self, codec: Codec) -> None:
         super().__init__(codec)
@@ -183,7 +188,7 @@ class VideoTokenizer(Tokenizer):
         values, extent = self._encoded(CheckedFrames(frames), as_rate(frame_rate), coded)
         return Latents(values, extent, self.name, self.fingerprint)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _encoded(
         self, frames: CheckedFrames, rate: Fraction, coded: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, VideoExtent]:
@@ -214,10 +219,16 @@ class VideoTokenizer(Tokenizer):
             WrongModel: for tokens of another model.
             InputError: for codes that do not match their extent, and for a part outside of the clip.
         """
+        self.check_item(tokens)
         return torch.from_numpy(np.concatenate(list(self.decode_blocks(tokens, start, stop)), 1))
+
+    def decode_batch(self, batch: Sequence[Tokens]) -> list[Tensor]:
+        """Decode a list of Tokens, one after another; returns the clip of each."""
+        return [self.decode(tokens) for tokens in batch]
 
     def decode_latents(self, latents: Latents, start: float = 0.0, stop: float | None = None) -> Tensor:
         """Decode Latents to a clip (C, T, H, W) float32 in [-1, 1]; see `decode`."""
+        self.check_item(latents)
         return torch.from_numpy(np.concatenate(list(self.decode_blocks(latents, start, stop)), 1))
 
     def decode_blocks(self, item: Item, start: float = 0.0, stop: float | None = None) -> Iterator[NDArray[np.float32]]:
@@ -302,7 +313,7 @@ class VideoTokenizer(Tokenizer):
         if self.entropy_model is not None:
             self._steps(self.grid(extent), extent.channels)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _latents(self, codes: Tensor, quality_index: int | None) -> Tensor:
         """Latents (S, D, t, h, w) of codes (S, k, t, h, w), those of a chunk for an entropy model."""
         codes, model = codes.to(self.device).long(), self.entropy_model
@@ -311,7 +322,7 @@ class VideoTokenizer(Tokenizer):
                 return self.codec.bottleneck.decode(codes)
             return model.decode(codes, quality_index)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _continuous(self, values: Tensor) -> Tensor:
         """Latents (S, D, t, h, w) of the values (S, d, t, h, w) of a continuous bottleneck."""
         with torch.autocast(self.device.type, enabled=False):
@@ -335,8 +346,17 @@ class VideoTokenizer(Tokenizer):
             extent: frames, size and rate.
             codebooks: see `encode`.
             others: refused.
+
+        Raises:
+            InputError: for other settings, and for an entropy model, whose rate depends on the clip.
         """
         self._refuse_for_estimate(others)
+        if not isinstance(extent, VideoExtent):
+            raise InputError(f"expected the extent of a clip, got {shortened(extent)}")
+        if self.entropy_model is not None:
+            raise InputError(
+                f"expected a model of a fixed rate, got {self.name}, whose rate depends on the clip; encode it"
+            )
         frames, height, width = self.grid(extent)
         bits = self.rate(self.check_codebooks(codebooks)) / self.positions_per_amount * self.groups(extent.channels)
         chunks = ceil(extent.seconds / CHUNK_SECONDS)
@@ -350,18 +370,34 @@ class VideoTokenizer(Tokenizer):
         return self._timed(tokens, signal.times)
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
-        """Encode an open video file to Tokens, frame by frame; settings as for `encode`. Its sound is left out."""
+        """Encode an open video file to Tokens, frame by frame; settings as for `encode`. Its sound is attached."""
         if not isinstance(reader, media.VideoReader):
             raise InputError(f"expected a VideoReader for {self.name}, got {type(reader).__name__}")
         given = self.check_settings(settings)
-        info = reader.counted()
+        info, attached = reader.counted(), dict[str, bytes]()
+        if (sound := reader.sound()) is not None:
+            attached[SOUND] = sound_attachment(sound, model_for_file(reader.source, self.audio, self.audio_models))
         rate = Fraction(info.extent.rate, info.extent.rate_base)
         tokens = self.encode_frames((frame.pixels for frame in reader.frames()), rate, **given)
-        return self._timed(tokens, info.times)
+        frames = cast(VideoExtent, tokens.extent).frames  # fewer than counted where a damaged file is recovered
+        tokens = self._timed(tokens, info.times and info.times[:frames])
+        return replace(tokens, attachments={**attached, **tokens.attachments})
 
     def _timed(self, tokens: Tokens, times: Sequence[Fraction] | None) -> Tokens:
         """Tokens with the times of frames of a variable rate attached."""
         return tokens if times is None else replace(tokens, attachments={TIMES: times_attachment(times)})
+
+    def open(
+        self,
+        source: Source,
+        background: str | None = None,
+        *,
+        sound: bool | None = None,
+        recover: bool | None = None,
+    ) -> Reader:
+        """See `Tokenizer.open`."""
+        self.check_background(background)
+        return media.VideoReader(source, sound=sound is not False, recover=bool(recover))
 
     def batch_encoder(
         self,
@@ -394,8 +430,23 @@ class VideoTokenizer(Tokenizer):
             frames = reported(frames, last - first, output.progress)
         kept = None if times is None else [time - times[first] for time in times[first:last]]
         rate = Fraction(extent.rate, extent.rate_base) if kept is None else None
-        media.write(output.target, frames, rate, times=kept, overwrite=output.overwrite, format=output.format)
+        sound = None if options.get("sound") is False else self._sound(coded, first, last)
+        media.write(
+            output.target, frames, rate, times=kept, sound=sound, overwrite=output.overwrite, format=output.format
+        )
         return replace(extent, frames=last - first)
+
+    def _sound(self, coded: CodedVideo, first: int, last: int) -> media.Sound | None:
+        """The sound while the frames [first, last) are shown; at either end, all that there is."""
+        attached, extent, times = coded.attachments.get(SOUND), coded.extent, _times(coded)
+        if attached is None:
+            return None
+
+        def time(frame: int) -> Fraction:
+            return Fraction(frame * extent.rate_base, extent.rate) if times is None else times[frame]
+
+        begin, end = time(first) if first else None, time(last) if last < extent.frames else None
+        return sound_of(attached, self.audio, self.audio_models, begin, end)
 
     def recover(self, data: Bytes) -> tuple[Tokens, list[tuple[float, float]]]:
         """Recover a damaged .nrw stream: the Tokens with grey for lost chunks, and the lost spans in seconds.
@@ -445,7 +496,7 @@ class VideoBatchEncoder(BatchEncoder):
         Raises MediaError where the file is damaged, also after frames, and InputError for frames that are too large and
         times without a common unit.
         """
-        with media.VideoReader(source) as reader:
+        with media.VideoReader(source, sound=False) as reader:
             info = reader.counted()
             self.tokenizer.check_extent(info.extent)
             if info.times is not None:
