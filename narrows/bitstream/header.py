@@ -53,7 +53,7 @@ EXTENTS: dict[int, type[Extent]] = {
 }  # by the number of the medium in the header
 ATTACHMENTS = {
     1: "alpha",
-    2: "audio",
+    2: (SOUND := "audio"),
     3: (TIMES := "times"),
 }  # by their number in the header: the alpha plane of an image, the sound of a video, the times of its frames
 # control and format characters, line separators, surrogates and specials: the same on every version of Unicode
@@ -162,7 +162,7 @@ class StreamHeader:
             check_integer(length, MAX_ATTACHMENT, f"bytes of the attachment {name}")
 
     def _check_indexed(self) -> None:
-        if self.tables_digest is None or self.extent.axes != 2:
+        if self.tables_digest is None or self.extent.axes == 1:
             raise InputError(
                 f"expected no quality_index for a stream without tables or of {self.extent.medium}, "
                 f"got {shortened(self.quality_index)}"

@@ -1,24 +1,41 @@
-"""The shipped model that `codec encode` uses for a file if none is named."""
+"""The shipped models that are used for a file if none is named."""
 
 from pathlib import Path
 
 from narrows.checkpoints.index import models
+from narrows.errors import ModelError
 from narrows.media.audio.bandwidth import is_full_band
+from narrows.media.files import Source
 from narrows.media.table import medium_of
 
-FULL_BAND = "audio"
+FULL_BAND, SPEECH = "audio", "speech"
 
 
 def default_model(path: Path) -> str:
-    """The name of the model: for audio, `audio` for several channels or content above 8 kHz, otherwise `speech`.
+    """The name of the model: for video and images that of the medium; for audio see `default_audio_model`.
 
     A pipe, which can be read only once, is taken for speech.
 
     Raises:
-        MediaError: if the file cannot be read.
+        MediaError: if a recording cannot be read.
+        ModelError: if no model of the medium ships.
     """
     medium = medium_of(path)
-    shipped = {model.name for model in models()}
-    if medium.name == "audio" and FULL_BAND in shipped and path.is_file() and is_full_band(path):
-        return FULL_BAND
+    if medium.name == "audio":
+        return default_audio_model(path) if path.is_file() else SPEECH
+    if medium.default_model not in {model.name for model in models()}:
+        raise ModelError(
+            f"expected a model for {medium.name}, got none, since none ships; name one with -m, or give -m audio for "
+            "the sound alone"
+        )
     return medium.default_model
+
+
+def default_audio_model(source: Source) -> str:
+    """`audio` for several channels or content above 8 kHz, otherwise `speech`.
+
+    Raises:
+        MediaError: if the recording cannot be read.
+    """
+    shipped = {model.name for model in models()}
+    return FULL_BAND if FULL_BAND in shipped and is_full_band(source) else SPEECH

@@ -14,6 +14,7 @@ MODELS_FOLDER = Path(__file__).parent
 RATES = {  # by medium: key of the rate in the points of an evaluation, and its unit
     "audio": ("file_kbps", "kbit/s"),
     "image": ("bits_per_pixel", "bits per pixel"),
+    "video": ("bits_per_pixel", "bits per pixel"),
 }
 
 
@@ -23,7 +24,7 @@ class ShippedModel:
 
     Attributes:
         name: name for `load`.
-        medium: "audio" or "image".
+        medium: "audio", "image" or "video".
         summary: one-line description.
         licence: licence of the weights.
         fingerprint: fingerprint of the tokenizer; see `Tokenizer.fingerprint`.
@@ -39,7 +40,7 @@ class ShippedModel:
 
     @property
     def rates(self) -> tuple[float, ...]:
-        """The measured rates of its settings, lowest first: kbit/s of audio, bits per pixel of images; of whole files.
+        """The measured rates of its settings, lowest first: kbit/s of audio, else bits per pixel; of whole files.
 
         Raises ModelError for a damaged evaluation.
         """
@@ -75,17 +76,16 @@ def models(medium: str | None = None, *, max_kbps: float | None = None) -> Model
     """The models that ship with the package, sorted by name. Does not import torch.
 
     Args:
-        medium: only those of a medium, "audio" or "image".
+        medium: only those of a medium, "audio", "image" or "video".
         max_kbps: only audio models with a setting whose files took at most this rate in their evaluation, in kbit/s.
 
     Raises:
-        InputError: for an unknown medium, and a rate in kbit/s for images.
+        InputError: for an unknown medium, and a rate in kbit/s for another medium than audio.
     """
     if medium is not None and medium not in tuple(RATES):
         raise InputError(f"expected one of the media {', '.join(RATES)}, got {shortened(medium)}")
-    if max_kbps is not None and (
-        isinstance(max_kbps, bool) or not isinstance(max_kbps, Real) or not max_kbps > 0 or medium == "image"
-    ):
+    is_number = isinstance(max_kbps, Real) and not isinstance(max_kbps, bool)
+    if max_kbps is not None and (not is_number or not max_kbps > 0 or medium not in (None, "audio")):
         raise InputError(f"expected max_kbps as a number above 0, for audio, got {shortened(max_kbps)}; leave it out")
     index = json.loads((MODELS_FOLDER / "index.json").read_text(encoding="utf-8"))
     found: Iterable[ShippedModel] = (ShippedModel(name=name, **index[name]) for name in sorted(index))

@@ -2,26 +2,32 @@
 
 import difflib
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, overload
 
 import torch
 
 from narrows.checkpoints import folder as folders
+from narrows.checkpoints.default import FULL_BAND, default_audio_model
 from narrows.checkpoints.index import MODELS_FOLDER, models
-from narrows.errors import ModelError, shortened
+from narrows.errors import MediaError, ModelError, shortened
+from narrows.media.files import StoredFile
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.devices import check_device
 from narrows.tokenizers.image import ImageTokenizer
 from narrows.tokenizers.tokenizer import Tokenizer
+from narrows.tokenizers.video import VideoTokenizer
 
 MAX_REASON = 300  # characters of a message of the hub
 
 
 @overload
-def load(model: Literal["speech"], device: str | torch.device = "cpu") -> AudioTokenizer: ...
+def load(model: Literal["audio", "speech"], device: str | torch.device = "cpu") -> AudioTokenizer: ...
 @overload
 def load(model: Literal["image", "image-tokens"], device: str | torch.device = "cpu") -> ImageTokenizer: ...
+@overload
+def load(model: Literal["video"], device: str | torch.device = "cpu") -> VideoTokenizer: ...
 @overload
 def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer: ...
 def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
@@ -62,7 +68,30 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
             f"expected a model name, folder or hub repository, got {shortened(str(model))}; {hint}`codec models` "
             "(narrows.models() in Python) lists the names"
         )
+    if isinstance(tokenizer, VideoTokenizer):
+        tokenizer.audio_models = ShippedAudioModels(device)
     return tokenizer.to(_best_device(tokenizer) if device == "auto" else device)
+
+
+@dataclass
+class ShippedAudioModels:
+    """The audio models that ship with the package, for the sound tracks of video; each is loaded when it is needed."""
+
+    device: str | torch.device
+    _loaded: dict[str, Tokenizer] = field(default_factory=dict, repr=False)
+
+    def choose(self, source: StoredFile) -> str:
+        """The name of the model for the sound in a file; for a damaged one `audio`, and reading it names the damage."""
+        try:
+            return default_audio_model(source)
+        except MediaError:
+            return FULL_BAND
+
+    def load(self, name: str) -> Tokenizer | None:
+        """The model with a name; None for one that does not ship."""
+        if name not in self._loaded and name in {entry.name for entry in models("audio")}:
+            self._loaded[name] = load(name, self.device)
+        return self._loaded.get(name)
 
 
 def _best_device(tokenizer: Tokenizer) -> str:

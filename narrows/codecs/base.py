@@ -109,6 +109,10 @@ class Decoder(Network):
             quality_index: where the decoder is `conditioned`, one for the batch or (B,) one per item; else ignored.
         """
 
+    def step(self, x: Tensor, state: State, quality_index: Tensor | int | None = None) -> tuple[Tensor, State]:
+        """See `Network.step`; `quality_index` as of `forward`."""
+        return super().step(x, state)
+
 
 @dataclass(frozen=True)
 class Quantized:

@@ -59,18 +59,18 @@ class CausalDecoder(Decoder):
         """The state at the beginning of `batch` signals."""
         return States()
 
-    def step(self, z: Tensor, state: State, quality_index: Tensor | int | None = None) -> tuple[Tensor, States]:
+    def step(self, x: Tensor, state: State, quality_index: Tensor | int | None = None) -> tuple[Tensor, States]:
         """The next latents (B, D, n, *space) of signals to their samples, and the next state.
 
         Args:
-            z: latents.
+            x: latents.
             state: from `start`, or from the step before.
             quality_index: as of `forward`.
         """
-        if z.ndim != 2 + len(self.stride) or z.shape[1] != self.dim or 0 in z.shape:
-            raise InputError(f"expected latents (B, {self.dim}, *grid) with no empty axis, got {tuple(z.shape)}")
+        if x.ndim != 2 + len(self.stride) or x.shape[1] != self.dim or 0 in x.shape:
+            raise InputError(f"expected latents (B, {self.dim}, *grid) with no empty axis, got {tuple(x.shape)}")
         samples = []
-        for piece in (z,) if self.training else z.split(1, TIME):
+        for piece in (x,) if self.training else x.split(1, TIME):
             run = Run(state)
             samples.append(self.advance(piece, run, quality_index))
             state = run.state

@@ -10,8 +10,15 @@ SUFFIXES = frozenset(suffix for medium in MEDIA.values() for suffix in medium.su
 
 
 def medium_of(path: StrPath) -> Medium:
-    """The medium of the suffix of a path; audio for an unknown suffix, since FFmpeg reads many formats."""
-    return next((medium for medium in MEDIA.values() if medium.has_suffix(path)), audio.MEDIUM)
+    """The medium of a file, by its suffix. Audio for an unknown suffix, since FFmpeg reads many formats.
+
+    Audio and video share some suffixes, such as .mp4: a file with one is video if it has a video track that is not the
+    picture of a cover. Otherwise it is audio, also where it cannot be opened, such as a pipe.
+    """
+    found = [medium for medium in MEDIA.values() if medium.has_suffix(path)] or [audio.MEDIUM]
+    if len(found) > 1:
+        return video.MEDIUM if video.has_frames(path) else audio.MEDIUM
+    return found[0]
 
 
 def medium_named(name: str) -> Medium:

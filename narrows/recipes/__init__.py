@@ -41,6 +41,7 @@ __all__ = [
     "Recipe",
     "Schedule",
     "Training",
+    "VideoData",
     "run",
 ]
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from torch import Tensor
 
-from narrows.bitstream import FrequencyTables, StreamHeader, read_header, recover
 from narrows.bitstream import Reader as StreamReader
+from narrows.bitstream import StreamHeader, read_header, recover
 from narrows.bitstream.header import INDICES_PER_QUALITY
 from narrows.bitstream.reader import check_size
 from narrows.codecs.codec import Codec
@@ -44,7 +44,7 @@ from narrows.tokenizers.search import (
 )
 from narrows.tokenizers.settings import DecodeOptions, Output, check_numbers
 from narrows.tokenizers.tokenizer import Item, Tokenizer
-from narrows.tokenizers.tokens import Latents, Tokens
+from narrows.tokenizers.tokens import Latents, Tokens, band
 
 MAX_LAMBDA = 1e6
 
@@ -232,8 +232,16 @@ class ImageTokenizer(Tokenizer):
             raise InputError(f"expected an ImageReader for {self.name}, got {type(reader).__name__}")
         return self.encode_signal(reader.read(), **settings)
 
-    def open(self, source: Source, background: str | None = None) -> Reader:
+    def open(
+        self,
+        source: Source,
+        background: str | None = None,
+        *,
+        sound: bool | None = None,
+        recover: bool | None = None,
+    ) -> Reader:
         """See `Tokenizer.open`."""
+        self.check_only_video(sound=sound, recover=recover)
         return media.ImageReader(source, background)
 
     def check_background(self, background: str | None) -> None:
@@ -353,11 +361,8 @@ class ImageTokenizer(Tokenizer):
 
     def compress(self, tokens: Tokens) -> bytes:
         """Compress Tokens to an .nrw stream. Raises as `decode` does, and InputError if required tables are missing."""
-        if self.entropy_model is not None and self.tables is None:
-            raise InputError(
-                f"expected frequency tables for {self.name}, got none; leave out --raw (set tables in Python)"
-            )
-        self._check_item_and_grid(tokens)
+        if isinstance(tokens, Tokens):
+            self._check_item_and_grid(tokens)
         return super().compress(tokens)
 
     def decompress(self, data: Bytes) -> Tokens:
@@ -384,13 +389,6 @@ class ImageTokenizer(Tokenizer):
         latents = self._latents(tokens.codes, tokens)[0].to(self.device)
         better = improve(self.codec, tokens, latents, reference, ITERATIONS[effort])
         return min(tokens, better, key=lambda candidate: self._cost(x, candidate, weight))
-
-    @property
-    def bit_costs(self) -> Tensor | None:
-        """Bits per symbol of each table, for rate-distortion-optimised rounding; None without tables."""
-        if not isinstance(self.tables, FrequencyTables):
-            return None
-        return torch.from_numpy(self.tables.bit_costs).to(self.device)
 
     def grid(self, extent: ImageExtent) -> tuple[int, int]:
         """Size of the latent grid of an image, in whole blocks. Raises InputError for an image that is too large."""
@@ -474,9 +472,7 @@ class ImageTokenizer(Tokenizer):
 
     def _band_rows(self, width: int, groups: int) -> int:
         """Latent rows that the bottleneck codes together: those of one chunk of the stream."""
-        shape = (groups, self.codebooks, 1, width)
-        codes, extent = torch.zeros((), dtype=torch.int16).expand(shape), ImageExtent(1, 1, groups)
-        return Tokens(codes, self.codec.bottleneck.radices, extent, "", "", 0).steps
+        return band(2, groups * self.codebooks * width)
 
     def _header(self, data: Bytes) -> StreamHeader:
         """Read the header of a stream and check it before memory is allocated."""

@@ -31,12 +31,14 @@ class DecodeOptions(TypedDict, total=False):
 
     Attributes:
         background: images: colour that a transparent image is flattened onto, as a name of CSS or like "#rrggbb".
-        start, stop: audio: the part to decode, in seconds; None for the beginning and the end.
+        start, stop: audio and video: the part to decode, in seconds; None for the beginning and the end.
+        sound: video: False to leave the sound track out.
     """
 
     background: str | None
     start: float | None
     stop: float | None
+    sound: bool | None
 
 
 @dataclass(frozen=True)

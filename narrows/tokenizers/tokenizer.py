@@ -252,29 +252,55 @@ class Tokenizer(ABC):
             bits = sum(self.tables.entropies[: len(alphabet_sizes(bottleneck.radices[:codebooks]))])
         return bits * self.positions_per_amount / self.medium.rate_divisor
 
-    def open(self, source: Source, background: str | None = None) -> Reader:
+    def open(
+        self,
+        source: Source,
+        background: str | None = None,
+        *,
+        sound: bool | None = None,
+        recover: bool | None = None,
+    ) -> Reader:
         """Open a media file for `encode_reader`; arguments and errors as of `encode_file`."""
         self.check_background(background)
+        self.check_only_video(sound=sound, recover=recover)
         return self.medium.open(source)
 
-    def encode_file(self, source: Source, *, background: str | None = None, **settings: float | None) -> Tokens:
+    def encode_file(
+        self,
+        source: Source,
+        *,
+        background: str | None = None,
+        sound: bool | None = None,
+        recover: bool | None = None,
+        **settings: float | None,
+    ) -> Tokens:
         """Encode a media file to Tokens.
 
         Args:
             source: the path or bytes of a file, or a binary file object, which is read from its position to its end.
             background: images: colour that a transparent image is flattened onto, as a name of CSS or like "#rrggbb";
                 None to attach its alpha plane to the Tokens.
+            sound: video: False to leave the sound track out.
+            recover: video: True to encode what comes before the damage of a damaged file.
             settings: as for `encode`.
 
         Raises:
             MediaError: if the file cannot be read.
-            InputError: as `encode` raises it, and for a background that is no colour, or of another medium.
+            InputError: as `encode` raises it, and for a background that is no colour, or an option of another medium.
         """
         self.check_settings(settings)
-        with self.open(source, background) as reader:
+        with self.open(source, background, sound=sound, recover=recover) as reader:
             return self.encode_reader(reader, **settings)
 
-    def encode_bytes(self, data: Bytes, *, background: str | None = None, **settings: float | None) -> bytes:
+    def encode_bytes(
+        self,
+        data: Bytes,
+        *,
+        background: str | None = None,
+        sound: bool | None = None,
+        recover: bool | None = None,
+        **settings: float | None,
+    ) -> bytes:
         """Encode the bytes of a media file to an .nrw stream; arguments and errors as of `encode_file`.
 
         A path is refused, so that a text from a user of a service opens no file.
@@ -282,7 +308,14 @@ class Tokenizer(ABC):
         if not isinstance(data, Bytes):
             advice = "use tobytes()" if hasattr(data, "tobytes") else "use encode_file for files"
             raise InputError(f"expected the bytes of a media file, got {type(data).__name__}; {advice}")
-        return self.compress(self.encode_file(data, background=background, **settings))
+        tokens = self.encode_file(data, background=background, sound=sound, recover=recover, **settings)
+        return self.compress(tokens)
+
+    def check_only_video(self, **options: bool | None) -> None:
+        """Raise InputError for an option of video that is given, where the model codes another medium."""
+        for name, value in options.items():
+            if value is not None:
+                raise InputError(f"expected video for {name}, got {self.medium.name} for {self.name}; leave it out")
 
     def check_background(self, background: str | None) -> None:
         """Raise InputError for a background that is no colour, or of a model that does not code images."""
@@ -395,6 +428,13 @@ class Tokenizer(ABC):
         return self._fingerprint.of(self.codec, spec(self))
 
     @property
+    def bit_costs(self) -> Tensor | None:
+        """Bits per symbol of each table, for rate-distortion-optimised rounding; None without tables."""
+        if not isinstance(self.tables, FrequencyTables):
+            return None
+        return torch.from_numpy(self.tables.bit_costs).to(self.device)
+
+    @property
     def coding_tables(self) -> Tables | None:
         """Tables for the entropy coder, for an entropy model with the function that chooses a table per symbol."""
         model = self.entropy_model
@@ -412,10 +452,14 @@ class Tokenizer(ABC):
     def compress(self, tokens: Tokens) -> bytes:
         """Compress Tokens to an .nrw stream, with entropy coding if there are tables.
 
-        Raises WrongModel for tokens of another model, InputError for other objects.
+        Raises WrongModel for tokens of another model, InputError for other objects, and if required tables are missing.
         """
         if not isinstance(tokens, Tokens):
             raise InputError(f"expected Tokens, got {type(tokens).__name__}; only codes can be compressed")
+        if self.entropy_model is not None and self.tables is None:
+            raise InputError(
+                f"expected frequency tables for {self.name}, got none; leave out --raw (set tables in Python)"
+            )
         self.check_model(tokens.model, tokens.fingerprint)
         self.check_attachments(tokens.attachments)
         return tokens.compress(self.coding_tables)

@@ -29,6 +29,7 @@ from narrows.media.extents import Extent
 from narrows.tokenizers.ids import Ids, Pattern, Vocabulary, flatten_codes, unflatten_ids
 
 BAND_ROWS = 64  # latent rows that an entropy model codes together; a multiple of 4, the hyperprior's downsampling
+BAND_FRAMES = 16  # latent frames of video that an entropy model codes together
 CHUNK_SECONDS = 20  # length of an .nrw chunk: headers cost 5 bit/s, and damage at most a sentence or two of speech
 
 
@@ -116,7 +117,7 @@ class Tokens:
         shape = self.codes.shape
         row = shape[0] * len(alphabet_sizes(self.radices)) * math.prod(shape[3:])
         if self.quality_index is not None:
-            return max(4, min(BAND_ROWS, MAX_INDEXED_SYMBOLS // row // 4 * 4))
+            return band(self.extent.axes, row)
         limit = max(1, MAX_SYMBOLS // row)
         seconds = self.extent.seconds
         return min(shape[2], limit, max(1, round(shape[2] / seconds * CHUNK_SECONDS)) if seconds else shape[2])
@@ -198,7 +199,7 @@ class Latents:
     Args:
         values: floats (S, D, *grid), S channel groups, D channels of the bottleneck; the grid is (F,) for audio,
             (H, W) for images.
-        extent, model, fingerprint: see Tokens.
+        extent, model, fingerprint, attachments: see Tokens.
 
     Raises:
         InputError: for values whose shape or type does not match the extent.
@@ -208,6 +209,7 @@ class Latents:
     extent: Extent
     model: str
     fingerprint: str
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         is_float = isinstance(self.values, Tensor) and self.values.is_floating_point()
@@ -219,6 +221,17 @@ class Latents:
     def to(self, device: torch.device | str) -> "Latents":
         """The same latents with their values on another device."""
         return replace(self, values=self.values.to(device))
+
+
+def band(axes: int, row: int) -> int:
+    """Positions along the first axis of the grid that an entropy model codes together, without those before them.
+
+    Args:
+        axes: of the grid: 2 for images, whose bands are rows, 3 for video, whose bands are latent frames.
+        row: number of codes at one such position.
+    """
+    most = MAX_INDEXED_SYMBOLS // row
+    return max(1, min(BAND_FRAMES, most)) if axes == 3 else max(4, min(BAND_ROWS, most // 4 * 4))
 
 
 def plain(name: str) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, repeat
 from math import ceil
 from typing import Any, ClassVar, cast
 
@@ -16,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from narrows.bitstream import read_header, recover
-from narrows.bitstream.header import TIMES
+from narrows.bitstream import Reader as StreamReader
+from narrows.bitstream import StreamHeader, read_header, recover
+from narrows.bitstream.header import SOUND, TIMES
+from narrows.bitstream.limits import MAX_INDEXED_SYMBOLS
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.media import video as media
 from narrows.media.buffers import Bytes
 from narrows.media.extents import Extent, VideoExtent
@@ -32,8 +34,10 @@ from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES
 from narrows.tokenizers.image_tiles import FULL_SCALE
 from narrows.tokenizers.settings import DecodeOptions, Output
 from narrows.tokenizers.tokenizer import Item, Tokenizer
-from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens
+from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens, band
+from narrows.tokenizers.video_chunks import CodedVideo, regrouped
 from narrows.tokenizers.video_frames import Array, CheckedFrames, FrameRate, as_clip, as_rate, part_of_clip, reported
+from narrows.tokenizers.video_sound import AudioModels, model_for_file, sound_attachment, sound_of
 from narrows.tokenizers.video_tiles import Frame, VideoTiles, latent_frames
 from narrows.tokenizers.video_times import times_attachment, times_of
 
@@ -56,16 +60,20 @@ class VideoTokenizer(Tokenizer):
     Attributes:
         tile: largest side of a tile, in pixels.
         block: latent frames that go through the networks together.
+        audio: the audio model for sound tracks, one of `narrows.load`; None for those that ship, by the sound.
+        audio_models: those that ship; set by `narrows.load`.
 
     Raises:
         InputError: for a codec with another number of axes, or one that is not causal.
     """
 
     medium: ClassVar[Medium] = media.MEDIUM
-    attachments: ClassVar[tuple[str, ...]] = (TIMES,)
-    decode_options: ClassVar[tuple[str, ...]] = ("start", "stop")
+    attachments: ClassVar[tuple[str, ...]] = (SOUND, TIMES)
+    decode_options: ClassVar[tuple[str, ...]] = ("start", "stop", "sound")
     tile: int = 512
     block: int = 4
+    audio: Tokenizer | None = None
+    audio_models: AudioModels | None = None
 
     def __init__(self, codec: Codec) -> None:
         super().__init__(codec)
@@ -89,49 +97,79 @@ class VideoTokenizer(Tokenizer):
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """`codebooks` if the codec has codebooks, otherwise empty."""
+        """`quality` for an entropy model with several, `codebooks` for other codebooks, otherwise empty."""
+        if self.entropy_model is not None:
+            return ("quality",) if self.qualities > 1 else ()
         return ("codebooks",) if self.codebooks else ()
 
     def grid(self, extent: VideoExtent) -> tuple[int, int, int]:
         """Size of the latent grid of a clip."""
-        stride = self.codec.stride
-        return latent_frames(extent.frames, stride[0]), -(-extent.height // stride[1]), -(-extent.width // stride[2])
+        stride, multiple = self.codec.stride, self.entropy_model.multiple if self.entropy_model else 1
+        sides = [
+            -(-size // (multiple * each)) * multiple
+            for size, each in zip((extent.height, extent.width), stride[1:], strict=True)
+        ]
+        return latent_frames(extent.frames, stride[0]), sides[0], sides[1]
 
-    def encode(self, x: Array, frame_rate: FrameRate, *, codebooks: float | None = None) -> Tokens:
+    def encode(
+        self, x: Array, frame_rate: FrameRate, *, quality: float | None = None, codebooks: float | None = None
+    ) -> Tokens:
         """Encode a clip to Tokens.
 
         Args:
             x: (C, T, H, W), C 1 or 3, floats in [-1, 1] or uint8.
             frame_rate: frames per second; a float such as 29.97 stands for the nearest fraction.
+            quality: 1 to 8, for a model with several qualities; None for 4.
             codebooks: number of codebooks to keep; None for all K.
 
         Raises:
             InputError: for another shape or type, values that are not finite, and settings out of range.
         """
         clip = as_clip(x)
-        return self.encode_frames(clip.swapaxes(0, 1), frame_rate, codebooks=codebooks)
+        return self.encode_frames(clip.swapaxes(0, 1), frame_rate, quality=quality, codebooks=codebooks)
 
     def encode_frames(
-        self, frames: Iterable[Frame], frame_rate: FrameRate, *, codebooks: float | None = None
+        self,
+        frames: Iterable[Frame],
+        frame_rate: FrameRate,
+        *,
+        quality: float | None = None,
+        codebooks: float | None = None,
     ) -> Tokens:
         """Encode consecutive frames (C, H, W) to Tokens, in memory that does not grow with their number but for codes.
 
         Raises InputError as `encode`, for no frames, and for frames of different sizes.
         """
-        keep, bottleneck = self.check_codebooks(codebooks), self.codec.bottleneck
-        rate, checked = as_rate(frame_rate), CheckedFrames(frames)
+        return self._encode_frames(
+            frames, as_rate(frame_rate), self.quality_index(quality), self.check_codebooks(codebooks)
+        )
+
+    def encode_at(self, x: Array, quality_index: int) -> Tokens:
+        """Encode a clip (C, T, H, W) at a quality index, 0 to `qualities` - 1, as if it had a frame each second."""
+        return self._encode_frames(as_clip(x).swapaxes(0, 1), Fraction(1), quality_index, self.codebooks)
+
+    def _encode_frames(self, frames: Iterable[Frame], rate: Fraction, quality_index: int, keep: int) -> Tokens:
+        bottleneck, model, costs = self.codec.bottleneck, self.entropy_model, self.bit_costs
 
         def coded(z: Tensor) -> Tensor:
-            return bottleneck.encode(z.to(self.device))[:, :keep].cpu()
+            if model is None:
+                return bottleneck.encode(z.to(self.device))[:, :keep].cpu()
+            return model.encode(z.to(self.device), quality_index, costs).short().cpu()
 
-        codes, extent = self._encoded(checked, rate, coded)
-        return Tokens(codes, bottleneck.radices[:keep], extent, self.name, self.fingerprint)
+        codes, extent = self._encoded(CheckedFrames(frames), rate, coded)
+        index = None if model is None else quality_index
+        return Tokens(codes, bottleneck.radices[:keep], extent, self.name, self.fingerprint, index)
 
     def encode_batch(
-        self, clips: Sequence[Array], frame_rate: FrameRate, *, codebooks: float | None = None
+        self,
+        clips: Sequence[Array],
+        frame_rate: FrameRate,
+        *,
+        quality: float | None = None,
+        codebooks: float | None = None,
     ) -> list[Tokens]:
         """Encode clips, one after another; returns the Tokens of each."""
-        return [self.encode(x, frame_rate, codebooks=codebooks) for x in clips]
+        return [self.encode(x, frame_rate, quality=quality, codebooks=codebooks) for x in clips]
 
     def encode_latents(self, x: Array, frame_rate: FrameRate) -> Latents:
         """Encode a clip to the Latents of a continuous bottleneck, without quantization. `x` as for `encode`.
@@ -150,7 +188,7 @@ class VideoTokenizer(Tokenizer):
         values, extent = self._encoded(CheckedFrames(frames), as_rate(frame_rate), coded)
         return Latents(values, extent, self.name, self.fingerprint)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _encoded(
         self, frames: CheckedFrames, rate: Fraction, coded: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, VideoExtent]:
@@ -161,8 +199,9 @@ class VideoTokenizer(Tokenizer):
             raise InputError("expected a clip of at least 1 frame, got 0")
         height, width = first.shape[1:]
         grid = self.grid(VideoExtent(1, height, width, len(first), rate.numerator, rate.denominator))
+        blocks = self.tiles.encode(chain([first], source), grid[1:])
         pieces = list[Tensor]()
-        for z in self.tiles.encode(chain([first], source), grid[1:]):
+        for z in regrouped(blocks, self._steps(grid, len(first))) if self.entropy_model else blocks:
             with torch.autocast(self.device.type, enabled=False):
                 pieces.append(coded(z))
         extent = VideoExtent(frames.count, height, width, len(first), rate.numerator, rate.denominator)
@@ -180,35 +219,114 @@ class VideoTokenizer(Tokenizer):
             WrongModel: for tokens of another model.
             InputError: for codes that do not match their extent, and for a part outside of the clip.
         """
+        self.check_item(tokens)
         return torch.from_numpy(np.concatenate(list(self.decode_blocks(tokens, start, stop)), 1))
+
+    def decode_batch(self, batch: Sequence[Tokens]) -> list[Tensor]:
+        """Decode a list of Tokens, one after another; returns the clip of each."""
+        return [self.decode(tokens) for tokens in batch]
 
     def decode_latents(self, latents: Latents, start: float = 0.0, stop: float | None = None) -> Tensor:
         """Decode Latents to a clip (C, T, H, W) float32 in [-1, 1]; see `decode`."""
+        self.check_item(latents)
         return torch.from_numpy(np.concatenate(list(self.decode_blocks(latents, start, stop)), 1))
 
-    def decode_blocks(
-        self, item: Tokens | Latents, start: float = 0.0, stop: float | None = None
-    ) -> Iterator[NDArray[np.float32]]:
-        """Decode Tokens or Latents to consecutive blocks (C, t, H, W), in bounded memory; arguments as of `decode`."""
-        extent = self._check_item_and_grid(item)
-        first, last = part_of_clip(extent, start, stop)
-        reach, stride = self.codec.decoder.reach[0], self.codec.stride[0]
+    def decode_blocks(self, item: Item, start: float = 0.0, stop: float | None = None) -> Iterator[NDArray[np.float32]]:
+        """Decode an .nrw stream, Tokens or Latents to consecutive blocks (C, t, H, W), in bounded memory.
+
+        Of a stream, only the chunks that a part depends on are read. Other arguments as of `decode`.
+
+        Raises as `decode` and `decompress`.
+        """
+        coded = self._coded(item)
+        return self._blocks_of(coded, *part_of_clip(coded.extent, start, stop))
+
+    def _blocks_of(self, coded: CodedVideo, first: int, last: int) -> Iterator[NDArray[np.float32]]:
+        """Blocks (C, t, H, W) of the frames from `first` to `last` - 1."""
+        stride, reach = self.codec.stride[0], self.codec.decoder.reach[0]
         assert reach is not None
         begin = max(0, (first + stride - 1) // stride - reach[0])  # of the latent frames that the part depends on
-        values = item.codes if isinstance(item, Tokens) else item.values
-        values = values[:, :, begin : latent_frames(last, stride)]
+        latents = coded.between(begin, latent_frames(last, stride), self.block)
         skip = first + stride - 1 - begin * stride
-        latents = (self._latents(piece, item) for piece in values.split(self.block, 2))
-        return self.tiles.decode(latents, replace(extent, frames=last - first), skip)
+        return self.tiles.decode(latents, replace(coded.extent, frames=last - first), skip, coded.quality_index)
 
-    @torch.inference_mode()
-    def _latents(self, values: Tensor, item: Tokens | Latents) -> Tensor:
-        """Latents (S, D, t, h, w) of codes or values (S, k, t, h, w)."""
-        values = values.to(self.device)
+    def _coded(self, item: Item) -> CodedVideo:
+        """The latents of an item, chunk by chunk. Raises as `decode` and `decompress`."""
+        if isinstance(item, Latents):
+            extent, values = self._check_item_and_grid(item), item.values
+            return CodedVideo(
+                extent,
+                self.block,
+                None,
+                item.attachments,
+                lambda chunk: [self._continuous(_chunk(values, chunk, self.block))],
+            )
+        if isinstance(item, Tokens):
+            extent, codes, index = self._check_item_and_grid(item), item.codes, item.quality_index
+            steps = self.block if index is None else item.steps
+            return CodedVideo(
+                extent,
+                steps,
+                index,
+                item.attachments,
+                lambda chunk: [self._latents(_chunk(codes, chunk, steps), index)],
+            )
+        header = self._header(item)
+        reader, index = StreamReader(item, self.coding_tables), header.quality_index
+
+        def latents_of(number: int) -> Iterable[Tensor]:
+            chunk = reader.chunk(number)
+            if chunk.model_output is not None:
+                return [chunk.model_output]
+            return (self._latents(part, index) for part in torch.from_numpy(chunk.codes).split(self.block, 2))
+
+        return CodedVideo(cast(VideoExtent, header.extent), header.steps, index, reader.attachments(), latents_of)
+
+    def _header(self, data: Bytes) -> StreamHeader:
+        """Read the header of a stream and check it before memory is allocated."""
+        header = read_header(data)
+        self.check_model(header.model, header.fingerprint.hex())
+        self.check_attachments(dict(header.attachments))
+        self._check_codebooks_of(header.radices, header.quality_index)
+        extent = cast(VideoExtent, header.extent)
+        expected = (self.groups(extent.channels), self.grid(extent)) if extent.medium == self.medium.name else None
+        if (header.groups, header.grid) != expected:
+            raise InputError(f"expected a stream of {self.name}, got one of {extent} with a grid {header.grid}")
+        if self.entropy_model and header.steps != self._steps(header.grid, extent.channels):
+            raise InputError(f"expected a stream of {self.name}, got one with chunks of {header.steps} latent frames")
+        return header
+
+    def _steps(self, grid: tuple[int, ...], channels: int) -> int:
+        """Latent frames that an entropy model codes together. Raises InputError for frames that are too large."""
+        row = self.groups(channels) * self.codebooks * grid[1] * grid[2]
+        if row > MAX_INDEXED_SYMBOLS:
+            positions = MAX_INDEXED_SYMBOLS // (self.groups(channels) * self.codebooks)
+            pixels = positions * self.codec.stride[1] * self.codec.stride[2]
+            raise InputError(
+                f"expected frames of at most {pixels} pixels for {self.name}, got {grid[1]} × {grid[2]} positions of "
+                f"{self.codec.stride[1]} × {self.codec.stride[2]} pixels; make them smaller"
+            )
+        return band(3, row)
+
+    def check_extent(self, extent: VideoExtent) -> None:
+        """Raise InputError for frames that are too large for an entropy model."""
+        if self.entropy_model is not None:
+            self._steps(self.grid(extent), extent.channels)
+
+    @torch.no_grad()
+    def _latents(self, codes: Tensor, quality_index: int | None) -> Tensor:
+        """Latents (S, D, t, h, w) of codes (S, k, t, h, w), those of a chunk for an entropy model."""
+        codes, model = codes.to(self.device).long(), self.entropy_model
         with torch.autocast(self.device.type, enabled=False):
-            if isinstance(item, Tokens):
-                return self.codec.bottleneck.decode(values.long())
-            return self.continuous.decode_latents(values)
+            if model is None or quality_index is None:
+                return self.codec.bottleneck.decode(codes)
+            return model.decode(codes, quality_index)
+
+    @torch.no_grad()
+    def _continuous(self, values: Tensor) -> Tensor:
+        """Latents (S, D, t, h, w) of the values (S, d, t, h, w) of a continuous bottleneck."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.continuous.decode_latents(values.to(self.device))
 
     def _check_item_and_grid(self, item: Tokens | Latents) -> VideoExtent:
         """Run `check_item`, and check that the grid matches the size of the clip."""
@@ -228,8 +346,17 @@ class VideoTokenizer(Tokenizer):
             extent: frames, size and rate.
             codebooks: see `encode`.
             others: refused.
+
+        Raises:
+            InputError: for other settings, and for an entropy model, whose rate depends on the clip.
         """
         self._refuse_for_estimate(others)
+        if getattr(extent, "medium", None) != self.medium.name:
+            raise InputError(f"expected the extent of a clip, got {shortened(extent)}")
+        if self.entropy_model is not None:
+            raise InputError(
+                f"expected a model of a fixed rate, got {self.name}, whose rate depends on the clip; encode it"
+            )
         frames, height, width = self.grid(extent)
         bits = self.rate(self.check_codebooks(codebooks)) / self.positions_per_amount * self.groups(extent.channels)
         chunks = ceil(extent.seconds / CHUNK_SECONDS)
@@ -243,18 +370,34 @@ class VideoTokenizer(Tokenizer):
         return self._timed(tokens, signal.times)
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
-        """Encode an open video file to Tokens, frame by frame; settings as for `encode`. Its sound is left out."""
+        """Encode an open video file to Tokens, frame by frame; settings as for `encode`. Its sound is attached."""
         if not isinstance(reader, media.VideoReader):
             raise InputError(f"expected a VideoReader for {self.name}, got {type(reader).__name__}")
         given = self.check_settings(settings)
-        info = reader.counted()
+        info, attached = reader.counted(), dict[str, bytes]()
+        if (sound := reader.sound()) is not None:
+            attached[SOUND] = sound_attachment(sound, model_for_file(reader.source, self.audio, self.audio_models))
         rate = Fraction(info.extent.rate, info.extent.rate_base)
         tokens = self.encode_frames((frame.pixels for frame in reader.frames()), rate, **given)
-        return self._timed(tokens, info.times)
+        frames = cast(VideoExtent, tokens.extent).frames  # fewer than counted where a damaged file is recovered
+        tokens = self._timed(tokens, info.times and info.times[:frames])
+        return replace(tokens, attachments={**attached, **tokens.attachments})
 
     def _timed(self, tokens: Tokens, times: Sequence[Fraction] | None) -> Tokens:
         """Tokens with the times of frames of a variable rate attached."""
         return tokens if times is None else replace(tokens, attachments={TIMES: times_attachment(times)})
+
+    def open(
+        self,
+        source: Source,
+        background: str | None = None,
+        *,
+        sound: bool | None = None,
+        recover: bool | None = None,
+    ) -> Reader:
+        """See `Tokenizer.open`."""
+        self.check_background(background)
+        return media.VideoReader(source, sound=sound is not False, recover=bool(recover))
 
     def batch_encoder(
         self,
@@ -269,60 +412,67 @@ class VideoTokenizer(Tokenizer):
         self.check_resize(resize)
         return VideoBatchEncoder(self, latents, self.check_settings(settings))
 
-    @torch.inference_mode()
     def decode_signal(self, item: Item) -> media.Video:
         """Decode an .nrw stream, Tokens or Latents to a Video, 8 bits per channel."""
-        item = item if isinstance(item, Tokens | Latents) else self.decompress(item)
-        blocks = [_levels(block) for block in self.decode_blocks(item)]
-        extent = cast(VideoExtent, item.extent)
-        return media.Video(np.concatenate(blocks, 1), Fraction(extent.rate, extent.rate_base), self._times(item))
+        coded = self._coded(item)
+        blocks = [_levels(block) for block in self._blocks_of(coded, 0, coded.extent.frames)]
+        rate = Fraction(coded.extent.rate, coded.extent.rate_base)
+        return media.Video(np.concatenate(blocks, 1), rate, _times(coded))
 
     def _decode_to(self, output: Output, item: Item, options: DecodeOptions) -> Extent:
         """See `decode_file`; in bounded memory. Of a part in seconds only this part is decoded; see `decode`."""
-        item = item if isinstance(item, Tokens | Latents) else self.decompress(item)
-        start, stop = options.get("start") or 0.0, options.get("stop")
-        extent, times = cast(VideoExtent, item.extent), self._times(item)
-        first, last = part_of_clip(extent, start, stop)
-        blocks = self.decode_blocks(item, start, stop)
+        if (with_sound := options.get("sound")) not in (None, True, False):
+            raise InputError(f"expected sound as True or False, got {shortened(with_sound)}")
+        coded = self._coded(item)
+        extent, times = coded.extent, _times(coded)
+        first, last = part_of_clip(extent, options.get("start") or 0.0, options.get("stop"))
+        blocks = self._blocks_of(coded, first, last)
         frames: Iterator[NDArray[np.uint8]] = (frame for block in blocks for frame in _levels(block).swapaxes(0, 1))
         if output.progress is not None:
             frames = reported(frames, last - first, output.progress)
         kept = None if times is None else [time - times[first] for time in times[first:last]]
         rate = Fraction(extent.rate, extent.rate_base) if kept is None else None
-        media.write(output.target, frames, rate, times=kept, overwrite=output.overwrite, format=output.format)
+        sound = None if with_sound is False else self._sound(coded, first, last)
+        media.write(
+            output.target, frames, rate, times=kept, sound=sound, overwrite=output.overwrite, format=output.format
+        )
         return replace(extent, frames=last - first)
 
-    def _times(self, item: Tokens | Latents) -> tuple[Fraction, ...] | None:
-        """The times of the frames of an item; None for a constant rate."""
-        attached = item.attachments.get(TIMES) if isinstance(item, Tokens) else None
-        return None if attached is None else times_of(attached, cast(VideoExtent, item.extent).frames)
+    def _sound(self, coded: CodedVideo, first: int, last: int) -> media.Sound | None:
+        """The sound while the frames [first, last) are shown; at either end, all that there is."""
+        attached, extent, times = coded.attachments.get(SOUND), coded.extent, _times(coded)
+        if attached is None:
+            return None
+
+        def time(frame: int) -> Fraction:
+            return Fraction(frame * extent.rate_base, extent.rate) if times is None else times[frame]
+
+        begin, end = time(first) if first else None, time(last) if last < extent.frames else None
+        return sound_of(attached, self.audio, self.audio_models, begin, end)
 
     def recover(self, data: Bytes) -> tuple[Tokens, list[tuple[float, float]]]:
         """Recover a damaged .nrw stream: the Tokens with grey for lost chunks, and the lost spans in seconds.
 
         Raises what `decompress` raises for the header, model and tables, and DamagedStream if no chunk is intact.
         """
-        header = read_header(data)
-        self.check_model(header.model, header.fingerprint.hex())
-        self.check_attachments(dict(header.attachments))
+        header = self._header(data)
         extent = cast(VideoExtent, header.extent)
-        if extent.medium != self.medium.name or header.grid != self.grid(extent):
-            raise InputError(f"expected a stream of {self.name}, got one of {extent} with a grid {header.grid}")
-        recovered = recover(data, self.tables)
+        recovered = recover(data, self.coding_tables)
         codes, stride, spans = torch.from_numpy(recovered.codes), self.codec.stride[0], []
-        grey = np.full((3, extent.height, extent.width), 128, np.uint8)
+        grey = np.full((extent.channels, extent.height, extent.width), 128, np.uint8)
         for lost in recovered.damaged:
-            frames = (lost.stop - lost.start - 1) * stride + 1
-            found = self.encode_frames([grey] * frames, 1).codes
-            codes[:, :, lost.start : lost.stop] = found[:, : codes.shape[1]]
+            frames = repeat(grey, (lost.stop - lost.start - 1) * stride + 1)
+            found = self._encode_frames(frames, Fraction(1), header.quality_index or 0, codes.shape[1]).codes
+            codes[:, :, lost.start : lost.stop] = found
             first, last = max(0, lost.start * stride - stride + 1), min(lost.stop * stride - stride + 1, extent.frames)
             spans.append((first * extent.rate_base / extent.rate, last * extent.rate_base / extent.rate))
         intact = {name: payload for name, payload in recovered.attachments.items() if payload is not None}
-        return Tokens(codes, header.radices, extent, header.model, header.fingerprint.hex(), None, intact), spans
+        fingerprint = header.fingerprint.hex()
+        return Tokens(codes, header.radices, extent, header.model, fingerprint, header.quality_index, intact), spans
 
 
 class VideoBatchEncoder(BatchEncoder):
-    """Encodes clips one after another, each in blocks of its own.
+    """Encodes clips one after another, each in blocks of its own. A few frames wait in memory.
 
     Args:
         tokenizer: the tokenizer.
@@ -336,31 +486,67 @@ class VideoBatchEncoder(BatchEncoder):
 
     @property
     def seconds(self) -> float:
-        """Time spent in reading and in the network."""
+        """Time spent in the network."""
         return self._seconds
 
     def finish(self) -> None:
         """Nothing waits."""
 
     def read(self, source: Source) -> Iterator[Any]:
-        """The open file, whose frames are read as they are encoded."""
-        yield media.VideoReader(source)
+        """The properties of a clip, then its frames, which are decoded one by one.
+
+        Raises MediaError where the file is damaged, also after frames, and InputError for frames that are too large and
+        times without a common unit.
+        """
+        with media.VideoReader(source, sound=False) as reader:
+            info = reader.counted()
+            self.tokenizer.check_extent(info.extent)
+            if info.times is not None:
+                times_attachment(info.times)
+            yield info
+            yield from reader.frames()
 
     def add(self, pieces: Iterator[Any]) -> Callable[[], Tokens | Latents]:
         """Encode a clip; see `BatchEncoder.add`."""
-        (reader,) = pieces
-        begin = time.perf_counter()
-        with reader:
-            if self.latents:
-                extent = reader.counted().extent
-                rate = Fraction(extent.rate, extent.rate_base)
-                result: Tokens | Latents = self.tokenizer.encode_frames_to_latents(
-                    (frame.pixels for frame in reader.frames()), rate
-                )
-            else:
-                result = self.tokenizer.encode_reader(reader, **self.settings)
-        self._seconds += time.perf_counter() - begin
+        begin, waited = time.perf_counter(), 0.0
+        times = list[Fraction]()
+
+        def pixels() -> Iterator[Frame]:
+            nonlocal waited
+            since = time.perf_counter()
+            for frame in pieces:
+                waited += time.perf_counter() - since
+                times.append(frame.time)
+                yield frame.pixels
+                since = time.perf_counter()
+
+        info: media.VideoInfo = next(pieces)
+        rate = Fraction(info.extent.rate, info.extent.rate_base)
+        result: Tokens | Latents
+        if self.latents:
+            result = self.tokenizer.encode_frames_to_latents(pixels(), rate)
+        else:
+            tokens = self.tokenizer.encode_frames(pixels(), rate, **self.settings)
+            result = replace(tokens, codes=tokens.codes.to(_narrowest(tokens.codebook_sizes)))
+        if info.times is not None:
+            result = replace(result, attachments={TIMES: times_attachment(times)})
+        self._seconds += time.perf_counter() - begin - waited
         return lambda: result
+
+
+def _narrowest(sizes: Sequence[int]) -> torch.dtype:
+    """The narrowest type for the codes of codebooks, since those of a whole shard are in memory."""
+    return torch.int16 if max(sizes) <= 1 << 15 else torch.int32 if max(sizes) <= 1 << 31 else torch.int64
+
+
+def _chunk(values: Tensor, number: int, steps: int) -> Tensor:
+    return values[:, :, number * steps : (number + 1) * steps]
+
+
+def _times(coded: CodedVideo) -> tuple[Fraction, ...] | None:
+    """The times of the frames of a clip; None for a constant rate."""
+    attached = coded.attachments.get(TIMES)
+    return None if attached is None else times_of(attached, coded.extent.frames)
 
 
 def _levels(block: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,8 +1,11 @@
 import inspect
 import io
+import os
 from collections import Counter
 from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -52,11 +55,34 @@ def test_suffixes_are_in_lower_case_with_a_dot(medium: Medium):
 
 @every_medium
 def test_the_medium_of_a_path_follows_from_its_suffix(medium: Medium):
+    shared = MEDIA["audio"].suffixes & MEDIA["video"].suffixes
     for suffix in medium.suffixes:
         for path in (f"folder/a{suffix}", f"a.b{suffix.upper()}"):
             assert medium.has_suffix(path)
-            assert medium_of(path) is medium
+            assert medium_of(path) is (MEDIA["audio"] if suffix in shared else medium)  # there is no such file
     assert medium_of("a.unknown") is medium_of("a") is MEDIA["audio"]
+
+
+def test_a_file_of_a_shared_suffix_is_video_if_it_has_frames(tmp_path: Path):
+    frames = [np.zeros((3, 16, 16), np.uint8)] * 3
+    samples = np.zeros((1, 4_000), np.float32)
+    for suffix in ("mp4", "mov", "mkv", "webm"):
+        video.write(tmp_path / f"clip.{suffix}", frames, 10, sound=video.Sound([samples], 8_000, 1))
+        assert medium_of(tmp_path / f"clip.{suffix}") is MEDIA["video"]
+    with av.open(str(tmp_path / "song.mp4"), "w") as file:
+        sound, cover = file.add_stream("aac", rate=8_000, layout="mono"), file.add_stream("mjpeg", rate=1)
+        cover.codec_context.width = cover.codec_context.height = 16
+        cover.codec_context.pix_fmt = "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        picture, part = av.VideoFrame(16, 16, "yuvj420p"), av.AudioFrame.from_ndarray(samples, "fltp", "mono")
+        picture.pts, part.sample_rate = 0, 8_000
+        for packet in [*cover.encode(picture), *cover.encode(None), *sound.encode(part), *sound.encode(None)]:
+            file.mux(packet)
+    (tmp_path / "text.mp4").write_text("no medium")
+    (tmp_path / "empty.mkv").touch()
+    os.mkfifo(tmp_path / "pipe.mov")
+    for name in ("song.mp4", "text.mp4", "empty.mkv", "pipe.mov", "missing.webm"):
+        assert medium_of(tmp_path / name) is MEDIA["audio"]
 
 
 @every_medium
@@ -138,7 +164,8 @@ def test_with_array_keeps_type_and_rate(signals, medium: Medium):
     assert changed.array.dtype == signal.array.dtype
     assert np.array_equal(changed.array, part)
     if medium.name != "video":  # whose extent has a frame rate
-        assert changed.extent == medium.extent.of(changed.array.shape[1:], 1, getattr(signal, "sample_rate", None))
+        size, rate = changed.array.shape[1:], getattr(signal, "sample_rate", 1)
+        assert changed.extent == medium.extent.of_grid(size, (1,) * len(size), 1, rate)
     assert signal.array.shape == (signal.extent.channels, *signal.extent.size)
 
 

@@ -42,18 +42,18 @@ class Decoder(Protocol):
     def close(self) -> None: ...
 
 
-def open_decoder(file: BinaryIO, path: StoredFile) -> Decoder:
-    """A decoder for an open file.
+def open_decoder(file: BinaryIO, path: StoredFile, *, cut: bool = False) -> Decoder:
+    """A decoder for an open file; `cut`: whether it may end before its declared end.
 
     Raises:
-        MediaError: if there is no decoder, and for a file that ends before its declared end.
+        MediaError: if there is no decoder, and for a file that ends before its declared end and may not.
     """
     name, size, start = quoted(path), size_of(file), after_tags(file)
     end = before_tags(file, start, size)
     declared = declared_end(file, end, start)
     if declared is not None and end < declared <= size:
         end = size  # what looks like a tag is audio
-    if declared is not None and declared > end:
+    if declared is not None and declared > end and not cut:
         raise MediaError(f"{name} is cut: expected {declared} bytes by its header, got {end}; {ADVICE}")
     # All of this is read before libsndfile opens the file, which shares its position.
     mpeg, ogg = mpeg_format(file, start), ogg_pages(file, start)

@@ -65,6 +65,7 @@ class AudioReader(Reader):
 
     Args:
         source: the path or bytes of a file, or a binary file object, which is read from its position to its end.
+        cut: whether a file may be opened that ends before the end that its header declares.
 
     Attributes:
         sample_rate: in Hz.
@@ -77,7 +78,7 @@ class AudioReader(Reader):
             decoded, for a sample rate outside 1 to 384 kHz and for more than 64 channels.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, cut: bool = False) -> None:
         self._path = path = stored(source)
         self._name = quoted(path)
         self._position = 0  # samples read
@@ -85,7 +86,7 @@ class AudioReader(Reader):
         self._file = open_input(path)
         try:
             self._size = size_of(self._file)
-            self._decoder = open_decoder(self._file, path)
+            self._decoder = open_decoder(self._file, path, cut=cut)
         except BaseException:
             self._file.close()
             raise

@@ -1,6 +1,7 @@
 """Reading, inspecting and writing video files, frame by frame.
 
 probe, frames, read, write      a VideoInfo with the number of frames; each Frame; a Video; a file
+has_frames                      whether a file has a video track
 VideoReader, VideoWriter        open files
 Sound, aligned                  a sound track and its time; its samples from the first frame on
 check_target                    the format of an output
@@ -25,6 +26,7 @@ from narrows.media.extents import VideoExtent
 from narrows.media.files import Source
 from narrows.media.medium import Medium, Signal
 from narrows.media.targets import Target
+from narrows.media.video.decoder import has_frames
 from narrows.media.video.limits import MAX_PIXELS
 from narrows.media.video.reader import VideoReader
 from narrows.media.video.signal import Frame, Pixels, Sound, Video, VideoInfo
@@ -44,6 +46,7 @@ __all__ = [
     "aligned",
     "check_target",
     "frames",
+    "has_frames",
     "probe",
     "read",
     "write",

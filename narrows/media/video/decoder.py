@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from narrows.media.files import MemoryFile, StoredFile, open_input, reason_of
+from narrows.errors import MediaError
+from narrows.media.files import MemoryFile, StoredFile, StrPath, open_input, reason_of
 from narrows.media.video.ffv1 import SliceChecks
 from narrows.media.video.limits import MAX_PIXELS
 
@@ -57,6 +58,19 @@ def opened(path: StoredFile) -> Iterator["InputContainer"]:
 def video_streams(container: "InputContainer") -> list["VideoStream"]:
     """The video tracks of a file. A picture of the cover is none."""
     return [stream for stream in container.streams.video if not _is_picture(stream)]
+
+
+def has_frames(path: StrPath) -> bool:
+    """Whether a file has a video track; False for one that cannot be opened, such as a pipe."""
+    from av import FFmpegError
+
+    try:
+        with open_input(path):  # opening a pipe would wait
+            pass
+        with opened(path) as container:
+            return bool(video_streams(container))
+    except (MediaError, FFmpegError, OSError, ValueError):
+        return False
 
 
 def _is_picture(stream: "VideoStream") -> bool:

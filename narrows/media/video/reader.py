@@ -3,12 +3,12 @@
 path ─▶ FFmpeg ─▶ size? orientation? ─▶ frames from a time on ─▶ complete? ─▶ (3, H, W), time
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from narrows.errors import InputError, MediaError, shortened
 from narrows.media.audio.declared_end import declared_end
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 ADVICE = "get the whole file again, or convert the part that is there with: ffmpeg -i FILE OTHER.mp4"
 _NANOSECONDS = 1_000_000_000
+T = TypeVar("T")
 _SQUARE = Fraction(1, 100)  # a deviation of the pixel aspect that comes from rounding the size
 
 
@@ -57,14 +58,22 @@ class VideoReader(Reader):
     Args:
         source: the path or bytes of a file, or a binary file object, which is read from its position to its end, into
             memory.
+        sound: whether to read the sound track; if not, `sound` returns None.
+        recover: of a damaged file, give the frames and the sound before the damage, without an error.
+
+    Attributes:
+        source: the path, or the file in memory.
+        damage: with `recover`, what the errors would have said, as far as the file was read.
 
     Raises:
         MediaError: for a file that is missing, a folder, a pipe, empty, without video or in no format that can be
             decoded, for frames of more than `limits.MAX_PIXELS`, and for colours without a known conversion.
     """
 
-    def __init__(self, source: Source) -> None:
-        self._path = path = stored(source)
+    def __init__(self, source: Source, *, sound: bool = True, recover: bool = False) -> None:
+        self.source = self._path = path = stored(source)
+        self._sound, self._recover = sound, recover
+        self.damage: list[str] = []
         self._name = quoted(path)
         self._closed = False
         self._time = Fraction(0)  # of the last frame that was read
@@ -115,16 +124,8 @@ class VideoReader(Reader):
             MediaError: for a container that is damaged.
         """
         self._check_open()
-        stamps: list[int] = []
-        end = 0
-        with library_errors(self._path, partial(self._damage, self._time)), opened(self._path) as container:
-            stream = chosen_stream(container)
-            for packet in container.demux(stream):
-                stamp = packet_stamp(container, packet)
-                if stamp is not None and stamp >= self._first:
-                    stamps.append(stamp)
-                    end = max(end, stamp + (packet.duration or 0))
-        stamps = sorted(set(stamps))
+        ends = dict(self._until_damage(self._packets(), noted=False))  # reading the frames finds it, too
+        stamps, end = sorted(ends), max(ends.values(), default=0)
         if not stamps:
             return replace(self._info, frames=0)
         rate = constant_rate(stamps, self._base, self._rates)
@@ -154,23 +155,48 @@ class VideoReader(Reader):
         """
         self._check_open()
         begin, end = (None if time is None else _seconds(time) for time in (start, stop))
-        return self._frames(begin, end)
+        return self._until_damage(self._frames(begin, end))
 
     def sound(self) -> Sound | None:
-        """The sound track; None if there is none. Its blocks are read when they are iterated over.
+        """The sound track; None if there is none, or none is wanted. Its blocks are read when they are iterated over.
 
         Raises:
             MediaError: as audio.AudioReader does.
         """
         self._check_open()
-        if not self._info.sound:
+        if not self._info.sound or not self._sound:
             return None
         with library_errors(self._path, self._refusal):
-            return sound_of(self._path, self._edits, self._info.start)
+            found = next(self._until_damage(self._open_sound()), None)
+        if found is None or not self._recover:
+            return found
+        return replace(found, blocks=self._until_damage(found.blocks))
 
     def close(self) -> None:
         """Close the file. Closing it again has no effect."""
         self._closed = True
+
+    def _open_sound(self) -> Iterator[Sound]:
+        yield sound_of(self._path, self._edits, self._info.start, cut=self._recover)
+
+    def _packets(self) -> Iterator[tuple[int, int]]:
+        """The time stamps of the begin and end of the packets from the first frame on."""
+        with library_errors(self._path, partial(self._damage, self._time)), opened(self._path) as container:
+            stream = chosen_stream(container)
+            for packet in container.demux(stream):
+                stamp = packet_stamp(container, packet)
+                if stamp is not None and stamp >= self._first:
+                    yield stamp, stamp + (packet.duration or 0)
+
+    def _until_damage(self, items: Iterable[T], *, noted: bool = True) -> Iterator[T]:
+        """The items before an error, which is noted, where damaged files are recovered; else the error is raised."""
+        try:
+            yield from items
+        except MediaError as error:
+            if not self._recover:
+                raise
+            if noted:
+                self.damage.append(str(error))
 
     def _frames(self, start: Fraction | None, stop: Fraction | None) -> Iterator[Frame]:
         since = None if not start else self._first + ceil(start / self._base)

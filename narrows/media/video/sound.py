@@ -15,31 +15,32 @@ from narrows.media.video.signal import Sound
 _BLOCK = 1 << 14  # samples
 
 
-def sound_of(path: StoredFile, edits: Mapping[int, EditList], start: Fraction) -> Sound:
+def sound_of(path: StoredFile, edits: Mapping[int, EditList], start: Fraction, *, cut: bool = False) -> Sound:
     """The first sound track of a file that has one.
 
     Args:
         path: the file.
         edits: the edit lists of an MP4, by track.
         start: time of the first frame in seconds, on the clock of the file.
+        cut: whether the file may end before the end that its header declares.
 
     Raises:
         MediaError: as AudioReader does.
     """
-    with AudioReader(path) as reader:
+    with AudioReader(path, cut=cut) as reader:
         rate, channels = reader.sample_rate, reader.channels
     offset = round((_begin(path, edits) - start) * rate)
-    return Sound(_Blocks(path), rate, channels, offset)
+    return Sound(_Blocks(path, cut), rate, channels, offset)
 
 
 class _Blocks:
     """The blocks of the sound track of a file; each iteration reads it from the begin."""
 
-    def __init__(self, path: StoredFile) -> None:
-        self._path = path
+    def __init__(self, path: StoredFile, cut: bool) -> None:
+        self._path, self._cut = path, cut
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        with AudioReader(self._path) as reader:
+        with AudioReader(self._path, cut=self._cut) as reader:
             yield from reader.blocks(_BLOCK)
 
 

@@ -77,8 +77,8 @@ class SoundEncoder:
     def _read(self, silence: int) -> Iterator[NDArray[np.float32]]:
         """All samples, at the rate of the file."""
         rate, channels = self._sound.sample_rate, self._sound.channels
-        if silence:
-            yield np.zeros((channels, silence), np.float32)
+        for place in range(0, silence, rate):  # a second each
+            yield np.zeros((channels, min(rate, silence - place)), np.float32)
         same = rate == self.sample_rate
         resample = None if same else soxr.ResampleStream(rate, self.sample_rate, channels, "float32", "VHQ")
         place = 0

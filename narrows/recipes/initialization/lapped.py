@@ -19,7 +19,7 @@ from narrows.codecs.codec import Codec
 from narrows.codecs.image.lapped import LAP, STRIDE, LappedDecoder, LappedEncoder
 from narrows.codecs.quantization.codebooks import EMACodebook
 from narrows.errors import InputError
-from narrows.recipes.data.images import ImageCrops
+from narrows.recipes.data.crops import RandomCrops
 from narrows.recipes.initialization.pca import RANDOM_FRACTION, set_projections
 
 FULL_SCALE = 127.5  # 8-bit steps in one unit of the networks' range [-1, 1]
@@ -27,7 +27,7 @@ MIN_SCALE = 0.15  # smallest initial scale of a latent, in quantization steps
 
 
 @torch.no_grad()
-def initialize_lapped(codec: Codec, crops: ImageCrops, lambdas: Tensor) -> None:
+def initialize_lapped(codec: Codec, crops: RandomCrops, lambdas: Tensor) -> None:
     """Initialise the transforms and gains of a codec with lapped transforms and a space-channel context model.
 
     Args:
@@ -62,7 +62,7 @@ def set_gains(model: SpaceChannelContext, deviations: Tensor, lambdas: Tensor) -
 
 
 @torch.no_grad()
-def initialize_lapped_quantizer(codec: Codec, crops: ImageCrops) -> None:
+def initialize_lapped_quantizer(codec: Codec, crops: RandomCrops) -> None:
     """Initialise a codec of lapped transforms and FSQ or VQ.
 
     The scalars of FSQ start as the largest components of the KLT, each divided by its deviation. The vectors of VQ are
@@ -106,7 +106,7 @@ def _expected(codec: Codec, bottleneck: str) -> str:
     return f"expected LappedEncoder, {bottleneck} and LappedDecoder for the lapped initialisation, got {found}"
 
 
-def _set_transforms(codec: Codec, crops: ImageCrops, bottleneck: str) -> Tensor:
+def _set_transforms(codec: Codec, crops: RandomCrops, bottleneck: str) -> Tensor:
     """Set the linear transforms to the KLT of the crops; returns the standard deviations (D,) of the latents."""
     encoder, decoder = codec.encoder, codec.decoder
     if not isinstance(encoder, LappedEncoder) or not isinstance(decoder, LappedDecoder):

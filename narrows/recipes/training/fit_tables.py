@@ -19,7 +19,8 @@ from narrows.errors import InputError
 from narrows.recipes.data.audio import AudioFiles
 from narrows.recipes.data.files import MediaFiles
 from narrows.tokenizers.audio import AudioTokenizer
-from narrows.tokenizers.tokenizer import Tokenizer
+from narrows.tokenizers.image import ImageTokenizer
+from narrows.tokenizers.video import VideoTokenizer
 
 TABLE_SECONDS = 4 * 3600  # seconds of audio on which tables are counted
 PRIOR_COUNT = 200.0  # number of symbols that the assumed density counts for, in addition to the observed symbols
@@ -52,7 +53,7 @@ def encoded(
 
 
 def fit_entropy_model_tables(
-    tokenizer: Tokenizer, images: MediaFiles, count: int, deadline: float = inf
+    tokenizer: ImageTokenizer | VideoTokenizer, images: MediaFiles, count: int, deadline: float = inf
 ) -> FrequencyTables:
     """Count frequency tables of an entropy model's symbols at qualities from its whole range.
 
@@ -79,7 +80,7 @@ def fit_entropy_model_tables(
 
 
 def _count(
-    tokenizer: Tokenizer, model: EntropyModel, images: MediaFiles, count: int, deadline: float
+    tokenizer: ImageTokenizer | VideoTokenizer, model: EntropyModel, images: MediaFiles, count: int, deadline: float
 ) -> FrequencyTables:
     """Count the symbols of `count` images as the tokenizer encodes them."""
     has_scales = not isinstance(model, FactorizedPrior)

@@ -1,4 +1,4 @@
-"""Codecs of images with an entropy model: the recipe, and the Lightning module that trains it for all qualities at once.
+"""Image codecs with an entropy model: the recipe, and the Lightning module that trains it for all qualities at once.
 
 x ──▶ encoder ──▶ entropy model at quality q ──▶ decoder ──▶ y        loss = lambda(q) |y - x|² + bits per pixel
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor
@@ -142,7 +142,7 @@ class RateDistortionTraining(Training):
 
     def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables:
         """Frequency tables of the symbols of training images."""
-        return fit_entropy_model_tables(tokenizer, self._train, TABLE_IMAGES, self.deadline)
+        return fit_entropy_model_tables(cast(ImageTokenizer, tokenizer), self._train, TABLE_IMAGES, self.deadline)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Crops (B, 3, crop_size, crop_size) of the next epoch."""

@@ -8,7 +8,7 @@ loss = lambda(q) (|y - x|² + flicker weight × |(y_t - y_(t-1)) - (x_t - x_(t-1
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Self, cast
 
 import torch
 from torch import Tensor
@@ -115,7 +115,7 @@ class VideoRateDistortionTraining(RateDistortionTraining):
 
     def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables:
         """Frequency tables of the symbols of training clips."""
-        return fit_entropy_model_tables(tokenizer, self._train, TABLE_CLIPS, self.deadline)
+        return fit_entropy_model_tables(cast(VideoTokenizer, tokenizer), self._train, TABLE_CLIPS, self.deadline)
 
     def prepared(self, x: Tensor) -> Tensor:
         """A batch whose last crops begin with copies of one frame, as the first latent frame of a clip has them."""

@@ -47,7 +47,7 @@ class FactorizedPrior(EntropyModel):
         noisy = add_uniform_noise(parts[0].float())
         return Quantized(noisy.to(parts[0].dtype), bits=-self.density(noisy).log2().flatten(1).sum(1))
 
-    def stages(self, shape: tuple[int, int, int], quality_index: Tensor | int) -> Stages:
+    def stages(self, shape: tuple[int, ...], quality_index: Tensor | int) -> Stages:
         """A single stage."""
         symbols = yield channel_stage(self.density, shape, 0)
         return symbols.float()
@@ -69,7 +69,7 @@ class FactorizedPrior(EntropyModel):
         return -self.density(symbols).log2().flatten(1).sum(1)
 
 
-def channel_stage(density: Density, shape: tuple[int, int, int], first: int, side: int = 1) -> Stage:
+def channel_stage(density: Density, shape: tuple[int, ...], first: int, side: int = 1) -> Stage:
     """The first stage of a model: symbols (B, C, h, w) without a mean, channel c with the table `first` + c.
 
     Args:

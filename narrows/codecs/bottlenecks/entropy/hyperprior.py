@@ -82,7 +82,7 @@ class Hyperprior(EntropyModel):
         bits_y = normal_bits(noisy, lower_bound(scale, MIN_SCALE)).flatten(1).sum(1)
         return Quantized(mean + error, bits=bits_y + bits_z)
 
-    def stages(self, shape: tuple[int, int, int], quality_index: Tensor | int) -> Stages:
+    def stages(self, shape: tuple[int, ...], quality_index: Tensor | int) -> Stages:
         """The stages z and y."""
         batch, height, width = shape
         z = yield channel_stage(
