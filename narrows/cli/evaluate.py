@@ -65,7 +65,7 @@ def evaluate(
     from narrows.evaluation.evaluate import evaluate as run_evaluation
     from narrows.media.table import SUFFIXES
 
-    print_skipped(data, SUFFIXES, "audio or image")
+    print_skipped(data, SUFFIXES, "audio, image or video")
     exit_on_sigterm()
     probabilities = _numbers("--bit-flips", bit_flips)
     names = metrics.split(",") if metrics else None
