@@ -22,8 +22,8 @@ import torch
 from torch import nn
 
 from narrows.codecs import (
-    Codec, FrameDecoder, FrameEncoder, LappedDecoder, LappedEncoder, LDMDecoder, LDMEncoder, ResidualVQ,
-    SpaceChannelContext, VectorQuantizePytorch,
+    Codec, FactorisedDecoder, FactorisedEncoder, FrameDecoder, FrameEncoder, LappedDecoder, LappedEncoder, LDMDecoder,
+    LDMEncoder, ResidualVQ, SpaceChannelContext, SpaceTimeContext, VectorQuantizePytorch,
 )
 from narrows.codecs import distributed as ranks
 from narrows.recipes.discriminators.multi_period import MultiPeriodDiscriminator
@@ -37,6 +37,7 @@ from narrows.recipes.losses.stft import MultiResolutionSTFTLoss
 from narrows.recipes.settings import Adversarial, Prediction
 from narrows.recipes.speech import speech
 from narrows.recipes.training.run import run
+from narrows.recipes.video import video
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -68,6 +69,13 @@ def small_image():
     model = SpaceChannelContext((3, 5), 1, (8, 8))
     codec = Codec(LappedEncoder(8, 6, 2, 1), model, LappedDecoder(8, 6, 2, 2, 1))
     return replace(image(), codec=codec, entropy_model_steps=6)
+
+
+def small_video():
+    sizes = {"widths": (8, 8), "depths": (1, 1)}
+    model = SpaceTimeContext((3, 5), 1, (8, 8), 8)
+    codec = Codec(FactorisedEncoder(8, **sizes), model, FactorisedDecoder(8, **sizes))
+    return replace(video(), codec=codec, entropy_model_steps=6)
 
 
 def small_image_tokenizer():
@@ -109,7 +117,7 @@ def observed(training, seen):
 
 
 if __name__ == "__main__":
-    for make in (small_speech, small_image, small_image_tokenizer):
+    for make in (small_speech, small_image, small_image_tokenizer, small_video):
         recipe = make().smoke()
         phases = {name: getattr(make(), name) for name in ("signal_loss_start", "adversarial", "entropy_model_steps")
                   if hasattr(recipe, name)}
@@ -123,7 +131,7 @@ if __name__ == "__main__":
         seen["state"] = {k: v for k, v in seen.pop("training").state_dict().items()}
         torch.save(seen, folder / recipe.name / f"rank-{rank}.pt")
 """
-RECIPES = ("my-speech", "my-image", "my-image-tokenizer")
+RECIPES = ("my-speech", "my-image", "my-image-tokenizer", "my-video")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 
