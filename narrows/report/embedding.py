@@ -7,6 +7,7 @@ import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ def _embed_while_fitting(samples: Sequence[MediaSample], encoder: MediaEncoder, 
 
 
 def _embed_item(sample: MediaSample, encoder: MediaEncoder) -> EmbeddedItem:
-    versions = [(REFERENCE, sample.reference), *sample.decoded.items()]
+    versions = chain([(REFERENCE, sample.reference)], sample.decoded.items())  # one loaded at a time
     uris = [(name, _uri(*encoder(_trim(signal, sample.reference)))) for name, signal in versions]
     return EmbeddedItem(sample.item, sample.reference.medium, uris)
 

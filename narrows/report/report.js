@@ -88,6 +88,10 @@ function show(item) {
   if (!player.seeking) for (const other of players(item)) other.classList.toggle("shown", other === player);
 }
 
+function play(player) {
+  player.play().catch(() => {}); // a pause before it has begun is no fault
+}
+
 function switchTo(item, player) {
   const before = selected(item);
   if (!player || player === before) return;
@@ -95,7 +99,7 @@ function switchTo(item, player) {
   player.currentTime = before.currentTime;
   before.pause();
   activate(item, player);
-  if (playing) player.play();
+  if (playing) play(player);
 }
 
 for (const item of document.querySelectorAll(".item:has(audio, video)")) {
@@ -117,7 +121,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     active.open = true;
     const player = selected(active);
-    if (player.paused) player.play(); else player.pause();
+    if (player.paused) play(player); else player.pause();
   }
 });
 

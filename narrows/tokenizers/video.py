@@ -27,7 +27,7 @@ from narrows.media.buffers import Bytes
 from narrows.media.extents import Extent, VideoExtent
 from narrows.media.files import Source
 from narrows.media.image.resize import Resize
-from narrows.media.medium import Medium, Reader, Signal
+from narrows.media.medium import Info, Medium, Reader, Signal
 from narrows.parts import part
 from narrows.tokenizers.batches import BatchEncoder
 from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES
@@ -37,7 +37,7 @@ from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens, band
 from narrows.tokenizers.video_chunks import CodedVideo, regrouped
 from narrows.tokenizers.video_frames import Array, CheckedFrames, FrameRate, as_clip, as_rate, part_of_clip, reported
-from narrows.tokenizers.video_sound import AudioModels, model_for_file, sound_attachment, sound_of
+from narrows.tokenizers.video_sound import AudioModels, model_for_file, sound_attachment, sound_of, sound_warnings
 from narrows.tokenizers.video_tiles import Frame, VideoTiles, latent_frames
 from narrows.tokenizers.video_times import times_attachment, times_of
 
@@ -69,6 +69,7 @@ class VideoTokenizer(Tokenizer):
 
     medium: ClassVar[Medium] = media.MEDIUM
     attachments: ClassVar[tuple[str, ...]] = (SOUND, TIMES)
+    open_options: ClassVar[tuple[str, ...]] = ("sound", "recover")
     decode_options: ClassVar[tuple[str, ...]] = ("start", "stop", "sound")
     tile: int = 512
     block: int = 4
@@ -351,7 +352,7 @@ class VideoTokenizer(Tokenizer):
             InputError: for other settings, and for an entropy model, whose rate depends on the clip.
         """
         self._refuse_for_estimate(others)
-        if not isinstance(extent, VideoExtent):
+        if getattr(extent, "medium", None) != self.medium.name:
             raise InputError(f"expected the extent of a clip, got {shortened(extent)}")
         if self.entropy_model is not None:
             raise InputError(
@@ -399,6 +400,12 @@ class VideoTokenizer(Tokenizer):
         self.check_background(background)
         return media.VideoReader(source, sound=sound is not False, recover=bool(recover))
 
+    def warnings(self, info: Info, tokens: Tokens | None = None) -> list[str]:
+        """Warnings about the file, and about the sound in the Tokens of it."""
+        attached = {} if tokens is None else tokens.attachments
+        lost = super().warnings(info, tokens)
+        return lost + (sound_warnings(attached[SOUND], self.audio, self.audio_models) if SOUND in attached else [])
+
     def batch_encoder(
         self,
         batch: int = 1,
@@ -421,6 +428,8 @@ class VideoTokenizer(Tokenizer):
 
     def _decode_to(self, output: Output, item: Item, options: DecodeOptions) -> Extent:
         """See `decode_file`; in bounded memory. Of a part in seconds only this part is decoded; see `decode`."""
+        if (with_sound := options.get("sound")) not in (None, True, False):
+            raise InputError(f"expected sound as True or False, got {shortened(with_sound)}")
         coded = self._coded(item)
         extent, times = coded.extent, _times(coded)
         first, last = part_of_clip(extent, options.get("start") or 0.0, options.get("stop"))
@@ -430,7 +439,7 @@ class VideoTokenizer(Tokenizer):
             frames = reported(frames, last - first, output.progress)
         kept = None if times is None else [time - times[first] for time in times[first:last]]
         rate = Fraction(extent.rate, extent.rate_base) if kept is None else None
-        sound = None if options.get("sound") is False else self._sound(coded, first, last)
+        sound = None if with_sound is False else self._sound(coded, first, last)
         media.write(
             output.target, frames, rate, times=kept, sound=sound, overwrite=output.overwrite, format=output.format
         )

@@ -1,5 +1,8 @@
 import base64
+import gc
 import io
+import weakref
+from collections.abc import Mapping
 from fractions import Fraction
 
 import av
@@ -134,3 +137,27 @@ def test_clips_shrink_to_the_budget(video_samples):
     large = Video(np.zeros((3, 4, 2048, 3072), np.uint8), Fraction(25))
     _, encoder = VIDEO_ENCODINGS[0]
     assert video.read(encoder(large)[1]).pixels.shape[1] == 3  # of 18 MiB
+
+
+def test_decoded_signals_are_loaded_one_at_a_time(video_samples):
+    """All of an item together may take gigabytes."""
+    (sample, _) = video_samples(3)
+    alive, most = weakref.WeakSet(), 0
+
+    class Loaded(Mapping):
+        def __getitem__(self, name):
+            nonlocal most
+            gc.collect()
+            signal = Video(sample.decoded[name].pixels, Fraction(25))
+            alive.add(signal)
+            most = max(most, len(alive))
+            return signal
+
+        def __iter__(self):
+            return iter(["ours@4", "ours@7"] * 4)
+
+        def __len__(self):
+            return 8
+
+    embed([MediaSample("a", sample.reference, Loaded())], VIDEO_ENCODINGS)
+    assert most <= 2

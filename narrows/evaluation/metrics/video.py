@@ -10,7 +10,7 @@ from narrows.evaluation.metrics.pairs import video_pair
 from narrows.media.medium import Signal
 
 MAX_PSNR = 60.0  # dB; of a frame of 8 bits, as in libvmaf
-LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of BT.709
+LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32) * 219 / 255  # of BT.709, in limited range
 
 
 def psnr(reference: Signal, decoded: Signal) -> float:
@@ -81,7 +81,7 @@ LUMA_PSNR = Metric(
     better="higher",
     description=(
         "Mean over all frames of the peak signal-to-noise ratio of luma, by BT.709 from red, green and blue of 8 bits, "
-        f"full range; {_CAP}"
+        f"in limited range with peak 255, as encoders report it; {_CAP}"
     ),
     measure=luma_psnr,
 )

@@ -200,7 +200,7 @@ class ImageTokenizerTraining(AdversarialTraining):
 
 
 def centre_crop(pixels: Tensor, size: int, stride: int) -> Tensor:
-    """Crop images or clips (B, 3, ..., H, W) uint8 to a centre, its sides multiples of `stride` up to `size`, in [-1, 1]."""
+    """Crop images or clips (B, 3, ..., H, W) uint8 to a centre whose sides are multiples of `stride`; in [-1, 1]."""
     sizes = [min(size, side // stride * stride) for side in pixels.shape[-2:]]
     top, left = ((side - kept) // 2 for side, kept in zip(pixels.shape[-2:], sizes, strict=True))
     return pixels[..., top : top + sizes[0], left : left + sizes[1]].float() / 127.5 - 1

@@ -1,6 +1,9 @@
 """Video encoders, on a pattern that moves and on pure colours."""
 
+import os
 import pickle
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -119,6 +122,23 @@ def test_rejected_clips(tmp_path):
     for family, reason in (("x265", "it needs 64 columns"), ("svt-av1", "Invalid argument")):
         with pytest.raises(MediaError, match=rf"{family} cannot encode this clip of 2 × 2 pixels \({reason}\); skip"):
             available(family, 30).encode(tiny, tmp_path)
+
+
+@pytest.mark.parametrize("family", SETTINGS)
+def test_bytes_do_not_depend_on_what_was_in_memory(family, tmp_path):
+    baseline, clip = available(family, 28), moving(30, 200, 320)
+    code = (
+        "import pickle, sys, pathlib; baseline, clip = pickle.loads(sys.stdin.buffer.read()); "
+        "print(hash(baseline.encode(clip, pathlib.Path(sys.argv[1])).read_bytes()))"
+    )
+    found = set()
+    for fill in ("1", "170"):  # glibc fills new memory with it
+        environment = os.environ | {"MALLOC_PERTURB_": fill, "PYTHONHASHSEED": "0"}
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        found.add(
+            subprocess.run(command, input=pickle.dumps((baseline, clip)), env=environment, check=True, stdout=-1).stdout
+        )
+    assert len(found) == 1
 
 
 def test_missing_frames_are_found(clip, tmp_path, monkeypatch):

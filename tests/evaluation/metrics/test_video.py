@@ -60,7 +60,8 @@ def test_luma():
     grey = np.full((3, 2, 4, 4), 100)
     reddish = grey.copy()
     reddish[0] += 10
-    assert measure("psnr-y", clip(grey), clip(reddish)) == pytest.approx(20 * math.log10(255 / 2.126), abs=1e-4)
+    error = 10 * 0.2126 * 219 / 255
+    assert measure("psnr-y", clip(grey), clip(reddish)) == pytest.approx(20 * math.log10(255 / error), abs=1e-4)
 
 
 def test_flicker():
