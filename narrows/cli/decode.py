@@ -1,4 +1,4 @@
-"""`codec decode`: .nrw files to audio files and images."""
+"""`codec decode`: .nrw files to audio files, images and video."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from narrows.cli.options import Background, Device, Force, Jobs, KeepSuffix, SkipExisting, Threads
+from narrows.cli.options import (
+    AudioModel,
+    Background,
+    Device,
+    Force,
+    From,
+    Jobs,
+    KeepSuffix,
+    NoAudio,
+    SkipExisting,
+    Threads,
+    To,
+)
 
 if TYPE_CHECKING:
     from narrows.cli.progress import ProgressBar
@@ -14,9 +26,11 @@ if TYPE_CHECKING:
     from narrows.tokenizers.tokenizer import Tokenizer
     from narrows.tokenizers.tokens import Tokens
 
+ATTACHED = {"alpha": "transparency", "audio": "sound"}  # attachments by their names in a stream
 LOSSES = {
     "audio": "damaged from {:.2f} to {:.2f} s; replaced by silence",
     "image": "damaged from row {:.0f} to {:.0f}; replaced by grey",
+    "video": "damaged from {:.2f} to {:.2f} s; replaced by grey",
 }
 
 
@@ -29,7 +43,8 @@ def decode(
     format: Annotated[
         str | None,
         typer.Option(
-            help="Output format, where -o does not say: wav, flac, ogg, opus, mp3; png, webp, jpg. [wav, or png]"
+            help="Output format, where -o does not say: wav, flac, ogg, opus, mp3; png, webp, jpg; mp4, mov, "
+            "webm, mkv. [wav, png or mp4]"
         ),
     ] = None,
     recover: Annotated[
@@ -37,10 +52,10 @@ def decode(
         typer.Option("--recover", help="Decode the undamaged parts of damaged files; silence or grey elsewhere."),
     ] = False,
     background: Background = None,
-    start: Annotated[
-        float | None, typer.Option("--from", help="Audio: decode from this time on, in seconds. [begin]")
-    ] = None,
-    stop: Annotated[float | None, typer.Option("--to", help="Audio: decode up to this time, in seconds. [end]")] = None,
+    start: From = None,
+    stop: To = None,
+    no_audio: NoAudio = False,
+    audio_model: AudioModel = None,
     keep_suffix: KeepSuffix = False,
     device: Device = "auto",
     threads: Threads = None,
@@ -48,9 +63,9 @@ def decode(
     force: Force = False,
     skip_existing: SkipExisting = False,
 ) -> None:
-    """Decode .nrw files: file.nrw becomes file.wav, photo.nrw becomes photo.png.
+    """Decode .nrw files: file.nrw becomes file.wav, photo.nrw photo.png, clip.nrw clip.mp4.
 
-    In a folder with audio and images, options of one medium apply to its files.
+    In a folder with several media, options of one medium apply to its files.
     """
     from narrows.cli.files import plan_outputs
     from narrows.cli.jobs import process_files
@@ -62,11 +77,11 @@ def decode(
     planned = plan_outputs(
         files, out, {".nrw"}, lambda path: path.stem if keep_suffix else f"{path.stem}{wanted or _suffix(path)}"
     )
-    part: DecodeOptions = {"background": background, "start": start, "stop": stop}
+    part: DecodeOptions = {"background": background, "start": start, "stop": stop, "sound": False if no_audio else None}
     if wanted is not None and out is not None and any(target.suffix.lower() != wanted.lower() for _, target in planned):
         raise InputError(f"expected --format or the suffix of -o, got {wanted} and {out}; leave one out")
     several_media = len({_suffix(source) for source, _ in planned}) > 1
-    decoder = _Decoder(model, device, recover, force, part, several_media)
+    decoder = _Decoder(model, device, recover, force, part, audio_model, several_media)
     process_files(
         planned,
         decoder,
@@ -87,6 +102,7 @@ class _Decoder:
     recover: bool
     force: bool
     part: "DecodeOptions"
+    audio_model: str | None
     several_media: bool
     loaded: "dict[str, Tokenizer]" = field(default_factory=dict)
 
@@ -109,10 +125,10 @@ class _Decoder:
 
     def tokenizer(self, model: str) -> "Tokenizer":
         """The model with a name, folder or repository."""
-        from narrows.checkpoints.load import load
+        from narrows.cli.files import load_tokenizer
 
         if model not in self.loaded:
-            self.loaded[model] = load(model, self.device)
+            self.loaded[model] = load_tokenizer(model, self.device, self.audio_model, several_media=self.several_media)
         return self.loaded[model]
 
 
@@ -126,7 +142,7 @@ def _recovered(tokenizer: "Tokenizer", data: bytes, source: Path) -> "Tokens":
         print_message(LOSSES[tokenizer.medium.name].format(first, last), source)
     for attachment, _ in read_header(data).attachments:
         if attachment not in item.attachments:
-            print_message(f"its attachment {attachment} is damaged and left out", source)
+            print_message(f"its {ATTACHED.get(attachment, attachment)} is damaged and left out", source)
     found = inspect(data)
     if found.damaged_bytes and not found.damaged and not found.damaged_attachments:
         print_message(f"{found.damaged_bytes} bytes that are no part of it are left out", source)

@@ -1,4 +1,4 @@
-"""`codec detokenize`: one item of token shards as an audio file or an image."""
+"""`codec detokenize`: one item of token shards as an audio file, an image or a video."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ def detokenize(
     shards: Annotated[Path, typer.Argument(help="Folder of token shards, as codec tokenize makes it.")],
     key: Annotated[str, typer.Option(help="Key of the item.")],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Output file. [last part of the key, as .wav or .png]")
+        Path | None, typer.Option("-o", "--out", help="Output file. [last part of the key, as .wav, .png or .mp4]")
     ] = None,
     model: Annotated[
         str | None, typer.Option("-m", "--model", help="Model to decode with. [the one that the shards name]")

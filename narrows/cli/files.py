@@ -14,6 +14,8 @@ from narrows.media.folders import find_files, skipped_files
 
 if TYPE_CHECKING:
     from narrows.bitstream import StreamHeader
+    from narrows.media.extents import Extent
+    from narrows.tokenizers.tokenizer import Tokenizer
 
 InputOutput = tuple[Path, Path]
 HEADER_BYTES = 1 << 16  # more than the header of an .nrw file can have
@@ -108,6 +110,38 @@ def shipped_model(name: str) -> str:
     if name not in (model.name for model in models()):
         raise ModelError(f"expected a model of this package, got {name!r}; give its folder or hub repository with -m")
     return name
+
+
+def load_tokenizer(model: str, device: str, audio_model: str | None, *, several_media: bool) -> "Tokenizer":
+    """The tokenizer of a model, folder or repository.
+
+    Args:
+        model: its name.
+        device: where to compute.
+        audio_model: for video, the model of the sound; None for those that ship.
+        several_media: whether an `audio_model` is ignored for a model of another medium, for which it is an error else.
+    """
+    from narrows.checkpoints.load import load
+    from narrows.tokenizers.video import VideoTokenizer
+
+    tokenizer = load(model, device)
+    if audio_model is not None:
+        if isinstance(tokenizer, VideoTokenizer):
+            tokenizer.audio = load(audio_model, device)
+        elif not several_media:
+            tokenizer.check_only_video(audio_model=audio_model)
+    return tokenizer
+
+
+def rates_of(num_bytes: int, extent: "Extent") -> dict[str, float]:
+    """The rate of a stream by its key: that of the medium, and kbit/s for all that has a duration."""
+    from narrows.media.table import MEDIA
+
+    medium = MEDIA[extent.medium]
+    rates = {medium.rate_key: medium.rate(num_bytes, extent.amount)}
+    if extent.seconds:
+        rates["kbit_per_second"] = 8 * num_bytes / extent.seconds / 1000
+    return rates
 
 
 class Stopwatch:

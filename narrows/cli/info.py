@@ -1,4 +1,4 @@
-"""`codec info`: header and integrity of an .nrw file, or facts about a model."""
+"""`codec info`: header and integrity of an .nrw file, or facts about a media file or a model."""
 
 import json
 from dataclasses import asdict
@@ -20,20 +20,22 @@ LABELS = {  # of facts whose names in JSON are not plain words
 
 def info(
     what: Annotated[
-        str, typer.Argument(metavar="FILE|MODEL", help="An .nrw file, a model name or a checkpoint folder.")
+        str,
+        typer.Argument(metavar="FILE|MODEL", help="An .nrw file, a media file, a model name or a checkpoint folder."),
     ],
     as_json: Json = False,
 ) -> None:
     """Show the model, size, rate, chunks and integrity of an .nrw file; no model is needed.
 
-    For a model or checkpoint folder: medium, parameters, bytes, rates, and its card.
+    For an audio file, image or video: size, rate, format, and what reading it changes. For a model or checkpoint
+    folder: medium, parameters, bytes, rates, and its card.
     """
     from narrows.checkpoints.index import MODELS_FOLDER, models
 
     if Path(what).exists() or what not in {model.name for model in models()}:
         folder = Path(what)
         if not (folder / "config.json").exists():
-            _stream(folder, as_json)
+            (_media if _is_media(folder) else _stream)(folder, as_json)
             return
     else:
         folder = MODELS_FOLDER / what
@@ -49,17 +51,39 @@ def info(
         Console().print(Markdown(text.split("---", 2)[-1] if text.startswith("---") else text))
 
 
+def _is_media(file: Path) -> bool:
+    """Whether a file has a suffix of media and is no .nrw stream."""
+    from narrows.bitstream.header import MAGIC
+    from narrows.media.files import open_input
+    from narrows.media.table import SUFFIXES
+
+    if file.suffix.lower() not in SUFFIXES:
+        return False
+    with open_input(file) as opened:
+        return opened.read(len(MAGIC)) != MAGIC
+
+
+def _media(file: Path, as_json: bool) -> None:
+    from narrows.media.table import medium_of
+
+    medium, size = medium_of(file), file.stat().st_size
+    info = medium.probe(file)
+    facts = {"file": str(file), "medium": medium.name, "bytes": size, **info.facts}
+    if facts.get("seconds"):
+        facts["kbit_per_second"] = round(8 * size / facts["seconds"] / 1000, 4)
+    _show(facts | {"warnings": list(info.warnings)}, as_json)
+
+
 def _stream(file: Path, as_json: bool) -> None:
     from narrows.bitstream import inspect
-    from narrows.cli.files import read_stream
+    from narrows.cli.files import rates_of, read_stream
     from narrows.errors import DamagedStream
     from narrows.media.files import quoted
-    from narrows.media.table import medium_named
 
     data = read_stream(file)
     found = inspect(data)
     header = found.header
-    medium, extent = medium_named(header.extent.medium), header.extent
+    extent = header.extent
     facts: dict[str, Any] = {
         "file": str(file),
         "model": header.model,
@@ -67,6 +91,8 @@ def _stream(file: Path, as_json: bool) -> None:
         "medium": extent.medium,
         **extent.facts,
     }
+    if "audio" in dict(header.attachments):
+        facts["sound"] = _sound(data)
     if header.quality is not None:
         facts["quality"] = header.quality
     facts |= {
@@ -78,7 +104,7 @@ def _stream(file: Path, as_json: bool) -> None:
         "attachments": dict(header.attachments),
         "framing_bytes": found.framing_bytes,
         "payload_bytes": found.payload_bytes,
-        medium.rate_key: round(medium.rate(len(data), extent.amount), 4),
+        **{key: round(rate, 4) for key, rate in rates_of(len(data), extent).items()},
         "damaged_bytes": found.damaged_bytes,
         "chunks": header.chunks,
         "damaged": [asdict(damage) for damage in found.damaged],
@@ -95,6 +121,22 @@ def _stream(file: Path, as_json: bool) -> None:
             f"{quoted(file)} is damaged: {parts} are lost, "
             f"{found.damaged_bytes} bytes were changed or appended; get another copy"
         )
+
+
+def _sound(data: bytes) -> dict[str, Any] | None:
+    """Facts about the sound of a video; None where it is damaged."""
+    from narrows.bitstream.framing import Framing
+    from narrows.bitstream.header import read_header
+    from narrows.cli.files import rates_of
+    from narrows.tokenizers.video_sound import sound_header
+
+    payload = Framing(read_header(data)).attachments(memoryview(data))["audio"]
+    if payload is None:
+        return None
+    offset, header, stream = sound_header(payload)
+    rates = {key: round(rate, 4) for key, rate in rates_of(len(stream), header.extent).items()}
+    begin = round(offset / header.extent.facts["sample_rate"], 6)
+    return {"model": header.model, **header.extent.facts, "begin": begin, **rates}
 
 
 def _model(folder: Path) -> dict[str, Any]:

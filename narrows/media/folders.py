@@ -67,7 +67,7 @@ def skipped_files(sources: Iterable[StrPath], suffixes: Collection[str], kind: s
     Args:
         sources: as `find_files` takes them; those that are no folders are ignored.
         suffixes: of the files that are found.
-        kind: of the files that are found, for the line: "audio or image".
+        kind: of the files that are found, for the line: "audio, image or video".
     """
     found = Counter(suffix(name) for source in sources if os.path.isdir(source) for name in _walk(os.fspath(source)))
     passed = [(count, ending) for ending, count in found.items() if ending not in suffixes]

@@ -1,11 +1,11 @@
 """Base classes of signals and readers, and the description of a medium. table.py lists all media."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from narrows.media.targets import Target
 
 
 class Signal(ABC):
-    """A decoded signal in memory: `audio.Audio` or `image.Image`.
+    """A decoded signal in memory: `audio.Audio`, `image.Image` or `video.Video`.
 
     Attributes:
         medium: Name of the medium.
@@ -40,7 +40,7 @@ class Signal(ABC):
 
     @property
     def amount(self) -> float:
-        """Seconds of audio, or pixels of an image."""
+        """Seconds of audio, or pixels of an image or of all frames."""
         return self.extent.amount
 
 
@@ -48,12 +48,22 @@ class Info(Protocol):
     """Properties of a media file, read from its header."""
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """The properties by name, as JSON values."""
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings about content that reading skips, one line per warning."""
 
 
 class Reader(ABC):
-    """An open media file; use it as a context manager. Opening raises MediaError for a file that cannot be read."""
+    """An open media file; use it as a context manager. Opening raises MediaError for a file that cannot be read.
+
+    Attributes:
+        damage: what is damaged and was left out so far, one line each; of video that is opened to be recovered.
+    """
+
+    damage: Sequence[str] = ()
 
     @property
     @abstractmethod
@@ -90,7 +100,8 @@ class Medium:
         default_suffix: suffix of decoded files.
         default_model: name of the model that `codec encode` uses by default.
         open: opens a file for reading.
-        amount_of: returns the seconds or pixels in a file; raises MediaError as `open` does.
+        probe: returns the properties of a file; raises MediaError as `open` does.
+        amount_of: returns the seconds or pixels in a file; raises as `probe` does.
         read: reads a whole file.
         write: writes a signal; arguments are the path or file object, the signal, whether an existing file may be
             replaced, and the format, which a file object needs.
@@ -112,6 +123,7 @@ class Medium:
     default_suffix: str
     default_model: str
     open: Callable[[Source], Reader]
+    probe: Callable[[Source], Info]
     amount_of: Callable[[Source], float]
     read: Callable[[Source], Signal]
     write: Callable[[Target, Signal, bool, str | None], None]

@@ -40,7 +40,7 @@ class Network:
 
     Args:
         trunk: Encoder and decoder: factorised (Haar patches and convolutions of 1.1 million parameters, for CPUs) or
-            wavelet (WF-VAE, 102 million parameters).
+            wavelet (WF-VAE, 34 million parameters).
         bottleneck: entropy is a space-time context model, for files at any quality; the others make tokens of one
             rate, or the continuous latents of a variational autoencoder (gaussian).
         dim: Channels of the latents; None for 96 with the trunk factorised, 16 with wavelet.

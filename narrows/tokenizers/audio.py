@@ -325,10 +325,10 @@ class AudioTokenizer(Tokenizer):
         resampled = -(-samples * self.sample_rate // sample_rate)  # samples at the codec's rate, rounded up
         return -(-resampled // self._stride)
 
-    def warnings(self, info: Info) -> list[str]:
+    def warnings(self, info: Info, tokens: Tokens | None = None) -> list[str]:
         """Warnings about bandwidth and relative phases of channels that this model does not preserve."""
         assert isinstance(info, media.AudioInfo)
-        lost = super().warnings(info)
+        lost = super().warnings(info, tokens)
         if info.sample_rate > self.sample_rate:
             lost.append(f"{self.name} keeps up to {self.sample_rate / 2000:g} kHz, of {info.sample_rate / 2000:g} kHz")
         if info.channels > self.codec.channels:

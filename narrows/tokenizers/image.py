@@ -73,6 +73,7 @@ class ImageTokenizer(Tokenizer):
 
     medium: ClassVar[Medium] = media.MEDIUM
     attachments: ClassVar[tuple[str, ...]] = (ALPHA,)
+    open_options: ClassVar[tuple[str, ...]] = ("background",)
     decode_options: ClassVar[tuple[str, ...]] = ("background",)
     tile: int = 1024
     max_pixels: int = 1 << 22

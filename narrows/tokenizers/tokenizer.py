@@ -50,6 +50,7 @@ class Tokenizer(ABC):
     Attributes:
         medium: the medium, an entry of the table of media.
         attachments: names of the attachments of Tokens that it decodes.
+        open_options: names of the options of `open` and `encode_file` that this medium takes.
         decode_options: names of the options that `decode_file` and `decode_bytes` take for this medium.
         codec: the codec.
         name: name of the model, stored in tokens and streams.
@@ -61,6 +62,7 @@ class Tokenizer(ABC):
     kind: ClassVar[str] = "tokenizer"
     medium: ClassVar[Medium]
     attachments: ClassVar[tuple[str, ...]] = ()
+    open_options: ClassVar[tuple[str, ...]] = ()
     decode_options: ClassVar[tuple[str, ...]] = ()
     batch: int = 1
 
@@ -311,7 +313,7 @@ class Tokenizer(ABC):
         tokens = self.encode_file(data, background=background, sound=sound, recover=recover, **settings)
         return self.compress(tokens)
 
-    def check_only_video(self, **options: bool | None) -> None:
+    def check_only_video(self, **options: object) -> None:
         """Raise InputError for an option of video that is given, where the model codes another medium."""
         for name, value in options.items():
             if value is not None:
@@ -336,8 +338,13 @@ class Tokenizer(ABC):
         """
         raise InputError(f"expected a damaged stream of audio, got one of {self.name}, which codes {self.medium.files}")
 
-    def warnings(self, info: Info) -> list[str]:
-        """Warnings about properties of a file that this model does not preserve, one line per warning."""
+    def warnings(self, info: Info, tokens: Tokens | None = None) -> list[str]:
+        """Warnings about properties of a file that this model does not preserve, one line per warning.
+
+        Args:
+            info: the properties of the file.
+            tokens: what it was encoded to; video: for warnings about its sound.
+        """
         return list(info.warnings)
 
     def check_settings(self, settings: Mapping[str, float | None]) -> dict[str, float]:

@@ -27,7 +27,7 @@ from narrows.media.buffers import Bytes
 from narrows.media.extents import Extent, VideoExtent
 from narrows.media.files import Source
 from narrows.media.image.resize import Resize
-from narrows.media.medium import Medium, Reader, Signal
+from narrows.media.medium import Info, Medium, Reader, Signal
 from narrows.parts import part
 from narrows.tokenizers.batches import BatchEncoder
 from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES
@@ -37,7 +37,7 @@ from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens, band
 from narrows.tokenizers.video_chunks import CodedVideo, regrouped
 from narrows.tokenizers.video_frames import Array, CheckedFrames, FrameRate, as_clip, as_rate, part_of_clip, reported
-from narrows.tokenizers.video_sound import AudioModels, model_for_file, sound_attachment, sound_of
+from narrows.tokenizers.video_sound import AudioModels, model_for_file, sound_attachment, sound_of, sound_warnings
 from narrows.tokenizers.video_tiles import Frame, VideoTiles, latent_frames
 from narrows.tokenizers.video_times import times_attachment, times_of
 
@@ -69,6 +69,7 @@ class VideoTokenizer(Tokenizer):
 
     medium: ClassVar[Medium] = media.MEDIUM
     attachments: ClassVar[tuple[str, ...]] = (SOUND, TIMES)
+    open_options: ClassVar[tuple[str, ...]] = ("sound", "recover")
     decode_options: ClassVar[tuple[str, ...]] = ("start", "stop", "sound")
     tile: int = 512
     block: int = 4
@@ -398,6 +399,12 @@ class VideoTokenizer(Tokenizer):
         """See `Tokenizer.open`."""
         self.check_background(background)
         return media.VideoReader(source, sound=sound is not False, recover=bool(recover))
+
+    def warnings(self, info: Info, tokens: Tokens | None = None) -> list[str]:
+        """Warnings about the file, and about the sound in the Tokens of it."""
+        attached = {} if tokens is None else tokens.attachments
+        lost = super().warnings(info, tokens)
+        return lost + (sound_warnings(attached[SOUND], self.audio, self.audio_models) if SOUND in attached else [])
 
     def batch_encoder(
         self,

@@ -9,6 +9,7 @@ from typing import Protocol, cast
 from narrows.bitstream import StreamHeader, read_header
 from narrows.bitstream.varint import Cursor, to_varint
 from narrows.errors import DamagedStream, InputError, ModelError
+from narrows.media.audio import AudioInfo
 from narrows.media.extents import AudioExtent
 from narrows.media.files import StoredFile
 from narrows.media.video import Sound
@@ -88,6 +89,14 @@ def sound_header(data: bytes) -> tuple[int, StreamHeader, bytes]:
             f"expected a stream of sound within {MAX_OFFSET} s of the first frame, got another; it is damaged"
         )
     return offset, header, stream
+
+
+def sound_warnings(data: bytes, own: Tokenizer | None, models: AudioModels | None) -> list[str]:
+    """Warnings about what the model of an attached sound does not preserve."""
+    header = sound_header(data)[1]
+    extent = cast(AudioExtent, header.extent)
+    info = AudioInfo(extent.sample_rate, extent.channels, extent.samples, "", "")
+    return [f"sound: {line}" for line in model_for_stream(header, own, models).warnings(info)]
 
 
 def sound_of(

@@ -1,8 +1,14 @@
 import io
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -203,12 +209,12 @@ def test_clips_that_break_are_failures_and_others_are_kept(clips: Path, tiny_vid
     shutil.copytree(clips, place)
     (place / "d.avi").write_bytes(np.random.default_rng(0).bytes(5000))
     (place / "e.mp4").write_bytes(b"")
-    broken = bytearray((clips / "a" / "long.webm").read_bytes())
+    broken = bytearray((clips / "b.mkv").read_bytes())
     broken[len(broken) * 2 // 3 :] = bytes(len(broken) - len(broken) * 2 // 3)
-    (place / "f.webm").write_bytes(broken)
+    (place / "f.mkv").write_bytes(broken)
     (place / "g.mp4").write_bytes((clips / "c.mp4").read_bytes()[:-100])
     with pytest.raises(narrows.errors.MediaError):
-        video.read(place / "f.webm")
+        video.read(place / "f.mkv")
     summary = run(place, tiny_video, tmp_path / "out")
     assert (summary.items, summary.failures) == (5, 4)
     reasons = {key: reason.reason for reason in summary.reasons for key in reason.keys}
@@ -316,3 +322,25 @@ def test_what_a_data_set_of_video_has_in_common(tiny_video: Path) -> None:
     info = dataset_info(tokenizer_of(tiny_video), {})
     assert (info.medium, info.kind, info.depth, info.strides, info.channels) == ("video", "codes", 1, (4, 8, 8), 3)
     assert (info.sample_rate, info.quality_index) == (None, None)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+def test_a_killed_run_is_resumed_with_the_same_bytes(
+    tiny_video: Path, tmp_path: Path, digests: Callable[[Path], dict[str, str]]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(10):
+        pixels = np.random.default_rng(number).integers(256, size=(8 + number, 3, 16, 24), dtype=np.uint8)
+        video.write(tmp_path / "in" / f"{number}.mp4", pixels, 25)
+    run(tmp_path / "in", tiny_video, tmp_path / "expected", minutes=0.004)
+    options = ["-m", tiny_video, "--workers", "2", "--shard-minutes", "0.004", "-o", tmp_path / "out"]
+    command = [sys.executable, "-c", "from narrows.cli import main; main()", "tokenize", tmp_path / "in", *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while process.poll() is None and not list((tmp_path / "out").glob("*.parquet")):
+        time.sleep(0.002)
+    with suppress(ProcessLookupError):  # it may have ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert run(tmp_path / "in", tiny_video, tmp_path / "out", minutes=0.004).skipped > 0
+    assert digests(tmp_path / "out") == digests(tmp_path / "expected")
+    assert len(digests(tmp_path / "out")) == 6

@@ -199,6 +199,7 @@ MEDIUM = Medium(
     default_suffix=".wav",
     default_model="speech",
     open=AudioReader,
+    probe=probe,
     amount_of=lambda source: probe(source).seconds,
     read=read,
     write=_write,

@@ -5,6 +5,7 @@ path ─▶ declared end ≤ size? ─▶ libsndfile, else FFmpeg ─▶ rate, c
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,13 @@ class AudioInfo:
         if self.samples is None:
             raise InputError("expected a known number of samples, got None; use probe(), which decodes the file")
         return self.samples / self.sample_rate
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Duration, rate, channels, format and codec."""
+        seconds = None if self.samples is None else round(self.seconds, 3)
+        facts = {"seconds": seconds, "sample_rate": self.sample_rate, "channels": self.channels}
+        return facts | {"samples": self.samples, "format": self.format, "codec": self.codec}
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -153,6 +153,7 @@ MEDIUM = Medium(
     default_suffix=".png",
     default_model="image",
     open=ImageReader,
+    probe=probe,
     amount_of=lambda source: probe(source).pixels,
     read=read,
     write=_write,

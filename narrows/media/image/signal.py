@@ -1,7 +1,7 @@
 """An image in memory, and what is known of an image file."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,11 @@ class ImageInfo:
     def pixels(self) -> int:
         """Number of pixels."""
         return self.height * self.width
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Width, height, channels and format."""
+        return {"width": self.width, "height": self.height, "channels": self.channels, "format": self.format}
 
     @property
     def warnings(self) -> tuple[str, ...]:

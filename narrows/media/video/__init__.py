@@ -140,6 +140,7 @@ MEDIUM = Medium(
     default_suffix=".mp4",
     default_model="video",
     open=VideoReader,
+    probe=probe,
     amount_of=lambda source: probe(source).extent.amount,
     read=read,
     write=_write,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from narrows.errors import InputError, MediaError, shortened
 from narrows.media.audio.declared_end import declared_end
 from narrows.media.audio.edit_lists import edit_lists
+from narrows.media.audio.limits import channels_text
 from narrows.media.files import Source, library_errors, open_input, quoted, size_of, stored
 from narrows.media.medium import Reader
 from narrows.media.video.colours import ToRgb, colours_of
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-ADVICE = "get the whole file again, or convert the part that is there with: ffmpeg -i FILE OTHER.mp4"
+ADVICE = "get the whole file again, or take what comes before it with --recover (recover=True in Python)"
 _NANOSECONDS = 1_000_000_000
 T = TypeVar("T")
 _SQUARE = Fraction(1, 100)  # a deviation of the pixel aspect that comes from rounding the size
@@ -161,11 +162,13 @@ class VideoReader(Reader):
         """The sound track; None if there is none, or none is wanted. Its blocks are read when they are iterated over.
 
         Raises:
-            MediaError: as audio.AudioReader does.
+            MediaError: as audio.AudioReader does, and for a file that is cut.
         """
         self._check_open()
         if not self._info.sound or not self._sound:
             return None
+        if self._missing and not self._recover:
+            raise MediaError(self._cut(""))
         with library_errors(self._path, self._refusal):
             found = next(self._until_damage(self._open_sound()), None)
         if found is None or not self._recover:
@@ -215,10 +218,7 @@ class VideoReader(Reader):
                 count += 1
                 self._time = time
         if self._missing:
-            end, size = self._missing
-            raise MediaError(
-                f"{self._name} is cut {_place(time)}: expected {end} bytes by its header, got {size}; {ADVICE}"
-            )
+            raise MediaError(self._cut(f" {_place(time)}"))
 
     def _read_info(self, container: "InputContainer", stream: "VideoStream", frame: "VideoFrame") -> VideoInfo:
         with library_errors(self._path, self._unsupported):
@@ -271,6 +271,7 @@ class VideoReader(Reader):
             interlaced=interlaced,
             alpha=alpha,
             sound=bool(container.streams.audio),
+            sound_format=_sound_format(container),
             notes=tuple(notes),
         )
 
@@ -307,6 +308,11 @@ class VideoReader(Reader):
     def _unsupported(self, reason: str) -> str:
         return f"expected colours in RGB or of a usual matrix, got {reason} in {self._name}; convert it with ffmpeg"
 
+    def _cut(self, place: str) -> str:
+        assert self._missing is not None
+        end, size = self._missing
+        return f"{self._name} is cut{place}: expected {end} bytes by its header, got {size}; {ADVICE}"
+
     def _damage(self, time: Fraction, reason: str) -> str:
         return f"{self._name} is damaged or cut somewhere {_place(time)} ({reason}); {ADVICE}"
 
@@ -327,6 +333,14 @@ def _orientation(frame: "VideoFrame") -> Orientation:
     side_data: Any = frame.side_data  # a mapping from Type
     found = side_data.get(Type.DISPLAYMATRIX)
     return orientation_of(None if found is None else bytes(found))
+
+
+def _sound_format(container: "InputContainer") -> str:
+    """What the header says of the first sound track."""
+    context = container.streams.audio[0].codec_context if container.streams.audio else None
+    if not context:
+        return ""
+    return f"{context.codec.canonical_name}, {context.sample_rate} Hz, {channels_text(context.layout.nb_channels)}"
 
 
 def _rates(stream: "VideoStream") -> list[Fraction | None]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,7 @@ class VideoInfo:
         interlaced: whether the frames consist of two fields of different times.
         alpha: whether the file holds transparency.
         sound: whether the file has a sound track.
+        sound_format: codec, rate and channels of the sound, for people; empty without a known sound.
         notes: what reading changes or leaves out, one line each.
     """
 
@@ -96,7 +97,32 @@ class VideoInfo:
     interlaced: bool
     alpha: bool
     sound: bool
+    sound_format: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Duration, size, frames and their rate, None for one that varies, format and colours."""
+        return {
+            "seconds": None if self.duration is None else round(float(self.duration), 3),
+            "width": self.width,
+            "height": self.height,
+            "frames": self.frames,
+            "frames_per_second": None if self.rate is None else round(float(self.rate), 6),
+            "variable_rate": self.times is not None,
+            "format": self.format,
+            "codec": self.codec,
+            "pixel_format": self.pixel_format,
+            "bits": self.bits,
+            "matrix": self.matrix,
+            "range": "full" if self.full_range else "limited",
+            "rotation": self.rotation,
+            "mirrored": self.mirrored,
+            "pixel_aspect": f"{self.pixel_aspect.numerator}:{self.pixel_aspect.denominator}",
+            "interlaced": self.interlaced,
+            "alpha": self.alpha,
+            "sound": self.sound_format or self.sound,
+        }
 
     @property
     def warnings(self) -> tuple[str, ...]:
