@@ -152,3 +152,26 @@ def image_samples():
         return samples
 
     return make
+
+
+@pytest.fixture(scope="session")
+def video_samples():
+    """video_samples(frames, height, width) -> two samples: a bar that moves in each clip, and two grey levels of it."""
+    from fractions import Fraction
+
+    import numpy as np
+
+    from narrows.media.video import Video
+    from narrows.report.embedding import MediaSample
+
+    def make(frames=50, height=64, width=96):
+        samples = []
+        for index in range(2):
+            pixels = np.full((3, frames, height, width), 40 + 60 * index, np.uint8)
+            for frame in range(frames):
+                pixels[:, frame, :, frame : frame + 4] = 255
+            decoded = {f"ours@{level}": Video(pixels // 8 * level, Fraction(25)) for level in (4, 7)}
+            samples.append(MediaSample(f"{index}.mp4", Video(pixels, Fraction(25)), decoded))
+        return samples
+
+    return make

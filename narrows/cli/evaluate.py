@@ -23,11 +23,11 @@ def evaluate(
             "--model",
             metavar="NAME[@SETTINGS]",
             help="Codec and settings; repeat for each codec: speech, speech@4,7, image@all, a folder, opus@6,8,12, "
-            "aac, mp3, jpeg@20,50,80, webp, avif, x265 and others.",
+            "aac, mp3, jpeg@20,50,80, webp, avif, x264@28, x265, svt-av1 and others.",
         ),
     ] = None,
     data: Annotated[
-        list[str] | None, typer.Option(help="Folder of recordings or images, or a file; repeat for more.")
+        list[str] | None, typer.Option(help="Folder of recordings, images or clips, or a file; repeat for more.")
     ] = None,
     out: Annotated[str | None, typer.Option("-o", "--out", help="Output folder for results and report.")] = None,
     metrics: Annotated[
@@ -42,6 +42,10 @@ def evaluate(
         typer.Option(metavar="P,P,...", help="Also decode with bit errors: comma-separated probabilities."),
     ] = None,
     speed: Annotated[bool, typer.Option(help="Measure speed and memory, one codec at a time.")] = True,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Use only the first S seconds of each recording or clip. [default: all]"),
+    ] = None,
     compare: Annotated[
         tuple[Path, Path] | None,
         typer.Option(metavar="BEFORE AFTER", help="Compare two results.json instead; -o names a JSON file to write."),
@@ -81,6 +85,7 @@ def evaluate(
                 samples=samples,
                 bit_flips=probabilities,
                 speed=speed,
+                max_seconds=max_seconds,
                 progress=_Progress(bar),
             )
     except KeyboardInterrupt:
@@ -115,11 +120,13 @@ def _numbers(option: str, text: str | None) -> list[float]:
 def _list_metrics() -> None:
     """Prints all metrics with their definitions; * marks the defaults."""
     from narrows.evaluation.by_medium import EVALUATIONS
-    from narrows.evaluation.metrics import metrics
+    from narrows.evaluation.metrics import metric_of, metrics
 
-    for name, metric in metrics().items():
-        default = "*" if name in EVALUATIONS[metric.medium].metrics else " "
-        print(f"{default} {metric.medium:6} {name:20} {metric.better} is better. {metric.description}")
+    for name, found in metrics().items():
+        for medium in (found.medium, *(["video"] if found.medium == "image" else [])):
+            metric = metric_of(name, medium)
+            default = "*" if name in EVALUATIONS[medium].metrics else " "
+            print(f"{default} {medium:6} {name:20} {metric.better} is better. {metric.description}")
 
 
 def _compare(before: Path, after: Path, out: Path | None) -> None:

@@ -26,7 +26,7 @@ MAX_REASONS = 3  # of failures that are named
 def tokenize(
     source: Annotated[
         list[str],
-        typer.Argument(help="Folders, globs, manifests, WebDataset tars or Parquet files of audio or images."),
+        typer.Argument(help="Folders, globs, manifests, WebDataset tars or Parquet files of any medium."),
     ],
     model: Annotated[str, typer.Option("-m", "--model", help="Model name, checkpoint folder or hub repository.")],
     out: Annotated[

@@ -2,10 +2,14 @@
 
 key      text
 codes    the codes (S, K, *grid) of an item as one list: the K codes of the first position of the first group of
-         channels, then those of its next position, ..., then the next group; images row by row. Integers of 16, 32 or
-         64 bits, the narrowest that hold every codebook. Or `latents` (S, D, *grid), float16, in that order
-frames   the latent grid of audio; of images grid_height, grid_width
-...      the extent: sample_rate, samples, channels of audio; height, width, channels of images
+         channels, then those of its next position, ..., then the next group; images row by row, video frame by frame.
+         Integers of 16, 32 or 64 bits, the narrowest that hold every codebook. Or `latents` (S, D, *grid), float16, in
+         that order
+frames   the latent grid of audio; of images grid_height, grid_width; of video grid_frames, grid_height, grid_width
+...      the extent: sample_rate, samples, channels of audio; height, width, channels of images; frames, height, width,
+         channels, rate, rate_base of video
+times    only of video: the times of the frames where their rate is not constant, from 0, in units of 1 / time_base
+         seconds; otherwise an empty list, and time_base is 0
 number   place of the item in the source, from 0
 meta     a struct with a field for each name in the metadata of the items; left out where there is none. Null: missing
 """
@@ -15,6 +19,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
@@ -25,14 +30,16 @@ from narrows.bitstream import codebook_sizes
 from narrows.bitstream.radices import check_codes, check_radices
 from narrows.datasets.base import DatasetInfo, Json, TokenizedItem
 from narrows.errors import InputError
-from narrows.media.extents import Extent
+from narrows.media.extents import MAX_RATE, Extent
 from narrows.media.table import MEDIA, medium_named
+from narrows.media.video.signal import check_times
 from narrows.records import parse_json, to_record
 
 FORMAT = 4
 METADATA, DIGEST = b"narrows", b"narrows.sha256"  # names in the key-value metadata of a file
 MetaType = Literal["bool", "int", "float", "text", "json"]
 MetaTypes = Mapping[str, MetaType]
+_TIMES = pa.list_(pa.field("element", pa.int64()))
 _ARROW_TYPES: Mapping[str, pa.DataType] = {
     "bool": pa.bool_(),
     "int": pa.int64(),
@@ -69,6 +76,7 @@ def arrow_schema(info: DatasetInfo, types: MetaTypes) -> pa.Schema:
     extent: Any = MEDIA[info.medium].extent
     grid = [(name, pa.int32()) for name in extent.grid_names]
     sizes = [(field.name, pa.int64()) for field in fields(extent)]
+    sizes += [("time_base", pa.int64()), ("times", _TIMES)] if _has_times(info) else []
     meta = [("meta", pa.struct([(name, _ARROW_TYPES[type_]) for name, type_ in types.items()]))] if types else []
     values = (info.kind, pa.list_(pa.field("element", _value_type(info))))
     text = json.dumps(asdict(ShardMetadata(FORMAT, info, dict(types))), sort_keys=True).encode()
@@ -116,6 +124,10 @@ def to_batch(
     extents = [asdict(item.extent) for item in items]
     sizes = [pa.array([extent[name] for extent in extents], pa.int64()) for name in extents[0]]
     numbers = pa.array([item.number for item in items], pa.int64())
+    if _has_times(info):
+        bases = [math.lcm(*(time.denominator for time in item.times or ())) if item.times else 0 for item in items]
+        times = [[int(time * base) for time in item.times or ()] for item, base in zip(items, bases, strict=True)]
+        sizes += [pa.array(bases, pa.int64()), pa.array(times, _TIMES)]
     columns = [pa.array([item.key for item in items], pa.string()), lists, *grids, *sizes, numbers]
     return pa.RecordBatch.from_arrays([*columns, *([] if meta is None else [meta])], schema=schema)
 
@@ -159,12 +171,19 @@ class RowGroup:
         values = flat.reshape(groups, *grid, info.depth)
         key = self._columns["key"][row].as_py()
         meta, number = self._meta(row, types), self._integer("number", row)
-        item = TokenizedItem(key, np.moveaxis(values, -1, 1), extent, meta, number)
+        times = self._times(row) if _has_times(info) else None
+        item = TokenizedItem(key, np.moveaxis(values, -1, 1), extent, meta, number, times)
         check_item(item, info)
         return item
 
     def _integer(self, name: str, row: int) -> int:
         return self._columns[name][row].as_py()
+
+    def _times(self, row: int) -> tuple[Fraction, ...] | None:
+        base, units = self._integer("time_base", row), self._columns["times"][row].as_py()
+        if (base == 0) != (not units) or not 0 <= base <= MAX_RATE or None in units:
+            raise InputError(f"it has {len(units)} times in units of 1 / {base} s in row {row}")
+        return tuple(Fraction(unit, base) for unit in units) or None
 
     def _meta(self, row: int, types: MetaTypes) -> dict[str, Json]:
         cells = (self._columns["meta"][row].as_py() if types else None) or {}
@@ -188,6 +207,16 @@ def check_item(item: TokenizedItem, info: DatasetInfo) -> None:
         check_codes(values, info.radices)  # type: ignore[arg-type]
     elif values.dtype != np.float16 or not np.isfinite(values).all():
         raise InputError(f"expected finite float16 latents for {item.key!r}, got {values.dtype}")
+    _check_times(item)
+
+
+def _check_times(item: TokenizedItem) -> None:
+    if item.times is None:
+        return
+    frames = getattr(item.extent, "frames", 0)
+    if len(item.times) != frames:
+        raise InputError(f"expected {frames} times for {item.key!r}, one per frame, got {len(item.times)}")
+    check_times(item.times)
 
 
 def _flat(item: TokenizedItem, info: DatasetInfo) -> NDArray[np.generic]:
@@ -205,7 +234,12 @@ def _check_info(info: DatasetInfo) -> None:
     extent = medium_named(info.medium).extent
     if not fits or len(info.strides) != extent.axes:
         raise InputError(f"expected a depth and strides that fit kind, radices and medium, got {info}")
-    extent.of(info.strides, info.channels, info.sample_rate or 0)  # raises InputError for numbers out of range
+    rate = 1 if info.medium != "audio" else info.sample_rate or 0
+    extent.of_grid((1,) * extent.axes, info.strides, info.channels, rate)  # raises InputError for numbers out of range
+
+
+def _has_times(info: DatasetInfo) -> bool:
+    return info.medium == "video"
 
 
 def _groups(extent: Extent, info: DatasetInfo) -> int:

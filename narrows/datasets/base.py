@@ -6,6 +6,7 @@ source ─▶ SourceItem ... ─▶ Shard ... ─▶ worker ─▶ TokenizedItem
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -38,7 +39,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class SourceItem:
-    """A recording or image of a data set, before it is tokenized.
+    """A recording, image or clip of a data set, before it is tokenized.
 
     Attributes:
         key: unique in the data set and the same in every run. Any text: do not use it as a path to write to.
@@ -82,14 +83,14 @@ class DatasetInfo:
     """What all items of a tokenized data set have in common.
 
     Attributes:
-        medium: "audio" or "image".
+        medium: "audio", "image" or "video".
         kind: "codes", or "latents" of a continuous bottleneck.
         model, fingerprint: of the tokenizer.
         radices: of the codebooks, see `Tokens`; empty for latents.
         depth: values per position of the latent grid: K codebooks, or channels of the latents.
-        strides: samples or pixels per position, along each axis.
+        strides: samples, pixels or frames per position, along each axis.
         channels: of the codec.
-        sample_rate: of the codec, in Hz; None for images.
+        sample_rate: of the codec, in Hz; None for images and video.
         quality_index: where the model has several qualities.
     """
 
@@ -105,14 +106,20 @@ class DatasetInfo:
     quality_index: int | None = None
 
 
+def position_unit(info: DatasetInfo) -> str:
+    """The unit of the strides of a data set, for text."""
+    return {"audio": "samples", "image": "pixels", "video": "frames and pixels"}[info.medium]
+
+
 @dataclass(frozen=True)
 class TokenizedItem:
-    """A recording or image as tokens.
+    """A recording, image or clip as tokens.
 
     Attributes:
         key, meta, number: those of the SourceItem.
         values: integer codes (S, K, *grid) or float16 latents (S, D, *grid) of S groups of channels.
-        extent: size of the recording or image.
+        extent: size of the recording, image or clip.
+        times: of the frames of a clip whose rate is not constant, in seconds from 0; None for others.
     """
 
     key: str
@@ -120,6 +127,7 @@ class TokenizedItem:
     extent: Extent
     meta: Mapping[str, Json] = field(default_factory=dict)
     number: int = 0
+    times: tuple[Fraction, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from narrows.bitstream import codebook_sizes
+from narrows.bitstream.header import TIMES
 from narrows.datasets.arrow_columns import RowGroup
 from narrows.datasets.base import DatasetInfo, Json, TokenizedItem
 from narrows.datasets.batches import Example
 from narrows.datasets.shards import ShardFile, read_shard
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.media.files import StrPath, quoted
 from narrows.media.table import medium_named
 from narrows.tokenizers.ids import Ids, Pattern, Vocabulary, check_pattern, flatten_codes, unflatten_ids
 from narrows.tokenizers.tokens import Latents, Tokens
+from narrows.tokenizers.video_frames import FrameRate, as_rate
+from narrows.tokenizers.video_times import times_attachment
 
 CACHED_GROUPS = 4  # row groups that are kept in memory
 NAME = re.compile(r"(\d{5,})-of-(\d{5,})\.parquet")
@@ -228,6 +231,7 @@ class TokenData(Dataset[T_co], Generic[T_co]):
         vocabulary: Vocabulary | None = None,
         groups: int = 1,
         inner: tuple[int, ...] = (),
+        frame_rate: FrameRate | None = None,
     ) -> Tokens:
         """Tokens from new ids, as a language model generates them, for a signal of the size that they fill.
 
@@ -236,20 +240,28 @@ class TokenData(Dataset[T_co], Generic[T_co]):
             pattern: that of the ids.
             vocabulary: that of the ids; None for `data.vocabulary`.
             groups: groups of channels that are coded side by side: 2 for ids of a stereo item of a mono codec.
-            inner: sizes of the axes of the latent grid after the first: () for audio, (W,) for images.
+            inner: sizes of the axes of the latent grid after the first: () for audio, (W,) for images, (H, W) for
+                video.
+            frame_rate: for video, the frames per second of the new clip.
 
         Raises:
-            InputError: for ids that no tokens of this data set give; it says where.
+            InputError: for ids that no tokens of this data set give; it says where. For video without a frame rate.
         """
         info = self.info
         if len(inner) != len(info.strides) - 1:
             raise InputError(
                 f"expected inner={len(info.strides) - 1} sizes of the latent grid after the first axis, got {inner}; "
-                "for an image of rows of 16 positions: inner=(16,)"
+                "for an image of rows of 16 positions: inner=(16,), for a clip of frames of 16 × 16: inner=(16, 16)"
             )
+        if info.medium == "video" and frame_rate is None:
+            raise InputError("expected a frame rate for video, got None; give frame_rate=25 for 25 frames per second")
+        if info.medium != "video" and frame_rate is not None:
+            raise InputError(f"expected no frame rate for {info.medium}, got {shortened(frame_rate)}; leave it out")
         codes = unflatten_ids(ids, pattern, vocabulary or self.vocabulary, info.depth, groups, inner)
-        size = tuple(stride * count for stride, count in zip(info.strides, codes.shape[2:], strict=True))
-        extent = medium_named(info.medium).extent.of(size, groups * info.channels, info.sample_rate)
+        rate = (info.sample_rate or 0) if frame_rate is None else as_rate(frame_rate)
+        extent = medium_named(info.medium).extent.of_grid(
+            tuple(codes.shape[2:]), info.strides, groups * info.channels, rate
+        )
         return Tokens(codes, info.radices, extent, info.model, info.fingerprint, info.quality_index)
 
     def __getstate__(self) -> dict[str, object]:
@@ -259,9 +271,10 @@ class TokenData(Dataset[T_co], Generic[T_co]):
 
 def _to_tokens(info: DatasetInfo, item: TokenizedItem) -> Tokens | Latents:
     values = torch.from_numpy(np.array(item.values, order="C"))
+    attached = {} if item.times is None else {TIMES: times_attachment(item.times)}
     if info.kind == "latents":
-        return Latents(values, item.extent, info.model, info.fingerprint)
-    return Tokens(values.long(), info.radices, item.extent, info.model, info.fingerprint, info.quality_index)
+        return Latents(values, item.extent, info.model, info.fingerprint, attached)
+    return Tokens(values.long(), info.radices, item.extent, info.model, info.fingerprint, info.quality_index, attached)
 
 
 def _to_example(convert: Callable[[TokenizedItem], T_co], item: TokenizedItem) -> Example[T_co]:

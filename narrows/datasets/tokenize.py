@@ -17,7 +17,7 @@ from typing import Any
 from narrows.bitstream import codebook_sizes
 from narrows.checkpoints.load import load
 from narrows.datasets.arrow_columns import MetaTypes, with_meta
-from narrows.datasets.base import DatasetInfo, Shard
+from narrows.datasets.base import DatasetInfo, Shard, position_unit
 from narrows.datasets.engines.processes import Processes
 from narrows.datasets.engines.schedule import Engine
 from narrows.datasets.failures import Reason, group_failures, read_failures
@@ -99,7 +99,7 @@ class Summary:
         items, failures, shards: finished by now.
         reasons: of the failures, each with their number and the keys of the first three.
         skipped: shards that had been finished before.
-        amount: seconds of audio or pixels that this run tokenized.
+        amount: seconds of audio, or pixels of images or frames, that this run tokenized.
         seconds: duration of this run, with planning and starting.
         worker_seconds: working time of all workers, added up.
         network_fraction: fraction of it that was spent in the network.
@@ -281,10 +281,10 @@ def _are_sizes(sizes: object, items: int) -> bool:
 
 def _made_for_files(info: DatasetInfo) -> str:
     """A line about the codes of an entropy model."""
-    model = {"image": "image-tokens", "audio": "speech"}[info.medium]
-    positions = " × ".join(map(str, info.strides))
-    unit = "pixels" if info.sample_rate is None else "samples"
+    shipped = {"image": "image-tokens", "audio": "speech"}.get(info.medium)
+    positions, unit = " × ".join(map(str, info.strides)), position_unit(info)
     return (
         f"{info.model} is made for small files, not for language models: {info.depth} codes per {positions} {unit}, of "
-        f"a vocabulary of {sum(codebook_sizes(info.radices)):,}; for these use {model}, or train a tokenizer"
+        f"a vocabulary of {sum(codebook_sizes(info.radices)):,}; for these "
+        + ("train a tokenizer" if shipped is None else f"use {shipped}, or train a tokenizer")
     )

@@ -30,6 +30,7 @@ from narrows.media.image.resize import Resize
 from narrows.tokenizers.batches import BatchEncoder
 from narrows.tokenizers.tokenizer import Tokenizer
 from narrows.tokenizers.tokens import Latents, Tokens
+from narrows.tokenizers.video_times import attached_times
 
 READERS = 8  # threads that read for a GPU; a CPU needs one
 Outcome = tuple[list[TokenizedItem], list[Failure], float]  # with seconds in the network
@@ -91,7 +92,7 @@ class ShardResult:
         shard: its index.
         items: tokenized items.
         failures: items that failed.
-        amount: seconds of audio or pixels that were tokenized.
+        amount: seconds of audio, or pixels, that were tokenized.
         seconds: time that the shard took.
         network_seconds: the part of it that was spent in the network.
     """
@@ -225,7 +226,7 @@ def tokenize_items(
     for item, result in started:
         found = result()
         values = found.codes.numpy() if isinstance(found, Tokens) else found.values.numpy().astype(np.float16)
-        tokenized.append(TokenizedItem(item.key, values, found.extent, item.meta, item.number))
+        tokenized.append(TokenizedItem(item.key, values, found.extent, item.meta, item.number, attached_times(found)))
     return tokenized, failures
 
 

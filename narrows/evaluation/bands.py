@@ -1,4 +1,4 @@
-"""Distortion over frequency: third-octave bands of audio, rings of spatial frequency of images.
+"""Distortion over frequency: third-octave bands of audio, rings of spatial frequency of images and frames.
 
 reference ─▶ windowed spectra ─┐
                                ├─▶ per band: energies of signal and error, level differences
@@ -7,13 +7,16 @@ decoded   ─▶ windowed spectra ─┘
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from narrows.evaluation.metrics.pairs import Pixels, audio_pair, image_pair
+from narrows.evaluation.metrics.frames import spread
+from narrows.evaluation.metrics.pairs import Pixels, audio_pair, image_pair, video_pair
 from narrows.evaluation.spectra import Spectra, hann, stft
 from narrows.media.medium import Signal
 
@@ -23,6 +26,7 @@ AUDIO_FLOOR = 1e-8  # power, 80 dB below full scale
 RADII = (*(i / 32 for i in range(17)), 0.5**0.5)  # cycles/pixel; the last band is the corners beyond 1/2
 TILE = 64  # pixels
 IMAGE_FLOOR = (1 / 255) ** 2 / 12  # power of the rounding error of 8 bits
+FRAMES = 8  # of a clip; bounds the time
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,25 @@ def image_distortion_by_band(reference: Signal, decoded: Signal) -> BandDistorti
     Returns:
         The sums of this item.
     """
-    x, y = image_pair(reference, decoded)
+    return _image_bands(*image_pair(reference, decoded))
+
+
+def video_distortion_by_band(reference: Signal, decoded: Signal) -> BandDistortion:
+    """Distortion in rings of spatial frequency of a clip: the sums over up to 8 frames spread over it.
+
+    Args:
+        reference: Original clip.
+        decoded: Of the same shape.
+
+    Returns:
+        The sums of these frames.
+    """
+    x, y = video_pair(reference, decoded)
+    return reduce(add, (_image_bands(x[:, place], y[:, place]) for place in spread(x.shape[1], FRAMES)))
+
+
+def _image_bands(x: Pixels, y: Pixels) -> BandDistortion:
+    """The sums of an image (3, H, W)."""
     radius = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)).ravel()
     weights = np.full((TILE, TILE // 2 + 1), 2.0)  # a bin stands for its conjugate too, but for the two end columns
     weights[:, [0, -1]] = 1

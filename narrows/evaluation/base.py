@@ -42,7 +42,7 @@ class OperatingPoint(ABC):
     Operating points can be pickled; weights are loaded in the process that uses them.
 
     Attributes:
-        medium: Name of the medium, "audio" or "image".
+        medium: Name of the medium, "audio", "image" or "video".
         family: Name of the codec. The points of one family form a rate-quality curve.
         setting: The number after the @; None for a codec without settings.
     """
@@ -107,7 +107,7 @@ class Metric:
 
     Args:
         name: Name on the command line.
-        medium: "audio" or "image".
+        medium: "audio", "image" or "video".
         unit: Unit of the number; empty for none.
         better: Which direction is better.
         description: Definition of the metric with its parameters and source, as sentences.
@@ -117,6 +117,7 @@ class Metric:
         check: Raises InputError if a package or pretrained weights are missing; called before any work starts. The
             metric is then left out.
         packages: Distributions whose version may change the number.
+        video: Of a metric of images, the metric of video with this name; None for the mean over frames.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Metric:
     measure: Callable[[Signal, Signal], float]
     check: Callable[[], None] = no_requirements
     packages: Sequence[str] = ()
+    video: "Metric | None" = None
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 
 from narrows.errors import InputError
-from narrows.evaluation.by_medium import EVALUATIONS
+from narrows.evaluation.by_medium import EVALUATIONS, Evaluation
 from narrows.evaluation.items import find_items
 from narrows.evaluation.points import operating_points
 from narrows.evaluation.report import write_report
@@ -30,6 +31,7 @@ def evaluate(
     samples: int = 6,
     bit_flips: Sequence[float] = (),
     speed: bool = True,
+    max_seconds: float | None = None,
     progress: ProgressCallback = lambda done, total: None,
 ) -> Results:
     """Measures rate, quality and speed of codecs over files, and writes results and a report.
@@ -46,6 +48,7 @@ def evaluate(
         samples: Number of items whose media the report includes.
         bit_flips: Bit error probabilities between 0 and 1.
         speed: Whether to measure speed.
+        max_seconds: Length of the beginning of each recording or clip that is evaluated; None for the whole.
         progress: Called with the numbers of finished and of all measurements.
 
     Returns:
@@ -63,9 +66,11 @@ def evaluate(
     existing = next((path for path in (out, *out.parents) if path.exists()), out)
     if existing.exists() and not existing.is_dir():
         raise InputError(f"expected a folder for -o, got the file {existing}; choose another name")
-    items = find_items(paths, evaluation.medium, limit, exclude=out)
+    _check_seconds(max_seconds, evaluation)
+    items = find_items(paths, evaluation.medium, limit, exclude=out, seconds=max_seconds)
+    part = "" if max_seconds is None else f", the first {max_seconds:g} s of each"
     setup = {
-        "data": f"{len(items)} files of {', '.join(path.name or str(path) for path in paths)}",
+        "data": f"{len(items)} files of {', '.join(path.name or str(path) for path in paths)}{part}",
         "date": date.today().isoformat(),
         "versions": f"narrows {version('narrows')}, Python {platform.python_version()}, {platform.system()}",
         "processor": f"{_processor()}, {os.cpu_count()} threads; speed in one thread",
@@ -84,6 +89,16 @@ def evaluate(
         overwrite=True,
     )
     return output.results
+
+
+def _check_seconds(seconds: float | None, evaluation: Evaluation) -> None:
+    """Raises InputError unless the length is None, or above 0 for a medium that has a duration."""
+    if seconds is None:
+        return
+    if not evaluation.timed:
+        raise InputError(f"expected no --max-seconds for {evaluation.medium.files}, got {seconds:g}; leave it out")
+    if not 0 < seconds < inf:
+        raise InputError(f"expected --max-seconds above 0, got {seconds:g}; give for example 3")
 
 
 def _folder_name(point: str) -> str:

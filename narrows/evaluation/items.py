@@ -20,15 +20,21 @@ class EvaluationItem:
         name: Path below the folder that was given.
         path: Path of the file.
         digest: SHA-256 of its bytes.
+        seconds: Length of its beginning that is evaluated; None for the whole.
     """
 
     name: str
     path: Path
     digest: str
+    seconds: float | None = None
 
 
 def find_items(
-    paths: Sequence[StrPath], medium: Medium, limit: int | None = None, exclude: StrPath | None = None
+    paths: Sequence[StrPath],
+    medium: Medium,
+    limit: int | None = None,
+    exclude: StrPath | None = None,
+    seconds: float | None = None,
 ) -> list[EvaluationItem]:
     """Finds the files of a medium in folders and among single files, sorted by name. Files are not decoded.
 
@@ -37,6 +43,7 @@ def find_items(
         medium: The medium.
         limit: Number of items to return, the first by name; None for all.
         exclude: Folder whose files are ignored, such as the output folder.
+        seconds: Length of the beginning of each item that is evaluated; None for the whole.
 
     Returns:
         The items.
@@ -59,7 +66,7 @@ def find_items(
     if not found:
         places, kinds = ", ".join(map(quoted, paths)) or "nothing", ", ".join(sorted(medium.suffixes))
         raise InputError(f"no {medium.name} file in {places}; give folders or files with {kinds}")
-    return [EvaluationItem(name, found[name], _digest(found[name])) for name in sorted(found)[:limit]]
+    return [EvaluationItem(name, found[name], _digest(found[name]), seconds) for name in sorted(found)[:limit]]
 
 
 def _files(path: StrPath, suffixes: frozenset[str]) -> list[File]:

@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from narrows.evaluation.bands import BandDistortion
 from narrows.evaluation.base import Json, NotMeasurable, OperatingPoint, SetMetric, metric_definition
 from narrows.evaluation.by_medium import EVALUATIONS
 from narrows.evaluation.items import EvaluationItem
-from narrows.evaluation.metrics import metric
+from narrows.evaluation.metrics import metric_of
 from narrows.evaluation.results import CODING, ItemResult
 from narrows.media.atomic import write_bytes
 from narrows.media.medium import Signal
@@ -45,7 +45,7 @@ class Measurement:
         result: Bytes, metrics and failures.
         definitions: `metric_definition` of each metric that was tried, by name.
         bands: Distortion by frequency band; None if undefined.
-        arrays: Codes, features and decoded signal, by name.
+        arrays: Codes, features and what a report shows of the decoded signal, by name.
     """
 
     result: ItemResult
@@ -63,12 +63,29 @@ class Measurement:
         pair = self.arrays.get(f"{name}/reference"), self.arrays.get(f"{name}/decoded")
         return None if pair[0] is None or pair[1] is None else (pair[0], pair[1])
 
-    def decoded(self, reference: Signal) -> Signal | None:
-        """The decoded signal; None if it was not stored."""
-        stored = self.arrays.get("decoded")
-        if stored is None:
-            return None
-        return reference.with_array(stored)
+
+class DecodedSignals(Mapping[str, Signal]):
+    """What a report shows of an item's decoded signals, by operating point; each is unpacked when it is asked for.
+
+    Args:
+        reference: What a report shows of the reference.
+        measurements: Measurements by operating point; those without a stored signal are left out.
+    """
+
+    def __init__(self, reference: Signal, measurements: Mapping[str, Measurement]) -> None:
+        self._reference = reference
+        self._arrays = {
+            name: found.arrays["decoded"] for name, found in measurements.items() if "decoded" in found.arrays
+        }
+
+    def __getitem__(self, name: str) -> Signal:
+        return EVALUATIONS[self._reference.medium].unpack(self._arrays[name], self._reference)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
 
 
 def measure_item(
@@ -84,7 +101,7 @@ def measure_item(
         item: The item.
         point: The operating point.
         metrics: Names of the metrics.
-        keep_decoded: Whether the result includes the decoded signal.
+        keep_decoded: Whether the result includes what a report shows of the decoded signal.
         earlier: Measurement of the same item and point: its metrics are not computed again.
 
     Returns:
@@ -96,8 +113,9 @@ def measure_item(
         OSError, MemoryError: The machine lacks memory, disk space or file handles; the point is not the cause.
     """
     evaluation = EVALUATIONS[point.medium]
-    reference = evaluation.read(item.path)
-    requested = {name: metric_definition(metric(name)) for name in metrics}
+    reference = evaluation.read(item.path, item.seconds)
+    used = {name: metric_of(name, point.medium) for name in metrics}
+    requested = {name: metric_definition(found) for name, found in used.items()}
     usable = earlier if earlier is not None and earlier.result.coded else None
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -113,11 +131,11 @@ def measure_item(
     if coded.codes is not None:
         arrays["codes"] = coded.codes.astype(np.int32)
     if keep_decoded:
-        arrays["decoded"] = decoded.array
-    for name in metrics:
+        arrays["decoded"] = evaluation.pack(decoded)
+    for name, found in used.items():
         if definitions.get(name) == requested[name]:
             continue
-        definitions[name], found = requested[name], metric(name)
+        definitions[name] = requested[name]
         values.pop(name, None)
         failures.pop(name, None)
         try:
@@ -179,7 +197,8 @@ class MeasurementCache:
         write_bytes(path, json.dumps(facts, sort_keys=True).encode(), overwrite=True)
 
     def _path(self, item: EvaluationItem, point: OperatingPoint) -> Path:
-        facts: Json = {"measurement": VERSION, "soxr": version("soxr"), "item": item.digest, "point": dict(point.key)}
+        facts: dict[str, Json] = {"measurement": VERSION, "soxr": version("soxr"), "item": item.digest}
+        facts |= {"point": dict(point.key)} | ({} if item.seconds is None else {"seconds": item.seconds})
         digest = cache_key(facts)
         return self.folder / digest[:2] / f"{digest}.json"
 

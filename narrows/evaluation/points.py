@@ -19,6 +19,7 @@ from narrows.evaluation.baselines.audio import AUDIO_ENCODERS, AudioBaseline
 from narrows.evaluation.baselines.image import IMAGE_FORMATS, ImageBaseline
 from narrows.evaluation.baselines.intra import INTRA_ENCODERS, IntraBaseline
 from narrows.evaluation.baselines.lyra import LyraBaseline
+from narrows.evaluation.baselines.video import VIDEO_ENCODERS, VideoBaseline
 from narrows.evaluation.models import model_points
 
 BASELINES: dict[str, Callable[..., OperatingPoint]] = {
@@ -26,6 +27,7 @@ BASELINES: dict[str, Callable[..., OperatingPoint]] = {
     "lyra": LyraBaseline,
     **dict.fromkeys(IMAGE_FORMATS, ImageBaseline),
     **dict.fromkeys(INTRA_ENCODERS, IntraBaseline),
+    **dict.fromkeys(VIDEO_ENCODERS, VideoBaseline),
 }
 
 

@@ -180,7 +180,7 @@ class Results:
     """All results of a run.
 
     Args:
-        medium: "audio" or "image".
+        medium: "audio", "image" or "video".
         points: Operating points; stored in order of family and setting.
         item_results: One result for each item at each point; stored in order of point and item.
         metrics: Metrics in the order in which they are shown; the first is the main metric.

@@ -34,8 +34,14 @@ from narrows.evaluation.base import (
 from narrows.evaluation.bit_flips import BitFlips
 from narrows.evaluation.by_medium import EVALUATIONS
 from narrows.evaluation.items import EvaluationItem
-from narrows.evaluation.measurement import Measurement, MeasurementCache, cache_key, measure_item
-from narrows.evaluation.metrics import metric
+from narrows.evaluation.measurement import (
+    DecodedSignals,
+    Measurement,
+    MeasurementCache,
+    cache_key,
+    measure_item,
+)
+from narrows.evaluation.metrics import metric_of
 from narrows.evaluation.metrics.codebook_usage import CodebookUsage, codebook_usage
 from narrows.evaluation.models import ModelPoint
 from narrows.evaluation.results import CODING, ItemResult, MeasuredPoint, MetricInfo, Results, Speed
@@ -79,7 +85,7 @@ class RunOutput:
     Args:
         results: Results without bit flips.
         bit_flips: Results with bit flips, by the name of the point without bit flips.
-        samples: Media of the first items.
+        samples: What a report shows of the first items.
         bands: Distortion by frequency over all items, by point.
     """
 
@@ -111,7 +117,7 @@ def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda 
     """
     medium = EVALUATIONS[plan.points[0].medium].medium
     plan = replace(plan, metrics=list(dict.fromkeys(plan.metrics)), bit_flips=sorted(set(plan.bit_flips)))
-    metrics, skipped = _usable(_metrics_of(plan.metrics, medium.name), "metric")
+    metrics, skipped = _usable([metric_of(name, medium.name) for name in plan.metrics], "metric")
     plan = replace(plan, metrics=[each.name for each in metrics])
     points, without = _usable(plan.points, "operating point")
     skipped |= without
@@ -159,15 +165,6 @@ def run(plan: Plan, cache: Path, jobs: int, progress: ProgressCallback = lambda 
     )
 
 
-def _metrics_of(names: Sequence[str], medium: str) -> list[Metric | SetMetric]:
-    """The metrics with these names. Raises InputError for one of another medium."""
-    found = [metric(name) for name in names]
-    for each in found:
-        if each.medium != medium:
-            raise InputError(f"expected metrics of {medium}, got {each.name} of {each.medium}; leave it out")
-    return found
-
-
 class _Checked(Protocol):
     """An operating point or a metric."""
 
@@ -207,7 +204,7 @@ def _run_missing(
     progress: ProgressCallback,
 ) -> dict[str, str]:
     """Makes the measurements that are not cached. Returns the items that cannot be read, with reasons."""
-    missing = [task for task in tasks if not _complete(cache.load(*task[:2]), metrics, task[2])]
+    missing = [task for task in tasks if not _complete(cache.load(*task[:2]), task, metrics)]
     progress(len(tasks) - len(missing), len(tasks))
     unreadable = dict[str, str]()
     if not missing:
@@ -266,7 +263,7 @@ def _measure_and_store(
 ) -> tuple[str, str]:
     """Does one task in a worker. Returns the item's name, and the reason why it cannot be read, or ""."""
     earlier = cache.load(item, point)
-    if not _complete(earlier, metrics, keep_decoded):
+    if not _complete(earlier, (item, point, keep_decoded), metrics):
         try:
             cache.store(item, point, measure_item(item, point, metrics, keep_decoded, earlier))
         except MediaError as error:
@@ -276,12 +273,13 @@ def _measure_and_store(
     return item.name, ""
 
 
-def _complete(measurement: Measurement | None, metrics: Sequence[str], keep_decoded: bool) -> bool:
+def _complete(measurement: Measurement | None, task: PendingMeasurement, metrics: Sequence[str]) -> bool:
     if measurement is None:
         return False
-    if any(measurement.definitions.get(name) != metric_definition(metric(name)) for name in metrics):
+    found, medium = measurement.definitions, task[1].medium
+    if any(found.get(name) != metric_definition(metric_of(name, medium)) for name in metrics):
         return False
-    return not keep_decoded or not measurement.result.coded or "decoded" in measurement.arrays
+    return not task[2] or not measurement.result.coded or "decoded" in measurement.arrays
 
 
 def _select_metrics(result: ItemResult, metrics: Sequence[str]) -> ItemResult:
@@ -321,9 +319,10 @@ def _codebook_usage(point: OperatingPoint, measurements: Sequence[Measurement]) 
 
 
 def _sample(item: EvaluationItem, points: Sequence[OperatingPoint], cache: MeasurementCache) -> MediaSample:
-    reference = EVALUATIONS[points[0].medium].read(item.path)
-    decoded = {point.name: _cached(cache, item, point).decoded(reference) for point in points}
-    return MediaSample(item.name, reference, {name: signal for name, signal in decoded.items() if signal is not None})
+    evaluation = EVALUATIONS[points[0].medium]
+    reference = evaluation.excerpt(evaluation.read(item.path, item.seconds))
+    found = {point.name: _cached(cache, item, point) for point in points}
+    return MediaSample(item.name, reference, DecodedSignals(reference, found))
 
 
 def _speed(point: OperatingPoint, items: Sequence[EvaluationItem], cache: Path, processor: str) -> Speed:
@@ -331,15 +330,19 @@ def _speed(point: OperatingPoint, items: Sequence[EvaluationItem], cache: Path, 
 
     Raises NarrowsError with the reason if it cannot be measured.
     """
-    chosen = items[:SPEED_ITEMS]
+    evaluation, chosen = EVALUATIONS[point.medium], items[:SPEED_ITEMS]
+    limits = [limit for limit in (chosen[0].seconds, evaluation.speed_seconds) if limit is not None]
+    seconds = min(limits, default=None)
     facts: dict[str, Json] = {"speed": 1, "processor": processor, "point": dict(point.key)}
     facts["items"] = [item.digest for item in chosen]
+    if seconds is not None:
+        facts["seconds"] = seconds
     path = cache / "speed" / f"{cache_key(facts)}.json"
     try:
         return to_record(Speed, parse_json(path.read_bytes()))
     except (OSError, InputError):
         pass
-    speed = measure_speed(point, [item.path for item in chosen])
+    speed = measure_speed(point, [item.path for item in chosen], evaluation.speed_rounds, seconds)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, json.dumps(asdict(speed)).encode(), overwrite=True)
     return speed

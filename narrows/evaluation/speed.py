@@ -24,7 +24,7 @@ MIB = 2**20
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
-def measure_speed(point: OperatingPoint, paths: Sequence[Path], rounds: int = 3) -> Speed:
+def measure_speed(point: OperatingPoint, paths: Sequence[Path], rounds: int = 3, seconds: float | None = None) -> Speed:
     """Measures encoding and decoding speed, peak memory and, for a model, FLOPs.
 
     Encoding is from samples or pixels to a file, decoding the reverse. Loading a model and one warm-up round of the
@@ -35,6 +35,7 @@ def measure_speed(point: OperatingPoint, paths: Sequence[Path], rounds: int = 3)
         point: Operating point.
         paths: Media files, at least one.
         rounds: Number of times that each file is encoded and decoded.
+        seconds: Length of the beginning of each file that is used; None for the whole.
 
     Returns:
         Medians over files and rounds.
@@ -47,7 +48,7 @@ def measure_speed(point: OperatingPoint, paths: Sequence[Path], rounds: int = 3)
         raise InputError(f"expected at least 1 file and 1 round, got {len(paths)} files and {rounds} rounds")
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(sender, point, paths, rounds), daemon=True)
+    process = context.Process(target=_work, args=(sender, point, paths, rounds, seconds), daemon=True)
     process.start()
     sender.close()  # only the process has this end now: if it dies, recv() raises EOFError
     try:
@@ -64,26 +65,28 @@ def measure_speed(point: OperatingPoint, paths: Sequence[Path], rounds: int = 3)
     return result
 
 
-def _work(connection: Connection, point: OperatingPoint, paths: Sequence[Path], rounds: int) -> None:
+def _work(
+    connection: Connection, point: OperatingPoint, paths: Sequence[Path], rounds: int, seconds: float | None
+) -> None:
     """Entry point of the process: sends a Speed, or an error message."""
     try:
-        connection.send(_measure(point, paths, rounds))
+        connection.send(_measure(point, paths, rounds, seconds))
     except Exception as error:
         connection.send(" ".join(str(error).split()) or type(error).__name__)
 
 
-def _measure(point: OperatingPoint, paths: Sequence[Path], rounds: int) -> Speed:
+def _measure(point: OperatingPoint, paths: Sequence[Path], rounds: int, seconds: float | None) -> Speed:
     evaluation, parameters = EVALUATIONS[point.medium], point.parameters
     medium = evaluation.medium
     if parameters is not None:
         import torch
 
         torch.set_num_threads(1)
-    first = evaluation.read(paths[0])
+    first = evaluation.read(paths[0], seconds)
     _round_trip_times(point, first)  # warm-up
     encoding, decoding = [], []
     for path in paths:
-        signal = evaluation.read(path)
+        signal = evaluation.read(path, seconds)
         for _ in range(rounds):
             encode_seconds, decode_seconds = _round_trip_times(point, signal)
             encoding.append(medium.speed(signal.amount, encode_seconds))

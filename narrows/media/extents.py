@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from typing import Any, ClassVar, Self
 
 from narrows.errors import InputError, shortened
@@ -44,8 +45,11 @@ class Extent(ABC):
 
     @classmethod
     @abstractmethod
-    def of(cls, size: tuple[int, ...], channels: int, sample_rate: int | None) -> Self:
-        """The extent of a signal (channels, *size); `sample_rate` in Hz for audio."""
+    def of_grid(cls, grid: tuple[int, ...], strides: tuple[int, ...], channels: int, rate: Fraction | int) -> Self:
+        """The extent of a signal that fills a latent grid, with positions of `strides` each.
+
+        `rate` is the sample rate in Hz of audio, and the frame rate of video.
+        """
 
     @property
     @abstractmethod
@@ -82,10 +86,9 @@ class AudioExtent(Extent):
     channels: int
 
     @classmethod
-    def of(cls, size: tuple[int, ...], channels: int, sample_rate: int | None) -> Self:
-        """The extent of audio (channels, size[0])."""
-        assert sample_rate is not None
-        return cls(sample_rate, size[0], channels)
+    def of_grid(cls, grid: tuple[int, ...], strides: tuple[int, ...], channels: int, rate: Fraction | int) -> Self:
+        """See `Extent.of_grid`."""
+        return cls(int(rate), grid[0] * strides[0], channels)
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -125,9 +128,9 @@ class ImageExtent(Extent):
     channels: int
 
     @classmethod
-    def of(cls, size: tuple[int, ...], channels: int, sample_rate: int | None) -> Self:
-        """The extent of an image (channels, *size)."""
-        return cls(size[0], size[1], channels)
+    def of_grid(cls, grid: tuple[int, ...], strides: tuple[int, ...], channels: int, rate: Fraction | int) -> Self:
+        """See `Extent.of_grid`."""
+        return cls(grid[0] * strides[0], grid[1] * strides[1], channels)
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -165,10 +168,10 @@ class VideoExtent(Extent):
     rate_base: int
 
     @classmethod
-    def of(cls, size: tuple[int, ...], channels: int, sample_rate: int | None) -> Self:
-        """The extent of a clip (channels, *size) at `sample_rate` frames per second."""
-        assert sample_rate is not None
-        return cls(size[0], size[1], size[2], channels, sample_rate, 1)
+    def of_grid(cls, grid: tuple[int, ...], strides: tuple[int, ...], channels: int, rate: Fraction | int) -> Self:
+        """See `Extent.of_grid`. The first latent frame stands for one frame, the others for `strides[0]` each."""
+        frames = 1 + (grid[0] - 1) * strides[0]
+        return cls(frames, grid[1] * strides[1], grid[2] * strides[2], channels, *rate.as_integer_ratio())
 
     @property
     def size(self) -> tuple[int, ...]:

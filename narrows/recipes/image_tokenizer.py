@@ -103,7 +103,7 @@ class Network:
 
     def _bottleneck(self, dim: int) -> Bottleneck:
         if self.bottleneck != "vector-quantize-pytorch":
-            return _bottleneck(self.bottleneck, dim)
+            return quantizer_of(self.bottleneck, dim)
         if self.quantizer is None:
             return VectorQuantizePytorch(dim, "VectorQuantize", (("codebook_size", 16384), ("codebook_dim", 8)))
         return VectorQuantizePytorch(dim, self.quantizer, tuple(self.quantizer_options.items()))
@@ -198,7 +198,8 @@ def image_tokenizer(
     )
 
 
-def _bottleneck(name: str, dim: int) -> Bottleneck:
+def quantizer_of(name: str, dim: int) -> Bottleneck:
+    """The bottleneck of an image tokenizer by its name in the settings."""
     match name:
         case "vq":  # 8-dimensional codes of unit length: ViT-VQGAN, arXiv 2110.04627, section 3.2
             return VQ(dim, LearnedCodebook(8, 16384, cosine=True))

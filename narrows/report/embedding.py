@@ -7,6 +7,7 @@ import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ MediaEncoder = Callable[[Any], tuple[str, bytes]]  # takes a signal, returns its
 
 @dataclass(frozen=True)
 class MediaSample:
-    """The media of one item for a page: the reference, and the decoded signals by name."""
+    """The media of one item for a page: the reference, and the decoded signals by name, which may be loaded lazily."""
 
     item: str
     reference: Signal
@@ -73,7 +74,7 @@ def embed(
     """Encodes samples as data: URIs.
 
     Audio is 16-bit FLAC if all of it fits, else Opus at 64 or 40 kbit/s per channel. Images are lossless WebP: whole
-    images if all fit, else centre crops of 512, 384 or 256 pixels per side.
+    images if all fit, else centre crops of 512, 384 or 256 pixels per side. Of clips see video_encoding.py.
 
     Args:
         samples: Samples of one medium.
@@ -86,7 +87,7 @@ def embed(
     Raises:
         InputError: The samples are of more than one medium.
     """
-    media = {signal.medium for sample in samples for signal in (sample.reference, *sample.decoded.values())}
+    media = {sample.reference.medium for sample in samples}
     if len(media) > 1:
         raise InputError(f"expected samples of one medium, got {' and '.join(sorted(media))}; write a report for each")
     embedded = EmbeddedMedia((), "", ())
@@ -111,7 +112,7 @@ def _embed_while_fitting(samples: Sequence[MediaSample], encoder: MediaEncoder, 
 
 
 def _embed_item(sample: MediaSample, encoder: MediaEncoder) -> EmbeddedItem:
-    versions = [(REFERENCE, sample.reference), *sample.decoded.items()]
+    versions = chain([(REFERENCE, sample.reference)], sample.decoded.items())  # one loaded at a time
     uris = [(name, _uri(*encoder(_trim(signal, sample.reference)))) for name, signal in versions]
     return EmbeddedItem(sample.item, sample.reference.medium, uris)
 
@@ -188,11 +189,11 @@ def webp_encoder(side: int | None) -> MediaEncoder:
     return encode
 
 
-_LOSSY = "to keep the page small: a second lossy codec after the codec under test"
+LOSSY = "to keep the page small: a second lossy codec after the codec under test"
 AUDIO_ENCODINGS: Sequence[tuple[str, MediaEncoder]] = (
     ("FLAC, 16 bits: lossless", encode_flac),
-    (f"Opus at 64 kbit/s per channel, {_LOSSY}", opus_encoder(64_000)),
-    (f"Opus at 40 kbit/s per channel, {_LOSSY}", opus_encoder(40_000)),
+    (f"Opus at 64 kbit/s per channel, {LOSSY}", opus_encoder(64_000)),
+    (f"Opus at 40 kbit/s per channel, {LOSSY}", opus_encoder(40_000)),
 )
 IMAGE_ENCODINGS: Sequence[tuple[str, MediaEncoder]] = (
     ("whole, as lossless WebP", webp_encoder(None)),

@@ -1,6 +1,6 @@
-"""The media of a page: players of one recording to switch between, two versions of an image under a slider.
+"""The media of a page: players of one recording or clip to switch between, two versions of an image under a slider.
 
-A video would be a player like audio: the script treats all players alike.
+The script treats players of audio and video alike; those of a clip lie over each other, and the selected one is shown.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Values = Callable[[str, str], str]  # what is shown of an item's version, by the
 def media_section(embedded: EmbeddedMedia, values: Values) -> Html:
     """Section with all items, of which the first is open."""
     parts = [h("p", f"Embedded as: {embedded.encoding}.")]
-    if any(item.medium == "audio" for item in embedded.items):
+    if any(item.medium in ("audio", "video") for item in embedded.items):
         keys = [h("kbd", key) for key in ("1", "9", "0", "space")]
         texts = (" to ", " switch at the same position, ", " is the reference, ", " plays and pauses.")
         parts.append(h("p", "Keys: ", *(part for pair in zip(keys, texts, strict=True) for part in pair)))
@@ -28,20 +28,42 @@ def media_section(embedded: EmbeddedMedia, values: Values) -> Html:
 
 
 def _item(item: EmbeddedItem, values: Values, index: int) -> Html:
-    body = _players(item, values) if item.medium == "audio" else _slider(item, values)
+    body = BODIES[item.medium](item, values)
     return h("details", h("summary", item.name), body, class_="item", open=index == 0)
 
 
 def _players(item: EmbeddedItem, values: Values) -> Html:
     rows = []
     for index, (name, uri) in enumerate(item.versions):
-        key = str(index) if index < KEYS else "·"
-        pressed = "true" if index == 0 else "false"
-        button = h("button", key, type="button", aria_pressed=pressed, aria_label=f"Select {name}")
         player = h("audio", controls=True, preload="auto", src=uri, aria_label=f"{item.name}, {name}")
-        label = h("div", h("strong", name), h("small", values(item.name, name)), class_="label")
-        rows.append(h("li", button, label, player))
+        rows.append(h("li", *_selector(index, name, values(item.name, name)), player))
     return h("ol", *rows, class_="versions")
+
+
+def _screen(item: EmbeddedItem, values: Values) -> Html:
+    players = [
+        h(
+            "video",
+            controls=True,
+            loop=True,
+            muted=True,
+            playsinline=True,
+            preload="auto",
+            src=uri,
+            aria_label=f"{item.name}, {name}",
+            class_="shown" if index == 0 else None,
+        )
+        for index, (name, uri) in enumerate(item.versions)
+    ]
+    rows = [h("li", *_selector(index, name, values(item.name, name))) for index, (name, _) in enumerate(item.versions)]
+    return join(h("div", *players, class_="screen"), h("ol", *rows, class_="versions"))
+
+
+def _selector(index: int, name: str, text: str) -> tuple[Html, Html]:
+    """The button that selects a version, and the label of the version."""
+    key, pressed = str(index) if index < KEYS else "·", "true" if index == 0 else "false"
+    button = h("button", key, type="button", aria_pressed=pressed, aria_label=f"Select {name}")
+    return button, h("div", h("strong", name), h("small", text), class_="label")
 
 
 def _slider(item: EmbeddedItem, values: Values) -> Html:
@@ -65,3 +87,6 @@ def _choice(side: str, names: list[str], values: list[str], selected: int) -> Ht
         for index, name in enumerate(names)
     ]
     return h("label", side, h("select", *options, class_=side), h("small", values[selected], class_="values"))
+
+
+BODIES: dict[str, Callable[[EmbeddedItem, Values], Html]] = {"audio": _players, "image": _slider, "video": _screen}

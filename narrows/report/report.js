@@ -70,7 +70,8 @@ for (const button of document.querySelectorAll(".sortable thead button")) {
   });
 }
 
-// Players: one plays at a time; digits switch between the versions of an item at the same position.
+// Players: one plays at a time; digits switch between the versions of an item at the same position. Of the videos of an
+// item, which lie over each other, the selected one is shown as soon as it has the picture of that position.
 let active = document.querySelector(".item:has(audio, video)");
 const players = (item) => [...item.querySelectorAll("audio, video")];
 const buttons = (item) => [...item.querySelectorAll(".versions button")];
@@ -79,6 +80,16 @@ const selected = (item) => players(item)[buttons(item).findIndex((button) => but
 function activate(item, player) {
   active = item;
   buttons(item).forEach((button, index) => button.setAttribute("aria-pressed", players(item)[index] === player));
+  show(item);
+}
+
+function show(item) {
+  const player = selected(item);
+  if (!player.seeking) for (const other of players(item)) other.classList.toggle("shown", other === player);
+}
+
+function play(player) {
+  player.play().catch(() => {}); // a pause before it has begun is no fault
 }
 
 function switchTo(item, player) {
@@ -88,12 +99,13 @@ function switchTo(item, player) {
   player.currentTime = before.currentTime;
   before.pause();
   activate(item, player);
-  if (playing) player.play();
+  if (playing) play(player);
 }
 
 for (const item of document.querySelectorAll(".item:has(audio, video)")) {
   buttons(item).forEach((button, index) => button.addEventListener("click", () => switchTo(item, players(item)[index])));
   item.addEventListener("focusin", () => { active = item; });
+  item.addEventListener("seeked", () => show(item), true);
   item.addEventListener("play", (event) => {
     for (const other of document.querySelectorAll("audio, video")) if (other !== event.target) other.pause();
     activate(item, event.target);
@@ -109,7 +121,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     active.open = true;
     const player = selected(active);
-    if (player.paused) player.play(); else player.pause();
+    if (player.paused) play(player); else player.pause();
   }
 });
 

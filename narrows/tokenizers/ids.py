@@ -4,7 +4,8 @@ The codes of K codebooks become one sequence of ids, or K parallel sequences. Be
 position p.
 
     interleaved   00 10 20 01 11 21 02 12 22 ...      all codebooks of a position, then the next one; (N,)
-    raster        the same for an image, whose positions are ordered row by row
+    raster        the same for an image, whose positions are ordered row by row, and for video frame by frame, each row
+                  by row
     parallel      00 01 02 03 ...                     codebook k in row k; (K, N)
                   10 11 12 13 ...
     delayed       00 01 02 03  -  -                   codebook k is delayed by k positions, so that a model that

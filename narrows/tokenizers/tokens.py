@@ -199,7 +199,7 @@ class Latents:
     Args:
         values: floats (S, D, *grid), S channel groups, D channels of the bottleneck; the grid is (F,) for audio,
             (H, W) for images.
-        extent, model, fingerprint: see Tokens.
+        extent, model, fingerprint, attachments: see Tokens.
 
     Raises:
         InputError: for values whose shape or type does not match the extent.
@@ -209,6 +209,7 @@ class Latents:
     extent: Extent
     model: str
     fingerprint: str
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         is_float = isinstance(self.values, Tensor) and self.values.is_floating_point()

@@ -21,7 +21,7 @@ from narrows.bitstream import StreamHeader, read_header, recover
 from narrows.bitstream.header import SOUND, TIMES
 from narrows.bitstream.limits import MAX_INDEXED_SYMBOLS
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
 from narrows.media import video as media
 from narrows.media.buffers import Bytes
 from narrows.media.extents import Extent, VideoExtent
@@ -189,7 +189,7 @@ class VideoTokenizer(Tokenizer):
         values, extent = self._encoded(CheckedFrames(frames), as_rate(frame_rate), coded)
         return Latents(values, extent, self.name, self.fingerprint)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _encoded(
         self, frames: CheckedFrames, rate: Fraction, coded: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, VideoExtent]:
@@ -220,10 +220,16 @@ class VideoTokenizer(Tokenizer):
             WrongModel: for tokens of another model.
             InputError: for codes that do not match their extent, and for a part outside of the clip.
         """
+        self.check_item(tokens)
         return torch.from_numpy(np.concatenate(list(self.decode_blocks(tokens, start, stop)), 1))
+
+    def decode_batch(self, batch: Sequence[Tokens]) -> list[Tensor]:
+        """Decode a list of Tokens, one after another; returns the clip of each."""
+        return [self.decode(tokens) for tokens in batch]
 
     def decode_latents(self, latents: Latents, start: float = 0.0, stop: float | None = None) -> Tensor:
         """Decode Latents to a clip (C, T, H, W) float32 in [-1, 1]; see `decode`."""
+        self.check_item(latents)
         return torch.from_numpy(np.concatenate(list(self.decode_blocks(latents, start, stop)), 1))
 
     def decode_blocks(self, item: Item, start: float = 0.0, stop: float | None = None) -> Iterator[NDArray[np.float32]]:
@@ -250,7 +256,11 @@ class VideoTokenizer(Tokenizer):
         if isinstance(item, Latents):
             extent, values = self._check_item_and_grid(item), item.values
             return CodedVideo(
-                extent, self.block, None, {}, lambda chunk: [self._continuous(_chunk(values, chunk, self.block))]
+                extent,
+                self.block,
+                None,
+                item.attachments,
+                lambda chunk: [self._continuous(_chunk(values, chunk, self.block))],
             )
         if isinstance(item, Tokens):
             extent, codes, index = self._check_item_and_grid(item), item.codes, item.quality_index
@@ -299,7 +309,12 @@ class VideoTokenizer(Tokenizer):
             )
         return band(3, row)
 
-    @torch.inference_mode()
+    def check_extent(self, extent: VideoExtent) -> None:
+        """Raise InputError for frames that are too large for an entropy model."""
+        if self.entropy_model is not None:
+            self._steps(self.grid(extent), extent.channels)
+
+    @torch.no_grad()
     def _latents(self, codes: Tensor, quality_index: int | None) -> Tensor:
         """Latents (S, D, t, h, w) of codes (S, k, t, h, w), those of a chunk for an entropy model."""
         codes, model = codes.to(self.device).long(), self.entropy_model
@@ -308,7 +323,7 @@ class VideoTokenizer(Tokenizer):
                 return self.codec.bottleneck.decode(codes)
             return model.decode(codes, quality_index)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _continuous(self, values: Tensor) -> Tensor:
         """Latents (S, D, t, h, w) of the values (S, d, t, h, w) of a continuous bottleneck."""
         with torch.autocast(self.device.type, enabled=False):
@@ -332,8 +347,17 @@ class VideoTokenizer(Tokenizer):
             extent: frames, size and rate.
             codebooks: see `encode`.
             others: refused.
+
+        Raises:
+            InputError: for other settings, and for an entropy model, whose rate depends on the clip.
         """
         self._refuse_for_estimate(others)
+        if getattr(extent, "medium", None) != self.medium.name:
+            raise InputError(f"expected the extent of a clip, got {shortened(extent)}")
+        if self.entropy_model is not None:
+            raise InputError(
+                f"expected a model of a fixed rate, got {self.name}, whose rate depends on the clip; encode it"
+            )
         frames, height, width = self.grid(extent)
         bits = self.rate(self.check_codebooks(codebooks)) / self.positions_per_amount * self.groups(extent.channels)
         chunks = ceil(extent.seconds / CHUNK_SECONDS)
@@ -404,6 +428,8 @@ class VideoTokenizer(Tokenizer):
 
     def _decode_to(self, output: Output, item: Item, options: DecodeOptions) -> Extent:
         """See `decode_file`; in bounded memory. Of a part in seconds only this part is decoded; see `decode`."""
+        if (with_sound := options.get("sound")) not in (None, True, False):
+            raise InputError(f"expected sound as True or False, got {shortened(with_sound)}")
         coded = self._coded(item)
         extent, times = coded.extent, _times(coded)
         first, last = part_of_clip(extent, options.get("start") or 0.0, options.get("stop"))
@@ -413,7 +439,7 @@ class VideoTokenizer(Tokenizer):
             frames = reported(frames, last - first, output.progress)
         kept = None if times is None else [time - times[first] for time in times[first:last]]
         rate = Fraction(extent.rate, extent.rate_base) if kept is None else None
-        sound = None if options.get("sound") is False else self._sound(coded, first, last)
+        sound = None if with_sound is False else self._sound(coded, first, last)
         media.write(
             output.target, frames, rate, times=kept, sound=sound, overwrite=output.overwrite, format=output.format
         )
@@ -453,7 +479,7 @@ class VideoTokenizer(Tokenizer):
 
 
 class VideoBatchEncoder(BatchEncoder):
-    """Encodes clips one after another, each in blocks of its own.
+    """Encodes clips one after another, each in blocks of its own. A few frames wait in memory.
 
     Args:
         tokenizer: the tokenizer.
@@ -467,31 +493,57 @@ class VideoBatchEncoder(BatchEncoder):
 
     @property
     def seconds(self) -> float:
-        """Time spent in reading and in the network."""
+        """Time spent in the network."""
         return self._seconds
 
     def finish(self) -> None:
         """Nothing waits."""
 
     def read(self, source: Source) -> Iterator[Any]:
-        """The open file, whose frames are read as they are encoded. Its sound is left out."""
-        yield media.VideoReader(source, sound=False)
+        """The properties of a clip, then its frames, which are decoded one by one.
+
+        Raises MediaError where the file is damaged, also after frames, and InputError for frames that are too large and
+        times without a common unit.
+        """
+        with media.VideoReader(source, sound=False) as reader:
+            info = reader.counted()
+            self.tokenizer.check_extent(info.extent)
+            if info.times is not None:
+                times_attachment(info.times)
+            yield info
+            yield from reader.frames()
 
     def add(self, pieces: Iterator[Any]) -> Callable[[], Tokens | Latents]:
         """Encode a clip; see `BatchEncoder.add`."""
-        (reader,) = pieces
-        begin = time.perf_counter()
-        with reader:
-            if self.latents:
-                extent = reader.counted().extent
-                rate = Fraction(extent.rate, extent.rate_base)
-                result: Tokens | Latents = self.tokenizer.encode_frames_to_latents(
-                    (frame.pixels for frame in reader.frames()), rate
-                )
-            else:
-                result = self.tokenizer.encode_reader(reader, **self.settings)
-        self._seconds += time.perf_counter() - begin
+        begin, waited = time.perf_counter(), 0.0
+        times = list[Fraction]()
+
+        def pixels() -> Iterator[Frame]:
+            nonlocal waited
+            since = time.perf_counter()
+            for frame in pieces:
+                waited += time.perf_counter() - since
+                times.append(frame.time)
+                yield frame.pixels
+                since = time.perf_counter()
+
+        info: media.VideoInfo = next(pieces)
+        rate = Fraction(info.extent.rate, info.extent.rate_base)
+        result: Tokens | Latents
+        if self.latents:
+            result = self.tokenizer.encode_frames_to_latents(pixels(), rate)
+        else:
+            tokens = self.tokenizer.encode_frames(pixels(), rate, **self.settings)
+            result = replace(tokens, codes=tokens.codes.to(_narrowest(tokens.codebook_sizes)))
+        if info.times is not None:
+            result = replace(result, attachments={TIMES: times_attachment(times)})
+        self._seconds += time.perf_counter() - begin - waited
         return lambda: result
+
+
+def _narrowest(sizes: Sequence[int]) -> torch.dtype:
+    """The narrowest type for the codes of codebooks, since those of a whole shard are in memory."""
+    return torch.int16 if max(sizes) <= 1 << 15 else torch.int32 if max(sizes) <= 1 << 31 else torch.int64
 
 
 def _chunk(values: Tensor, number: int, steps: int) -> Tensor:

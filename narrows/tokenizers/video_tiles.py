@@ -60,7 +60,7 @@ class VideoTiles:
         self.codec, self.steps = codec, steps
         self.side = max(side, *(4 * max(reach or (0, 0)) for reach in reaches))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, frames: Iterable[Frame], grid: tuple[int, int]) -> Iterator[Tensor]:
         """Encode frames to latents (S, D, t, h, w), one block of up to `steps` latent frames after another.
 
@@ -86,7 +86,7 @@ class VideoTiles:
             assert z is not None
             yield z
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(
         self, latents: Iterable[Tensor], extent: VideoExtent, skip: int, quality_index: int | None = None
     ) -> Iterator[NDArray[np.float32]]:
@@ -101,7 +101,7 @@ class VideoTiles:
         decoder, stride = self.codec.decoder, self.codec.stride
         states, left = dict[Tile, State](), extent.frames
         for z in latents:
-            z = z.to(self._device)
+            z = z.to(self._device, next(decoder.parameters()).dtype)
             shape = (extent.channels, z.shape[2] * stride[0], extent.height, extent.width)
             block = torch.empty(shape)
             for tile in self._tiles((z.shape[3], z.shape[4]), decoder.reach):
@@ -141,4 +141,4 @@ class VideoTiles:
         if block.dtype == np.uint8:
             x = x / FULL_SCALE - 1
         x = group_channels(x.clamp(-1, 1)[None], self.codec.channels).flatten(0, 1)
-        return x.to(self._device)
+        return x.to(self._device, next(self.codec.encoder.parameters()).dtype)

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from math import lcm
+from typing import cast
 
+from narrows.bitstream.header import TIMES
 from narrows.bitstream.varint import Cursor, to_varint
 from narrows.errors import DamagedStream, InputError
-from narrows.media.extents import MAX_COUNT, MAX_RATE
+from narrows.media.extents import MAX_COUNT, MAX_RATE, VideoExtent
+from narrows.tokenizers.tokens import Latents, Tokens
 
 
 def times_attachment(times: Sequence[Fraction]) -> bytes:
@@ -22,6 +25,12 @@ def times_attachment(times: Sequence[Fraction]) -> bytes:
     if units > MAX_RATE:
         raise InputError(f"expected times in a unit of 1 / {MAX_RATE} s or more, got 1 / {units} s; round them")
     return to_varint(units) + b"".join(to_varint(int((b - a) * units)) for a, b in pairwise(times))
+
+
+def attached_times(item: Tokens | Latents) -> tuple[Fraction, ...] | None:
+    """The times of the frames of an item; None for a constant rate. Raises DamagedStream as `times_of` does."""
+    data = item.attachments.get(TIMES)
+    return None if data is None else times_of(data, cast(VideoExtent, item.extent).frames)
 
 
 def times_of(data: bytes, frames: int) -> tuple[Fraction, ...]:

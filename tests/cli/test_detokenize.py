@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from narrows.codecs import Codec, FrameDecoder, FrameEncoder, Gaussian, LappedDe
 from narrows.datasets.base import TokenizedItem
 from narrows.datasets.shards import write_shard
 from narrows.datasets.worker import dataset_info
+from narrows.media import video
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.image import ImageTokenizer
 
@@ -77,6 +79,17 @@ def test_an_image(codec, place, image_checkpoint) -> None:
     write_shard(out / "00000-of-00001.parquet", [row], dataset_info(tokenizer, {"quality": 3}))
     assert codec("detokenize", out, "--key", "p", "-m", image_checkpoint).code == 0
     assert np.array_equal(np.asarray(Image.open("p.png")), tokenizer.decode_signal(tokens).pixels.transpose(1, 2, 0))
+
+
+def test_a_clip(codec, place, tiny_video) -> None:
+    (place / "in").mkdir()
+    frames = np.random.default_rng(0).integers(256, size=(7, 3, 16, 24), dtype=np.uint8)
+    times = [Fraction(n, 30) for n in (0, 1, 2, 5, 6, 7, 9)]
+    video.write(place / "in" / "a.mp4", frames, times=times)
+    assert codec("tokenize", "in", "-m", tiny_video, "-o", "out", "--rank", 0, "--world", 1).code == 0
+    assert codec("detokenize", "out", "--key", "a", "-m", tiny_video).code == 0
+    info = video.probe("a.mp4")
+    assert (info.frames, info.height, info.width, info.times) == (7, 16, 24, tuple(times))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -1,6 +1,7 @@
 import hashlib
 import struct
 import zlib
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,12 +11,25 @@ import torch
 
 from narrows.bitstream import AudioExtent, ImageExtent
 from narrows.checkpoints import folder
-from narrows.codecs import BSQ, Codec, ConvDecoder, ConvEncoder, FrameDecoder, FrameEncoder, SoftNorm, Tanh
+from narrows.codecs import (
+    BSQ,
+    Codec,
+    ConvDecoder,
+    ConvEncoder,
+    FactorisedDecoder,
+    FactorisedEncoder,
+    FrameDecoder,
+    FrameEncoder,
+    Gaussian,
+    SoftNorm,
+    Tanh,
+)
 from narrows.datasets.base import DatasetInfo, TokenizedItem
 from narrows.datasets.shards import write_shard
-from narrows.media import image
+from narrows.media import image, video
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.image import ImageTokenizer
+from narrows.tokenizers.video import VideoTokenizer
 
 RATE = 16_000
 AUDIO = DatasetInfo("audio", "codes", "m", "00" * 8, ((8,), (8,), (5, 4)), 3, (320,), 1, 16_000)
@@ -143,3 +157,39 @@ def digests():
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(place.glob("[!.]*"))}
 
     return of
+
+
+def frames_of(count, height=32, width=48, seed=0):
+    """Smooth random frames (3, H, W)."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / 8
+    for place in range(count):
+        waves = [np.sin(x + 0.3 * place + phase) + np.cos(y * phase) for phase in random.uniform(0.5, 2, 3)]
+        yield (128 + 50 * np.stack(waves)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory):
+    """A folder of five clips: three sizes, of 1 to 20 frames, one of them of a variable rate."""
+    place = tmp_path_factory.mktemp("clips")
+    (place / "a").mkdir()
+    video.write(place / "a" / "one.mp4", frames_of(1), 25)
+    video.write(place / "a" / "long.webm", frames_of(20, seed=1), Fraction(30000, 1001))
+    video.write(place / "b.mkv", frames_of(9, 33, 17, 2), 10)
+    video.write(place / "c.mp4", frames_of(6, 40, 40, 3), 24)
+    times = [Fraction(n, 30) for n in (0, 1, 3, 4, 9, 10, 11)]
+    video.write(place / "phone.mp4", frames_of(7, seed=4), times=times)
+    return place
+
+
+@pytest.fixture(scope="session")
+def video_latents(tmp_path_factory):
+    """Folder of a video tokenizer with continuous latents."""
+    torch.manual_seed(0)
+    size = {"widths": (8, 8), "depths": (1, 1)}
+    codec = Codec(FactorisedEncoder(4, **size), Gaussian(4, 3), FactorisedDecoder(4, **size))
+    tokenizer = VideoTokenizer(codec)
+    tokenizer.name = "video-latents"
+    place = tmp_path_factory.mktemp("video-models") / "latents"
+    folder.save(place, tokenizer)
+    return str(place)

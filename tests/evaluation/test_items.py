@@ -71,7 +71,7 @@ def test_audio_keeps_its_sample_rate_and_channels(folder):
 def test_greyscale_images_have_three_equal_channels(tmp_path):
     grey = np.arange(12, dtype=np.uint8).reshape(1, 3, 4)
     image.write(tmp_path / "grey.png", grey)
-    decoded = EVALUATIONS["image"].read(tmp_path / "grey.png")
+    decoded = EVALUATIONS["image"].read(tmp_path / "grey.png", None)
     assert decoded.amount == 12
     assert (decoded.pixels == grey).all()
     assert decoded.pixels.shape == (3, 3, 4)

@@ -21,7 +21,7 @@ def names(*texts):
 
 def test_baselines_by_name():
     assert names("opus@6,8.5", "flac", "opus@6") == ["opus@6", "opus@8.5", "flac"]
-    assert names("jpeg@10", "jpeg2000@34.5", "x265@0") == ["jpeg@10", "jpeg2000@34.5", "x265@0"]
+    assert names("jpeg@10", "jpeg2000@34.5", "x265-intra@0") == ["jpeg@10", "jpeg2000@34.5", "x265-intra@0"]
     assert {point.medium for point in operating_points(["opus@12", "flac"])} == {"audio"}
 
 

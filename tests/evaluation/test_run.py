@@ -255,9 +255,9 @@ def test_invalid_requests_are_rejected(pictures: Path, tmp_path: Path, in_proces
 
 
 def test_keys_are_unique() -> None:
-    known = operating_points(
-        ["jpeg@10,20", "jpeg-444@10", "webp@10", "avif@10", "avif-444@10", "jpeg2000@30", "x264@10", "x265@10"]
-    )
+    known = operating_points(["jpeg@10,20", "jpeg-444@10", "webp@10", "avif@10", "avif-444@10", "jpeg2000@30"])
+    known += operating_points(["x264-intra@10", "x265-intra@10", "vp9-intra@10"])
+    known += operating_points(["x264@10,20", "x265@10", "vp9@10", "svt-av1@10"])
     known += operating_points(["opus@6,12", "opus-voip@6", "aac@16", "mp3@16", "flac"])
     keys = {json.dumps(dict(point.key), sort_keys=True) for point in known}
     assert len(keys) == len(known)

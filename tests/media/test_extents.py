@@ -1,4 +1,5 @@
 from dataclasses import FrozenInstanceError, astuple, fields
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -46,14 +47,16 @@ def test_facts(extent, facts):
 
 
 @every_extent
-def test_of_size_and_channels(extent):
-    made = type(extent).of(extent.size, extent.channels, 25)
-    assert (made.size, made.channels) == (extent.size, extent.channels)
-    assert made.seconds == (None if extent is IMAGE else extent.size[0] / 25)
+def test_of_a_grid(extent):
+    strides = (1, 2, 4)[: extent.axes]
+    made = type(extent).of_grid(tuple(range(3, 3 + extent.axes)), strides, extent.channels, 25)
+    assert made.size == (3, 8, 20)[: extent.axes]
+    assert made.channels == extent.channels
+    assert made.seconds == (None if extent is IMAGE else 3 / 25)
 
 
-def test_an_image_has_no_sample_rate():
-    assert ImageExtent.of((480, 640), 3, None) == IMAGE
+def test_the_first_latent_frame_is_one_frame():
+    assert VideoExtent.of_grid((3, 2, 2), (4, 8, 8), 3, Fraction(30000, 1001)) == VideoExtent(9, 16, 16, 3, 30000, 1001)
 
 
 @every_extent

@@ -164,7 +164,8 @@ def test_with_array_keeps_type_and_rate(signals, medium: Medium):
     assert changed.array.dtype == signal.array.dtype
     assert np.array_equal(changed.array, part)
     if medium.name != "video":  # whose extent has a frame rate
-        assert changed.extent == medium.extent.of(changed.array.shape[1:], 1, getattr(signal, "sample_rate", None))
+        size, rate = changed.array.shape[1:], getattr(signal, "sample_rate", 1)
+        assert changed.extent == medium.extent.of_grid(size, (1,) * len(size), 1, rate)
     assert signal.array.shape == (signal.extent.channels, *signal.extent.size)
 
 

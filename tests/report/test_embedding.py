@@ -1,5 +1,9 @@
 import base64
+import gc
 import io
+import weakref
+from collections.abc import Mapping
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -8,9 +12,12 @@ import soundfile
 from PIL import Image as PILImage
 
 from narrows.errors import InputError
+from narrows.media import video
 from narrows.media.audio import Audio
 from narrows.media.image import Image
+from narrows.media.video import Video
 from narrows.report.embedding import AUDIO_ENCODINGS, IMAGE_ENCODINGS, MediaSample, embed, opus_encoder, webp_encoder
+from narrows.report.video_encoding import VIDEO_ENCODINGS
 
 
 def data(uri):
@@ -95,3 +102,62 @@ def test_surplus_channels_are_dropped():
     embedded = embed([MediaSample("many", many, {"ours": many})], AUDIO_ENCODINGS)
     _, flac = data(embedded.items[0].versions[1][1])
     assert soundfile.info(io.BytesIO(flac)).channels == 8
+
+
+def frames_of(uri):
+    kind, mp4 = data(uri)
+    assert kind == "video/mp4"
+    return video.read(mp4)
+
+
+def test_clips_are_the_first_seconds_at_their_rate(video_samples):
+    samples = video_samples(100)
+    embedded = embed(samples, VIDEO_ENCODINGS)
+    assert embedded.encoding.startswith("H.264 (crf 16), up to 3 s")
+    assert [name for name, _ in embedded.items[0].versions] == ["reference", "ours@4", "ours@7"]
+    for (_, uri), signal in zip(
+        embedded.items[1].versions, (samples[1].reference, *samples[1].decoded.values()), strict=True
+    ):
+        found = frames_of(uri)
+        assert (found.pixels.shape, found.rate) == ((3, 75, 64, 96), 25)
+        assert np.abs(found.pixels.astype(int) - signal.pixels[:, :75]).mean() < 2
+    assert embed(samples, VIDEO_ENCODINGS) == embedded  # the same bytes
+
+
+def test_clips_shrink_to_the_budget(video_samples):
+    rng = np.random.default_rng(0)
+    noise = Video(rng.integers(0, 256, (3, 60, 65, 97), np.uint8), Fraction(25))
+    sizes = [len(encoder(noise)[1]) for _, encoder in VIDEO_ENCODINGS]
+    assert sizes == sorted(sizes, reverse=True)
+    budget = 3 * sizes[2]  # two clips take 4 / 3 of the bytes as text
+    embedded = embed([MediaSample("a", noise, {"b": noise})], VIDEO_ENCODINGS, budget)
+    assert "1.5 s" in embedded.encoding
+    assert total(embedded) <= budget
+    assert frames_of(embedded.items[0].versions[0][1]).pixels.shape == (3, 37, 66, 98)  # even sides
+    large = Video(np.zeros((3, 4, 2048, 3072), np.uint8), Fraction(25))
+    _, encoder = VIDEO_ENCODINGS[0]
+    assert video.read(encoder(large)[1]).pixels.shape[1] == 3  # of 18 MiB
+
+
+def test_decoded_signals_are_loaded_one_at_a_time(video_samples):
+    """All of an item together may take gigabytes."""
+    (sample, _) = video_samples(3)
+    alive, most = weakref.WeakSet(), 0
+
+    class Loaded(Mapping):
+        def __getitem__(self, name):
+            nonlocal most
+            gc.collect()
+            signal = Video(sample.decoded[name].pixels, Fraction(25))
+            alive.add(signal)
+            most = max(most, len(alive))
+            return signal
+
+        def __iter__(self):
+            return iter(["ours@4", "ours@7"] * 4)
+
+        def __len__(self):
+            return 8
+
+    embed([MediaSample("a", sample.reference, Loaded())], VIDEO_ENCODINGS)
+    assert most <= 2

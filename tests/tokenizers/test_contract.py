@@ -6,6 +6,7 @@ import pickle
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from mmap import mmap
 from pathlib import Path
@@ -16,16 +17,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from narrows.bitstream import read_header
+from narrows.bitstream import FrequencyTables, read_header
+from narrows.bitstream.frequency_tables import integer_frequencies
 from narrows.checkpoints import folder
 from narrows.codecs import (
     FSQ,
     Codec,
     ConvDecoder,
     ConvEncoder,
+    FactorisedDecoder,
+    FactorisedEncoder,
     FrameDecoder,
     FrameEncoder,
     Gaussian,
+    SpaceTimeContext,
     Tanh,
     VectorQuantizePytorch,
 )
@@ -34,13 +39,15 @@ from narrows.media.audio import Audio
 from narrows.media.image import Image
 from narrows.media.medium import Signal
 from narrows.media.table import MEDIA
+from narrows.media.video import Video
 from narrows.parts import build, names, spec
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.image import ImageTokenizer
 from narrows.tokenizers.tokenizer import Tokenizer
 from narrows.tokenizers.tokens import Latents, Tokens
+from narrows.tokenizers.video import VideoTokenizer
 
-RATE = 16_000
+RATE, FRAME_RATE = 16_000, Fraction(25)
 
 
 def audio(bottleneck: object, channels: int = 1) -> AudioTokenizer:
@@ -52,6 +59,23 @@ def images(bottleneck: object) -> ImageTokenizer:
     return ImageTokenizer(Codec(ConvEncoder(8, 8), bottleneck, ConvDecoder(8, 8)))  # type: ignore[arg-type]
 
 
+def videos(bottleneck: object, dim: int = 8) -> VideoTokenizer:
+    sizes = {"widths": (8, 8), "depths": (1, 1)}
+    encoder, decoder = FactorisedEncoder(dim, **sizes), FactorisedDecoder(dim, **sizes)  # type: ignore[arg-type]
+    return VideoTokenizer(Codec(encoder, bottleneck, decoder))  # type: ignore[arg-type]
+
+
+def videos_with_entropy_model() -> VideoTokenizer:
+    tokenizer = videos(SpaceTimeContext((4, 4), 1, (8, 8), 8))
+    with torch.no_grad():
+        for parameter in tokenizer.codec.bottleneck.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        tokenizer.codec.bottleneck.root_gain.copy_(torch.linspace(0.1, 9, 8)[:, None].expand(8, 8))  # type: ignore[operator]
+    sizes = tokenizer.codec.bottleneck.table_sizes
+    tokenizer.tables = FrequencyTables(tuple(integer_frequencies(np.ones(size)) for size in sizes))
+    return tokenizer
+
+
 PACKAGE = (("num_quantizers", 3), ("codebook_size", 16), ("quantize_dropout", True))
 WITH_CODES: dict[str, Callable[[], Tokenizer]] = {
     "audio": lambda: audio(FSQ(8, (4, 4), groups=3, dropout=0.2)),
@@ -60,11 +84,14 @@ WITH_CODES: dict[str, Callable[[], Tokenizer]] = {
     "image": lambda: images(FSQ(8, (4, 4), groups=3, dropout=0.2)),
     "image, package": lambda: images(VectorQuantizePytorch(8, "ResidualVQ", PACKAGE)),
     "image, entropy model": lambda: images(FSQ(8, (4, 4))),  # replaced below by a checkpoint
+    "video": lambda: videos(FSQ(8, (4, 4), groups=3, dropout=0.2)),
+    "video, entropy model": videos_with_entropy_model,
 }
 CONTINUOUS: dict[str, Callable[[], Tokenizer]] = {
     "audio": lambda: audio(Tanh(8, 3)),
     "stereo audio": lambda: audio(Tanh(8, 3), 2),
     "image": lambda: images(Gaussian(8, 3)),
+    "video": lambda: videos(Gaussian(8, 3)),
 }
 
 
@@ -93,22 +120,30 @@ def signals(tokenizer: Tokenizer) -> list[Signal]:
     if tokenizer.medium.name == "audio":
         sizes = [(1, 7001), (2, 3210), (3, 1)]
         return [Audio((0.1 * rng.standard_normal(size)).astype(np.float32), RATE) for size in sizes]
+    if tokenizer.medium.name == "video":
+        clips = [rng.integers(0, 256, size, np.uint8) for size in [(3, 6, 24, 40), (3, 1, 17, 16), (3, 2, 1, 1)]]
+        return [Video(clip, FRAME_RATE) for clip in clips]
     return [Image(rng.integers(0, 256, size, np.uint8)) for size in [(3, 45, 70), (1, 17, 16), (3, 1, 1)]]
 
 
 def in_memory(tokenizer: Tokenizer, signal: Signal) -> tuple[Any, ...]:
     """The positional arguments of `encode` for a signal."""
-    return (signal.array, RATE) if isinstance(signal, Audio) else (signal.array,)
+    return (signal.array, *rate_of(tokenizer))
+
+
+def rate_of(tokenizer: Tokenizer) -> tuple[Any, ...]:
+    """The rate that `encode` and `encode_batch` take after the signals."""
+    return {"audio": (RATE,), "video": (FRAME_RATE,), "image": ()}[tokenizer.medium.name]
 
 
 def as_written(tokenizer: Tokenizer, signal: Signal, path: Path) -> Path:
-    path = path.with_suffix(tokenizer.medium.default_suffix)
+    path = path.with_suffix(".mkv" if signal.medium == "video" else tokenizer.medium.default_suffix)  # lossless
     MEDIA[signal.medium].write(path, signal, True)
     return path
 
 
 def test_every_registered_tokenizer_is_here(tokenizer: Tokenizer) -> None:
-    assert names("tokenizer") == ["audio-tokenizer", "image-tokenizer"]
+    assert names("tokenizer") == ["audio-tokenizer", "image-tokenizer", "video-tokenizer"]
     assert tokenizer.medium is MEDIA[tokenizer.medium.name]
 
 
@@ -164,7 +199,7 @@ def test_batches_give_what_single_signals_give(tokenizer: Tokenizer) -> None:
     tokenizer.batch = 4
     given = signals(tokenizer) * 2
     arguments: tuple[Any, ...] = ([x.array for x in given],)
-    batch = tokenizer.encode_batch(*arguments, *((RATE,) if tokenizer.medium.name == "audio" else ()))
+    batch = tokenizer.encode_batch(*arguments, *rate_of(tokenizer))
     assert all(same(a, tokenizer.encode(*in_memory(tokenizer, b))) for a, b in zip(batch, given, strict=True))
     for decoded, tokens in zip(tokenizer.decode_batch(batch), batch, strict=True):
         torch.testing.assert_close(decoded, tokenizer.decode(tokens), atol=1e-4, rtol=0)
@@ -196,7 +231,7 @@ def test_files_are_written_whole_and_never_replaced_unasked(tokenizer: Tokenizer
 
 def test_foreign_and_wrong_tokens_are_refused(tokenizer: Tokenizer) -> None:
     tokens = tokenizer.encode_signal(signals(tokenizer)[0])
-    other = audio(FSQ(8, (5, 5))) if tokenizer.medium.name == "image" else images(FSQ(8, (5, 5)))
+    other = images(FSQ(8, (5, 5))) if tokenizer.medium.name == "audio" else audio(FSQ(8, (5, 5)))
     foreign = other.encode_signal(signals(other)[0])
     for use in (tokenizer.decode, tokenizer.compress, tokenizer.decode_signal):
         for wrong in (foreign, replace(tokens, fingerprint="0" * 16), replace(tokens, model="else")):
@@ -301,10 +336,12 @@ def test_the_fingerprint_follows_the_weights(tokenizer: Tokenizer) -> None:
     assert len(pickle.dumps(again)) == len(pickle.dumps(pickle.loads(pickle.dumps(again))))
 
 
-def test_parts_in_seconds_are_for_audio(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_parts_in_seconds_are_for_audio_and_video(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokens, path = tokenizer.encode_signal(signals(tokenizer)[0]), tmp_path / f"a{tokenizer.medium.default_suffix}"
     if tokenizer.medium.name == "audio":
         assert tokenizer.decode_file(tokens, path, start=0.1, stop=0.2).amount == pytest.approx(0.1)
+    elif tokenizer.medium.name == "video":
+        assert tokenizer.decode_file(tokens, path, start=0.04, stop=0.12).seconds == pytest.approx(0.08)
     else:
         with pytest.raises(InputError, match=r"expected options of image .background., got stop=0.2; leave it out"):
             tokenizer.decode_file(tokens, path, stop=0.2)
@@ -316,7 +353,7 @@ def test_options_of_decoding_are_those_of_the_medium(tokenizer: Tokenizer) -> No
     for options in ({"background": "white"}, {"start": 0.1}, {"strat": None}):
         if set(options) <= set(tokenizer.decode_options):
             continue
-        with pytest.raises(InputError, match=r"expected options of (audio|image) \(.*\), got .*; leave it out"):
+        with pytest.raises(InputError, match=r"expected options of (audio|image|video) \(.*\), got .*; leave it out"):
             tokenizer.decode_bytes(tokens, **options)  # type: ignore[arg-type]
 
 
@@ -375,7 +412,8 @@ def test_attachments_that_would_be_lost_are_refused(tokenizer: Tokenizer) -> Non
     if tokenizer.rate_setting.values == ():
         return  # continuous latents, which have no attachments
     plain = tokenizer.encode(*in_memory(tokenizer, signals(tokenizer)[0]))
-    extra = replace(plain, attachments={"audio": b"sound"})
+    name = "alpha" if tokenizer.medium.name == "video" else "audio"
+    extra = replace(plain, attachments={name: b"sound"})
     data = extra.compress(tokenizer.coding_tables)
     for act, given in (
         (tokenizer.compress, extra),
@@ -385,7 +423,7 @@ def test_attachments_that_would_be_lost_are_refused(tokenizer: Tokenizer) -> Non
         (tokenizer.decode_signal, data),
         (tokenizer.recover, data),
     ):
-        with pytest.raises(InputError, match=r"expected (no|only the) attachment .*got audio"):
+        with pytest.raises(InputError, match=rf"expected (no|only the) attachments? .*got {name}"):
             act(given)
 
 

@@ -16,7 +16,7 @@ from narrows.media.atomic import atomic_write, write_bytes
 
 
 def export_npy(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
-    """NNNNN-of-MMMMM/NUMBER.npy, and index.jsonl with a line per item: file, key, extent, meta."""
+    """NNNNN-of-MMMMM/NUMBER.npy, and index.jsonl with a line per item: file, key, extent, times, meta."""
     lines = []
     for file in data.files:
         subfolder = folder / Path(file.path).stem
@@ -30,8 +30,9 @@ def export_npy(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
 
 
 def export_webdataset(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
-    """NNNNN-of-MMMMM.tar with NUMBER.npy and NUMBER.json (key, extent, meta) per item; equal items give equal bytes.
+    """NNNNN-of-MMMMM.tar with NUMBER.npy and NUMBER.json (key, extent, times, meta) per item.
 
+    Equal items give equal bytes.
     Names in a tar are numbers instead of keys: readers split names at dots and slashes.
     """
     for file in data.files:
@@ -60,7 +61,8 @@ def _members(items: Iterable[TokenizedItem]) -> Iterator[tuple[str, bytes]]:
 
 
 def _facts(item: TokenizedItem) -> dict[str, object]:
-    return {"key": item.key, "extent": asdict(item.extent), "meta": dict(item.meta)}
+    times = {} if item.times is None else {"times": [str(time) for time in item.times]}  # "1/30": exact seconds
+    return {"key": item.key, "extent": asdict(item.extent), **times, "meta": dict(item.meta)}
 
 
 def _array(item: TokenizedItem) -> bytes:

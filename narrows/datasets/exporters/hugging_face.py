@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from narrows.bitstream import codebook_sizes
 from narrows.datasets.arrow_columns import MetaTypes, arrow_schema, merge_types
-from narrows.datasets.base import DatasetInfo
+from narrows.datasets.base import DatasetInfo, position_unit
 from narrows.datasets.reader import TokenData
 from narrows.datasets.shards import write_shard
 from narrows.media.atomic import write_bytes
@@ -34,8 +34,8 @@ tags:
 | `key` | key of the item |
 | `{kind}` | one list: {depth} values per position, position by position, one group of channels after another |
 | {grid} | size of the grid of positions, of {strides} {unit} each |
-| {extent} | size of the recording or image |
-| `number` | place of the item in the source, from 0 |
+| {extent} | size of the {item} |
+{times}| `number` | place of the item in the source, from 0 |
 
 {sizes}```python
 from datasets import load_dataset
@@ -43,6 +43,9 @@ from datasets import load_dataset
 data = load_dataset("PATH OF THIS FOLDER")["train"]
 ```
 """
+
+
+TIMES = "| `times`, `time_base` | times of frames of a variable rate, in 1 / `time_base` s; else empty, and 0 |\n"
 
 
 def export_hugging_face(data: TokenData[Any], folder: Path, overwrite: bool) -> None:
@@ -56,7 +59,8 @@ def export_hugging_face(data: TokenData[Any], folder: Path, overwrite: bool) -> 
 
 def _card(info: DatasetInfo, types: MetaTypes, count: int) -> str:
     columns = arrow_schema(info, types)
-    names = [f"`{name}`" for name in columns.names if name not in ("key", info.kind, "number", "meta")]
+    others = ("key", info.kind, "number", "meta", "time_base", "times")
+    names = [f"`{name}`" for name in columns.names if name not in others]
     axes = len(info.strides)
     sizes = [str(size) for size in codebook_sizes(info.radices)]
     return CARD.format(
@@ -70,7 +74,11 @@ def _card(info: DatasetInfo, types: MetaTypes, count: int) -> str:
         grid=", ".join(names[:axes]),
         extent=", ".join(names[axes:]),
         strides=" × ".join(map(str, info.strides)),
-        unit="pixels" if info.sample_rate is None else f"samples at {info.sample_rate} Hz",
+        unit=position_unit(info) + ("" if info.sample_rate is None else f" at {info.sample_rate} Hz"),
+        item={"audio": "recording", "image": "image", "video": "clip, at `rate` / `rate_base` frames per second"}[
+            info.medium
+        ],
+        times=TIMES if "times" in columns.names else "",
         sizes=f"Sizes of the codebooks: {', '.join(sizes)}.\n\n" if sizes else "",
     )
 

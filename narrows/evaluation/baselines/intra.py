@@ -5,8 +5,9 @@ RGB ─ Y′CbCr 4:4:4, BT.601, full range ─▶ encoder ─▶ elementary stre
 8 bits per sample. The rounding to 8 bits in Y′CbCr limits the PSNR to about 53 dB at any setting.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -14,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrows.errors import MediaError
-from narrows.evaluation.base import Json, OperatingPoint, Unavailable
-from narrows.evaluation.baselines import ffmpeg
+from narrows.evaluation.base import Json, OperatingPoint
 from narrows.evaluation.baselines.settings import SettingRange
+from narrows.evaluation.baselines.streams import NO_SEI, StreamEncoder, decoded_frames, packet_sizes
 from narrows.media.image import Image
 from narrows.media.medium import Signal
 
@@ -31,25 +32,6 @@ TO_YCC = np.array(
 )
 OFFSET = np.array([0, 128, 128], np.float32)
 FULL_RANGE, BT601 = 2, 5  # FFmpeg's AVCOL_RANGE_JPEG and AVCOL_SPC_BT470BG
-
-
-@dataclass(frozen=True)
-class IntraEncoder:
-    """One of FFmpeg's video encoders, tuned for PSNR.
-
-    Args:
-        name: FFmpeg's name.
-        suffix: Suffix of the stream.
-        settings: Accepted quantizers.
-        options: Function from a setting to FFmpeg's options.
-        filter: FFmpeg's bitstream filter that removes the encoder's text banner.
-    """
-
-    name: str
-    suffix: str
-    settings: SettingRange
-    options: Callable[[float], dict[str, str]]
-    filter: str | None = None
 
 
 def _x264(qp: float) -> dict[str, str]:
@@ -70,9 +52,9 @@ def _vp9(crf: float) -> dict[str, str]:
 
 
 INTRA_ENCODERS = {
-    "x264": IntraEncoder("libx264", ".h264", SettingRange("QP", 1, 51, 30), _x264, "filter_units=remove_types=6"),
-    "x265": IntraEncoder("libx265", ".hevc", SettingRange("QP", 0, 51, 30), _x265),
-    "vp9": IntraEncoder("libvpx-vp9", ".ivf", SettingRange("CRF", 0, 63, 40), _vp9),
+    "x264-intra": StreamEncoder("libx264", ".h264", SettingRange("QP", 1, 51, 30), _x264, NO_SEI),
+    "x265-intra": StreamEncoder("libx265", ".hevc", SettingRange("QP", 0, 51, 30), _x265),
+    "vp9-intra": StreamEncoder("libvpx-vp9", ".ivf", SettingRange("CRF", 0, 63, 40), _vp9),
 }
 
 
@@ -96,66 +78,44 @@ class IntraBaseline(OperatingPoint):
         self.encoder.settings.check(self.family, self.setting)
 
     @property
-    def encoder(self) -> IntraEncoder:
+    def encoder(self) -> StreamEncoder:
         """The encoder."""
         return INTRA_ENCODERS[self.family]
 
     @property
     def key(self) -> Mapping[str, Json]:
         """Encoder, options and versions."""
-        options: dict[str, Json] = dict(self.encoder.options(self.setting))
-        return {"encoder": self.encoder.name, "options": options, "versions": ffmpeg.pyav_versions()}
+        return self.encoder.key(self.setting)
 
     def check(self) -> None:
         """Raises Unavailable if PyAV lacks the encoder."""
-        if not ffmpeg.pyav_has_encoder(self.encoder.name):
-            raise Unavailable(f"this PyAV has no encoder {self.encoder.name}")
+        self.encoder.check()
 
     def encode(self, signal: Signal, folder: Path) -> Path:
         """Writes the file. Raises MediaError if the encoder rejects the image."""
-        import av
-        from av.bitstream import BitStreamFilterContext
+        from av import VideoFrame
 
-        self.check()
-        path, encoder = folder / f"coded{self.encoder.suffix}", self.encoder
-        height, width = signal.extent.size
+        path = folder / f"coded{self.encoder.suffix}"
+        frame = VideoFrame.from_ndarray(_to_ycc(cast(Image, signal).pixels), format="yuv444p")
+        frame.color_range, frame.colorspace = FULL_RANGE, BT601
         try:
-            frame = av.VideoFrame.from_ndarray(_to_ycc(cast(Image, signal).pixels), format="yuv444p")
-            frame.color_range, frame.colorspace = FULL_RANGE, BT601
-            with av.open(str(path), "w") as file:
-                stream = file.add_stream(encoder.name, rate=1, options=encoder.options(self.setting))
-                assert isinstance(stream, av.VideoStream)
-                stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p"
-                context = stream.codec_context
-                context.color_range, context.colorspace, context.thread_count = FULL_RANGE, BT601, 1
-                packets = [*stream.encode(frame), *stream.encode(None)]
-                if encoder.filter:
-                    banner_filter = BitStreamFilterContext(encoder.filter, stream)
-                    packets = [filtered for packet in packets for filtered in banner_filter.filter(packet)]
-                for packet in packets:
-                    file.mux(packet)
-        except (av.FFmpegError, ValueError) as error:
-            reason = str(getattr(error, "strerror", None) or error)
+            self.encoder.write(path, self.setting, [frame], Fraction(1))
+        except MediaError as error:
             raise MediaError(
-                f"{self.family} cannot encode this image ({reason}); skip the image or the codec"
+                f"{self.family} cannot encode this image ({error}); skip the image or the codec"
             ) from error
         return path
 
     def decode(self, path: Path) -> Image:
         """The decoded image. Raises MediaError if it cannot be decoded."""
-        import av
-
-        try:
-            with av.open(str(path)) as file:
-                file.streams.video[0].codec_context.thread_count = 1
-                frame = next(file.decode(video=0))
-        except (av.FFmpegError, StopIteration) as error:
-            raise MediaError(f"{self.family} wrote a file that cannot be decoded; use another setting") from error
+        frame = next(decoded_frames(path), None)
+        if frame is None:
+            raise MediaError(f"{self.family} wrote a file that cannot be decoded; use another setting")
         return Image(_to_rgb(frame.to_ndarray().astype(np.uint8)))
 
     def payload(self, path: Path) -> int:
         """Number of bytes of the packet."""
-        return ffmpeg.payload(path)
+        return sum(packet_sizes(path))
 
 
 def _to_ycc(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -3,12 +3,13 @@
 A metric that is undefined for an item raises NotMeasurable with the reason; the item is then left out of its mean.
 Metrics of others join by `register`, in a module that `codec evaluate --import` names, or as entry points (plugins.py).
 
-metric, metrics              one by name, all; register: adds one
+metric, metrics              one by name, all; register: adds one; metric_of: one by name, for a medium
 pesq_wb, stoi, visqol        speech and audio, perceptual
 dnsmos, distillmos           speech, networks that judge without a reference; segments: what they judge at once
 speaker_similarity           speech, the voice
 spectral, snr                audio, magnitudes and samples
-psnr, ssim, lpips, rfid      images
+psnr, ssim, lpips, rfid      images; frames: their means over the frames of a clip
+video                        clips
 codebook_usage               of codes
 pairs, requirements          the two signals of a metric, pretrained weights
 """
@@ -20,6 +21,7 @@ from narrows.errors import InputError
 from narrows.evaluation.base import Metric, SetMetric
 from narrows.evaluation.metrics.distillmos import DISTILLMOS
 from narrows.evaluation.metrics.dnsmos import DNSMOS
+from narrows.evaluation.metrics.frames import over_frames
 from narrows.evaluation.metrics.lpips import LPIPS_ALEX
 from narrows.evaluation.metrics.pesq_wb import PESQ_WB
 from narrows.evaluation.metrics.psnr import PSNR
@@ -29,9 +31,10 @@ from narrows.evaluation.metrics.speaker_similarity import SPEAKER_SIMILARITY
 from narrows.evaluation.metrics.spectral import MEL_DISTANCE, MEL_LEVEL_DIFFERENCE, STFT_DISTANCE
 from narrows.evaluation.metrics.ssim import MS_SSIM, MS_SSIM_DB, SSIM
 from narrows.evaluation.metrics.stoi import ESTOI, STOI
+from narrows.evaluation.metrics.video import FLICKER, LUMA_PSNR, WORST_FRAME_PSNR
 from narrows.evaluation.metrics.visqol import VISQOL_AUDIO, VISQOL_SPEECH
 
-__all__ = ["metric", "metrics", "register"]
+__all__ = ["metric", "metric_of", "metrics", "register"]
 
 _METRICS: dict[str, Metric | SetMetric] = {
     listed.name: listed
@@ -55,6 +58,9 @@ _METRICS: dict[str, Metric | SetMetric] = {
         MS_SSIM_DB,
         LPIPS_ALEX,
         RFID,
+        LUMA_PSNR,
+        WORST_FRAME_PSNR,
+        FLICKER,
     )
 }
 
@@ -84,6 +90,19 @@ def metric(name: str) -> Metric | SetMetric:
     near = difflib.get_close_matches(name, _METRICS, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_METRICS)}"
     raise InputError(f"no metric {name!r}; {hint}")
+
+
+def metric_of(name: str, medium: str) -> Metric | SetMetric:
+    """The metric with this name for signals of a medium. A metric of images is also one of video, by its frames.
+
+    Raises InputError for an unknown name, and for a metric of another medium.
+    """
+    found = metric(name)
+    if found.medium == medium:
+        return found
+    if (found.medium, medium) == ("image", "video"):
+        return (isinstance(found, Metric) and found.video) or over_frames(found)
+    raise InputError(f"expected metrics of {medium}, got {name} of {found.medium}; leave it out")
 
 
 def _add(name: str, found: object) -> None:

@@ -11,6 +11,7 @@ from narrows.evaluation.base import NotMeasurable
 from narrows.media.audio import Audio
 from narrows.media.image import Image
 from narrows.media.medium import Signal
+from narrows.media.video import Video
 
 Channel = NDArray[np.float32]  # (T,)
 Pixels = NDArray[np.uint8]  # (3, H, W)
@@ -76,6 +77,15 @@ def image_pair(reference: Signal, decoded: Signal, min_side: int = 1) -> tuple[P
         raise InputError(f"expected two images of one shape, got {original.shape} and {coded.shape}")
     if min(original.shape[1:]) < min_side:
         raise NotMeasurable(f"a side is shorter than {min_side} pixels")
+    return original, coded
+
+
+def video_pair(reference: Signal, decoded: Signal) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Pixels (3, T, H, W) of both. Raises InputError for another medium, or if they differ in frames or size."""
+    x, y = _of_medium("video", reference, decoded)
+    original, coded = cast(Video, x).pixels, cast(Video, y).pixels
+    if original.shape != coded.shape:
+        raise InputError(f"expected two clips of one shape, got {original.shape} and {coded.shape}")
     return original, coded
 
 

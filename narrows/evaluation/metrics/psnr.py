@@ -4,6 +4,7 @@ import numpy as np
 
 from narrows.evaluation.base import Metric, NotMeasurable
 from narrows.evaluation.metrics.pairs import image_pair
+from narrows.evaluation.metrics.video import VIDEO_PSNR
 from narrows.media.medium import Signal
 
 
@@ -26,4 +27,5 @@ PSNR = Metric(
         "images."
     ),
     measure=psnr,
+    video=VIDEO_PSNR,
 )

@@ -24,8 +24,8 @@ def write_report(
 ) -> None:
     """Writes index.html and the plots of results.
 
-    The page is smaller than 8 MB and loads nothing from the network. Equal arguments give equal bytes (audio embedded
-    as Opus: with one version of FFmpeg).
+    The page is smaller than 8 MB, with video than 32 MB, and loads nothing from the network. Equal arguments give equal
+    bytes (audio embedded as Opus, and video: with one version of FFmpeg).
 
     Args:
         results: The results.
@@ -51,6 +51,6 @@ def write_report(
         for plot in (*curves, *more):
             write_bytes(folder / "plots" / f"{plot.name}.png", plot_png(plot), overwrite=overwrite)
             write_bytes(folder / "plots" / f"{plot.name}.csv", plot.as_csv(), overwrite=overwrite)
-        file.write(
-            page(results, summaries, curves, more, embed(samples, EVALUATIONS[results.medium].encodings)).encode()
-        )
+        evaluation = EVALUATIONS[results.medium]
+        embedded = embed(samples, evaluation.encodings, evaluation.budget)
+        file.write(page(results, summaries, curves, more, embedded).encode())

@@ -1,13 +1,23 @@
 """Training data from folders of media files and all other sources that `codec tokenize` reads.
 
-AudioFiles, ImageFiles      the items of sources, which are only listed; each is read when it is drawn
-AudioCrops, ImageCrops      random crops of them; a crop depends on seed and number alone
-crop_loader                 batches of crops, each step its own, for one epoch after the other
-whole_loader                whole files, for validation
+AudioFiles, ImageFiles, VideoFiles      the items of sources, which are only listed; each is read when it is drawn
+AudioCrops, ImageCrops, VideoCrops      random crops of them; a crop depends on seed and number alone
+crop_loader                             batches of crops, each step its own, for one epoch after the other
+whole_loader                            whole files, for validation
 """
 
 from narrows.recipes.data.audio import AudioCrops, AudioFiles
 from narrows.recipes.data.images import ImageCrops, ImageFiles
 from narrows.recipes.data.loading import crop_loader, whole_loader
+from narrows.recipes.data.videos import VideoCrops, VideoFiles
 
-__all__ = ["AudioCrops", "AudioFiles", "ImageCrops", "ImageFiles", "crop_loader", "whole_loader"]
+__all__ = [
+    "AudioCrops",
+    "AudioFiles",
+    "ImageCrops",
+    "ImageFiles",
+    "VideoCrops",
+    "VideoFiles",
+    "crop_loader",
+    "whole_loader",
+]

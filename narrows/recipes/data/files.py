@@ -129,7 +129,7 @@ class MediaFiles(Dataset[NDArray[Any]]):
             try:
                 return read(index)
             except NarrowsError as error:
-                reason = error
+                reason = str(error)  # its traceback would keep the open file, which may have threads
                 self._skip(index, error)
                 if len(self) == 1:
                     break

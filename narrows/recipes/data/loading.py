@@ -4,6 +4,7 @@ Each step of a run has its own crops, by their numbers: rank r of R takes the cr
 following. So a resumed run, one with other workers and one with other validations get the same crops.
 """
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -59,7 +60,7 @@ def crop_loader(
         batch_sampler=StepBatches(steps, data.batch_size),
         num_workers=data.workers,
         persistent_workers=data.workers > 0,
-        worker_init_fn=outlast_signals,
+        worker_init_fn=begin_worker,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # the default one is left to the codec's noise
     )
@@ -70,12 +71,16 @@ def whole_loader(files: MediaFiles) -> DataLoader[NDArray[Any]]:
     return DataLoader(WholeFiles(files), batch_size=1, generator=torch.Generator())
 
 
-def outlast_signals(worker: int) -> None:
+def begin_worker(worker: int) -> None:
     """Let a loading process serve the last step of a run that Ctrl-C or SIGTERM ends, if they reach all its processes.
+
+    Nor does it collect what the main process has left: a file of video has threads, which only exist there, and closing
+    it here would wait for them without an end.
 
     Args:
         worker: Number of the process, which is not used.
     """
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "alarm"):  # not on Windows
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))

@@ -3,7 +3,6 @@
 file ─▶ seek to a random place ─▶ a stretch: consecutive frames, a random window of each ─▶ crops (3, T, size, size)
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import islice
@@ -24,7 +23,7 @@ from narrows.recipes.data.files import MediaFiles
 MAX_FRAMES = 64  # of a clip that is used whole, and of a stretch unless a crop has more
 STRETCHES = 16  # that crops are drawn from at a time, and that each process keeps
 STRETCH_BYTES = 32 << 20  # of one, unless a single crop has more
-CROPS = 16  # of each stretch
+CROPS = 24  # of each stretch
 WINDOW = 3  # largest sides of a stretch, in sides of a crop
 DOWNSCALED = 2.0  # largest side of the region that is downscaled to a crop, in sides of a crop
 FAST = 0.15  # fraction of crops that take every second frame
@@ -68,15 +67,9 @@ class VideoFiles(MediaFiles):
                 place, to 1, the last one.
         """
         with media.VideoReader(source) as reader:
-            info = reader.info
-            duration = info.duration or reader.counted().duration or Fraction(0)
-            length = frames / (info.rate or USUAL_RATE)
-            start = Fraction(place[0]) * max(Fraction(0), duration - length)
-            top, left = (round(x * max(0, n - side)) for x, n in zip(place[1:], (info.height, info.width), strict=True))
-            found = [
-                frame.pixels[:, top : top + side, left : left + side].transpose(1, 2, 0)
-                for frame in islice(reader.frames(start), frames)
-            ]
+            found = _stretch(reader, reader.info.duration, frames, side, place)
+            if len(found) < frames:  # the header has no duration, or that of a longer sound track
+                found = _stretch(reader, reader.counted().duration, frames, side, place)
         if not found:
             raise MediaError("expected frames, got none at this place; the file may be shorter than it says")
         return np.stack(found)
@@ -87,8 +80,9 @@ class VideoCrops(RandomCrops):
 
     A clip is drawn with a probability in proportion to its pixels, as far as their number is known from the size of the
     file. Since decoding takes far longer than cropping, a stretch of up to 64 frames is decoded, of which a window of
-    up to three times the size of a crop is kept, for 16 crops on average. At any time crops are drawn from 16
-    stretches, of which one is replaced after every 16 crops. Each process that loads data keeps them, in up to 512 MiB.
+    up to three times the size of a crop is kept, for 24 crops on average. At any time crops are drawn from 16
+    stretches, of which one is replaced after every 24 crops. Each process that loads data decodes and keeps all of
+    them, in up to 512 MiB.
 
     Half of the crops are downscaled by a factor of 1 to 2, which hides artefacts of earlier compression, and half are
     mirrored. 15 % take every second frame, for faster motion. Clips that are shorter go forward and backward in turn;
@@ -105,7 +99,7 @@ class VideoCrops(RandomCrops):
     def __init__(self, videos: VideoFiles, frames: int, size: int, count: int, seed: Sequence[int]) -> None:
         super().__init__(count, seed)
         self.videos, self.frames, self.size = videos, frames, size
-        self._stretches = OrderedDict[tuple[int, int, int], NDArray[np.uint8]]()
+        self._stretches = dict[int, tuple[tuple[int, ...], NDArray[np.uint8]]]()
 
     def __getitem__(self, index: int) -> Tensor:
         """Crop (3, T, size, size), float32 in [-1, 1]."""
@@ -132,16 +126,15 @@ class VideoCrops(RandomCrops):
         step, rank = divmod(batches, self.ranks)
         number = (step * self.batch_size + place + slot * CROPS) // (STRETCHES * CROPS)
         key = rank, slot, number
-        if key not in self._stretches:
+        if slot not in self._stretches or self._stretches[slot][0] != key:
+            self._stretches.pop(slot, None)
             rng = np.random.default_rng((*self.seed, *key))
             side, frames = self._stretch_size()
-            while len(self._stretches) >= STRETCHES:
-                self._stretches.popitem(last=False)
-            self._stretches[key] = self.videos.draw(
+            found = self.videos.draw(
                 rng, (*self.seed, rank, number), lambda item: self._decoded(item, frames, side, rng)
             )
-        self._stretches.move_to_end(key)
-        return self._stretches[key]
+            self._stretches[slot] = key, found
+        return self._stretches[slot][1]
 
     def _decoded(self, item: int, frames: int, side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
         places = rng.random(), rng.random(), rng.random()
@@ -160,6 +153,23 @@ class VideoCrops(RandomCrops):
         times = first + step * np.arange(self.frames)
         period = max(1, 2 * (count - 1))  # 0 1 2 1 0 1 2 1 ... for a stretch of three frames
         return (count - 1) - abs(times % period - (count - 1))
+
+
+def _stretch(
+    reader: media.VideoReader,
+    duration: Fraction | None,
+    frames: int,
+    side: int,
+    place: tuple[float, float, float],
+) -> list[NDArray[np.uint8]]:
+    """The frames (h, w, 3) of a stretch of a clip of a duration; see `VideoFiles.read_stretch`."""
+    info = reader.info
+    start = Fraction(place[0]) * max(Fraction(0), (duration or Fraction(0)) - frames / (info.rate or USUAL_RATE))
+    top, left = (round(x * max(0, size - side)) for x, size in zip(place[1:], (info.height, info.width), strict=True))
+    return [
+        np.ascontiguousarray(frame.pixels[:, top : top + side, left : left + side].transpose(1, 2, 0))
+        for frame in islice(reader.frames(start), frames)
+    ]
 
 
 def _resized(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

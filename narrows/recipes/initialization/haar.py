@@ -10,11 +10,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from narrows.codecs.bottlenecks.entropy.space_time import SpaceTimeContext
+from narrows.codecs.bottlenecks.fsq import FSQ
 from narrows.codecs.codec import Codec
 from narrows.codecs.layers.wavelets import haar
 from narrows.codecs.video.factorised import FactorisedDecoder, FactorisedEncoder
 from narrows.errors import InputError
 from narrows.recipes.initialization.lapped import set_gains
+from narrows.recipes.initialization.pca import set_projections
 
 
 @torch.no_grad()
@@ -35,6 +37,33 @@ def initialize_haar(codec: Codec, crops: Dataset[Tensor], lambdas: Tensor) -> No
     deviations, correlation = set_transforms(codec, crops)
     set_gains(model, deviations, lambdas)
     model.initialize_persistence(correlation)
+
+
+@torch.no_grad()
+def initialize_haar_quantizer(codec: Codec, crops: Dataset[Tensor]) -> None:
+    """Initialise a codec of factorised networks and another bottleneck; the scalars of FSQ start as the components.
+
+    Args:
+        codec: Codec to initialise.
+        crops: Crops (3, T, H, W) of its training data, all of which are used, of at least two latent frames.
+
+    Raises:
+        InputError: The codec has other networks, or fewer channels of latents than scalars of FSQ.
+    """
+    bottleneck = codec.bottleneck
+    if isinstance(bottleneck, FSQ) and sum(bottleneck.sizes) > bottleneck.dim:
+        raise InputError(
+            f"expected at least {sum(bottleneck.sizes)} latent channels for the scalars of FSQ, got {bottleneck.dim}"
+        )
+    deviations, _ = set_transforms(codec, crops)
+    encoder, decoder = codec.encoder, codec.decoder
+    assert isinstance(encoder, FactorisedEncoder)
+    assert isinstance(decoder, FactorisedDecoder)
+    for parameter in encoder.linear.parameters():  # so that latents have the standard deviation 1
+        parameter.div_(deviations.view(-1, *[1] * (parameter.ndim - 1)))
+    decoder.linear.weight.mul_(deviations.view(1, -1, 1, 1, 1))
+    if isinstance(bottleneck, FSQ):
+        set_projections(bottleneck)
 
 
 @torch.no_grad()

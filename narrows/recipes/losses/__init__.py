@@ -11,6 +11,9 @@ images, (B, 3, H, W) in [-1, 1]
     PerceptualLoss              features of a trained network (a Backbone)
     ContrastiveLoss             latents against the embeddings of a trained network
     Backbone                    a frozen network of timm
+video, (B, 3, T, H, W) in [-1, 1]
+    OnFrames                    a loss of images on each frame
+    FrameDifferenceLoss         differences between consecutive frames: flicker
 of discriminators
     hinge_discriminator_loss, hinge_generator_loss, mean_generator_loss, feature_matching_loss,
     adaptive_weight
@@ -31,15 +34,18 @@ from narrows.recipes.losses.frames import FrameMagnitudeLoss, PhaseConsistencyLo
 from narrows.recipes.losses.images import LaplacianPyramidLoss
 from narrows.recipes.losses.perceptual import PerceptualLoss
 from narrows.recipes.losses.stft import ComplexSTFTLoss, MidSide, MultiResolutionSTFTLoss
+from narrows.recipes.losses.videos import FrameDifferenceLoss, OnFrames
 
 __all__ = [
     "Backbone",
     "ComplexSTFTLoss",
     "ContrastiveLoss",
+    "FrameDifferenceLoss",
     "FrameMagnitudeLoss",
     "LaplacianPyramidLoss",
     "MidSide",
     "MultiResolutionSTFTLoss",
+    "OnFrames",
     "PerceptualLoss",
     "PhaseConsistencyLoss",
     "adaptive_weight",

@@ -1,11 +1,11 @@
 """Image tokenizers: the recipe, and the Lightning module that trains it as VQGAN is (arXiv 2012.09841, section 3.1)."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,14 @@ from torch.utils.data import DataLoader
 from narrows.bitstream import FrequencyTables
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
+from narrows.recipes.data.crops import RandomCrops
+from narrows.recipes.data.files import MediaFiles, Sources
 from narrows.recipes.data.images import ImageCrops, ImageFiles
 from narrows.recipes.data.loading import crop_loader, whole_loader
 from narrows.recipes.data.synthetic import write_synthetic_images
 from narrows.recipes.initialization.lapped import initialize_lapped_quantizer
 from narrows.recipes.losses.adversarial import adaptive_weight, feature_matching_loss, mean_generator_loss
-from narrows.recipes.settings import ImageData
+from narrows.recipes.settings import ImageData, VideoData
 from narrows.recipes.training.adversarial import AdversarialRecipe, AdversarialTraining, Losses
 from narrows.tokenizers.image import ImageTokenizer
 from narrows.tokenizers.tokenizer import Tokenizer
@@ -43,7 +45,7 @@ class ImageTokenizerRecipe(AdversarialRecipe):
         linear_lr_fraction: Learning rate of the transforms that it sets, as a fraction of the codec's.
     """
 
-    data: ImageData
+    data: ImageData | VideoData
     latent_losses: Losses = field(default_factory=dict)
     klt_initialization: bool = False
     linear_lr_fraction: float = 0.1
@@ -84,19 +86,20 @@ class ImageTokenizerTraining(AdversarialTraining):
     """
 
     recipe: ImageTokenizerRecipe
+    files_class: ClassVar[Callable[[Sources], MediaFiles]] = ImageFiles
 
     def __init__(self, recipe: ImageTokenizerRecipe) -> None:
         linear_lr_fraction = recipe.linear_lr_fraction if recipe.klt_initialization else 1.0
         super().__init__(
             recipe,
-            latent_grid=(4, 4),
+            latent_grid=(4,) * len(recipe.codec.stride),
             discriminator_start=recipe.adversarial.start,
             linear_lr_fraction=linear_lr_fraction,
         )
-        stride = max(recipe.codec.stride)
+        stride = max(recipe.codec.stride[-2:])
         if recipe.data.crop_size % stride:
             raise InputError(f"expected data.crop_size to be a multiple of {stride}, got {recipe.data.crop_size}")
-        self._train, self._valid = ImageFiles(recipe.data.train), ImageFiles(recipe.data.valid)
+        self._train, self._valid = (type(self).files_class(source) for source in (recipe.data.train, recipe.data.valid))
 
     @property
     def trainable(self) -> nn.Module:
@@ -112,11 +115,14 @@ class ImageTokenizerTraining(AdversarialTraining):
     def initialize(self) -> None:
         """Initialise the codec with the KLT of the training data, if the recipe says so."""
         if self.recipe.klt_initialization:
-            data = self.recipe.data
-            crops = ImageCrops(self._train, data.crop_size, INITIALIZATION_CROPS, (self.recipe.seed, 3))
-            initialize_lapped_quantizer(self.codec, crops)
+            initialize_lapped_quantizer(self.codec, self.crops(INITIALIZATION_CROPS, 3))
 
-    def tokenizer(self, codec: Codec) -> ImageTokenizer:
+    def crops(self, count: int, purpose: int) -> RandomCrops:
+        """Crops of the training data, other ones for each purpose."""
+        assert isinstance(self._train, ImageFiles)
+        return ImageCrops(self._train, self.recipe.data.crop_size, count, (self.recipe.seed, purpose))
+
+    def tokenizer(self, codec: Codec) -> Tokenizer:
         """An ImageTokenizer."""
         return ImageTokenizer(codec)
 
@@ -128,7 +134,7 @@ class ImageTokenizerTraining(AdversarialTraining):
             return None
         data, device = self.recipe.data, "cuda" if torch.cuda.is_available() else "cpu"
         count = min(MAX_TABLE_CROPS, TABLE_CROPS_PER_IMAGE * len(self._train))
-        crops = ImageCrops(self._train, data.crop_size, count, (self.recipe.seed, 1))
+        crops = self.crops(count, 1)
         codec.eval().to(device)
         batches = DataLoader(crops, data.batch_size, num_workers=data.workers)
         codes = []
@@ -146,8 +152,7 @@ class ImageTokenizerTraining(AdversarialTraining):
     @cached_property
     def _crops(self) -> DataLoader[Tensor]:
         data = self.recipe.data
-        crops = ImageCrops(self._train, data.crop_size, self.crop_count(data.batch_size), (self.recipe.seed, 2))
-        return crop_loader(crops, data, self.next_steps)
+        return crop_loader(self.crops(self.crop_count(data.batch_size), 2), data, self.next_steps)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """This rank's images (1, 3, H, W) uint8, whole, one at a time."""
@@ -164,7 +169,7 @@ class ImageTokenizerTraining(AdversarialTraining):
         values = quantized.losses | image_losses | latent_losses
         total = self.weighted_sum(values)
         if self.uses_discriminators(step):
-            discriminator, real, fake = self.update_discriminators(x, y, lr_fraction)
+            discriminator, real, fake = self.update_discriminators(self.images(x), self.images(y), lr_fraction)
             generator, matching = mean_generator_loss(fake), feature_matching_loss(real, fake)
             adaptive = adaptive_weight(self.weighted_sum(image_losses), generator, self.last_layer)
             weights = self.recipe.adversarial
@@ -173,9 +178,17 @@ class ImageTokenizerTraining(AdversarialTraining):
             values |= {"feature_matching": matching, "adaptive_weight": adaptive}
         self.update_codec(total, values | quantized.metrics, lr_fraction)
 
+    def images(self, x: Tensor) -> Tensor:
+        """What the discriminators see of a batch, (B, 3, H, W)."""
+        return x
+
+    def cut(self, x: Tensor) -> Tensor:
+        """The part of a validation item (1, 3, *signal) uint8 that is used, in whole blocks; in [-1, 1]."""
+        return centre_crop(x, self.recipe.data.crop_size, max(self.codec.stride))
+
     def validation_step(self, x: Tensor, index: int) -> None:
         """Log losses and PSNR in dB of the EMA codec on the centre of an image x (1, 3, H, W) uint8."""
-        original = _centre_crop(x, self.recipe.data.crop_size, max(self.codec.stride))
+        original = self.cut(x)
         if not original.numel():
             return
         decoded = self.ema(original).x.float().clamp(-1, 1)
@@ -186,8 +199,8 @@ class ImageTokenizerTraining(AdversarialTraining):
         self.log_sample(original[0], {"decoded": decoded[0]})
 
 
-def _centre_crop(pixels: Tensor, size: int, stride: int) -> Tensor:
-    """Crop images (B, 3, H, W) uint8 to a centre whose sides are multiples of `stride` up to `size`; in [-1, 1]."""
-    sizes = [min(size, side // stride * stride) for side in pixels.shape[2:]]
-    top, left = ((side - kept) // 2 for side, kept in zip(pixels.shape[2:], sizes, strict=True))
-    return pixels[:, :, top : top + sizes[0], left : left + sizes[1]].float() / 127.5 - 1
+def centre_crop(pixels: Tensor, size: int, stride: int) -> Tensor:
+    """Crop images or clips (B, 3, ..., H, W) uint8 to a centre whose sides are multiples of `stride`; in [-1, 1]."""
+    sizes = [min(size, side // stride * stride) for side in pixels.shape[-2:]]
+    top, left = ((side - kept) // 2 for side, kept in zip(pixels.shape[-2:], sizes, strict=True))
+    return pixels[..., top : top + sizes[0], left : left + sizes[1]].float() / 127.5 - 1

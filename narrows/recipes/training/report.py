@@ -18,9 +18,10 @@ from narrows.report.markup import Html, h
 from narrows.report.media_section import media_section
 from narrows.report.number_format import number
 from narrows.report.plot import Mark, Plot, Series
+from narrows.report.video_encoding import VIDEO_ENCODINGS
 
 MAX_MARKS = 60  # of a curve; longer ones show means over neighbouring lines
-ENCODINGS = {"audio": AUDIO_ENCODINGS, "image": IMAGE_ENCODINGS}
+ENCODINGS = {"audio": AUDIO_ENCODINGS, "image": IMAGE_ENCODINGS, "video": VIDEO_ENCODINGS}
 VALID = "valid/"
 RUN_KEYS = ("target", "narrows", "devices", "nodes", "precision", "accumulate", "minutes", "init")
 Line = Mapping[str, Any]  # of metrics.jsonl

@@ -25,11 +25,11 @@ SETTINGS = {  # from worst to best
     "avif-444": (10, 50, 90),
     "jpeg2000": (25, 35, 45),
     "jpeg-xl": (10, 60, 95),
-    "x264": (45, 30, 15),
-    "x265": (45, 30, 15),
-    "vp9": (60, 40, 10),
+    "x264-intra": (45, 30, 15),
+    "x265-intra": (45, 30, 15),
+    "vp9-intra": (60, 40, 10),
 }
-BEST = {"x264": 1, "x265": 0, "vp9": 0, "jpeg2000": 50, "jpeg-444": 100, "avif-444": 100}
+BEST = {"x264-intra": 1, "x265-intra": 0, "vp9-intra": 0, "jpeg2000": 50, "jpeg-444": 100, "avif-444": 100}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_pure_colours_are_preserved(tmp_path):
     """A wrong matrix or range would shift pure colours."""
     pure = np.repeat([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0]], 16, axis=0)
     image = Image(np.broadcast_to(pure, (16, 80, 3)).astype(np.uint8).transpose(2, 0, 1))
-    for family in ("x264", "x265", "vp9", "jpeg-444", "avif-444"):
+    for family in ("x264-intra", "x265-intra", "vp9-intra", "jpeg-444", "avif-444"):
         decoded = available(family, BEST[family]).round_trip(image, tmp_path).signal.pixels.astype(int)
         assert np.abs(decoded - image.pixels)[..., 8::16].max() <= 3
 
@@ -114,7 +114,7 @@ def test_jpeg_2000_decorrelates_colours(image, tmp_path):
     assert size < 1.3 * (tmp_path / "grey.jp2").stat().st_size
 
 
-@pytest.mark.parametrize(("family", "setting"), [("jpeg", 0), ("jpeg", 101), ("x265", 52), ("webp", 2.5)])
+@pytest.mark.parametrize(("family", "setting"), [("jpeg", 0), ("jpeg", 101), ("x265-intra", 52), ("webp", 2.5)])
 def test_settings(family, setting):
     with pytest.raises(InputError, match=f"expected integers .* for {family}"):
         available(family, setting)
@@ -124,12 +124,12 @@ def test_rejected_signals(tmp_path):
     wide = Image(np.zeros((3, 1, 20_000), np.uint8))
     with pytest.raises(MediaError, match="webp cannot encode this image"):
         available("webp", 50).encode(wide, tmp_path)
-    with pytest.raises(MediaError, match=r"x265 cannot encode this image \(Invalid argument\)"):
-        available("x265", 30).encode(Image(np.zeros((3, 1, 1), np.uint8)), tmp_path)
+    with pytest.raises(MediaError, match=r"x265-intra cannot encode this image \(Invalid argument\)"):
+        available("x265-intra", 30).encode(Image(np.zeros((3, 1, 1), np.uint8)), tmp_path)
 
 
 def test_key():
-    for family, setting in (("jpeg", 50), ("x265", 30)):
+    for family, setting in (("jpeg", 50), ("x265-intra", 30)):
         point = available(family, setting)
         assert str(setting) in str(point.key["options"])
         assert any(character.isdigit() for character in point.key["versions"])
@@ -140,7 +140,7 @@ def test_key():
 def test_missing_codecs(monkeypatch):
     monkeypatch.setattr(ffmpeg, "pyav_has_encoder", lambda encoder: False)
     with pytest.raises(Unavailable, match="no encoder libx265"):
-        IntraBaseline("x265", 30).check()
+        IntraBaseline("x265-intra", 30).check()
 
     def absent(name):
         raise ModuleNotFoundError(name)

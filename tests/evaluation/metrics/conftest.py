@@ -29,7 +29,7 @@ def noisy():
             noise = amount * rng.standard_normal(signal.samples.shape, np.float32)
             return Audio(signal.samples + noise, signal.sample_rate)
         noise = 255 * amount * rng.standard_normal(signal.pixels.shape)
-        return Image((signal.pixels + noise).round().clip(0, 255).astype(np.uint8))
+        return signal.with_array((signal.pixels + noise).round().clip(0, 255).astype(np.uint8))
 
     return make
 

@@ -1,5 +1,6 @@
 import json
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,13 +9,15 @@ from narrows.errors import InputError
 from narrows.evaluation import base
 from narrows.evaluation.base import Metric, NotMeasurable, metric_definition
 from narrows.evaluation.by_medium import EVALUATIONS
-from narrows.evaluation.metrics import metric, metrics
+from narrows.evaluation.metrics import metric, metric_of, metrics
 from narrows.media.audio import Audio
 from narrows.media.image import Image
+from narrows.media.video import Video
 
 # need optional packages or weights, or judge speech only
 EXTRAS = {"visqol-audio", "visqol-speech", "dnsmos", "distillmos", "speaker-similarity", "lpips"}
 PLAIN = [one for one in metrics().values() if isinstance(one, Metric) and one.name not in EXTRAS]
+PLAIN += [metric_of(one.name, "video") for one in PLAIN if one.medium == "image"]
 
 
 def test_metrics_are_found_by_name():
@@ -26,32 +29,39 @@ def test_metrics_are_found_by_name():
 
 
 def test_every_metric_has_a_medium_and_a_description():
-    assert {metric.medium for metric in metrics().values()} == {"audio", "image"}
+    assert {metric.medium for metric in metrics().values()} == {"audio", "image", "video"}
     for medium, evaluation in EVALUATIONS.items():
-        assert {metric(name).medium for name in evaluation.metrics} == {medium}
+        assert {metric_of(name, medium).medium for name in evaluation.metrics} == {medium}
     for name, one in metrics().items():
         assert one.description.endswith(".")
         assert pickle.loads(pickle.dumps(one)).name == name
 
 
-@pytest.mark.parametrize("one", PLAIN, ids=lambda one: one.name)
+@pytest.mark.parametrize("one", PLAIN, ids=lambda one: f"{one.medium}-{one.name}")
 def test_less_noise_scores_better(one, voice, photo, noisy):
     _checked(one)
-    reference = voice() if one.medium == "audio" else photo()
+    picture = photo()
+    signals = {"audio": voice(), "image": picture, "video": Video(picture.pixels[:, None].repeat(3, 1), Fraction(25))}
+    reference = signals[one.medium]
     good, bad = (one.measure(reference, noisy(reference, amount)) for amount in (0.002, 0.1))
     assert good > bad if one.better == "higher" else good < bad
     assert type(good) is float
     json.dumps(good, allow_nan=False)
 
 
-@pytest.mark.parametrize("one", PLAIN, ids=lambda one: one.name)
+@pytest.mark.parametrize("one", PLAIN, ids=lambda one: f"{one.medium}-{one.name}")
 @pytest.mark.parametrize("length", [1, 2, 40])
 def test_tiny_signals_give_a_finite_value_or_a_reason(one, length, noisy):
     _checked(one)
     rng = np.random.default_rng(0)
     recording = Audio(0.1 * rng.standard_normal((1, length), np.float32), 16_000)
     image = Image(rng.integers(0, 256, (3, length, length), np.uint8))
-    reference = recording if one.medium == "audio" else image
+    signals = {
+        "audio": recording,
+        "image": image,
+        "video": Video(image.pixels[:, None].repeat(length, 1), Fraction(25)),
+    }
+    reference = signals[one.medium]
     assert _number_or_reason(one, reference, noisy(reference))
 
 

@@ -63,3 +63,18 @@ def image_report(image_samples, tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
     write_report(results, folder, image_samples())
     return folder
+
+
+@pytest.fixture(scope="session")
+def video_report(video_samples, tmp_path_factory):
+    """A folder with a video report of one codec."""
+    points = [MeasuredPoint(f"ours@{level}", "ours", level, {}) for level in (4, 7)]
+    rows = [
+        ItemResult(f"{item}.mp4", point.name, 5e5, 1000 * (item + 1), metrics={"psnr": 10.0 * point.setting})
+        for point in points
+        for item in range(2)
+    ]
+    results = Results("video", points, rows, [MetricInfo("psnr", "dB", "higher", "Peak signal to noise ratio.")])
+    folder = tmp_path_factory.mktemp("clips")
+    write_report(results, folder, video_samples())
+    return folder

@@ -158,7 +158,85 @@ def test_image_slider(opened, image_report):
     assert "psnr 10.00 dB" in page.locator(".sides .values").first.inner_text()
 
 
-@pytest.mark.parametrize("report", ["audio_report", "image_report"])
+def state(page):
+    """Of the videos of the first item: number of the shown one, number of the selected one, which are paused."""
+    return page.evaluate(
+        """(() => {
+          const item = document.querySelector(".item"), videos = [...item.querySelectorAll("video")];
+          const buttons = [...item.querySelectorAll(".versions button")];
+          return {
+            shown: videos.flatMap((one, k) => getComputedStyle(one).visibility === "visible" ? [k] : []),
+            selected: buttons.flatMap((one, k) => one.getAttribute("aria-pressed") === "true" ? [k] : []),
+            paused: videos.map((one) => one.paused),
+            times: videos.map((one) => one.currentTime),
+          };
+        })()"""
+    )
+
+
+def shows(page, index):
+    """Waits until a video is shown."""
+    for _ in range(200):
+        found = state(page)
+        if found["shown"] == [index]:
+            return found
+        page.wait_for_timeout(25)
+    raise AssertionError(f"video {index} is not shown: {found}")
+
+
+def video_plays(page, index):
+    before, found = state(page)["times"][index], None
+    for _ in range(200):
+        found = state(page)
+        if not found["paused"][index] and found["times"][index] != before:
+            return found
+        page.wait_for_timeout(25)
+    raise AssertionError(f"video {index} does not play: {found}")
+
+
+def test_videos_switch_at_the_same_instant(opened, video_report):
+    page = opened(video_report)
+    assert shows(page, 0)["paused"] == [True] * 3
+    page.evaluate("document.querySelector('video').currentTime = 0.62")
+    shows(page, 0)
+    page.keyboard.press("2")  # paused before, paused after
+    found = shows(page, 2)
+    assert found["selected"] == [2]
+    assert found["paused"] == [True] * 3
+    assert found["times"][2] == found["times"][0] == pytest.approx(0.62, abs=1e-3)
+    page.keyboard.press(" ")
+    video_plays(page, 2)
+    page.locator(".versions button").nth(1).focus()
+    before = state(page)["times"][2]
+    page.keyboard.press("Enter")
+    found = video_plays(page, 1)
+    assert shows(page, 1)["paused"] == [True, False, True]
+    assert found["times"][1] >= before or found["times"][1] < 0.5  # or it began again
+    page.keyboard.press("0")
+    video_plays(page, 0)
+    page.keyboard.press("1")
+    page.keyboard.press("2")  # before the picture of 1 is there
+    assert shows(page, 2)["selected"] == [2]
+
+
+def test_picture_of_the_selected_video_is_on_the_screen(opened, video_report):
+    """Grey levels of the background: 40, 40 // 8 * 4 and 40 // 8 * 7."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    page = opened(video_report)
+    page.evaluate("document.querySelectorAll('video').forEach((one) => { one.controls = false; })")  # they darken it
+    for key, level in (("0", 40), ("1", 20), ("2", 35), ("0", 40)):
+        page.keyboard.press(key)
+        shows(page, int(key))
+        page.wait_for_timeout(100)
+        picture = np.asarray(Image.open(io.BytesIO(page.locator(".screen").first.screenshot())))
+        assert picture[10, 60, :3].mean() == pytest.approx(level, abs=3)
+
+
+@pytest.mark.parametrize("report", ["audio_report", "image_report", "video_report"])
 def test_page_fits_a_phone(opened, request, report):
     page = opened(request.getfixturevalue(report), width=360)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")

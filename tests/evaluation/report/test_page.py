@@ -134,6 +134,19 @@ def test_images_have_a_slider(image_report):
     assert "bits per pixel · psnr" in " ".join(attributes.get("data-values") or "" for attributes in page.all("option"))
 
 
+def test_videos_have_buttons_and_a_screen(video_report):
+    page = Page((video_report / "index.html").read_text())
+    players = page.all("video")
+    assert len(players) == 6
+    assert all("controls" in attributes and attributes["aria-label"] for attributes in players)
+    labels = [attributes.get("aria-label") for attributes in page.all("button", type="button")]
+    assert labels[-3:] == ["Select reference", "Select ours@4", "Select ours@7"]
+    assert page.all("div", **{"class": "screen"})
+    assert [attributes.get("class") for attributes in players] == ["shown", None, None] * 2
+    assert "H.264 (crf 16), up to 3 s" in page.text
+    assert "bits per pixel · psnr 40.00 dB" in page.text
+
+
 def test_accessible_names(page):
     for attributes in page.all("svg", **{"class": "plot"}) + page.all("div", **{"class": "scroll"}):
         assert attributes["aria-label"]

@@ -9,7 +9,7 @@ import torch
 
 from narrows.bitstream import FrequencyTables, IndexedTables, integer_frequencies
 from narrows.bitstream.indexed import IndexedCoder, TableSymbols
-from narrows.codecs import FactorizedPrior, MeanScaleHyperprior, ScaleHyperprior, SpaceChannelContext
+from narrows.codecs import FactorizedPrior, MeanScaleHyperprior, ScaleHyperprior, SpaceChannelContext, SpaceTimeContext
 from narrows.codecs.bottlenecks.entropy import base as entropy_model
 from narrows.codecs.bottlenecks.entropy import space_channel as context_groups
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel, scales
@@ -23,8 +23,9 @@ def models() -> list[EntropyModel]:
         MeanScaleHyperprior(8, 16),
         ScaleHyperprior(8, 16),
         FactorizedPrior(8),
+        SpaceTimeContext((3, 5), 2, (8, 6), 4),
     ]
-    for parameter in made[0].parameters():
+    for parameter in (*made[0].parameters(), *made[-1].parameters()):
         if not parameter.abs().sum():
             torch.nn.init.normal_(parameter, std=0.2)
     return [model.eval() for model in made]
@@ -36,13 +37,18 @@ def coder(model: EntropyModel, quality: int = 0) -> IndexedCoder:
     return IndexedCoder(indexed, len(model.codebook_sizes), 4096, quality)
 
 
+def noise(model: EntropyModel, batch: int, height: int, width: int) -> torch.Tensor:
+    """Latents; of three frames for a model of video."""
+    return torch.randn(batch, 8, *((3,) if model.axes == 3 else ()), height, width)
+
+
 @pytest.fixture(params=models(), ids=lambda model: type(model).__name__)
 def model(request: pytest.FixtureRequest) -> EntropyModel:
     return request.param
 
 
 def test_decode_of_encode_is_forward(model: EntropyModel) -> None:
-    y = 3 * torch.randn(2, 8, 8, 12)
+    y = 3 * noise(model, 2, 8, 12)
     out = model(y)
     assert out.codes is not None
     assert torch.equal(model.encode(y), out.codes)
@@ -53,7 +59,7 @@ def test_decode_of_encode_is_forward(model: EntropyModel) -> None:
 
 
 def test_bytes_do_not_depend_on_threads_or_autocast(model: EntropyModel) -> None:
-    codes = model.encode(300 * torch.randn(1, 8, 8, 12)).numpy()  # many escapes
+    codes = model.encode(300 * noise(model, 1, 8, 12)).numpy()  # many escapes
     with torch.inference_mode():
         payload = coder(model).compress(codes)
         threads = torch.get_num_threads()
@@ -68,12 +74,12 @@ def test_bytes_do_not_depend_on_threads_or_autocast(model: EntropyModel) -> None
 
 
 def test_codes_do_not_depend_on_the_batch(model: EntropyModel) -> None:
-    y = 3 * torch.randn(3, 8, 4, 4)
+    y = 3 * noise(model, 3, 4, 4)
     assert torch.equal(torch.cat([model.encode(item[None]) for item in y]), model.encode(y))
 
 
 def test_training_gives_bits_with_gradients(model: EntropyModel) -> None:
-    y = torch.randn(2, 8, 8, 8, requires_grad=True)
+    y = noise(model, 2, 8, 8).requires_grad_()
     out = model.train()(y)
     model.eval()
     (out.bits.sum() + out.latents.square().sum()).backward()
@@ -83,7 +89,7 @@ def test_training_gives_bits_with_gradients(model: EntropyModel) -> None:
 
 
 def test_damaged_payloads_raise(model: EntropyModel) -> None:
-    codes = model.encode(3 * torch.randn(1, 8, 4, 4)).numpy()
+    codes = model.encode(3 * noise(model, 1, 4, 4)).numpy()
     with torch.inference_mode():
         payload = coder(model).compress(codes)
         with pytest.raises(DamagedStream):
@@ -94,17 +100,17 @@ def test_damaged_payloads_raise(model: EntropyModel) -> None:
 
 def test_wrong_shapes_and_quality_indices_raise(model: EntropyModel) -> None:
     with pytest.raises(InputError, match="quality"):
-        model.encode(torch.zeros(1, 8, 4, 4), 99)
-    codes = model.encode(torch.zeros(2, 8, 4, 4))
+        model.encode(0 * noise(model, 1, 4, 4), 99)
+    codes = model.encode(0 * noise(model, 2, 4, 4))
     for wrong in (torch.tensor([0, 1, 2]), torch.zeros(2, 1)):
         for call in (model, copy.deepcopy(model).train(), model.encode):
             with pytest.raises(InputError, match="expected a quality_index for each of 2 items"):
-                call(torch.zeros(2, 8, 4, 4), wrong)
+                call(0 * noise(model, 2, 4, 4), wrong)
         with pytest.raises(InputError, match="expected a quality_index for each of 2 items"):
             model.decode(codes, wrong)
     if model.multiple > 1:
         with pytest.raises(InputError, match="multiples"):
-            model.encode(torch.zeros(1, 8, 5, 4))
+            model.encode(0 * noise(model, 1, 5, 4))
 
 
 def test_higher_quality_has_more_bits_and_less_error() -> None:
@@ -146,7 +152,7 @@ def test_rdo_rounding_rounds_expensive_symbols_towards_zero() -> None:
 
 
 def test_training_mode_changes_no_codes(model: EntropyModel) -> None:
-    y = 3 * torch.randn(1, 8, 8, 12)
+    y = 3 * noise(model, 1, 8, 12)
     codes, latents = model.encode(y), model.decode(model.encode(y))
     payload = coder(model).compress(codes.numpy())
     model.train()
@@ -161,8 +167,8 @@ def test_training_mode_changes_no_codes(model: EntropyModel) -> None:
 
 
 def test_gradients_in_eval_mode_are_straight_through(model: EntropyModel) -> None:
-    y = (3 * torch.randn(1, 8, 8, 12)).requires_grad_()
-    out, weight = model(y), torch.randn(1, 8, 8, 12)
+    y = (3 * noise(model, 1, 8, 12)).requires_grad_()
+    out, weight = model(y), noise(model, 1, 8, 12)
     (out.latents * weight).sum().backward()
     assert y.grad is not None
     assert torch.equal(y.grad, weight)
@@ -172,7 +178,7 @@ def test_gradients_in_eval_mode_are_straight_through(model: EntropyModel) -> Non
 
 
 def test_fractions_of_a_quality_are_refused_or_interpolated(model: EntropyModel) -> None:
-    y = 3 * torch.randn(1, 8, 8, 12)
+    y = 3 * noise(model, 1, 8, 12)
     for wrong in (3.9, True, "4", model.qualities, -1):
         for call in (model, model.encode, copy.deepcopy(model).train()):
             with pytest.raises(InputError, match="expected a quality_index from 0 to"):
@@ -222,3 +228,26 @@ def test_inexact_constants_choose_the_same_tables(off: float, monkeypatch: pytes
 def test_too_many_channels_raise() -> None:
     with pytest.raises(InputError, match=r"channels to be .* got 131072"):
         SpaceChannelContext((65536, 65536), 0, (1, 1))
+
+
+def test_the_first_latent_frame_does_not_depend_on_those_after_it() -> None:
+    """And each one depends on those before it, so that chunks are coded alone, and long clips frame after frame."""
+    model = models()[-1]
+    y = 3 * noise(model, 1, 4, 6)
+    codes = model.encode(y)
+    for count in (1, 2):
+        assert torch.equal(model.encode(y[:, :, :count]), codes[:, :, :count])
+        assert torch.equal(model.decode(codes[:, :, :count]), model.decode(codes)[:, :, :count])
+    assert not torch.equal(model.encode(y[:, :, 1:]), codes[:, :, 1:])
+
+
+def test_a_still_clip_costs_less_after_its_first_latent_frame() -> None:
+    model = SpaceTimeContext((3, 5), 1, (8, 6), 4).eval()
+    model.initialize_persistence(torch.full((8,), 0.99))
+    with torch.no_grad():
+        model.log_scale.fill_(2.0)
+    y = (4 * torch.randn(1, 8, 1, 8, 8)).expand(-1, -1, 4, -1, -1)
+    bits = [float(model(y[:, :, :count]).bits) for count in (1, 2, 3, 4)]
+    assert bits[0] > 1.4 * (bits[1] - bits[0]) > 0
+    assert bits[3] - bits[2] < 1.2 * (bits[1] - bits[0])
+    assert (model(y).latents - y).abs().max() <= 1.5
