@@ -13,13 +13,13 @@
     from                                  to Tokens               to an .nrw stream
     arrays, tensors, images of Pillow     encode, encode_batch    compress(tokens)
     a media file: path, bytes, file       encode_file             encode_bytes
-    an Audio or Image                     encode_signal           compress(tokens)
+    an Audio, Image or Video              encode_signal           compress(tokens)
     many files                            batch_encoder           compress(tokens)
 
     to                                    from Tokens             from an .nrw stream
     a tensor                              decode, decode_batch    decompress(data), then decode
     a media file                          decode_file             decode_file, decode_bytes
-    an Audio or Image                     decode_signal           decode_signal
+    an Audio, Image or Video              decode_signal           decode_signal
     an image of Pillow                    decode_image            decode_image
 
 The modules:

@@ -146,7 +146,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode_signal(self, signal: Signal, **settings: float | None) -> Tokens:
-        """Encode a Signal, such as an Audio or Image, to Tokens; settings as for `encode`."""
+        """Encode a Signal, such as an Audio, Image or Video, to Tokens; settings as for `encode`."""
 
     @abstractmethod
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
@@ -154,7 +154,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode_signal(self, item: Item) -> Signal:
-        """Decode an .nrw stream, Tokens or Latents to a Signal: an Audio, or an Image with its alpha plane."""
+        """Decode an .nrw stream, Tokens or Latents to a Signal: an Audio, an Image with its alpha plane, or a Video."""
 
     def decode_file(
         self,
@@ -174,7 +174,7 @@ class Tokenizer(ABC):
                 to once all is decoded and encoded, from its position on.
             format: the format as a suffix without the dot ("wav", "png"); needed for a file object.
             overwrite: whether an existing file may be replaced.
-            progress: audio: called with the fraction that is decoded, up to 1.
+            progress: audio, video: called with the fraction that is decoded, up to 1.
             options: those of the medium; see DecodeOptions.
 
         Raises:
@@ -191,7 +191,7 @@ class Tokenizer(ABC):
 
         Args:
             item: the stream, Tokens or Latents.
-            format: the format as a suffix without the dot; None for "wav" or "png".
+            format: the format as a suffix without the dot; None for "wav", "png" or "mp4".
             options: those of the medium; see DecodeOptions.
         """
         file = io.BytesIO()
@@ -332,11 +332,13 @@ class Tokenizer(ABC):
     def recover(self, data: Bytes) -> tuple[Tokens, list[tuple[float, float]]]:
         """Recover a damaged .nrw stream: the Tokens that are intact, and the damaged spans (start, end).
 
-        The spans are in seconds of audio, or in rows of an image.
+        The spans are in seconds of audio and video, or in rows of an image.
 
         Raises InputError for a medium whose damaged streams cannot be recovered, which is the default.
         """
-        raise InputError(f"expected a damaged stream of audio, got one of {self.name}, which codes {self.medium.files}")
+        raise InputError(
+            f"expected a medium whose damaged streams can be recovered, got {self.medium.files} of {self.name}"
+        )
 
     def warnings(self, info: Info, tokens: Tokens | None = None) -> list[str]:
         """Warnings about properties of a file that this model does not preserve, one line per warning.

@@ -35,16 +35,19 @@ CHUNK_SECONDS = 20  # length of an .nrw chunk: headers cost 5 bit/s, and damage 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Tokens:
-    """Codes (S, K, *grid) of one recording or image.
+    """Codes (S, K, *grid) of one recording, image or clip.
 
     Args:
-        codes: integers (S, K, *grid), S channel groups, K codebooks; the grid is (F,) for audio, (H, W) for images.
+        codes: integers (S, K, *grid), S channel groups, K codebooks; the grid is (F,) for audio, (H, W) for images,
+            (T, H, W) for video.
         radices: for each codebook, the radices of the digits of its codes; their product is the codebook size.
-        extent: the size of the signal: rate, samples and channels, or height, width and channels.
+        extent: the size of the signal: rate, samples and channels of audio; height, width and channels of an image;
+            frames and their rate, too, of video.
         model: name of the model.
         fingerprint: hash of the architecture and weights of the model, as 16 hexadecimal digits.
         quality_index: 0 to `qualities - 1` for an entropy model, otherwise None.
-        attachments: bytes that the stream holds beside the codes, by name: "alpha", the alpha plane of an image.
+        attachments: bytes that the stream holds beside the codes, by name: "alpha", the alpha plane of an image,
+            "audio", the sound of a video, "times", the times of its frames where their rate varies.
 
     Raises:
         InputError: for codes whose shape or type does not match the other arguments.
@@ -194,11 +197,11 @@ class Tokens:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Latents:
-    """Continuous latents (S, D, *grid) of one recording or image, for generative models such as diffusion.
+    """Continuous latents (S, D, *grid) of one recording, image or clip, for generative models such as diffusion.
 
     Args:
         values: floats (S, D, *grid), S channel groups, D channels of the bottleneck; the grid is (F,) for audio,
-            (H, W) for images.
+            (H, W) for images, (T, H, W) for video.
         extent, model, fingerprint, attachments: see Tokens.
 
     Raises:
