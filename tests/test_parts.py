@@ -76,6 +76,7 @@ PARTS = [
     "sim-codebook",
     "soft-norm",
     "space-channel-context",
+    "space-time-context",
     "split-residual-vq",
     "straight-through",
     "strided",

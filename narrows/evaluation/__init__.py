@@ -6,6 +6,7 @@ points, models, baselines    operating points by name, of models, of classical c
 metrics                      the metrics by name, and `register` for own ones
 run, measurement, speed      the measurements, in processes, with a cache
 by_medium, items, alignment  what depends on the medium, the files, aligned signals
+references, excerpts         the originals; the beginnings of decoded clips that a report shows
 results, result_files        results and their summaries, as files
 curves, comparison           rate-quality curves and Bjøntegaard deltas, two runs compared
 piecewise, statistics        interpolation, confidence intervals

@@ -4,10 +4,11 @@ run                                 trains a recipe
 AudioRecipe                         a run of an audio codec
 ImageTokenizerRecipe                a run of an image tokenizer with one rate
 RateDistortionRecipe                a run of an image codec with an entropy model, for all qualities
+VideoTokenizerRecipe, VideoRateDistortionRecipe     the same two of video
 Recipe, Training                    base classes for another kind of run
-AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, Prediction  settings that recipes share
+AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, Prediction   settings that recipes share
 
-speech.py  audio.py  image.py  image_tokenizer.py     the recipes of this package
+speech.py  audio.py  image.py  image_tokenizer.py  video.py     the recipes of this package
 registry.py         what `codec train` is given → the function of the recipe
 settings.py         the settings
 losses/             MultiResolutionSTFTLoss, PerceptualLoss ...
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from narrows.recipes.training.image_tokenizer import ImageTokenizerRecipe
     from narrows.recipes.training.rate_distortion import RateDistortionRecipe
     from narrows.recipes.training.run import run
+    from narrows.recipes.training.video_rate_distortion import VideoRateDistortionRecipe
+    from narrows.recipes.training.video_tokenizer import VideoTokenizerRecipe
 
 __all__ = [
     "AdamW",
@@ -42,6 +45,8 @@ __all__ = [
     "Schedule",
     "Training",
     "VideoData",
+    "VideoRateDistortionRecipe",
+    "VideoTokenizerRecipe",
     "run",
 ]
 
@@ -52,6 +57,8 @@ _MODULES = {
     "AudioRecipe": "training.audio",
     "ImageData": "settings",
     "VideoData": "settings",
+    "VideoRateDistortionRecipe": "training.video_rate_distortion",
+    "VideoTokenizerRecipe": "training.video_tokenizer",
     "ImageTokenizerRecipe": "training.image_tokenizer",
     "Prediction": "settings",
     "RateDistortionRecipe": "training.rate_distortion",
