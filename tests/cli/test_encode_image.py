@@ -145,7 +145,7 @@ def test_a_damaged_alpha_plane(codec, refused, image_checkpoint, place):
     (place / "glass.nrw").write_bytes(data)
     assert "--recover" in refused("decode", "glass.nrw", "-m", image_checkpoint, "-o", "b.png")
     result = codec("decode", "glass.nrw", "-m", image_checkpoint, "-o", "b.png", "--recover")
-    assert (result.code, result.err) == (0, "codec: 'glass.nrw': its attachment alpha is damaged and left out\n")
+    assert (result.code, result.err) == (0, "codec: 'glass.nrw': its transparency is damaged and left out\n")
     assert image.read("b.png").alpha is None
     damaged = codec("info", "glass.nrw")
     assert damaged.code == 2
@@ -220,7 +220,7 @@ def test_a_folder_of_recordings_and_images(
     (place / "in" / "d.png").write_text("not an image")
     result = codec("encode", "in", "-o", "out")
     assert (result.code, result.out.count("\n")) == (2, 3)
-    assert result.err.splitlines()[-1].endswith("; skipped 1 file that is no audio or image: .txt 1")
+    assert result.err.splitlines()[-1].endswith("; skipped 1 file that is no audio, image or video: .txt 1")
     assert result.err.splitlines()[0].startswith("codec: expected an image")
     made = sorted(str(path.relative_to(place / "out")) for path in (place / "out").rglob("*.nrw"))
     assert made == ["a.nrw", "c.nrw", "deep/b.nrw"]

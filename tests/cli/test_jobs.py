@@ -20,7 +20,7 @@ def test_jobs_give_what_one_process_gives(codec, model, wav, place):
     one = codec("encode", "in", "-m", model, "-o", "one")
     two = codec("encode", "in", "-m", model, "-o", "two", "--jobs", 2, "--threads", 1)
     assert one.code == two.code == 2
-    last = "codec: 3 of 4 files done; 1 failed: 'in/d.wav'; skipped 1 file that is no audio or image: .txt 1"
+    last = "codec: 3 of 4 files done; 1 failed: 'in/d.wav'; skipped 1 file that is no audio, image or video: .txt 1"
     assert one.err.splitlines()[-1] == two.err.splitlines()[-1] == last
     for name in ("a.nrw", "sub/b.nrw", "c.nrw"):
         assert (place / "one" / name).read_bytes() == (place / "two" / name).read_bytes()
