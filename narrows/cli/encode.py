@@ -147,7 +147,7 @@ class _Encoder:
             print_message(loss, source)
         medium, rates = tokenizer.medium, rates_of(len(data), tokens.extent)
         units = {medium.rate_key: medium.rate_unit, "kbit_per_second": "kbit/s"}
-        size = "  ".join([f"{len(data)} bytes", *(f"{rate:.3g} {units[key]}" for key, rate in rates.items())])
+        size = "  ".join([f"{len(data)} bytes", *(f"{_shown(rate)} {units[key]}" for key, rate in rates.items())])
         speed = medium.speed(tokens.extent.amount, watch.seconds)
         return f"{source} → {target}  {tokens.extent}  {size}  {speed:.3g} {medium.speed_unit}"
 
@@ -166,3 +166,8 @@ class _Encoder:
             if self.raw:
                 self.loaded[model].tables = None  # so that bitrates are those of raw codes, too
         return self.loaded[model]
+
+
+def _shown(rate: float) -> str:
+    """A rate with three digits, without an exponent from 1000 on."""
+    return f"{rate:.3g}" if rate < 999.5 else f"{rate:.0f}"

@@ -20,18 +20,17 @@ from narrows.evaluation.baselines.streams import NO_SEI, StreamEncoder, decoded_
 from narrows.media.medium import Signal
 from narrows.media.video import Video
 from narrows.media.video.colours import FromRgb, ToRgb
+from narrows.media.video.formats import X264_ASM
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 NOMINAL_RATE = Fraction(25)  # of a decoded stream, which has no time stamps
-ASM = "MMX2,SSE2,SSSE3,SSE4.2"  # as fast
 GROUP = "250"  # largest distance of key frames, in frames; the default of x264 and x265
 
 
 def _x264(crf: float) -> dict[str, str]:
-    # With AVX-512, "mbtree" of x264 165 reads memory that was never written, and the same clip gives other bytes.
-    return {"preset": "medium", "tune": "psnr", "crf": f"{crf:g}", "g": GROUP, "x264-params": f"asm={ASM}"}
+    return {"preset": "medium", "tune": "psnr", "crf": f"{crf:g}", "g": GROUP, "x264-params": X264_ASM}
 
 
 def _x265(crf: float) -> dict[str, str]:

@@ -57,7 +57,10 @@ _AAC = _COMMON | {4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 _OPUS = _COMMON | {4: "quad", 6: "5.1", 8: "7.1"}  # FFmpeg confuses the order of 5 and 7 channels
 _FLAC = _COMMON | {4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 _AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000)
-_H264 = {"crf": "18", "preset": "fast"}
+# With AVX-512, "mbtree" of x264 165 reads memory that was never written, and the same clip gives other bytes. SSE4.2 is
+# as fast.
+X264_ASM = "asm=MMX2,SSE2,SSSE3,SSE4.2"
+_H264 = {"crf": "18", "preset": "fast", "x264-params": X264_ASM}
 _VP9 = {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
 _FFV1 = {"level": "3", "slicecrc": "1", "g": "30"}
 _START = {"movflags": "+faststart"}  # the index at the begin, for players that load a file
