@@ -2,8 +2,9 @@
 
     python benchmarks/video_memory.py [--model video] [--sizes 60x256x256 600x256x256 17x1080x1920]
 
-Clips of moving waves and noise, FRAMES x HEIGHT x WIDTH, through `codec encode` and `codec decode`, each in a process of its
-own on one thread. A line each: peak resident memory in MB, CPU seconds, megapixels per CPU second, bits per pixel.
+Clips of moving waves and noise, FRAMES x HEIGHT x WIDTH, through `codec encode` and `codec decode`, each in a process
+of its own on one thread. A line each: peak resident memory in MB, CPU seconds, megapixels per CPU second, bits per
+pixel.
 """
 
 import argparse

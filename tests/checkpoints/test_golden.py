@@ -81,6 +81,25 @@ def test_image(golden: dict[str, np.ndarray], name: str) -> None:
     assert np.mean(difference != 0) <= TIES
 
 
+def clip(image: np.ndarray) -> np.ndarray:
+    """Nine frames (3, 9, 48, 64) of a window that moves over an image."""
+    return np.stack([image[:, 2 * t : 2 * t + 48, 3 * t : 3 * t + 64] for t in range(9)], 1)
+
+
+def test_video(golden: dict[str, np.ndarray]) -> None:
+    tokenizer, codes = narrows.load("video"), golden["video_codes"]
+    tokens = tokenizer.encode(clip(golden["image_input"]), 25, quality=4.0)
+    assert tokens.codes.shape == codes.shape
+    assert np.mean(tokens.codes.numpy() != codes) <= TIES
+    tokens.codes.copy_(torch.from_numpy(codes))
+    data = tokenizer.compress(tokens)
+    assert np.array_equal(payload(data), golden["video_payload"])
+    assert torch.equal(tokenizer.decompress(data).codes.long(), torch.from_numpy(codes).long())
+    difference = tokenizer.decode_signal(tokens).pixels.astype(int) - golden["video_pixels"]
+    assert np.abs(difference).max() <= 1
+    assert np.mean(difference != 0) <= TIES
+
+
 def make(path: Path) -> None:
     """Write the file anew, from the shipped models and the image that it holds."""
     with np.load(path) as file:
@@ -98,6 +117,11 @@ def make(path: Path) -> None:
         arrays[f"{name}_codes"] = tokens.codes.numpy().astype(np.int16)
         arrays[f"{name}_payload"] = payload(images.compress(tokens))
         arrays[f"{name}_pixels"] = images.decode_signal(tokens).pixels
+    videos = narrows.load("video")
+    tokens = videos.encode(clip(image), 25, quality=4.0)
+    arrays["video_codes"] = tokens.codes.numpy().astype(np.int16)
+    arrays["video_payload"] = payload(videos.compress(tokens))
+    arrays["video_pixels"] = videos.decode_signal(tokens).pixels
     np.savez_compressed(path, **arrays)
 
 
