@@ -3,13 +3,12 @@
 frames (C, H, W) one after another ─ blocks ─ tiles ─ encoder ─ bottleneck ─▶ Tokens ─▶ the same steps in reverse
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain, repeat
 from math import ceil
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -29,17 +28,25 @@ from narrows.media.files import Source
 from narrows.media.image.resize import Resize
 from narrows.media.medium import Info, Medium, Reader, Signal
 from narrows.parts import part
-from narrows.tokenizers.batches import BatchEncoder
 from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES
-from narrows.tokenizers.image_tiles import FULL_SCALE
 from narrows.tokenizers.settings import DecodeOptions, Output
 from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens, band
-from narrows.tokenizers.video_chunks import CodedVideo, regrouped
-from narrows.tokenizers.video_frames import Array, CheckedFrames, FrameRate, as_clip, as_rate, part_of_clip, reported
+from narrows.tokenizers.video_batches import VideoBatchEncoder
+from narrows.tokenizers.video_chunks import CodedVideo, chunk_of, regrouped
+from narrows.tokenizers.video_frames import (
+    Array,
+    CheckedFrames,
+    FrameRate,
+    as_clip,
+    as_rate,
+    levels_of,
+    part_of_clip,
+    reported,
+)
 from narrows.tokenizers.video_sound import AudioModels, model_for_file, sound_attachment, sound_of, sound_warnings
 from narrows.tokenizers.video_tiles import Frame, VideoTiles, latent_frames
-from narrows.tokenizers.video_times import times_attachment, times_of
+from narrows.tokenizers.video_times import times_attachment
 
 
 @part("video-tokenizer")
@@ -260,7 +267,7 @@ class VideoTokenizer(Tokenizer):
                 self.block,
                 None,
                 item.attachments,
-                lambda chunk: [self._continuous(_chunk(values, chunk, self.block))],
+                lambda chunk: [self._continuous(chunk_of(values, chunk, self.block))],
             )
         if isinstance(item, Tokens):
             extent, codes, index = self._check_item_and_grid(item), item.codes, item.quality_index
@@ -270,7 +277,7 @@ class VideoTokenizer(Tokenizer):
                 steps,
                 index,
                 item.attachments,
-                lambda chunk: [self._latents(_chunk(codes, chunk, steps), index)],
+                lambda chunk: [self._latents(chunk_of(codes, chunk, steps), index)],
             )
         header = self._header(item)
         reader, index = StreamReader(item, self.coding_tables), header.quality_index
@@ -413,28 +420,33 @@ class VideoTokenizer(Tokenizer):
         background: str | None = None,
         resize: Resize | None = None,
         **settings: float | None,
-    ) -> "VideoBatchEncoder":
+    ) -> VideoBatchEncoder:
         """See `Tokenizer.batch_encoder`."""
         self.check_background(background)
         self.check_resize(resize)
-        return VideoBatchEncoder(self, latents, self.check_settings(settings))
+        given = self.check_settings(settings)
+
+        def encode(frames: Iterator[Frame], rate: Fraction) -> Tokens | Latents:
+            return self.encode_frames_to_latents(frames, rate) if latents else self.encode_frames(frames, rate, **given)
+
+        return VideoBatchEncoder(encode, self.check_extent)
 
     def decode_signal(self, item: Item) -> media.Video:
         """Decode an .nrw stream, Tokens or Latents to a Video, 8 bits per channel."""
         coded = self._coded(item)
-        blocks = [_levels(block) for block in self._blocks_of(coded, 0, coded.extent.frames)]
+        blocks = [levels_of(block) for block in self._blocks_of(coded, 0, coded.extent.frames)]
         rate = Fraction(coded.extent.rate, coded.extent.rate_base)
-        return media.Video(np.concatenate(blocks, 1), rate, _times(coded))
+        return media.Video(np.concatenate(blocks, 1), rate, coded.times)
 
     def _decode_to(self, output: Output, item: Item, options: DecodeOptions) -> Extent:
         """See `decode_file`; in bounded memory. Of a part in seconds only this part is decoded; see `decode`."""
         if (with_sound := options.get("sound")) not in (None, True, False):
             raise InputError(f"expected sound as True or False, got {shortened(with_sound)}")
         coded = self._coded(item)
-        extent, times = coded.extent, _times(coded)
+        extent, times = coded.extent, coded.times
         first, last = part_of_clip(extent, options.get("start") or 0.0, options.get("stop"))
         blocks = self._blocks_of(coded, first, last)
-        frames: Iterator[NDArray[np.uint8]] = (frame for block in blocks for frame in _levels(block).swapaxes(0, 1))
+        frames: Iterator[NDArray[np.uint8]] = (frame for block in blocks for frame in levels_of(block).swapaxes(0, 1))
         if output.progress is not None:
             frames = reported(frames, last - first, output.progress)
         kept = None if times is None else [time - times[first] for time in times[first:last]]
@@ -447,7 +459,7 @@ class VideoTokenizer(Tokenizer):
 
     def _sound(self, coded: CodedVideo, first: int, last: int) -> media.Sound | None:
         """The sound while the frames [first, last) are shown; at either end, all that there is."""
-        attached, extent, times = coded.attachments.get(SOUND), coded.extent, _times(coded)
+        attached, extent, times = coded.attachments.get(SOUND), coded.extent, coded.times
         if attached is None:
             return None
 
@@ -476,87 +488,3 @@ class VideoTokenizer(Tokenizer):
         intact = {name: payload for name, payload in recovered.attachments.items() if payload is not None}
         fingerprint = header.fingerprint.hex()
         return Tokens(codes, header.radices, extent, header.model, fingerprint, header.quality_index, intact), spans
-
-
-class VideoBatchEncoder(BatchEncoder):
-    """Encodes clips one after another, each in blocks of its own. A few frames wait in memory.
-
-    Args:
-        tokenizer: the tokenizer.
-        latents: whether to make Latents instead of Tokens.
-        settings: settings of `encode`.
-    """
-
-    def __init__(self, tokenizer: VideoTokenizer, latents: bool, settings: dict[str, float]) -> None:
-        self.tokenizer, self.latents, self.settings = tokenizer, latents, settings
-        self._seconds = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Time spent in the network."""
-        return self._seconds
-
-    def finish(self) -> None:
-        """Nothing waits."""
-
-    def read(self, source: Source) -> Iterator[Any]:
-        """The properties of a clip, then its frames, which are decoded one by one.
-
-        Raises MediaError where the file is damaged, also after frames, and InputError for frames that are too large and
-        times without a common unit.
-        """
-        with media.VideoReader(source, sound=False) as reader:
-            info = reader.counted()
-            self.tokenizer.check_extent(info.extent)
-            if info.times is not None:
-                times_attachment(info.times)
-            yield info
-            yield from reader.frames()
-
-    def add(self, pieces: Iterator[Any]) -> Callable[[], Tokens | Latents]:
-        """Encode a clip; see `BatchEncoder.add`."""
-        begin, waited = time.perf_counter(), 0.0
-        times = list[Fraction]()
-
-        def pixels() -> Iterator[Frame]:
-            nonlocal waited
-            since = time.perf_counter()
-            for frame in pieces:
-                waited += time.perf_counter() - since
-                times.append(frame.time)
-                yield frame.pixels
-                since = time.perf_counter()
-
-        info: media.VideoInfo = next(pieces)
-        rate = Fraction(info.extent.rate, info.extent.rate_base)
-        result: Tokens | Latents
-        if self.latents:
-            result = self.tokenizer.encode_frames_to_latents(pixels(), rate)
-        else:
-            tokens = self.tokenizer.encode_frames(pixels(), rate, **self.settings)
-            result = replace(tokens, codes=tokens.codes.to(_narrowest(tokens.codebook_sizes)))
-        if info.times is not None:
-            result = replace(result, attachments={TIMES: times_attachment(times)})
-        self._seconds += time.perf_counter() - begin - waited
-        return lambda: result
-
-
-def _narrowest(sizes: Sequence[int]) -> torch.dtype:
-    """The narrowest type for the codes of codebooks, since those of a whole shard are in memory."""
-    return torch.int16 if max(sizes) <= 1 << 15 else torch.int32 if max(sizes) <= 1 << 31 else torch.int64
-
-
-def _chunk(values: Tensor, number: int, steps: int) -> Tensor:
-    return values[:, :, number * steps : (number + 1) * steps]
-
-
-def _times(coded: CodedVideo) -> tuple[Fraction, ...] | None:
-    """The times of the frames of a clip; None for a constant rate."""
-    attached = coded.attachments.get(TIMES)
-    return None if attached is None else times_of(attached, coded.extent.frames)
-
-
-def _levels(block: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Frames in [-1, 1] as RGB of 8 bits (3, t, H, W)."""
-    levels: NDArray[np.uint8] = ((block + 1) * FULL_SCALE).round().astype(np.uint8)
-    return levels if len(levels) == 3 else levels.repeat(3, 0)

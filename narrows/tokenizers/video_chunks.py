@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor
 
+from narrows.bitstream.header import TIMES
 from narrows.media.extents import VideoExtent
+from narrows.tokenizers.video_times import times_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,12 @@ class CodedVideo:
     attachments: Mapping[str, bytes]
     latents_of: Callable[[int], Iterable[Tensor]]
 
+    @property
+    def times(self) -> tuple[Fraction, ...] | None:
+        """The times of the frames; None for a constant rate."""
+        attached = self.attachments.get(TIMES)
+        return None if attached is None else times_of(attached, self.extent.frames)
+
     def between(self, begin: int, end: int, size: int) -> Iterator[Tensor]:
         """The latent frames from `begin` to `end` - 1, in pieces of at most `size`."""
         for chunk in range(begin // self.steps, -(-end // self.steps)):
@@ -37,6 +46,11 @@ class CodedVideo:
                 place += count
                 if kept.shape[2]:
                     yield from kept.split(size, 2)
+
+
+def chunk_of(values: Tensor, number: int, steps: int) -> Tensor:
+    """Chunk `number` of values (S, k, T, H, W): `steps` latent frames."""
+    return values[:, :, number * steps : (number + 1) * steps]
 
 
 def regrouped(pieces: Iterable[Tensor], size: int) -> Iterator[Tensor]:

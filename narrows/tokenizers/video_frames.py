@@ -12,6 +12,7 @@ from narrows.errors import InputError, described, shortened
 from narrows.media.extents import MAX_RATE, VideoExtent
 from narrows.tokenizers.channels import as_array
 from narrows.tokenizers.image_arrays import check_range
+from narrows.tokenizers.image_tiles import FULL_SCALE
 from narrows.tokenizers.settings import Progress, check_numbers
 from narrows.tokenizers.video_tiles import Frame
 
@@ -91,3 +92,9 @@ def reported(frames: Iterator[T], count: int, progress: Progress) -> Iterator[T]
     for done, frame in enumerate(frames, 1):
         yield frame
         progress(done / count)
+
+
+def levels_of(block: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Frames (1 or 3, t, H, W) in [-1, 1] as RGB of 8 bits (3, t, H, W)."""
+    levels: NDArray[np.uint8] = ((block + 1) * FULL_SCALE).round().astype(np.uint8)
+    return levels if len(levels) == 3 else levels.repeat(3, 0)
