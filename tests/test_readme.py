@@ -14,6 +14,7 @@ from PIL import Image
 
 import narrows
 from narrows.cli import main
+from narrows.media import video
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -41,6 +42,11 @@ def folder(tmp_path_factory) -> Path:
     (path / "photos").mkdir()
     Image.fromarray(pixels).save(path / "photo.png")
     shutil.copy(path / "photo.png", path / "photos" / "photo.png")
+    frames = [np.roll(np.kron(pixels, np.ones((2, 2, 1), np.uint8)), t, 1).transpose(2, 0, 1) for t in range(60)]
+    samples = np.float32(x[None, :4000])
+    video.write(path / "clip.mp4", frames, 25, sound=video.Sound([samples], sample_rate=16_000, channels=1))
+    (path / "clips").mkdir()
+    video.write(path / "clips" / "a.mp4", frames[:5], 25)
     return path
 
 
@@ -66,10 +72,17 @@ def test_the_commands_run_in_order(folder, monkeypatch) -> None:
             continue
         added = [] if "--compare" in words else APPENDED.get(words[0], [])
         if "--metrics" in added:
-            added = [*added, "psnr" if "photos/" in words else "snr"]
+            added = [*added, "psnr" if {"photos/", "clips/"} & {*words} else "snr"]
         out = codec(monkeypatch, [*words, *added])
         assert words[0] != "train" or "schedule:" in out
-    for name in ("coded/talk.nrw", "photo-decoded.png", "talk.wav", "report/index.html", "report-images/index.html"):
+    for name in (
+        "coded/talk.nrw",
+        "photo-decoded.png",
+        "talk.wav",
+        "clip-decoded.mp4",
+        "report/index.html",
+        "report-images/index.html",
+    ):
         assert (folder / name).exists(), name
 
 
