@@ -25,6 +25,7 @@ BEFORE = {  # code that runs before the snippets of a page: names that it uses, 
 import functools
 from pathlib import Path
 from narrows.evaluation import evaluate as module
+from narrows.media import video
 
 module.evaluate = functools.partial(module.evaluate, speed=False, samples=0)
 folder, out = Path("photos"), Path("report")
@@ -63,6 +64,9 @@ def folder(tmp_path_factory, shards) -> Path:
     (path / "photos").mkdir()
     for name in ("photo.png", "photos/a.png", "photos/b.png"):
         Image.fromarray(pixels).save(path / name)
+    frames = [np.roll(np.kron(pixels, np.ones((2, 2, 1), np.uint8)), t, 1).transpose(2, 0, 1) for t in range(15)]
+    sound = video.Sound([np.float32(0.1 * rng.standard_normal((1, 8000)))], sample_rate=16_000, channels=1)
+    video.write(path / "clip.mp4", frames, 25, sound=sound)
     (path / "OUT").symlink_to(shards)
     return path
 
