@@ -16,6 +16,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from narrows.media import video
+
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", *DOCS, *sorted((ROOT / "narrows" / "checkpoints").glob("*/README.md"))]
@@ -25,7 +27,6 @@ BEFORE = {  # code that runs before the snippets of a page: names that it uses, 
 import functools
 from pathlib import Path
 from narrows.evaluation import evaluate as module
-from narrows.media import video
 
 module.evaluate = functools.partial(module.evaluate, speed=False, samples=0)
 folder, out = Path("photos"), Path("report")
