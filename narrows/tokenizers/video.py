@@ -65,7 +65,7 @@ class VideoTokenizer(Tokenizer):
         codec: the codec, with three signal axes, whose encoder and decoder have `start` and `step`.
 
     Attributes:
-        tile: largest side of a tile, in pixels.
+        tile: largest side of a tile, in pixels; raised to four times the reach of the networks.
         block: latent frames that go through the networks together.
         audio: the audio model for sound tracks, one of `narrows.load`; None for those that ship, by the sound.
         audio_models: those that ship; set by `narrows.load`.

@@ -160,7 +160,7 @@ class ImageTokenizerTraining(AdversarialTraining):
 
     def training_step(self, x: Tensor, index: int) -> None:
         """Train for one step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
-        step = int(self.step)
+        step, x = int(self.step), self.prepared(x)
         lr_fraction = self.schedule.lr_fraction(step)
         quantized = self.codec.quantize(self.codec.analyze(x))
         y = self.codec.synthesize(quantized.latents).float()
@@ -178,6 +178,10 @@ class ImageTokenizerTraining(AdversarialTraining):
             values |= {"feature_matching": matching, "adaptive_weight": adaptive}
         self.update_codec(total, values | quantized.metrics, lr_fraction)
 
+    def prepared(self, x: Tensor) -> Tensor:
+        """A batch as it is trained on."""
+        return x
+
     def images(self, x: Tensor) -> Tensor:
         """What the discriminators see of a batch, (B, 3, H, W)."""
         return x
@@ -186,12 +190,16 @@ class ImageTokenizerTraining(AdversarialTraining):
         """The part of a validation item (1, 3, *signal) uint8 that is used, in whole blocks; in [-1, 1]."""
         return centre_crop(x, self.recipe.data.crop_size, max(self.codec.stride))
 
+    def shown(self, x: Tensor) -> Tensor:
+        """The part of a validation item, after `cut` and decoding, that is compared."""
+        return x
+
     def validation_step(self, x: Tensor, index: int) -> None:
         """Log losses and PSNR in dB of the EMA codec on the centre of an image x (1, 3, H, W) uint8."""
         original = self.cut(x)
         if not original.numel():
             return
-        decoded = self.ema(original).x.float().clamp(-1, 1)
+        decoded, original = self.shown(self.ema(original).x.float().clamp(-1, 1)), self.shown(original)
         values = self.values(self.losses, decoded, original)
         error = (decoded - original).square().mean().clamp(min=1e-10)
         values["psnr"] = 10 * torch.log10(4 / error)

@@ -200,20 +200,22 @@ class RateDistortionTraining(Training):
 
         Qualities are 2, 4, 6 and 8. The image is cut at the bottom and right to whole blocks.
         """
-        original = self.whole_blocks(x).float()
-        if not original.numel():
+        given = self.whole_blocks(x).float()
+        if not given.numel():
             return
+        original = self.shown(given)
         values, decoded_at, losses = {}, {}, []
         for anchor in range(1, 8, 2):
             quality = anchor * (self.model.qualities - 1) // 7
-            out = self.ema(original / FULL_SCALE - 1, quality)
-            decoded = ((out.x.clamp(-1, 1) + 1) * FULL_SCALE).round()
+            out = self.ema(given / FULL_SCALE - 1, quality)
+            x = self.shown(out.x)
+            decoded = ((x.clamp(-1, 1) + 1) * FULL_SCALE).round()
             error = (decoded - original).square().mean()
             bits_per_pixel = out.quantized.bits[0] / original[0, 0].numel()
             values[f"bits_per_pixel-{anchor + 1}"] = bits_per_pixel
             values[f"psnr-{anchor + 1}"] = 20 * torch.log10(255 / error.sqrt().clamp(min=1e-3))
             losses.append((self.lambdas[anchor] * error + bits_per_pixel) * self._weight(self.lambdas[anchor]))
-            decoded_at[f"quality {anchor + 1}"] = out.x[0]
+            decoded_at[f"quality {anchor + 1}"] = x[0]
         values["loss"] = torch.stack(losses).mean()
         self.log_item(values)
         self.log_sample(original[0] / FULL_SCALE - 1, decoded_at)
@@ -222,6 +224,10 @@ class RateDistortionTraining(Training):
         """A validation item cut to whole blocks."""
         height, width = (side // self.block * self.block for side in x.shape[-2:])
         return x[..., :height, :width]
+
+    def shown(self, x: Tensor) -> Tensor:
+        """The part of a validation item, after `whole_blocks` and decoding, that is compared."""
+        return x
 
     def _weight(self, lambdas: Tensor) -> Tensor:
         """With this factor, the losses of all qualities weigh about the same."""

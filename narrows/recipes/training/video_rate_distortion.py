@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self, cast
 
-import torch
 from torch import Tensor
 
 from narrows.bitstream import FrequencyTables
@@ -26,6 +25,7 @@ from narrows.recipes.data.synthetic import write_synthetic_videos
 from narrows.recipes.data.videos import VideoCrops, VideoFiles
 from narrows.recipes.initialization.haar import initialize_haar
 from narrows.recipes.settings import VideoData, check_range
+from narrows.recipes.training.clips import with_first_repeated, with_still_starts
 from narrows.recipes.training.fit_tables import fit_entropy_model_tables
 from narrows.recipes.training.rate_distortion import RateDistortionRecipe, RateDistortionTraining
 from narrows.tokenizers.tokenizer import Tokenizer
@@ -42,9 +42,10 @@ class VideoRateDistortionRecipe(RateDistortionRecipe):
 
     Args:
         data: Training and validation data.
-        flicker_weight: Weight of the squared error of frame differences, in that of frames.
-        still_fraction: Fraction of the crops in a step whose first latent frame is that of a still image, as at the
-            begin of a clip.
+        flicker_weight: Weight of half the squared error of frame differences, which is the squared error of frames if
+            the errors of successive frames are independent.
+        still_fraction: Fraction of the crops whose first latent frame is that of a still image, as at the beginning of
+            a clip.
     """
 
     data: VideoData
@@ -118,13 +119,8 @@ class VideoRateDistortionTraining(RateDistortionTraining):
         return fit_entropy_model_tables(cast(VideoTokenizer, tokenizer), self._train, TABLE_CLIPS, self.deadline)
 
     def prepared(self, x: Tensor) -> Tensor:
-        """A batch whose last crops begin with copies of one frame, as the first latent frame of a clip has them."""
-        stride, still = self.codec.stride[0], round(len(x) * self.recipe.still_fraction + torch.rand(()).item() - 0.5)
-        if still <= 0:
-            return x
-        x = x.clone()
-        x[-still:, :, : stride - 1] = x[-still:, :, stride - 1 : stride]
-        return x.roll(int(torch.randint(len(x), ())), 0)  # qualities go with the place in the batch
+        """A batch in which some crops begin with copies of one frame, as the first latent frame of a clip has them."""
+        return with_still_starts(x, self.codec.stride[0], self.recipe.still_fraction)
 
     def errors(self, difference: Tensor) -> dict[str, Tensor]:
         """The squared error of frames, and that of frame differences times its weight."""
@@ -137,5 +133,8 @@ class VideoRateDistortionTraining(RateDistortionTraining):
         frames = (min(x.shape[2], VALIDATION_FRAMES) - 1) // stride * stride + 1
         height, width = (min(VALIDATION_SIDE, side // self.block * self.block) for side in x.shape[3:])
         top, left = (x.shape[3] - height) // 2, (x.shape[4] - width) // 2
-        x = x[:, :, :frames, top : top + height, left : left + width]
-        return torch.cat((x[:, :, :1].expand(-1, -1, stride - 1, -1, -1), x), 2)
+        return with_first_repeated(x[:, :, :frames, top : top + height, left : left + width], stride)
+
+    def shown(self, x: Tensor) -> Tensor:
+        """The frames of the clip, without the copies of the first one."""
+        return x[:, :, self.codec.stride[0] - 1 :]

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
-import torch
 from torch import Tensor
 
 from narrows.codecs.codec import Codec
@@ -17,7 +16,8 @@ from narrows.recipes.data.synthetic import write_synthetic_videos
 from narrows.recipes.data.videos import VideoCrops, VideoFiles
 from narrows.recipes.initialization.haar import initialize_haar_quantizer
 from narrows.recipes.losses.videos import frames_of
-from narrows.recipes.settings import VideoData
+from narrows.recipes.settings import VideoData, check_range
+from narrows.recipes.training.clips import with_first_repeated, with_still_starts
 from narrows.recipes.training.image_tokenizer import ImageTokenizerRecipe, ImageTokenizerTraining, centre_crop
 from narrows.tokenizers.video import VideoTokenizer
 
@@ -33,9 +33,16 @@ class VideoTokenizerRecipe(ImageTokenizerRecipe):
     Args:
         data: Training and validation data.
         klt_initialization: Whether a codec of factorised networks starts as the KLT of the training data.
+        still_fraction: Fraction of the crops whose first latent frame is that of a still image, as at the beginning of
+            a clip.
     """
 
     data: VideoData
+    still_fraction: float = 0.25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(0, 1, still_fraction=self.still_fraction)
 
     def training(self) -> "VideoTokenizerTraining":
         """The Lightning module that trains this recipe."""
@@ -91,6 +98,10 @@ class VideoTokenizerTraining(ImageTokenizerTraining):
         """A VideoTokenizer."""
         return VideoTokenizer(codec)
 
+    def prepared(self, x: Tensor) -> Tensor:
+        """A batch in which some crops begin with copies of one frame, as the first latent frame of a clip has them."""
+        return with_still_starts(x, self.codec.stride[0], self.recipe.still_fraction)
+
     def images(self, x: Tensor) -> Tensor:
         """The frames (B T, 3, H, W) of clips."""
         return frames_of(x)
@@ -100,4 +111,8 @@ class VideoTokenizerTraining(ImageTokenizerTraining):
         stride = self.codec.stride[0]
         frames = (min(x.shape[2], self.recipe.data.frames) - 1) // stride * stride + 1
         x = centre_crop(x[:, :, :frames], self.recipe.data.crop_size, max(self.codec.stride[1:]))
-        return torch.cat((x[:, :, :1].expand(-1, -1, stride - 1, -1, -1), x), 2)
+        return with_first_repeated(x, stride)
+
+    def shown(self, x: Tensor) -> Tensor:
+        """The frames of the clip, without the copies of the first one."""
+        return x[:, :, self.codec.stride[0] - 1 :]
