@@ -58,6 +58,21 @@ def test_decode_of_encode_is_forward(model: EntropyModel) -> None:
     assert out.bits.shape == (2,)
 
 
+def test_latents_beyond_the_range_of_codes_are_decoded_as_encoded(model: EntropyModel) -> None:
+    """Also where exact arithmetic clamps what they predict."""
+    y = 2000 * noise(model, 1, 8, 12)
+    out = model(y)
+    assert out.codes is not None
+    assert (int(out.codes.min()), int(out.codes.max())) == (1, 4095)
+    assert torch.equal(model.encode(y), out.codes)
+    assert torch.equal(model.decode(out.codes), out.latents)
+    codes = out.codes.numpy()
+    with torch.inference_mode():
+        found, latents = coder(model).decompress_with_output(coder(model).compress(codes), codes.shape)
+    assert np.array_equal(found, codes)
+    assert torch.equal(latents, out.latents)
+
+
 def test_bytes_do_not_depend_on_threads_or_autocast(model: EntropyModel) -> None:
     codes = model.encode(300 * noise(model, 1, 8, 12)).numpy()  # many escapes
     with torch.inference_mode():
