@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows.bitstream import Reader as StreamReader
-from narrows.bitstream import StreamHeader, read_header, recover
+from narrows.bitstream import StreamHeader, recover
 from narrows.bitstream.header import SOUND, TIMES
 from narrows.bitstream.limits import MAX_INDEXED_SYMBOLS
 from narrows.codecs.codec import Codec
@@ -292,10 +292,7 @@ class VideoTokenizer(Tokenizer):
 
     def _header(self, data: Bytes) -> StreamHeader:
         """Read the header of a stream and check it before memory is allocated."""
-        header = read_header(data)
-        self.check_model(header.model, header.fingerprint.hex())
-        self.check_attachments(dict(header.attachments))
-        self._check_codebooks_of(header.radices, header.quality_index)
+        header = super()._header(data)
         extent = cast(VideoExtent, header.extent)
         expected = (self.groups(extent.channels), self.grid(extent)) if extent.medium == self.medium.name else None
         if (header.groups, header.grid) != expected:

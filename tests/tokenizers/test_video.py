@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from narrows.codecs import FSQ, Codec, FactorisedDecoder, FactorisedEncoder, Gaussian
+from narrows.bitstream import StreamHeader
+from narrows.codecs import FSQ, Codec, FactorisedDecoder, FactorisedEncoder, Gaussian, SpaceTimeContext
 from narrows.errors import DamagedStream, InputError
 from narrows.media import video
 from narrows.tokenizers.video import VideoTokenizer
@@ -189,3 +191,21 @@ def test_frames_of_two_sizes_are_refused(tokenizer: VideoTokenizer) -> None:
         tokenizer.encode_frames(frames, 25)
     with pytest.raises(InputError, match="at least 1 frame, got 0"):
         tokenizer.encode_frames([], 25)
+
+
+def test_a_header_that_does_not_fit_is_refused_before_codes_are_decoded(tokenizer: VideoTokenizer) -> None:
+    tokens = tokenizer.encode(np.zeros((3, 5, 20, 20), np.uint8), 25)
+    cut = replace(tokens, codes=tokens.codes[..., :1])
+    with pytest.raises(InputError, match=r"expected a stream of custom, got one of .* with a grid"):
+        tokenizer.decompress(cut.compress())
+    model = SpaceTimeContext((4, 2), 1, (8, 8), 8)
+    random = VideoTokenizer(codec(model).eval())
+    tokens = random.encode(np.zeros((3, 5, 20, 20), np.uint8), 25)
+    header = StreamHeader(
+        "custom", bytes.fromhex(random.fingerprint), tokens.extent, tokens.radices[:5], (2, 2, 4), 2, 1, bytes(4), 24
+    )
+    with pytest.raises(InputError, match="expected codebooks of 6"):
+        random.decompress(header.to_bytes() + bytes(9))
+    header = replace(header, radices=tokens.radices, grid=(2, 1, 4))
+    with pytest.raises(InputError, match=r"expected a stream of custom, got one of .* with a grid"):
+        random.decompress(header.to_bytes() + bytes(9))
