@@ -9,11 +9,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from narrows.bitstream import StreamHeader
+from narrows.bitstream import StreamHeader, VideoExtent
 from narrows.codecs import FSQ, Codec, FactorisedDecoder, FactorisedEncoder, Gaussian, SpaceTimeContext
 from narrows.errors import DamagedStream, InputError
 from narrows.media import video
 from narrows.tokenizers.video import VideoTokenizer
+from narrows.tokenizers.video_frames import part_of_clip
 from narrows.tokenizers.video_tiles import latent_frames, padded
 from narrows.tokenizers.video_times import times_attachment, times_of
 
@@ -209,3 +210,12 @@ def test_a_header_that_does_not_fit_is_refused_before_codes_are_decoded(tokenize
     header = replace(header, radices=tokens.radices, grid=(2, 1, 4))
     with pytest.raises(InputError, match=r"expected a stream of custom, got one of .* with a grid"):
         random.decompress(header.to_bytes() + bytes(9))
+
+
+def test_a_part_of_a_clip_of_a_variable_rate_follows_its_times() -> None:
+    times = [Fraction(time) for time in (0, Fraction(1, 10), Fraction(1, 5), 3, 4)]
+    extent = VideoExtent(5, 8, 8, 3, 1, 1)
+    assert part_of_clip(extent, 0.2, 3.5, times) == (2, 4)
+    assert part_of_clip(extent, 0.1, None, times) == (1, 5)
+    with pytest.raises(InputError, match="of at least a frame"):
+        part_of_clip(extent, 1, 2, times)
