@@ -93,12 +93,19 @@ class _Short(reprlib.Repr):
 
 
 _SHORT = _Short()
+_NO_MEMORY = ("allocate memory", "not enough memory", "out of memory")
 
 
 def shortened(value: object) -> str:
     """What a value looks like, for a message: one line of at most 80 characters."""
     text = " ".join(_SHORT.repr(value).split())
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out. PyTorch raises a RuntimeError, which its text tells apart."""
+    by_torch = isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    return by_torch or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def described(value: Any) -> str:

@@ -30,7 +30,7 @@ from narrows.cli.models import models
 from narrows.cli.parts import parts
 from narrows.cli.tokenize import tokenize
 from narrows.cli.train import train
-from narrows.errors import NarrowsError, PluginWarning
+from narrows.errors import NarrowsError, PluginWarning, is_out_of_memory
 from narrows.extras import needs_extra
 
 app = typer.Typer(
@@ -112,7 +112,9 @@ def main() -> None:
         app()
     except NarrowsError as error:
         print_message(error)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         print_message("not enough memory; nothing more was done")
     except OSError as error:
         print_message(f"{error.filename or 'standard output'}: {error.strerror or error}; nothing more was done")

@@ -18,7 +18,7 @@ from pathlib import Path
 from narrows.cli.files import InputOutput, print_line, print_message
 from narrows.cli.progress import ProgressBar, exit_on_sigterm
 from narrows.cli.threads import Threads
-from narrows.errors import InputError, MediaError, NarrowsError, OutputExists
+from narrows.errors import InputError, MediaError, NarrowsError, OutputExists, is_out_of_memory
 from narrows.media.files import quoted
 
 Process = Callable[[Path, Path, ProgressBar], str]
@@ -180,6 +180,11 @@ def _process(process: Process, source: Path, target: Path, make_folders: bool, b
     except (NarrowsError, OSError) as error:
         print_message(error, source)
         return EXISTS if isinstance(error, OutputExists) else FAILED
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print_message("not enough memory; make it smaller, or use a machine with more memory", source)
+        return FAILED
     print_line(line)
     return DONE
 

@@ -25,7 +25,7 @@ from narrows.datasets.failures import write_failures
 from narrows.datasets.read_ahead import ReadError, read_ahead
 from narrows.datasets.shards import write_shard
 from narrows.datasets.sources import open_item
-from narrows.errors import NarrowsError
+from narrows.errors import NarrowsError, is_out_of_memory
 from narrows.media.image.resize import Resize
 from narrows.tokenizers.batches import BatchEncoder
 from narrows.tokenizers.tokenizer import Tokenizer
@@ -157,7 +157,7 @@ class Worker:
                 shard.items, encoding, 1 if self.tokenizer.device.type == "cpu" else READERS
             )
         except Exception as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             return self._one_by_one(shard)
         return items, failures, encoding.seconds
@@ -175,7 +175,7 @@ class Worker:
                 try:
                     found = tokenize_items([item], encoding, 1)
                 except Exception as error:
-                    if not _is_out_of_memory(error):
+                    if not is_out_of_memory(error):
                         raise
                     found = [], [Failure(item.key, f"not enough memory ({one_line(error)})")]
                 items += found[0]
@@ -238,10 +238,3 @@ def one_line(error: BaseException | None) -> str:
     """The message of an error in one line, with the class of errors that are not from this library."""
     text = " ".join(str(error).split())
     return text if isinstance(error, NarrowsError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """On a CPU torch raises a RuntimeError that only its text tells apart."""
-    text = str(error)
-    on_cpu = isinstance(error, RuntimeError) and ("allocate memory" in text or "not enough memory" in text)
-    return on_cpu or isinstance(error, MemoryError | torch.OutOfMemoryError)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from narrows.bitstream import read_header, recover
+from narrows.bitstream import recover
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, shortened
 from narrows.media import audio as media
@@ -340,9 +340,7 @@ class AudioTokenizer(Tokenizer):
 
         Raises what `decompress` raises for the header, model and tables, and DamagedStream if no chunk is intact.
         """
-        header = read_header(data)
-        self.check_model(header.model, header.fingerprint.hex())
-        self.check_attachments(dict(header.attachments))
+        header = self._header(data)
         recovered = recover(data, self.tables)
         extent = header.extent
         if not isinstance(extent, AudioExtent):

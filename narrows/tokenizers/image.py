@@ -14,7 +14,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from narrows.bitstream import Reader as StreamReader
-from narrows.bitstream import StreamHeader, read_header, recover
+from narrows.bitstream import StreamHeader, recover
 from narrows.bitstream.header import INDICES_PER_QUALITY
 from narrows.bitstream.reader import check_size
 from narrows.codecs.codec import Codec
@@ -366,11 +366,6 @@ class ImageTokenizer(Tokenizer):
             self._check_item_and_grid(tokens)
         return super().compress(tokens)
 
-    def decompress(self, data: Bytes) -> Tokens:
-        """Read the Tokens of an .nrw stream. Raises as `Tokens.decompress`, and for a stream of another model."""
-        self._header(data)
-        return super().decompress(data)
-
     def encode_at(self, x: NDArray[np.generic], quality_index: int, effort: int = 0) -> Tokens:
         """Encode an image (C, H, W), floats in [-1, 1] or uint8, at a quality index, 0 to `qualities - 1`."""
         effort = check_effort(effort)
@@ -477,9 +472,7 @@ class ImageTokenizer(Tokenizer):
 
     def _header(self, data: Bytes) -> StreamHeader:
         """Read the header of a stream and check it before memory is allocated."""
-        header = read_header(data)
-        self.check_model(header.model, header.fingerprint.hex())
-        self.check_attachments(dict(header.attachments))
+        header = super()._header(data)
         check_size(header)
         extent = self._check_grid(header, header.grid)
         groups = self.groups(extent.channels)

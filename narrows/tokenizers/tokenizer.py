@@ -13,6 +13,7 @@ from narrows.bitstream import (
     FrequencyTables,
     IndexedTables,
     PredictedTables,
+    StreamHeader,
     Tables,
     alphabet_sizes,
     codes_to_symbols,
@@ -475,11 +476,20 @@ class Tokenizer(ABC):
 
     @torch.no_grad()
     def decompress(self, data: Bytes) -> Tokens:
-        """Read the Tokens of an .nrw stream. Raises WrongModel, and what `Tokens.decompress` raises."""
+        """Read the Tokens of an .nrw stream.
+
+        Raises WrongModel, InputError for a header that does not fit this model, and what `Tokens.decompress` raises.
+        """
+        self._header(data)
+        return Tokens.decompress(data, self.coding_tables)
+
+    def _header(self, data: Bytes) -> StreamHeader:
+        """Read the header of a stream and check it against this model before codes are decoded."""
         header = read_header(data)
         self.check_model(header.model, header.fingerprint.hex())
         self.check_attachments(dict(header.attachments))
-        return Tokens.decompress(data, self.coding_tables)
+        self._check_codebooks_of(header.radices, header.quality_index)
+        return header
 
     def check_codebooks(self, codebooks: float | None) -> int:
         """The number of codebooks; None for all. Raises InputError if this number cannot be decoded."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows.bitstream import Reader as StreamReader
-from narrows.bitstream import StreamHeader, read_header, recover
+from narrows.bitstream import StreamHeader, recover
 from narrows.bitstream.header import SOUND, TIMES
 from narrows.bitstream.limits import MAX_INDEXED_SYMBOLS
 from narrows.codecs.codec import Codec
@@ -221,7 +221,8 @@ class VideoTokenizer(Tokenizer):
         Args:
             tokens: the Tokens.
             start, stop: decode this part only, in seconds; None for the end. The work is that for the part. The result
-                equals the frames from round(start · rate) to round(stop · rate) of the whole, up to rounding errors.
+                equals the frames from round(start · rate) to round(stop · rate) of the whole, up to rounding errors;
+                for a variable rate, the frames whose times are from `start` to before `stop`.
 
         Raises:
             WrongModel: for tokens of another model.
@@ -247,7 +248,7 @@ class VideoTokenizer(Tokenizer):
         Raises as `decode` and `decompress`.
         """
         coded = self._coded(item)
-        return self._blocks_of(coded, *part_of_clip(coded.extent, start, stop))
+        return self._blocks_of(coded, *part_of_clip(coded.extent, start, stop, coded.times))
 
     def _blocks_of(self, coded: CodedVideo, first: int, last: int) -> Iterator[NDArray[np.float32]]:
         """Blocks (C, t, H, W) of the frames from `first` to `last` - 1."""
@@ -292,10 +293,7 @@ class VideoTokenizer(Tokenizer):
 
     def _header(self, data: Bytes) -> StreamHeader:
         """Read the header of a stream and check it before memory is allocated."""
-        header = read_header(data)
-        self.check_model(header.model, header.fingerprint.hex())
-        self.check_attachments(dict(header.attachments))
-        self._check_codebooks_of(header.radices, header.quality_index)
+        header = super()._header(data)
         extent = cast(VideoExtent, header.extent)
         expected = (self.groups(extent.channels), self.grid(extent)) if extent.medium == self.medium.name else None
         if (header.groups, header.grid) != expected:
@@ -444,7 +442,7 @@ class VideoTokenizer(Tokenizer):
             raise InputError(f"expected sound as True or False, got {shortened(with_sound)}")
         coded = self._coded(item)
         extent, times = coded.extent, coded.times
-        first, last = part_of_clip(extent, options.get("start") or 0.0, options.get("stop"))
+        first, last = part_of_clip(extent, options.get("start") or 0.0, options.get("stop"), times)
         blocks = self._blocks_of(coded, first, last)
         frames: Iterator[NDArray[np.uint8]] = (frame for block in blocks for frame in levels_of(block).swapaxes(0, 1))
         if output.progress is not None:

@@ -1,6 +1,7 @@
 """Clips and frames as arrays, checked; frame rates; parts of a clip."""
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import TypeVar
 
@@ -70,8 +71,10 @@ def as_rate(frame_rate: FrameRate) -> Fraction:
     return rate
 
 
-def part_of_clip(extent: VideoExtent, start: float, stop: float | None) -> tuple[int, int]:
-    """The frames [first, last) from `start` to `stop` seconds; None for the end.
+def part_of_clip(
+    extent: VideoExtent, start: float, stop: float | None, times: Sequence[Fraction] | None = None
+) -> tuple[int, int]:
+    """The frames [first, last) from `start` to `stop` seconds; None for the end. `times`: of frames of a variable rate.
 
     Raises InputError for a part that is empty or not within the clip.
     """
@@ -81,6 +84,9 @@ def part_of_clip(extent: VideoExtent, start: float, stop: float | None) -> tuple
         first, last = round(start * rate), extent.frames if stop is None else round(stop * rate)
     except (ValueError, OverflowError) as error:
         raise InputError(f"expected start and stop in seconds, got {shortened(start)} and {shortened(stop)}") from error
+    if times is not None and 0 <= start < end and (stop is None or stop <= end):
+        seconds = [Fraction(time).limit_denominator(10**9) for time in (start, end if stop is None else stop)]
+        first, last = bisect_left(times, seconds[0]), extent.frames if stop is None else bisect_left(times, seconds[1])
     if not 0 <= first < last <= extent.frames:
         given = f"{start:g} to {end if stop is None else stop:g}"
         raise InputError(f"expected a part of 0 to {end:.6g} s of at least a frame, got {given} s")

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from narrows.checkpoints.load import load
+from narrows.tokenizers.audio import AudioTokenizer
 
 
 def lines(text):
@@ -129,3 +130,20 @@ def test_a_format_beside_another_suffix(refused, stream, model):
     assert "expected --format or the suffix of -o" in refused(
         "decode", "s.nrw", "-m", model, "-o", "a.wav", "--format", "mp3"
     )
+
+
+def test_a_file_that_memory_is_too_small_for_is_named(codec, model, wav, monkeypatch):
+    wav("in/a.wav")
+    wav("in/b.wav")
+    encode_reader = AudioTokenizer.encode_reader
+
+    def scarce(self, reader, **settings):
+        if "a.wav" in str(reader):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+        return encode_reader(self, reader, **settings)
+
+    monkeypatch.setattr(AudioTokenizer, "encode_reader", scarce)
+    result = codec("encode", "in", "-m", model, "-o", "out")
+    assert result.code == 2
+    assert "'in/a.wav': not enough memory; make it smaller" in result.err
+    assert [path.name for path in Path("out").iterdir()] == ["b.nrw"]

@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from narrows.codecs import FSQ, Codec, FactorisedDecoder, FactorisedEncoder, Gaussian
+from narrows.bitstream import StreamHeader, VideoExtent
+from narrows.codecs import FSQ, Codec, FactorisedDecoder, FactorisedEncoder, Gaussian, SpaceTimeContext
 from narrows.errors import DamagedStream, InputError
 from narrows.media import video
 from narrows.tokenizers.video import VideoTokenizer
+from narrows.tokenizers.video_frames import part_of_clip
 from narrows.tokenizers.video_tiles import latent_frames, padded
 from narrows.tokenizers.video_times import times_attachment, times_of
 
@@ -189,3 +192,30 @@ def test_frames_of_two_sizes_are_refused(tokenizer: VideoTokenizer) -> None:
         tokenizer.encode_frames(frames, 25)
     with pytest.raises(InputError, match="at least 1 frame, got 0"):
         tokenizer.encode_frames([], 25)
+
+
+def test_a_header_that_does_not_fit_is_refused_before_codes_are_decoded(tokenizer: VideoTokenizer) -> None:
+    tokens = tokenizer.encode(np.zeros((3, 5, 20, 20), np.uint8), 25)
+    cut = replace(tokens, codes=tokens.codes[..., :1])
+    with pytest.raises(InputError, match=r"expected a stream of custom, got one of .* with a grid"):
+        tokenizer.decompress(cut.compress())
+    model = SpaceTimeContext((4, 2), 1, (8, 8), 8)
+    random = VideoTokenizer(codec(model).eval())
+    tokens = random.encode(np.zeros((3, 5, 20, 20), np.uint8), 25)
+    header = StreamHeader(
+        "custom", bytes.fromhex(random.fingerprint), tokens.extent, tokens.radices[:5], (2, 2, 4), 2, 1, bytes(4), 24
+    )
+    with pytest.raises(InputError, match="expected codebooks of 6"):
+        random.decompress(header.to_bytes() + bytes(9))
+    header = replace(header, radices=tokens.radices, grid=(2, 1, 4))
+    with pytest.raises(InputError, match=r"expected a stream of custom, got one of .* with a grid"):
+        random.decompress(header.to_bytes() + bytes(9))
+
+
+def test_a_part_of_a_clip_of_a_variable_rate_follows_its_times() -> None:
+    times = [Fraction(time) for time in (0, Fraction(1, 10), Fraction(1, 5), 3, 4)]
+    extent = VideoExtent(5, 8, 8, 3, 1, 1)
+    assert part_of_clip(extent, 0.2, 3.5, times) == (2, 4)
+    assert part_of_clip(extent, 0.1, None, times) == (1, 5)
+    with pytest.raises(InputError, match="of at least a frame"):
+        part_of_clip(extent, 1, 2, times)

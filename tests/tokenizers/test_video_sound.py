@@ -123,8 +123,8 @@ def test_parts_of_a_variable_rate(tokenizer: VideoTokenizer, tmp_path: Path) -> 
     video.write(tmp_path / "clip.mov", FRAMES, times=times, sound=sound(24_000))
     tokens = tokenizer.encode_file(tmp_path / "clip.mov")
     assert set(tokens.attachments) == {"audio", "times"}
-    start = 10 * tokens.extent.seconds / 20  # type: ignore[operator]  # frame 10
-    tokenizer.decode_file(tokens, tmp_path / "part.mov", start=start)
+    tokenizer.decode_file(tokens, tmp_path / "part.mov", start=0.5)  # frame 10
+    assert video.probe(tmp_path / "part.mov").frames == 10
     part = track_of(tmp_path / "part.mov")
     assert abs(samples_of(part).shape[1] - (len(samples_of(track_of(tmp_path / "clip.mov"))[0]) - 0.5 * RATE)) < 1_024
 

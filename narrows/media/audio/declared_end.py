@@ -20,6 +20,7 @@ _MP4_BOXES = frozenset(  # those that a file consists of; anything else is not p
         *(b"free", b"skip", b"wide", b"udta", b"meta", b"uuid", b"pnot", b"PICT"),
     }
 )
+_EBML, _SEGMENT, _CLUSTER = b"\x1aE\xdf\xa3", b"\x18S\x80g", b"\x1fC\xb6u"  # elements of Matroska
 _DECODER_DELAY = 529  # samples of MP3
 _TAIL = 4096  # bytes by which a placeholder may fall short of a power of two: the length of a header
 
@@ -157,6 +158,38 @@ def _matroska(file: BinaryIO, at: int) -> int | None:
         length = int.from_bytes(head[4 : 4 + width]) - (1 << 7 * width)
         at += 4 + width + length
     return None if length == (1 << 7 * width) - 1 else at  # all ones: a live recording
+
+
+def zeros_in_matroska(file: BinaryIO, size: int) -> int | None:
+    """Where zeros stand in place of an element of a Matroska file, as a download that was cut leaves them; else None.
+
+    The elements of the segment are looked at, and those of the last cluster before the zeros. A file without a declared
+    end, as of a live recording, or that is shorter than that, is not looked at.
+    """
+    header = _element(file, 0)
+    segment = _element(file, header[2]) if header and header[0] == _EBML else None
+    if not segment or segment[0] != _SEGMENT or segment[2] > size:
+        return None
+    at = inside = segment[1]
+    while at < segment[2] and (element := _element(file, at)):
+        inside = element[1] if element[0] == _CLUSTER else inside
+        at = element[2]
+    end, at = at, inside
+    while at < end and (element := _element(file, at)):
+        at = element[2]
+    return at if at < segment[2] and not bytes_at(file, at, 8).strip(b"\0") else None
+
+
+def _element(file: BinaryIO, at: int) -> tuple[bytes, int, int] | None:
+    """The identifier of an element, and the offsets of its content and its end; None for what is no element."""
+    head = bytes_at(file, at, 12)
+    name = 9 - head[0].bit_length() if head else 0  # bytes: 1 + the number of leading zeros of the first byte
+    width = 9 - head[name].bit_length() if len(head) == 12 and name <= 4 else 9
+    if width > 8:
+        return None
+    length = int.from_bytes(head[name : name + width]) - (1 << 7 * width)
+    begin = at + name + width
+    return head[:name], begin, begin + length
 
 
 def counted_samples(file: BinaryIO, at: int) -> int | None:

@@ -21,7 +21,7 @@ def constant_rate(stamps: Sequence[int], base: Fraction, candidates: Iterable[Fr
         steps = [later - earlier for earlier, later in pairwise(stamps)]
         if min(steps) == max(steps):  # exact, whatever the header says
             exact = 1 / (steps[0] * base)
-            near = (rate for rate in rates if abs(1 / (rate * base) - steps[0]) < Fraction(1, 2 * len(stamps)))
+            near = (rate for rate in rates if abs(1 / (rate * base) - steps[0]) * len(steps) < Fraction(1, 2))
             return next(near, exact)
         rates.append(1 / (Fraction(median(steps)) * base))
         rates.append((len(stamps) - 1) / ((stamps[-1] - stamps[0]) * base))

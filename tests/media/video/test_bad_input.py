@@ -225,3 +225,22 @@ def test_the_size_of_the_container_does_not_count(clip):
     assert data[at : at + 4] == struct.pack(">HH", 48, 32)
     info = video.probe(data[:at] + b"\xff" * 4 + data[at + 4 :])
     assert (info.height, info.width) == (32, 48)
+
+
+@pytest.mark.parametrize("suffix", ["webm", "mkv"])
+@pytest.mark.parametrize("kept", [0.4, 0.7, 0.9])
+def test_a_matroska_whose_end_is_zeros(tmp_path, suffix, kept):
+    path = tmp_path / f"a.{suffix}"
+    rng = np.random.default_rng(0)
+    video.write(path, rng.integers(0, 256, (30, 3, 32, 32), np.uint8), rate=25)
+    assert sum(1 for _ in video.frames(path)) == 30
+    data = path.read_bytes()
+    begin = int(kept * len(data))
+    path.write_bytes(data[:begin] + bytes(len(data) - begin))
+    with pytest.raises(MediaError, match=r"is cut|is damaged"):
+        video.read(path)
+    with video.VideoReader(path, recover=True) as reader:
+        assert 0 < sum(1 for _ in reader.frames()) < 30
+        assert reader.damage
+    path.write_bytes(data + bytes(100))  # behind the end of what the header declares: nothing is lost
+    assert sum(1 for _ in video.frames(path)) == 30

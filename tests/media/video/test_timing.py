@@ -24,7 +24,8 @@ def test_the_stated_rate_may_be_wrong():
 
 def test_a_stated_rate_beside_the_exact_one_is_kept():
     """33 ms for all frames of a short clip: the header says which rate it is."""
-    assert constant_rate([0, 33], MS, [Fraction(30)]) == 1 / (33 * MS)
+    assert constant_rate([0, 33], MS, [Fraction(30)]) == 30
+    assert constant_rate([0, 33], MS, [Fraction(32)]) == constant_rate([0, 33, 66], MS, [NTSC]) == 1 / (33 * MS)
     assert constant_rate([0, 33, 67], MS, [Fraction(30)]) == 30
     assert constant_rate([0], MS, [None, Fraction(30)]) == 30
     assert constant_rate([0], MS, [None]) is None
