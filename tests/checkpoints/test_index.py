@@ -55,6 +55,7 @@ def test_they_show_themselves_as_a_table() -> None:
         ["image", "image"],
         ["image-tokens", "image"],
         ["speech", "audio"],
+        ["video", "video"],
     ]
     assert "0.38 to 3.5 kbit/s" in lines[4]
     assert len(repr(narrows.models()[0])) < 250
