@@ -8,9 +8,10 @@ from narrows.errors import InputError, ModelError
 
 
 def test_models_of_a_medium_and_a_rate() -> None:
-    assert [model.name for model in narrows.models()] == ["audio", "image", "image-tokens", "speech"]
+    assert [model.name for model in narrows.models()] == ["audio", "image", "image-tokens", "speech", "video"]
     assert [model.name for model in narrows.models("audio")] == ["audio", "speech"]
     assert [model.name for model in narrows.models(medium="image")] == ["image", "image-tokens"]
+    assert [model.name for model in narrows.models("video")] == ["video"]
     assert [model.name for model in narrows.models(max_kbps=0.6)] == ["speech"]
     assert [model.name for model in narrows.models("audio", max_kbps=0.3)] == []
     for wrong in (
@@ -39,12 +40,13 @@ def test_names_in_messages_are_short(name: Any) -> None:
 
 
 def test_rates_are_those_of_the_evaluation() -> None:
-    audio, image, tokens, speech = narrows.models()
+    audio, image, tokens, speech, video = narrows.models()
     assert [round(rate, 1) for rate in audio.rates] == [5.2, 10.7, 17.8]
     assert [round(rate, 2) for rate in speech.rates][-3:] == [2.84, 3.14, 3.46]
     assert len(speech.rates) == 12
     assert [round(rate, 3) for rate in image.rates][:2] == [0.166, 0.261]
     assert [round(rate, 3) for rate in tokens.rates] == [0.051]
+    assert [round(rate, 3) for rate in video.rates][:2] == [0.039, 0.061]
 
 
 def test_they_show_themselves_as_a_table() -> None:
