@@ -3,7 +3,7 @@
     python benchmarks/video_memory.py [--model video] [--sizes 60x256x256 600x256x256 17x1080x1920]
 
 Clips of moving waves and noise, FRAMES x HEIGHT x WIDTH, through `codec encode` and `codec decode`, each in a process
-of its own on one thread. A line each: peak resident memory in MB, CPU seconds, megapixels per CPU second, bits per
+of its own on one thread. A line each: peak resident memory in MiB, CPU seconds, megapixels per CPU second, bits per
 pixel.
 """
 
@@ -33,7 +33,7 @@ def frames(count: int, height: int, width: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def measured(arguments: list[str]) -> tuple[float, float]:
-    """Peak memory in MB and CPU seconds of a command, with all of its start."""
+    """Peak memory in MiB and CPU seconds of a command, with all of its start."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", CODE, *arguments]
     quiet = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--model", default="video")
     parser.add_argument("--sizes", nargs="+", default=["60x256x256", "600x256x256", "17x1080x1920"])
     options = parser.parse_args()
-    print("clip            step     peak MB   CPU s   megapixels/s   bits per pixel")
+    print("clip            step    peak MiB   CPU s   megapixels/s   bits per pixel")
     with tempfile.TemporaryDirectory() as folder:
         source, coded, decoded = (Path(folder) / name for name in ("a.mp4", "a.nrw", "b.mp4"))
         for size in options.sizes:
