@@ -157,10 +157,11 @@ class Tokens:
     def compress(self, tables: Tables | None = None) -> bytes:
         """Write an .nrw stream: entropy-coded with `tables`, or raw with a fixed number of bits per code.
 
-        Raises InputError for more codes than `decompress` accepts, and for codes outside of their codebooks.
+        Raises InputError for more codes than `decompress` accepts, except for video, whose streams are decoded chunk by
+        chunk, and for codes outside of their codebooks.
         """
         max_codes = MAX_BYTES_AT_ONCE // (8 if self.quality_index is None else 2)
-        if self.codes.numel() > max_codes:
+        if self.codes.numel() > max_codes and self.extent.axes != 3:
             raise InputError(f"expected at most {max_codes} codes, got {self.codes.numel()}; cut the signal into parts")
         header = StreamHeader(
             model=self.model,

@@ -219,3 +219,19 @@ def test_a_part_of_a_clip_of_a_variable_rate_follows_its_times() -> None:
     assert part_of_clip(extent, 0.1, None, times) == (1, 5)
     with pytest.raises(InputError, match="of at least a frame"):
         part_of_clip(extent, 1, 2, times)
+
+
+def test_the_stream_of_a_long_clip_is_decoded_chunk_by_chunk(
+    tokenizer: VideoTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its codes may be more than those that are read at once."""
+    x = np.random.default_rng(0).integers(0, 256, (3, 9, 24, 40), np.uint8)
+    tokens = tokenizer.encode(x, 25)
+    whole = tokenizer.decode(tokens).numpy()
+    for module in ("narrows.tokenizers.tokens", "narrows.bitstream.reader"):
+        monkeypatch.setattr(f"{module}.MAX_BYTES_AT_ONCE", 64)
+    data = tokenizer.compress(tokens)
+    assert np.array_equal(np.concatenate(list(tokenizer.decode_blocks(data)), 1), whole)
+    assert tokenizer.decode_file(data, tmp_path / "a.mkv").frames == 9
+    with pytest.raises(InputError, match="expected at most 8 codes to be read at once"):
+        tokenizer.decompress(data)
