@@ -78,7 +78,7 @@ def test_a_recording_there_and_back(client: Any) -> None:
         ("/encode?model=image&quality=9", png(), 422, "expected a quality from 1 (smallest file) to 8"),
         ("/encode?model=image&bitrate=2", png(), 422, "got bitrate=2; leave it out"),
         ("/encode?model=speech", png(), 422, "which cannot be decoded"),
-        ("/encode?model=../up", png(), 404, ", speech, got '../up'"),
+        ("/encode?model=../up", png(), 404, ", speech, video, got '../up'"),
         ("/decode", b"", 422, "the stream ends after 0 bytes"),
         ("/decode", b"RIFF" * 9, 422, "expected an .nrw stream"),
         ("/decode?format=", None, 422, "expected one of the formats avif, bmp"),

@@ -114,6 +114,10 @@ CASES: dict[str, tuple[Options, Options]] = {
         {"groups": (4, 4), "phased": 1, "widths": (8, 8)},
         {"groups": (4, 6), "phased": 2, "widths": (8, 6)},
     ),
+    "space-time-context": (
+        {"groups": (4, 4), "phased": 1, "widths": (8, 8), "memory": 8},
+        {"groups": (4, 6), "phased": 2, "widths": (8, 6), "memory": 6},
+    ),
     "split-residual-vq": (
         {"semantic": vq(0), "acoustic": ResidualVQ(4, 2, 8, 4)},
         {"semantic": vq(0, 9), "acoustic": ResidualVQ(4, 3, 8, 4)},
@@ -184,7 +188,9 @@ def _trained_codebook(codebook: Codebook) -> object:
 
 def _trained_bottleneck(bottleneck: Bottleneck) -> list[object]:
     """Losses and gradients of 6 training steps, then latents."""
-    grid = (8, 8) if isinstance(bottleneck, EntropyModel) else (16,)
+    grid: tuple[int, ...] = (16,)
+    if isinstance(bottleneck, EntropyModel):
+        grid = (8, 8) if bottleneck.axes == 2 else (2, 8, 8)
     found: list[object] = [bottleneck.codebook_sizes, bottleneck.prefixes]
     bottleneck.train()
     for _ in range(6):

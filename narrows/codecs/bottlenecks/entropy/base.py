@@ -124,6 +124,7 @@ class EntropyModel(Bottleneck):
             quality_index: quality index of the batch, or of each item (B,). The values of a tensor are not checked.
         """
         self._check_latents(z)
+        self._check_axes(z)
         if self.training:
             qualities = per_item(self._check_quality(quality_index, len(z)), len(z), z.device)
             return self.estimate(self.targets(z, qualities), qualities)
@@ -177,10 +178,10 @@ class EntropyModel(Bottleneck):
     ) -> tuple[list[Tensor], Tensor, Tensor]:
         """Symbols of all stages, latents and estimated bits (B,) of latents y."""
         quality_index = self._check_quality(quality_index, len(y))
-        if y.ndim != 2 + self.axes or y.shape[-2] % self.multiple or y.shape[-1] % self.multiple:
+        self._check_axes(y)
+        if y.shape[-2] % self.multiple or y.shape[-1] % self.multiple:
             raise InputError(
-                f"expected latents of {self.axes} axes whose height and width are multiples of {self.multiple}, got "
-                f"{tuple(y.shape)}"
+                f"expected latents whose height and width are multiples of {self.multiple}, got {tuple(y.shape)}"
             )
         targets, parts = self.targets(y, per_item(quality_index, len(y), y.device)), list[Tensor]()
         bits = torch.zeros(y.shape[0], device=y.device)
@@ -192,6 +193,11 @@ class EntropyModel(Bottleneck):
             return parts[-1]
 
         return parts, run_stages(self.stages(_shape(y), quality_index), quantized), bits
+
+    def _check_axes(self, z: Tensor) -> None:
+        if z.ndim != 2 + self.axes:
+            grid = "h, w" if self.axes == 2 else "T, h, w"
+            raise InputError(f"expected latents (B, {self.dim}, {grid}), got {tuple(z.shape)}")
 
     def _check_quality(self, quality_index: Tensor | int, batch: int) -> Tensor | int:
         if isinstance(quality_index, Tensor):  # reading its values would stall an accelerator

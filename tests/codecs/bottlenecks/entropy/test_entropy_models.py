@@ -128,6 +128,13 @@ def test_wrong_shapes_and_quality_indices_raise(model: EntropyModel) -> None:
             model.encode(0 * noise(model, 1, 5, 4))
 
 
+def test_latents_of_other_axes_raise(model: EntropyModel) -> None:
+    wrong = torch.zeros(1, 8, 4) if model.axes == 2 else torch.zeros(1, 8, 4, 4)
+    for call in (model, copy.deepcopy(model).train(), model.encode):
+        with pytest.raises(InputError, match=r"expected latents \(B, 8, (T, )?h, w\), got"):
+            call(wrong)
+
+
 def test_higher_quality_has_more_bits_and_less_error() -> None:
     model = models()[0]
     assert isinstance(model, SpaceChannelContext)
