@@ -1,7 +1,7 @@
 """Writes a stream incrementally: only one chunk is in memory at a time, however long the stream is."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -84,12 +84,28 @@ class Writer:
             self._buffer[:, :, filled - part.shape[2] : filled] = part
             self._pushed += part.shape[2]
             if self._pushed == stop:
-                payload = self._coder.compress(self._buffer[:, :, :filled])
-                if self._framing is None:
-                    self._framing = self._begin(payload)
-                    out.append(self.header.to_bytes())
-                    out += [self._framing.wrap_attachment(*item) for item in self._attachments.items()]
-                out.append(self._framing.wrap(chunk, payload))
+                out.append(self._wrapped(chunk, self._coder.compress(self._buffer[:, :, :filled])))
+        return b"".join(out)
+
+    def push_payload(self, payload: bytes) -> bytes:
+        """Add the next chunk as its payload, which a coder of the same header made; return its bytes.
+
+        Only whole chunks may have been pushed. Raises InputError for more chunks than the header states.
+        """
+        chunk, filled = divmod(self._pushed, self.header.steps)
+        if filled or chunk >= self.header.chunks:
+            raise InputError(f"expected {self.header.chunks} whole chunks, got the payload of chunk {chunk + 1}")
+        self._pushed = self.header.span(chunk)[1]
+        return self._wrapped(chunk, payload)
+
+    def _wrapped(self, chunk: int, payload: bytes) -> bytes:
+        """The bytes of a chunk; before the first one, those of the header and of the attachments."""
+        out = list[bytes]()
+        if self._framing is None:
+            self._framing = self._begin(payload)
+            out.append(self.header.to_bytes())
+            out += [self._framing.wrap_attachment(*item) for item in self._attachments.items()]
+        out.append(self._framing.wrap(chunk, payload))
         return b"".join(out)
 
     def _begin(self, payload: bytes) -> Framing:
@@ -116,5 +132,18 @@ def write(
         raise InputError(f"expected codes {header.shape}, as the header says, got shape {codes.shape}")
     writer = Writer(header, tables, attachments)
     data = writer.push(codes)
+    writer.finish()
+    return data
+
+
+def join(
+    header: StreamHeader,
+    payloads: Iterable[bytes],
+    tables: Tables,
+    attachments: Mapping[str, bytes] = MappingProxyType({}),
+) -> bytes:
+    """A whole stream of the payloads of its chunks in order. Raises InputError as `Writer` does."""
+    writer = Writer(header, tables, attachments)
+    data = b"".join([writer.push_payload(payload) for payload in payloads])
     writer.finish()
     return data

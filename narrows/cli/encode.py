@@ -140,16 +140,15 @@ class _Encoder:
             atomic_write(target, overwrite=self.force) as file,
             bar.step(lambda: reader.fraction),
         ):
-            tokens = tokenizer.encode_reader(reader, **settings)
-            data = tokenizer.compress(tokens)
-            file.write(data)
-        for loss in [*reader.damage, *tokenizer.warnings(reader.info, tokens)]:
+            coded = tokenizer.compress_reader(reader, **settings)
+            file.write(coded.data)
+        for loss in [*reader.damage, *tokenizer.warnings(reader.info, coded.attachments)]:
             print_message(loss, source)
-        medium, rates = tokenizer.medium, rates_of(len(data), tokens.extent)
+        medium, rates = tokenizer.medium, rates_of(len(coded.data), coded.extent)
         units = {medium.rate_key: medium.rate_unit, "kbit_per_second": "kbit/s"}
-        size = "  ".join([f"{len(data)} bytes", *(f"{_shown(rate)} {units[key]}" for key, rate in rates.items())])
-        speed = medium.speed(tokens.extent.amount, watch.seconds)
-        return f"{source} → {target}  {tokens.extent}  {size}  {speed:.3g} {medium.speed_unit}"
+        size = "  ".join([f"{len(coded.data)} bytes", *(f"{_shown(rate)} {units[key]}" for key, rate in rates.items())])
+        speed = medium.speed(coded.extent.amount, watch.seconds)
+        return f"{source} → {target}  {coded.extent}  {size}  {speed:.3g} {medium.speed_unit}"
 
     def _fitting(self, given: dict[str, Any], accepted: Sequence[str]) -> dict[str, Any]:
         """Of the given options those that a model accepts, if there are files of several media; otherwise all."""

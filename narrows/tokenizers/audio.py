@@ -4,10 +4,11 @@ any rate, C channels ─ resample ─ groups of channels ─ windows ─ codec �
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import ceil
+from types import MappingProxyType
 from typing import ClassVar, cast
 
 import numpy as np
@@ -325,10 +326,10 @@ class AudioTokenizer(Tokenizer):
         resampled = -(-samples * self.sample_rate // sample_rate)  # samples at the codec's rate, rounded up
         return -(-resampled // self._stride)
 
-    def warnings(self, info: Info, tokens: Tokens | None = None) -> list[str]:
+    def warnings(self, info: Info, attachments: Mapping[str, bytes] = MappingProxyType({})) -> list[str]:
         """Warnings about bandwidth and relative phases of channels that this model does not preserve."""
         assert isinstance(info, media.AudioInfo)
-        lost = super().warnings(info, tokens)
+        lost = super().warnings(info, attachments)
         if info.sample_rate > self.sample_rate:
             lost.append(f"{self.name} keeps up to {self.sample_rate / 2000:g} kHz, of {info.sample_rate / 2000:g} kHz")
         if info.channels > self.codec.channels:

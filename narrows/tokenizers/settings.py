@@ -1,11 +1,12 @@
 """The settings of encoding and the options of decoding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import TypedDict
 
 from narrows.errors import InputError, shortened
+from narrows.media.extents import Extent
 from narrows.media.targets import Target
 
 Progress = Callable[[float], object]  # called with the fraction of the work that is done
@@ -39,6 +40,21 @@ class DecodeOptions(TypedDict, total=False):
     start: float | None
     stop: float | None
     sound: bool | None
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A media file as an .nrw stream.
+
+    Args:
+        data: the stream.
+        extent: size of the signal.
+        attachments: bytes that the stream holds beside the codes, by name.
+    """
+
+    data: bytes
+    extent: Extent
+    attachments: Mapping[str, bytes]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Self, Unpack
 
 import torch
@@ -34,7 +35,7 @@ from narrows.parts import spec
 from narrows.tokenizers.batches import BatchEncoder
 from narrows.tokenizers.devices import check_device, runs_on
 from narrows.tokenizers.fingerprint import Fingerprint
-from narrows.tokenizers.settings import DecodeOptions, Output, Progress, RateSetting, check_numbers
+from narrows.tokenizers.settings import Compressed, DecodeOptions, Output, Progress, RateSetting, check_numbers
 from narrows.tokenizers.tokens import Latents, Tokens, plain
 
 Item = Bytes | Tokens | Latents  # an .nrw stream, or what encoding returns
@@ -311,8 +312,17 @@ class Tokenizer(ABC):
         if not isinstance(data, Bytes):
             advice = "use tobytes()" if hasattr(data, "tobytes") else "use encode_file for files"
             raise InputError(f"expected the bytes of a media file, got {type(data).__name__}; {advice}")
-        tokens = self.encode_file(data, background=background, sound=sound, recover=recover, **settings)
-        return self.compress(tokens)
+        self.check_settings(settings)
+        with self.open(data, background, sound=sound, recover=recover) as reader:
+            return self.compress_reader(reader, **settings).data
+
+    def compress_reader(self, reader: Reader, **settings: float | None) -> Compressed:
+        """Encode an open file to an .nrw stream: what `encode_reader` and `compress` give, in the memory of the result.
+
+        Arguments and errors as of these two.
+        """
+        tokens = self.encode_reader(reader, **settings)
+        return Compressed(self.compress(tokens), tokens.extent, tokens.attachments)
 
     def check_only_video(self, **options: object) -> None:
         """Raise InputError for an option of video that is given, where the model codes another medium."""
@@ -341,12 +351,12 @@ class Tokenizer(ABC):
             f"expected a medium whose damaged streams can be recovered, got {self.medium.files} of {self.name}"
         )
 
-    def warnings(self, info: Info, tokens: Tokens | None = None) -> list[str]:
+    def warnings(self, info: Info, attachments: Mapping[str, bytes] = MappingProxyType({})) -> list[str]:
         """Warnings about properties of a file that this model does not preserve, one line per warning.
 
         Args:
             info: the properties of the file.
-            tokens: what it was encoded to; video: for warnings about its sound.
+            attachments: of what it was encoded to; video: for warnings about its sound.
         """
         return list(info.warnings)
 
@@ -466,13 +476,17 @@ class Tokenizer(ABC):
         """
         if not isinstance(tokens, Tokens):
             raise InputError(f"expected Tokens, got {type(tokens).__name__}; only codes can be compressed")
+        self._check_tables()
+        self.check_model(tokens.model, tokens.fingerprint)
+        self.check_attachments(tokens.attachments)
+        return tokens.compress(self.coding_tables)
+
+    def _check_tables(self) -> None:
+        """Raise InputError for an entropy model without tables."""
         if self.entropy_model is not None and self.tables is None:
             raise InputError(
                 f"expected frequency tables for {self.name}, got none; leave out --raw (set tables in Python)"
             )
-        self.check_model(tokens.model, tokens.fingerprint)
-        self.check_attachments(tokens.attachments)
-        return tokens.compress(self.coding_tables)
 
     @torch.no_grad()
     def decompress(self, data: Bytes) -> Tokens:

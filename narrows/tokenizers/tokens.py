@@ -163,7 +163,11 @@ class Tokens:
         max_codes = MAX_BYTES_AT_ONCE // (8 if self.quality_index is None else 2)
         if self.codes.numel() > max_codes and self.extent.axes != 3:
             raise InputError(f"expected at most {max_codes} codes, got {self.codes.numel()}; cut the signal into parts")
-        header = StreamHeader(
+        return write(self.header(tables), self.codes.cpu().numpy(), tables, self.attachments)
+
+    def header(self, tables: Tables | None = None) -> StreamHeader:
+        """The header of the stream that `compress` writes, without its id and attachments."""
+        return StreamHeader(
             model=self.model,
             fingerprint=_from_hex(self.fingerprint),
             extent=self.extent,
@@ -175,7 +179,6 @@ class Tokens:
             quality_index=self.quality_index,
             predicted=isinstance(tables, PredictedTables),
         )
-        return write(header, self.codes.cpu().numpy(), tables, self.attachments)
 
     @classmethod
     def decompress(cls, data: Bytes, tables: Tables | None = None) -> "Tokens":

@@ -3,22 +3,26 @@
 frames (C, H, W) one after another ─ blocks ─ tiles ─ encoder ─ bottleneck ─▶ Tokens ─▶ the same steps in reverse
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain, repeat
 from math import ceil
-from typing import ClassVar, cast
+from types import MappingProxyType
+from typing import ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from narrows.bitstream import IndexedTables, StreamHeader, recover
 from narrows.bitstream import Reader as StreamReader
-from narrows.bitstream import StreamHeader, recover
 from narrows.bitstream.header import SOUND, TIMES
+from narrows.bitstream.indexed import IndexedCoder
 from narrows.bitstream.limits import MAX_INDEXED_SYMBOLS
+from narrows.bitstream.writer import join
+from narrows.codecs.base import MAX_RADIX
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, shortened
 from narrows.media import video as media
@@ -29,7 +33,7 @@ from narrows.media.image.resize import Resize
 from narrows.media.medium import Info, Medium, Reader, Signal
 from narrows.parts import part
 from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES
-from narrows.tokenizers.settings import DecodeOptions, Output
+from narrows.tokenizers.settings import Compressed, DecodeOptions, Output
 from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens, band
 from narrows.tokenizers.video_batches import VideoBatchEncoder
@@ -47,6 +51,8 @@ from narrows.tokenizers.video_frames import (
 from narrows.tokenizers.video_sound import AudioModels, model_for_file, sound_attachment, sound_of, sound_warnings
 from narrows.tokenizers.video_tiles import Frame, VideoTiles, latent_frames
 from narrows.tokenizers.video_times import times_attachment
+
+T = TypeVar("T")
 
 
 @part("video-tokenizer")
@@ -164,7 +170,8 @@ class VideoTokenizer(Tokenizer):
                 return bottleneck.encode(z.to(self.device))[:, :keep].cpu()
             return model.encode(z.to(self.device), quality_index, costs).short().cpu()
 
-        codes, extent = self._encoded(CheckedFrames(frames), rate, coded)
+        pieces, extent = self._encoded(CheckedFrames(frames), rate, coded)
+        codes = torch.cat(pieces, 2)
         index = None if model is None else quality_index
         return Tokens(codes, bottleneck.radices[:keep], extent, self.name, self.fingerprint, index)
 
@@ -193,14 +200,14 @@ class VideoTokenizer(Tokenizer):
         def coded(z: Tensor) -> Tensor:
             return continuous.encode_latents(z.to(self.device)).float().cpu()
 
-        values, extent = self._encoded(CheckedFrames(frames), as_rate(frame_rate), coded)
-        return Latents(values, extent, self.name, self.fingerprint)
+        pieces, extent = self._encoded(CheckedFrames(frames), as_rate(frame_rate), coded)
+        return Latents(torch.cat(pieces, 2), extent, self.name, self.fingerprint)
 
     @torch.no_grad()
     def _encoded(
-        self, frames: CheckedFrames, rate: Fraction, coded: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, VideoExtent]:
-        """The values (S, k, T, H, W) that `coded` returns for the latents of frames, and the extent of the frames."""
+        self, frames: CheckedFrames, rate: Fraction, coded: Callable[[Tensor], T]
+    ) -> tuple[list[T], VideoExtent]:
+        """What `coded` returns for the latents (S, D, t, h, w) of each block or chunk, and the extent of the frames."""
         source = iter(frames)
         first = next(source, None)
         if first is None:
@@ -208,12 +215,12 @@ class VideoTokenizer(Tokenizer):
         height, width = first.shape[1:]
         grid = self.grid(VideoExtent(1, height, width, len(first), rate.numerator, rate.denominator))
         blocks = self.tiles.encode(chain([first], source), grid[1:])
-        pieces = list[Tensor]()
+        pieces = list[T]()
         for z in regrouped(blocks, self._steps(grid, len(first))) if self.entropy_model else blocks:
             with torch.autocast(self.device.type, enabled=False):
                 pieces.append(coded(z))
         extent = VideoExtent(frames.count, height, width, len(first), rate.numerator, rate.denominator)
-        return torch.cat(pieces, 2), extent
+        return pieces, extent
 
     def decode(self, tokens: Tokens, start: float = 0.0, stop: float | None = None) -> Tensor:
         """Decode Tokens to a clip (C, T, H, W) float32 in [-1, 1], of the size and channels of the encoded clip.
@@ -373,25 +380,50 @@ class VideoTokenizer(Tokenizer):
         if not isinstance(signal, media.Video):
             raise InputError(f"expected a Video for {self.name}, got a signal of {signal.medium}")
         tokens = self.encode(signal.pixels, signal.rate, **self.check_settings(settings))
-        return self._timed(tokens, signal.times)
+        return tokens if signal.times is None else replace(tokens, attachments={TIMES: times_attachment(signal.times)})
 
     def encode_reader(self, reader: Reader, **settings: float | None) -> Tokens:
         """Encode an open video file to Tokens, frame by frame; settings as for `encode`. Its sound is attached."""
+        file, given = self._video(reader), self.check_settings(settings)
+        attached = self._sound_of_file(file)
+        tokens = self.encode_frames((frame.pixels for frame in file.frames()), _rate_of_file(file), **given)
+        return replace(tokens, attachments=attached | _times_of_file(file, cast(VideoExtent, tokens.extent)))
+
+    @torch.inference_mode()
+    def compress_reader(self, reader: Reader, **settings: float | None) -> Compressed:
+        """See `Tokenizer.compress_reader`; with an entropy model, codes are compressed chunk by chunk."""
+        model, tables = self.entropy_model, self.coding_tables
+        if model is None:
+            return super().compress_reader(reader, **settings)
+        self._check_tables()
+        assert isinstance(tables, IndexedTables)
+        index, costs = self.quality_index(self.check_settings(settings).get("quality")), self.bit_costs
+        coder = IndexedCoder(tables, self.codebooks, MAX_RADIX, index)
+
+        def coded(z: Tensor) -> bytes:
+            return coder.compress(model.encode(z.to(self.device), index, costs).short().cpu().numpy())
+
+        file = self._video(reader)
+        attached, frames = self._sound_of_file(file), CheckedFrames(frame.pixels for frame in file.frames())
+        payloads, extent = self._encoded(frames, _rate_of_file(file), coded)
+        attached |= _times_of_file(file, extent)
+        shape = (self.groups(extent.channels), self.codebooks, *self.grid(extent))
+        codes = torch.zeros((), dtype=torch.int16).expand(shape)  # takes no memory
+        like = Tokens(codes, self.codec.bottleneck.radices, extent, self.name, self.fingerprint, index)
+        return Compressed(join(like.header(tables), payloads, tables, attached), extent, attached)
+
+    def _video(self, reader: Reader) -> media.VideoReader:
+        """The reader. Raises InputError for one of another medium."""
         if not isinstance(reader, media.VideoReader):
             raise InputError(f"expected a VideoReader for {self.name}, got {type(reader).__name__}")
-        given = self.check_settings(settings)
-        info, attached = reader.counted(), dict[str, bytes]()
-        if (sound := reader.sound()) is not None:
-            attached[SOUND] = sound_attachment(sound, model_for_file(reader.source, self.audio, self.audio_models))
-        rate = Fraction(info.extent.rate, info.extent.rate_base)
-        tokens = self.encode_frames((frame.pixels for frame in reader.frames()), rate, **given)
-        frames = cast(VideoExtent, tokens.extent).frames  # fewer than counted where a damaged file is recovered
-        tokens = self._timed(tokens, info.times and info.times[:frames])
-        return replace(tokens, attachments={**attached, **tokens.attachments})
+        return reader
 
-    def _timed(self, tokens: Tokens, times: Sequence[Fraction] | None) -> Tokens:
-        """Tokens with the times of frames of a variable rate attached."""
-        return tokens if times is None else replace(tokens, attachments={TIMES: times_attachment(times)})
+    def _sound_of_file(self, reader: media.VideoReader) -> dict[str, bytes]:
+        """The attachment of the sound of an open file; empty without sound."""
+        sound = reader.sound()
+        if sound is None:
+            return {}
+        return {SOUND: sound_attachment(sound, model_for_file(reader.source, self.audio, self.audio_models))}
 
     def open(
         self,
@@ -405,11 +437,12 @@ class VideoTokenizer(Tokenizer):
         self.check_background(background)
         return media.VideoReader(source, sound=sound is not False, recover=bool(recover))
 
-    def warnings(self, info: Info, tokens: Tokens | None = None) -> list[str]:
-        """Warnings about the file, and about the sound in the Tokens of it."""
-        attached = {} if tokens is None else tokens.attachments
-        lost = super().warnings(info, tokens)
-        return lost + (sound_warnings(attached[SOUND], self.audio, self.audio_models) if SOUND in attached else [])
+    def warnings(self, info: Info, attachments: Mapping[str, bytes] = MappingProxyType({})) -> list[str]:
+        """Warnings about the file, and about its attached sound."""
+        lost = super().warnings(info, attachments)
+        if SOUND in attachments:
+            lost += sound_warnings(attachments[SOUND], self.audio, self.audio_models)
+        return lost
 
     def batch_encoder(
         self,
@@ -486,3 +519,18 @@ class VideoTokenizer(Tokenizer):
         intact = {name: payload for name, payload in recovered.attachments.items() if payload is not None}
         fingerprint = header.fingerprint.hex()
         return Tokens(codes, header.radices, extent, header.model, fingerprint, header.quality_index, intact), spans
+
+
+def _rate_of_file(reader: media.VideoReader) -> Fraction:
+    """The frame rate of an open file, on average."""
+    extent = reader.counted().extent
+    return Fraction(extent.rate, extent.rate_base)
+
+
+def _times_of_file(reader: media.VideoReader, extent: VideoExtent) -> dict[str, bytes]:
+    """The attachment of the times of the frames of an open file, fewer than counted where a damaged one is recovered.
+
+    Empty for a constant rate.
+    """
+    times = reader.counted().times
+    return {} if times is None else {TIMES: times_attachment(times[: extent.frames])}

@@ -15,7 +15,9 @@ from narrows.bitstream import (
     read_header,
     write,
 )
+from narrows.bitstream.chunk_coder import make_chunk_coder
 from narrows.bitstream.framing import Framing
+from narrows.bitstream.writer import join
 from narrows.errors import DamagedStream, InputError
 
 
@@ -36,6 +38,23 @@ def test_bytes_come_with_the_step_that_completes_a_chunk(make):
     assert writer.push(codes[:, :, 5:6]).startswith(header.to_bytes())
     assert writer.push(codes[:, :, 6:11]) == b""
     assert writer.push(codes[:, :, 11:12]) != b""
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_payloads_of_chunks_make_up_the_stream(make, raw):
+    header, codes, tables = make(raw=raw)
+    coder = make_chunk_coder(header, tables)
+    spans = [header.span(chunk) for chunk in range(header.chunks)]
+    payloads = [coder.compress(codes[:, :, start:stop]) for start, stop in spans]
+    assert join(header, payloads, tables, {}) == write(header, codes, tables)
+    with pytest.raises(InputError, match="push the rest"):
+        join(header, payloads[:-1], tables, {})
+    with pytest.raises(InputError, match="whole chunks"):
+        join(header, [*payloads, payloads[0]], tables, {})
+    writer = Writer(header, tables)
+    writer.push(codes[:, :, :1])
+    with pytest.raises(InputError, match="whole chunks"):
+        writer.push_payload(payloads[0])
 
 
 def test_pushed_arrays_may_be_changed(make):

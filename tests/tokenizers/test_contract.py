@@ -169,6 +169,10 @@ def test_all_ways_to_encode_give_the_same_tokens(tokenizer: Tokenizer, tmp_path:
         assert same(tokenizer.encode_file(path), tokens)
         with tokenizer.medium.open(path) as reader:
             assert same(tokenizer.encode_reader(reader), tokens)
+        with tokenizer.medium.open(path) as reader:
+            compressed = tokenizer.compress_reader(reader)
+        assert compressed.data == tokenizer.compress(tokenizer.encode_file(path))
+        assert (compressed.extent, dict(compressed.attachments)) == (tokens.extent, {})
         encoding = tokenizer.batch_encoder()
         result = encoding.add(encoding.read(path))
         encoding.finish()

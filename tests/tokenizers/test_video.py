@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from narrows.bitstream import StreamHeader, VideoExtent
+from narrows.bitstream import FrequencyTables, StreamHeader, VideoExtent, integer_frequencies
 from narrows.codecs import FSQ, Codec, FactorisedDecoder, FactorisedEncoder, Gaussian, SpaceTimeContext
 from narrows.errors import DamagedStream, InputError
 from narrows.media import video
@@ -235,3 +235,38 @@ def test_the_stream_of_a_long_clip_is_decoded_chunk_by_chunk(
     assert tokenizer.decode_file(data, tmp_path / "a.mkv").frames == 9
     with pytest.raises(InputError, match="expected at most 8 codes to be read at once"):
         tokenizer.decompress(data)
+
+
+def test_a_file_is_compressed_chunk_by_chunk(tmp_path: Path, clip: NDArray[np.uint8]) -> None:
+    """To the bytes of its Tokens, over several chunks, at a variable rate, and where a damaged file is recovered."""
+    torch.manual_seed(0)
+    sizes = {"widths": (8, 8), "depths": (1, 1)}
+    model = SpaceTimeContext((4, 4), 1, (8, 8), 8)
+    for parameter in model.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    tokenizer = VideoTokenizer(Codec(FactorisedEncoder(8, **sizes), model, FactorisedDecoder(8, **sizes)))  # type: ignore[arg-type]
+    tokenizer.tables = FrequencyTables(tuple(integer_frequencies(np.ones(size)) for size in model.table_sizes))
+    frames = [np.ascontiguousarray(clip[:, number % 33, :40, :40]) for number in range(70)]
+    times = [Fraction(number * (number + 9), 100) for number in range(70)]
+    for name, timing in (("a.mp4", {"rate": 25}), ("b.mp4", {"times": times})):
+        video.write(tmp_path / name, frames, **timing)  # type: ignore[arg-type]
+        with tokenizer.open(tmp_path / name) as reader:
+            coded = tokenizer.compress_reader(reader, quality=3)
+        tokens = tokenizer.encode_file(tmp_path / name, quality=3)
+        assert (
+            coded.data
+            == tokenizer.compress(tokens)
+            == tokenizer.encode_bytes((tmp_path / name).read_bytes(), quality=3)
+        )
+        assert coded.attachments == tokens.attachments
+        assert coded.extent == tokens.extent
+    cut = tmp_path / "cut.mkv"
+    video.write(cut, frames, 25)
+    cut.write_bytes(cut.read_bytes()[: int(0.9 * cut.stat().st_size)])
+    with tokenizer.open(cut, recover=True) as reader:
+        coded = tokenizer.compress_reader(reader)
+    assert coded.data == tokenizer.compress(tokenizer.encode_file(cut, recover=True))
+    assert latent_frames(coded.extent.frames, 4) > 16  # more than a chunk
+    tokenizer.tables = None
+    with tokenizer.open(tmp_path / "a.mp4") as reader, pytest.raises(InputError, match="expected frequency tables"):
+        tokenizer.compress_reader(reader)
