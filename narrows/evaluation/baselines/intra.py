@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrows.errors import MediaError
-from narrows.evaluation.base import Json, OperatingPoint
 from narrows.evaluation.baselines.settings import SettingRange
-from narrows.evaluation.baselines.streams import NO_SEI, StreamEncoder, decoded_frames, packet_sizes
+from narrows.evaluation.baselines.streams import NO_SEI, StreamBaseline, StreamEncoder, decoded_frames
 from narrows.media.image import Image
 from narrows.media.medium import Signal
 
@@ -59,7 +58,7 @@ INTRA_ENCODERS = {
 
 
 @dataclass(frozen=True)
-class IntraBaseline(OperatingPoint):
+class IntraBaseline(StreamBaseline):
     """A video encoder of INTRA_ENCODERS at one quantizer.
 
     Args:
@@ -71,25 +70,7 @@ class IntraBaseline(OperatingPoint):
     """
 
     medium: ClassVar[str] = "image"
-    family: str
-    setting: float
-
-    def __post_init__(self) -> None:
-        self.encoder.settings.check(self.family, self.setting)
-
-    @property
-    def encoder(self) -> StreamEncoder:
-        """The encoder."""
-        return INTRA_ENCODERS[self.family]
-
-    @property
-    def key(self) -> Mapping[str, Json]:
-        """Encoder, options and versions."""
-        return self.encoder.key(self.setting)
-
-    def check(self) -> None:
-        """Raises Unavailable if PyAV lacks the encoder."""
-        self.encoder.check()
+    encoders: ClassVar[Mapping[str, StreamEncoder]] = INTRA_ENCODERS
 
     def encode(self, signal: Signal, folder: Path) -> Path:
         """Writes the file. Raises MediaError if the encoder rejects the image."""
@@ -112,10 +93,6 @@ class IntraBaseline(OperatingPoint):
         if frame is None:
             raise MediaError(f"{self.family} wrote a file that cannot be decoded; use another setting")
         return Image(_to_rgb(frame.to_ndarray().astype(np.uint8)))
-
-    def payload(self, path: Path) -> int:
-        """Number of bytes of the packet."""
-        return sum(packet_sizes(path))
 
 
 def _to_ycc(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

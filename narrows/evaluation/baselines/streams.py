@@ -1,14 +1,14 @@
 """Video encoders of FFmpeg with PyAV, whose elementary streams are written to a file (VP9: in IVF), in one thread."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from narrows.errors import MediaError
-from narrows.evaluation.base import Json, Unavailable
+from narrows.evaluation.base import Json, OperatingPoint, Unavailable
 from narrows.evaluation.baselines import ffmpeg
 from narrows.evaluation.baselines.settings import SettingRange
 
@@ -112,3 +112,44 @@ def packet_sizes(path: Path) -> list[int]:
 
     with av.open(str(path)) as file:
         return [packet.size for packet in file.demux() if packet.size]
+
+
+@dataclass(frozen=True)
+class StreamBaseline(OperatingPoint):
+    """A video encoder at one quantizer; its bytes are those of the stream's packets, which include the codec's headers.
+
+    Args:
+        family: Name in `encoders`.
+        setting: QP or CRF; higher is a lower quality.
+
+    Attributes:
+        encoders: The encoders by name.
+
+    Raises:
+        InputError: The encoder does not accept the setting.
+    """
+
+    encoders: ClassVar[Mapping[str, StreamEncoder]]
+    family: str
+    setting: float
+
+    def __post_init__(self) -> None:
+        self.encoder.settings.check(self.family, self.setting)
+
+    @property
+    def encoder(self) -> StreamEncoder:
+        """The encoder."""
+        return self.encoders[self.family]
+
+    @property
+    def key(self) -> Mapping[str, Json]:
+        """Encoder, options and versions."""
+        return self.encoder.key(self.setting)
+
+    def check(self) -> None:
+        """Raises Unavailable if PyAV lacks the encoder."""
+        self.encoder.check()
+
+    def payload(self, path: Path) -> int:
+        """Number of bytes of the packets."""
+        return sum(packet_sizes(path))

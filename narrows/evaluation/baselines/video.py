@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 
 from narrows.errors import MediaError
-from narrows.evaluation.base import CodingResult, Json, OperatingPoint
+from narrows.evaluation.base import CodingResult
 from narrows.evaluation.baselines.settings import SettingRange
-from narrows.evaluation.baselines.streams import NO_SEI, StreamEncoder, decoded_frames, packet_sizes
+from narrows.evaluation.baselines.streams import NO_SEI, StreamBaseline, StreamEncoder, decoded_frames, packet_sizes
 from narrows.media.medium import Signal
 from narrows.media.video import Video
 from narrows.media.video.colours import FromRgb, ToRgb
@@ -56,7 +56,7 @@ VIDEO_ENCODERS = {
 
 
 @dataclass(frozen=True)
-class VideoBaseline(OperatingPoint):
+class VideoBaseline(StreamBaseline):
     """A video encoder of VIDEO_ENCODERS at one constant rate factor, in one pass.
 
     The bytes are those of the stream's packets, which include the codec's headers; no container is counted, and no
@@ -71,25 +71,7 @@ class VideoBaseline(OperatingPoint):
     """
 
     medium: ClassVar[str] = "video"
-    family: str
-    setting: float
-
-    def __post_init__(self) -> None:
-        self.encoder.settings.check(self.family, self.setting)
-
-    @property
-    def encoder(self) -> StreamEncoder:
-        """The encoder."""
-        return VIDEO_ENCODERS[self.family]
-
-    @property
-    def key(self) -> Mapping[str, Json]:
-        """Encoder, options and versions."""
-        return self.encoder.key(self.setting)
-
-    def check(self) -> None:
-        """Raises Unavailable if PyAV lacks the encoder."""
-        self.encoder.check()
+    encoders: ClassVar[Mapping[str, StreamEncoder]] = VIDEO_ENCODERS
 
     def encode(self, signal: Signal, folder: Path) -> Path:
         """Writes the stream. Raises MediaError if the encoder rejects the clip, for example for its size."""
@@ -116,10 +98,6 @@ class VideoBaseline(OperatingPoint):
         if not count or count != expected:
             raise MediaError(f"expected {expected} frames from {self.family}, got {count}; use another setting")
         return Video(pixels, NOMINAL_RATE)
-
-    def payload(self, path: Path) -> int:
-        """Number of bytes of the packets."""
-        return sum(packet_sizes(path))
 
     def round_trip(self, signal: Signal, folder: Path) -> CodingResult:
         """Encodes and decodes a clip, and removes the row and column that made its sides even."""

@@ -5,9 +5,7 @@ x ──▶ encoder ──▶ entropy model at quality q ──▶ decoder ─�
 loss = lambda(q) (|y - x|² + flicker weight × |(y_t - y_(t-1)) - (x_t - x_(t-1))|² / 2) + bits per pixel
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar, Self, cast
 
 from torch import Tensor
@@ -16,16 +14,11 @@ from narrows.bitstream import FrequencyTables
 from narrows.codecs.base import Encoder
 from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.bottlenecks.entropy.space_time import SpaceTimeContext
-from narrows.codecs.codec import Codec
 from narrows.codecs.video.factorised import FactorisedEncoder
 from narrows.errors import InputError
-from narrows.recipes.data.crops import RandomCrops
-from narrows.recipes.data.files import MediaFiles, Sources
-from narrows.recipes.data.synthetic import write_synthetic_videos
-from narrows.recipes.data.videos import VideoCrops, VideoFiles
 from narrows.recipes.initialization.haar import initialize_haar
-from narrows.recipes.settings import VideoData, check_range
-from narrows.recipes.training.clips import with_first_repeated, with_still_starts
+from narrows.recipes.settings import check_range
+from narrows.recipes.training.clips import ClipRecipe, ClipTraining, with_first_repeated
 from narrows.recipes.training.fit_tables import fit_entropy_model_tables
 from narrows.recipes.training.rate_distortion import RateDistortionRecipe, RateDistortionTraining
 from narrows.tokenizers.tokenizer import Tokenizer
@@ -37,25 +30,19 @@ VALIDATION_FRAMES, VALIDATION_SIDE = 32, 256  # of the centre of a clip
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoRateDistortionRecipe(RateDistortionRecipe):
+class VideoRateDistortionRecipe(ClipRecipe, RateDistortionRecipe):
     """A training run of a video codec with an entropy model.
 
     Args:
-        data: Training and validation data.
         flicker_weight: Weight of half the squared error of frame differences, which is the squared error of frames if
             the errors of successive frames are independent.
-        still_fraction: Fraction of the crops whose first latent frame is that of a still image, as at the beginning of
-            a clip.
     """
 
-    data: VideoData
     flicker_weight: float = 0.1
-    still_fraction: float = 0.25
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(0, flicker_weight=self.flicker_weight)
-        check_range(0, 1, still_fraction=self.still_fraction)
 
     def training(self) -> "VideoRateDistortionTraining":
         """The Lightning module that trains this recipe."""
@@ -63,20 +50,11 @@ class VideoRateDistortionRecipe(RateDistortionRecipe):
 
     def smoke(self) -> Self:
         """This recipe with crops of 8 frames of 32 × 32, two per step, and four steps."""
-        return replace(
-            self,
-            data=replace(self.data, frames=8, crop_size=32, batch_size=2, workers=0),
-            entropy_model_steps=2,
-            schedule=replace(self.schedule, steps=4, warmup_steps=2, validate_every=2),
-        )
-
-    def on_synthetic_data(self, folder: Path) -> Self:
-        """This recipe with synthetic clips, which are written to `folder`."""
-        write_synthetic_videos(folder)
-        return replace(self, data=replace(self.data, train=folder, valid=folder))
+        made = super().smoke()
+        return replace(made, data=replace(made.data, frames=8, crop_size=32))
 
 
-class VideoRateDistortionTraining(RateDistortionTraining):
+class VideoRateDistortionTraining(ClipTraining, RateDistortionTraining):
     """Trains a VideoRateDistortionRecipe.
 
     Args:
@@ -90,7 +68,6 @@ class VideoRateDistortionTraining(RateDistortionTraining):
     recipe: VideoRateDistortionRecipe
     encoder_class: ClassVar[type[Encoder]] = FactorisedEncoder
     model_class: ClassVar[type[SpaceChannelContext]] = SpaceTimeContext
-    files_class: ClassVar[Callable[[Sources], MediaFiles]] = VideoFiles
 
     def __init__(self, recipe: VideoRateDistortionRecipe) -> None:
         super().__init__(recipe)
@@ -104,23 +81,9 @@ class VideoRateDistortionTraining(RateDistortionTraining):
         """Initialise the codec with the KLT of the training data (see initialization/haar)."""
         initialize_haar(self.codec, self.crops(INITIALIZATION_CROPS, 1), self.lambdas)
 
-    def crops(self, count: int, purpose: int) -> RandomCrops:
-        """Crops (3, frames, crop_size, crop_size) of the training data, other ones for each purpose."""
-        assert isinstance(self._train, VideoFiles)
-        data = self.recipe.data
-        return VideoCrops(self._train, data.frames, data.crop_size, count, (self.recipe.seed, purpose))
-
-    def tokenizer(self, codec: Codec) -> VideoTokenizer:
-        """A VideoTokenizer."""
-        return VideoTokenizer(codec)
-
     def fit_tables(self, tokenizer: Tokenizer) -> FrequencyTables:
         """Frequency tables of the symbols of training clips."""
         return fit_entropy_model_tables(cast(VideoTokenizer, tokenizer), self._train, TABLE_CLIPS, self.deadline)
-
-    def prepared(self, x: Tensor) -> Tensor:
-        """A batch in which some crops begin with copies of one frame, as the first latent frame of a clip has them."""
-        return with_still_starts(x, self.codec.stride[0], self.recipe.still_fraction)
 
     def errors(self, difference: Tensor) -> dict[str, Tensor]:
         """The squared error of frames, and that of frame differences times its weight."""
@@ -134,7 +97,3 @@ class VideoRateDistortionTraining(RateDistortionTraining):
         height, width = (min(VALIDATION_SIDE, side // self.block * self.block) for side in x.shape[3:])
         top, left = (x.shape[3] - height) // 2, (x.shape[4] - width) // 2
         return with_first_repeated(x[:, :, :frames, top : top + height, left : left + width], stride)
-
-    def shown(self, x: Tensor) -> Tensor:
-        """The frames of the clip, without the copies of the first one."""
-        return x[:, :, self.codec.stride[0] - 1 :]
