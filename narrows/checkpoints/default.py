@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from narrows.checkpoints.index import models
-from narrows.errors import ModelError
 from narrows.media.audio.bandwidth import is_full_band
 from narrows.media.files import Source
 from narrows.media.table import medium_of
@@ -18,17 +16,11 @@ def default_model(path: Path) -> str:
 
     Raises:
         MediaError: if a recording cannot be read.
-        ModelError: if no model of the medium ships.
     """
     medium = medium_of(path)
-    if medium.name == "audio":
-        return default_audio_model(path) if path.is_file() else SPEECH
-    if medium.default_model not in {model.name for model in models()}:
-        raise ModelError(
-            f"expected a model for {medium.name}, got none, since none ships; name one with -m, or give -m audio for "
-            "the sound alone"
-        )
-    return medium.default_model
+    if medium.name != "audio":
+        return medium.default_model
+    return default_audio_model(path) if path.is_file() else SPEECH
 
 
 def default_audio_model(source: Source) -> str:
@@ -37,5 +29,4 @@ def default_audio_model(source: Source) -> str:
     Raises:
         MediaError: if the recording cannot be read.
     """
-    shipped = {model.name for model in models()}
-    return FULL_BAND if FULL_BAND in shipped and is_full_band(source) else SPEECH
+    return FULL_BAND if is_full_band(source) else SPEECH

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,16 +9,10 @@ import soundfile
 
 from narrows.checkpoints import default
 from narrows.checkpoints.default import default_model
+from narrows.checkpoints.index import models
 from narrows.errors import MediaError
 from narrows.media.audio import AudioReader
-
-
-@pytest.fixture
-def full_band(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model `audio` ships."""
-    monkeypatch.setattr(
-        default, "models", lambda: [SimpleNamespace(name=name) for name in ("audio", "image", "speech")]
-    )
+from narrows.media.table import MEDIA
 
 
 def write(path: Path, hertz: float, rate: int, channels: int = 1, seconds: float = 0.5) -> Path:
@@ -28,7 +21,6 @@ def write(path: Path, hertz: float, rate: int, channels: int = 1, seconds: float
     return path
 
 
-@pytest.mark.usefixtures("full_band")
 @pytest.mark.parametrize(
     ("hertz", "rate", "channels", "model"),
     [
@@ -46,13 +38,12 @@ def test_channels_and_content_choose_the_model(
     assert default_model(write(tmp_path / "x.wav", hertz, rate, channels)) == model
 
 
-def test_without_a_full_band_model_every_recording_is_speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(default, "models", lambda: [SimpleNamespace(name=name) for name in ("image", "speech")])
-    assert default_model(write(tmp_path / "x.wav", 12000, 48000, 2)) == "speech"
+def test_every_model_that_is_chosen_ships(tmp_path: Path) -> None:
+    shipped = {model.name for model in models()}
+    assert {default.FULL_BAND, default.SPEECH, *(medium.default_model for medium in MEDIA.values())} <= shipped
     assert default_model(tmp_path / "missing.wav") == "speech"
 
 
-@pytest.mark.usefixtures("full_band")
 def test_silence_and_a_sample(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silence.flac", np.zeros(100_000), 44100)
     soundfile.write(tmp_path / "one.wav", np.zeros(1), 44100)
@@ -60,21 +51,18 @@ def test_silence_and_a_sample(tmp_path: Path) -> None:
     assert default_model(tmp_path / "one.wav") == "speech"
 
 
-@pytest.mark.usefixtures("full_band")
 def test_images_and_files_that_are_missing(tmp_path: Path) -> None:
     assert default_model(tmp_path / "x.png") == "image"
     assert default_model(tmp_path / "missing.wav") == "speech"  # opening it says that it is missing
     assert default_model(tmp_path) == "speech"
 
 
-@pytest.mark.usefixtures("full_band")
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
 def test_a_pipe_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     assert default_model(tmp_path / "pipe.wav") == "speech"
 
 
-@pytest.mark.usefixtures("full_band")
 def test_broken_files_are_refused_with_a_line(tmp_path: Path) -> None:
     whole = write(tmp_path / "x.wav", 12000, 48000).read_bytes()
     soundfile.write(tmp_path / "y.wav", np.full(9000, np.nan), 48000, subtype="FLOAT")
@@ -93,7 +81,6 @@ def test_broken_files_are_refused_with_a_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.usefixtures("full_band")
 def test_a_minute_of_a_long_recording_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "x.flac", 400, 44100, seconds=300)
     read = []

@@ -188,13 +188,6 @@ def test_the_medium_of_a_file_decides(codec, clip, place):
     assert read_header((place / "clip.nrw").read_bytes()).extent.medium == "audio"
 
 
-def test_a_video_model_that_does_not_ship(refused, clip, monkeypatch):
-    clip()
-    shipped = [entry for entry in default.models() if entry.medium != "video"]
-    monkeypatch.setattr(default, "models", lambda: shipped)
-    assert "expected a model for video, got none, since none ships; name one with -m" in refused("encode", "clip.mp4")
-
-
 def test_info_on_files(codec, clip, wav, image_file):
     clip(seconds=1)
     shown = json.loads(codec("info", "clip.mp4", "--json").out)
