@@ -160,6 +160,20 @@ def _matroska(file: BinaryIO, at: int) -> int | None:
     return None if length == (1 << 7 * width) - 1 else at  # all ones: a live recording
 
 
+def missing(file: BinaryIO, end: int, declared: int | None) -> tuple[int, int] | None:
+    """The bytes that a cut file should have and those that it has; None for a whole one, as far as its header tells.
+
+    Args:
+        file: the file.
+        end: where the file ends, without tags.
+        declared: as `declared_end` returns it.
+    """
+    if declared is not None and declared > end:
+        return declared, end
+    zeros = zeros_in_matroska(file, end)
+    return None if zeros is None else (end, zeros)
+
+
 def zeros_in_matroska(file: BinaryIO, size: int) -> int | None:
     """Where zeros stand in place of an element of a Matroska file, as a download that was cut leaves them; else None.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrows.errors import MediaError
-from narrows.media.audio.declared_end import counted_samples, declared_end, mpeg_format, ogg_pages
+from narrows.media.audio.declared_end import counted_samples, declared_end, missing, mpeg_format, ogg_pages
 from narrows.media.audio.edit_lists import edit_lists
 from narrows.media.audio.pyav_decoder import NoAudioError, PyavDecoder
 from narrows.media.audio.soundfile_decoder import SoundfileDecoder
@@ -53,8 +53,8 @@ def open_decoder(file: BinaryIO, path: StoredFile, *, cut: bool = False) -> Deco
     declared = declared_end(file, end, start)
     if declared is not None and end < declared <= size:
         end = size  # what looks like a tag is audio
-    if declared is not None and declared > end and not cut:
-        raise MediaError(f"{name} is cut: expected {declared} bytes by its header, got {end}; {ADVICE}")
+    if (lost := missing(file, end, declared)) and not cut:
+        raise MediaError(f"{name} is cut: expected {lost[0]} bytes by its header, got {lost[1]}; {ADVICE}")
     # All of this is read before libsndfile opens the file, which shares its position.
     mpeg, ogg = mpeg_format(file, start), ogg_pages(file, start)
     counted = _counted_samples(file, size, start, declared) if mpeg == "mp3" else None

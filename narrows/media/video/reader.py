@@ -11,7 +11,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from narrows.errors import InputError, MediaError, shortened
-from narrows.media.audio.declared_end import declared_end, zeros_in_matroska
+from narrows.media.audio.declared_end import declared_end, missing
 from narrows.media.audio.edit_lists import edit_lists
 from narrows.media.audio.limits import channels_text
 from narrows.media.files import Source, library_errors, open_input, quoted, size_of, stored
@@ -80,9 +80,7 @@ class VideoReader(Reader):
         self._time = Fraction(0)  # of the last frame that was read
         with open_input(path) as file:
             size = size_of(file)
-            end, zeros = declared_end(file, size), zeros_in_matroska(file, size)
-            self._missing = (end, size) if end is not None and end > size else None
-            self._missing = (size, zeros) if zeros is not None and not self._missing else self._missing
+            self._missing = missing(file, size, declared_end(file, size))
             self._edits = edit_lists(file, 0, size)
         with library_errors(path, self._refusal), opened(path) as container:
             try:

@@ -222,3 +222,18 @@ def test_skipping_seeks_to_about_the_place(tmp_path, encode, container, codec, b
     assert found.shape == (2, 900)
     starts = range(max(0, place - beside), place + beside + 1)
     assert min(np.abs(found - whole[:, start : start + 900]).max() for start in starts) < 0.02
+
+
+@pytest.mark.parametrize("container", ["webm", "matroska"])
+def test_a_matroska_whose_end_is_zeros_is_cut(tmp_path, noise, encode, error_message, container):
+    """As a download into a file of the full size leaves it."""
+    path = tmp_path / "a"
+    encode(path, noise, 48_000, "libopus", container)
+    samples, data = audio.probe(path).samples, path.read_bytes()
+    for kept in (0.4, 0.8):
+        begin = int(kept * len(data))
+        path.write_bytes(data[:begin] + bytes(len(data) - begin))
+        message = error_message(audio.read, path)
+        assert "is cut: expected " in message or "damaged" in message
+    path.write_bytes(data + bytes(100))  # behind the end of what the header declares: nothing is lost
+    assert audio.probe(path).samples == samples
