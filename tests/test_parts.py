@@ -81,6 +81,7 @@ PARTS = [
     "straight-through",
     "strided",
     "tanh",
+    "timm-backbone",
     "vector-quantize-pytorch",
     "video-tokenizer",
     "vit-decoder",

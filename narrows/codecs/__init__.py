@@ -10,6 +10,7 @@ Encoders and decoders
     audio   FrameEncoder, FrameDecoder: STFT frames
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder
+            TimmBackbone: a frozen network of timm, for parts that need trained features
     video   WaveletEncoder, WaveletDecoder; FactorisedEncoder, FactorisedDecoder; causal in time: they start and step
 
 Bottlenecks
@@ -52,6 +53,7 @@ from narrows.codecs.image.convolutional import ConvDecoder, ConvEncoder
 from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
 from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
 from narrows.codecs.image.shallow import LinearSynthesis, ShallowDecoder
+from narrows.codecs.image.timm_backbone import TimmBackbone
 from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 from narrows.codecs.quantization.attention_projection import AttentionProjection
 from narrows.codecs.quantization.codebooks import Codebook, EMACodebook, LearnedCodebook, SimCodebook
@@ -117,6 +119,7 @@ __all__ = [
     "StraightThrough",
     "Strided",
     "Tanh",
+    "TimmBackbone",
     "VectorQuantizePytorch",
     "ViTDecoder",
     "ViTEncoder",
