@@ -31,7 +31,10 @@ def test_a_codec_survives_json() -> None:
     assert torch.equal(again.eval()(x).x, codec(x).x)
 
 
-WHOLE = {"audio-tokenizer", "codec", "image-tokenizer", "nested", "ordered", "video-tokenizer"}  # made of other parts
+WHOLE = {  # made of other parts
+    *("audio-tokenizer", "codec", "feature-decoder", "feature-encoder", "image-tokenizer", "nested", "ordered"),
+    "video-tokenizer",
+}
 PARTS = [
     "ard",
     "attention-projection",
@@ -45,6 +48,8 @@ PARTS = [
     "factorised-decoder",
     "factorised-encoder",
     "factorized-prior",
+    "feature-decoder",
+    "feature-encoder",
     "frame-decoder",
     "frame-encoder",
     "fsq",

@@ -9,7 +9,7 @@ Bottleneck, Quantized  base class, and what it returns
 Encoders and decoders
     audio   FrameEncoder, FrameDecoder: STFT frames
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
-            LinearSynthesis, ShallowDecoder
+            LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
     video   WaveletEncoder, WaveletDecoder; FactorisedEncoder, FactorisedDecoder; causal in time: they start and step
 
@@ -50,6 +50,7 @@ from narrows.codecs.bottlenecks.vector_quantize_pytorch import VectorQuantizePyt
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec, Reconstruction
 from narrows.codecs.image.convolutional import ConvDecoder, ConvEncoder
+from narrows.codecs.image.feature_autoencoder import FeatureDecoder, FeatureEncoder
 from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
 from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
 from narrows.codecs.image.shallow import LinearSynthesis, ShallowDecoder
@@ -84,6 +85,8 @@ __all__ = [
     "FactorisedDecoder",
     "FactorisedEncoder",
     "FactorizedPrior",
+    "FeatureDecoder",
+    "FeatureEncoder",
     "FrameDecoder",
     "FrameEncoder",
     "Gaussian",

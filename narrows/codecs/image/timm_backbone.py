@@ -29,6 +29,7 @@ class TimmBackbone(nn.Module):
         dim: Length of the embeddings.
         widths: Channels of each stage of `features`.
         strides: Pixels of the image per position of each stage.
+        input_size: The only height and width of images that the network takes; None for any.
 
     Raises:
         InputError: For a name that timm does not know, and for a network without intermediate features.
@@ -44,6 +45,8 @@ class TimmBackbone(nn.Module):
         self.name, self.channels = name, channels
         self.network = _created(name, channels).requires_grad_(False)
         config = self.network.pretrained_cfg
+        fixed = config.get("fixed_input_size") and not getattr(self.network, "dynamic_img_size", False)
+        self.input_size: tuple[int, int] | None = tuple(config["input_size"][1:]) if fixed else None
         self.dim: int = self.network.num_features
         self.widths = tuple(int(stage["num_chs"]) for stage in self.network.feature_info)
         self.strides = tuple(int(stage["reduction"]) for stage in self.network.feature_info)
@@ -74,7 +77,13 @@ class TimmBackbone(nn.Module):
         return tokens
 
     def preprocess(self, x: Tensor) -> Tensor:
-        """Images in [-1, 1], normalized as the network was trained on them."""
+        """Images in [-1, 1], normalized as the network was trained on them.
+
+        Raises:
+            InputError: For a size that the network does not take.
+        """
+        if self.input_size not in (None, tuple(x.shape[2:])):
+            raise InputError(f"expected images of {self.input_size} for {self.name}, got {tuple(x.shape[2:])}")
         return ((x + 1) / 2 - self.mean) / self.std
 
 

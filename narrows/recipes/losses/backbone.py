@@ -27,14 +27,14 @@ class Backbone(TimmBackbone):
         super().__init__(name)
         load_weights(self, weights)
         config = self.network.pretrained_cfg
-        self.input_size: tuple[int, int] | None = config["input_size"][1:] if config.get("fixed_input_size") else None
+        if config.get("fixed_input_size"):
+            self.input_size = tuple(config["input_size"][1:])
 
     def preprocess(self, x: Tensor) -> Tensor:
         """Images in [-1, 1], normalized and of the size that the network was trained with."""
-        x = super().preprocess(x)
-        if self.input_size is None or self.input_size == tuple(x.shape[2:]):
-            return x
-        return nn.functional.interpolate(x, self.input_size, mode="bicubic", antialias=True)
+        if self.input_size not in (None, tuple(x.shape[2:])):
+            x = nn.functional.interpolate(x, self.input_size, mode="bicubic", antialias=True)
+        return super().preprocess(x)
 
 
 def load_weights(backbone: TimmBackbone, weights: Path | None = None) -> None:

@@ -60,3 +60,12 @@ def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=r"expected a network that timm.*, got") as caught:
         TimmBackbone(name)
     assert "\n" not in str(caught.value)
+
+
+def test_an_image_of_another_size_than_the_only_one_is_refused() -> None:
+    backbone = TimmBackbone("test_vit_relpos")
+    assert backbone.input_size == (160, 160)
+    assert backbone.tokens(torch.zeros(1, 3, 160, 160)).shape == (1, 96, 10, 10)
+    with pytest.raises(InputError, match=r"expected images of \(160, 160\) for test_vit_relpos, got \(64, 96\)"):
+        backbone.tokens(torch.zeros(1, 3, 64, 96))
+    assert TimmBackbone("test_vit").input_size is None
