@@ -3,12 +3,13 @@
 run                                 trains a recipe
 AudioRecipe                         a run of an audio codec
 ImageTokenizerRecipe                a run of an image tokenizer with one rate
+FeatureAutoencoderRecipe            a run of a feature auto-encoder on a frozen vision encoder
 RateDistortionRecipe                a run of an image codec with an entropy model, for all qualities
 VideoTokenizerRecipe, VideoRateDistortionRecipe     the same two of video
 Recipe, Training                    base classes for another kind of run
 AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, Prediction   settings that recipes share
 
-speech.py  audio.py  image.py  image_tokenizer.py  video.py     the recipes of this package
+speech.py  audio.py  image.py  image_tokenizer.py  feature_autoencoder.py  video.py     the recipes of this package
 registry.py         what `codec train` is given → the function of the recipe
 settings.py         the settings
 losses/             MultiResolutionSTFTLoss, PerceptualLoss ...
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from narrows.recipes.settings import AdamW, Adversarial, AudioData, ImageData, Prediction, Schedule, VideoData
     from narrows.recipes.training.audio import AudioRecipe
     from narrows.recipes.training.base import Recipe, Training
+    from narrows.recipes.training.feature_autoencoder import FeatureAutoencoderRecipe
     from narrows.recipes.training.image_tokenizer import ImageTokenizerRecipe
     from narrows.recipes.training.rate_distortion import RateDistortionRecipe
     from narrows.recipes.training.run import run
@@ -37,6 +39,7 @@ __all__ = [
     "Adversarial",
     "AudioData",
     "AudioRecipe",
+    "FeatureAutoencoderRecipe",
     "ImageData",
     "ImageTokenizerRecipe",
     "Prediction",
@@ -59,6 +62,7 @@ _MODULES = {
     "VideoData": "settings",
     "VideoRateDistortionRecipe": "training.video_rate_distortion",
     "VideoTokenizerRecipe": "training.video_tokenizer",
+    "FeatureAutoencoderRecipe": "training.feature_autoencoder",
     "ImageTokenizerRecipe": "training.image_tokenizer",
     "Prediction": "settings",
     "RateDistortionRecipe": "training.rate_distortion",

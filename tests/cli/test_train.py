@@ -124,7 +124,7 @@ def test_wrong_settings_are_reported_in_one_line(refused, arguments, message):
     [
         (
             "nonsense",
-            "expected one of the recipes speech, audio, image, image-tokenizer, video, got 'nonsense'; choose one",
+            "recipes speech, audio, image, image-tokenizer, feature-autoencoder, video, got 'nonsense'; choose one",
         ),
         ("sqeech", "got 'sqeech'; did you mean 'speech'?"),
         ("my.py", "got 'my.py'; give a function of this file as my.py:FUNCTION"),
