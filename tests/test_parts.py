@@ -31,7 +31,10 @@ def test_a_codec_survives_json() -> None:
     assert torch.equal(again.eval()(x).x, codec(x).x)
 
 
-WHOLE = {"audio-tokenizer", "codec", "image-tokenizer", "nested", "ordered", "video-tokenizer"}  # made of other parts
+WHOLE = {  # made of other parts
+    *("audio-tokenizer", "codec", "image-tokenizer", "nested", "ordered", "re-bottleneck", "video-tokenizer"),
+    *("stacked-encoder", "stacked-decoder"),
+}
 PARTS = [
     "ard",
     "attention-projection",
@@ -55,6 +58,8 @@ PARTS = [
     "image-tokenizer",
     "lapped-decoder",
     "lapped-encoder",
+    "latent-decoder",
+    "latent-encoder",
     "ldm-decoder",
     "ldm-encoder",
     "learned-codebook",
@@ -66,6 +71,7 @@ PARTS = [
     "nested",
     "ordered",
     "projection",
+    "re-bottleneck",
     "residual",
     "residual-fsq",
     "residual-vq",
@@ -78,6 +84,8 @@ PARTS = [
     "space-channel-context",
     "space-time-context",
     "split-residual-vq",
+    "stacked-decoder",
+    "stacked-encoder",
     "straight-through",
     "strided",
     "tanh",

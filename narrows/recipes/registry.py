@@ -1,6 +1,6 @@
 """Recipes by what `codec train` is given. A recipe's module is imported when it is asked for: names need no torch.
 
-speech, audio, image, image-tokenizer, video    recipes of this package
+speech, audio, image, image-tokenizer, video, rebottleneck    recipes of this package
 NAME                                a recipe that an installed package announces (see narrows/plugins.py)
 FILE.py:FUNCTION, MODULE:FUNCTION   a function of your own, whose parameters are the settings
 """
@@ -53,12 +53,19 @@ def _video() -> Function:
     return video
 
 
+def _rebottleneck() -> Function:
+    from narrows.recipes.rebottleneck import rebottleneck
+
+    return rebottleneck
+
+
 _RECIPES = {
     "speech": _speech,
     "audio": _audio,
     "image": _image,
     "image-tokenizer": _image_tokenizer,
     "video": _video,
+    "rebottleneck": _rebottleneck,
 }
 
 
