@@ -226,9 +226,7 @@ def _expected(config: Mapping[str, Any], tensors: int) -> tuple[dict[str, tuple[
         return {key: tuple(tensor.shape) for key, tensor in codec.state_dict().items()}, names
 
 
-def _base(
-    config: Mapping[str, Any], folder: Path, open_base: Callable[[str], Tokenizer] | None
-) -> Tokenizer | None:
+def _base(config: Mapping[str, Any], folder: Path, open_base: Callable[[str], Tokenizer] | None) -> Tokenizer | None:
     """The model that a Re-Bottleneck stands around, opened; None for a checkpoint that names none."""
     if "base" not in config:
         return None

@@ -61,7 +61,9 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
 def _read(model: str | Path, around: tuple[str, ...]) -> Tokenizer:
     """A tokenizer on the CPU; `around` are the models of which it is the base, outermost first."""
     if len(around) > MAX_BASES:
-        raise ModelError(f"expected at most {MAX_BASES} bases below each other, got more from {shortened(around[0])} on")
+        raise ModelError(
+            f"expected at most {MAX_BASES} bases below each other, got more from {shortened(around[0])} on"
+        )
 
     def open_base(base: str) -> Tokenizer:
         return _read(base, (*around, str(model)))

@@ -21,9 +21,7 @@ def rebottleneck(
     data: Annotated[
         list[str], typer.Option(help="Folder of media, or another source that `codec tokenize` reads; repeat for more.")
     ],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder of the run; an interrupted run in it is resumed.")
-    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run; an interrupted run in it is resumed.")],
     valid: Annotated[
         list[str] | None, typer.Option(help="Media for validation; without them other parts of the same media.")
     ] = None,

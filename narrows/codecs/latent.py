@@ -129,7 +129,9 @@ class LatentDecoder(Decoder):
     def forward(self, z: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
         """Latents (B, dim, *grid) to latents (B, channels, *grid); `quality_index` is ignored."""
         if z.ndim != 2 + len(self.stride) or z.shape[1] != self.dim or 0 in z.shape:
-            raise InputError(f"expected latents (B, {self.dim}, *grid) of {len(self.stride)} axes, got {tuple(z.shape)}")
+            raise InputError(
+                f"expected latents (B, {self.dim}, *grid) of {len(self.stride)} axes, got {tuple(z.shape)}"
+            )
         out: Tensor = self.network(z)
         return out
 

@@ -103,7 +103,9 @@ class StackedDecoder(Decoder):
     def __init__(self, inner: Decoder, base: Decoder, quality_index: int | None = None) -> None:
         super().__init__()
         if quality_index is not None and not base.conditioned:
-            raise InputError(f"expected no quality_index for {type(base).__name__}, got {quality_index!r}; leave it out")
+            raise InputError(
+                f"expected no quality_index for {type(base).__name__}, got {quality_index!r}; leave it out"
+            )
         self.quality_index = quality_index
         if inner.channels != base.dim or len(inner.stride) != len(base.stride):
             raise InputError(
@@ -166,7 +168,11 @@ def base_tensors(codec: nn.Module) -> Iterator[tuple[str, str]]:
     encoder = getattr(codec, "encoder", None)
     if not isinstance(encoder, StackedEncoder):
         return
-    for here, there in (("encoder.base.", "encoder."), ("encoder.outer.", "bottleneck."), ("decoder.base.", "decoder.")):
+    for here, there in (
+        ("encoder.base.", "encoder."),
+        ("encoder.outer.", "bottleneck."),
+        ("decoder.base.", "decoder."),
+    ):
         for name in codec.state_dict():
             if name.startswith(here):
                 yield name, there + name.removeprefix(here)

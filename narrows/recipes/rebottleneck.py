@@ -198,7 +198,9 @@ def rebottleneck(
     transforms: tuple[str, ...] | None = None,
     equivariance_weight: float = 0.1,
     optimizer: AdamW = AdamW(lr=1e-3, betas=(0.9, 0.98), weight_decay=1e-4),
-    schedule: Schedule = Schedule(steps=4_000, warmup_steps=100, decay_fraction=0.5, validate_every=500, ema_decay=0.995),
+    schedule: Schedule = Schedule(
+        steps=4_000, warmup_steps=100, decay_fraction=0.5, validate_every=500, ema_decay=0.995
+    ),
     adversarial: Adversarial = Adversarial(start=1_000_000, lr=1e-4, width=64, weight=0.5, feature_weight=1.0),
     seed: int = 0,
     name: str = "my-rebottleneck",
@@ -270,5 +272,3 @@ def _rank(bottleneck: Bottleneck) -> int:
     if isinstance(bottleneck, ScalarGroups):
         return sum(bottleneck.sizes)
     return bottleneck.dim
-
-

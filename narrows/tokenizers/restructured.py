@@ -1,6 +1,5 @@
 """A tokenizer with a Re-Bottleneck around the codec of another one."""
 
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel

@@ -70,7 +70,9 @@ DECODERS = [
     lambda **more: FactorisedDecoder(8, (2, 4), (1, 2), 2, **more),
     lambda **more: FactorisedDecoder(8, (4, 2), (1, 1), 1, 2, False, **more),
     *(lambda axes=axes, **more: LatentDecoder(dim=8, width=6, depth=2, axes=axes, **more) for axes in (1, 2, 3)),
-    lambda **more: StackedDecoder(LatentDecoder(8, 6, 6, 1), FrameDecoder(8, 12, 1, hop=8, fold=1, iterations=0, **more)),
+    lambda **more: StackedDecoder(
+        LatentDecoder(8, 6, 6, 1), FrameDecoder(8, 12, 1, hop=8, fold=1, iterations=0, **more)
+    ),
     lambda **more: StackedDecoder(LatentDecoder(8, 6, 6, 1, 2), LappedDecoder(8, 6, 2, 2, 1, **more)),
     lambda **more: StackedDecoder(LatentDecoder(8, 6, 6, 1, 3), FactorisedDecoder(8, (2, 4), (1, 2), 2, **more)),
 ]

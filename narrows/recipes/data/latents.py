@@ -60,9 +60,7 @@ def media_files(base: Tokenizer, source: Sources) -> MediaFiles:
             return VideoFiles(source)
 
 
-def media_crops(
-    base: Tokenizer, files: MediaFiles, data: LatentData, count: int, seed: Sequence[int]
-) -> RandomCrops:
+def media_crops(base: Tokenizer, files: MediaFiles, data: LatentData, count: int, seed: Sequence[int]) -> RandomCrops:
     """Random crops of media for the latents of a tokenizer; their sizes are rounded up to whole latents."""
     strides = base.codec.stride
     if isinstance(files, AudioFiles):

@@ -52,4 +52,3 @@ def initialize_latents(codec: Codec, mean: Tensor, covariance: Tensor) -> None:
             passed = min(bottleneck.channels, count)
             layer.weight[:passed, :passed] = torch.eye(passed)
         bottleneck.project_in.bias[bottleneck.channels :] = INITIAL_LOG_VARIANCE  # of a Gaussian without rounding
-

@@ -179,32 +179,27 @@ class AlignmentLoss(nn.Module):
 
 
 class LatentReconstructionLoss(nn.Module):
-    """Mean squared error of a frozen codec's latents, each channel's divided by its variance.
+    """Mean squared error of a frozen codec's latents, divided by their variance, the mean over the channels.
 
-    The authors of Re-Bottleneck weight the plain error with 2.0; divided by the variances, such weights carry over
+    The authors of Re-Bottleneck weight the plain error with 2.0; divided by the variance, such a weight carries over
     between codecs whose latents are scaled differently. The loss is 1 where a bottleneck returns the means.
-
-    Args:
-        variances: (D,) of the codec's latents. Those below a thousandth of their mean count as that: channels that are
-            almost constant shall not dominate.
-
-    Raises:
-        InputError: for anything else than a vector of finite variances, some of them above 0.
     """
 
-    variances: Tensor
+    variance: Tensor
 
-    def __init__(self, variances: Tensor) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        if variances.ndim != 1 or not (variances.isfinite() & (variances >= 0)).all() or not variances.sum() > 0:
-            raise InputError(f"expected variances (D,) >= 0 of latents, not all 0, got {described(variances)}")
-        variances = variances.detach().float()
-        self.register_buffer("variances", variances.clamp(min=VARIANCE_FLOOR * variances.mean().item()))
+        self.register_buffer("variance", torch.ones(()))
+
+    def set_variance(self, variance: float) -> None:
+        """Set the variance of the codec's latents. Raises InputError unless it is a finite number above 0."""
+        if not 0 < variance < math.inf:
+            raise InputError(f"expected a variance of latents above 0, got {variance!r}; give other training data")
+        self.variance.fill_(variance)
 
     def forward(self, z: Tensor, target: Tensor) -> Tensor:
         """Loss between latents (B, D, *grid) and those of the codec, a scalar."""
-        errors = _per_channel(z.float() - target.float()).square().mean(1)
-        return (errors / self.variances).mean()
+        return (z.float() - target.float()).square().mean() / self.variance
 
 
 def _per_channel(y: Tensor) -> Tensor:

@@ -226,7 +226,9 @@ class ReBottleneckTraining(AdversarialTraining):
             batches.append(collated(examples))
         return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]
 
-    def transfer_batch_to_device(self, batch: LatentExample, device: torch.device, dataloader_idx: int) -> LatentExample:
+    def transfer_batch_to_device(
+        self, batch: LatentExample, device: torch.device, dataloader_idx: int
+    ) -> LatentExample:
         """A batch on the device of the training."""
         moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(batch).items()}
         return LatentExample(**moved)
