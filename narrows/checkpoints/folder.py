@@ -101,7 +101,7 @@ def read(folder: str | Path, open_base: Callable[[str], Tokenizer] | None = None
 
     Args:
         folder: the folder.
-        open_base: opens the base of a Re-Bottleneck, by a name, a path or a hub repository; `narrows.load` gives itself.
+        open_base: opens the base of a Re-Bottleneck, by a name, a path or a hub repository; `narrows.load` gives it.
 
     Floating-point weights of all dtypes are converted to the dtype of the parts, float32, on the CPU.
 
@@ -241,8 +241,8 @@ def _base(config: Mapping[str, Any], folder: Path, open_base: Callable[[str], To
     base = open_base(model)
     if base.fingerprint != fingerprint:
         raise ModelError(
-            f"expected {shortened(model)} with the fingerprint {shortened(fingerprint)}, for which {folder} was trained, "
-            f"got {base.fingerprint}; bring that version back, or train again"
+            f"expected {shortened(model)} with the fingerprint {shortened(fingerprint)}, for which {folder} was "
+            f"trained, got {base.fingerprint}; bring that version back, or train again"
         )
     return base
 
