@@ -38,8 +38,8 @@ def rebottleneck(
     """Train a bottleneck around a finished codec, between its latents: codec rebottleneck speech --structure ordered
     --data DIR -o OUT
 
-    The result is OUT/checkpoint, a model like any other. `codec train rebottleneck --help` lists further settings, which
-    are taken here, too: --network.width 128
+    The result is OUT/checkpoint, a model like any other. `codec train rebottleneck --help` lists further settings,
+    which are taken here, too: --network.width 128
     """
     chosen = [name.strip() for name in structure.split(",")]
     for name in chosen:

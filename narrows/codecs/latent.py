@@ -4,8 +4,8 @@
                     └── in ── ConvNeXt × depth ── out ┘
 
 Encoder and decoder have the same form. With random weights the second path is zero: the networks begin as their linear
-layers, which `recipes/initialization/latents.py` sets to a PCA. The authors' code has convolutions of 1024 channels, six
-ConvNeXt blocks with global response normalization, and no linear path (github.com/dbralios/elastic-time). A global
+layers, which `recipes/initialization/latents.py` sets to a PCA. The authors' code has convolutions of 1024 channels,
+six ConvNeXt blocks with global response normalization, and no linear path (github.com/dbralios/elastic-time). A global
 normalization would make every output depend on the whole signal; here the reach is finite, so that windows are exact.
 """
 

@@ -226,7 +226,8 @@ def rebottleneck(
     medium = tokenizer.medium.name
     torch.manual_seed(seed)
     codec = network.codec(tokenizer, structure)
-    aligned, targets = None, None
+    aligned: tuple[float, AlignmentLoss] | None = None
+    targets: Targets | None = None
     dim = codec.bottleneck.channels if isinstance(codec.bottleneck, Continuous) else codec.bottleneck.dim
     if "aligned" in structure:
         if alignment.teacher is None:
@@ -234,8 +235,8 @@ def rebottleneck(
             targets = Labels(alignment.label, classes)
             loss = AlignmentLoss(dim, len(classes), "labels")
         else:
-            targets = Embeddings(alignment.teacher, alignment.weights, tokenizer.sample_rate)
-            loss = AlignmentLoss(dim, targets.dim, alignment.form)
+            embeddings = Embeddings(alignment.teacher, alignment.weights, tokenizer.sample_rate)
+            targets, loss = embeddings, AlignmentLoss(dim, embeddings.dim, alignment.form)
         aligned = (alignment.weight, loss)
     chosen: tuple[str, ...] = ()
     if "equivariant" in structure:

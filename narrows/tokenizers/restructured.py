@@ -15,8 +15,8 @@ T = TypeVar("T", bound=Tokenizer)
 def restructured(base: T, rebottleneck: ReBottleneck) -> T:
     """A tokenizer of the inner latents of a ReBottleneck, around the encoder and decoder of a finished one.
 
-    The networks are shared with `base`, not copied. If `base` came from `narrows.load`, a checkpoint of the result holds
-    the weights of the ReBottleneck alone, and names `base` and its fingerprint.
+    The networks are shared with `base`, not copied. If `base` came from `narrows.load`, a checkpoint of the result
+    holds the weights of the ReBottleneck alone, and names `base` and its fingerprint.
 
     Args:
         base: the finished tokenizer.
@@ -41,8 +41,8 @@ def codec_around(codec: Codec, rebottleneck: ReBottleneck) -> Codec:
     if isinstance(outer, EntropyModel):
         if codec.decoder.conditioned != (rebottleneck.quality_index is not None):
             raise InputError(
-                f"expected a quality_index up to {outer.qualities - 1} for a codec with several qualities, and none for "
-                f"others, got {rebottleneck.quality_index}"
+                f"expected a quality_index up to {outer.qualities - 1} for a codec with several qualities, and none "
+                f"for others, got {rebottleneck.quality_index}"
             )
         return Codec(codec.encoder, rebottleneck, codec.decoder)
     return Codec(codec.encoder, Nested(outer, rebottleneck, frozen=True), codec.decoder)

@@ -244,6 +244,12 @@ class LatentExample:
     transform: int = 0
     target: Tensor | None = None
 
+    def to(self, device: torch.device) -> "LatentExample":
+        """The same on another device."""
+        given = (self.transformed, self.parameters, self.target)
+        transformed, parameters, target = (None if each is None else each.to(device) for each in given)
+        return LatentExample(self.z.to(device), transformed, parameters, self.transform, target)
+
 
 class LatentShards:
     """The prepared shards of a folder; the last ones that were read are kept.

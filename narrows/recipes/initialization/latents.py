@@ -22,8 +22,8 @@ MIN_POWER = 1e-6  # smallest variance of a component as a fraction of the larges
 def initialize_latents(codec: Codec, mean: Tensor, covariance: Tensor) -> None:
     """Set the linear layers of a Re-Bottleneck and the projections of its bottleneck.
 
-    The components keep their proportions for a continuous bottleneck, with a mean variance of 1; for others each has the
-    variance 1.
+    The components keep their proportions for a continuous bottleneck, with a mean variance of 1; for others each has
+    the variance 1.
 
     Args:
         codec: of latents: a LatentEncoder, a bottleneck and a LatentDecoder.

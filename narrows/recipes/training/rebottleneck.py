@@ -230,8 +230,7 @@ class ReBottleneckTraining(AdversarialTraining):
         self, batch: LatentExample, device: torch.device, dataloader_idx: int
     ) -> LatentExample:
         """A batch on the device of the training."""
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(batch).items()}
-        return LatentExample(**moved)
+        return batch.to(device)
 
     def training_step(self, batch: LatentExample, index: int) -> None:
         """Train for one step on a batch of latents."""
