@@ -72,7 +72,8 @@ class EquivarianceLoss(nn.Module):
 
     Args:
         transform: transform of the signal. T_p is its `latent` where that is known, and otherwise a LatentMap, whose
-            parameters are trained along with the latents.
+            parameters are trained along with the latents. Positions that `latent` fills with zeros are left out, since
+            the latents of a signal's silence need not be 0.
         dim: channels of the latents.
         width: hidden units of the LatentMap.
     """
@@ -83,7 +84,7 @@ class EquivarianceLoss(nn.Module):
         self.map = None if transform.is_known else LatentMap(dim, transform.count, width)
 
     def predict(self, y: Tensor, parameters: Tensor) -> Tensor:
-        """Transform latents (B, d, *grid) with parameters (B, P): T_p(y)."""
+        """Transform latents (B, d, *grid) with parameters (B, P) to T_p(y), of the same shape."""
         if self.map is not None:
             mapped: Tensor = self.map(y, parameters)
             return mapped
@@ -103,7 +104,12 @@ class EquivarianceLoss(nn.Module):
         """
         with torch.autocast(y.device.type, enabled=False):
             y, y_transformed = y.float(), y_transformed.float()
-            errors = _per_channel(self.predict(y, parameters.to(y)) - y_transformed).square().mean(1)
+            squares = _per_channel(self.predict(y, parameters.to(y)) - y_transformed).square()
+            filled = torch.ones_like(y[:, :1])
+            if self.transform.is_known:
+                filled = self.predict(filled, parameters)  # 0 where `latent` fills in zeros
+            weights = _per_channel(filled)
+            errors = (weights * squares).sum(1) / weights.sum().clamp(min=1)
             variances = _per_channel(y_transformed).var(1, correction=0)
             return (errors / (variances + VARIANCE_FLOOR * variances.mean() + TINY)).mean()
 

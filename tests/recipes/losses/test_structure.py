@@ -84,6 +84,20 @@ def test_equivariance_with_a_known_transform(grid: tuple[int, ...]) -> None:
     assert loss(y, torch.randn_like(y), p).item() == pytest.approx(2, abs=0.9)
 
 
+def test_positions_that_a_shift_fills_are_left_out() -> None:
+    torch.manual_seed(0)
+    shift = transform("audio", "shift", 16_000, (40,))
+    loss, y, p = EquivarianceLoss(shift, 6), torch.randn(2, 6, 12), torch.tensor([[0.25], [-0.5]])
+    transformed = torch.stack([shift.latent(each, values.tolist()) for each, values in zip(y, p, strict=True)])  # type: ignore[misc]
+    transformed[0, :, :2] = transformed[1, :, -4:] = 5  # latents of silence
+    assert loss(y, transformed, p).item() == 0
+    transformed[0, :, 2] += 1
+    squares = 1 / (24 - 6) / transformed.transpose(0, 1).flatten(1).var(1, correction=0)
+    torch.testing.assert_close(loss(y, transformed, p), squares.mean(), rtol=2e-3, atol=0)
+    short = torch.randn(2, 6, 3)
+    assert loss(short, short, torch.ones(2, 1)).item() == 0  # nothing is left
+
+
 def test_the_equivariance_loss_does_not_pull_at_the_scale_of_latents() -> None:
     torch.manual_seed(0)
     loss = EquivarianceLoss(transform("image", "flip", None, (4, 4)), 5)
