@@ -194,6 +194,7 @@ def rebottleneck(
     structure: tuple[Structure, ...] = ("ordered",),
     network: Network = Network(),
     data: LatentData = LatentData(),
+    reconstruction: Literal["decoded", "latents"] = "decoded",
     alignment: Alignment = Alignment(),
     transforms: tuple[str, ...] | None = None,
     equivariance_weight: float = 0.1,
@@ -212,6 +213,7 @@ def rebottleneck(
         structure: Structures of the latents, one or several: ordered, aligned, equivariant, discrete.
         network: Parts of the Re-Bottleneck.
         data: Training and validation data.
+        reconstruction: Whether errors of latents count as they do to what the base decodes, or all alike.
         alignment: What the latents are aligned to.
         transforms: Transforms of the signal that the latents follow; gain and equalizer for audio, flip and brightness
             for images and video if not given.
@@ -249,9 +251,10 @@ def rebottleneck(
         base=tokenizer,
         codec=codec,
         data=data,
-        losses={"latents": (RECONSTRUCTION_WEIGHT, LatentReconstructionLoss())},
+        losses={"latents": (RECONSTRUCTION_WEIGHT, LatentReconstructionLoss(tokenizer.codec.encoder.dim))},
         bottleneck_loss_weights=BOTTLENECK_LOSS_WEIGHTS | {"kl": KL_WEIGHT},
         quality_index=tokenizer.qualities - 1 if tokenizer.qualities > 1 else None,
+        reconstruction=reconstruction,
         alignment=aligned,
         targets=targets,
         transforms=made,

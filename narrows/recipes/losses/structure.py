@@ -179,27 +179,33 @@ class AlignmentLoss(nn.Module):
 
 
 class LatentReconstructionLoss(nn.Module):
-    """Mean squared error of a frozen codec's latents, divided by their variance, the mean over the channels.
+    """Error e of a frozen codec's latents as eᵀ M e, with a metric M in which the loss of returning the means is 1.
 
-    The authors of Re-Bottleneck weight the plain error with 2.0; divided by the variance, such a weight carries over
-    between codecs whose latents are scaled differently. The loss is 1 where a bottleneck returns the means.
+    The authors of Re-Bottleneck weight the plain mean squared error, M = I, with 2.0. With another metric, such as
+    that of the codec's decoder (`decoder_metric`), directions count as much as they matter to what is decoded. Since
+    the loss is relative, its weight carries over between codecs.
+
+    Args:
+        dim: channels D of the latents.
     """
 
-    variance: Tensor
+    root: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.register_buffer("variance", torch.ones(()))
+        self.register_buffer("root", torch.eye(dim) / math.sqrt(dim))
 
-    def set_variance(self, variance: float) -> None:
-        """Set the variance of the codec's latents. Raises InputError unless it is a finite number above 0."""
-        if not 0 < variance < math.inf:
-            raise InputError(f"expected a variance of latents above 0, got {variance!r}; give other training data")
-        self.variance.fill_(variance)
+    def set_root(self, root: Tensor) -> None:
+        """Set a matrix R (D, D) with R Rᵀ = M. Raises InputError unless it is finite and not 0."""
+        if root.shape != self.root.shape or not root.isfinite().all() or not root.any():
+            shape = tuple(self.root.shape)
+            raise InputError(f"expected a finite metric {shape} of latents that vary, got {described(root)}")
+        self.root.copy_(root)
 
     def forward(self, z: Tensor, target: Tensor) -> Tensor:
         """Loss between latents (B, D, *grid) and those of the codec, a scalar."""
-        return (z.float() - target.float()).square().mean() / self.variance
+        errors = (z.float() - target.float()).movedim(1, -1) @ self.root
+        return errors.square().sum(-1).mean()
 
 
 def _per_channel(y: Tensor) -> Tensor:

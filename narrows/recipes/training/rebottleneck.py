@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,6 @@ from narrows.codecs import distributed as ranks
 from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.codecs.bottlenecks.rebottleneck import ReBottleneck
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError
 from narrows.recipes.data.files import MediaFiles
 from narrows.recipes.data.latents import (
     LatentCrops,
@@ -39,11 +38,13 @@ from narrows.recipes.data.latents import (
 from narrows.recipes.data.loading import StepBatches, begin_worker
 from narrows.recipes.data.synthetic import write_synthetic_audio, write_synthetic_images, write_synthetic_videos
 from narrows.recipes.data.transforms import Transform
+from narrows.recipes.initialization.decoder_metric import Statistics, decoder_metric, square_root
 from narrows.recipes.initialization.latents import initialize_latents
 from narrows.recipes.losses.adversarial import feature_matching_loss, hinge_generator_loss
 from narrows.recipes.losses.structure import AlignmentLoss, EquivarianceLoss, LatentReconstructionLoss
 from narrows.recipes.settings import LatentData
 from narrows.recipes.training.adversarial import AdversarialRecipe, AdversarialTraining
+from narrows.recipes.training.run_folder import STATE
 from narrows.tokenizers.restructured import restructured
 from narrows.tokenizers.tokenizer import Tokenizer
 
@@ -51,6 +52,7 @@ LATENTS = "latents"  # folder of a run
 PREFIXES = 8  # numbers of channels or codebooks whose reconstruction is validated
 TABLE_CROPS = 256
 STATISTICS_CROPS = 512
+METRIC_CROPS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,8 @@ class ReBottleneckRecipe(AdversarialRecipe):
         base: the tokenizer whose codec gets it; it is not changed.
         data: training and validation data.
         quality_index: of a base with several qualities, see `ReBottleneck`.
+        reconstruction: whether errors of latents count as they do to what is decoded (see `decoder_metric`), or all
+            alike.
         alignment: weight of the loss, and the loss; None for no alignment.
         targets: makes the embedding or the label of a crop of an item; see `Targets`.
         equivariance_weight: weight of the losses of the transforms.
@@ -71,6 +75,7 @@ class ReBottleneckRecipe(AdversarialRecipe):
     base: Tokenizer
     data: LatentData
     quality_index: int | None = None
+    reconstruction: Literal["decoded", "latents"] = "decoded"
     alignment: tuple[float, AlignmentLoss] | None = None
     targets: "Targets | None" = None
     equivariance_weight: float = 1.0
@@ -123,6 +128,7 @@ class ReBottleneckTraining(AdversarialTraining):
     """
 
     recipe: ReBottleneckRecipe
+    scale: Tensor
     _shards: LatentShards
     _valid_shards: LatentShards
 
@@ -131,6 +137,7 @@ class ReBottleneckTraining(AdversarialTraining):
         super().__init__(recipe, latent_grid=(4,) * axes, discriminator_start=recipe.adversarial.start)
         self._train = media_files(recipe.base, recipe.data.train)
         self._valid = self._train if recipe.data.valid is None else media_files(recipe.base, recipe.data.valid)
+        self.register_buffer("scale", torch.ones(()))  # of the latents, for the discriminator
         self.alignment = None if recipe.alignment is None else recipe.alignment[1]
         dim = self._structured(recipe.codec, torch.zeros(1, recipe.codec.channels, *(4,) * axes))[0].shape[1]
         self.equivariance = nn.ModuleDict({each.name: EquivarianceLoss(each, dim) for each in recipe.transforms})
@@ -149,14 +156,19 @@ class ReBottleneckTraining(AdversarialTraining):
         data, seed = self.recipe.data, self.recipe.seed
         self._shards = self._prepared(out / LATENTS / "train", self._train, data.crops, (seed, 2))
         self._valid_shards = self._prepared(out / LATENTS / "valid", self._valid, data.valid_crops, (seed, 4))
+        if (out / STATE).exists():
+            return  # the state of the run has what follows
         z = torch.stack([self._shards.example(i).z for i in range(min(STATISTICS_CROPS, len(self._shards)))])
-        vectors = z.movedim(1, -1).flatten(0, -2).double()
-        self._mean = vectors.mean(0)
-        centred = vectors - self._mean
-        self._covariance = centred.T @ centred / len(centred)
+        self._statistics = Statistics.of(z)
+        total = float(self._statistics.covariance.diagonal().sum())
+        self._metric = torch.eye(z.shape[1], dtype=torch.float64) / max(total, 1e-30)
+        if self.recipe.reconstruction == "decoded" and total > 0:
+            base, index = self.recipe.base, self.recipe.quality_index
+            self._metric = decoder_metric(base, z[:METRIC_CROPS], self._statistics, index)
         reconstruction = self.losses["latents"]
         assert isinstance(reconstruction, LatentReconstructionLoss)
-        reconstruction.set_variance(float(self._covariance.diagonal().mean()))
+        reconstruction.set_root(square_root(self._metric))
+        self.scale.fill_(max(total / z.shape[1], 1e-30) ** 0.5)
 
     def _prepared(self, folder: Path, files: MediaFiles, count: int, seed: tuple[int, int]) -> LatentShards:
         recipe, targets = self.recipe, self.recipe.targets
@@ -177,7 +189,7 @@ class ReBottleneckTraining(AdversarialTraining):
 
     def initialize(self) -> None:
         """Start as a PCA of the latents."""
-        initialize_latents(self.codec, self._mean, self._covariance)
+        initialize_latents(self.codec, self._statistics, self._metric)
 
     def tokenizer(self, codec: Codec) -> Tokenizer:
         """The base with the trained Re-Bottleneck."""
@@ -245,19 +257,12 @@ class ReBottleneckTraining(AdversarialTraining):
         for name, (weight, value) in structure.items():
             total, values[name] = total + weight * value, value
         if self.uses_discriminators(step):
-            scale = self._scale
-            discriminator, real, fake = self.update_discriminators(z / scale, decoded / scale, lr_fraction)
+            discriminator, real, fake = self.update_discriminators(z / self.scale, decoded / self.scale, lr_fraction)
             values["discriminator"], values["generator"] = discriminator, hinge_generator_loss(fake)
             values["feature_matching"] = feature_matching_loss(real, fake)
             weights = self.recipe.adversarial
             total = total + weights.weight * values["generator"] + weights.feature_weight * values["feature_matching"]
         self.update_codec(total, values, lr_fraction)
-
-    @property
-    def _scale(self) -> Tensor:
-        reconstruction = self.losses["latents"]
-        assert isinstance(reconstruction, LatentReconstructionLoss)
-        return reconstruction.variance.sqrt()
 
     def _structure(
         self, codec: Codec, batch: LatentExample, y: Tensor, latents: Tensor
@@ -287,25 +292,16 @@ class ReBottleneckTraining(AdversarialTraining):
         return codec.bottleneck.encode_latents(y) if isinstance(codec.bottleneck, Continuous) else latents
 
     def validation_step(self, batch: LatentExample, index: int) -> None:
-        """Log the relative error of latents, of whole codes and of prefixes, and the structure losses."""
+        """Log the reconstruction loss of whole codes and of prefixes, and the structure losses."""
         z, codec = batch.z, self.ema
         y = codec.analyze(z)
         latents = codec.quantize(y).latents
-        variance = self._scale.square()
-        values: dict[str, Tensor | float] = {"latents": (codec.synthesize(latents) - z).square().mean() / variance}
+        values: dict[str, Tensor | float] = dict(self.values(self.losses, codec.synthesize(latents), z))
         prefixes = codec.bottleneck.prefixes
         if len(prefixes) > 1:
             codes = codec.bottleneck.encode(y)
             for k in prefixes[:: -(-len(prefixes) // PREFIXES)]:
                 decoded = codec.synthesize(codec.bottleneck.decode(codes[:, :k]))
-                values[f"latents_{k}"] = (decoded - z).square().mean() / variance
+                values[f"latents_{k}"] = self.losses["latents"](decoded, z)
         values |= {name: value for name, (_, value) in self._structure(codec, batch, y, latents).items()}
         self.log_item(values)
-
-
-def check_fits(base: Tokenizer, rebottleneck: ReBottleneck) -> None:
-    """Raise InputError for a ReBottleneck that does not fit a base."""
-    try:
-        restructured(base, rebottleneck)
-    except InputError as error:
-        raise InputError(f"{base.name} cannot get this bottleneck: {error}") from error

@@ -179,17 +179,18 @@ def test_alignment_refuses_other_targets_and_forms() -> None:
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-def test_latent_reconstruction_is_relative_to_the_variance(grid: tuple[int, ...]) -> None:
+def test_latent_reconstruction_has_a_metric(grid: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    z = 3 * torch.randn(64, 4, *grid)
-    loss = LatentReconstructionLoss()
-    loss.set_variance(9.0)
+    z, root = torch.randn(64, 4, *grid), torch.randn(4, 4)
+    loss = LatentReconstructionLoss(4)
     assert loss(z, z).item() == 0
     assert loss(torch.zeros_like(z), z).item() == pytest.approx(1, rel=0.1)
-    scaled = LatentReconstructionLoss()
-    scaled.set_variance(81.0)
-    torch.testing.assert_close(scaled(3 * (z + 0.1), 3 * z), loss(z + 0.1, z))
-    assert [name for name, _ in loss.named_buffers()] == ["variance"]
-    for wrong in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(InputError, match="expected a variance of latents above 0"):
-            loss.set_variance(wrong)
+    loss.set_root(root)
+    errors = torch.randn(64, 4, *grid)
+    vectors = errors.movedim(1, -1).flatten(0, -2)
+    wanted = (vectors @ (root @ root.T) * vectors).sum(1).mean()
+    torch.testing.assert_close(loss(z + errors, z), wanted)
+    assert [name for name, _ in loss.named_buffers()] == ["root"]
+    for wrong in (torch.zeros(4, 4), torch.full((4, 4), torch.nan), torch.ones(3, 3)):
+        with pytest.raises(InputError, match=r"expected a finite metric \(4, 4\)"):
+            loss.set_root(wrong)
