@@ -44,7 +44,7 @@ from narrows.recipes.settings import LatentData
 from narrows.recipes.training.rebottleneck import METRIC_CROPS
 
 KEPT = (1, 2, 4, 8, 12, 16, 24, 32, 40, 48)
-MAX_RECORDINGS = 12  # that are decoded
+MAX_RECORDINGS = 8  # that are decoded
 TRANSFORMS = ("gain", "equalizer", "pitch")
 MIN_RECORDINGS = 6  # of a speaker that is classified
 VAE = {"dim": 32, "width": 48, "fine": 16}
@@ -132,7 +132,7 @@ def ordered(arguments: Any, seed: int, folder: Path) -> list[dict[str, float | s
     base = narrows.load("speech")
     assert isinstance(base.codec.bottleneck, FSQ)
     mean, components, variance = principal(vectors_of(shards))
-    z = torch.stack([shards.example(index).z for index in range(512)])
+    z = torch.stack([shards.example(index).z for index in range(min(512, len(shards)))])
     statistics = Statistics.of(z)
     root = square_root(decoder_metric(base, z[:METRIC_CROPS], statistics, None))
     weighted = torch.linalg.eigh(root @ statistics.covariance @ root)[1].flip(1)

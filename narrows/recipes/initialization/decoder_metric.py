@@ -19,8 +19,8 @@ from narrows.tokenizers.tokenizer import Tokenizer
 
 MIN_POWER = 1e-6  # smallest variance of a direction of the latents, as a fraction of the largest
 SMALLEST = 1e-3  # smallest weight of a direction, as a fraction of the mean weight
-STEP = 0.2  # of the differences, in standard deviations of a direction
-MEL_FLOOR = 1e-3  # amplitude below which mel spectra are not compared
+STEP = 1.0  # of the differences, in standard deviations of a direction
+MEL_FLOOR = 1e-2  # amplitude below which mel spectra are not compared
 BATCH = 16
 
 

@@ -52,7 +52,7 @@ LATENTS = "latents"  # folder of a run
 PREFIXES = 8  # numbers of channels or codebooks whose reconstruction is validated
 TABLE_CROPS = 256
 STATISTICS_CROPS = 512
-METRIC_CROPS = 32
+METRIC_CROPS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
