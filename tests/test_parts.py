@@ -32,8 +32,8 @@ def test_a_codec_survives_json() -> None:
 
 
 WHOLE = {  # made of other parts
-    *("audio-tokenizer", "codec", "feature-decoder", "feature-encoder", "image-tokenizer", "nested", "ordered"),
-    "video-tokenizer",
+    *("audio-tokenizer", "codec", "image-tokenizer", "nested", "ordered", "re-bottleneck", "video-tokenizer"),
+    *("feature-decoder", "feature-encoder", "stacked-encoder", "stacked-decoder"),
 }
 PARTS = [
     "ard",
@@ -60,6 +60,8 @@ PARTS = [
     "image-tokenizer",
     "lapped-decoder",
     "lapped-encoder",
+    "latent-decoder",
+    "latent-encoder",
     "ldm-decoder",
     "ldm-encoder",
     "learned-codebook",
@@ -71,6 +73,7 @@ PARTS = [
     "nested",
     "ordered",
     "projection",
+    "re-bottleneck",
     "residual",
     "residual-fsq",
     "residual-vq",
@@ -83,6 +86,8 @@ PARTS = [
     "space-channel-context",
     "space-time-context",
     "split-residual-vq",
+    "stacked-decoder",
+    "stacked-encoder",
     "straight-through",
     "strided",
     "tanh",

@@ -1,6 +1,6 @@
 """Recipes by what `codec train` is given. A recipe's module is imported when it is asked for: names need no torch.
 
-speech, audio, image, image-tokenizer, feature-autoencoder, video    recipes of this package
+speech, audio, image, image-tokenizer, feature-autoencoder, video, rebottleneck    recipes of this package
 NAME                                a recipe that an installed package announces (see narrows/plugins.py)
 FILE.py:FUNCTION, MODULE:FUNCTION   a function of your own, whose parameters are the settings
 """
@@ -59,6 +59,12 @@ def _video() -> Function:
     return video
 
 
+def _rebottleneck() -> Function:
+    from narrows.recipes.rebottleneck import rebottleneck
+
+    return rebottleneck
+
+
 _RECIPES = {
     "speech": _speech,
     "audio": _audio,
@@ -66,6 +72,7 @@ _RECIPES = {
     "image-tokenizer": _image_tokenizer,
     "feature-autoencoder": _feature_autoencoder,
     "video": _video,
+    "rebottleneck": _rebottleneck,
 }
 
 

@@ -198,3 +198,38 @@ class VideoData:
         check_range(32, crop_size=self.crop_size)
         check_range(1, frames=self.frames, batch_size=self.batch_size)
         check_range(0, workers=self.workers)
+
+
+@dataclass(frozen=True)
+class LatentData:
+    """Media whose latents train a Re-Bottleneck, and how crops are drawn from them before they are encoded.
+
+    Args:
+        train: Folder of media, or another source that `codec tokenize` reads, or several: '[DIR, DIR]'.
+        valid: Source of validation media, or several; None for other crops of the training media.
+        crops: Crops that are encoded for training.
+        valid_crops: Crops that are encoded for validation.
+        seconds: Audio: length of a crop in seconds.
+        crop_size: Images and video: height and width of a crop in pixels.
+        frames: Video: frames of a crop.
+        batch_size: Crops per step.
+    """
+
+    train: Path | tuple[Path, ...] = Path("data/train")
+    valid: Path | tuple[Path, ...] | None = None
+    crops: int = 2048
+    valid_crops: int = 128
+    seconds: float = 2.0
+    crop_size: int = 256
+    frames: int = 20
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        check_range(1e-3, seconds=self.seconds)
+        check_range(1, crops=self.crops, valid_crops=self.valid_crops, frames=self.frames, batch_size=self.batch_size)
+        check_range(8, crop_size=self.crop_size)
+
+    def facts(self, medium: str) -> dict[str, float]:
+        """What the crops of a medium depend on."""
+        sizes = {"audio": ("seconds",), "image": ("crop_size",), "video": ("crop_size", "frames")}
+        return {name: getattr(self, name) for name in sizes[medium]}

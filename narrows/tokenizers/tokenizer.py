@@ -3,6 +3,7 @@
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, Unpack
@@ -41,6 +42,19 @@ from narrows.tokenizers.tokens import Latents, Tokens, plain
 Item = Bytes | Tokens | Latents  # an .nrw stream, or what encoding returns
 
 
+@dataclass(frozen=True)
+class Base:
+    """The model whose networks a Re-Bottleneck stands around.
+
+    Args:
+        model: what `narrows.load` takes for it: a name, an absolute path or a hub repository.
+        fingerprint: of that model.
+    """
+
+    model: str
+    fingerprint: str
+
+
 class Tokenizer(ABC):
     """Encodes signals of a medium, of any size and channel count, to Tokens, and decodes them.
 
@@ -58,6 +72,8 @@ class Tokenizer(ABC):
         name: name of the model, stored in tokens and streams.
         tables: frequency tables for entropy coding; None for raw streams of fixed code lengths.
         folder: the checkpoint folder that it was loaded from; None for one that was made.
+        origin: what `narrows.load` was given for it, a folder as an absolute path; None for one that was made.
+        base: for a Re-Bottleneck around a loaded model, that model.
         batch: number of pieces per call of the network.
     """
 
@@ -76,6 +92,8 @@ class Tokenizer(ABC):
         self.name = "custom"
         self.tables: FrequencyTables | PredictedTables | None = None
         self.folder: Path | None = None
+        self.origin: str | None = None
+        self.base: Base | None = None
         self._fingerprint = Fingerprint()
 
     def __repr__(self) -> str:

@@ -34,7 +34,7 @@ def test_unknown_recipe_is_rejected() -> None:
     with pytest.raises(
         InputError,
         match="expected one of the recipes speech, audio, image, image-tokenizer, feature-autoencoder, video, "
-        "got 'speach'; did you",
+        "rebottleneck, got 'speach'; did you",
     ):
         recipe_function("speach")
 
