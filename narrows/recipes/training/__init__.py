@@ -6,6 +6,7 @@ audio.py                AudioRecipe: audio codecs
 image_tokenizer.py      ImageTokenizerRecipe: image tokenizers with one rate
 rate_distortion.py      RateDistortionRecipe: image codecs with an entropy model
 video_tokenizer.py  video_rate_distortion.py    the same two of video; clips.py: batches of clips
+rebottleneck.py         ReBottleneckRecipe: another latent space for a finished codec
 optimizer.py            AdamW with learning rates and weight decay by parameter
 fit_tables.py           frequency tables, counted on training data
 fit_predicted.py        networks that predict frequencies, trained on the codes of training data
