@@ -45,8 +45,8 @@ from narrows.recipes.rebottleneck import FSQ_LEVELS, Alignment, Network, rebottl
 from narrows.recipes.settings import LatentData
 from narrows.recipes.training.rebottleneck import METRIC_CROPS
 
-KEPT = (1, 2, 4, 8, 12, 16, 24, 32, 40, 48)
-MAX_RECORDINGS = 8  # that are decoded
+KEPT = (1, 2, 4, 8, 16, 24, 32, 40, 48)
+MAX_RECORDINGS = 5  # that are decoded
 TRANSFORMS = ("gain", "equalizer", "pitch")
 VOICE = "narrows.evaluation.metrics.speaker_similarity:embedding"
 MIN_RECORDINGS = 6  # of a speaker that is classified
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--valid", type=Path, required=True, help="folder of media for the results")
     parser.add_argument("--labels", type=Path, help="aligned: table of speakers")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default 3)")
-    parser.add_argument("--steps", type=int, default=1500, help="training steps of a Re-Bottleneck (default 1500)")
+    parser.add_argument("--steps", type=int, default=1000, help="training steps of a Re-Bottleneck (default 1000)")
     parser.add_argument("--crops", type=int, default=1024, help="crops whose latents are made (default 1024)")
     arguments = parser.parse_args()
     check_positive(parser, arguments, "seeds", "steps", "crops")
