@@ -8,8 +8,8 @@
 ordered      the model speech: error of latents and quality of decoded speech by the number of channels kept; the base
              with its other scalars set to zero, the principal components of its latents, and the Re-Bottleneck
 aligned      speech, aligned to voice embeddings: accuracy of a linear classifier of speakers on mean latents of half a
-             second, of recordings that were not trained on, and the error of a small network that predicts the next frame; FILE
-             has the columns file (a path that ends with that of a recording) and group (its speaker)
+             second, of recordings that were not trained on, and the error of a small network that predicts the next
+             frame; FILE has the columns file (a path that ends with that of a recording) and group (its speaker)
 equivariant  speech: error of T(z(x)) against z(T(x)) on other recordings, with other parameters than in training
 discrete     images: FSQ between the latents of a VAE, against the same networks trained with FSQ from the start
 """
@@ -247,7 +247,7 @@ KEPT_ALL = range(48)  # dimensions that the latents of speech really have
 
 
 def probe(found: Sequence[tuple[Tensor, int, bool]], classes: int, seed: int) -> float:
-    """Accuracy of a linear classifier of the mean latents of half a second, on recordings that it was not trained on."""
+    """Accuracy of a linear classifier of the mean latents of half a second, on recordings that are not trained on."""
     torch.manual_seed(seed)
     parts = [(part.mean(1), *rest) for z, *rest in found for part in z.split(PROBED, 1) if part.shape[1] == PROBED]
     x = torch.stack([mean for mean, _, _ in parts])
