@@ -50,7 +50,7 @@ from narrows.tokenizers.tokenizer import Tokenizer
 Structure = Literal["ordered", "aligned", "equivariant", "discrete"]
 KL_WEIGHT = 1e-4  # dossier of the authors' code; of the divergence per position, in nats
 RECONSTRUCTION_WEIGHT = 2.0
-ERROR_FLOOR = 0.01  # of logarithms of errors, relative to the variance
+ERROR_FLOOR = 0.1  # of logarithms of errors, relative to the variance
 AUDIO_RATE = 16_000  # Hz, of what teachers of audio get
 Embedding = NDArray[np.float32]
 FSQ_LEVELS = (8, 5, 5, 5)
