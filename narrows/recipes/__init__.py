@@ -6,10 +6,11 @@ ImageTokenizerRecipe                a run of an image tokenizer with one rate
 FeatureAutoencoderRecipe            a run of a feature auto-encoder on a frozen vision encoder
 RateDistortionRecipe                a run of an image codec with an entropy model, for all qualities
 VideoTokenizerRecipe, VideoRateDistortionRecipe     the same two of video
+ReBottleneckRecipe                  a run of another latent space for a finished codec
 Recipe, Training                    base classes for another kind of run
-AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, Prediction   settings that recipes share
+AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, LatentData, Prediction   settings of recipes
 
-speech.py  audio.py  image.py  image_tokenizer.py  feature_autoencoder.py  video.py     the recipes of this package
+speech.py  audio.py  image.py  image_tokenizer.py  feature_autoencoder.py  video.py  rebottleneck.py     the recipes
 registry.py         what `codec train` is given → the function of the recipe
 settings.py         the settings
 losses/             MultiResolutionSTFTLoss, PerceptualLoss ...
@@ -24,12 +25,22 @@ from typing import TYPE_CHECKING
 from narrows.lazy import lazy
 
 if TYPE_CHECKING:
-    from narrows.recipes.settings import AdamW, Adversarial, AudioData, ImageData, Prediction, Schedule, VideoData
+    from narrows.recipes.settings import (
+        AdamW,
+        Adversarial,
+        AudioData,
+        ImageData,
+        LatentData,
+        Prediction,
+        Schedule,
+        VideoData,
+    )
     from narrows.recipes.training.audio import AudioRecipe
     from narrows.recipes.training.base import Recipe, Training
     from narrows.recipes.training.feature_autoencoder import FeatureAutoencoderRecipe
     from narrows.recipes.training.image_tokenizer import ImageTokenizerRecipe
     from narrows.recipes.training.rate_distortion import RateDistortionRecipe
+    from narrows.recipes.training.rebottleneck import ReBottleneckRecipe
     from narrows.recipes.training.run import run
     from narrows.recipes.training.video_rate_distortion import VideoRateDistortionRecipe
     from narrows.recipes.training.video_tokenizer import VideoTokenizerRecipe
@@ -42,8 +53,10 @@ __all__ = [
     "FeatureAutoencoderRecipe",
     "ImageData",
     "ImageTokenizerRecipe",
+    "LatentData",
     "Prediction",
     "RateDistortionRecipe",
+    "ReBottleneckRecipe",
     "Recipe",
     "Schedule",
     "Training",
@@ -66,6 +79,8 @@ _MODULES = {
     "ImageTokenizerRecipe": "training.image_tokenizer",
     "Prediction": "settings",
     "RateDistortionRecipe": "training.rate_distortion",
+    "LatentData": "settings",
+    "ReBottleneckRecipe": "training.rebottleneck",
     "Recipe": "training.base",
     "Schedule": "settings",
     "Training": "training.base",

@@ -4,8 +4,10 @@ base.py                 Recipe and Training, the base classes
 adversarial.py          weighted losses and discriminators, which audio.py and image_tokenizer.py share
 audio.py                AudioRecipe: audio codecs
 image_tokenizer.py      ImageTokenizerRecipe: image tokenizers with one rate
+feature_autoencoder.py  FeatureAutoencoderRecipe: feature auto-encoders on a frozen vision encoder
 rate_distortion.py      RateDistortionRecipe: image codecs with an entropy model
 video_tokenizer.py  video_rate_distortion.py    the same two of video; clips.py: batches of clips
+rebottleneck.py         ReBottleneckRecipe: another latent space for a finished codec
 optimizer.py            AdamW with learning rates and weight decay by parameter
 fit_tables.py           frequency tables, counted on training data
 fit_predicted.py        networks that predict frequencies, trained on the codes of training data
