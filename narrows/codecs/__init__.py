@@ -12,9 +12,14 @@ Encoders and decoders
             LinearSynthesis, ShallowDecoder
     video   WaveletEncoder, WaveletDecoder; FactorisedEncoder, FactorisedDecoder; causal in time: they start and step
 
+Classifiers of images
+    whole             Classifier: base class; ConvClassifier, TimmClassifier; StageEncoder: the first stages
+    with codes inside NarrowedClassifier with FeatureEncoder and FeatureDecoder, KeyValueClassifier; both are a
+                      ClassifyingCodec, which returns Classified
+
 Bottlenecks
     vectors           VQ, IBQ, ResidualVQ, GroupedResidualVQ, SplitResidualVQ, MultiRateVQ, MultiCodebook,
-                      VectorQuantizePytorch
+                      VectorQuantizePytorch, KeyCodebooks
     scalars           FSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
     continuous        Gaussian, Tanh, SoftNorm, ARD
     entropy models    FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior, SpaceChannelContext, SpaceTimeContext
@@ -23,7 +28,7 @@ Bottlenecks
 Parts of bottlenecks
     codebooks         Codebook, EMACodebook, LearnedCodebook, SimCodebook
     gradients         Estimator, StraightThrough, RotationTrick
-    others            Projection, AttentionProjection, Rounding
+    others            Projection, RandomProjection, AttentionProjection, Rounding
 """
 
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
@@ -38,6 +43,7 @@ from narrows.codecs.bottlenecks.fsq import FSQ, DitheredFSQ, ResidualFSQ
 from narrows.codecs.bottlenecks.gaussian import Gaussian
 from narrows.codecs.bottlenecks.grouped import Grouped, GroupedResidualVQ
 from narrows.codecs.bottlenecks.ibq import IBQ
+from narrows.codecs.bottlenecks.key_codebooks import KeyCodebooks
 from narrows.codecs.bottlenecks.lookup_free import BSQ, LFQ
 from narrows.codecs.bottlenecks.multi_codebook import MultiCodebook
 from narrows.codecs.bottlenecks.multi_rate import MultiRateVQ, Strided
@@ -48,15 +54,19 @@ from narrows.codecs.bottlenecks.split import SplitResidualVQ
 from narrows.codecs.bottlenecks.vector_quantize_pytorch import VectorQuantizePytorch
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec, Reconstruction
+from narrows.codecs.image.classifiers import Classifier, ConvClassifier, StageEncoder
 from narrows.codecs.image.convolutional import ConvDecoder, ConvEncoder
+from narrows.codecs.image.features import FeatureDecoder, FeatureEncoder
 from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
 from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
+from narrows.codecs.image.narrowed import Classified, ClassifyingCodec, KeyValueClassifier, NarrowedClassifier
 from narrows.codecs.image.shallow import LinearSynthesis, ShallowDecoder
+from narrows.codecs.image.timm_classifier import TimmClassifier
 from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 from narrows.codecs.quantization.attention_projection import AttentionProjection
 from narrows.codecs.quantization.codebooks import Codebook, EMACodebook, LearnedCodebook, SimCodebook
 from narrows.codecs.quantization.estimators import Estimator, RotationTrick, StraightThrough
-from narrows.codecs.quantization.projection import Projection
+from narrows.codecs.quantization.projection import Projection, RandomProjection
 from narrows.codecs.quantization.rounding import Rounding
 from narrows.codecs.video.factorised import FactorisedDecoder, FactorisedEncoder
 from narrows.codecs.video.wavelet import WaveletDecoder, WaveletEncoder
@@ -70,8 +80,12 @@ __all__ = [
     "VQ",
     "AttentionProjection",
     "Bottleneck",
+    "Classified",
+    "Classifier",
+    "ClassifyingCodec",
     "Codebook",
     "Codec",
+    "ConvClassifier",
     "ConvDecoder",
     "ConvEncoder",
     "Decoder",
@@ -82,11 +96,15 @@ __all__ = [
     "FactorisedDecoder",
     "FactorisedEncoder",
     "FactorizedPrior",
+    "FeatureDecoder",
+    "FeatureEncoder",
     "FrameDecoder",
     "FrameEncoder",
     "Gaussian",
     "Grouped",
     "GroupedResidualVQ",
+    "KeyCodebooks",
+    "KeyValueClassifier",
     "LDMDecoder",
     "LDMEncoder",
     "LappedDecoder",
@@ -96,10 +114,12 @@ __all__ = [
     "MeanScaleHyperprior",
     "MultiCodebook",
     "MultiRateVQ",
+    "NarrowedClassifier",
     "Nested",
     "Ordered",
     "Projection",
     "Quantized",
+    "RandomProjection",
     "Reconstruction",
     "Residual",
     "ResidualFSQ",
@@ -113,10 +133,12 @@ __all__ = [
     "SpaceChannelContext",
     "SpaceTimeContext",
     "SplitResidualVQ",
+    "StageEncoder",
     "State",
     "StraightThrough",
     "Strided",
     "Tanh",
+    "TimmClassifier",
     "VectorQuantizePytorch",
     "ViTDecoder",
     "ViTEncoder",

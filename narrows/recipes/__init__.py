@@ -5,10 +5,12 @@ AudioRecipe                         a run of an audio codec
 ImageTokenizerRecipe                a run of an image tokenizer with one rate
 RateDistortionRecipe                a run of an image codec with an entropy model, for all qualities
 VideoTokenizerRecipe, VideoRateDistortionRecipe     the same two of video
+NarrowedClassifierRecipe, KeyValueRecipe                    those of classifiers of images with codes inside
 Recipe, Training                    base classes for another kind of run
-AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, Prediction   settings that recipes share
+AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, LabelledData, Prediction     settings that recipes share
 
 speech.py  audio.py  image.py  image_tokenizer.py  video.py     the recipes of this package
+narrowed_classifier.py  key_value_classifier.py                 those of classifiers, on classifier_networks.py
 registry.py         what `codec train` is given → the function of the recipe
 settings.py         the settings
 losses/             MultiResolutionSTFTLoss, PerceptualLoss ...
@@ -23,10 +25,21 @@ from typing import TYPE_CHECKING
 from narrows.lazy import lazy
 
 if TYPE_CHECKING:
-    from narrows.recipes.settings import AdamW, Adversarial, AudioData, ImageData, Prediction, Schedule, VideoData
+    from narrows.recipes.settings import (
+        AdamW,
+        Adversarial,
+        AudioData,
+        ImageData,
+        LabelledData,
+        Prediction,
+        Schedule,
+        VideoData,
+    )
     from narrows.recipes.training.audio import AudioRecipe
     from narrows.recipes.training.base import Recipe, Training
     from narrows.recipes.training.image_tokenizer import ImageTokenizerRecipe
+    from narrows.recipes.training.key_value import KeyValueRecipe
+    from narrows.recipes.training.narrowed_classifier import NarrowedClassifierRecipe
     from narrows.recipes.training.rate_distortion import RateDistortionRecipe
     from narrows.recipes.training.run import run
     from narrows.recipes.training.video_rate_distortion import VideoRateDistortionRecipe
@@ -39,6 +52,9 @@ __all__ = [
     "AudioRecipe",
     "ImageData",
     "ImageTokenizerRecipe",
+    "KeyValueRecipe",
+    "LabelledData",
+    "NarrowedClassifierRecipe",
     "Prediction",
     "RateDistortionRecipe",
     "Recipe",
@@ -60,6 +76,9 @@ _MODULES = {
     "VideoRateDistortionRecipe": "training.video_rate_distortion",
     "VideoTokenizerRecipe": "training.video_tokenizer",
     "ImageTokenizerRecipe": "training.image_tokenizer",
+    "KeyValueRecipe": "training.key_value",
+    "LabelledData": "settings",
+    "NarrowedClassifierRecipe": "training.narrowed_classifier",
     "Prediction": "settings",
     "RateDistortionRecipe": "training.rate_distortion",
     "Recipe": "training.base",

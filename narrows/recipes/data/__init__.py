@@ -2,12 +2,14 @@
 
 AudioFiles, ImageFiles, VideoFiles      the items of sources, which are only listed; each is read when it is drawn
 AudioCrops, ImageCrops, VideoCrops      random crops of them; a crop depends on seed and number alone
+LabelledImages, LabelledBatches, LabelledItems      images with labels, and their batches for training and validation
 crop_loader                             batches of crops, each step its own, for one epoch after the other
 whole_loader                            whole files, for validation
 """
 
 from narrows.recipes.data.audio import AudioCrops, AudioFiles
 from narrows.recipes.data.images import ImageCrops, ImageFiles
+from narrows.recipes.data.labelled import LabelledBatches, LabelledImages, LabelledItems
 from narrows.recipes.data.loading import crop_loader, whole_loader
 from narrows.recipes.data.videos import VideoCrops, VideoFiles
 
@@ -16,6 +18,9 @@ __all__ = [
     "AudioFiles",
     "ImageCrops",
     "ImageFiles",
+    "LabelledBatches",
+    "LabelledImages",
+    "LabelledItems",
     "VideoCrops",
     "VideoFiles",
     "crop_loader",

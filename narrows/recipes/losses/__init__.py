@@ -14,6 +14,9 @@ images, (B, 3, H, W) in [-1, 1]
 video, (B, 3, T, H, W) in [-1, 1]
     OnFrames                    a loss of images on each frame
     FrameDifferenceLoss         differences between consecutive frames: flicker
+of classifiers
+    FeatureMatchingDistillation     features of two networks
+    KnowledgeDistillation           logits with labels and with the logits of a teacher
 of discriminators
     hinge_discriminator_loss, hinge_generator_loss, mean_generator_loss, feature_matching_loss,
     adaptive_weight
@@ -30,6 +33,7 @@ from narrows.recipes.losses.adversarial import (
 )
 from narrows.recipes.losses.backbone import Backbone
 from narrows.recipes.losses.contrastive import ContrastiveLoss
+from narrows.recipes.losses.distillation import FeatureMatchingDistillation, KnowledgeDistillation
 from narrows.recipes.losses.frames import FrameMagnitudeLoss, PhaseConsistencyLoss
 from narrows.recipes.losses.images import LaplacianPyramidLoss
 from narrows.recipes.losses.perceptual import PerceptualLoss
@@ -40,8 +44,10 @@ __all__ = [
     "Backbone",
     "ComplexSTFTLoss",
     "ContrastiveLoss",
+    "FeatureMatchingDistillation",
     "FrameDifferenceLoss",
     "FrameMagnitudeLoss",
+    "KnowledgeDistillation",
     "LaplacianPyramidLoss",
     "MidSide",
     "MultiResolutionSTFTLoss",
