@@ -209,7 +209,7 @@ def test_networks_in_half_precision(make, dtype: torch.dtype) -> None:
     assert (found.float() - expected).norm() < (0.02 if dtype == torch.float16 else 0.1) * expected.norm()
 
 
-@pytest.mark.parametrize("name", sorted({*names("encoder"), *names("decoder")}))
+@pytest.mark.parametrize("name", sorted({*names("encoder"), *names("decoder")} - {"stage-encoder"}))  # of a classifier
 def test_every_option_changes_something(name: str) -> None:
     """Another value of each option changes shapes, weights, the reach or the output."""
     part = find(name)
