@@ -32,16 +32,9 @@ def test_a_codec_survives_json() -> None:
 
 
 WHOLE = {  # made of other parts
-    "audio-tokenizer",
-    "codec",
-    "image-classifier",
-    "image-tokenizer",
-    "key-value-classifier",
-    "narrowed-classifier",
-    "nested",
-    "ordered",
-    "stage-encoder",
-    "video-tokenizer",
+    *("audio-tokenizer", "codec", "image-tokenizer", "nested", "ordered", "re-bottleneck", "video-tokenizer"),
+    *("stacked-encoder", "stacked-decoder", "stage-encoder"),
+    *("image-classifier", "key-value-classifier", "narrowed-classifier"),
 }
 PARTS = [
     "ard",
@@ -72,6 +65,8 @@ PARTS = [
     "key-value-classifier",
     "lapped-decoder",
     "lapped-encoder",
+    "latent-decoder",
+    "latent-encoder",
     "ldm-decoder",
     "ldm-encoder",
     "learned-codebook",
@@ -85,6 +80,7 @@ PARTS = [
     "ordered",
     "projection",
     "random-projection",
+    "re-bottleneck",
     "residual",
     "residual-fsq",
     "residual-vq",
@@ -97,6 +93,8 @@ PARTS = [
     "space-channel-context",
     "space-time-context",
     "split-residual-vq",
+    "stacked-decoder",
+    "stacked-encoder",
     "stage-encoder",
     "straight-through",
     "strided",

@@ -1,15 +1,16 @@
 """Checkpoint folders: everything that a tokenizer or an image classifier needs, without code or pickles.
 
-config.json           format, name, and the tokenizer or classifier as nested parts
-model.safetensors     the weights
+config.json           format, name, and the tokenizer or classifier as nested parts; for a Re-Bottleneck also its base
+model.safetensors     the weights; those of a base are left out
 tables.safetensors    frequency tables, or networks that predict them, for entropy coding (optional)
 README.md             the model card: training data and duration, results, licence
 evaluation.json       the results in the model card
 """
 
 import json
+import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,12 +23,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from narrows.bitstream import FrequencyTables, PredictedTables
+from narrows.codecs.stacked import base_tensors
 from narrows.errors import InputError, MediaError, ModelError, NarrowsError, PartError, shortened
 from narrows.media.atomic import atomic_write
 from narrows.media.files import quoted
 from narrows.parts import NAME, build, find, spec
 from narrows.tokenizers.classifier import ImageClassifier
-from narrows.tokenizers.model import Model
+from narrows.tokenizers.model import Base, Model
 from narrows.tokenizers.tokenizer import Tokenizer
 
 FORMAT = 2
@@ -62,10 +64,18 @@ def save(folder: str | Path, tokenizer: Model, dtype: torch.dtype | None = None)
         raise InputError(f"expected a dtype of {', '.join(map(str, WEIGHT_DTYPES))} or None, got {shortened(dtype)}")
     folder = Path(folder)
     config = {"format": FORMAT, "name": tokenizer.name, "tokenizer": spec(tokenizer)}
+    of_base = set[str]()
+    if tokenizer.base is not None:
+        of_base.update(name for name, _ in base_tensors(tokenizer.codec))
+        config["base"] = {
+            "model": _relative(tokenizer.base.model, folder),
+            "fingerprint": tokenizer.base.fingerprint,
+        }
     parameters = dict(tokenizer.codec.named_parameters(remove_duplicate=False))
     weights = {
         key: _to_storage(key, tensor, dtype if key in parameters else None)
         for key, tensor in tokenizer.codec.state_dict().items()
+        if key not in of_base
     }
     files = {
         "config.json": (json.dumps(config, indent=1) + "\n").encode(),
@@ -87,9 +97,9 @@ def save(folder: str | Path, tokenizer: Model, dtype: torch.dtype | None = None)
         raise MediaError(f"the folder {quoted(folder)} cannot be written ({reason}); choose another") from error
 
 
-def read(folder: str | Path) -> Tokenizer:
+def read(folder: str | Path, open_base: Callable[[str], Tokenizer] | None = None) -> Tokenizer:
     """Load a checkpoint folder of a tokenizer; see `read_model`. Raises ModelError for one of a classifier, too."""
-    model = read_model(folder)
+    model = read_model(folder, open_base)
     if not isinstance(model, Tokenizer):
         raise ModelError(
             f"expected a tokenizer in {folder}, got a classifier of images; open it with narrows.checkpoints."
@@ -107,8 +117,12 @@ def read_classifier(folder: str | Path) -> ImageClassifier:
 
 
 @torch.inference_mode(False)  # tensors made in inference mode cannot be trained
-def read_model(folder: str | Path) -> Model:
+def read_model(folder: str | Path, open_base: Callable[[str], Tokenizer] | None = None) -> Model:
     """Load a checkpoint folder. Nothing is unpickled, and no code from the folder runs.
+
+    Args:
+        folder: the folder.
+        open_base: opens the base of a Re-Bottleneck, by a name, a path or a hub repository; `narrows.load` gives it.
 
     Floating-point weights of all dtypes are converted to the dtype of the parts, float32, on the CPU.
 
@@ -121,16 +135,21 @@ def read_model(folder: str | Path) -> Model:
     config, path = _config(folder / "config.json"), folder / "model.safetensors"
     _check_parts(config["tokenizer"], folder / "config.json")
     _check_regular(path)
+    base = _base(config, folder, open_base)
+    of_base = {} if base is None else base.codec.state_dict()
     try:
         with _default_settings():
             with safe_open(path, framework="pt") as file:
                 given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-                _check_shapes(given, _expected(config, len(given)), path)
+                expected, names = _expected(config, len(given) + len(of_base))
+                _check_base(of_base, expected, names)
+                _check_shapes(given, {key: shape for key, shape in expected.items() if key not in names}, path)
                 stored = {key: file.get_tensor(key) for key in given}
             with _OwnRandomness():
                 tokenizer = _tokenizer(config)
             state = tokenizer.codec.state_dict()
             weights = {key: _to_compute_dtype(key, tensor, state[key].dtype, path) for key, tensor in stored.items()}
+            weights |= {key: of_base[name] for key, name in names.items()}
     except ModelError:
         raise
     except (SafetensorError, OSError) as error:
@@ -142,6 +161,7 @@ def read_model(folder: str | Path) -> Model:
     tokenizer.codec.load_state_dict(weights, assign=True)  # also assigns the dtypes
     tokenizer.codec.eval().requires_grad_(False)
     tokenizer.name, tokenizer.folder = config["name"], folder
+    tokenizer.base = None if base is None else Base(str(base.origin), base.fingerprint)
     tokenizer.tables = _tables(folder / "tables.safetensors", tokenizer)
     return tokenizer
 
@@ -215,14 +235,56 @@ def _tokenizer(config: Mapping[str, Any]) -> Model:
     return tokenizer
 
 
-def _expected(config: Mapping[str, Any], tensors: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors that a config describes, without allocating them.
+def _expected(config: Mapping[str, Any], tensors: int) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Shapes of the tensors that a config describes, without allocating them; and those of its base, with their names.
 
     Raises ModelError once the config takes far more calls of PyTorch than `tensors` tensors do, so that a huge config
     fails fast.
     """
     with torch.device("meta"), _ShapesOnly(tensors):
-        return {key: tuple(tensor.shape) for key, tensor in _tokenizer(config).codec.state_dict().items()}
+        codec = _tokenizer(config).codec
+        names = dict(base_tensors(codec)) if "base" in config else {}
+        return {key: tuple(tensor.shape) for key, tensor in codec.state_dict().items()}, names
+
+
+def _base(config: Mapping[str, Any], folder: Path, open_base: Callable[[str], Tokenizer] | None) -> Tokenizer | None:
+    """The model that a Re-Bottleneck stands around, opened; None for a checkpoint that names none."""
+    if "base" not in config:
+        return None
+    given, path = config["base"], folder / "config.json"
+    model, fingerprint = (given.get(key) if isinstance(given, dict) else None for key in ("model", "fingerprint"))
+    if not isinstance(model, str) or not isinstance(fingerprint, str) or not model:
+        raise ModelError(f"expected a model and a fingerprint under 'base' in {path}, got {shortened(given)}; {ADVICE}")
+    if open_base is None:
+        raise ModelError(f"expected a checkpoint with all its weights, got one around {shortened(model)}; load it")
+    if model.startswith("."):
+        model = os.path.abspath(folder / model)
+    base = open_base(model)
+    if base.fingerprint != fingerprint:
+        raise ModelError(
+            f"expected {shortened(model)} with the fingerprint {shortened(fingerprint)}, for which {folder} was "
+            f"trained, got {base.fingerprint}; bring that version back, or train again"
+        )
+    return base
+
+
+def _check_base(given: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], names: Mapping[str, str]) -> None:
+    """Raise ModelError unless a base has the tensors that a config takes from it."""
+    for key, name in names.items():
+        found = tuple(given[name].shape) if name in given else None
+        if found != expected[key]:
+            raise ModelError(
+                f"expected {name} of shape {expected[key]} in the base, got {'none' if found is None else found}; "
+                f"{ADVICE}"
+            )
+
+
+def _relative(model: str, folder: Path) -> str:
+    """A path as it is from a checkpoint folder, beginning with a dot; a name or hub repository as it is."""
+    if not os.path.isabs(model):
+        return model
+    path = Path(os.path.relpath(model, os.path.abspath(folder))).as_posix()
+    return path if path.startswith(".") else f"./{path}"
 
 
 class _OwnRandomness(TorchFunctionMode):

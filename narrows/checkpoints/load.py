@@ -19,6 +19,7 @@ from narrows.tokenizers.image import ImageTokenizer
 from narrows.tokenizers.tokenizer import Tokenizer
 from narrows.tokenizers.video import VideoTokenizer
 
+MAX_BASES = 8  # that stand around each other
 MAX_REASON = 300  # characters of a message of the hub
 
 
@@ -51,16 +52,32 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
         )
     if device != "auto":
         check_device(device)
+    tokenizer = _read(model, ())
+    if isinstance(tokenizer, VideoTokenizer):
+        tokenizer.audio_models = ShippedAudioModels(device)
+    return tokenizer.to(_best_device(tokenizer) if device == "auto" else device)
+
+
+def _read(model: str | Path, around: tuple[str, ...]) -> Tokenizer:
+    """A tokenizer on the CPU; `around` are the models of which it is the base, outermost first."""
+    if len(around) > MAX_BASES:
+        raise ModelError(
+            f"expected at most {MAX_BASES} bases below each other, got more from {shortened(around[0])} on"
+        )
+
+    def open_base(base: str) -> Tokenizer:
+        return _read(base, (*around, str(model)))
+
     known = {entry.name: entry for entry in models()}
     if model in known:
-        tokenizer = folders.read(MODELS_FOLDER / str(model))
+        tokenizer = folders.read(MODELS_FOLDER / str(model), open_base)
         expected = known[str(model)].fingerprint
         if tokenizer.fingerprint != expected:
             raise ModelError(f"expected weights {expected} of {model}, got {tokenizer.fingerprint}; reinstall narrows")
     elif os.path.isdir(model):
-        tokenizer = folders.read(model)
+        tokenizer = folders.read(model, open_base)
     elif isinstance(model, str) and model.count("/") == 1 and not model.startswith((".", "/", "~")):
-        tokenizer = folders.read(_from_hub(model))
+        tokenizer = folders.read(_from_hub(model), open_base)
     else:
         close = difflib.get_close_matches(str(model)[:MAX_REASON], known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}? " if close else ""
@@ -68,9 +85,8 @@ def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
             f"expected a model name, folder or hub repository, got {shortened(str(model))}; {hint}`codec models` "
             "(narrows.models() in Python) lists the names"
         )
-    if isinstance(tokenizer, VideoTokenizer):
-        tokenizer.audio_models = ShippedAudioModels(device)
-    return tokenizer.to(_best_device(tokenizer) if device == "auto" else device)
+    tokenizer.origin = os.path.abspath(model) if model not in known and os.path.isdir(model) else str(model)
+    return tokenizer
 
 
 @dataclass

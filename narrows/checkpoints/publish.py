@@ -1,12 +1,14 @@
 """Publishing of a trained checkpoint as a model that ships with the package."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from narrows.checkpoints import folder as folders
 from narrows.checkpoints.index import MODELS_FOLDER
+from narrows.checkpoints.load import load
 from narrows.errors import ModelError
 from narrows.media.atomic import write_bytes
 from narrows.tokenizers.tokenizer import Tokenizer
@@ -37,7 +39,9 @@ def publish(
         ModelError: for a folder that cannot be loaded, or that lacks a file such as the tables or the model card.
     """
     source, home = Path(source), Path(home)
-    tokenizer = folders.read(source)
+    tokenizer = load(source)
+    if tokenizer.base is not None and os.path.isabs(tokenizer.base.model):
+        raise ModelError(f"expected a base that ships or is on the hub, got {tokenizer.base.model}; publish it first")
     folders.check_name(name)
     for file in SHIPPED_FILES:
         if not (source / file).exists():

@@ -2,7 +2,7 @@
 
 encode, decode, info                   files
 tokenize, detokenize, export_tokens    data sets
-train, evaluate                        models
+train, rebottleneck, evaluate          models
 models, parts                          what there is
 files, jobs, threads                   inputs and outputs, the loop over them, CPU threads
 options, progress                      options and progress that commands share
@@ -28,6 +28,7 @@ from narrows.cli.files import print_message
 from narrows.cli.info import info
 from narrows.cli.models import models
 from narrows.cli.parts import parts
+from narrows.cli.rebottleneck import rebottleneck
 from narrows.cli.tokenize import tokenize
 from narrows.cli.train import train
 from narrows.errors import NarrowsError, PluginWarning, is_out_of_memory
@@ -98,6 +99,8 @@ _add(export_tokens, "export-tokens", extra="datasets")
 _add(evaluate, extra="evaluate")
 # settings of the recipe, including --help, are passed on
 _add(train, extra="train", allow_extra_args=True, ignore_unknown_options=True, help_option_names=[])
+
+_add(rebottleneck, extra="train", allow_extra_args=True, ignore_unknown_options=True)
 
 
 _show_other_warning = warnings.showwarning

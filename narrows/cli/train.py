@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,6 +61,31 @@ def train(
     if recipe in (None, "--help", "-h"):
         print(context.get_help(), flush=True)
         return
+    train_recipe(
+        recipe,
+        context.args,
+        out or Path("runs") / (recipe_name(recipe) + "-smoke" * smoke),
+        init=init,
+        smoke=smoke,
+        devices=devices,
+        nodes=nodes,
+        precision=precision,
+        accumulate=accumulate,
+        minutes=minutes,
+        change=change,
+        logger=logger,
+    )
+
+
+def train_recipe(recipe: str, settings: list[str], out: Path, **options: Any) -> None:
+    """Train a recipe.
+
+    Args:
+        recipe: its name, FILE.py:FUNCTION or MODULE:FUNCTION.
+        settings: of the recipe, as on the command line.
+        out: folder of the run.
+        options: other arguments of `recipes.training.run.run`.
+    """
     function = recipe_function(recipe)
     from argparse import ArgumentError
 
@@ -73,28 +98,14 @@ def train(
     try:
         with own_errors(recipe, function):
             made = auto_cli(
-                function, args=context.args, prog=f"codec train {recipe}", as_positional=False, exit_on_error=False
+                function, args=settings, prog=f"codec train {recipe}", as_positional=False, exit_on_error=False
             )
     except ArgumentError as error:
         raise InputError(f"{error}; `codec train {recipe} --help` lists the settings") from error
-    folder = out or Path("runs") / (recipe_name(recipe) + "-smoke" * smoke)
     try:
         with own_errors(recipe, function):
-            trained = run(
-                check_recipe(recipe, made),
-                folder,
-                init,
-                smoke=smoke,
-                devices=devices,
-                nodes=nodes,
-                precision=precision,
-                accumulate=accumulate,
-                minutes=minutes,
-                change=change,
-                logger=logger,
-                target=recipe,
-            )
+            trained = run(check_recipe(recipe, made), out, target=recipe, **options)
     except KeyboardInterrupt:  # the run has said where it stopped
         sys.exit(130)
-    if devices * nodes == 1 or is_launched_first():
+    if options.get("devices", 1) * options.get("nodes", 1) == 1 or is_launched_first():
         print_line(f"trained: {trained}")

@@ -10,6 +10,7 @@ Encoders and decoders
     audio   FrameEncoder, FrameDecoder: STFT frames
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder
+    latents LatentEncoder, LatentDecoder: of another codec
     video   WaveletEncoder, WaveletDecoder; FactorisedEncoder, FactorisedDecoder; causal in time: they start and step
 
 Classifiers of images
@@ -23,7 +24,7 @@ Bottlenecks
     scalars           FSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
     continuous        Gaussian, Tanh, SoftNorm, ARD
     entropy models    FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior, SpaceChannelContext, SpaceTimeContext
-    of bottlenecks    Residual, Grouped, Nested, Ordered, Strided
+    of bottlenecks    Residual, Grouped, Nested, Ordered, Strided, ReBottleneck
 
 Parts of bottlenecks
     codebooks         Codebook, EMACodebook, LearnedCodebook, SimCodebook
@@ -49,6 +50,7 @@ from narrows.codecs.bottlenecks.multi_codebook import MultiCodebook
 from narrows.codecs.bottlenecks.multi_rate import MultiRateVQ, Strided
 from narrows.codecs.bottlenecks.nested import Nested
 from narrows.codecs.bottlenecks.ordered import Ordered
+from narrows.codecs.bottlenecks.rebottleneck import ReBottleneck
 from narrows.codecs.bottlenecks.residual import Residual, ResidualVQ
 from narrows.codecs.bottlenecks.split import SplitResidualVQ
 from narrows.codecs.bottlenecks.vector_quantize_pytorch import VectorQuantizePytorch
@@ -63,6 +65,7 @@ from narrows.codecs.image.narrowed import Classified, ClassifyingCodec, KeyValue
 from narrows.codecs.image.shallow import LinearSynthesis, ShallowDecoder
 from narrows.codecs.image.timm_classifier import TimmClassifier
 from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
+from narrows.codecs.latent import LatentDecoder, LatentEncoder
 from narrows.codecs.quantization.attention_projection import AttentionProjection
 from narrows.codecs.quantization.codebooks import Codebook, EMACodebook, LearnedCodebook, SimCodebook
 from narrows.codecs.quantization.estimators import Estimator, RotationTrick, StraightThrough
@@ -109,6 +112,8 @@ __all__ = [
     "LDMEncoder",
     "LappedDecoder",
     "LappedEncoder",
+    "LatentDecoder",
+    "LatentEncoder",
     "LearnedCodebook",
     "LinearSynthesis",
     "MeanScaleHyperprior",
@@ -120,6 +125,7 @@ __all__ = [
     "Projection",
     "Quantized",
     "RandomProjection",
+    "ReBottleneck",
     "Reconstruction",
     "Residual",
     "ResidualFSQ",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, Reach
 from narrows.codecs.bottlenecks.entropy.base import EntropyModel
+from narrows.codecs.stacked import stacked
 from narrows.errors import InputError
 from narrows.parts import part
 
@@ -32,6 +33,8 @@ class Codec(nn.Module):
 
     Encoder and decoder may be cast to another dtype (`codec.half()`, `codec.bfloat16()`): signals and latents are then
     cast to it. Bottlenecks compute in float32.
+
+    The networks of a ReBottleneck become a part of encoder and decoder, see `stacked`.
 
     Codes are not checked for their range here, since that would make the host wait for a GPU: `bottleneck.check_codes`
     does it for codes from users and files.
@@ -55,6 +58,7 @@ class Codec(nn.Module):
             if not isinstance(instance, kind):
                 raise InputError(f"expected the {name} to be a {kind.__name__}, got {type(instance).__name__}")
             instance.check_declarations()
+        encoder, bottleneck, decoder = stacked(encoder, bottleneck, decoder)
         if encoder.dim != bottleneck.dim or bottleneck.dim != decoder.dim:
             dims = f"encoder {encoder.dim}, bottleneck {bottleneck.dim}, decoder {decoder.dim}"
             raise InputError(f"expected parts of one latent dim, got {dims}")

@@ -1,6 +1,6 @@
 """Recipes by what `codec train` is given. A recipe's module is imported when it is asked for: names need no torch.
 
-speech, audio, image, image-tokenizer, video, narrowed-classifier, key-value-classifier     recipes of this package
+speech, audio, image, image-tokenizer, video, rebottleneck, narrowed-classifier, key-value-classifier   of this package
 NAME                                a recipe that an installed package announces (see narrows/plugins.py)
 FILE.py:FUNCTION, MODULE:FUNCTION   a function of your own, whose parameters are the settings
 """
@@ -53,6 +53,12 @@ def _video() -> Function:
     return video
 
 
+def _rebottleneck() -> Function:
+    from narrows.recipes.rebottleneck import rebottleneck
+
+    return rebottleneck
+
+
 def _narrowed_classifier() -> Function:
     from narrows.recipes.narrowed_classifier import narrowed_classifier
 
@@ -71,6 +77,7 @@ _RECIPES = {
     "image": _image,
     "image-tokenizer": _image_tokenizer,
     "video": _video,
+    "rebottleneck": _rebottleneck,
     "narrowed-classifier": _narrowed_classifier,
     "key-value-classifier": _key_value_classifier,
 }

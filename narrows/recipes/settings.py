@@ -208,8 +208,8 @@ class LabelledData:
         train: Folder of training images, or another source that `codec tokenize` reads, or several: '[DIR, DIR]'.
         valid: Source of validation images, or several, of which at most 1000 are used. Their labels are among those of
             the training images.
-        label: Column of a manifest, table or WebDataset with the labels. Of a folder the labels are the names of the
-            folders in it.
+        label: Column of a manifest, table or WebDataset with the labels. Without it they are the names of the folders
+            that the files lie in.
         size: Height and width of the images in pixels; others are resized, and cropped to the centre.
         batch_size: Images per step.
         workers: Processes that load data; 0 loads in the main process.
@@ -226,3 +226,38 @@ class LabelledData:
         check_range(1, 1 << 14, size=self.size)
         check_range(1, batch_size=self.batch_size)
         check_range(0, workers=self.workers)
+
+
+@dataclass(frozen=True)
+class LatentData:
+    """Media whose latents train a Re-Bottleneck, and how crops are drawn from them before they are encoded.
+
+    Args:
+        train: Folder of media, or another source that `codec tokenize` reads, or several: '[DIR, DIR]'.
+        valid: Source of validation media, or several; None for other crops of the training media.
+        crops: Crops that are encoded for training.
+        valid_crops: Crops that are encoded for validation.
+        seconds: Audio: length of a crop in seconds.
+        crop_size: Images and video: height and width of a crop in pixels.
+        frames: Video: frames of a crop.
+        batch_size: Crops per step.
+    """
+
+    train: Path | tuple[Path, ...] = Path("data/train")
+    valid: Path | tuple[Path, ...] | None = None
+    crops: int = 2048
+    valid_crops: int = 128
+    seconds: float = 2.0
+    crop_size: int = 256
+    frames: int = 20
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        check_range(1e-3, seconds=self.seconds)
+        check_range(1, crops=self.crops, valid_crops=self.valid_crops, frames=self.frames, batch_size=self.batch_size)
+        check_range(8, crop_size=self.crop_size)
+
+    def facts(self, medium: str) -> dict[str, float]:
+        """What the crops of a medium depend on."""
+        sizes = {"audio": ("seconds",), "image": ("crop_size",), "video": ("crop_size", "frames")}
+        return {name: getattr(self, name) for name in sizes[medium]}

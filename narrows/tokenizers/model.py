@@ -1,6 +1,7 @@
 """What a checkpoint folder holds: a network with codes inside, with a name, a fingerprint and frequency tables."""
 
 from abc import ABC
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,6 +24,19 @@ from narrows.tokenizers.fingerprint import Fingerprint
 from narrows.tokenizers.tokens import plain
 
 
+@dataclass(frozen=True)
+class Base:
+    """The model whose networks a Re-Bottleneck stands around.
+
+    Args:
+        model: what `narrows.load` takes for it: a name, an absolute path or a hub repository.
+        fingerprint: of that model.
+    """
+
+    model: str
+    fingerprint: str
+
+
 class Model(ABC):
     """A network and what its streams need. A subclass is a part whose arguments describe it.
 
@@ -34,6 +48,8 @@ class Model(ABC):
         name: name of the model, stored in tokens and streams.
         tables: frequency tables for entropy coding; None for raw streams of fixed code lengths.
         folder: the checkpoint folder that it was loaded from; None for one that was made.
+        origin: what `narrows.load` was given for it, a folder as an absolute path; None for one that was made.
+        base: for a Re-Bottleneck around a loaded model, that model.
     """
 
     codec: Codec | ClassifyingCodec
@@ -43,6 +59,8 @@ class Model(ABC):
         self.name = "custom"
         self.tables: FrequencyTables | PredictedTables | None = None
         self.folder: Path | None = None
+        self.origin: str | None = None
+        self.base: Base | None = None
         self._fingerprint = Fingerprint()
 
     @property

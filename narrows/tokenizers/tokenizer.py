@@ -49,7 +49,7 @@ class Tokenizer(Model):
         open_options: names of the options of `open` and `encode_file` that this medium takes.
         decode_options: names of the options that `decode_file` and `decode_bytes` take for this medium.
         codec: the codec.
-        name, tables, folder: see `Model`.
+        name, tables, folder, origin, base: see `Model`.
         batch: number of pieces per call of the network.
     """
 

@@ -29,6 +29,7 @@ class ARD(Gaussian):
         channels: C before pruning.
         rounding: how channels become integers; None: there are no codes.
         decay: decay per training step of the EMA of the moments, from which priors and relevances are computed.
+        dropout: see `Continuous`.
     """
 
     mean: Tensor
@@ -36,9 +37,14 @@ class ARD(Gaussian):
     prior: Tensor
 
     def __init__(
-        self, dim: int = 64, channels: int = 32, rounding: Rounding | None = None, decay: float = 0.99
+        self,
+        dim: int = 64,
+        channels: int = 32,
+        rounding: Rounding | None = None,
+        decay: float = 0.99,
+        dropout: float = 0.0,
     ) -> None:
-        super().__init__(dim, channels, rounding)
+        super().__init__(dim, channels, rounding, dropout)
         check_fraction(decay=decay)
         self.decay = decay
         self.register_buffer("mean", torch.zeros(channels))  # mean of the means
@@ -98,7 +104,7 @@ class ARD(Gaussian):
         if not bool((self.signal > 0).any()):
             raise InputError("expected a trained ARD, got one without training steps; train it first")
         kept = self.active(fraction)
-        pruned = ARD(self.dim, len(kept), self.rounding, self.decay).to(self.prior.device)
+        pruned = ARD(self.dim, len(kept), self.rounding, self.decay, self.dropout).to(self.prior.device)
         heads = len(self.project_in.weight) // self.channels
         rows = torch.cat([kept + head * self.channels for head in range(heads)])
         dropped = torch.ones_like(self.mean).index_fill(0, kept, 0)

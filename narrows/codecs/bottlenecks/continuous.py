@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from narrows.codecs.base import Bottleneck, Quantized
-from narrows.codecs.checks import MAX_SIZE, check_integers
+from narrows.codecs.checks import MAX_SIZE, check_fraction, check_integers
+from narrows.codecs.quantization.dropout import draw_kept
 from narrows.codecs.quantization.projection import to_latents, to_vectors
 from narrows.codecs.quantization.rounding import Rounding
 from narrows.codecs.quantization.usage import usage
@@ -30,17 +31,24 @@ class Continuous(Bottleneck):
         channels: number of channels C.
         rounding: how channels become integers. Without it there are no codes: `codebook_sizes` is empty, and `encode`
             and `decode` raise InputError.
+        dropout: probability, per item and in training only, that only a random prefix of the channels is kept (nested
+            dropout, Rippel et al., arXiv 1402.0915); the others are 0. Above 0 the channels are ordered, and every
+            prefix of them can be decoded; at 0 only all of them.
         heads: projected values per channel.
     """
 
-    def __init__(self, dim: int, channels: int, rounding: Rounding | None, heads: int = 1) -> None:
+    def __init__(
+        self, dim: int, channels: int, rounding: Rounding | None, dropout: float = 0.0, heads: int = 1
+    ) -> None:
         super().__init__()
         check_integers(1, MAX_SIZE, dim=dim, channels=channels)
+        check_fraction(dropout=dropout)
         if rounding is not None and not isinstance(rounding, Rounding):
             raise InputError(f"expected rounding to be a Rounding or None, got {rounding!r}")
-        self.dim, self.channels, self.rounding = dim, channels, rounding
+        self.dim, self.channels, self.rounding, self.dropout = dim, channels, rounding, dropout
         self.codebook_sizes = () if rounding is None else (rounding.levels,) * channels
-        self.prefixes = () if rounding is None else (channels,)
+        prefixes = tuple(range(1, channels + 1)) if dropout > 0 else (channels,)
+        self.prefixes = () if rounding is None else prefixes
         self.project_in = nn.Linear(dim, heads * channels)
         self.project_out = nn.Linear(channels, dim)
 
@@ -64,14 +72,14 @@ class Continuous(Bottleneck):
         heads = self._heads(z)
         y = self._channels(heads)
         losses = self._losses(heads, y)
+        kept = draw_kept(len(z), self.channels, self.dropout if self.training else 0.0, z.device)
         if self.rounding is None:
-            sample = self._noisy(heads, y) if self.training else y
+            sample = self._kept(self._noisy(heads, y), kept) if self.training else y
             bits = self._estimated_bits(heads, y).detach()
             return Quantized(to_latents(sample, self.project_out, z.dtype), None, losses, bits)
         codes = self.rounding.codes(y)
         rounded = self.rounding.values(codes) + (y - y.detach())  # exact: the second term is 0
-        sample = self.rounding.noisy(y) if self.training else rounded
-        kept = torch.full((z.shape[0],), self.channels, device=z.device)
+        sample = self._kept(self.rounding.noisy(y), kept) if self.training else rounded
         bits = self._nominal_bits(kept, math.prod(z.shape[2:]))
         codes = codes.movedim(-1, 1)
         metrics = usage(codes, self.codebook_sizes)
@@ -97,6 +105,13 @@ class Continuous(Bottleneck):
         """Decode continuous latents (B, C, *grid) to latents (B, D, *grid)."""
         return to_latents(y.float().movedim(1, -1), self.project_out, torch.float32)
 
+    def _kept(self, y: Tensor, kept: Tensor) -> Tensor:
+        """Channels (B, *grid, C), of which only the first `kept` (B,) of each item are not 0."""
+        if self.dropout == 0:
+            return y
+        mask = torch.arange(self.channels, device=y.device) < kept[:, None]
+        return y * mask.view(len(y), *(1,) * (y.ndim - 2), -1)
+
     def _heads(self, z: Tensor) -> Tensor:
         self._check_latents(z)
         return to_vectors(z, self.project_in)
@@ -117,10 +132,13 @@ class Tanh(Continuous):
         dim: D of the latents on both sides.
         channels: number of channels C.
         rounding: how channels become integers; None: there are no codes.
+        dropout: see `Continuous`.
     """
 
-    def __init__(self, dim: int = 64, channels: int = 16, rounding: Rounding | None = None) -> None:
-        super().__init__(dim, channels, rounding)
+    def __init__(
+        self, dim: int = 64, channels: int = 16, rounding: Rounding | None = None, dropout: float = 0.0
+    ) -> None:
+        super().__init__(dim, channels, rounding, dropout)
 
     def _channels(self, heads: Tensor) -> Tensor:
         return heads.tanh()
@@ -138,12 +156,18 @@ class SoftNorm(Continuous):
         channels: number of channels C.
         noise: standard deviation of the normal noise that is added in training without rounding.
         rounding: how channels become integers; None: there are no codes.
+        dropout: see `Continuous`.
     """
 
     def __init__(
-        self, dim: int = 64, channels: int = 16, noise: float = 0.05, rounding: Rounding | None = None
+        self,
+        dim: int = 64,
+        channels: int = 16,
+        noise: float = 0.05,
+        rounding: Rounding | None = None,
+        dropout: float = 0.0,
     ) -> None:
-        super().__init__(dim, channels, rounding)
+        super().__init__(dim, channels, rounding, dropout)
         if type(noise) not in (int, float) or not 0 <= noise < math.inf:
             raise InputError(f"expected noise to be a finite number of at least 0, got {noise!r}")
         self.noise = noise

@@ -24,10 +24,13 @@ class Gaussian(Continuous):
         dim: D of the latents on both sides.
         channels: number of channels C.
         rounding: how channels become integers; None: there are no codes.
+        dropout: see `Continuous`.
     """
 
-    def __init__(self, dim: int = 64, channels: int = 16, rounding: Rounding | None = None) -> None:
-        super().__init__(dim, channels, rounding, heads=2 if rounding is None else 1)
+    def __init__(
+        self, dim: int = 64, channels: int = 16, rounding: Rounding | None = None, dropout: float = 0.0
+    ) -> None:
+        super().__init__(dim, channels, rounding, dropout, heads=2 if rounding is None else 1)
 
     def _channels(self, heads: Tensor) -> Tensor:
         return heads[..., : self.channels]

@@ -1,8 +1,11 @@
-"""Encoders and decoders of images.
+"""Encoders and decoders of images, and classifiers with codes inside.
 
+classifiers     classifiers in stages; timm_classifier: those of timm
 convolutional   convolutions with GDN, of learned image compression
+features        from images to latents, and from latents to features of a classifier
 lapped          lapped transforms with a learned correction
 ldm             the autoencoder of VQGAN and latent diffusion
+narrowed        classifiers with codes inside
 shallow         decoders of one or two layers
 vit             vision transformers
 """

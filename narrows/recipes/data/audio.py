@@ -123,14 +123,14 @@ class AudioCrops(RandomCrops):
         super().__init__(count, seed)
         self.files, self.samples, self.speeds = files, samples, tuple(speeds)
 
-    def __getitem__(self, index: int) -> Tensor:
-        """Crop (C, samples), float32."""
+    def drawn(self, index: int) -> tuple[Tensor, int]:
+        """Crop (C, samples), float32, and its recording."""
         rng = np.random.default_rng((*self.seed, index))
         speed, place = float(rng.choice(self.speeds)), float(rng.random())
         gain, polarity = 10 ** (rng.uniform(-10, 6) / 20), rng.choice((-1, 1))
         files = self.files
-        crop = files.draw(
-            rng, self.turn(index), lambda item: files.read_crop(files.source(item), self.samples, place, speed)
+        crop, recording = files.draw(
+            rng, self.turn(index), lambda item: (files.read_crop(files.source(item), self.samples, place, speed), item)
         )
         gain = min(gain, MAX_AMPLITUDE / max(float(np.abs(crop).max()), 1e-4))  # silence stays silent
-        return torch.from_numpy(np.float32(gain * polarity) * crop)
+        return torch.from_numpy(np.float32(gain * polarity) * crop), recording

@@ -1,5 +1,6 @@
-"""What crops of audio and of images share: their numbers and seeds."""
+"""What crops of audio, images and video share: their numbers and seeds."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -25,6 +26,14 @@ class RandomCrops(Dataset[Tensor]):
 
     def __len__(self) -> int:
         return self.count
+
+    def __getitem__(self, index: int) -> Tensor:
+        """A crop (C, *signal), float32."""
+        return self.drawn(index)[0]
+
+    @abstractmethod
+    def drawn(self, index: int) -> tuple[Tensor, int]:
+        """A crop (C, *signal), float32, and the index of the item that it is from."""
 
     def turn(self, index: int) -> tuple[int, ...]:
         """The seed of the stretches of rows that a crop may be from, see `Listing.draw`."""

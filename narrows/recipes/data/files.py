@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, IterableDataset
 
 from narrows.codecs import distributed as ranks
-from narrows.datasets.base import SourceItem
 from narrows.datasets.sources import open_item
 from narrows.errors import InputError, NarrowsError
 from narrows.media.files import Source, StrPath
@@ -60,14 +59,11 @@ class MediaFiles(Dataset[NDArray[Any]]):
         given = [str(source) for source in ([sources] if single else sources)]  # type: ignore[union-attr]
         if not given:
             raise InputError(f"expected at least one source of {self.medium.files}, got none; give a folder")
-        self.listing = Listing(given, self.medium, self.measure, self.seen)
+        self.listing = Listing(given, self.medium, self.measure)
         self._skipped = torch.zeros(len(self), dtype=torch.uint8).share_memory_()  # also by processes that load data
         self._reported = 0
         self._rows = OrderedDict[range, list[Source | NarrowsError]]()
         self.draw(np.random.default_rng(0), (0,), lambda index: self.check(self.source(index)))
-
-    def seen(self, item: SourceItem) -> None:
-        """Take note of an item of the sources. It is called for each in order, before any is read."""
 
     @abstractmethod
     def measure(self, source: Source) -> float:

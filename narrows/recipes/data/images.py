@@ -79,10 +79,10 @@ class ImageCrops(RandomCrops):
         super().__init__(count, seed)
         self.images, self.size = images, size
 
-    def __getitem__(self, index: int) -> Tensor:
-        """Crop (3, size, size), float32 in [-1, 1]."""
+    def drawn(self, index: int) -> tuple[Tensor, int]:
+        """Crop (3, size, size), float32 in [-1, 1], and its image."""
         rng = np.random.default_rng((*self.seed, index))
-        pixels = self.images.draw(rng, self.turn(index), self.images.__getitem__)
+        pixels, image = self.images.draw(rng, self.turn(index), lambda item: (self.images[item], item))
         largest = min(pixels.shape[1:]) / self.size
         if largest < 1:
             padding = [(0, 0)] + [(0, max(0, self.size - side)) for side in pixels.shape[1:]]
@@ -99,4 +99,4 @@ class ImageCrops(RandomCrops):
             crop = np.asarray(scaled).transpose(2, 0, 1)
         crop = crop[:, :, ::-1] if rng.random() < 0.5 else crop
         crop = crop.transpose(0, 2, 1) if rng.random() < 0.25 else crop
-        return torch.from_numpy(np.ascontiguousarray(crop)).float() / 127.5 - 1
+        return torch.from_numpy(np.ascontiguousarray(crop)).float() / 127.5 - 1, image

@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from narrows.codecs import distributed as ranks
-from narrows.datasets.base import SourceItem
 from narrows.errors import InputError, NarrowsError, shortened
-from narrows.media.files import Source, quoted
+from narrows.media.files import Source
 from narrows.media.image.resize import Resize
 from narrows.recipes.data.files import MAX_TRIES, MAX_WHOLE, NothingReadable, Sources
 from narrows.recipes.data.images import ImageFiles
+from narrows.recipes.data.labels import labels_of
 
 
 class LabelledImages(ImageFiles):
@@ -23,11 +23,11 @@ class LabelledImages(ImageFiles):
     Args:
         sources: folder, glob pattern or file, or several; see MediaFiles.
         size: height and width in pixels; images of other sizes are resized and cropped to the centre.
-        label: the column of the labels.
+        label: the column of the labels; see `labels_of`.
         names: names of the classes, where the labels have to be some of these; None for all labels, sorted.
 
     Raises:
-        InputError: for an item without a label, a label that is not in `names`, and as ImageFiles does.
+        InputError: for a label that is not in `names`, for items of one label alone, and as ImageFiles does.
 
     Attributes:
         names: names of the classes, sorted.
@@ -35,35 +35,17 @@ class LabelledImages(ImageFiles):
     """
 
     def __init__(self, sources: Sources, size: int, label: str = "label", names: Sequence[str] | None = None) -> None:
-        self._resize, self._column = Resize(size), label
-        self._numbers = {} if names is None else {name: number for number, name in enumerate(names)}
-        self._growing, found = names is None, list[int]()
-        self._found = found
+        self._resize = Resize(size)
         super().__init__(sources)
-        order = sorted(self._numbers) if names is None else list(names)
-        places = np.empty(len(order), np.int64)
-        for place, name in enumerate(order):
-            places[self._numbers[name]] = place
-        self.names, self.labels = tuple(order), places[np.array(found)]
-        del self._found
-
-    def seen(self, item: SourceItem) -> None:
-        """Take note of the label of an item."""
-        value = item.meta.get(self._column)
-        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            found = ", ".join(sorted(item.meta)[:8]) or "none"
+        labels = labels_of(self, label)
+        self.names = tuple(sorted(set(labels)) if names is None else names)
+        numbers = {name: number for number, name in enumerate(self.names)}
+        if unknown := sorted(set(labels) - set(numbers)):
             raise InputError(
-                f"expected a label of {quoted(item.key)} in the column {self._column!r}, got columns {found}; put "
-                "files into a folder of each class, or name the column with --data.label"
+                f"expected labels of the training images in {', '.join(self.listing.sources)}, got "
+                f"{shortened(unknown[0])}; remove these images, or add training images of them"
             )
-        if str(value) not in self._numbers:
-            if not self._growing:
-                raise InputError(
-                    f"expected labels of the training images, got {shortened(str(value))} of {quoted(item.key)}; "
-                    "remove it, or add training images of it"
-                )
-            self._numbers[str(value)] = len(self._numbers)
-        self._found.append(self._numbers[str(value)])
+        self.labels = np.array([numbers[name] for name in labels])
 
     def read(self, source: Source) -> NDArray[np.uint8]:
         """RGB pixels (3, size, size) of an image."""

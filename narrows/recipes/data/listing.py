@@ -36,7 +36,6 @@ class Listing:
         sources: each as `list_items` takes it.
         medium: of the items.
         amount_of: the amount of an opened item; raises MediaError.
-        seen: called with each item in order, before any is opened.
 
     Raises:
         InputError: for a source without items, and as `list_items` does.
@@ -46,13 +45,7 @@ class Listing:
         digest: of the locations and sizes of all items, in hexadecimal.
     """
 
-    def __init__(
-        self,
-        sources: Sequence[str],
-        medium: Medium,
-        amount_of: Callable[[Source], float],
-        seen: Callable[[SourceItem], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, sources: Sequence[str], medium: Medium, amount_of: Callable[[Source], float]) -> None:
         self.sources = tuple(sources)
         lines, ends, sizes, groups = bytearray(), array("q"), array("q"), array("q")
         encoder = json.JSONEncoder(separators=(",", ":"))
@@ -60,7 +53,6 @@ class Listing:
         begins, stops, filled = array("q"), array("q"), 0  # of the stretches
         for source in self.sources:
             for index, item in enumerate(iterate_items(source, medium.name), len(ends)):
-                seen(item)
                 at, size = item.location, item.location.size or 0
                 lines += encoder.encode([at.path, at.start, at.size, at.row, at.column]).encode()
                 ends.append(len(lines))

@@ -99,12 +99,12 @@ class VideoCrops(RandomCrops):
     def __init__(self, videos: VideoFiles, frames: int, size: int, count: int, seed: Sequence[int]) -> None:
         super().__init__(count, seed)
         self.videos, self.frames, self.size = videos, frames, size
-        self._stretches = dict[int, tuple[tuple[int, ...], NDArray[np.uint8]]]()
+        self._stretches = dict[int, tuple[tuple[int, ...], tuple[NDArray[np.uint8], int]]]()
 
-    def __getitem__(self, index: int) -> Tensor:
-        """Crop (3, T, size, size), float32 in [-1, 1]."""
+    def drawn(self, index: int) -> tuple[Tensor, int]:
+        """Crop (3, T, size, size), float32 in [-1, 1], and its clip."""
         rng = np.random.default_rng((*self.seed, index))
-        stretch, size = self._stretch(index, int(rng.integers(STRETCHES))), self.size
+        (stretch, clip), size = self._stretch(index, int(rng.integers(STRETCHES))), self.size
         stretch = stretch[self._times(len(stretch), rng)]
         _, height, width, _ = stretch.shape
         if min(height, width) < size:
@@ -118,10 +118,10 @@ class VideoCrops(RandomCrops):
         if region != size:
             crop = np.stack([_resized(frame, size) for frame in crop])
         crop = crop[:, :, ::-1] if rng.random() < 0.5 else crop
-        return torch.from_numpy(np.ascontiguousarray(crop.transpose(3, 0, 1, 2))).float() / 127.5 - 1
+        return torch.from_numpy(np.ascontiguousarray(crop.transpose(3, 0, 1, 2))).float() / 127.5 - 1, clip
 
-    def _stretch(self, index: int, slot: int) -> NDArray[np.uint8]:
-        """The frames (F, h, w, 3) that one of 16 places holds when a crop is drawn from it."""
+    def _stretch(self, index: int, slot: int) -> tuple[NDArray[np.uint8], int]:
+        """The frames (F, h, w, 3) that one of 16 places holds when a crop is drawn from it, and their clip."""
         batches, place = divmod(index, self.batch_size)
         step, rank = divmod(batches, self.ranks)
         number = (step * self.batch_size + place + slot * CROPS) // (STRETCHES * CROPS)
@@ -131,7 +131,7 @@ class VideoCrops(RandomCrops):
             rng = np.random.default_rng((*self.seed, *key))
             side, frames = self._stretch_size()
             found = self.videos.draw(
-                rng, (*self.seed, rank, number), lambda item: self._decoded(item, frames, side, rng)
+                rng, (*self.seed, rank, number), lambda item: (self._decoded(item, frames, side, rng), item)
             )
             self._stretches[slot] = key, found
         return self._stretches[slot][1]

@@ -17,6 +17,11 @@ video, (B, 3, T, H, W) in [-1, 1]
 of classifiers
     FeatureMatchingDistillation     features of two networks
     KnowledgeDistillation           logits with labels and with the logits of a teacher
+latents, (B, d, *grid)
+    EquivarianceLoss            latents that follow a transform of the signal
+    LatentMap                   a learned transform of latents
+    AlignmentLoss               latents against embeddings of any network, or labels
+    LatentReconstructionLoss    latents against those of a frozen codec
 of discriminators
     hinge_discriminator_loss, hinge_generator_loss, mean_generator_loss, feature_matching_loss,
     adaptive_weight
@@ -38,17 +43,22 @@ from narrows.recipes.losses.frames import FrameMagnitudeLoss, PhaseConsistencyLo
 from narrows.recipes.losses.images import LaplacianPyramidLoss
 from narrows.recipes.losses.perceptual import PerceptualLoss
 from narrows.recipes.losses.stft import ComplexSTFTLoss, MidSide, MultiResolutionSTFTLoss
+from narrows.recipes.losses.structure import AlignmentLoss, EquivarianceLoss, LatentMap, LatentReconstructionLoss
 from narrows.recipes.losses.videos import FrameDifferenceLoss, OnFrames
 
 __all__ = [
+    "AlignmentLoss",
     "Backbone",
     "ComplexSTFTLoss",
     "ContrastiveLoss",
+    "EquivarianceLoss",
     "FeatureMatchingDistillation",
     "FrameDifferenceLoss",
     "FrameMagnitudeLoss",
     "KnowledgeDistillation",
     "LaplacianPyramidLoss",
+    "LatentMap",
+    "LatentReconstructionLoss",
     "MidSide",
     "MultiResolutionSTFTLoss",
     "OnFrames",

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from narrows.bitstream import FrequencyTables, PredictedTables
 from narrows.checkpoints import folder
+from narrows.checkpoints.load import load
 from narrows.codecs import distributed as ranks
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError, shortened
@@ -127,6 +128,12 @@ class Training(lightning.LightningModule, ABC):
         self.skipped = 0  # steps of the run, in which a loss or gradients were not finite
         self.last_skipped = 0  # the number of the last of them, from 1; 0 without any
         self._in_a_row: Counter[int] = Counter()  # skipped steps, by the id of the optimizer's first parameter
+
+    def prepare(self, out: Path) -> None:
+        """Make what the training needs in the folder of the run, before the weights are set; nothing by default.
+
+        All ranks call it. The first one makes files; the others wait for them.
+        """
 
     @abstractmethod
     def initialize(self) -> None:
@@ -313,7 +320,7 @@ class Training(lightning.LightningModule, ABC):
 
     def add_tables(self, target: str | Path) -> None:
         """Fit frequency tables to the weights in a folder, which are float16, and add them."""
-        tokenizer = folder.read(target)
+        tokenizer = load(target)
         tokenizer.tables = self.fit_tables(tokenizer)
         folder.save(target, tokenizer, torch.float16)
 

@@ -113,6 +113,7 @@ def run(
         _check_savable(training)
         if first and not smoke:  # only now: wrong settings leave no folder
             stack.enter_context(locked(out))
+        training.prepare(out)
         settings: dict[str, Any] = {"target": target, "init": init, "smoke": smoke, "devices": devices, "nodes": nodes}
         settings |= {"precision": launch.lightning_precision, "accumulate": accumulate, "minutes": minutes}
         record = _new_record(training, settings)

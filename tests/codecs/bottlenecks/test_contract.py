@@ -59,6 +59,7 @@ MAKERS: dict[str, Callable[[], Bottleneck]] = {
     "ordered": lambda: Ordered([FSQ(6, (5, 3)), LFQ(6, 5), Gaussian(6, 2, Rounding())]),
     "ordered-residual": lambda: Ordered([ResidualVQ(6, 2, entries=16, code_dim=4), FSQ(6, (4, 4), 2, dropout=0.5)]),
     "nested": lambda: Nested(Gaussian(6, 4), FSQ(6, (8, 5), groups=2)),
+    "gaussian-ordered": lambda: Gaussian(6, 3, Rounding(0.5, 4.0), dropout=0.5),
     "residual-vq": lambda: ResidualVQ(6, codebooks=3, entries=32, code_dim=4, dropout=0.5),
     "residual-vq-whole": lambda: ResidualVQ(6, codebooks=2, entries=16, code_dim=6, dropout=0.0),
     "vq": lambda: VQ(6, EMACodebook(4, 40)),

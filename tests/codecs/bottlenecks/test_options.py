@@ -16,6 +16,8 @@ from narrows.codecs import (
     Codebook,
     EMACodebook,
     Estimator,
+    LatentDecoder,
+    LatentEncoder,
     LearnedCodebook,
     Projection,
     ResidualVQ,
@@ -27,6 +29,11 @@ from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 from narrows.parts import find, names
 
 Options = dict[str, Any]
+
+
+def latents(part: type[LatentEncoder] | type[LatentDecoder], width: int = 8) -> LatentEncoder | LatentDecoder:
+    torch.manual_seed(0)
+    return part(4, 4, width, 1)
 
 
 def vq(seed: int, entries: int = 8) -> VQ:
@@ -43,7 +50,7 @@ def attention() -> AttentionProjection:
 CASES: dict[str, tuple[Options, Options]] = {
     "ard": (
         {"dim": 8, "channels": 4, "rounding": Rounding(0.25)},
-        {"dim": 6, "channels": 3, "rounding": Rounding(0.5), "decay": 0.5},
+        {"dim": 6, "channels": 3, "rounding": Rounding(0.5), "decay": 0.5, "dropout": 0.5},
     ),
     "attention-projection": ({"dim": 8, "inner": 8, "heads": 2}, {"dim": 4, "inner": 4, "heads": 4}),
     "bsq": ({"dim": 8, "bits": 4}, {"dim": 6, "bits": 3, "groups": 2, "temperature": 0.5}),
@@ -60,7 +67,7 @@ CASES: dict[str, tuple[Options, Options]] = {
         {"dim": 8, "levels": (5, 4), "groups": 2},
         {"dim": 6, "levels": (5, 3), "groups": 1, "dropout": 0.9, "gray": True},
     ),
-    "gaussian": ({"dim": 8, "channels": 4}, {"dim": 6, "channels": 3, "rounding": Rounding(0.5)}),
+    "gaussian": ({"dim": 8, "channels": 4}, {"dim": 6, "channels": 3, "rounding": Rounding(0.5), "dropout": 0.5}),
     "grouped": (
         {"dim": 8, "members": [vq(0), vq(1)]},
         {"dim": 6, "members": [vq(0), vq(1, 9)], "projection": attention()},
@@ -90,6 +97,15 @@ CASES: dict[str, tuple[Options, Options]] = {
     "nested": ({"outer": Tanh(4, 4), "inner": vq(0)}, {"outer": Tanh(4, 3), "inner": vq(0, 9), "frozen": True}),
     "ordered": ({"blocks": [vq(0), vq(1)]}, {"blocks": [vq(0), vq(1, 9)], "dropout": 0.0}),
     "projection": ({"dim": 8, "inner": 4}, {"dim": 6, "inner": 3}),
+    "re-bottleneck": (
+        {"inner_encoder": latents(LatentEncoder), "bottleneck": vq(0), "inner_decoder": latents(LatentDecoder)},
+        {
+            "inner_encoder": latents(LatentEncoder, 6),
+            "bottleneck": vq(0, 9),
+            "inner_decoder": latents(LatentDecoder, 6),
+            "quality_index": 3,
+        },
+    ),
     "residual": (
         {"dim": 4, "stages": [vq(0), vq(1)]},
         {"dim": 6, "stages": [vq(0), vq(1, 9)], "dropout": 0.0},
@@ -108,7 +124,7 @@ CASES: dict[str, tuple[Options, Options]] = {
     "sim-codebook": ({"dim": 4, "entries": 8}, {"dim": 3, "entries": 9}),
     "soft-norm": (
         {"dim": 8, "channels": 4},
-        {"dim": 6, "channels": 3, "noise": 0.5, "rounding": Rounding(0.5)},
+        {"dim": 6, "channels": 3, "noise": 0.5, "rounding": Rounding(0.5), "dropout": 0.5},
     ),
     "space-channel-context": (
         {"groups": (4, 4), "phased": 1, "widths": (8, 8)},
@@ -124,7 +140,7 @@ CASES: dict[str, tuple[Options, Options]] = {
     ),
     "straight-through": ({}, {}),
     "strided": ({"bottleneck": vq(0)}, {"bottleneck": vq(0, 9), "steps": 2, "stride": 4}),
-    "tanh": ({"dim": 8, "channels": 4}, {"dim": 6, "channels": 3, "rounding": Rounding(0.5)}),
+    "tanh": ({"dim": 8, "channels": 4}, {"dim": 6, "channels": 3, "rounding": Rounding(0.5), "dropout": 0.5}),
     "vector-quantize-pytorch": (
         {"dim": 8, "options": (("codebook_size", 8),)},
         {"dim": 6, "quantizer": "ResidualVQ", "options": (("codebook_size", 9),)},
@@ -191,7 +207,7 @@ def _trained_bottleneck(bottleneck: Bottleneck) -> list[object]:
     grid: tuple[int, ...] = (16,)
     if isinstance(bottleneck, EntropyModel):
         grid = (8, 8) if bottleneck.axes == 2 else (2, 8, 8)
-    found: list[object] = [bottleneck.codebook_sizes, bottleneck.prefixes]
+    found: list[object] = [bottleneck.codebook_sizes, bottleneck.prefixes, getattr(bottleneck, "quality_index", None)]
     bottleneck.train()
     for _ in range(6):
         z = torch.randn(4, bottleneck.dim, *grid).exp().requires_grad_()

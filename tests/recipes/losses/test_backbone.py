@@ -60,6 +60,8 @@ def test_contrastive_loss_falls_when_its_head_is_trained(tmp_path: Path) -> None
     x, latents = colours.view(4, 3, 1, 1).expand(4, 3, 64, 64), torch.randn(4, 6, 2, 2)
     trained = [p for p in loss.parameters() if p.requires_grad]
     assert len(trained) == 5
+    names = ["head.bias", "head.weight", "log_scale", "norm.bias", "norm.weight"]  # those of saved runs
+    assert sorted(name for name in loss.state_dict() if not name.startswith("teacher.")) == names
     optimizer = torch.optim.Adam(trained, 0.03)
     values = []
     for _ in range(60):
