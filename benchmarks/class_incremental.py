@@ -7,13 +7,13 @@ in five tasks of two; no image of an earlier task is seen again. `incremental` i
 last task, `together` that after as many steps on all classes at once, both in percent. The keys are fitted to the
 features of all training images before, without their labels, as in the published experiment (arXiv 2207.11240).
 
-Forgetting depends on the learning rate, so each method is trained at several. Those of the values are multiplied by the
-number of codebooks, since the mean over them divides the gradient by it.
+Forgetting depends on the number of steps and the learning rate, so each method is trained at several. The rates of the
+values are multiplied by the number of codebooks, since the mean over them divides the gradient by it.
 """
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
@@ -28,7 +28,7 @@ from narrows.parts import part
 FEATURES, CODEBOOKS, ENTRIES, KEY_DIM = 256, 32, 128, 6
 TASKS = tuple((2 * task, 2 * task + 1) for task in range(5))
 BATCH, KEY_STEPS, LABEL_SMOOTHING = 64, 100, 0.1
-RATES = (0.3, 0.1, 0.03, 0.01, 0.003)
+RATES = (3.0, 1.0, 0.3, 0.1, 0.03)
 
 
 @part("random-features")
@@ -89,8 +89,8 @@ def fit(model: nn.Module, inputs: Tensor, labels: Tensor, steps: int, lr: float)
         optimizer.step()
 
 
-def measured(data: Digits, steps: int, seed: int) -> dict[tuple[str, float], dict[str, float]]:
-    """For each method and learning rate, accuracy in percent after classes one after another, and after all at once."""
+def measured(data: Digits, counts: Sequence[int], seed: int) -> dict[tuple[str, int, float], dict[str, float]]:
+    """Accuracies in percent by method, number of steps of a task, and learning rate."""
     torch.manual_seed(seed)
     encoder = RandomFeatures()
     codec = with_keys(encoder, data.train)
@@ -103,8 +103,8 @@ def measured(data: Digits, steps: int, seed: int) -> dict[tuple[str, float], dic
         "mlp": (lambda: copy.deepcopy(nn.Sequential(*mlp)), features),
         "key-value": (lambda: KeyValue(copy.deepcopy(codec)), codes),
     }
-    results: dict[tuple[str, float], dict[str, float]] = {}
-    for (name, (make, (train, test))), rate in product(ways.items(), RATES):
+    results: dict[tuple[str, int, float], dict[str, float]] = {}
+    for (name, (make, (train, test))), steps, rate in product(ways.items(), counts, RATES):
         lr = rate * CODEBOOKS if name == "key-value" else rate
         for order, tasks in {"incremental": TASKS, "together": (tuple(range(10)),)}.items():
             model = make()
@@ -112,24 +112,24 @@ def measured(data: Digits, steps: int, seed: int) -> dict[tuple[str, float], dic
                 of_task = torch.isin(data.train_labels, torch.tensor(classes))
                 fit(model, train[of_task], data.train_labels[of_task], steps * len(classes) // 2, lr)
             with torch.no_grad():
-                results.setdefault((name, rate), {})[order] = accuracy(model(test), data.test_labels)
+                results.setdefault((name, steps, rate), {})[order] = accuracy(model(test), data.test_labels)
     return results
 
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--steps", type=int, default=200, help="steps of each task of two classes")
+    parser.add_argument("--steps", type=int, nargs="+", default=[20, 200], help="steps of each task of two classes")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     check_positive(parser, arguments, "steps", "seeds")
     torch.set_num_threads(1)
     begin, rows = time.perf_counter(), []
     runs = [measured(digits(seed), arguments.steps, seed) for seed in range(arguments.seeds)]
-    for name, rate in runs[0]:
-        means = mean_and_std([each[name, rate] for each in runs])
-        rows.append({"method": name, "rate": rate, "seeds": len(runs), **means})
+    for name, steps, rate in runs[0]:
+        means = mean_and_std([each[name, steps, rate] for each in runs])
+        rows.append({"method": name, "steps": steps, "rate": rate, "seeds": len(runs), **means})
         emit(rows[-1])
-    show(rows, ("method", "rate", "incremental", "together"))
+    show(rows, ("method", "steps", "rate", "incremental", "together"))
     emit({"seconds": time.perf_counter() - begin})
 
 

@@ -37,6 +37,8 @@ from narrows.codecs import (
     NarrowedClassifier,
     Quantized,
 )
+from narrows.codecs.image.classifiers import Classifier
+from narrows.parts import part
 from narrows.recipes.losses import FeatureMatchingDistillation, KnowledgeDistillation
 from narrows.recipes.training.fit_tables import fit_code_tables
 from narrows.tokenizers import ImageClassifier
@@ -112,22 +114,33 @@ def end_to_end(teacher: ConvClassifier, data: Digits, beta: float, steps: int) -
     return codec.eval()
 
 
-class Pixels(ConvClassifier):
-    """A teacher that takes the decoded image as the features after a stage of stride 1."""
+@part("classifier-of-pixels")
+class PixelClassifier(Classifier):
+    """A classifier with a stage before all others that does nothing, in whose place images are decoded.
 
-    def __init__(self, teacher: ConvClassifier) -> None:
-        super().__init__(10, WIDTHS)
-        self.teacher = teacher
-        self.dims, self.strides = (3, *self.dims), (1, *self.strides)
-        self.blocks = nn.ModuleList([nn.Identity(), *teacher.blocks])
+    Args:
+        classifier: the classifier.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier, self.channels, self.classes = classifier, classifier.channels, classifier.classes
+        self.dims, self.strides = (classifier.channels, *classifier.dims), (1, *classifier.strides)
+
+    def stage(self, x: Tensor, index: int) -> Tensor:
+        """See `Classifier.stage`."""
+        return self.classifier.stage(x, index - 1) if index else x
+
+    def remove_stages(self, stages: range) -> None:
+        """See `Classifier.remove_stages`."""
+        self.classifier.remove_stages(range(max(0, stages.start - 1), max(0, stages.stop - 1)))
 
 
 def autoencoder(teacher: ConvClassifier, data: Digits, beta: float, steps: int) -> NarrowedClassifier:
     """An autoencoder of the images, whose result the teacher classifies."""
     decoder = FeatureDecoder(LATENTS, WIDTH, (2, 2, 2), 3)
-    codec = NarrowedClassifier(
-        FeatureEncoder(LATENTS, WIDTH, (2, 2, 2)), FactorizedPrior(LATENTS), decoder, Pixels(copy.deepcopy(teacher))
-    ).train()
+    encoder, pixels = FeatureEncoder(LATENTS, WIDTH, (2, 2, 2)), PixelClassifier(copy.deepcopy(teacher))
+    codec = NarrowedClassifier(encoder, FactorizedPrior(LATENTS), decoder, pixels).train()
     codec.tail.eval().requires_grad_(False)
 
     def loss(x: Tensor, y: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from narrows.recipes.data.synthetic import write_labelled_images
 from narrows.recipes.settings import LabelledData
 from narrows.recipes.training.base import Recipe, Training
 from narrows.recipes.training.fit_tables import fit_code_tables
-from narrows.tokenizers.classifier import ImageClassifier
+from narrows.tokenizers.classifier import BATCH, ImageClassifier
 
 TABLE_IMAGES = 4000  # on which the tables of the checkpoint are counted
 VALIDATION_TABLE_IMAGES = 400  # the same for the streams of a validation
@@ -112,8 +112,11 @@ class ClassifierTraining(Training):
         folder.save(target, model, torch.float16)
 
     def _tables(self, model: ImageClassifier, count: int) -> FrequencyTables:
-        images = [pixels for _, pixels in islice(self._train.readable(self._train.shuffled()), count)]
-        return fit_code_tables(model, torch.cat([tokens.codes for tokens in model.encode_batch(images)]))
+        images = (pixels for _, pixels in islice(self._train.readable(self._train.shuffled()), count))
+        codes = []
+        while batch := list(islice(images, BATCH)):  # few images are in memory at a time
+            codes += [tokens.codes for tokens in model.encode_batch(batch)]
+        return fit_code_tables(model, torch.cat(codes))
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Images (B, 3, size, size) with classes (B,) of the next epoch."""
