@@ -5,11 +5,12 @@ AudioRecipe                         a run of an audio codec
 ImageTokenizerRecipe                a run of an image tokenizer with one rate
 RateDistortionRecipe                a run of an image codec with an entropy model, for all qualities
 VideoTokenizerRecipe, VideoRateDistortionRecipe     the same two of video
+ReBottleneckRecipe                  a run of another latent space for a finished codec
 NarrowedClassifierRecipe, KeyValueRecipe                    those of classifiers of images with codes inside
 Recipe, Training                    base classes for another kind of run
-AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, LabelledData, Prediction     settings that recipes share
+AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, LabelledData, LatentData, Prediction   settings
 
-speech.py  audio.py  image.py  image_tokenizer.py  video.py     the recipes of this package
+speech.py  audio.py  image.py  image_tokenizer.py  video.py  rebottleneck.py     the recipes of this package
 narrowed_classifier.py  key_value_classifier.py                 those of classifiers, on classifier_networks.py
 registry.py         what `codec train` is given → the function of the recipe
 settings.py         the settings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         AudioData,
         ImageData,
         LabelledData,
+        LatentData,
         Prediction,
         Schedule,
         VideoData,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from narrows.recipes.training.key_value import KeyValueRecipe
     from narrows.recipes.training.narrowed_classifier import NarrowedClassifierRecipe
     from narrows.recipes.training.rate_distortion import RateDistortionRecipe
+    from narrows.recipes.training.rebottleneck import ReBottleneckRecipe
     from narrows.recipes.training.run import run
     from narrows.recipes.training.video_rate_distortion import VideoRateDistortionRecipe
     from narrows.recipes.training.video_tokenizer import VideoTokenizerRecipe
@@ -54,9 +57,11 @@ __all__ = [
     "ImageTokenizerRecipe",
     "KeyValueRecipe",
     "LabelledData",
+    "LatentData",
     "NarrowedClassifierRecipe",
     "Prediction",
     "RateDistortionRecipe",
+    "ReBottleneckRecipe",
     "Recipe",
     "Schedule",
     "Training",
@@ -81,6 +86,8 @@ _MODULES = {
     "NarrowedClassifierRecipe": "training.narrowed_classifier",
     "Prediction": "settings",
     "RateDistortionRecipe": "training.rate_distortion",
+    "LatentData": "settings",
+    "ReBottleneckRecipe": "training.rebottleneck",
     "Recipe": "training.base",
     "Schedule": "settings",
     "Training": "training.base",

@@ -2,7 +2,8 @@
 
     codec rebottleneck speech --structure ordered --data DIR        every prefix of the channels can be decoded
     ... --structure discrete                                        FSQ codes in place of the codec's own, or of latents
-    ... --structure aligned --alignment.teacher speaker             latents that know the voice
+    ... --structure aligned --alignment.label speaker               latents that know the speaker of a manifest
+    ... --structure aligned --alignment.teacher narrows.evaluation.metrics.speaker_similarity:embedding
     ... --structure equivariant --transforms '[gain, equalizer]'    latents that follow transforms of the signal
     ... --structure ordered,aligned                                 several at once
 
@@ -11,12 +12,16 @@ discriminator follow the authors' later code; the forms of the structure losses 
 published ones were not available (docs/rebottleneck.md).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import soxr
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from narrows.checkpoints.load import load
@@ -28,7 +33,8 @@ from narrows.codecs.bottlenecks.residual import ResidualVQ
 from narrows.codecs.codec import Codec
 from narrows.codecs.latent import LatentDecoder, LatentEncoder
 from narrows.codecs.quantization.rounding import Rounding
-from narrows.errors import InputError
+from narrows.errors import InputError, shortened
+from narrows.plugins import import_target
 from narrows.recipes.data.files import MediaFiles
 from narrows.recipes.data.labels import labels_of
 from narrows.recipes.data.latents import media_files
@@ -44,7 +50,9 @@ from narrows.tokenizers.tokenizer import Tokenizer
 Structure = Literal["ordered", "aligned", "equivariant", "discrete"]
 KL_WEIGHT = 1e-4  # dossier of the authors' code; of the divergence per position, in nats
 RECONSTRUCTION_WEIGHT = 2.0
-SPEAKER_DIM = 256
+ERROR_FLOOR = 0.01  # of logarithms of errors, relative to the variance
+AUDIO_RATE = 16_000  # Hz, of what teachers of audio get
+Embedding = NDArray[np.float32]
 FSQ_LEVELS = (8, 5, 5, 5)
 
 
@@ -104,8 +112,9 @@ class Alignment:
     """What the latents are aligned to, with the structure aligned.
 
     Args:
-        teacher: A frozen network of embeddings: a timm network for images and for the middle frame of a clip, `speaker`
-            (the voice encoder of the package resemblyzer) for audio; None: labels.
+        teacher: What embeds media: a network of timm, for images and for the middle frame of a clip; or a function,
+            FILE.py:FUNCTION or MODULE:FUNCTION, that takes a crop as an array (3, H, W) in [-1, 1], or (T,) of audio
+            at 16 kHz, and returns an embedding (E,); None: labels.
         weights: .safetensors file with weights of a timm network; downloaded if not given.
         label: Column of a manifest with the labels; without such a column, the folder of a file is its label.
         form: contrastive or cosine, for embeddings.
@@ -149,44 +158,56 @@ class Labels(Targets):
 
 
 class Embeddings(Targets):
-    """The embedding of a crop by a frozen network.
+    """The embedding of a crop by a frozen network, or by a function.
 
     Args:
-        teacher: name of the network.
+        teacher: name of a network of timm, FILE.py:FUNCTION or MODULE:FUNCTION.
         weights: of a timm network.
         sample_rate: of audio, in Hz.
+
+    Raises:
+        InputError: for a name that timm does not know, or a function that there is not.
     """
 
     def __init__(self, teacher: str, weights: Path | None, sample_rate: int | None) -> None:
         self.teacher, self.weights, self.sample_rate = teacher, weights, sample_rate
-        if sample_rate is None:
-            self.network = Backbone(teacher, weights)
-            self.dim = self.network.dim
-            return
-        if teacher != "speaker":
-            raise InputError(f"expected the teacher speaker for audio, got {teacher!r}; or give labels")
-        from narrows.evaluation.metrics import speaker_similarity
+        module, separator, name = teacher.rpartition(":")
+        self._embed: Callable[[Embedding], Embedding]
+        if separator:
+            found = vars(import_target(module)).get(name)
+            if not callable(found):
+                raise InputError(f"expected a function {name} of {module}, got {shortened(found)}; correct the teacher")
+            self._embed = found
+        elif sample_rate is not None:
+            raise InputError(f"expected a teacher FILE.py:FUNCTION or MODULE:FUNCTION for audio, got {teacher!r}")
+        else:
+            self._embed = partial(_embedded, Backbone(teacher, weights))
+        example = np.zeros(AUDIO_RATE if sample_rate else (3, 64, 64), np.float32)
+        example.flat[::7] = 0.1
+        self.dim = len(self._checked(example))
 
-        speaker_similarity.check()
-        self.dim = SPEAKER_DIM
-
-    def __call__(self, files: MediaFiles, x: Tensor, item: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def __call__(self, files: MediaFiles, x: Tensor, item: int) -> Embedding:
         """See Targets."""
         if self.sample_rate is None:
-            image = x if x.ndim == 3 else x[:, x.shape[1] // 2]
-            with torch.no_grad():
-                found: np.ndarray[Any, np.dtype[np.float32]] = self.network(image[None])[0].numpy()
-            return found
-        import soxr
+            return self._checked((x if x.ndim == 3 else x[:, x.shape[1] // 2]).numpy())
+        return self._checked(soxr.resample(x.mean(0).numpy(), self.sample_rate, AUDIO_RATE))
 
-        from narrows.evaluation.metrics.speaker_similarity import embedding
-
-        return embedding(soxr.resample(x.mean(0).numpy(), self.sample_rate, 16_000))
+    def _checked(self, x: Embedding) -> Embedding:
+        found = np.asarray(self._embed(x), np.float32)
+        if found.ndim != 1 or not np.isfinite(found).all():
+            raise InputError(f"expected {self.teacher} to return a finite vector, got shape {found.shape}; correct it")
+        return found
 
     @property
     def facts(self) -> dict[str, Any]:
         """See Targets."""
         return {"teacher": self.teacher, "weights": self.weights and str(self.weights)}
+
+
+@torch.no_grad()
+def _embedded(network: Backbone, x: Embedding) -> Embedding:
+    found: Embedding = network(torch.from_numpy(np.ascontiguousarray(x))[None])[0].numpy()
+    return found
 
 
 def rebottleneck(
@@ -246,12 +267,13 @@ def rebottleneck(
         chosen = defaults if transforms is None else transforms
     made = [transform(medium, each, tokenizer.sample_rate, tokenizer.codec.stride) for each in chosen]
     axes = len(tokenizer.codec.stride)
+    floor = ERROR_FLOOR if "ordered" in structure else None
     return ReBottleneckRecipe(
         name=name,
         base=tokenizer,
         codec=codec,
         data=data,
-        losses={"latents": (RECONSTRUCTION_WEIGHT, LatentReconstructionLoss(tokenizer.codec.encoder.dim))},
+        losses={"latents": (RECONSTRUCTION_WEIGHT, LatentReconstructionLoss(tokenizer.codec.encoder.dim, floor))},
         bottleneck_loss_weights=BOTTLENECK_LOSS_WEIGHTS | {"kl": KL_WEIGHT},
         quality_index=tokenizer.qualities - 1 if tokenizer.qualities > 1 else None,
         reconstruction=reconstruction,

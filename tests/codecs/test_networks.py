@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from narrows import codecs
 from narrows.codecs import (
+    ConvClassifier,
     ConvDecoder,
     ConvEncoder,
     Decoder,
@@ -27,6 +28,7 @@ from narrows.codecs import (
     LDMEncoder,
     LinearSynthesis,
     ShallowDecoder,
+    StageEncoder,
     State,
     Tanh,
     ViTDecoder,
@@ -44,6 +46,7 @@ ENCODERS = [
     lambda **more: FrameEncoder(8, 12, 1, hop=8, fold=3, **more),
     lambda **more: ConvEncoder(8, 6, **more),
     lambda **more: FeatureEncoder(8, 6, (2, 1, 2), **more),
+    lambda **more: StageEncoder(ConvClassifier(3, (4, 8), **more), 2),
     lambda **more: LappedEncoder(8, 6, 2, 1, **more),
     lambda **more: LDMEncoder(8, 4, (1, 2), 1, 1, 2, **more),
     lambda **more: ViTEncoder(8, 16, 1, 2, 4, 3, **more),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import narrows
-from narrows.codecs import ARD, FSQ, ResidualVQ
+from narrows.codecs import ARD, FSQ, ReBottleneck, ResidualVQ
 from narrows.errors import InputError
 from narrows.recipes import Schedule, run
 from narrows.recipes.data.synthetic import write_synthetic_audio
@@ -103,14 +103,17 @@ def test_all_structures_and_a_discriminator(tiny_checkpoint, tmp_path: Path) -> 
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tiny_checkpoint, tmp_path: Path) -> None:
-    recipe = small(tiny_checkpoint(), structure=("ordered", "equivariant")).on_synthetic_data(tmp_path / "data")
-    recipe = replace(recipe, schedule=replace(recipe.schedule, decay_fraction=0.0))
-    whole = narrows.load(run(recipe, tmp_path / "whole"))
-    first = replace(recipe, schedule=replace(recipe.schedule, steps=2))
-    run(first, tmp_path / "parts")
+    base = tiny_checkpoint()
+
+    def made(steps: int) -> ReBottleneckRecipe:
+        recipe = small(base, structure=("ordered", "equivariant")).on_synthetic_data(tmp_path / "data")
+        return replace(recipe, schedule=replace(recipe.schedule, steps=steps, decay_fraction=0.0))
+
+    whole = narrows.load(run(made(4), tmp_path / "whole"))
+    run(made(2), tmp_path / "parts")
     shards = sorted((tmp_path / "parts" / "latents").rglob("*.parquet"))
     times = [path.stat().st_mtime_ns for path in shards]
-    again = narrows.load(run(recipe, tmp_path / "parts", change=True))
+    again = narrows.load(run(made(4), tmp_path / "parts", change=True))
     assert [path.stat().st_mtime_ns for path in shards] == times
     for name, tensor in whole.codec.state_dict().items():
         torch.testing.assert_close(again.codec.state_dict()[name], tensor, atol=1e-5, rtol=1e-5, msg=name)
@@ -123,12 +126,26 @@ def test_training_lowers_the_error_and_leaves_the_base_alone(tiny_checkpoint, tm
         str(folder),
         network=SMALL,
         data=LatentData(tmp_path / "data", crops=64, valid_crops=16, seconds=0.5, batch_size=8),
-        schedule=Schedule(80, 5, 0.5, validate_every=40, ema_decay=0.9),
+        optimizer=narrows.recipes.AdamW(lr=5e-3),
+        schedule=Schedule(150, 5, 0.5, validate_every=150, ema_decay=0.9),
     ).on_synthetic_data(tmp_path / "data")
-    narrows.load(run(recipe, tmp_path / "run"))
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    found = [line["valid/latents_1"] for line in lines if "valid/latents_1" in line]
-    assert found[-1] < 0.98 * found[0]
+    training = recipe.training()
+    (tmp_path / "run").mkdir()
+    training.prepare(tmp_path / "run")
+    training.start()
+    z = torch.stack([training._valid_shards.example(i).z for i in range(16)])
+
+    def errors(bottleneck: ReBottleneck) -> torch.Tensor:
+        codes = bottleneck.eval().encode(z)
+        decoded = [bottleneck.decode(codes[:, :k]) for k in bottleneck.prefixes]
+        return torch.stack([training.losses["latents"].errors(each, z).mean() for each in decoded])
+
+    with torch.no_grad():
+        parts = recipe.codec.encoder, recipe.codec.bottleneck, recipe.codec.decoder
+        before = errors(ReBottleneck(*parts))
+        codec = narrows.load(run(recipe, tmp_path / "run")).codec
+        after = errors(ReBottleneck(codec.encoder.inner, codec.bottleneck, codec.decoder.inner))
+    assert (after < before)[:-1].all()
     assert recipe.base.fingerprint == base.fingerprint
     assert narrows.load(folder).fingerprint == base.fingerprint
 
@@ -148,7 +165,7 @@ def test_the_reconstruction_may_count_all_directions_alike(tiny_checkpoint, tmp_
     [
         ({"structure": ("discrete",), "network": Network(bottleneck="continuous")}, "expected fsq or residual-vq"),
         ({"structure": ("equivariant",), "transforms": ("gian",)}, "gian"),
-        ({"structure": ("aligned",), "alignment": Alignment("resnet18")}, "expected the teacher speaker for audio"),
+        ({"structure": ("aligned",), "alignment": Alignment("resnet18")}, "expected a teacher FILE.py:FUNCTION or"),
         ({"base": "speach"}, "did you mean 'speech'"),
     ],
 )
@@ -177,6 +194,20 @@ def test_embeddings_are_stored_with_the_latents(image_checkpoint: Path, resnet: 
     x, item = training_crop(training)
     wanted = recipe.targets(training._train, x, item)
     np.testing.assert_allclose(example.target.numpy(), wanted, atol=1e-5)
+
+
+def test_a_function_embeds_audio(tiny_checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("import numpy as np\n\ndef level(x):\n    return [x.std(), len(x)]\n")
+    alignment = Alignment(f"{tmp_path / 'own.py'}:level")
+    recipe = small(tiny_checkpoint(), structure=("aligned",), alignment=alignment)
+    trained(recipe, tmp_path)
+    assert recipe.targets is not None
+    assert recipe.targets.dim == 2  # type: ignore[attr-defined]
+    (tmp_path / "other.py").write_text("def level(x):\n    return [[x.std()]]\n")
+    with pytest.raises(InputError, match="to return a finite vector, got shape"):
+        small(tiny_checkpoint(), structure=("aligned",), alignment=Alignment(f"{tmp_path / 'other.py'}:level"))
+    with pytest.raises(InputError, match="expected a function volume of"):
+        small(tiny_checkpoint(), structure=("aligned",), alignment=Alignment(f"{tmp_path / 'own.py'}:volume"))
 
 
 def training_crop(training) -> tuple[torch.Tensor, int]:

@@ -157,7 +157,7 @@ def test_wrong_bases_are_named(saved: Path, tiny_checkpoint, tmp_path: Path) -> 
     with pytest.raises(ModelError, match=r"with the fingerprint '0000000000000000', for which .* was trained, got"):
         narrows.load(saved)
     changed(saved, model="../nowhere")
-    with pytest.raises(ModelError, match="expected a model name, folder or hub repository, got '.*nowhere'"):
+    with pytest.raises(ModelError, match=r"expected a model name, folder or hub repository, got '.*nowhere'"):
         narrows.load(saved)
     for wrong in ({"model": 3}, {"model": ""}, {"fingerprint": None}):
         (saved / "config.json").write_text(json.dumps(config | {"base": config["base"] | wrong}))

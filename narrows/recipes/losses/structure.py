@@ -185,14 +185,20 @@ class LatentReconstructionLoss(nn.Module):
     that of the codec's decoder (`decoder_metric`), directions count as much as they matter to what is decoded. Since
     the loss is relative, its weight carries over between codecs.
 
+    With nested dropout, the errors of items differ by orders of magnitude: those of which few channels are kept would
+    decide alone, and latents of which all are kept would become worse. As a logarithm, the loss of each item is
+    ln(1 + error / floor) / ln(1 + 1 / floor): every item counts by the ratio that its error falls by.
+
     Args:
         dim: channels D of the latents.
+        floor: error below which it is not a ratio that counts; None for the mean error in place of logarithms.
     """
 
     root: Tensor
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, floor: float | None = None) -> None:
         super().__init__()
+        self.floor = floor
         self.register_buffer("root", torch.eye(dim) / math.sqrt(dim))
 
     def set_root(self, root: Tensor) -> None:
@@ -204,8 +210,15 @@ class LatentReconstructionLoss(nn.Module):
 
     def forward(self, z: Tensor, target: Tensor) -> Tensor:
         """Loss between latents (B, D, *grid) and those of the codec, a scalar."""
+        errors = self.errors(z, target)
+        if self.floor is None:
+            return errors.mean()
+        return (errors / self.floor).log1p().mean() / math.log1p(1 / self.floor)
+
+    def errors(self, z: Tensor, target: Tensor) -> Tensor:
+        """The error (B,) of each item."""
         errors = (z.float() - target.float()).movedim(1, -1) @ self.root
-        return errors.square().sum(-1).mean()
+        return errors.square().sum(-1).flatten(1).mean(1)
 
 
 def _per_channel(y: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ video_tokenizer.py  video_rate_distortion.py    the same two of video; clips.py:
 classifier.py           what recipes of classifiers share: labelled data, streams of a validation
 narrowed_classifier.py  NarrowedClassifierRecipe: a bottleneck inside a classifier, by distillation
 key_value.py            KeyValueRecipe: keys, and values class by class
+rebottleneck.py         ReBottleneckRecipe: another latent space for a finished codec
 optimizer.py            AdamW with learning rates and weight decay by parameter
 fit_tables.py           frequency tables, counted on training data
 fit_predicted.py        networks that predict frequencies, trained on the codes of training data

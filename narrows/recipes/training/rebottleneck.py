@@ -292,16 +292,18 @@ class ReBottleneckTraining(AdversarialTraining):
         return codec.bottleneck.encode_latents(y) if isinstance(codec.bottleneck, Continuous) else latents
 
     def validation_step(self, batch: LatentExample, index: int) -> None:
-        """Log the reconstruction loss of whole codes and of prefixes, and the structure losses."""
+        """Log the error of latents, of whole codes and of prefixes, and the structure losses."""
         z, codec = batch.z, self.ema
         y = codec.analyze(z)
         latents = codec.quantize(y).latents
-        values: dict[str, Tensor | float] = dict(self.values(self.losses, codec.synthesize(latents), z))
+        reconstruction = self.losses["latents"]
+        assert isinstance(reconstruction, LatentReconstructionLoss)
+        values: dict[str, Tensor | float] = {"latents": reconstruction.errors(codec.synthesize(latents), z).mean()}
         prefixes = codec.bottleneck.prefixes
         if len(prefixes) > 1:
             codes = codec.bottleneck.encode(y)
             for k in prefixes[:: -(-len(prefixes) // PREFIXES)]:
                 decoded = codec.synthesize(codec.bottleneck.decode(codes[:, :k]))
-                values[f"latents_{k}"] = self.losses["latents"](decoded, z)
+                values[f"latents_{k}"] = reconstruction.errors(decoded, z).mean()
         values |= {name: value for name, (_, value) in self._structure(codec, batch, y, latents).items()}
         self.log_item(values)

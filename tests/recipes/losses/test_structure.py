@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -191,6 +193,12 @@ def test_latent_reconstruction_has_a_metric(grid: tuple[int, ...]) -> None:
     wanted = (vectors @ (root @ root.T) * vectors).sum(1).mean()
     torch.testing.assert_close(loss(z + errors, z), wanted)
     assert [name for name, _ in loss.named_buffers()] == ["root"]
+    errors = loss.errors(z + errors, z)
+    assert errors.shape == (64,)
+    logarithms = LatentReconstructionLoss(4, 0.01)
+    assert logarithms(torch.zeros_like(z), z).item() == pytest.approx(1, rel=0.1)
+    wanted = (1 + logarithms.errors(0.5 * z, z) / 0.01).log().mean() / math.log(101)
+    torch.testing.assert_close(logarithms(0.5 * z, z), wanted)
     for wrong in (torch.zeros(4, 4), torch.full((4, 4), torch.nan), torch.ones(3, 3)):
         with pytest.raises(InputError, match=r"expected a finite metric \(4, 4\)"):
             loss.set_root(wrong)
