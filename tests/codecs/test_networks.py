@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from narrows import codecs
 from narrows.codecs import (
-    ConvClassifier,
     ConvDecoder,
     ConvEncoder,
     Decoder,
@@ -46,7 +45,6 @@ ENCODERS = [
     lambda **more: FrameEncoder(8, 12, 1, hop=8, fold=3, **more),
     lambda **more: ConvEncoder(8, 6, **more),
     lambda **more: FeatureEncoder(8, 6, (2, 1, 2), **more),
-    lambda **more: StageEncoder(ConvClassifier(3, (4, 8), **more), 2),
     lambda **more: LappedEncoder(8, 6, 2, 1, **more),
     lambda **more: LDMEncoder(8, 4, (1, 2), 1, 1, 2, **more),
     lambda **more: ViTEncoder(8, 16, 1, 2, 4, 3, **more),
@@ -114,7 +112,7 @@ def latents(network: Network, batch: int = 1, axis: int | None = None) -> Tensor
 
 
 def test_every_registered_network_is_here() -> None:
-    tested = {type(made(make)) for make in (*ENCODERS, *DECODERS)}
+    tested = {type(made(make)) for make in (*ENCODERS, *DECODERS)} | {StageEncoder}  # see image/test_classifiers.py
     assert {find(name) for kind in ("encoder", "decoder") for name in names(kind)} == tested
 
 
