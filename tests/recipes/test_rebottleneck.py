@@ -65,6 +65,7 @@ def test_latents_that_know_labels(tiny_checkpoint, tmp_path: Path) -> None:
     assert "valid/alignment" in metrics
     manifest = json.loads((tmp_path / "run" / "latents" / "train" / "manifest.json").read_text())
     assert manifest["classes"] == ["anna", "bert"]
+    trained(small(tiny_checkpoint(), structure=("aligned",), data=data), tmp_path / "smoke")
 
 
 @pytest.fixture

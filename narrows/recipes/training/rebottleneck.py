@@ -105,7 +105,8 @@ class ReBottleneckRecipe(AdversarialRecipe):
                 write_synthetic_images(folder)
             case _:
                 write_synthetic_videos(folder)
-        return replace(self, data=replace(self.data, train=folder, valid=None))
+        targets = None if self.targets is None else self.targets.on_synthetic_data()
+        return replace(self, data=replace(self.data, train=folder, valid=None), targets=targets)
 
 
 class Targets(ABC):
@@ -119,6 +120,10 @@ class Targets(ABC):
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """What the targets depend on, for the manifest of the prepared latents."""
+
+    def on_synthetic_data(self) -> "Targets":
+        """Targets of the same form for the synthetic media of a smoke run."""
+        return self
 
 
 class ReBottleneckTraining(AdversarialTraining):
