@@ -7,9 +7,9 @@
 
 ordered      the model speech: error of latents and quality of decoded speech by the number of channels kept; the base
              with its other scalars set to zero, the principal components of its latents, and the Re-Bottleneck
-aligned      speech, aligned to voice embeddings: accuracy of a linear classifier of speakers on the mean latents of
-             recordings that were not trained on, and the error of a small network that predicts the next frame; FILE
-             has the columns file (a path that ends with that of a recording) and group (its speaker)
+aligned      speech, aligned to voice embeddings: accuracy of a linear classifier of speakers on mean latents of half a
+             second, of recordings that were not trained on, and the error of a small network that predicts the next
+             frame; FILE has the columns file (a path that ends with that of a recording) and group (its speaker)
 equivariant  speech: error of T(z(x)) against z(T(x)) on other recordings, with other parameters than in training
 discrete     images: FSQ between the latents of a VAE, against the same networks trained with FSQ from the start
 """
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import argument_parser, audio_files, check_positive, emit, fail, image_files, mean_and_std, run, show
+from common import argument_parser, check_positive, emit, fail, image_files, mean_and_std, run, show
 from torch import Tensor, nn
 
 import narrows
@@ -36,6 +36,7 @@ from narrows.evaluation.metrics.spectral import mel_distance
 from narrows.media import audio, image
 from narrows.recipes import AdamW, ImageData, ImageTokenizerRecipe, Schedule
 from narrows.recipes import run as train
+from narrows.recipes.data.audio import AudioFiles
 from narrows.recipes.data.latents import LatentShards, Preparation, media_crops, media_files
 from narrows.recipes.data.transforms import transform
 from narrows.recipes.initialization.decoder_metric import Statistics, decoder_metric, square_root
@@ -48,8 +49,9 @@ from narrows.recipes.training.rebottleneck import METRIC_CROPS
 KEPT = (1, 2, 4, 8, 16, 24, 32, 40, 48)
 MAX_RECORDINGS = 5  # that are decoded
 TRANSFORMS = ("gain", "equalizer", "pitch")
+PROBED = 25  # frames whose mean is classified
 VOICE = "narrows.evaluation.metrics.speaker_similarity:embedding"
-MIN_RECORDINGS = 6  # of a speaker that is classified
+MIN_RECORDINGS = 4  # of a speaker that is classified
 VAE = {"dim": 32, "width": 48, "fine": 16}
 
 
@@ -114,10 +116,16 @@ def principal(vectors: Tensor) -> tuple[Tensor, Tensor, float]:
     return mean, torch.linalg.eigh(covariance)[1].flip(1), float(covariance.diagonal().mean())
 
 
+def paths_of(folder: Path) -> list[Path]:
+    """The recordings of a folder, sorted."""
+    files = AudioFiles(folder, 16_000)
+    return sorted(files.path(index) for index in range(len(files)))
+
+
 def recordings(folder: Path, rate: int, count: int) -> list[Tensor]:
     """The first recordings (T,) of a folder, at most 8 seconds of each."""
     found = []
-    for path in audio_files(folder)[:count]:
+    for path in paths_of(folder)[:count]:
         read = audio.read(path)
         if read.sample_rate != rate:
             fail(f"expected recordings of {rate} Hz, got {read.sample_rate} in {path}")
@@ -193,14 +201,14 @@ def aligned(arguments: Any, seed: int, folder: Path) -> list[dict[str, float | s
     by_speaker = defaultdict[str, list[Path]](list)
     with arguments.labels.open(newline="") as file:
         groups = {row["file"]: row["group"] for row in csv.DictReader(file)}
-    for path in audio_files(arguments.train):
+    for path in paths_of(arguments.train):
         group = next((group for name, group in groups.items() if path.as_posix().endswith(name)), None)
         if group is not None and not group.startswith("crowd"):
             by_speaker[group].append(path)
     chosen = {name: paths for name, paths in sorted(by_speaker.items()) if len(paths) >= MIN_RECORDINGS}
     held_out = {path for paths in chosen.values() for path in paths[::2]}
     manifest = folder / "train.csv"
-    rows = [str(path.resolve()) for path in audio_files(arguments.train) if path not in held_out]
+    rows = [str(path.resolve()) for path in paths_of(arguments.train) if path not in held_out]
     manifest.write_text("\n".join(["path", *rows]) + "\n")
     data = LatentData(manifest, None, arguments.crops, valid_crops=64)
     tokenizer, shards, _ = trained(
@@ -239,11 +247,12 @@ KEPT_ALL = range(48)  # dimensions that the latents of speech really have
 
 
 def probe(found: Sequence[tuple[Tensor, int, bool]], classes: int, seed: int) -> float:
-    """Accuracy of a linear classifier of mean latents on recordings that it was not trained on."""
+    """Accuracy of a linear classifier of the mean latents of half a second, on recordings that are not trained on."""
     torch.manual_seed(seed)
-    x = torch.stack([z.mean(1) for z, _, _ in found])
-    y = torch.tensor([label for _, label, _ in found])
-    tested = torch.tensor([held_out for _, _, held_out in found])
+    parts = [(part.mean(1), *rest) for z, *rest in found for part in z.split(PROBED, 1) if part.shape[1] == PROBED]
+    x = torch.stack([mean for mean, _, _ in parts])
+    y = torch.tensor([label for _, label, _ in parts])
+    tested = torch.tensor([held_out for _, _, held_out in parts])
     x = (x - x[~tested].mean(0)) / x[~tested].std(0).clamp(min=1e-6)
     layer = nn.Linear(x.shape[1], classes)
     optimizer = torch.optim.Adam(layer.parameters(), 0.01, weight_decay=1e-3)
@@ -354,7 +363,7 @@ def discrete(arguments: Any, seed: int, folder: Path) -> list[dict[str, float | 
     """Bits per pixel of streams and PSNR: a VAE, FSQ between its latents, and FSQ from the start."""
     groups, rows = 4, list[dict[str, float | str]]()
     data = ImageData(arguments.train, arguments.valid, crop_size=128, batch_size=8)
-    schedule = Schedule(900, 50, 0.5, validate_every=900, ema_decay=0.99)
+    schedule = Schedule(600, 50, 0.5, validate_every=600, ema_decay=0.99)
 
     def codec(bottleneck: Gaussian | FSQ) -> Codec:
         torch.manual_seed(seed)
