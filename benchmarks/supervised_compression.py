@@ -30,10 +30,10 @@ from torch import Tensor, nn
 
 from narrows.bitstream import inspect
 from narrows.codecs import (
+    ClassifierDecoder,
+    ClassifierEncoder,
     ConvClassifier,
     FactorizedPrior,
-    FeatureDecoder,
-    FeatureEncoder,
     NarrowedClassifier,
     Quantized,
 )
@@ -74,9 +74,9 @@ def trained_teacher(data: Digits, steps: int) -> ConvClassifier:
 def network(teacher: ConvClassifier) -> NarrowedClassifier:
     """Encoder, entropy model and decoder in place of the first stage, and a copy of the others."""
     tail = copy.deepcopy(teacher).requires_grad_(True)
-    encoder = FeatureEncoder(LATENTS, WIDTH, (2, 2, 2))
+    encoder = ClassifierEncoder(LATENTS, WIDTH, (2, 2, 2))
     return NarrowedClassifier(
-        encoder, FactorizedPrior(LATENTS), FeatureDecoder(LATENTS, WIDTH, (2, 2), WIDTHS[0]), tail
+        encoder, FactorizedPrior(LATENTS), ClassifierDecoder(LATENTS, WIDTH, (2, 2), WIDTHS[0]), tail
     )
 
 
@@ -138,8 +138,8 @@ class PixelClassifier(Classifier):
 
 def autoencoder(teacher: ConvClassifier, data: Digits, beta: float, steps: int) -> NarrowedClassifier:
     """An autoencoder of the images, whose result the teacher classifies."""
-    decoder = FeatureDecoder(LATENTS, WIDTH, (2, 2, 2), 3)
-    encoder, pixels = FeatureEncoder(LATENTS, WIDTH, (2, 2, 2)), PixelClassifier(copy.deepcopy(teacher))
+    decoder = ClassifierDecoder(LATENTS, WIDTH, (2, 2, 2), 3)
+    encoder, pixels = ClassifierEncoder(LATENTS, WIDTH, (2, 2, 2)), PixelClassifier(copy.deepcopy(teacher))
     codec = NarrowedClassifier(encoder, FactorizedPrior(LATENTS), decoder, pixels).train()
     codec.tail.eval().requires_grad_(False)
 

@@ -15,7 +15,7 @@ Encoders and decoders
 
 Classifiers of images
     whole             Classifier: base class; ConvClassifier, TimmClassifier; StageEncoder: the first stages
-    with codes inside NarrowedClassifier with FeatureEncoder and FeatureDecoder, KeyValueClassifier; both are a
+    with codes inside NarrowedClassifier with ClassifierEncoder and ClassifierDecoder, KeyValueClassifier; both are a
                       ClassifyingCodec, which returns Classified
 
 Bottlenecks
@@ -56,9 +56,9 @@ from narrows.codecs.bottlenecks.split import SplitResidualVQ
 from narrows.codecs.bottlenecks.vector_quantize_pytorch import VectorQuantizePytorch
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec, Reconstruction
+from narrows.codecs.image.classifier_features import ClassifierDecoder, ClassifierEncoder
 from narrows.codecs.image.classifiers import Classifier, ConvClassifier, StageEncoder
 from narrows.codecs.image.convolutional import ConvDecoder, ConvEncoder
-from narrows.codecs.image.features import FeatureDecoder, FeatureEncoder
 from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
 from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
 from narrows.codecs.image.narrowed import Classified, ClassifyingCodec, KeyValueClassifier, NarrowedClassifier
@@ -85,6 +85,8 @@ __all__ = [
     "Bottleneck",
     "Classified",
     "Classifier",
+    "ClassifierDecoder",
+    "ClassifierEncoder",
     "ClassifyingCodec",
     "Codebook",
     "Codec",
@@ -99,8 +101,6 @@ __all__ = [
     "FactorisedDecoder",
     "FactorisedEncoder",
     "FactorizedPrior",
-    "FeatureDecoder",
-    "FeatureEncoder",
     "FrameDecoder",
     "FrameEncoder",
     "Gaussian",

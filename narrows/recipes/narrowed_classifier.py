@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
+from narrows.codecs.image.classifier_features import ClassifierDecoder, ClassifierEncoder
 from narrows.codecs.image.classifiers import Classifier
-from narrows.codecs.image.features import FeatureDecoder, FeatureEncoder
 from narrows.codecs.image.narrowed import NarrowedClassifier
 from narrows.errors import InputError
 from narrows.recipes.classifier_networks import classifier_network, load_weights
@@ -79,7 +79,7 @@ class Student:
     def codec(self, teacher: Classifier) -> NarrowedClassifier:
         """The network, with random weights up to the cut and a copy of the teacher's stages after it."""
         teacher.check_cut(self.cut)
-        encoder = FeatureEncoder(self.dim, self.width, self.strides, teacher.channels)
+        encoder = ClassifierEncoder(self.dim, self.width, self.strides, teacher.channels)
         stride = teacher.strides[self.cut - 1]
         doublings = log2(encoder.stride[0] / stride)
         if doublings < 0 or doublings % 1:
@@ -88,7 +88,7 @@ class Student:
                 f"{self.cut} stages, got {list(self.strides)}; add strides, or replace fewer stages"
             )
         strides = (2,) * int(doublings) + (1,) * max(0, DECODER_LAYERS - int(doublings))
-        decoder = FeatureDecoder(self.dim, self.decoder_width, strides, teacher.dims[self.cut - 1])
+        decoder = ClassifierDecoder(self.dim, self.decoder_width, strides, teacher.dims[self.cut - 1])
         tail = copy.deepcopy(teacher).requires_grad_(True)
         return NarrowedClassifier(encoder, FactorizedPrior(self.dim), decoder, tail, self.cut)
 

@@ -8,10 +8,10 @@ from PIL import Image
 import narrows
 from narrows.checkpoints import folder, read_classifier
 from narrows.codecs import (
+    ClassifierDecoder,
+    ClassifierEncoder,
     ConvClassifier,
     FactorizedPrior,
-    FeatureDecoder,
-    FeatureEncoder,
     KeyCodebooks,
     KeyValueClassifier,
     NarrowedClassifier,
@@ -30,7 +30,7 @@ def narrowed(tail=None) -> ImageClassifier:
     torch.manual_seed(0)
     tail = ConvClassifier(4, (5, 6)) if tail is None else tail
     codec = NarrowedClassifier(
-        FeatureEncoder(3, 8, (2, 2, 2)), FactorizedPrior(3), FeatureDecoder(3, 8, (2, 2), tail.dims[0]), tail
+        ClassifierEncoder(3, 8, (2, 2, 2)), FactorizedPrior(3), ClassifierDecoder(3, 8, (2, 2), tail.dims[0]), tail
     )
     with torch.no_grad():
         codec.encoder.layers[-1].weight.mul_(20)
@@ -128,7 +128,7 @@ def test_wrong_settings_are_refused(images) -> None:
             ImageClassifier(codec, *arguments)
     with pytest.raises(InputError, match="expected frequency tables for custom, got none"):
         narrowed().compress(images)
-    encoder, decoder = FeatureEncoder(4, 8, (2, 2, 2)), FeatureDecoder(4, 8, (2, 2), 5)
+    encoder, decoder = ClassifierEncoder(4, 8, (2, 2, 2)), ClassifierDecoder(4, 8, (2, 2), 5)
     other = NarrowedClassifier(encoder, ScaleHyperprior(4, 16), decoder, ConvClassifier(4, (5, 6)))
     with pytest.raises(InputError, match="expected codebooks or a FactorizedPrior as the bottleneck, got ScaleHyper"):
         ImageClassifier(other, 16, LABELS)

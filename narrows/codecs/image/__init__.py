@@ -1,8 +1,8 @@
 """Encoders and decoders of images, and classifiers with codes inside.
 
 classifiers     classifiers in stages; timm_classifier: those of timm
+classifier_features     from images to latents, and from latents to features of a classifier
 convolutional   convolutions with GDN, of learned image compression
-features        from images to latents, and from latents to features of a classifier
 lapped          lapped transforms with a learned correction
 ldm             the autoencoder of VQGAN and latent diffusion
 narrowed        classifiers with codes inside

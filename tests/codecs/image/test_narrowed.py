@@ -3,11 +3,11 @@ import torch
 
 from narrows.codecs import (
     VQ,
+    ClassifierDecoder,
+    ClassifierEncoder,
     ConvClassifier,
     EMACodebook,
     FactorizedPrior,
-    FeatureDecoder,
-    FeatureEncoder,
     Gaussian,
     KeyCodebooks,
     KeyValueClassifier,
@@ -22,8 +22,8 @@ def narrowed(cut: int = 1) -> NarrowedClassifier:
     torch.manual_seed(0)
     classifier = ConvClassifier(4, (5, 6, 7))
     strides = {1: (2, 2), 2: (2, 1)}[cut]
-    decoder = FeatureDecoder(3, 8, strides, (5, 6)[cut - 1])
-    return NarrowedClassifier(FeatureEncoder(3, 8, (2, 2, 2)), FactorizedPrior(3), decoder, classifier, cut)
+    decoder = ClassifierDecoder(3, 8, strides, (5, 6)[cut - 1])
+    return NarrowedClassifier(ClassifierEncoder(3, 8, (2, 2, 2)), FactorizedPrior(3), decoder, classifier, cut)
 
 
 def key_value() -> KeyValueClassifier:
@@ -102,7 +102,7 @@ def test_logits_are_the_mean_of_the_values_of_the_codes() -> None:
 
 
 def test_parts_that_do_not_fit_are_refused() -> None:
-    encoder, decoder = FeatureEncoder(3, 8, (2, 2, 2)), FeatureDecoder(3, 8, (2, 2), 5)
+    encoder, decoder = ClassifierEncoder(3, 8, (2, 2, 2)), ClassifierDecoder(3, 8, (2, 2), 5)
     prior, classifier = FactorizedPrior(3), ConvClassifier(4, (5, 6))
     for message, arguments in {
         "expected a decoder to 6 channels with 1/4": (
@@ -114,7 +114,7 @@ def test_parts_that_do_not_fit_are_refused() -> None:
         ),
         "expected a cut after 1 to 2": (encoder, prior, decoder, classifier, 3),
         "encoder 3, bottleneck 4": (encoder, FactorizedPrior(4), decoder, classifier, 1),
-        "expected a decoder of 3": (encoder, prior, FeatureDecoder(4, 8, (2, 2), 5), ConvClassifier(), 1),
+        "expected a decoder of 3": (encoder, prior, ClassifierDecoder(4, 8, (2, 2), 5), ConvClassifier(), 1),
         "a bottleneck with codes": (encoder, Gaussian(3, 2), decoder, classifier, 1),
         "expected a decoder and a classifier": (encoder, prior, decoder, torch.nn.Linear(1, 1), 1),
     }.items():
@@ -123,7 +123,7 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match="expected an encoder and a bottleneck, got Linear"):
         KeyValueClassifier(torch.nn.Linear(1, 1), KeyCodebooks(6))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="strides"):
-        FeatureEncoder(strides=(3,))
+        ClassifierEncoder(strides=(3,))
 
 
 def test_random_projections_are_fixed_and_nearly_undone() -> None:

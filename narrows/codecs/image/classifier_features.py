@@ -18,8 +18,8 @@ from narrows.codecs.layers.gdn import GDN
 from narrows.parts import part
 
 
-@part("feature-encoder")
-class FeatureEncoder(Encoder):
+@part("classifier-encoder")
+class ClassifierEncoder(Encoder):
     """Images (B, C, H, W) in [-1, 1], sides multiples of the stride, to latents (B, dim, h, w).
 
     Args:
@@ -54,8 +54,8 @@ class FeatureEncoder(Encoder):
         return out
 
 
-@part("feature-decoder")
-class FeatureDecoder(Decoder):
+@part("classifier-decoder")
+class ClassifierDecoder(Decoder):
     """Latents (B, dim, h, w) to features (B, C, stride h, stride w) of a classifier.
 
     Args:
