@@ -33,7 +33,7 @@ def test_a_codec_survives_json() -> None:
 
 WHOLE = {  # made of other parts
     *("audio-tokenizer", "codec", "image-tokenizer", "nested", "ordered", "re-bottleneck", "video-tokenizer"),
-    *("stacked-encoder", "stacked-decoder", "stage-encoder"),
+    *("stacked-encoder", "stacked-decoder", "stage-encoder", "feature-decoder", "feature-encoder"),
     *("image-classifier", "key-value-classifier", "narrowed-classifier"),
 }
 PARTS = [
@@ -52,6 +52,8 @@ PARTS = [
     "factorised-decoder",
     "factorised-encoder",
     "factorized-prior",
+    "feature-decoder",
+    "feature-encoder",
     "frame-decoder",
     "frame-encoder",
     "fsq",
@@ -99,6 +101,7 @@ PARTS = [
     "straight-through",
     "strided",
     "tanh",
+    "timm-backbone",
     "timm-classifier",
     "vector-quantize-pytorch",
     "video-tokenizer",

@@ -9,7 +9,8 @@ Bottleneck, Quantized  base class, and what it returns
 Encoders and decoders
     audio   FrameEncoder, FrameDecoder: STFT frames
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
-            LinearSynthesis, ShallowDecoder
+            LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
+            TimmBackbone: a frozen network of timm, for parts that need trained features
     latents LatentEncoder, LatentDecoder: of another codec
     video   WaveletEncoder, WaveletDecoder; FactorisedEncoder, FactorisedDecoder; causal in time: they start and step
 
@@ -59,10 +60,12 @@ from narrows.codecs.codec import Codec, Reconstruction
 from narrows.codecs.image.classifier_features import ClassifierDecoder, ClassifierEncoder
 from narrows.codecs.image.classifiers import Classifier, ConvClassifier, StageEncoder
 from narrows.codecs.image.convolutional import ConvDecoder, ConvEncoder
+from narrows.codecs.image.feature_autoencoder import FeatureDecoder, FeatureEncoder
 from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
 from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
 from narrows.codecs.image.narrowed import Classified, ClassifyingCodec, KeyValueClassifier, NarrowedClassifier
 from narrows.codecs.image.shallow import LinearSynthesis, ShallowDecoder
+from narrows.codecs.image.timm_backbone import TimmBackbone
 from narrows.codecs.image.timm_classifier import TimmClassifier
 from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 from narrows.codecs.latent import LatentDecoder, LatentEncoder
@@ -101,6 +104,8 @@ __all__ = [
     "FactorisedDecoder",
     "FactorisedEncoder",
     "FactorizedPrior",
+    "FeatureDecoder",
+    "FeatureEncoder",
     "FrameDecoder",
     "FrameEncoder",
     "Gaussian",
@@ -144,6 +149,7 @@ __all__ = [
     "StraightThrough",
     "Strided",
     "Tanh",
+    "TimmBackbone",
     "TimmClassifier",
     "VectorQuantizePytorch",
     "ViTDecoder",

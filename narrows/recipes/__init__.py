@@ -3,6 +3,7 @@
 run                                 trains a recipe
 AudioRecipe                         a run of an audio codec
 ImageTokenizerRecipe                a run of an image tokenizer with one rate
+FeatureAutoencoderRecipe            a run of a feature auto-encoder on a frozen vision encoder
 RateDistortionRecipe                a run of an image codec with an entropy model, for all qualities
 VideoTokenizerRecipe, VideoRateDistortionRecipe     the same two of video
 ReBottleneckRecipe                  a run of another latent space for a finished codec
@@ -10,7 +11,7 @@ NarrowedClassifierRecipe, KeyValueRecipe                    those of classifiers
 Recipe, Training                    base classes for another kind of run
 AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, LabelledData, LatentData, Prediction   settings
 
-speech.py  audio.py  image.py  image_tokenizer.py  video.py  rebottleneck.py     the recipes of this package
+speech.py  audio.py  image.py  image_tokenizer.py  feature_autoencoder.py  video.py  rebottleneck.py     the recipes
 narrowed_classifier.py  key_value_classifier.py                 those of classifiers, on classifier_networks.py
 registry.py         what `codec train` is given → the function of the recipe
 settings.py         the settings
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     )
     from narrows.recipes.training.audio import AudioRecipe
     from narrows.recipes.training.base import Recipe, Training
+    from narrows.recipes.training.feature_autoencoder import FeatureAutoencoderRecipe
     from narrows.recipes.training.image_tokenizer import ImageTokenizerRecipe
     from narrows.recipes.training.key_value import KeyValueRecipe
     from narrows.recipes.training.narrowed_classifier import NarrowedClassifierRecipe
@@ -53,6 +55,7 @@ __all__ = [
     "Adversarial",
     "AudioData",
     "AudioRecipe",
+    "FeatureAutoencoderRecipe",
     "ImageData",
     "ImageTokenizerRecipe",
     "KeyValueRecipe",
@@ -80,6 +83,7 @@ _MODULES = {
     "VideoData": "settings",
     "VideoRateDistortionRecipe": "training.video_rate_distortion",
     "VideoTokenizerRecipe": "training.video_tokenizer",
+    "FeatureAutoencoderRecipe": "training.feature_autoencoder",
     "ImageTokenizerRecipe": "training.image_tokenizer",
     "KeyValueRecipe": "training.key_value",
     "LabelledData": "settings",

@@ -1,6 +1,7 @@
 """Recipes by what `codec train` is given. A recipe's module is imported when it is asked for: names need no torch.
 
-speech, audio, image, image-tokenizer, video, rebottleneck, narrowed-classifier, key-value-classifier   of this package
+speech, audio, image, image-tokenizer, feature-autoencoder, video, rebottleneck, narrowed-classifier,
+key-value-classifier                recipes of this package
 NAME                                a recipe that an installed package announces (see narrows/plugins.py)
 FILE.py:FUNCTION, MODULE:FUNCTION   a function of your own, whose parameters are the settings
 """
@@ -47,6 +48,12 @@ def _image_tokenizer() -> Function:
     return image_tokenizer
 
 
+def _feature_autoencoder() -> Function:
+    from narrows.recipes.feature_autoencoder import feature_autoencoder
+
+    return feature_autoencoder
+
+
 def _video() -> Function:
     from narrows.recipes.video import video
 
@@ -76,6 +83,7 @@ _RECIPES = {
     "audio": _audio,
     "image": _image,
     "image-tokenizer": _image_tokenizer,
+    "feature-autoencoder": _feature_autoencoder,
     "video": _video,
     "rebottleneck": _rebottleneck,
     "narrowed-classifier": _narrowed_classifier,

@@ -124,8 +124,8 @@ def test_wrong_settings_are_reported_in_one_line(refused, arguments, message):
     [
         (
             "nonsense",
-            "expected one of the recipes speech, audio, image, image-tokenizer, video, rebottleneck, "
-            "narrowed-classifier, key-value-classifier, got 'nonsense'; choose one",
+            "image, image-tokenizer, feature-autoencoder, video, rebottleneck, narrowed-classifier, "
+            "key-value-classifier, got 'nonsense'; choose one",
         ),
         ("sqeech", "got 'sqeech'; did you mean 'speech'?"),
         ("my.py", "got 'my.py'; give a function of this file as my.py:FUNCTION"),

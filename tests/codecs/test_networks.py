@@ -16,6 +16,8 @@ from narrows.codecs import (
     Encoder,
     FactorisedDecoder,
     FactorisedEncoder,
+    FeatureDecoder,
+    FeatureEncoder,
     FrameDecoder,
     FrameEncoder,
     Gaussian,
@@ -30,6 +32,7 @@ from narrows.codecs import (
     StageEncoder,
     State,
     Tanh,
+    TimmBackbone,
     ViTDecoder,
     ViTEncoder,
     WaveletDecoder,
@@ -48,6 +51,7 @@ ENCODERS = [
     lambda **more: LappedEncoder(8, 6, 2, 1, **more),
     lambda **more: LDMEncoder(8, 4, (1, 2), 1, 1, 2, **more),
     lambda **more: ViTEncoder(8, 16, 1, 2, 4, 3, **more),
+    lambda **more: FeatureEncoder(TimmBackbone("test_vit", **more), 8, 2, 4),
     lambda **more: WaveletEncoder(8, 4, 1, 4, **more),
     lambda **more: WaveletEncoder(8, 4, 2, 4, True, **more),
     lambda **more: FactorisedEncoder(8, (2, 4), (1, 2), 2, **more),
@@ -70,6 +74,7 @@ DECODERS = [
     lambda **more: ShallowDecoder(8, 4, **more),
     lambda **more: LDMDecoder(8, 4, (1, 2), 1, 1, 2, **more),
     lambda **more: ViTDecoder(8, 16, 1, 2, 4, 3, **more),
+    lambda **more: FeatureDecoder(ViTDecoder(8, 16, 1, 2, 4, 3, **more), 8, 1, 2),
     lambda **more: WaveletDecoder(8, 4, 2, 8, **more),
     lambda **more: WaveletDecoder(8, 16, 1, 8, True, **more),
     lambda **more: FactorisedDecoder(8, (2, 4), (1, 2), 2, **more),
@@ -193,7 +198,9 @@ def test_every_weight_learns(make) -> None:
     network = made(make)
     x = signal(network) if isinstance(network, Encoder) else latents(network)
     network(x).square().sum().backward()
-    dead = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum()]
+    trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    assert len(trained) > 1
+    dead = [name for name, p in trained if p.grad is None or not p.grad.abs().sum()]
     # A constant in all keys changes no attention weight; a last linear quality table has rows of other qualities.
     assert all("key.bias" in name for name in dead)
 
@@ -243,6 +250,11 @@ def test_every_option_changes_something(name: str) -> None:
         "iterations": 1,
         "fold": 1,
     }
+    parts = {  # with another one of each
+        "backbone": (TimmBackbone("test_vit"), TimmBackbone("test_vit2")),
+        "pixels": (ViTDecoder(16, 16, 1, 2, 4, 3), ViTDecoder(32, 16, 1, 2, 4, 3)),
+    }
+    small |= {key: one for key, (one, _) in parts.items()}
     base = {key: value for key, value in small.items() if key in inspect.signature(part).parameters}
 
     def facts(options: dict) -> tuple:
@@ -259,7 +271,9 @@ def test_every_option_changes_something(name: str) -> None:
     for option in inspect.signature(part).parameters:
         value = base.get(option, inspect.signature(part).parameters[option].default)
         changed = (
-            (*value[:-1], 2 * value[-1])
+            parts[option][1]
+            if option in parts
+            else (*value[:-1], 2 * value[-1])
             if isinstance(value, tuple)
             else not value
             if isinstance(value, bool)

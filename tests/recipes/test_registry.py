@@ -33,8 +33,7 @@ def test_every_setting_of_a_recipe_has_a_description(name: str) -> None:
 def test_unknown_recipe_is_rejected() -> None:
     with pytest.raises(
         InputError,
-        match="expected one of the recipes speech, audio, image, image-tokenizer, video, rebottleneck, "
-        "narrowed-classifier, key-value-classifier, got 'speach'; did you",
+        match=r"expected one of the recipes speech, audio, .*, rebottleneck, .*got 'speach'; did you",
     ):
         recipe_function("speach")
 

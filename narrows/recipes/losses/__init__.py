@@ -10,7 +10,7 @@ images, (B, 3, H, W) in [-1, 1]
     LaplacianPyramidLoss        normalized Laplacian pyramids: perceptual, without a trained network
     PerceptualLoss              features of a trained network (a Backbone)
     ContrastiveLoss             latents against the embeddings of a trained network
-    Backbone                    a frozen network of timm
+    Backbone                    a frozen network of timm with trained weights, which load_weights loads
 video, (B, 3, T, H, W) in [-1, 1]
     OnFrames                    a loss of images on each frame
     FrameDifferenceLoss         differences between consecutive frames: flicker
@@ -36,7 +36,7 @@ from narrows.recipes.losses.adversarial import (
     hinge_generator_loss,
     mean_generator_loss,
 )
-from narrows.recipes.losses.backbone import Backbone
+from narrows.recipes.losses.backbone import Backbone, load_weights
 from narrows.recipes.losses.contrastive import ContrastiveLoss
 from narrows.recipes.losses.distillation import FeatureMatchingDistillation, KnowledgeDistillation
 from narrows.recipes.losses.frames import FrameMagnitudeLoss, PhaseConsistencyLoss
@@ -68,5 +68,6 @@ __all__ = [
     "feature_matching_loss",
     "hinge_discriminator_loss",
     "hinge_generator_loss",
+    "load_weights",
     "mean_generator_loss",
 ]

@@ -1,18 +1,18 @@
 """Trained image networks of timm for losses, with weights from the Hugging Face hub or from a file."""
 
-import difflib
 import logging
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from narrows.codecs.image.timm_backbone import TimmBackbone
 from narrows.errors import InputError, ModelError
 
 
-class Backbone(nn.Module):
-    """A frozen image network of timm, which takes images (B, 3, H, W) in [-1, 1] of any size.
+class Backbone(TimmBackbone):
+    """A frozen, trained image network of timm for losses, which takes images (B, 3, H, W) in [-1, 1] of any size.
+
+    Images are resized for a network that was trained at one size.
 
     Args:
         name: Name in timm, with or without the tag of the weights ("vgg16.tv_in1k").
@@ -23,54 +23,39 @@ class Backbone(nn.Module):
         ModelError: If the weights cannot be downloaded or do not fit the network.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, name: str, weights: Path | None = None) -> None:
-        super().__init__()
-        self.network = _load(name, weights).requires_grad_(False)
+        super().__init__(name)
+        load_weights(self, weights)
         config = self.network.pretrained_cfg
-        self.input_size: tuple[int, int] | None = config["input_size"][1:] if config.get("fixed_input_size") else None
-        self.dim: int = self.network.num_features
-        for key in ("mean", "std"):
-            self.register_buffer(key, torch.tensor(config[key]).view(1, 3, 1, 1), persistent=False)
-        self.train(False)
+        if config.get("fixed_input_size"):
+            self.input_size = tuple(config["input_size"][1:])
 
-    def train(self, mode: bool = True) -> "Backbone":
-        """Stay in eval mode for any `mode`."""
-        return super().train(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute embeddings (B, dim) of images."""
-        out: Tensor = self.network(self._preprocess(x))
-        return out
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """Compute features (B, C, h, w) of several layers from images."""
-        out: list[Tensor] = self.network.forward_intermediates(self._preprocess(x), intermediates_only=True)
-        return out
-
-    def _preprocess(self, x: Tensor) -> Tensor:
-        x = ((x + 1) / 2 - self.mean) / self.std
-        if self.input_size is None or self.input_size == tuple(x.shape[2:]):
-            return x
-        return nn.functional.interpolate(x, self.input_size, mode="bicubic", antialias=True)
+    def preprocess(self, x: Tensor) -> Tensor:
+        """Images in [-1, 1], normalized and of the size that the network was trained with."""
+        if self.input_size not in (None, tuple(x.shape[2:])):
+            x = nn.functional.interpolate(x, self.input_size, mode="bicubic", antialias=True)
+        return super().preprocess(x)
 
 
-def _load(name: str, weights: Path | None) -> Any:
-    import timm
+def load_weights(backbone: TimmBackbone, weights: Path | None = None) -> None:
+    """Load trained weights into a network of timm.
+
+    Args:
+        backbone: The network, which stays frozen.
+        weights: A .safetensors file with timm's tensor names. Without it the weights are downloaded from the hub.
+
+    Raises:
+        InputError: For weights that are not a .safetensors file.
+        ModelError: If the weights cannot be downloaded or do not fit the network.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), 1, 0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"expected a network that timm.list_models() lists, got {name!r}{hint}")
+    name, network = backbone.name, backbone.network
     if weights is None:
         weights = _download(name)
     elif weights.suffix != ".safetensors" or not weights.is_file():
         raise InputError(f"expected an existing .safetensors file as weights of {name}, got {str(weights)!r}")
-    network = timm.create_model(name, num_classes=0)
     try:
         missing = network.load_state_dict(load_file(weights), strict=False).missing_keys  # its classifier is not used
     except (SafetensorError, OSError, RuntimeError) as error:
@@ -79,7 +64,6 @@ def _load(name: str, weights: Path | None) -> Any:
         raise ModelError(f"expected the weights of {name} in {weights}, got none of {lacking[0]!r}")
     if not all(bool(p.isfinite().all()) for p in network.parameters()):
         raise ModelError(f"expected finite weights of {name} in {weights}, got NaN or infinity")
-    return network
 
 
 def _download(name: str) -> Path:

@@ -4,6 +4,7 @@ base.py                 Recipe and Training, the base classes
 adversarial.py          weighted losses and discriminators, which audio.py and image_tokenizer.py share
 audio.py                AudioRecipe: audio codecs
 image_tokenizer.py      ImageTokenizerRecipe: image tokenizers with one rate
+feature_autoencoder.py  FeatureAutoencoderRecipe: feature auto-encoders on a frozen vision encoder
 rate_distortion.py      RateDistortionRecipe: image codecs with an entropy model
 video_tokenizer.py  video_rate_distortion.py    the same two of video; clips.py: batches of clips
 classifier.py           what recipes of classifiers share: labelled data, streams of a validation

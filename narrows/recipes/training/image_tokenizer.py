@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from narrows.bitstream import FrequencyTables
+from narrows.codecs.base import Quantized
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
 from narrows.recipes.data.crops import RandomCrops
@@ -162,8 +163,7 @@ class ImageTokenizerTraining(AdversarialTraining):
         """Train for one step on crops x (B, 3, crop_size, crop_size) in [-1, 1]."""
         step, x = int(self.step), self.prepared(x)
         lr_fraction = self.schedule.lr_fraction(step)
-        quantized = self.codec.quantize(self.codec.analyze(x))
-        y = self.codec.synthesize(quantized.latents).float()
+        quantized, y = self.coded(x)
         image_losses = self.values(self.losses, y, x)
         latent_losses = self.values(self.other_losses, quantized.latents, x)
         values = quantized.losses | image_losses | latent_losses
@@ -177,6 +177,11 @@ class ImageTokenizerTraining(AdversarialTraining):
             values |= {"discriminator": discriminator, "generator": generator}
             values |= {"feature_matching": matching, "adaptive_weight": adaptive}
         self.update_codec(total, values | quantized.metrics, lr_fraction)
+
+    def coded(self, x: Tensor) -> tuple[Quantized, Tensor]:
+        """What the bottleneck returns for a batch in training, with its losses, and the decoded batch."""
+        quantized = self.codec.quantize(self.codec.analyze(x))
+        return quantized, self.codec.synthesize(quantized.latents).float()
 
     def prepared(self, x: Tensor) -> Tensor:
         """A batch as it is trained on."""
