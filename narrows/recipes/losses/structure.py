@@ -21,7 +21,7 @@ from narrows.recipes.data.transforms import Transform
 MAX_SCALE = 100.0  # largest factor of cosine similarities, an inverse temperature
 INITIAL_SCALE = 1 / 0.07
 OCTAVES = 2  # of Fourier features: half a period and a whole one over the range [-1, 1] of a parameter
-FLOOR = 1e-3  # smallest variance, of a channel and of a direction of scaled channels, as a fraction of the mean
+VARIANCE_FLOOR = 1e-3  # smallest variance of a channel, as a fraction of the mean of all channels
 TINY = 1e-12
 
 
@@ -62,13 +62,15 @@ class LatentMap(nn.Module):
 
 
 class EquivarianceLoss(nn.Module):
-    """Mean squared error e of T_p(y) against the latents of the transformed signal, relative to their covariance C.
+    """Mean squared error of T_p(y) against the latents of the transformed signal, relative to their variance.
 
-    The loss is the mean of eᵀ C⁻¹ e / d, with C of the batch: 0 for exact equivariance, 2 for latents without any
-    relation. Both latents get gradients, and so does C. With a constant in its place, smaller latents would always
-    lower the loss, down to the collapse y = 0. With the variances of channels alone, latents could have one signal that
-    does not change in all channels, and all else as small differences between them. The quotient does not change when
-    latents are multiplied by any matrix, so nothing can be hidden behind what has a larger variance.
+    The error of each channel is divided by this channel's variance over batch and grid, and averaged over channels: 0
+    for exact equivariance, 2 for latents without any relation. Both latents get gradients, and so does the variance.
+    With a constant in its place, smaller latents would always lower the loss, down to the collapse y = 0. The quotient
+    does not change when all latents are scaled, so nothing pulls at their scale; and since each channel counts in
+    relation to its own scale, none can be hidden behind another of larger variance. What all channels have in common can
+    hide the rest: latents may follow a transform in most of their variance, and hold what does not follow it, such as
+    the rounding errors of a base with codes, in small differences between channels.
 
     Args:
         transform: transform of the signal. T_p is its `latent` where that is known, and otherwise a LatentMap, whose
@@ -104,20 +106,14 @@ class EquivarianceLoss(nn.Module):
         """
         with torch.autocast(y.device.type, enabled=False):
             y, y_transformed = y.float(), y_transformed.float()
-            errors, latents = (
-                _per_channel(self.predict(y, parameters.to(y)) - y_transformed),
-                _per_channel(y_transformed),
-            )
+            squares = _per_channel(self.predict(y, parameters.to(y)) - y_transformed).square()
             filled = torch.ones_like(y[:, :1])
             if self.transform.is_known:
                 filled = self.predict(filled, parameters)  # 0 where `latent` fills in zeros
             weights = _per_channel(filled)
-            variances = latents.var(1, correction=0)
-            scales = (variances + FLOOR * variances.mean() + TINY).sqrt().unsqueeze(1)
-            scaled, errors = (latents - latents.mean(1, keepdim=True)) / scales, errors / scales
-            correlation = scaled @ scaled.T / scaled.shape[1] + FLOOR * torch.eye(len(scaled), device=scaled.device)
-            squares = weights * errors * torch.linalg.solve(correlation, errors)
-            return squares.sum() / (len(errors) * weights.sum().clamp(min=1))
+            errors = (weights * squares).sum(1) / weights.sum().clamp(min=1)
+            variances = _per_channel(y_transformed).var(1, correction=0)
+            return (errors / (variances + VARIANCE_FLOOR * variances.mean() + TINY)).mean()
 
 
 class AlignmentLoss(nn.Module):

@@ -80,7 +80,7 @@ def test_equivariance_with_a_known_transform(grid: tuple[int, ...]) -> None:
     loss = EquivarianceLoss(known, 6)
     assert not list(loss.parameters())
     p = torch.tensor([[1.0] * known.count, [0.0] * known.count, [-0.25] * known.count])
-    p, y = p.repeat(8, 1), torch.randn(24, 6, *grid)
+    y = torch.randn(3, 6, *grid)
     transformed = torch.stack([known.latent(each, values.tolist()) for each, values in zip(y, p, strict=True)])  # type: ignore[misc]
     assert loss(y, transformed, p).item() == 0
     assert loss(y, torch.randn_like(y), p).item() == pytest.approx(2, abs=0.9)
@@ -94,9 +94,8 @@ def test_positions_that_a_shift_fills_are_left_out() -> None:
     transformed[0, :, :2] = transformed[1, :, -4:] = 5  # latents of silence
     assert loss(y, transformed, p).item() == 0
     transformed[0, :, 2] += 1
-    covariance = transformed.transpose(0, 1).flatten(1).cov(correction=0)
-    wanted = torch.linalg.solve(covariance, torch.ones(6)).sum() / (24 - 6) / 6
-    torch.testing.assert_close(loss(y, transformed, p), wanted, rtol=0.02, atol=0)
+    squares = 1 / (24 - 6) / transformed.transpose(0, 1).flatten(1).var(1, correction=0)
+    torch.testing.assert_close(loss(y, transformed, p), squares.mean(), rtol=2e-3, atol=0)
     short = torch.randn(2, 6, 3)
     assert loss(short, short, torch.ones(2, 1)).item() == 0  # nothing is left
 
@@ -114,9 +113,6 @@ def test_the_equivariance_loss_does_not_pull_at_the_scale_of_latents() -> None:
     torch.testing.assert_close(loss(1e-2 * y, 1e-2 * other, p), value, rtol=1e-4, atol=0)
     factors = torch.tensor([1.0, 1.0, 1.0, 1.0, 20.0]).view(5, 1, 1)  # a channel cannot hide the others
     torch.testing.assert_close(loss(factors * y, factors * other, p), value, rtol=0.1, atol=0)
-    matrix = torch.eye(5) + 2 * torch.ones(5, 5)  # nor can what all channels have in common
-    mixed = [torch.einsum("ij,bjhw->bihw", matrix, each) for each in (y, other)]
-    torch.testing.assert_close(loss(*mixed, p), value, rtol=0.15, atol=0)
     constant = torch.full((4, 5, 3, 3), 0.3, requires_grad=True)
     loss(constant, constant, p).backward()
     assert constant.grad is not None
