@@ -10,7 +10,8 @@ ordered      the model speech: error of latents and quality of decoded speech by
 aligned      speech, aligned to voice embeddings: accuracy of a linear classifier of speakers on mean latents of half a
              second, of recordings that were not trained on, and the error of a small network that predicts the next
              frame; FILE has the columns file (a path that ends with that of a recording) and group (its speaker)
-equivariant  speech: error of T(z(x)) against z(T(x)) on other recordings, with other parameters than in training
+equivariant  speech: error of T(z(x)) against z(T(x)) on other recordings, with other parameters than in training,
+             relative to the variance of each channel, and to the covariance of all
 discrete     images: FSQ between the latents of a VAE, against the same networks trained with FSQ from the start
 """
 
@@ -324,8 +325,17 @@ def equivariant(arguments: Any, seed: int, folder: Path) -> list[dict[str, float
                 identity = EquivarianceLoss(each, len(KEPT_ALL))
                 batch = [torch.stack(parts) for parts in zip(*pairs, strict=True)]
                 row = {"error": float(module(*batch)), "without_map": float(identity(*batch))}
+                row["whitened"] = whitened_error(module.predict(batch[0], batch[2]), batch[1])
             rows.append({"latents": key, "transform": each.name, **row})
     return rows
+
+
+def whitened_error(predicted: Tensor, latents: Tensor) -> float:
+    """Error of predicted latents (B, d, *grid) relative to their covariance: all directions count alike."""
+    errors, vectors = ((each.movedim(1, -1).flatten(0, -2)).double() for each in (predicted - latents, latents))
+    covariance = vectors.T.cov(correction=0)
+    covariance += 1e-6 * covariance.diagonal().mean() * torch.eye(len(covariance))
+    return float((errors * torch.linalg.solve(covariance, errors.T).T).sum() / errors.numel())
 
 
 def pair(

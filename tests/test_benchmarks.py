@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SHARED = {"common", "small_codecs"}  # modules that the scripts import
+SHARED = {"common", "digits", "small_codecs"}  # modules that the scripts import
 SCRIPTS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in SHARED)
 
 

@@ -3,6 +3,7 @@
     narrows.load(model)      a tokenizer, by the name of a shipped model, folder or hub repository
     save(folder, tokenizer)  writes a checkpoint folder
     read(folder)             loads a checkpoint folder
+    read_classifier(folder)  loads one of an image classifier
     models()                 the models that ship with the package, as a table; needs no torch
     ShippedModel             an entry of it
 
@@ -21,13 +22,14 @@ from typing import TYPE_CHECKING
 from narrows.lazy import lazy
 
 if TYPE_CHECKING:
-    from narrows.checkpoints.folder import read, save
+    from narrows.checkpoints.folder import read, read_classifier, save
     from narrows.checkpoints.index import ShippedModel, models
 
 __all__ = [
     "ShippedModel",
     "models",
     "read",
+    "read_classifier",
     "save",
 ]
 
@@ -35,6 +37,7 @@ _MODULES = {
     "ShippedModel": "index",
     "models": "index",
     "read": "folder",
+    "read_classifier": "folder",
     "save": "folder",
 }
 

@@ -1,6 +1,6 @@
-"""Checkpoint folders: everything that a tokenizer needs, without code or pickles.
+"""Checkpoint folders: everything that a tokenizer or an image classifier needs, without code or pickles.
 
-config.json           format, name, and the tokenizer as nested parts; for a Re-Bottleneck also its base
+config.json           format, name, and the tokenizer or classifier as nested parts; for a Re-Bottleneck also its base
 model.safetensors     the weights; those of a base are left out
 tables.safetensors    frequency tables, or networks that predict them, for entropy coding (optional)
 README.md             the model card: training data and duration, results, licence
@@ -28,7 +28,9 @@ from narrows.errors import InputError, MediaError, ModelError, NarrowsError, Par
 from narrows.media.atomic import atomic_write
 from narrows.media.files import quoted
 from narrows.parts import NAME, build, find, spec
-from narrows.tokenizers.tokenizer import Base, Tokenizer
+from narrows.tokenizers.classifier import ImageClassifier
+from narrows.tokenizers.model import Base, Model
+from narrows.tokenizers.tokenizer import Tokenizer
 
 FORMAT = 2
 MAX_CONFIG_BYTES = 1 << 20
@@ -39,14 +41,14 @@ TABLE_DTYPES = ("I8", "I32")  # of tables.safetensors
 WEIGHT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def save(folder: str | Path, tokenizer: Tokenizer, dtype: torch.dtype | None = None) -> None:
-    """Save a tokenizer and its tables as a checkpoint folder.
+def save(folder: str | Path, tokenizer: Model, dtype: torch.dtype | None = None) -> None:
+    """Save a tokenizer, or another model, and its tables as a checkpoint folder.
 
     Files of an earlier checkpoint are replaced once all new ones are written.
 
     Args:
         folder: created if it does not exist; a checkpoint in it is replaced.
-        tokenizer: the tokenizer; its `name` is the name of the model.
+        tokenizer: the tokenizer or ImageClassifier; its `name` is the name of the model.
         dtype: dtype of the stored floating-point parameters, such as torch.float16; None keeps the dtype of each.
             Buffers always keep theirs: statistics, such as the sums of EMA codebooks, may exceed the range of float16.
 
@@ -55,7 +57,7 @@ def save(folder: str | Path, tokenizer: Tokenizer, dtype: torch.dtype | None = N
             float32 or float64, and for weights that are not finite in this dtype.
         MediaError: if a file cannot be written.
     """
-    if not isinstance(tokenizer, Tokenizer):
+    if not isinstance(tokenizer, Model):
         raise InputError(f"expected a folder and a Tokenizer, got a {type(tokenizer).__name__} as the second")
     check_name(tokenizer.name)
     if dtype not in (None, *WEIGHT_DTYPES):
@@ -95,8 +97,27 @@ def save(folder: str | Path, tokenizer: Tokenizer, dtype: torch.dtype | None = N
         raise MediaError(f"the folder {quoted(folder)} cannot be written ({reason}); choose another") from error
 
 
-@torch.inference_mode(False)  # tensors made in inference mode cannot be trained
 def read(folder: str | Path, open_base: Callable[[str], Tokenizer] | None = None) -> Tokenizer:
+    """Load a checkpoint folder of a tokenizer; see `read_model`. Raises ModelError for one of a classifier, too."""
+    model = read_model(folder, open_base)
+    if not isinstance(model, Tokenizer):
+        raise ModelError(
+            f"expected a tokenizer in {folder}, got a classifier of images; open it with narrows.checkpoints."
+            "read_classifier"
+        )
+    return model
+
+
+def read_classifier(folder: str | Path) -> ImageClassifier:
+    """Load a checkpoint folder of an image classifier; see `read_model`. Raises ModelError for another, too."""
+    model = read_model(folder)
+    if not isinstance(model, ImageClassifier):
+        raise ModelError(f"expected a classifier of images in {folder}, got a tokenizer; open it with narrows.load")
+    return model
+
+
+@torch.inference_mode(False)  # tensors made in inference mode cannot be trained
+def read_model(folder: str | Path, open_base: Callable[[str], Tokenizer] | None = None) -> Model:
     """Load a checkpoint folder. Nothing is unpickled, and no code from the folder runs.
 
     Args:
@@ -207,9 +228,9 @@ def _check_parts(description: object, path: Path) -> None:
             waiting += found
 
 
-def _tokenizer(config: Mapping[str, Any]) -> Tokenizer:
+def _tokenizer(config: Mapping[str, Any]) -> Model:
     tokenizer = build(config["tokenizer"])
-    if not isinstance(tokenizer, Tokenizer):
+    if not isinstance(tokenizer, Model):
         raise ModelError(f"expected the config of a tokenizer, got one of a {type(tokenizer).__name__}")
     return tokenizer
 
@@ -329,7 +350,7 @@ def _check_shapes(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, t
             raise ModelError(f"expected {key} of shape {expected[key]} in {path}, got {given[key]}; {advice}")
 
 
-def _tables(path: Path, tokenizer: Tokenizer) -> FrequencyTables | PredictedTables | None:
+def _tables(path: Path, tokenizer: Model) -> FrequencyTables | PredictedTables | None:
     if not path.exists():
         return None
     _check_regular(path)
@@ -346,8 +367,9 @@ def _tables(path: Path, tokenizer: Tokenizer) -> FrequencyTables | PredictedTabl
         raise ModelError(f"{path} cannot be read: {error}; {ADVICE}") from error
     bottleneck = tokenizer.codec.bottleneck
     if isinstance(tables, PredictedTables):
-        if tokenizer.medium.name != "audio":
-            raise ModelError(f"expected fixed tables of {tokenizer.medium.name} in {path}, got networks; {ADVICE}")
+        medium = tokenizer.medium.name if isinstance(tokenizer, Tokenizer) else "image"
+        if medium != "audio":
+            raise ModelError(f"expected fixed tables of {medium} in {path}, got networks; {ADVICE}")
         expected, found = bottleneck.codebook_sizes, tables.codebook_sizes
     else:
         expected, found = bottleneck.table_sizes, tables.sizes

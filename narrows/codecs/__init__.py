@@ -14,9 +14,14 @@ Encoders and decoders
     latents LatentEncoder, LatentDecoder: of another codec
     video   WaveletEncoder, WaveletDecoder; FactorisedEncoder, FactorisedDecoder; causal in time: they start and step
 
+Classifiers of images
+    whole             Classifier: base class; ConvClassifier, TimmClassifier; StageEncoder: the first stages
+    with codes inside NarrowedClassifier with ClassifierEncoder and ClassifierDecoder, KeyValueClassifier; both are a
+                      ClassifyingCodec, which returns Classified
+
 Bottlenecks
     vectors           VQ, IBQ, ResidualVQ, GroupedResidualVQ, SplitResidualVQ, MultiRateVQ, MultiCodebook,
-                      VectorQuantizePytorch
+                      VectorQuantizePytorch, KeyCodebooks
     scalars           FSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
     continuous        Gaussian, Tanh, SoftNorm, ARD
     entropy models    FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior, SpaceChannelContext, SpaceTimeContext
@@ -25,7 +30,7 @@ Bottlenecks
 Parts of bottlenecks
     codebooks         Codebook, EMACodebook, LearnedCodebook, SimCodebook
     gradients         Estimator, StraightThrough, RotationTrick
-    others            Projection, AttentionProjection, Rounding
+    others            Projection, RandomProjection, AttentionProjection, Rounding
 """
 
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
@@ -40,6 +45,7 @@ from narrows.codecs.bottlenecks.fsq import FSQ, DitheredFSQ, ResidualFSQ
 from narrows.codecs.bottlenecks.gaussian import Gaussian
 from narrows.codecs.bottlenecks.grouped import Grouped, GroupedResidualVQ
 from narrows.codecs.bottlenecks.ibq import IBQ
+from narrows.codecs.bottlenecks.key_codebooks import KeyCodebooks
 from narrows.codecs.bottlenecks.lookup_free import BSQ, LFQ
 from narrows.codecs.bottlenecks.multi_codebook import MultiCodebook
 from narrows.codecs.bottlenecks.multi_rate import MultiRateVQ, Strided
@@ -51,18 +57,22 @@ from narrows.codecs.bottlenecks.split import SplitResidualVQ
 from narrows.codecs.bottlenecks.vector_quantize_pytorch import VectorQuantizePytorch
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec, Reconstruction
+from narrows.codecs.image.classifier_features import ClassifierDecoder, ClassifierEncoder
+from narrows.codecs.image.classifiers import Classifier, ConvClassifier, StageEncoder
 from narrows.codecs.image.convolutional import ConvDecoder, ConvEncoder
 from narrows.codecs.image.feature_autoencoder import FeatureDecoder, FeatureEncoder
 from narrows.codecs.image.lapped import LappedDecoder, LappedEncoder
 from narrows.codecs.image.ldm import LDMDecoder, LDMEncoder
+from narrows.codecs.image.narrowed import Classified, ClassifyingCodec, KeyValueClassifier, NarrowedClassifier
 from narrows.codecs.image.shallow import LinearSynthesis, ShallowDecoder
 from narrows.codecs.image.timm_backbone import TimmBackbone
+from narrows.codecs.image.timm_classifier import TimmClassifier
 from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 from narrows.codecs.latent import LatentDecoder, LatentEncoder
 from narrows.codecs.quantization.attention_projection import AttentionProjection
 from narrows.codecs.quantization.codebooks import Codebook, EMACodebook, LearnedCodebook, SimCodebook
 from narrows.codecs.quantization.estimators import Estimator, RotationTrick, StraightThrough
-from narrows.codecs.quantization.projection import Projection
+from narrows.codecs.quantization.projection import Projection, RandomProjection
 from narrows.codecs.quantization.rounding import Rounding
 from narrows.codecs.video.factorised import FactorisedDecoder, FactorisedEncoder
 from narrows.codecs.video.wavelet import WaveletDecoder, WaveletEncoder
@@ -76,8 +86,14 @@ __all__ = [
     "VQ",
     "AttentionProjection",
     "Bottleneck",
+    "Classified",
+    "Classifier",
+    "ClassifierDecoder",
+    "ClassifierEncoder",
+    "ClassifyingCodec",
     "Codebook",
     "Codec",
+    "ConvClassifier",
     "ConvDecoder",
     "ConvEncoder",
     "Decoder",
@@ -95,6 +111,8 @@ __all__ = [
     "Gaussian",
     "Grouped",
     "GroupedResidualVQ",
+    "KeyCodebooks",
+    "KeyValueClassifier",
     "LDMDecoder",
     "LDMEncoder",
     "LappedDecoder",
@@ -106,10 +124,12 @@ __all__ = [
     "MeanScaleHyperprior",
     "MultiCodebook",
     "MultiRateVQ",
+    "NarrowedClassifier",
     "Nested",
     "Ordered",
     "Projection",
     "Quantized",
+    "RandomProjection",
     "ReBottleneck",
     "Reconstruction",
     "Residual",
@@ -124,11 +144,13 @@ __all__ = [
     "SpaceChannelContext",
     "SpaceTimeContext",
     "SplitResidualVQ",
+    "StageEncoder",
     "State",
     "StraightThrough",
     "Strided",
     "Tanh",
     "TimmBackbone",
+    "TimmClassifier",
     "VectorQuantizePytorch",
     "ViTDecoder",
     "ViTEncoder",

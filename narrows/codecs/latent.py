@@ -12,7 +12,7 @@ normalization would make every output depend on the whole signal; here the reach
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.base import Decoder, Encoder, Reach, State
+from narrows.codecs.base import Decoder, Encoder, Network, Reach, State
 from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.layers.convnext import ConvNeXt
 from narrows.errors import InputError
@@ -59,14 +59,33 @@ class _Timeless(State):
     """The state of a network that sees each frame alone."""
 
 
-def _checked(channels: int, dim: int, width: int, depth: int, axes: int) -> None:
-    check_integers(1, MAX_SIZE, channels=channels, dim=dim, width=width)
-    check_integers(0, MAX_SIZE, depth=depth)
-    check_integers(1, 3, axes=axes)
+class _OfLatents(Network):
+    """What both networks share."""
+
+    network: _Network
+
+    def _set(self, channels: int, dim: int, width: int, depth: int, axes: int) -> None:
+        check_integers(1, MAX_SIZE, channels=channels, dim=dim, width=width)
+        check_integers(0, MAX_SIZE, depth=depth)
+        check_integers(1, 3, axes=axes)
+        self.channels, self.dim, self.stride = channels, dim, (1,) * axes
+        ends = (channels, dim) if isinstance(self, Encoder) else (dim, channels)
+        self.network = _Network(*ends, width, depth, axes)
+
+    @property
+    def reach(self) -> tuple[Reach, ...]:
+        """ConvNeXt blocks see 3 positions to each side; nothing in the time of video."""
+        return self.network.reach
+
+    def start(self, batch: int) -> State:
+        """The state of a stream of frames, which holds nothing. Raises InputError for another number of axes than 3."""
+        if len(self.stride) != 3:
+            raise InputError(f"expected latents of video for a stream, got a network of {len(self.stride)} axes")
+        return _Timeless()
 
 
 @part("latent-encoder")
-class LatentEncoder(Encoder):
+class LatentEncoder(_OfLatents, Encoder):
     """Latents (B, channels, *grid) of a codec to latents (B, dim, *grid). It sees the frames of video one by one.
 
     Args:
@@ -79,14 +98,7 @@ class LatentEncoder(Encoder):
 
     def __init__(self, channels: int = 64, dim: int = 64, width: int = 256, depth: int = 4, axes: int = 1) -> None:
         super().__init__()
-        _checked(channels, dim, width, depth, axes)
-        self.channels, self.dim, self.stride = channels, dim, (1,) * axes
-        self.network = _Network(channels, dim, width, depth, axes)
-
-    @property
-    def reach(self) -> tuple[Reach, ...]:
-        """ConvNeXt blocks see 3 positions to each side; nothing in the time of video."""
-        return self.network.reach
+        self._set(channels, dim, width, depth, axes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Latents (B, channels, *grid) to latents (B, dim, *grid)."""
@@ -94,57 +106,27 @@ class LatentEncoder(Encoder):
         out: Tensor = self.network(x)
         return out
 
-    def start(self, batch: int) -> State:
-        """The state of a stream of frames, which holds nothing. Raises InputError for another number of axes than 3."""
-        return _start(self)
-
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Network.step`."""
         return self(x), state
 
 
 @part("latent-decoder")
-class LatentDecoder(Decoder):
-    """Latents (B, dim, *grid) to latents (B, channels, *grid) of a codec. It sees the frames of video one by one.
-
-    Args:
-        channels: channels of the codec's latents.
-        dim: channels of the new latents.
-        width: channels inside.
-        depth: number of ConvNeXt blocks; 0: nothing is seen of other positions.
-        axes: of the grid: 1 for audio, 2 for images, 3 for video.
-    """
+class LatentDecoder(_OfLatents, Decoder):
+    """Latents (B, dim, *grid) to latents (B, channels, *grid) of a codec; the arguments are those of LatentEncoder."""
 
     def __init__(self, channels: int = 64, dim: int = 64, width: int = 256, depth: int = 4, axes: int = 1) -> None:
         super().__init__()
-        _checked(channels, dim, width, depth, axes)
-        self.channels, self.dim, self.stride = channels, dim, (1,) * axes
-        self.network = _Network(dim, channels, width, depth, axes)
-
-    @property
-    def reach(self) -> tuple[Reach, ...]:
-        """ConvNeXt blocks see 3 positions to each side; nothing in the time of video."""
-        return self.network.reach
+        self._set(channels, dim, width, depth, axes)
 
     def forward(self, z: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
         """Latents (B, dim, *grid) to latents (B, channels, *grid); `quality_index` is ignored."""
         if z.ndim != 2 + len(self.stride) or z.shape[1] != self.dim or 0 in z.shape:
-            raise InputError(
-                f"expected latents (B, {self.dim}, *grid) of {len(self.stride)} axes, got {tuple(z.shape)}"
-            )
+            grid = f"a grid of {len(self.stride)} axes"
+            raise InputError(f"expected latents (B, {self.dim}, *grid) with {grid}, got {tuple(z.shape)}")
         out: Tensor = self.network(z)
         return out
-
-    def start(self, batch: int) -> State:
-        """The state of a stream of frames, which holds nothing. Raises InputError for another number of axes than 3."""
-        return _start(self)
 
     def step(self, x: Tensor, state: State, quality_index: Tensor | int | None = None) -> tuple[Tensor, State]:
         """See `Network.step`."""
         return self(x), state
-
-
-def _start(network: LatentEncoder | LatentDecoder) -> State:
-    if len(network.stride) != 3:
-        raise InputError(f"expected latents of video for a stream, got a network of {len(network.stride)} axes")
-    return _Timeless()

@@ -7,10 +7,12 @@ FeatureAutoencoderRecipe            a run of a feature auto-encoder on a frozen 
 RateDistortionRecipe                a run of an image codec with an entropy model, for all qualities
 VideoTokenizerRecipe, VideoRateDistortionRecipe     the same two of video
 ReBottleneckRecipe                  a run of another latent space for a finished codec
+NarrowedClassifierRecipe, KeyValueRecipe                    those of classifiers of images with codes inside
 Recipe, Training                    base classes for another kind of run
-AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, LatentData, Prediction   settings of recipes
+AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, LabelledData, LatentData, Prediction   settings
 
 speech.py  audio.py  image.py  image_tokenizer.py  feature_autoencoder.py  video.py  rebottleneck.py     the recipes
+narrowed_classifier.py  key_value_classifier.py                 those of classifiers, on classifier_networks.py
 registry.py         what `codec train` is given → the function of the recipe
 settings.py         the settings
 losses/             MultiResolutionSTFTLoss, PerceptualLoss ...
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         Adversarial,
         AudioData,
         ImageData,
+        LabelledData,
         LatentData,
         Prediction,
         Schedule,
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from narrows.recipes.training.base import Recipe, Training
     from narrows.recipes.training.feature_autoencoder import FeatureAutoencoderRecipe
     from narrows.recipes.training.image_tokenizer import ImageTokenizerRecipe
+    from narrows.recipes.training.key_value import KeyValueRecipe
+    from narrows.recipes.training.narrowed_classifier import NarrowedClassifierRecipe
     from narrows.recipes.training.rate_distortion import RateDistortionRecipe
     from narrows.recipes.training.rebottleneck import ReBottleneckRecipe
     from narrows.recipes.training.run import run
@@ -53,7 +58,10 @@ __all__ = [
     "FeatureAutoencoderRecipe",
     "ImageData",
     "ImageTokenizerRecipe",
+    "KeyValueRecipe",
+    "LabelledData",
     "LatentData",
+    "NarrowedClassifierRecipe",
     "Prediction",
     "RateDistortionRecipe",
     "ReBottleneckRecipe",
@@ -77,6 +85,9 @@ _MODULES = {
     "VideoTokenizerRecipe": "training.video_tokenizer",
     "FeatureAutoencoderRecipe": "training.feature_autoencoder",
     "ImageTokenizerRecipe": "training.image_tokenizer",
+    "KeyValueRecipe": "training.key_value",
+    "LabelledData": "settings",
+    "NarrowedClassifierRecipe": "training.narrowed_classifier",
     "Prediction": "settings",
     "RateDistortionRecipe": "training.rate_distortion",
     "LatentData": "settings",

@@ -137,16 +137,21 @@ class Labels(Targets):
     Args:
         column: of a manifest.
         classes: the labels, in order.
+        synthetic: whether items have labels in turn, as there are none.
     """
 
-    def __init__(self, column: str, classes: tuple[str, ...]) -> None:
-        self.column, self.classes = column, classes
+    def __init__(self, column: str, classes: tuple[str, ...], synthetic: bool = False) -> None:
+        self.column, self.classes, self.synthetic = column, classes, synthetic
         self._numbers = {name: number for number, name in enumerate(classes)}
         self._found: dict[int, list[str]] = {}
 
     def __call__(self, files: MediaFiles, x: Tensor, item: int) -> int:
         """See Targets."""
-        labels = self._found.setdefault(id(files), labels_of(files, self.column))
+        if self.synthetic:
+            return item % len(self.classes)
+        if id(files) not in self._found:
+            self._found[id(files)] = labels_of(files, self.column)
+        labels = self._found[id(files)]
         if labels[item] not in self._numbers:
             raise InputError(f"expected labels of the training data, got {labels[item]!r} in the validation data")
         return self._numbers[labels[item]]
@@ -155,6 +160,10 @@ class Labels(Targets):
     def facts(self) -> dict[str, Any]:
         """See Targets."""
         return {"labels": self.column, "classes": list(self.classes)}
+
+    def on_synthetic_data(self) -> "Labels":
+        """See Targets."""
+        return Labels(self.column, self.classes, synthetic=True)
 
 
 class Embeddings(Targets):

@@ -1,6 +1,7 @@
 """Recipes by what `codec train` is given. A recipe's module is imported when it is asked for: names need no torch.
 
-speech, audio, image, image-tokenizer, feature-autoencoder, video, rebottleneck    recipes of this package
+speech, audio, image, image-tokenizer, feature-autoencoder, video, rebottleneck, narrowed-classifier,
+key-value-classifier                recipes of this package
 NAME                                a recipe that an installed package announces (see narrows/plugins.py)
 FILE.py:FUNCTION, MODULE:FUNCTION   a function of your own, whose parameters are the settings
 """
@@ -65,6 +66,18 @@ def _rebottleneck() -> Function:
     return rebottleneck
 
 
+def _narrowed_classifier() -> Function:
+    from narrows.recipes.narrowed_classifier import narrowed_classifier
+
+    return narrowed_classifier
+
+
+def _key_value_classifier() -> Function:
+    from narrows.recipes.key_value_classifier import key_value_classifier
+
+    return key_value_classifier
+
+
 _RECIPES = {
     "speech": _speech,
     "audio": _audio,
@@ -73,6 +86,8 @@ _RECIPES = {
     "feature-autoencoder": _feature_autoencoder,
     "video": _video,
     "rebottleneck": _rebottleneck,
+    "narrowed-classifier": _narrowed_classifier,
+    "key-value-classifier": _key_value_classifier,
 }
 
 

@@ -201,6 +201,34 @@ class VideoData:
 
 
 @dataclass(frozen=True)
+class LabelledData:
+    """Sources of images with labels.
+
+    Args:
+        train: Folder of training images, or another source that `codec tokenize` reads, or several: '[DIR, DIR]'.
+        valid: Source of validation images, or several, of which at most 1000 are used. Their labels are among those of
+            the training images.
+        label: Column of a manifest, table or WebDataset with the labels. Without it they are the names of the folders
+            that the files lie in.
+        size: Height and width of the images in pixels; others are resized, and cropped to the centre.
+        batch_size: Images per step.
+        workers: Processes that load data; 0 loads in the main process.
+    """
+
+    train: Path | tuple[Path, ...] = Path("data/train")
+    valid: Path | tuple[Path, ...] = Path("data/valid")
+    label: str = "label"
+    size: int = 224
+    batch_size: int = 64
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        check_range(1, 1 << 14, size=self.size)
+        check_range(1, batch_size=self.batch_size)
+        check_range(0, workers=self.workers)
+
+
+@dataclass(frozen=True)
 class LatentData:
     """Media whose latents train a Re-Bottleneck, and how crops are drawn from them before they are encoded.
 

@@ -4,6 +4,7 @@
     ImageTokenizer    images of any size, grey or RGB
     VideoTokenizer    clips of any size, length and rate, grey or RGB
     Tokenizer         what all share
+    ImageClassifier   images to streams, and streams to classes; `narrows.checkpoints.read_classifier` gives one
     Tokens, Latents   what encoding returns: codes or continuous latents, with all that decoding needs but the model
     Vocabulary        ids of codes, for a language model
     plots             Tokens and recordings as figures
@@ -25,6 +26,7 @@
 The modules:
 
     tokenizer.py     what all tokenizers share          tokens.py       Tokens and Latents
+    model.py         ... with classifiers               classifier.py   classes of images
     audio.py         audio, with audio_*.py             ids.py          codes as ids of a language model
     image.py         images, with image_*.py            search.py       better codes of an image
     video.py         video, with video_*.py             windows.py      windows and tiles
@@ -43,6 +45,7 @@ from narrows.lazy import lazy
 if TYPE_CHECKING:
     from narrows.tokenizers import plots
     from narrows.tokenizers.audio import AudioTokenizer
+    from narrows.tokenizers.classifier import ImageClassifier
     from narrows.tokenizers.ids import Vocabulary
     from narrows.tokenizers.image import ImageTokenizer
     from narrows.tokenizers.settings import DecodeOptions, RateSetting
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AudioTokenizer",
     "DecodeOptions",
+    "ImageClassifier",
     "ImageTokenizer",
     "Latents",
     "RateSetting",
@@ -66,6 +70,7 @@ __all__ = [
 _MODULES = {
     "AudioTokenizer": "audio",
     "DecodeOptions": "settings",
+    "ImageClassifier": "classifier",
     "ImageTokenizer": "image",
     "Latents": "tokens",
     "RateSetting": "settings",

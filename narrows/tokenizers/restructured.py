@@ -7,7 +7,8 @@ from narrows.codecs.bottlenecks.nested import Nested
 from narrows.codecs.bottlenecks.rebottleneck import ReBottleneck
 from narrows.codecs.codec import Codec
 from narrows.errors import InputError
-from narrows.tokenizers.tokenizer import Base, Tokenizer
+from narrows.tokenizers.model import Base
+from narrows.tokenizers.tokenizer import Tokenizer
 
 T = TypeVar("T", bound=Tokenizer)
 

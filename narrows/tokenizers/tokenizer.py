@@ -1,10 +1,8 @@
-"""Base class of tokenizers: a codec with a name, a fingerprint and frequency tables, and its .nrw streams."""
+"""Base class of tokenizers: a codec as a `Model`, with its media, settings and .nrw streams."""
 
 import io
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, Unpack
 
@@ -13,49 +11,31 @@ from torch import Tensor
 
 from narrows.bitstream import (
     FrequencyTables,
-    IndexedTables,
     PredictedTables,
     StreamHeader,
-    Tables,
     alphabet_sizes,
-    codes_to_symbols,
     read_header,
 )
 from narrows.bitstream.header import INDICES_PER_QUALITY
 from narrows.codecs.bottlenecks.continuous import Continuous
-from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 from narrows.codecs.codec import Codec
-from narrows.errors import InputError, WrongModel, shortened
+from narrows.errors import InputError, shortened
 from narrows.media.buffers import Bytes
 from narrows.media.extents import Extent
 from narrows.media.files import Source
 from narrows.media.image.resize import Resize
 from narrows.media.medium import Info, Medium, Reader, Signal
 from narrows.media.targets import Target
-from narrows.parts import spec
 from narrows.tokenizers.batches import BatchEncoder
 from narrows.tokenizers.devices import check_device, runs_on
-from narrows.tokenizers.fingerprint import Fingerprint
+from narrows.tokenizers.model import Model
 from narrows.tokenizers.settings import Compressed, DecodeOptions, Output, Progress, RateSetting, check_numbers
-from narrows.tokenizers.tokens import Latents, Tokens, plain
+from narrows.tokenizers.tokens import Latents, Tokens
 
 Item = Bytes | Tokens | Latents  # an .nrw stream, or what encoding returns
 
 
-@dataclass(frozen=True)
-class Base:
-    """The model whose networks a Re-Bottleneck stands around.
-
-    Args:
-        model: what `narrows.load` takes for it: a name, an absolute path or a hub repository.
-        fingerprint: of that model.
-    """
-
-    model: str
-    fingerprint: str
-
-
-class Tokenizer(ABC):
+class Tokenizer(Model):
     """Encodes signals of a medium, of any size and channel count, to Tokens, and decodes them.
 
     A codec of n channels codes a signal in groups of n channels. If n is above 1, a mono signal is repeated.
@@ -69,15 +49,12 @@ class Tokenizer(ABC):
         open_options: names of the options of `open` and `encode_file` that this medium takes.
         decode_options: names of the options that `decode_file` and `decode_bytes` take for this medium.
         codec: the codec.
-        name: name of the model, stored in tokens and streams.
-        tables: frequency tables for entropy coding; None for raw streams of fixed code lengths.
-        folder: the checkpoint folder that it was loaded from; None for one that was made.
-        origin: what `narrows.load` was given for it, a folder as an absolute path; None for one that was made.
-        base: for a Re-Bottleneck around a loaded model, that model.
+        name, tables, folder, origin, base: see `Model`.
         batch: number of pieces per call of the network.
     """
 
     kind: ClassVar[str] = "tokenizer"
+    codec: Codec
     medium: ClassVar[Medium]
     attachments: ClassVar[tuple[str, ...]] = ()
     open_options: ClassVar[tuple[str, ...]] = ()
@@ -88,13 +65,7 @@ class Tokenizer(ABC):
         axes = self.medium.extent.axes
         if len(codec.stride) != axes:
             raise InputError(f"expected a codec of {axes} axes for {self.medium.name}, got one of {len(codec.stride)}")
-        self.codec = codec.eval()
-        self.name = "custom"
-        self.tables: FrequencyTables | PredictedTables | None = None
-        self.folder: Path | None = None
-        self.origin: str | None = None
-        self.base: Base | None = None
-        self._fingerprint = Fingerprint()
+        super().__init__(codec)
 
     def __repr__(self) -> str:
         """Model, medium, rates and parameters, on one line."""
@@ -409,20 +380,9 @@ class Tokenizer(ABC):
         return runs_on(self.codec, device)
 
     @property
-    def device(self) -> torch.device:
-        """The device of the codec."""
-        return next(self.codec.parameters()).device
-
-    @property
     def codebooks(self) -> int:
         """K, the number of codebooks; 0 for a continuous bottleneck."""
         return len(self.codec.bottleneck.codebook_sizes)
-
-    @property
-    def entropy_model(self) -> EntropyModel | None:
-        """The bottleneck if it is an entropy model, otherwise None."""
-        bottleneck = self.codec.bottleneck
-        return bottleneck if isinstance(bottleneck, EntropyModel) else None
 
     @property
     def qualities(self) -> int:
@@ -458,33 +418,11 @@ class Tokenizer(ABC):
         return bottleneck
 
     @property
-    def fingerprint(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the description (`spec`) and the weights as float32.
-
-        It is computed again after weights were replaced or changed in place; see `Fingerprint`.
-        """
-        return self._fingerprint.of(self.codec, spec(self))
-
-    @property
     def bit_costs(self) -> Tensor | None:
         """Bits per symbol of each table, for rate-distortion-optimised rounding; None without tables."""
         if not isinstance(self.tables, FrequencyTables):
             return None
         return torch.from_numpy(self.tables.bit_costs).to(self.device)
-
-    @property
-    def coding_tables(self) -> Tables | None:
-        """Tables for the entropy coder, for an entropy model with the function that chooses a table per symbol."""
-        model = self.entropy_model
-        if model is None or self.tables is None:
-            return self.tables
-        assert isinstance(self.tables, FrequencyTables)
-        return IndexedTables(self.tables, model.choose)
-
-    def fit_tables(self, codes: Tensor) -> FrequencyTables:
-        """Frequency tables for entropy coding, fitted on codes (N, K, *grid) of training data."""
-        radices = self.codec.bottleneck.radices
-        return FrequencyTables.fit(codes_to_symbols(codes.cpu().numpy(), radices), alphabet_sizes(radices))
 
     @torch.inference_mode()
     def compress(self, tokens: Tokens) -> bytes:
@@ -537,15 +475,6 @@ class Tokenizer(ABC):
                 f"expected codebooks of {', '.join(map(str, prefixes))} for {self.name}, got {shortened(number)}"
             )
         return int(number)
-
-    def check_model(self, model: str, fingerprint: str) -> None:
-        """Raise WrongModel unless name and fingerprint are those of this model."""
-        if (model, fingerprint) != (self.name, self.fingerprint):
-            other = "other weights" if model == self.name else "that model"
-            raise WrongModel(
-                f"expected {self.name} ({self.fingerprint}), got data of {plain(model)} ({plain(fingerprint)}); load "
-                f"{other} (-m FOLDER on the command line)"
-            )
 
     def check_attachments(self, names: Iterable[str]) -> None:
         """Raise InputError for attachments that this tokenizer does not decode: they would be lost."""

@@ -124,7 +124,8 @@ def test_wrong_settings_are_reported_in_one_line(refused, arguments, message):
     [
         (
             "nonsense",
-            "image, image-tokenizer, feature-autoencoder, video, rebottleneck, got 'nonsense'; choose one",
+            "image, image-tokenizer, feature-autoencoder, video, rebottleneck, narrowed-classifier, "
+            "key-value-classifier, got 'nonsense'; choose one",
         ),
         ("sqeech", "got 'sqeech'; did you mean 'speech'?"),
         ("my.py", "got 'my.py'; give a function of this file as my.py:FUNCTION"),
@@ -214,7 +215,7 @@ def test_a_recipe_of_an_installed_package_has_its_name(codec, place, monkeypatch
     monkeypatch.syspath_prepend(str(place))
     plugins._entry_points.cache_clear()
     try:
-        assert "video, rebottleneck, theirs" in codec("train", "nonsense").err
+        assert "key-value-classifier, theirs" in codec("train", "nonsense").err
         assert codec("train", "theirs", "--smoke").code == 0
         assert (place / "runs" / "theirs-smoke" / "checkpoint").exists()
     finally:

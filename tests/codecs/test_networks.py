@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from narrows import codecs
 from narrows.codecs import (
+    ClassifierDecoder,
+    ClassifierEncoder,
     ConvDecoder,
     ConvEncoder,
     Decoder,
@@ -27,6 +29,7 @@ from narrows.codecs import (
     LDMEncoder,
     LinearSynthesis,
     ShallowDecoder,
+    StageEncoder,
     State,
     Tanh,
     TimmBackbone,
@@ -44,6 +47,7 @@ ENCODERS = [
     lambda **more: FrameEncoder(8, 12, 2, hop=8, fold=1, **more),
     lambda **more: FrameEncoder(8, 12, 1, hop=8, fold=3, **more),
     lambda **more: ConvEncoder(8, 6, **more),
+    lambda **more: ClassifierEncoder(8, 6, (2, 1, 2), **more),
     lambda **more: LappedEncoder(8, 6, 2, 1, **more),
     lambda **more: LDMEncoder(8, 4, (1, 2), 1, 1, 2, **more),
     lambda **more: ViTEncoder(8, 16, 1, 2, 4, 3, **more),
@@ -64,6 +68,7 @@ DECODERS = [
     lambda **more: FrameDecoder(8, 12, 2, hop=8, fold=2, iterations=1, **more),
     lambda **more: FrameDecoder(8, 12, 1, hop=8, fold=3, iterations=4, **more),
     lambda **more: ConvDecoder(8, 6, **more),
+    lambda **more: ClassifierDecoder(8, 6, (1, 2, 1), **more),
     lambda **more: LappedDecoder(8, 6, 2, 2, 1, **more),
     lambda **more: LinearSynthesis(8, **more),
     lambda **more: ShallowDecoder(8, 4, **more),
@@ -81,7 +86,7 @@ DECODERS = [
     lambda **more: StackedDecoder(LatentDecoder(8, 6, 6, 1, 2), LappedDecoder(8, 6, 2, 2, 1, **more)),
     lambda **more: StackedDecoder(LatentDecoder(8, 6, 6, 1, 3), FactorisedDecoder(8, (2, 4), (1, 2), 2, **more)),
 ]
-STACKED = {"stacked-encoder", "stacked-decoder"}  # made of other networks
+STACKED = {"stacked-encoder", "stacked-decoder", "stage-encoder"}  # made of other networks
 GRID = (37, 15)  # positions; more than twice any reach here
 SMALL, LONG = (3, 2, 2), 67  # positions of video; along one axis, more than twice any reach here
 
@@ -112,7 +117,7 @@ def latents(network: Network, batch: int = 1, axis: int | None = None) -> Tensor
 
 
 def test_every_registered_network_is_here() -> None:
-    tested = {type(made(make)) for make in (*ENCODERS, *DECODERS)}
+    tested = {type(made(make)) for make in (*ENCODERS, *DECODERS)} | {StageEncoder}  # see image/test_classifiers.py
     assert {find(name) for kind in ("encoder", "decoder") for name in names(kind)} == tested
 
 

@@ -65,6 +65,7 @@ def test_latents_that_know_labels(tiny_checkpoint, tmp_path: Path) -> None:
     assert "valid/alignment" in metrics
     manifest = json.loads((tmp_path / "run" / "latents" / "train" / "manifest.json").read_text())
     assert manifest["classes"] == ["anna", "bert"]
+    trained(small(tiny_checkpoint(), structure=("aligned",), data=data), tmp_path / "smoke")
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_training_lowers_the_error_and_leaves_the_base_alone(tiny_checkpoint, tm
         before = errors(ReBottleneck(*parts))
         codec = narrows.load(run(recipe, tmp_path / "run")).codec
         after = errors(ReBottleneck(codec.encoder.inner, codec.bottleneck, codec.decoder.inner))
-    assert (after < before)[:-1].all()
+    assert after.sum() < 0.99 * before.sum()
     assert recipe.base.fingerprint == base.fingerprint
     assert narrows.load(folder).fingerprint == base.fingerprint
 

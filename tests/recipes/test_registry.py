@@ -33,7 +33,7 @@ def test_every_setting_of_a_recipe_has_a_description(name: str) -> None:
 def test_unknown_recipe_is_rejected() -> None:
     with pytest.raises(
         InputError,
-        match=r"expected one of the recipes speech, audio, .*, video, rebottleneck, got 'speach'; did you",
+        match=r"expected one of the recipes speech, audio, .*, rebottleneck, .*got 'speach'; did you",
     ):
         recipe_function("speach")
 

@@ -3,6 +3,7 @@
 vq, ibq, multi_codebook        one codebook, index backpropagation, a sub-codebook per group of channels
 residual, grouped, split       stages that quantize what is left, groups of channels, semantic and acoustic codebooks
 multi_rate, nested, ordered    codebooks at several rates, one bottleneck inside another, a sum by importance
+key_codebooks                  codebooks of keys for random projections, of a discrete key-value bottleneck
 rebottleneck                   a bottleneck with networks of its own, for the latents of a finished codec
 fsq, lookup_free               scalars rounded to levels or signs
 continuous, gaussian, ard      continuous latents

@@ -54,3 +54,31 @@ class Projection(nn.Module):
     def up(self, vectors: Tensor) -> Tensor:
         """Project vectors (B, *grid, d) to latents (B, D, *grid) float32."""
         return to_latents(vectors, self.up_map, torch.float32)
+
+
+@part("random-projection")
+class RandomProjection(Projection):
+    """A fixed random matrix in place of a learned map; back, its transpose, scaled so that D → d → D is near identity.
+
+    Args:
+        dim: number of latent channels D.
+        inner: length of the vectors d.
+    """
+
+    matrix: Tensor
+
+    def __init__(self, dim: int = 64, inner: int = 8) -> None:
+        super().__init__(dim, dim)  # without linear maps
+        check_integers(1, MAX_SIZE, inner=inner)
+        self.inner = inner
+        self.register_buffer("matrix", torch.randn(inner, dim) * dim**-0.5)
+
+    def down(self, z: Tensor) -> Tensor:
+        """Project latents (B, D, *grid) to vectors (B, *grid, d)."""
+        with torch.autocast(z.device.type, enabled=False):
+            return nn.functional.linear(super().down(z), self.matrix)
+
+    def up(self, vectors: Tensor) -> Tensor:
+        """Project vectors (B, *grid, d) to latents (B, D, *grid) float32."""
+        with torch.autocast(vectors.device.type, enabled=False):
+            return super().up(nn.functional.linear(vectors.float(), self.matrix.T * (self.dim / self.inner)))

@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from narrows.codecs import distributed as ranks
 from narrows.recipes.data.crops import RandomCrops
 from narrows.recipes.data.files import MediaFiles, WholeFiles
-from narrows.recipes.settings import AudioData, ImageData, VideoData
+from narrows.recipes.settings import AudioData, ImageData, LabelledData, VideoData
 
 GRACE = 10  # seconds that a loading process still works after a SIGTERM
 
@@ -42,9 +41,9 @@ class StepBatches(Sampler[list[int]]):
 
 
 def crop_loader(
-    crops: Dataset[Tensor], data: AudioData | ImageData | VideoData, steps: Callable[[], range]
-) -> DataLoader[Tensor]:
-    """Batches of crops (B, C, *signal), loaded as the settings say.
+    crops: Dataset[Any], data: AudioData | ImageData | VideoData | LabelledData, steps: Callable[[], range]
+) -> DataLoader[Any]:
+    """Batches of crops (B, C, *signal), or of what else a data set holds, loaded as the settings say.
 
     Use one loader for the whole run: its workers and what they keep then stay from one epoch to the next.
 

@@ -46,6 +46,27 @@ def write_synthetic_images(folder: Path) -> None:
         image.write(folder / f"waves-{index}.png", pixels.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
 
 
+def write_labelled_images(folder: Path, classes: int, size: int = 32) -> None:
+    """Write two noisy images of stripes of each class, whose angle is its own, to subfolders of a new folder.
+
+    Args:
+        folder: Folder; nothing is written if it exists, as another process of the run has made it.
+        classes: Number of classes, each a folder with its number as the name.
+        size: Height and width in pixels.
+    """
+    if folder.exists():
+        return
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:size, :size]
+    for index in range(classes):
+        (folder / f"{index:04d}").mkdir(parents=True)
+        angle = np.pi * index / classes
+        for number in range(2):
+            stripes = np.sin(x * np.cos(angle) + y * np.sin(angle) + rng.uniform(0, 6))
+            pixels = 128 + 80 * stripes + rng.normal(0, 10, (3, size, size))
+            image.write(folder / f"{index:04d}" / f"{number}.png", pixels.clip(0, 255).astype(np.uint8))
+
+
 def write_synthetic_videos(folder: Path) -> None:
     """Write three clips of moving sine waves and edges, 20 frames of 72 × 96 pixels, to a new folder.
 

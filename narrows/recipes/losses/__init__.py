@@ -14,6 +14,9 @@ images, (B, 3, H, W) in [-1, 1]
 video, (B, 3, T, H, W) in [-1, 1]
     OnFrames                    a loss of images on each frame
     FrameDifferenceLoss         differences between consecutive frames: flicker
+of classifiers
+    FeatureMatchingDistillation     features of two networks
+    KnowledgeDistillation           logits with labels and with the logits of a teacher
 latents, (B, d, *grid)
     EquivarianceLoss            latents that follow a transform of the signal
     LatentMap                   a learned transform of latents
@@ -35,6 +38,7 @@ from narrows.recipes.losses.adversarial import (
 )
 from narrows.recipes.losses.backbone import Backbone, load_weights
 from narrows.recipes.losses.contrastive import ContrastiveLoss
+from narrows.recipes.losses.distillation import FeatureMatchingDistillation, KnowledgeDistillation
 from narrows.recipes.losses.frames import FrameMagnitudeLoss, PhaseConsistencyLoss
 from narrows.recipes.losses.images import LaplacianPyramidLoss
 from narrows.recipes.losses.perceptual import PerceptualLoss
@@ -48,8 +52,10 @@ __all__ = [
     "ComplexSTFTLoss",
     "ContrastiveLoss",
     "EquivarianceLoss",
+    "FeatureMatchingDistillation",
     "FrameDifferenceLoss",
     "FrameMagnitudeLoss",
+    "KnowledgeDistillation",
     "LaplacianPyramidLoss",
     "LatentMap",
     "LatentReconstructionLoss",

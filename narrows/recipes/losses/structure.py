@@ -68,7 +68,9 @@ class EquivarianceLoss(nn.Module):
     for exact equivariance, 2 for latents without any relation. Both latents get gradients, and so does the variance.
     With a constant in its place, smaller latents would always lower the loss, down to the collapse y = 0. The quotient
     does not change when all latents are scaled, so nothing pulls at their scale; and since each channel counts in
-    relation to its own scale, none can be hidden behind another of larger variance.
+    relation to its own scale, none can be hidden behind another of larger variance. What all channels have in common
+    can hide the rest: latents may follow a transform in most of their variance, and hold what does not follow it, such
+    as the rounding errors of a base with codes, in small differences between channels.
 
     Args:
         transform: transform of the signal. T_p is its `latent` where that is known, and otherwise a LatentMap, whose

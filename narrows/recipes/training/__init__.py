@@ -7,6 +7,9 @@ image_tokenizer.py      ImageTokenizerRecipe: image tokenizers with one rate
 feature_autoencoder.py  FeatureAutoencoderRecipe: feature auto-encoders on a frozen vision encoder
 rate_distortion.py      RateDistortionRecipe: image codecs with an entropy model
 video_tokenizer.py  video_rate_distortion.py    the same two of video; clips.py: batches of clips
+classifier.py           what recipes of classifiers share: labelled data, streams of a validation
+narrowed_classifier.py  NarrowedClassifierRecipe: a bottleneck inside a classifier, by distillation
+key_value.py            KeyValueRecipe: keys, and values class by class
 rebottleneck.py         ReBottleneckRecipe: another latent space for a finished codec
 optimizer.py            AdamW with learning rates and weight decay by parameter
 fit_tables.py           frequency tables, counted on training data

@@ -20,10 +20,12 @@ from narrows.recipes.data.audio import AudioFiles
 from narrows.recipes.data.files import MediaFiles
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.image import ImageTokenizer
+from narrows.tokenizers.model import Model
 from narrows.tokenizers.video import VideoTokenizer
 
 TABLE_SECONDS = 4 * 3600  # seconds of audio on which tables are counted
 PRIOR_COUNT = 200.0  # number of symbols that the assumed density counts for, in addition to the observed symbols
+DENSITY_COUNT = 20.0  # the same of a learned density
 ESCAPE = 1e-5  # probability of the escape symbol in the assumed density
 
 
@@ -92,14 +94,42 @@ def _count(
         quality_index = position * (model.qualities - 1) // max(1, count - 1)
         tokens = tokenizer.encode_at(pixels, quality_index)
         coder = IndexedCoder(IndexedTables(uniform, model.choose), len(model.codebook_sizes), MAX_RADIX, quality_index)
-        with torch.inference_mode():
-            for codes in tokens.codes.split(tokens.steps, 2):  # those of a chunk are coded together
-                for coded in coder.symbols_by_table(codes.numpy()):
-                    if coded.table >= 0:
-                        counts[coded.table] += np.bincount(coded.symbols, minlength=len(counts[coded.table]))
+        for codes in tokens.codes.split(tokens.steps, 2):  # those of a chunk are coded together
+            _add(counts, coder, codes)
         if time.monotonic() > deadline:
             break
     return FrequencyTables(tuple(integer_frequencies(_symmetric(table)) for table in counts))
+
+
+def fit_code_tables(model: Model, codes: Tensor) -> FrequencyTables:
+    """Frequency tables of a model with one quality, fitted on codes (N, K, *grid) of training data.
+
+    For a FactorizedPrior the learned densities are what is assumed before symbols are counted, and tables need not be
+    symmetric.
+    """
+    entropy_model = model.entropy_model
+    if entropy_model is None:
+        return model.fit_tables(codes)
+    if not isinstance(entropy_model, FactorizedPrior):
+        raise InputError(f"expected a FactorizedPrior or codebooks, got {type(entropy_model).__name__}")
+    reach = entropy_model.table_sizes[0] // 2 - 1
+    with torch.no_grad():
+        symbols = torch.arange(-reach, reach + 1.0, device=model.device)
+        p = entropy_model.density(symbols.expand(1, entropy_model.dim, -1))[0].cpu().double().numpy()
+    p = np.append(p / p.sum(1, keepdims=True) * (1 - ESCAPE), np.full((len(p), 1), ESCAPE), 1)
+    counts = [DENSITY_COUNT * row for row in p]
+    uniform = FrequencyTables(tuple(integer_frequencies(np.ones(size)) for size in entropy_model.table_sizes))
+    coder = IndexedCoder(IndexedTables(uniform, entropy_model.choose), entropy_model.dim, MAX_RADIX, 0)
+    _add(counts, coder, codes.cpu())
+    return FrequencyTables(tuple(integer_frequencies(count) for count in counts))
+
+
+def _add(counts: list[NDArray[np.float64]], coder: IndexedCoder, codes: Tensor) -> None:
+    """Add the symbols of codes (G, K, *grid), which are coded together, to the counts of their tables."""
+    with torch.inference_mode():
+        for coded in coder.symbols_by_table(codes.numpy()):
+            if coded.table >= 0:
+                counts[coded.table] += np.bincount(coded.symbols, minlength=len(counts[coded.table]))
 
 
 def _assumed(index: int, size: int, has_scales: bool) -> NDArray[np.float64]:

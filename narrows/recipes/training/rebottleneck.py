@@ -9,6 +9,7 @@ Nothing passes through the networks of the codec, which encodes its training dat
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -104,20 +105,25 @@ class ReBottleneckRecipe(AdversarialRecipe):
                 write_synthetic_images(folder)
             case _:
                 write_synthetic_videos(folder)
-        return replace(self, data=replace(self.data, train=folder, valid=None))
+        targets = None if self.targets is None else self.targets.on_synthetic_data()
+        return replace(self, data=replace(self.data, train=folder, valid=None), targets=targets)
 
 
-class Targets:
+class Targets(ABC):
     """What latents are aligned to: called with a crop (C, *signal) and the index of its item in `files`."""
 
+    @abstractmethod
     def __call__(self, files: MediaFiles, x: Tensor, item: int) -> Target:
         """The embedding (E,) of a crop, or the label of its item."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def facts(self) -> dict[str, Any]:
         """What the targets depend on, for the manifest of the prepared latents."""
-        raise NotImplementedError
+
+    def on_synthetic_data(self) -> "Targets":
+        """Targets of the same form for the synthetic media of a smoke run."""
+        return self
 
 
 class ReBottleneckTraining(AdversarialTraining):
@@ -179,10 +185,12 @@ class ReBottleneckTraining(AdversarialTraining):
         preparation = Preparation(recipe.base, crops, recipe.transforms, target, facts)
         if ranks.rank() or not ranks.is_launched_first():
             return preparation.wait(folder)
-        begin = time.monotonic()
+        shown = -1
 
         def progress(fraction: float) -> None:
-            if time.monotonic() - begin > 5 or fraction == 1:
+            nonlocal shown
+            if int(10 * fraction) > shown:
+                shown = int(10 * fraction)
                 print(f"latents of {folder.name}: {fraction:.0%}", flush=True)
 
         return preparation.run(folder, progress)

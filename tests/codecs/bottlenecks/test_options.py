@@ -80,6 +80,10 @@ CASES: dict[str, tuple[Options, Options]] = {
         {"dim": 8, "entries": 16, "code_dim": 4},
         {"dim": 6, "entries": 9, "code_dim": 3, "temperature": 0.5},
     ),
+    "key-codebooks": (
+        {"dim": 8, "codebooks": 2, "entries": 8, "key_dim": 3},
+        {"dim": 6, "codebooks": 3, "entries": 9, "key_dim": 4},
+    ),
     "learned-codebook": (
         {"dim": 4, "entries": 8, "decay": 0.5},
         {"dim": 3, "entries": 9, "decay": 0.9, "cosine": True, "kmeans_steps": 0, "dead_code_threshold": 0.9},
@@ -106,6 +110,7 @@ CASES: dict[str, tuple[Options, Options]] = {
             "quality_index": 3,
         },
     ),
+    "random-projection": ({"dim": 8, "inner": 4}, {"dim": 6, "inner": 3}),
     "residual": (
         {"dim": 4, "stages": [vq(0), vq(1)]},
         {"dim": 6, "stages": [vq(0), vq(1, 9)], "dropout": 0.0},
