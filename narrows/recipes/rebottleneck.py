@@ -200,7 +200,7 @@ class Embeddings(Targets):
             self._embed = partial(_embedded, Backbone(teacher, weights))
         example = np.zeros(AUDIO_RATE if sample_rate else (3, 64, 64), np.float32)
         example.flat[::7] = 0.1
-        self.dim: int | None = None
+        self.dim = 0  # not known yet
         self.dim = len(self._checked(example))
 
     def __call__(self, files: MediaFiles, x: Tensor, item: int) -> Embedding:
@@ -213,7 +213,7 @@ class Embeddings(Targets):
         found = np.asarray(self._embed(x), np.float32)
         if found.ndim != 1 or not np.isfinite(found).all():
             raise InputError(f"expected {self.teacher} to return a finite vector, got shape {found.shape}; correct it")
-        if self.dim not in (None, len(found)):
+        if self.dim not in (0, len(found)):
             raise InputError(
                 f"expected {self.teacher} to return vectors of one size, got {self.dim} and {len(found)}; correct it"
             )
