@@ -46,6 +46,9 @@ def save(folder: str | Path, tokenizer: Model, dtype: torch.dtype | None = None)
 
     Files of an earlier checkpoint are replaced once all new ones are written.
 
+    The weights of the base of a Re-Bottleneck are left out if loading it gives the same ones. They are stored, too, if
+    they were changed, or if the base cannot be loaded or is what is replaced.
+
     Args:
         folder: created if it does not exist; a checkpoint in it is replaced.
         tokenizer: the tokenizer or ImageClassifier; its `name` is the name of the model.
@@ -65,7 +68,7 @@ def save(folder: str | Path, tokenizer: Model, dtype: torch.dtype | None = None)
     folder = Path(folder)
     config = {"format": FORMAT, "name": tokenizer.name, "tokenizer": spec(tokenizer)}
     of_base = set[str]()
-    if tokenizer.base is not None:
+    if tokenizer.base is not None and _is_in_base(tokenizer, tokenizer.base, folder):
         of_base.update(name for name, _ in base_tensors(tokenizer.codec))
         config["base"] = {
             "model": _relative(tokenizer.base.model, folder),
@@ -244,6 +247,8 @@ def _expected(config: Mapping[str, Any], tensors: int) -> tuple[dict[str, tuple[
     with torch.device("meta"), _ShapesOnly(tensors):
         codec = _tokenizer(config).codec
         names = dict(base_tensors(codec)) if "base" in config else {}
+        if "base" in config and not names:
+            raise ModelError(f"expected a codec around a Re-Bottleneck, as it has a base, got one without; {ADVICE}")
         return {key: tuple(tensor.shape) for key, tensor in codec.state_dict().items()}, names
 
 
@@ -258,7 +263,7 @@ def _base(config: Mapping[str, Any], folder: Path, open_base: Callable[[str], To
     if open_base is None:
         raise ModelError(f"expected a checkpoint with all its weights, got one around {shortened(model)}; load it")
     if model.startswith("."):
-        model = os.path.abspath(folder / model)
+        model = os.path.abspath(os.path.join(os.path.realpath(folder), model))
     base = open_base(model)
     if base.fingerprint != fingerprint:
         raise ModelError(
@@ -279,11 +284,35 @@ def _check_base(given: Mapping[str, Tensor], expected: Mapping[str, tuple[int, .
             )
 
 
+def _is_in_base(tokenizer: Model, base: Base, folder: Path) -> bool:
+    """Whether a base, loaded again, has the weights that a checkpoint around it leaves out, and is not in `folder`."""
+    from narrows.checkpoints.load import load
+
+    try:
+        found = load(base.model)
+        below: Model = found
+        while True:
+            if below.folder is not None and folder.exists() and folder.samefile(below.folder):
+                return False
+            if below.base is None:
+                break
+            below = load(below.base.model)
+    except (NarrowsError, OSError):
+        return False
+    if found.fingerprint != base.fingerprint:
+        return False
+    mine, theirs = tokenizer.codec.state_dict(), found.codec.state_dict()
+    return all(
+        there in theirs and mine[here].dtype == theirs[there].dtype and torch.equal(mine[here].cpu(), theirs[there])
+        for here, there in base_tensors(tokenizer.codec)
+    )
+
+
 def _relative(model: str, folder: Path) -> str:
     """A path as it is from a checkpoint folder, beginning with a dot; a name or hub repository as it is."""
     if not os.path.isabs(model):
         return model
-    path = Path(os.path.relpath(model, os.path.abspath(folder))).as_posix()
+    path = Path(os.path.relpath(model, os.path.realpath(folder))).as_posix()  # the same through symbolic links
     return path if path.startswith(".") else f"./{path}"
 
 

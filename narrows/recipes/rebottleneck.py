@@ -12,11 +12,13 @@ discriminator follow the authors' later code; the forms of the structure losses 
 published ones were not available (docs/rebottleneck.md).
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import soxr
@@ -81,7 +83,9 @@ class Network:
     dropout: float = 0.75
 
     def __post_init__(self) -> None:
-        check_range(1, width=self.width, codebooks=self.codebooks, channels=self.channels or 1)
+        check_range(
+            1, width=self.width, codebooks=self.codebooks, channels=1 if self.channels is None else self.channels
+        )
         check_range(0, depth=self.depth)
         check_range(1e-3, step=self.step)
         check_range(0, 1, dropout=self.dropout)
@@ -149,17 +153,20 @@ class Labels(Targets):
         """See Targets."""
         if self.synthetic:
             return item % len(self.classes)
-        if id(files) not in self._found:
-            self._found[id(files)] = labels_of(files, self.column)
-        labels = self._found[id(files)]
+        labels = self._labels(files)
         if labels[item] not in self._numbers:
             raise InputError(f"expected labels of the training data, got {labels[item]!r} in the validation data")
         return self._numbers[labels[item]]
 
-    @property
-    def facts(self) -> dict[str, Any]:
+    def _labels(self, files: MediaFiles) -> list[str]:
+        if id(files) not in self._found:
+            self._found[id(files)] = labels_of(files, self.column)
+        return self._found[id(files)]
+
+    def facts(self, files: MediaFiles) -> dict[str, Any]:
         """See Targets."""
-        return {"labels": self.column, "classes": list(self.classes)}
+        facts: dict[str, Any] = {"labels": self.column, "classes": list(self.classes)}
+        return facts if self.synthetic else facts | {"label_digest": _digest(json.dumps(self._labels(files)).encode())}
 
     def on_synthetic_data(self) -> "Labels":
         """See Targets."""
@@ -193,6 +200,7 @@ class Embeddings(Targets):
             self._embed = partial(_embedded, Backbone(teacher, weights))
         example = np.zeros(AUDIO_RATE if sample_rate else (3, 64, 64), np.float32)
         example.flat[::7] = 0.1
+        self.dim = 0  # not known yet
         self.dim = len(self._checked(example))
 
     def __call__(self, files: MediaFiles, x: Tensor, item: int) -> Embedding:
@@ -205,12 +213,21 @@ class Embeddings(Targets):
         found = np.asarray(self._embed(x), np.float32)
         if found.ndim != 1 or not np.isfinite(found).all():
             raise InputError(f"expected {self.teacher} to return a finite vector, got shape {found.shape}; correct it")
+        if self.dim not in (0, len(found)):
+            raise InputError(
+                f"expected {self.teacher} to return vectors of one size, got {self.dim} and {len(found)}; correct it"
+            )
         return found
 
-    @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self, files: MediaFiles) -> dict[str, Any]:
         """See Targets."""
-        return {"teacher": self.teacher, "weights": self.weights and str(self.weights)}
+        paths = [self.weights, Path(self.teacher.rpartition(":")[0])]
+        digests = [_digest(path.read_bytes()) for path in paths if path is not None and path.is_file()]
+        return {"teacher": self.teacher, "weights": self.weights and str(self.weights), "digests": digests}
+
+
+def _digest(data: bytes) -> str:
+    return sha256(data).hexdigest()[:16]
 
 
 @torch.no_grad()
@@ -254,6 +271,9 @@ def rebottleneck(
         seed: Seed of initial weights and data.
         name: Name of the trained model, which streams and tokens carry.
     """
+    for each in structure:
+        if each not in get_args(Structure):
+            raise InputError(f"expected structures of {', '.join(get_args(Structure))}, got {shortened(each)}")
     tokenizer = load(base)
     medium = tokenizer.medium.name
     torch.manual_seed(seed)

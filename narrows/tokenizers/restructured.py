@@ -40,10 +40,11 @@ def codec_around(codec: Codec, rebottleneck: ReBottleneck) -> Codec:
     """
     outer = codec.bottleneck
     if isinstance(outer, EntropyModel):
-        if codec.decoder.conditioned != (rebottleneck.quality_index is not None):
+        index = rebottleneck.quality_index
+        if codec.decoder.conditioned != (index is not None) or (index or 0) >= outer.qualities:
             raise InputError(
                 f"expected a quality_index up to {outer.qualities - 1} for a codec with several qualities, and none "
-                f"for others, got {rebottleneck.quality_index}"
+                f"for others, got {index}"
             )
         return Codec(codec.encoder, rebottleneck, codec.decoder)
     return Codec(codec.encoder, Nested(outer, rebottleneck, frozen=True), codec.decoder)

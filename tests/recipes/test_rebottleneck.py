@@ -10,8 +10,9 @@ import narrows
 from narrows.codecs import ARD, FSQ, ReBottleneck, ResidualVQ
 from narrows.errors import InputError
 from narrows.recipes import Schedule, run
+from narrows.recipes.data.latents import media_files
 from narrows.recipes.data.synthetic import write_synthetic_audio
-from narrows.recipes.rebottleneck import Alignment, Network, rebottleneck
+from narrows.recipes.rebottleneck import Alignment, Embeddings, Network, rebottleneck
 from narrows.recipes.settings import LatentData
 from narrows.recipes.training.rebottleneck import ReBottleneckRecipe
 from narrows.tokenizers.tokenizer import Tokenizer
@@ -167,6 +168,7 @@ def test_the_reconstruction_may_count_all_directions_alike(tiny_checkpoint, tmp_
         ({"structure": ("discrete",), "network": Network(bottleneck="continuous")}, "expected fsq or residual-vq"),
         ({"structure": ("equivariant",), "transforms": ("gian",)}, "gian"),
         ({"structure": ("aligned",), "alignment": Alignment("resnet18")}, "expected a teacher FILE.py:FUNCTION or"),
+        ({"structure": ("orderd",)}, "expected structures of ordered, aligned, equivariant, discrete, got 'orderd'"),
         ({"base": "speach"}, "did you mean 'speech'"),
     ],
 )
@@ -216,3 +218,72 @@ def training_crop(training) -> tuple[torch.Tensor, int]:
 
     recipe = training.recipe
     return media_crops(recipe.base, training._train, recipe.data, recipe.data.crops, (recipe.seed, 2)).drawn(0)
+
+
+def test_no_channels_are_refused() -> None:
+    with pytest.raises(InputError, match="channels"):
+        Network(channels=0)
+
+
+def test_other_settings_leave_the_latents_of_a_run_alone(tiny_checkpoint, tmp_path: Path) -> None:
+    recipe = small(tiny_checkpoint()).on_synthetic_data(tmp_path / "data")
+    run(recipe, tmp_path / "run")
+    shards = sorted((tmp_path / "run" / "latents").rglob("*.parquet"))
+    times = [path.stat().st_mtime_ns for path in shards]
+    with pytest.raises(InputError, match="expected the settings that the run"):
+        run(replace(recipe, data=replace(recipe.data, crops=9)), tmp_path / "run")
+    assert [path.stat().st_mtime_ns for path in shards] == times
+
+
+def test_a_run_does_not_replace_its_base(tiny_checkpoint, tmp_path: Path) -> None:
+    base = narrows.load(tiny_checkpoint())
+    narrows.save(tmp_path / "run" / "checkpoint", base)
+    recipe = small(tmp_path / "run" / "checkpoint").on_synthetic_data(tmp_path / "data")
+    with pytest.raises(InputError, match="expected an --out without the base in it"):
+        run(recipe, tmp_path / "run")
+    assert narrows.load(tmp_path / "run" / "checkpoint").fingerprint == base.fingerprint
+
+
+def test_silence_is_refused_and_short_crops_are_not(tiny_checkpoint, tmp_path: Path) -> None:
+    import soundfile
+
+    (tmp_path / "silence").mkdir()
+    soundfile.write(tmp_path / "silence" / "a.wav", np.zeros(48_000), 16_000)
+    recipe = small(tiny_checkpoint())
+    with pytest.raises(InputError, match="expected media whose latents vary"):
+        run(replace(recipe, data=replace(recipe.data, train=tmp_path / "silence")), tmp_path / "silent-run")
+    recipe = small(tiny_checkpoint(), structure=("ordered", "equivariant"), transforms=("pitch", "shift"))
+    recipe = recipe.on_synthetic_data(tmp_path / "data")
+    run(replace(recipe, data=replace(recipe.data, seconds=0.02)), tmp_path / "run")
+
+
+def test_changed_labels_and_functions_make_the_latents_again(tiny_checkpoint, tmp_path: Path) -> None:
+    write_synthetic_audio(tmp_path / "media", 16_000, 1.0)
+    names = sorted(path.name for path in (tmp_path / "media").iterdir())
+    (tmp_path / "own.py").write_text("def level(x):\n    return [x.std(), len(x)]\n")
+    data = LatentData(tmp_path / "list.csv")
+
+    def targets(order: int) -> list[float]:
+        lines = [f"media/{name},{'ab'[(index + order) % 2]}" for index, name in enumerate(names)]
+        (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+        training = small(tiny_checkpoint(), structure=("aligned",), data=data).training()
+        (tmp_path / "run").mkdir(exist_ok=True)
+        training.prepare(tmp_path / "run")
+        found = [training._shards.example(index).target for index in range(8)]
+        return [float(target.flatten()[0]) for target in found if target is not None]
+
+    before, after = targets(0), targets(1)
+    assert after == [1 - value for value in before]
+    files = media_files(narrows.load(tiny_checkpoint()), tmp_path / "media")
+    embeddings = Embeddings(f"{tmp_path / 'own.py'}:level", None, 16_000)
+    facts = embeddings.facts(files)
+    assert facts == embeddings.facts(files)
+    (tmp_path / "own.py").write_text("def level(x):\n    return [2 * x.std(), len(x)]\n")
+    assert embeddings.facts(files) != facts
+
+
+def test_embeddings_have_one_size(tiny_checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def cut(x):\n    return x[: len(x) // 100]\n")
+    recipe = small(tiny_checkpoint(), structure=("aligned",), alignment=Alignment(f"{tmp_path / 'own.py'}:cut"))
+    with pytest.raises(InputError, match="to return vectors of one size, got 160 and 80"):
+        run(recipe.on_synthetic_data(tmp_path / "data"), tmp_path / "run")

@@ -79,6 +79,49 @@ def test_both_folders_move_together(tiny_checkpoint, tmp_path: Path) -> None:
     assert narrows.load(tmp_path / "b" / "inner").fingerprint == tokenizer.fingerprint
 
 
+def test_the_base_is_found_through_a_symbolic_link(tiny_checkpoint, tmp_path: Path) -> None:
+    base = narrows.load(tiny_checkpoint())
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    tokenizer = restructured(base, around(base))
+    narrows.save(tmp_path / "link" / "inner", tokenizer)
+    for folder in ("link", "far/away"):
+        assert narrows.load(tmp_path / folder / "inner").fingerprint == tokenizer.fingerprint
+
+
+def test_weights_that_the_base_does_not_have_are_stored(base: Tokenizer, saved: Path, tmp_path: Path) -> None:
+    tokenizer = narrows.load(saved)
+    next(tokenizer.codec.encoder.base.parameters()).data.mul_(1.5)  # type: ignore[union-attr]
+    narrows.save(tmp_path / "changed", tokenizer)
+    again = narrows.load(tmp_path / "changed")
+    assert again.fingerprint == tokenizer.fingerprint
+    assert again.base is None
+    twice = restructured(base, around(base, around(restructured(base, around(base)))))
+    narrows.save(tmp_path / "twice", twice)
+    assert narrows.load(tmp_path / "twice").fingerprint == twice.fingerprint
+
+
+def test_a_checkpoint_in_place_of_its_base_is_whole(tiny_checkpoint, tmp_path: Path) -> None:
+    narrows.save(tmp_path / "base", narrows.load(tiny_checkpoint()))
+    base = narrows.load(tmp_path / "base")
+    inner = restructured(base, around(base))
+    narrows.save(tmp_path / "inner", inner)
+    middle = narrows.load(tmp_path / "inner")
+    outer = restructured(middle, around(middle))
+    narrows.save(tmp_path / "base", outer)  # where the base of its base is
+    assert narrows.load(tmp_path / "base").fingerprint == outer.fingerprint
+
+
+def test_a_base_needs_a_rebottleneck(tiny_checkpoint, tmp_path: Path) -> None:
+    base = narrows.load(tiny_checkpoint())
+    narrows.save(tmp_path / "plain", base)
+    config = json.loads((tmp_path / "plain" / "config.json").read_text())
+    config["base"] = {"model": str(base.folder), "fingerprint": base.fingerprint}
+    (tmp_path / "plain" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="expected a codec around a Re-Bottleneck, as it has a base, got one without"):
+        narrows.load(tmp_path / "plain")
+
+
 def test_windows_equal_the_whole(base: Tokenizer) -> None:
     assert isinstance(base, AudioTokenizer)
     tokenizer, x = restructured(base, around(base)), 0.1 * torch.randn(16_000 * 6)
@@ -103,6 +146,8 @@ def test_images_around_an_entropy_model(image_checkpoint: Path, tmp_path: Path) 
     base = narrows.load(image_checkpoint)
     with pytest.raises(InputError, match="expected a quality_index up to"):
         restructured(base, around(base))
+    with pytest.raises(InputError, match="expected a quality_index up to"):
+        restructured(base, around(base, quality_index=base.qualities))
     tokenizer = restructured(base, around(base, quality_index=base.qualities - 1))
     narrows.save(tmp_path / "inner", tokenizer)
     again = narrows.load(tmp_path / "inner")

@@ -44,6 +44,7 @@ from narrows.tokenizers.tokenizer import Tokenizer
 SHARD = 64  # crops
 SHARDS = 16  # that successive crops are drawn from, and that are kept in memory
 FORMAT = 1
+PARTIAL = ".narrows-*.part"  # what a process that was killed leaves of a shard
 MANIFEST = "manifest.json"
 ORIGINAL = "original"
 Target = NDArray[np.float32] | int
@@ -167,6 +168,8 @@ class Preparation:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             write_bytes(manifest, self._manifest.encode(), overwrite=True)
+        for path in folder.glob(PARTIAL):
+            path.unlink(missing_ok=True)
         for index in range(self._count):
             path = folder / f"{index:05d}-of-{self._count:05d}.parquet"
             if not path.exists():

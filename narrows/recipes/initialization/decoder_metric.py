@@ -13,13 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from narrows.tokenizers.tokenizer import Tokenizer
 
 MIN_POWER = 1e-6  # smallest variance of a direction of the latents, as a fraction of the largest
 SMALLEST = 1e-3  # smallest weight of a direction, as a fraction of the mean weight
 STEP = 1.0  # of the differences, in standard deviations of a direction
+WINDOW = 1024  # samples of a mel spectrum; zeros follow shorter signals
 MEL_FLOOR = 1e-2  # amplitude below which mel spectra are not compared
 BATCH = 16
 
@@ -93,8 +94,8 @@ def _features(tokenizer: Tokenizer) -> Callable[[Tensor], Tensor]:
         return torch.Tensor.float
     from torchaudio.transforms import MelSpectrogram  # type: ignore[import-untyped]
 
-    mel = MelSpectrogram(tokenizer.sample_rate, 1024, hop_length=256, n_mels=64, power=1).to(tokenizer.device)
-    return lambda x: (mel(x.float()) + MEL_FLOOR).log()
+    mel = MelSpectrogram(tokenizer.sample_rate, WINDOW, hop_length=256, n_mels=64, power=1).to(tokenizer.device)
+    return lambda x: (mel(nn.functional.pad(x.float(), (0, max(0, WINDOW - x.shape[-1])))) + MEL_FLOOR).log()
 
 
 def square_root(metric: Tensor) -> Tensor:

@@ -121,7 +121,8 @@ class AlignmentLoss(nn.Module):
 
     "contrastive"   latents match the embedding of their signal among those of the batches of all ranks, and the reverse
                     (CLIP, Radford et al., arXiv 2103.00020, figure 3): cross-entropy in nats. The mean of the ranks'
-                    losses is the loss of the whole batch, and so is the mean of their gradients.
+                    losses is the loss of the whole batch, and so is the mean of their gradients. In eval mode it is
+                    among those of the batch alone: ranks may have different numbers of batches to validate.
     "cosine"        one minus the cosine similarity to the embedding
     "labels"        cross-entropy of a classifier, in nats
 
@@ -173,9 +174,13 @@ class AlignmentLoss(nn.Module):
             return self._contrastive(embeddings, expected)
 
     def _contrastive(self, embeddings: Tensor, expected: Tensor) -> Tensor:
-        to_all, from_all = embeddings @ ranks.gather(expected).T, expected @ ranks.gather(embeddings).T
+        every, all_expected, first = embeddings, expected, 0
+        if self.training:
+            every, all_expected = ranks.gather(embeddings), ranks.gather(expected)
+            first = ranks.rank() * len(expected)
+        to_all, from_all = embeddings @ all_expected.T, expected @ every.T
         scale = self.log_scale.clamp(0, math.log(MAX_SCALE)).exp()
-        labels = ranks.rank() * len(expected) + torch.arange(len(expected), device=expected.device)
+        labels = first + torch.arange(len(expected), device=expected.device)
         cross_entropy = nn.functional.cross_entropy
         return (cross_entropy(scale * to_all, labels) + cross_entropy(scale * from_all, labels)) / 2
 

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -25,6 +26,7 @@ from narrows.codecs import distributed as ranks
 from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.codecs.bottlenecks.rebottleneck import ReBottleneck
 from narrows.codecs.codec import Codec
+from narrows.errors import InputError
 from narrows.recipes.data.files import MediaFiles
 from narrows.recipes.data.latents import (
     LatentCrops,
@@ -54,6 +56,7 @@ PREFIXES = 8  # numbers of channels or codebooks whose reconstruction is validat
 TABLE_CROPS = 256
 STATISTICS_CROPS = 512
 METRIC_CROPS = 16
+MIN_VARIANCE = 1e-12  # of latents, relative to the square of their mean; below it they count as constant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +119,9 @@ class Targets(ABC):
     def __call__(self, files: MediaFiles, x: Tensor, item: int) -> Target:
         """The embedding (E,) of a crop, or the label of its item."""
 
-    @property
     @abstractmethod
-    def facts(self) -> dict[str, Any]:
-        """What the targets depend on, for the manifest of the prepared latents."""
+    def facts(self, files: MediaFiles) -> dict[str, Any]:
+        """What the targets of the items of `files` depend on, for the manifest of the prepared latents."""
 
     def on_synthetic_data(self) -> "Targets":
         """Targets of the same form for the synthetic media of a smoke run."""
@@ -159,7 +161,9 @@ class ReBottleneckTraining(AdversarialTraining):
 
     def prepare(self, out: Path) -> None:
         """Make the latents of the training and validation crops, and read their statistics."""
-        data, seed = self.recipe.data, self.recipe.seed
+        data, seed, origin = self.recipe.data, self.recipe.seed, self.recipe.base.origin
+        if origin is not None and Path(origin).resolve().is_relative_to(out.resolve()):
+            raise InputError(f"expected an --out without the base in it, got {out} with {origin}; choose another --out")
         self._shards = self._prepared(out / LATENTS / "train", self._train, data.crops, (seed, 2))
         self._valid_shards = self._prepared(out / LATENTS / "valid", self._valid, data.valid_crops, (seed, 4))
         if (out / STATE).exists():
@@ -167,21 +171,26 @@ class ReBottleneckTraining(AdversarialTraining):
         z = torch.stack([self._shards.example(i).z for i in range(min(STATISTICS_CROPS, len(self._shards)))])
         self._statistics = Statistics.of(z)
         total = float(self._statistics.covariance.diagonal().sum())
-        self._metric = torch.eye(z.shape[1], dtype=torch.float64) / max(total, 1e-30)
-        if self.recipe.reconstruction == "decoded" and total > 0:
+        if not MIN_VARIANCE * (1 + float(self._statistics.mean.square().sum())) < total < inf:
+            raise InputError(
+                f"expected media whose latents vary, got a variance of {total:.3g} in {self._train}; give "
+                "media that are not silent"
+            )
+        self._metric = torch.eye(z.shape[1], dtype=torch.float64) / total
+        if self.recipe.reconstruction == "decoded":
             base, index = self.recipe.base, self.recipe.quality_index
             self._metric = decoder_metric(base, z[:METRIC_CROPS], self._statistics, index)
         reconstruction = self.losses["latents"]
         assert isinstance(reconstruction, LatentReconstructionLoss)
         reconstruction.set_root(square_root(self._metric))
-        self.scale.fill_(max(total / z.shape[1], 1e-30) ** 0.5)
+        self.scale.fill_((total / z.shape[1]) ** 0.5)
 
     def _prepared(self, folder: Path, files: MediaFiles, count: int, seed: tuple[int, int]) -> LatentShards:
         recipe, targets = self.recipe, self.recipe.targets
         crops = media_crops(recipe.base, files, recipe.data, count, seed)
         target = None if targets is None else (lambda x, item: targets(files, x, item))
         facts = {**files.found(), **recipe.data.facts(recipe.base.medium.name), "seed": seed}
-        facts |= {} if targets is None else targets.facts
+        facts |= {} if targets is None else targets.facts(files)
         preparation = Preparation(recipe.base, crops, recipe.transforms, target, facts)
         if ranks.rank() or not ranks.is_launched_first():
             return preparation.wait(folder)

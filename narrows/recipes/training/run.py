@@ -113,7 +113,6 @@ def run(
         _check_savable(training)
         if first and not smoke:  # only now: wrong settings leave no folder
             stack.enter_context(locked(out))
-        training.prepare(out)
         settings: dict[str, Any] = {"target": target, "init": init, "smoke": smoke, "devices": devices, "nodes": nodes}
         settings |= {"precision": launch.lightning_precision, "accumulate": accumulate, "minutes": minutes}
         record = _new_record(training, settings)
@@ -134,6 +133,7 @@ def run(
                 more = "--minutes" if position["over"] else "--schedule.steps"
                 print(f"finished at step {step}; give more {more} with --change to go on", flush=True)
             return out / CHECKPOINT
+        training.prepare(out)  # only now: a run with other settings, or a finished one, changes no files
         if not (out / STATE).exists():
             # the other ranks get the weights of the first
             training.start(_initial_weights(training, init) if first else training.codec.state_dict())

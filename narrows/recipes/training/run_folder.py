@@ -9,6 +9,7 @@ out/samples/        validation items, original and decoded, of the last validati
 out/report.html     curves, samples and settings
 out/run.lock        held by a running training, so that a second one does not write to the same files
 out/tensorboard/, out/wandb/    files of these loggers
+out/latents/        latents of the media that train a Re-Bottleneck, made once
 out/smoke-data/     synthetic data of a smoke run
 """
 

@@ -60,9 +60,12 @@ def test_an_interrupted_preparation_goes_on_and_another_one_begins_again(base: T
     bytes_of = [path.read_bytes() for path in shards.paths]
     shards.paths[1].unlink()
     first = shards.paths[0].stat().st_mtime_ns
+    partial = tmp_path / "out" / ".narrows-0123456789abcdef.part"  # of a process that was killed
+    partial.touch()
     again = made.run(tmp_path / "out")
     assert [path.read_bytes() for path in again.paths] == bytes_of
     assert again.paths[0].stat().st_mtime_ns == first
+    assert not partial.exists()
     assert len(made.wait(tmp_path / "out")) == CROPS
     preparation(base, tmp_path / "data", facts={"other": 1}).run(tmp_path / "out")
     assert again.paths[0].stat().st_mtime_ns != first

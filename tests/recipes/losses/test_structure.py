@@ -202,3 +202,14 @@ def test_latent_reconstruction_has_a_metric(grid: tuple[int, ...]) -> None:
     for wrong in (torch.zeros(4, 4), torch.full((4, 4), torch.nan), torch.ones(3, 3)):
         with pytest.raises(InputError, match=r"expected a finite metric \(4, 4\)"):
             loss.set_root(wrong)
+
+
+def test_a_validation_waits_for_no_other_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("ranks may validate different numbers of batches")
+
+    monkeypatch.setattr("narrows.recipes.losses.structure.ranks.gather", refuse)
+    loss, y, target = AlignmentLoss(4, 3).eval(), torch.randn(5, 4, 6), torch.randn(5, 3)
+    assert loss(y, target) > 0
+    with pytest.raises(AssertionError, match="ranks may"):
+        loss.train()(y, target)
