@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from narrows.bitstream import FrequencyTables, PredictedTables
-from narrows.codecs.stacked import base_tensors
+from narrows.codecs.stacked import base_digest, base_tensors
 from narrows.errors import InputError, MediaError, ModelError, NarrowsError, PartError, shortened
 from narrows.media.atomic import atomic_write
 from narrows.media.files import quoted
@@ -46,8 +46,8 @@ def save(folder: str | Path, tokenizer: Model, dtype: torch.dtype | None = None)
 
     Files of an earlier checkpoint are replaced once all new ones are written.
 
-    The weights of the base of a Re-Bottleneck are left out if loading it gives the same ones. They are stored, too, if
-    they were changed, or if the base cannot be loaded or is what is replaced.
+    The weights of the base of a Re-Bottleneck are left out. They are stored, too, if they were changed since it was
+    loaded, or if the folder of the base is gone or is what is replaced.
 
     Args:
         folder: created if it does not exist; a checkpoint in it is replaced.
@@ -164,7 +164,8 @@ def read_model(folder: str | Path, open_base: Callable[[str], Tokenizer] | None 
     tokenizer.codec.load_state_dict(weights, assign=True)  # also assigns the dtypes
     tokenizer.codec.eval().requires_grad_(False)
     tokenizer.name, tokenizer.folder = config["name"], folder
-    tokenizer.base = None if base is None else Base(str(base.origin), base.fingerprint)
+    if base is not None:
+        tokenizer.base = Base(str(base.origin), base.fingerprint, base_digest(tokenizer.codec))
     tokenizer.tables = _tables(folder / "tables.safetensors", tokenizer)
     return tokenizer
 
@@ -262,9 +263,7 @@ def _base(config: Mapping[str, Any], folder: Path, open_base: Callable[[str], To
         raise ModelError(f"expected a model and a fingerprint under 'base' in {path}, got {shortened(given)}; {ADVICE}")
     if open_base is None:
         raise ModelError(f"expected a checkpoint with all its weights, got one around {shortened(model)}; load it")
-    if model.startswith("."):
-        model = os.path.abspath(os.path.join(os.path.realpath(folder), model))
-    base = open_base(model)
+    base = open_base(model := _absolute(model, folder))
     if base.fingerprint != fingerprint:
         raise ModelError(
             f"expected {shortened(model)} with the fingerprint {shortened(fingerprint)}, for which {folder} was "
@@ -285,27 +284,29 @@ def _check_base(given: Mapping[str, Tensor], expected: Mapping[str, tuple[int, .
 
 
 def _is_in_base(tokenizer: Model, base: Base, folder: Path) -> bool:
-    """Whether a base, loaded again, has the weights that a checkpoint around it leaves out, and is not in `folder`."""
-    from narrows.checkpoints.load import load
+    """Whether a checkpoint in `folder` can leave out the weights of its base.
 
-    try:
-        found = load(base.model)
-        below: Model = found
-        while True:
-            if below.folder is not None and folder.exists() and folder.samefile(below.folder):
+    They must be those that the base was loaded with, and the base and what it stands around must stay in other folders.
+    """
+    if base_digest(tokenizer.codec) != base.digest:
+        return False
+    model = base.model
+    while os.path.isabs(model):
+        try:
+            if folder.exists() and folder.samefile(model):
                 return False
-            if below.base is None:
-                break
-            below = load(below.base.model)
-    except (NarrowsError, OSError):
-        return False
-    if found.fingerprint != base.fingerprint:
-        return False
-    mine, theirs = tokenizer.codec.state_dict(), found.codec.state_dict()
-    return all(
-        there in theirs and mine[here].dtype == theirs[there].dtype and torch.equal(mine[here].cpu(), theirs[there])
-        for here, there in base_tensors(tokenizer.codec)
-    )
+            below = _config(Path(model) / "config.json").get("base")
+        except (ModelError, OSError):
+            return False
+        if below is None:
+            break
+        model = _absolute(str(below.get("model")) if isinstance(below, dict) else "", Path(model))
+    return True
+
+
+def _absolute(model: str, folder: Path) -> str:
+    """The inverse of `_relative`."""
+    return os.path.abspath(os.path.join(os.path.realpath(folder), model)) if model.startswith(".") else model
 
 
 def _relative(model: str, folder: Path) -> str:

@@ -9,6 +9,7 @@ and streams step through one after the other.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 
 from torch import Tensor, nn
 
@@ -176,6 +177,16 @@ def base_tensors(codec: nn.Module) -> Iterator[tuple[str, str]]:
         for name in codec.state_dict():
             if name.startswith(here):
                 yield name, there + name.removeprefix(here)
+
+
+def base_digest(codec: nn.Module) -> str:
+    """SHA-256, in hexadecimal, of the names and weights that `base_tensors` names, as float32."""
+    weights, found = codec.state_dict(), sha256()
+    for here, there in base_tensors(codec):
+        tensor = weights[here].detach().cpu()
+        tensor = tensor.float() if tensor.is_floating_point() else tensor
+        found.update(there.encode() + tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _sum(first: tuple[Reach, ...], second: tuple[Reach, ...]) -> tuple[Reach, ...]:

@@ -31,10 +31,12 @@ class Base:
     Args:
         model: what `narrows.load` takes for it: a name, an absolute path or a hub repository.
         fingerprint: of that model.
+        digest: of the weights that it was loaded with, see `base_digest`.
     """
 
     model: str
     fingerprint: str
+    digest: str
 
 
 class Model(ABC):

@@ -6,6 +6,7 @@ from narrows.codecs.bottlenecks.entropy.base import EntropyModel
 from narrows.codecs.bottlenecks.nested import Nested
 from narrows.codecs.bottlenecks.rebottleneck import ReBottleneck
 from narrows.codecs.codec import Codec
+from narrows.codecs.stacked import base_digest, base_tensors
 from narrows.errors import InputError
 from narrows.tokenizers.model import Base
 from narrows.tokenizers.tokenizer import Tokenizer
@@ -29,7 +30,9 @@ def restructured(base: T, rebottleneck: ReBottleneck) -> T:
     """
     arguments: dict[str, Any] = base._arguments | {"codec": codec_around(base.codec, rebottleneck)}  # type: ignore[attr-defined]
     made = type(base)(**arguments)
-    made.base = None if base.origin is None else Base(base.origin, base.fingerprint)
+    given = base.codec.state_dict()
+    if base.origin is not None and all(name in given for _, name in base_tensors(made.codec)):
+        made.base = Base(base.origin, base.fingerprint, base_digest(made.codec))
     return made
 
 
