@@ -24,6 +24,7 @@ COMMANDS = [
 ]
 APPENDED = {  # to the commands of a kind, so that they take seconds
     "train": ["--print_config"],  # checks all settings; --smoke has a test of its own
+    "rebottleneck": ["--print_config"],
     "evaluate": ["--limit", "1", "--jobs", "1", "--no-speed", "--samples", "0", "--metrics"],
 }
 
@@ -74,7 +75,7 @@ def test_the_commands_run_in_order(folder, monkeypatch) -> None:
         if "--metrics" in added:
             added = [*added, "psnr" if {"photos/", "clips/"} & {*words} else "snr"]
         out = codec(monkeypatch, [*words, *added])
-        assert words[0] != "train" or "schedule:" in out
+        assert words[0] not in ("train", "rebottleneck") or "schedule:" in out
     for name in (
         "coded/talk.nrw",
         "photo-decoded.png",
@@ -87,7 +88,18 @@ def test_the_commands_run_in_order(folder, monkeypatch) -> None:
 
 
 def test_every_command_of_codec_is_named() -> None:
-    for name in ("encode", "decode", "info", "models", "parts", "tokenize", "detokenize", "evaluate", "train"):
+    for name in (
+        "encode",
+        "decode",
+        "info",
+        "models",
+        "parts",
+        "tokenize",
+        "detokenize",
+        "evaluate",
+        "train",
+        "rebottleneck",
+    ):
         assert name in [words[0] for words in COMMANDS]
 
 

@@ -173,7 +173,8 @@ def test_an_error_leaves_no_file(tmp_path, moving, error):
 
 def test_an_interrupt_of_the_process_leaves_no_file(tmp_path):
     script = (
-        "import itertools, sys, numpy as np\nfrom narrows.media import video\n"
+        "import itertools, signal, sys, numpy as np\nfrom narrows.media import video\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in what a shell runs in the background
         "with video.VideoWriter(sys.argv[1], 64, 64, 25) as writer:\n"
         "    for k in itertools.count():\n"
         "        writer.write(np.full((3, 64, 64), k % 256, np.uint8))\n"
