@@ -210,7 +210,11 @@ class Embeddings(Targets):
         return self._checked(soxr.resample(x.mean(0).numpy(), self.sample_rate, AUDIO_RATE))
 
     def _checked(self, x: Embedding) -> Embedding:
-        found = np.asarray(self._embed(x), np.float32)
+        try:
+            found = np.asarray(self._embed(x), np.float32)
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(f"expected {self.teacher} to embed a crop of shape {x.shape}, got {reason}") from error
         if found.ndim != 1 or not np.isfinite(found).all():
             raise InputError(f"expected {self.teacher} to return a finite vector, got shape {found.shape}; correct it")
         if self.dim not in (0, len(found)):

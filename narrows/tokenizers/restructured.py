@@ -10,6 +10,7 @@ from narrows.codecs.stacked import base_digest, base_tensors
 from narrows.errors import InputError
 from narrows.tokenizers.model import Base
 from narrows.tokenizers.tokenizer import Tokenizer
+from narrows.tokenizers.video import VideoTokenizer
 
 T = TypeVar("T", bound=Tokenizer)
 
@@ -33,6 +34,8 @@ def restructured(base: T, rebottleneck: ReBottleneck) -> T:
     given = base.codec.state_dict()
     if base.origin is not None and all(name in given for _, name in base_tensors(made.codec)):
         made.base = Base(base.origin, base.fingerprint, base_digest(made.codec))
+    if isinstance(made, VideoTokenizer) and isinstance(base, VideoTokenizer):
+        made.audio, made.audio_models = base.audio, base.audio_models
     return made
 
 

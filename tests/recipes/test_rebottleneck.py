@@ -209,6 +209,9 @@ def test_a_function_embeds_audio(tiny_checkpoint, tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text("def level(x):\n    return [[x.std()]]\n")
     with pytest.raises(InputError, match="to return a finite vector, got shape"):
         small(tiny_checkpoint(), structure=("aligned",), alignment=Alignment(f"{tmp_path / 'other.py'}:level"))
+    (tmp_path / "broken.py").write_text("def level(x):\n    return 1 / 0\n")
+    with pytest.raises(InputError, match=r"to embed a crop of shape .*, got ZeroDivisionError: division by zero"):
+        small(tiny_checkpoint(), structure=("aligned",), alignment=Alignment(f"{tmp_path / 'broken.py'}:level"))
     with pytest.raises(InputError, match="expected a function volume of"):
         small(tiny_checkpoint(), structure=("aligned",), alignment=Alignment(f"{tmp_path / 'own.py'}:volume"))
 

@@ -164,6 +164,7 @@ def test_video_streams(tiny_video: Path) -> None:
     base = narrows.load(tiny_video)
     tokenizer = restructured(base, around(base))
     assert isinstance(tokenizer, VideoTokenizer)
+    assert tokenizer.audio_models is not None  # for sound tracks
     clip = torch.randint(0, 256, (3, 9, 32, 48), dtype=torch.uint8).numpy()
     tokens = tokenizer.encode(clip, 25)
     tokenizer.block = 1

@@ -44,6 +44,7 @@ from narrows.tokenizers.tokenizer import Tokenizer
 SHARD = 64  # crops
 SHARDS = 16  # that successive crops are drawn from, and that are kept in memory
 FORMAT = 1
+FLOAT16_MAX = 65504.0
 PARTIAL = ".narrows-*.part"  # what a process that was killed leaves of a shard
 MANIFEST = "manifest.json"
 ORIGINAL = "original"
@@ -122,6 +123,10 @@ class Stored:
         if self.form == "channels":
             assert isinstance(self.codec.bottleneck, Continuous)
             z = self.codec.bottleneck.encode_latents(z)
+        if float(z.abs().max()) > FLOAT16_MAX:
+            raise InputError(
+                f"expected latents up to {FLOAT16_MAX:g}, got {float(z.abs().max()):.3g}; use another base"
+            )
         values: NDArray[Any] = z.float().cpu().numpy().astype(np.float16)
         return values
 
@@ -329,7 +334,8 @@ class LatentCrops(Dataset[LatentExample]):
         chosen = turn.choice(len(self.shards.paths), SHARDS)
         rng = np.random.default_rng((*self.seed, 1, index))
         number = int(chosen[rng.integers(SHARDS)]) * SHARD + int(rng.integers(SHARD))
-        transform = index // self.batch_size % max(1, len(self.shards.transforms))
+        of_batch = np.random.default_rng((*self.seed, 2, index // self.batch_size))
+        transform = int(of_batch.integers(max(1, len(self.shards.transforms))))
         return self.shards.example(number % len(self.shards), transform)
 
 
