@@ -419,7 +419,7 @@ def image_quality(tokenizer: Any, folder: Path) -> dict[str, float]:
     for path in image_files(folder)[:24]:
         pixels = image.read(path).pixels
         tokens = tokenizer.encode(pixels)
-        decoded = tokenizer.decode(tokens).numpy()
+        decoded = tokenizer.decode_signal(tokens).pixels
         error = np.square(pixels.astype(float) - decoded.astype(float)).mean()
         bits = 8 * len(tokenizer.compress(tokens)) / (pixels.shape[1] * pixels.shape[2])
         found.append((bits, 10 * np.log10(255**2 / error)))
