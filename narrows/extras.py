@@ -7,9 +7,9 @@ from importlib import import_module
 from narrows.errors import InputError
 
 EXTRAS = {  # import names
-    "train": ("lightning", "torchaudio", "jsonargparse"),
-    "evaluate": ("pyarrow", "matplotlib", "torchaudio"),
     "datasets": ("pyarrow",),
+    "train": ("lightning", "torchaudio", "jsonargparse", "pyarrow"),
+    "evaluate": ("pyarrow", "matplotlib", "torchaudio"),
     "ray": ("ray",),
     "speech": ("pesq", "pystoi"),
     "visqol": ("visqol",),

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("lightning", reason="needs the extra train")
+
 import narrows
 from narrows.recipes.data.synthetic import write_synthetic_audio
 
