@@ -290,8 +290,9 @@ def _is_in_base(tokenizer: Model, base: Base, folder: Path) -> bool:
     """
     if base_digest(tokenizer.codec) != base.digest:
         return False
-    model = base.model
-    while os.path.isabs(model):
+    model, passed = base.model, set[str]()
+    while os.path.isabs(model) and model not in passed:
+        passed.add(model)
         try:
             if folder.exists() and folder.samefile(model):
                 return False

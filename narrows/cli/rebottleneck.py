@@ -1,14 +1,15 @@
 """`codec rebottleneck`: gives a finished codec another latent space."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from narrows.cli.train import train_recipe
 from narrows.errors import InputError
+from narrows.recipes.settings import Structure
 
-STRUCTURES = ("ordered", "aligned", "equivariant", "discrete")
+STRUCTURES = get_args(Structure)
 
 
 def rebottleneck(

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from typing import Literal
 
 from narrows.errors import InputError
+
+Structure = Literal["ordered", "aligned", "equivariant", "discrete"]  # of the latents of a Re-Bottleneck
 
 
 def check_range(low: float, high: float = inf, **values: float) -> None:

@@ -98,7 +98,7 @@ def test_all_structures_and_a_discriminator(tiny_checkpoint, tmp_path: Path) -> 
         adversarial=narrows.recipes.Adversarial(start=2, width=4),
     )
     assert len(recipe.discriminators) == 1
-    trained(replace(recipe, data=replace(recipe.data, valid_crops=6)), tmp_path)
+    trained(recipe, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert any("discriminator" in line for line in lines)
     assert any("valid/equivariance_pitch" in line for line in lines)
@@ -183,7 +183,8 @@ def test_labels_that_were_not_trained_are_refused(tiny_checkpoint, tmp_path: Pat
     data = LatentData(tmp_path / "train", tmp_path / "valid")
     recipe = small(tiny_checkpoint(), structure=("aligned",), data=data)
     with pytest.raises(InputError, match="expected labels of the training data, got 'carl' in the validation data"):
-        run(replace(recipe, data=replace(recipe.data, valid_crops=64)), tmp_path / "run")
+        run(recipe, tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("*.parquet"))  # before the work
 
 
 def test_embeddings_are_stored_with_the_latents(image_checkpoint: Path, resnet: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,15 @@ def test_a_base_of_itself_is_refused(saved: Path) -> None:
     changed(saved, model="../inner")
     with pytest.raises(ModelError, match="expected at most 8 bases below each other"):
         narrows.load(saved)
+
+
+def test_saving_around_bases_in_a_circle_ends(base: Tokenizer, saved: Path, tmp_path: Path) -> None:
+    tokenizer = narrows.load(saved)
+    changed(saved, model="../inner")  # edited by hand
+    assert tokenizer.base is not None
+    tokenizer.base = replace(tokenizer.base, model=str(saved))
+    narrows.save(tmp_path / "again", tokenizer)
+    assert (tmp_path / "again" / "config.json").exists()
 
 
 def test_weights_of_the_base_are_unexpected(saved: Path, base: Tokenizer) -> None:

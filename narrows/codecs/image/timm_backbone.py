@@ -87,14 +87,21 @@ class TimmBackbone(nn.Module):
         return ((x + 1) / 2 - self.mean) / self.std
 
 
+def check_timm_name(name: str) -> None:
+    """Raise InputError, with the nearest name, unless timm makes a network of this name without a download."""
+    import timm
+
+    if not isinstance(name, str) or ":" in name or not timm.is_model(name):
+        close = difflib.get_close_matches(str(name), timm.list_models(), 1, 0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"expected a network that timm.list_models() lists, got {shortened(name)}{hint}")
+
+
 def _created(name: str, channels: int) -> Any:
     """A network with random weights and without a classifier."""
     import timm  # takes seconds to import
 
-    if not isinstance(name, str) or not timm.is_model(name):
-        close = difflib.get_close_matches(str(name), timm.list_models(), 1, 0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"expected a network that timm.list_models() lists, got {shortened(name)}{hint}")
+    check_timm_name(name)
     options: dict[str, Any] = {"pretrained": False, "num_classes": 0, "in_chans": channels}
     try:
         try:

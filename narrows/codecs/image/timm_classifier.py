@@ -1,6 +1,5 @@
 """Classifiers of timm, cut between the stages of which timm gives features."""
 
-import difflib
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 
 from narrows.codecs.checks import MAX_SIZE, check_integers
 from narrows.codecs.image.classifiers import Classifier
+from narrows.codecs.image.timm_backbone import check_timm_name
 from narrows.errors import InputError
 from narrows.parts import part
 
@@ -39,10 +39,7 @@ class TimmClassifier(Classifier):
 
         super().__init__()
         check_integers(1, MAX_SIZE, classes=classes)
-        if not isinstance(name, str) or ":" in name or not timm.is_model(name):
-            close = difflib.get_close_matches(str(name), timm.list_models(), 1, 0.5)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"expected a network that timm.list_models() lists, got {name!r}{hint}")
+        check_timm_name(name)
         self.network: Any = timm.create_model(name, pretrained=False, num_classes=classes)
         self.channels, self.classes = 3, classes
         config: Any = self.network.pretrained_cfg

@@ -36,6 +36,7 @@ from narrows.recipes.data.audio import AudioCrops, AudioFiles
 from narrows.recipes.data.crops import TURN, RandomCrops
 from narrows.recipes.data.files import MediaFiles, Sources
 from narrows.recipes.data.images import ImageCrops, ImageFiles
+from narrows.recipes.data.targets import Target
 from narrows.recipes.data.transforms import Transform
 from narrows.recipes.data.videos import VideoCrops, VideoFiles
 from narrows.recipes.settings import LatentData
@@ -48,7 +49,6 @@ FLOAT16_MAX = 65504.0
 PARTIAL = ".narrows-*.part"  # what a process that was killed leaves of a shard
 MANIFEST = "manifest.json"
 ORIGINAL = "original"
-Target = NDArray[np.float32] | int
 
 
 def media_files(base: Tokenizer, source: Sources) -> MediaFiles:

@@ -11,10 +11,12 @@ The error of audio is that of log mel spectra, of images and video that of pixel
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor, nn
 
+from narrows.errors import InputError
 from narrows.tokenizers.tokenizer import Tokenizer
 
 MIN_POWER = 1e-6  # smallest variance of a direction of the latents, as a fraction of the largest
@@ -62,6 +64,9 @@ def decoder_metric(tokenizer: Tokenizer, z: Tensor, statistics: Statistics, qual
         z: latents (N, D, *grid) at which it is measured.
         statistics: of the latents.
         quality_index: at which a decoder of several qualities runs.
+
+    Raises:
+        InputError: for a decoder that does not depend on its latents.
     """
     powers, directions = statistics.components()
     features = _features(tokenizer)
@@ -81,6 +86,8 @@ def decoder_metric(tokenizer: Tokenizer, z: Tensor, statistics: Statistics, qual
         changes.append((decoded(z + signs * step) - before) / (STEP * float(power.sqrt())))
     stacked = torch.stack(changes)
     inner = (stacked @ stacked.T).double()
+    if not 0 < float(inner.diagonal().mean()) < inf:
+        raise InputError(f"expected a decoder whose output depends on its latents, got one of {tokenizer.name} without")
     inner += SMALLEST * inner.diagonal().mean() * torch.eye(len(inner), dtype=torch.float64)
     rest = torch.eye(len(directions), dtype=torch.float64) - directions @ directions.T
     metric = directions @ inner @ directions.T + inner.diagonal().mean() * rest

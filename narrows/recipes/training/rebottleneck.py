@@ -9,7 +9,6 @@ Nothing passes through the networks of the codec, which encodes its training dat
 """
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -33,13 +32,13 @@ from narrows.recipes.data.latents import (
     LatentExample,
     LatentShards,
     Preparation,
-    Target,
     collated,
     media_crops,
     media_files,
 )
 from narrows.recipes.data.loading import StepBatches, begin_worker
 from narrows.recipes.data.synthetic import write_synthetic_audio, write_synthetic_images, write_synthetic_videos
+from narrows.recipes.data.targets import Targets
 from narrows.recipes.data.transforms import Transform
 from narrows.recipes.initialization.decoder_metric import Statistics, decoder_metric, square_root
 from narrows.recipes.initialization.latents import initialize_latents
@@ -81,7 +80,7 @@ class ReBottleneckRecipe(AdversarialRecipe):
     quality_index: int | None = None
     reconstruction: Literal["decoded", "latents"] = "decoded"
     alignment: tuple[float, AlignmentLoss] | None = None
-    targets: "Targets | None" = None
+    targets: Targets | None = None
     equivariance_weight: float = 1.0
     transforms: Sequence[Transform] = ()
     best: dict[str, str] = field(default_factory=lambda: {"latents": "lower"})
@@ -112,22 +111,6 @@ class ReBottleneckRecipe(AdversarialRecipe):
         return replace(self, data=replace(self.data, train=folder, valid=None), targets=targets)
 
 
-class Targets(ABC):
-    """What latents are aligned to: called with a crop (C, *signal) and the index of its item in `files`."""
-
-    @abstractmethod
-    def __call__(self, files: MediaFiles, x: Tensor, item: int) -> Target:
-        """The embedding (E,) of a crop, or the label of its item."""
-
-    @abstractmethod
-    def facts(self, files: MediaFiles) -> dict[str, Any]:
-        """What the targets of the items of `files` depend on, for the manifest of the prepared latents."""
-
-    def on_synthetic_data(self) -> "Targets":
-        """Targets of the same form for the synthetic media of a smoke run."""
-        return self
-
-
 class ReBottleneckTraining(AdversarialTraining):
     """Trains a ReBottleneckRecipe.
 
@@ -151,6 +134,12 @@ class ReBottleneckTraining(AdversarialTraining):
         self.equivariance = nn.ModuleDict({each.name: EquivarianceLoss(each, dim) for each in recipe.transforms})
 
     @property
+    def _reconstruction(self) -> LatentReconstructionLoss:
+        found = self.losses["latents"]
+        assert isinstance(found, LatentReconstructionLoss)
+        return found
+
+    @property
     def trainable(self) -> nn.Module:
         """The networks, and what the structure losses learn."""
         return nn.ModuleList([self.codec, self.equivariance, *([self.alignment] if self.alignment else [])])
@@ -164,8 +153,9 @@ class ReBottleneckTraining(AdversarialTraining):
         data, seed, origin = self.recipe.data, self.recipe.seed, self.recipe.base.origin
         if origin is not None and Path(origin).resolve().is_relative_to(out.resolve()):
             raise InputError(f"expected an --out without the base in it, got {out} with {origin}; choose another --out")
-        self._shards = self._prepared(out / LATENTS / "train", self._train, data.crops, (seed, 2))
-        self._valid_shards = self._prepared(out / LATENTS / "valid", self._valid, data.valid_crops, (seed, 4))
+        train = self._preparation(self._train, data.crops, (seed, 2))
+        valid = self._preparation(self._valid, data.valid_crops, (seed, 4))
+        self._shards, self._valid_shards = _made(train, out / LATENTS / "train"), _made(valid, out / LATENTS / "valid")
         if (out / STATE).exists():
             return  # the state of the run has what follows
         z = torch.stack([self._shards.example(i).z for i in range(min(STATISTICS_CROPS, len(self._shards)))])
@@ -180,29 +170,16 @@ class ReBottleneckTraining(AdversarialTraining):
         if self.recipe.reconstruction == "decoded":
             base, index = self.recipe.base, self.recipe.quality_index
             self._metric = decoder_metric(base, z[:METRIC_CROPS], self._statistics, index)
-        reconstruction = self.losses["latents"]
-        assert isinstance(reconstruction, LatentReconstructionLoss)
-        reconstruction.set_root(square_root(self._metric))
+        self._reconstruction.set_root(square_root(self._metric))
         self.scale.fill_((total / z.shape[1]) ** 0.5)
 
-    def _prepared(self, folder: Path, files: MediaFiles, count: int, seed: tuple[int, int]) -> LatentShards:
+    def _preparation(self, files: MediaFiles, count: int, seed: tuple[int, int]) -> Preparation:
         recipe, targets = self.recipe, self.recipe.targets
         crops = media_crops(recipe.base, files, recipe.data, count, seed)
         target = None if targets is None else (lambda x, item: targets(files, x, item))
         facts = {**files.found(), **recipe.data.facts(recipe.base.medium.name), "seed": seed}
         facts |= {} if targets is None else targets.facts(files)
-        preparation = Preparation(recipe.base, crops, recipe.transforms, target, facts)
-        if ranks.rank() or not ranks.is_launched_first():
-            return preparation.wait(folder)
-        shown = -1
-
-        def progress(fraction: float) -> None:
-            nonlocal shown
-            if int(10 * fraction) > shown:
-                shown = int(10 * fraction)
-                print(f"latents of {folder.name}: {fraction:.0%}", flush=True)
-
-        return preparation.run(folder, progress)
+        return Preparation(recipe.base, crops, recipe.transforms, target, facts)
 
     def initialize(self) -> None:
         """Start as a PCA of the latents."""
@@ -245,14 +222,12 @@ class ReBottleneckTraining(AdversarialTraining):
         )
 
     def val_dataloader(self) -> DataLoader[LatentExample]:
-        """This rank's batches of the validation latents, in order, each with one transform."""
+        """This rank's batches of the validation latents, in order, each with every transform in turn."""
         size, shards = self.recipe.data.batch_size, self._valid_shards
         starts = range(ranks.rank() * size, len(shards), size * ranks.count())
-        batches = []
-        for number, start in enumerate(starts):
-            transform = number % max(1, len(shards.transforms))
-            examples = [shards.example(i, transform) for i in range(start, min(start + size, len(shards)))]
-            batches.append(collated(examples))
+        parts = [range(start, min(start + size, len(shards))) for start in starts]
+        each = range(max(1, len(shards.transforms)))
+        batches = [collated([shards.example(i, transform) for i in part]) for part in parts for transform in each]
         return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]
 
     def transfer_batch_to_device(
@@ -313,8 +288,7 @@ class ReBottleneckTraining(AdversarialTraining):
         z, codec = batch.z, self.ema
         y = codec.analyze(z)
         latents = codec.quantize(y).latents
-        reconstruction = self.losses["latents"]
-        assert isinstance(reconstruction, LatentReconstructionLoss)
+        reconstruction = self._reconstruction
         values: dict[str, Tensor | float] = {"latents": reconstruction.errors(codec.synthesize(latents), z).mean()}
         prefixes = codec.bottleneck.prefixes
         if len(prefixes) > 1:
@@ -324,3 +298,18 @@ class ReBottleneckTraining(AdversarialTraining):
                 values[f"latents_{k}"] = reconstruction.errors(decoded, z).mean()
         values |= {name: value for name, (_, value) in self._structure(codec, batch, y, latents).items()}
         self.log_item(values)
+
+
+def _made(preparation: Preparation, folder: Path) -> LatentShards:
+    """The shards of a preparation, which the first rank makes and the others wait for."""
+    if ranks.rank() or not ranks.is_launched_first():
+        return preparation.wait(folder)
+    shown = -1
+
+    def progress(fraction: float) -> None:
+        nonlocal shown
+        if int(10 * fraction) > shown:
+            shown = int(10 * fraction)
+            print(f"latents of {folder.name}: {fraction:.0%}", flush=True)
+
+    return preparation.run(folder, progress)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from narrows.codecs import (
     LinearSynthesis,
     Rounding,
 )
+from narrows.errors import InputError
 from narrows.recipes.initialization.decoder_metric import Statistics, decoder_metric, square_root
 from narrows.recipes.initialization.latents import initialize_latents
 from narrows.tokenizers.image import ImageTokenizer
@@ -94,6 +96,15 @@ def test_the_metric_is_that_of_a_linear_decoder() -> None:
         error[:, channel] = 0.1 * noise[:, channel]
         found = float((error.movedim(1, -1).double() @ root).square().sum(-1).mean())
         assert abs(found - pixels(error) / whole) < 0.2 * found + 1e-4
+
+
+def test_a_decoder_that_ignores_its_latents_is_refused() -> None:
+    decoder = LinearSynthesis(6)
+    torch.nn.init.zeros_(next(decoder.parameters()))
+    tokenizer = ImageTokenizer(Codec(ConvEncoder(6, 6), FSQ(6, (5, 5)), decoder))
+    z = torch.randn(4, 6, 3, 3)
+    with pytest.raises(InputError, match="expected a decoder whose output depends on its latents, got one of custom"):
+        decoder_metric(tokenizer, z, Statistics.of(z), None)
 
 
 def test_directions_without_variance_have_a_weight() -> None:
