@@ -8,8 +8,9 @@ from torch import nn
 
 from narrows.codecs.image.classifiers import Classifier
 from narrows.codecs.image.timm_classifier import TimmClassifier
-from narrows.errors import InputError, ModelError
+from narrows.errors import InputError
 from narrows.parts import build, names
+from narrows.recipes.initialization.weight_file import load_weight_file
 
 
 def classifier_network(name: str, classes: int, options: Mapping[str, Any]) -> Classifier:
@@ -34,27 +35,9 @@ def classifier_network(name: str, classes: int, options: Mapping[str, Any]) -> C
 
 
 def load_weights(classifier: Classifier, weights: Path) -> None:
-    """Load the weights of a classifier, as far as it has them, from a .safetensors file with its or timm's names.
+    """Load the weights of a classifier, as far as it has them, from a file with its or timm's names.
 
-    Raises:
-        InputError: for a file that is no .safetensors file.
-        ModelError: for weights that are missing, of another shape or not finite.
+    Raises InputError and ModelError as `load_weight_file` does.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if weights.suffix != ".safetensors" or not weights.is_file():
-        raise InputError(f"expected an existing .safetensors file as weights, got {str(weights)!r}")
     network: nn.Module = classifier.network if isinstance(classifier, TimmClassifier) else classifier
-    try:
-        found = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{weights} cannot be read: {' '.join(str(error).split())[:160]}; fetch it again") from error
-    expected = network.state_dict()
-    for key, tensor in expected.items():
-        if key not in found or found[key].shape != tensor.shape:
-            got = f"one of {tuple(found[key].shape)}" if key in found else "none"
-            raise ModelError(f"expected the tensor {key} of shape {tuple(tensor.shape)} in {weights}, got {got}")
-        if not bool(found[key].isfinite().all()):
-            raise ModelError(f"expected finite weights in {weights}, got NaN or infinity in {key}")
-    network.load_state_dict({key: found[key] for key in expected})
+    load_weight_file(network, weights, type(classifier).__name__)

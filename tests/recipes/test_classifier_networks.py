@@ -45,7 +45,10 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
         load_weights(made, tmp_path / "bad.safetensors")
     state = made.state_dict()
     save_file({key: value for key, value in state.items() if "2.weight" not in key}, tmp_path / "few.safetensors")
-    with pytest.raises(ModelError, match=r"expected the tensor blocks\.1\.2\.weight of shape \(3, 4\) in .*, got none"):
+    with pytest.raises(
+        ModelError,
+        match=r"the tensor blocks\.1\.2\.weight of shape \(3, 4\) of ConvClassifier in .*, got none",
+    ):
         load_weights(made, tmp_path / "few.safetensors")
     state["blocks.1.2.bias"][0] = torch.nan
     save_file(state, tmp_path / "nan.safetensors")

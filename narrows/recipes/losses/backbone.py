@@ -6,7 +6,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from narrows.codecs.image.timm_backbone import TimmBackbone
-from narrows.errors import InputError, ModelError
+from narrows.errors import ModelError
+from narrows.recipes.initialization.weight_file import load_weight_file
 
 
 class Backbone(TimmBackbone):
@@ -48,22 +49,7 @@ def load_weights(backbone: TimmBackbone, weights: Path | None = None) -> None:
         InputError: For weights that are not a .safetensors file.
         ModelError: If the weights cannot be downloaded or do not fit the network.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    name, network = backbone.name, backbone.network
-    if weights is None:
-        weights = _download(name)
-    elif weights.suffix != ".safetensors" or not weights.is_file():
-        raise InputError(f"expected an existing .safetensors file as weights of {name}, got {str(weights)!r}")
-    try:
-        missing = network.load_state_dict(load_file(weights), strict=False).missing_keys  # its classifier is not used
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise ModelError(f"expected the weights of {name} in {weights}, got others ({_short(error)})") from error
-    if lacking := [key for key in missing if not key.endswith("num_batches_tracked")]:
-        raise ModelError(f"expected the weights of {name} in {weights}, got none of {lacking[0]!r}")
-    if not all(bool(p.isfinite().all()) for p in network.parameters()):
-        raise ModelError(f"expected finite weights of {name} in {weights}, got NaN or infinity")
+    load_weight_file(backbone.network, weights or _download(backbone.name), backbone.name)
 
 
 def _download(name: str) -> Path:
