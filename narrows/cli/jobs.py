@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from traceback import clear_frames
 
 from narrows.cli.files import InputOutput, print_line, print_message
 from narrows.cli.progress import ProgressBar, exit_on_sigterm
@@ -202,6 +203,10 @@ def _without_empty_folders(folders: set[Path]) -> Iterator[None]:
     missing = {path for folder in folders for path in (folder, *folder.parents) if not os.path.exists(path)}
     try:
         yield
+    except BaseException as error:
+        # An interrupt in the midst of opening a file leaves it to the frames of the traceback, whose end removes it.
+        clear_frames(error.__traceback__)
+        raise
     finally:
         for path in sorted(missing, reverse=True):  # what is in a folder comes before it
             with suppress(OSError):

@@ -2,9 +2,13 @@
 
 import signal
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from narrows.checkpoints.load import load
+from narrows.cli.jobs import process_files
 from narrows.tokenizers.audio import AudioTokenizer
 
 
@@ -147,3 +151,22 @@ def test_a_file_that_memory_is_too_small_for_is_named(codec, model, wav, monkeyp
     assert result.code == 2
     assert "'in/a.wav': not enough memory; make it smaller" in result.err
     assert [path.name for path in Path("out").iterdir()] == ["b.nrw"]
+
+
+def test_an_interrupt_while_a_file_is_opened_leaves_no_folder(place):
+    @contextmanager
+    def temporary(path):
+        path.write_bytes(b"")
+        try:
+            yield
+        finally:
+            path.unlink()
+
+    def process(source, target, bar):
+        opened = temporary(target)
+        opened.__enter__()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process_files([(place / "a.wav", place / "new" / "a.nrw")], process, make_folders=True)
+    assert list(place.iterdir()) == []
