@@ -9,6 +9,18 @@ import pytest
 EVIL = '<script>alert("x")</script>&.wav'
 
 
+@pytest.fixture(autouse=True)
+def _no_trace_of_imports(tmp_path_factory):
+    """Modules that a test wrote and imported, and the folders it added to the path, are gone afterwards."""
+    modules, path = set(sys.modules), list(sys.path)
+    yield
+    sys.path[:] = path
+    base = str(tmp_path_factory.getbasetemp())
+    for name in sys.modules.keys() - modules:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(base):
+            del sys.modules[name]
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory):
     """tiny_checkpoint(name, seed) -> folder of a checkpoint for 16 kHz with small random weights, 3 codebooks of 16."""
