@@ -9,20 +9,19 @@ evaluation.json       the results in the model card
 
 import json
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from narrows.bitstream import FrequencyTables, PredictedTables
+from narrows.checkpoints.assemble import ADVICE, WEIGHT_DTYPES, assemble, check_shapes, expected_shapes
 from narrows.codecs.stacked import base_digest, base_tensors
 from narrows.errors import InputError, MediaError, ModelError, NarrowsError, PartError, shortened
 from narrows.media.atomic import atomic_write
@@ -34,11 +33,7 @@ from narrows.tokenizers.tokenizer import Tokenizer
 
 FORMAT = 2
 MAX_CONFIG_BYTES = 1 << 20
-CALLS_PER_TENSOR = 100  # calls of PyTorch that constructing a codec makes for each tensor, at most
-_DEFAULT_DTYPE = threading.RLock()  # held while the default dtype is changed
-ADVICE = "fetch the checkpoint again"
 TABLE_DTYPES = ("I8", "I32")  # of tables.safetensors
-WEIGHT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def save(folder: str | Path, tokenizer: Model, dtype: torch.dtype | None = None) -> None:
@@ -140,19 +135,19 @@ def read_model(folder: str | Path, open_base: Callable[[str], Tokenizer] | None 
     _check_regular(path)
     base = _base(config, folder, open_base)
     of_base = {} if base is None else base.codec.state_dict()
+
+    def make() -> Model:
+        return _model(config)
+
     try:
-        with _default_settings():
-            with safe_open(path, framework="pt") as file:
-                given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-                expected, names = _expected(config, len(given) + len(of_base))
-                _check_base(of_base, expected, names)
-                _check_shapes(given, {key: shape for key, shape in expected.items() if key not in names}, path)
-                stored = {key: file.get_tensor(key) for key in given}
-            with _OwnRandomness():
-                tokenizer = _tokenizer(config)
-            state = tokenizer.codec.state_dict()
-            weights = {key: _to_compute_dtype(key, tensor, state[key].dtype, path) for key, tensor in stored.items()}
-            weights |= {key: of_base[name] for key, name in names.items()}
+        with safe_open(path, framework="pt") as file:
+            given = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+            expected, names = expected_shapes(make, len(given) + len(of_base))
+            names = _of_base(config, names)
+            _check_base(of_base, expected, names)
+            check_shapes(given, {key: shape for key, shape in expected.items() if key not in names}, path)
+            weights = {key: file.get_tensor(key) for key in given}
+        model = assemble(make, weights | {key: of_base[name] for key, name in names.items()}, path)
     except ModelError:
         raise
     except (SafetensorError, OSError) as error:
@@ -161,13 +156,11 @@ def read_model(folder: str | Path, open_base: Callable[[str], Tokenizer] | None 
         raise ModelError(
             f"{folder / 'config.json'} does not describe a tokenizer of this version: {error}; {ADVICE}"
         ) from error
-    tokenizer.codec.load_state_dict(weights, assign=True)  # also assigns the dtypes
-    tokenizer.codec.eval().requires_grad_(False)
-    tokenizer.name, tokenizer.folder = config["name"], folder
+    model.name, model.folder = config["name"], folder
     if base is not None:
-        tokenizer.base = Base(str(base.origin), base.fingerprint, base_digest(tokenizer.codec))
-    tokenizer.tables = _tables(folder / "tables.safetensors", tokenizer)
-    return tokenizer
+        model.base = Base(str(base.origin), base.fingerprint, base_digest(model.codec))
+    model.tables = read_tables(folder / "tables.safetensors", model)
+    return model
 
 
 def check_name(name: str) -> None:
@@ -232,25 +225,20 @@ def _check_parts(description: object, path: Path) -> None:
             waiting += found
 
 
-def _tokenizer(config: Mapping[str, Any]) -> Model:
-    tokenizer = build(config["tokenizer"])
-    if not isinstance(tokenizer, Model):
-        raise ModelError(f"expected the config of a tokenizer, got one of a {type(tokenizer).__name__}")
-    return tokenizer
+def _model(config: Mapping[str, Any]) -> Model:
+    model = build(config["tokenizer"])
+    if not isinstance(model, Model):
+        raise ModelError(f"expected the config of a tokenizer, got one of a {type(model).__name__}")
+    return model
 
 
-def _expected(config: Mapping[str, Any], tensors: int) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Shapes of the tensors that a config describes, without allocating them; and those of its base, with their names.
-
-    Raises ModelError once the config takes far more calls of PyTorch than `tensors` tensors do, so that a huge config
-    fails fast.
-    """
-    with torch.device("meta"), _ShapesOnly(tensors):
-        codec = _tokenizer(config).codec
-        names = dict(base_tensors(codec)) if "base" in config else {}
-        if "base" in config and not names:
-            raise ModelError(f"expected a codec around a Re-Bottleneck, as it has a base, got one without; {ADVICE}")
-        return {key: tuple(tensor.shape) for key, tensor in codec.state_dict().items()}, names
+def _of_base(config: Mapping[str, Any], names: dict[str, str]) -> dict[str, str]:
+    """The tensors that a checkpoint takes from its base, of those that its codec could take from one."""
+    if "base" not in config:
+        return {}
+    if not names:
+        raise ModelError(f"expected a codec around a Re-Bottleneck, as it has a base, got one without; {ADVICE}")
+    return names
 
 
 def _base(config: Mapping[str, Any], folder: Path, open_base: Callable[[str], Tokenizer] | None) -> Tokenizer | None:
@@ -318,70 +306,8 @@ def _relative(model: str, folder: Path) -> str:
     return path if path.startswith(".") else f"./{path}"
 
 
-class _OwnRandomness(TorchFunctionMode):
-    """Draws all random numbers of initialization from a generator of its own: that of the process does not change.
-
-    A mode, unlike a saved and restored random state, does not touch what other threads draw meanwhile.
-    """
-
-    draws: ClassVar[tuple[Any, ...]] = (
-        *(nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_, Tensor.uniform_, Tensor.normal_),
-        *(Tensor.random_, Tensor.bernoulli_, Tensor.exponential_, Tensor.log_normal_, Tensor.cauchy_),
-        *(torch.rand, torch.randn, torch.randint, torch.randperm, torch.normal, torch.bernoulli, torch.multinomial),
-    )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._generator = torch.Generator().manual_seed(0)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        own = {"generator": self._generator} if func in self.draws else {}
-        return func(*args, **((kwargs or {}) | own))
-
-
-class _ShapesOnly(TorchFunctionMode):
-    """Under the meta device, creates constants on the CPU and skips random initialization.
-
-    Arithmetic on meta tensors would also work, but it imports a part of torch that takes longer than everything else
-    here.
-
-    Args:
-        tensors: expected number of tensors; ModelError is raised after the calls that far more of them take.
-    """
-
-    skipped: ClassVar[tuple[Any, ...]] = (
-        *(nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_, Tensor.uniform_, Tensor.normal_),
-        *(Tensor.erfinv_, Tensor.clamp_),  # of truncated normals
-    )
-
-    def __init__(self, tensors: int) -> None:
-        super().__init__()
-        self._tensors, self._left = tensors, CALLS_PER_TENSOR * tensors + 10_000
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self._left -= 1
-        if self._left < 0:
-            raise ModelError(f"expected {self._tensors} tensors, as model.safetensors has, got far more in config.json")
-        if func in self.skipped:
-            return args[0] if args else kwargs["tensor"]
-        constant = func in (torch.tensor, torch.arange, torch.linspace, torch.hann_window)
-        return func(*args, **(({"device": "cpu"} if constant else {}) | (kwargs or {})))
-
-
-def _check_shapes(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    advice = "use the config.json that belongs to these weights"
-    for key in sorted(expected.keys() | given.keys()):
-        if key not in given:
-            raise ModelError(f"expected the tensor {key} of shape {expected[key]} in {path}, got none; {advice}")
-        if key not in expected:
-            raise ModelError(
-                f"expected only tensors of the codec in config.json, got {shortened(key)} in {path}; {advice}"
-            )
-        if given[key] != expected[key]:
-            raise ModelError(f"expected {key} of shape {expected[key]} in {path}, got {given[key]}; {advice}")
-
-
-def _tables(path: Path, tokenizer: Model) -> FrequencyTables | PredictedTables | None:
+def read_tables(path: Path, tokenizer: Model) -> FrequencyTables | PredictedTables | None:
+    """The frequency tables of a model in a file; None if there is none. Raises ModelError for those of another."""
     if not path.exists():
         return None
     _check_regular(path)
@@ -407,33 +333,6 @@ def _tables(path: Path, tokenizer: Model) -> FrequencyTables | PredictedTables |
     if found != expected:
         raise ModelError(f"expected alphabet sizes {expected} in {path}, got {shortened(found)}; {ADVICE}")
     return tables
-
-
-def _to_compute_dtype(key: str, tensor: Tensor, dtype: torch.dtype, path: Path) -> Tensor:
-    """Convert a stored tensor to the dtype of the part. Raises ModelError for integers as floats, NaN and infinity."""
-    allowed = WEIGHT_DTYPES if dtype.is_floating_point else (dtype,)
-    if tensor.dtype not in allowed:
-        raise ModelError(f"expected {key} in {path} as {' or '.join(map(str, allowed))}, got {tensor.dtype}; {ADVICE}")
-    computed = tensor.to(dtype)
-    if computed.is_floating_point() and not computed.isfinite().all():
-        raise ModelError(f"expected finite weights in {path}, got NaN or infinity in {key}; {ADVICE}")
-    return computed
-
-
-@contextmanager
-def _default_settings() -> Iterator[None]:
-    """Create tensors as float32 on the CPU within, whatever the process-wide defaults are.
-
-    One thread at a time: the default dtype belongs to the process.
-    """
-    with _DEFAULT_DTYPE:
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float32)
-        try:
-            with torch.device("cpu"):
-                yield
-        finally:
-            torch.set_default_dtype(before)
 
 
 def _to_storage(key: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
