@@ -65,6 +65,10 @@ class PluginWarning(UserWarning):
     """What an installed package announces cannot be used, and is left out."""
 
 
+class LicenceWarning(UserWarning):
+    """The licence of loaded weights does not allow commercial use."""
+
+
 class _Short(reprlib.Repr):
     """Looks at the first items and characters only, so that a long value takes neither time nor memory."""
 

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, overload
@@ -10,6 +11,8 @@ import torch
 
 from narrows.checkpoints import folder as folders
 from narrows.checkpoints.default import FULL_BAND, default_audio_model
+from narrows.checkpoints.families.read import read_public
+from narrows.checkpoints.families.source import is_public
 from narrows.checkpoints.index import MODELS_FOLDER, models
 from narrows.errors import MediaError, ModelError, shortened
 from narrows.media.files import StoredFile
@@ -74,8 +77,8 @@ def _read(model: str | Path, around: tuple[str, ...]) -> Tokenizer:
         expected = known[str(model)].fingerprint
         if tokenizer.fingerprint != expected:
             raise ModelError(f"expected weights {expected} of {model}, got {tokenizer.fingerprint}; reinstall narrows")
-    elif os.path.isdir(model):
-        tokenizer = folders.read(model, open_base)
+    elif os.path.isdir(model) or os.path.isfile(model):
+        tokenizer = _from_path(Path(model), open_base)
     elif isinstance(model, str) and model.count("/") == 1 and not model.startswith((".", "/", "~")):
         tokenizer = folders.read(_from_hub(model), open_base)
     else:
@@ -108,6 +111,11 @@ class ShippedAudioModels:
         if name not in self._loaded and name in {entry.name for entry in models("audio")}:
             self._loaded[name] = load(name, self.device)
         return self._loaded.get(name)
+
+
+def _from_path(path: Path, open_base: Callable[[str], Tokenizer]) -> Tokenizer:
+    """A checkpoint folder of this library, or a file or folder of another's."""
+    return read_public(path) if is_public(path) else folders.read(path, open_base)
 
 
 def _best_device(tokenizer: Tokenizer) -> str:

@@ -7,7 +7,7 @@ Encoder, Decoder       base classes; State: of a causal part between two steps
 Bottleneck, Quantized  base class, and what it returns
 
 Encoders and decoders
-    audio   FrameEncoder, FrameDecoder: STFT frames
+    audio   FrameEncoder, FrameDecoder: STFT frames; DACEncoder, DACDecoder
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
@@ -28,11 +28,12 @@ Bottlenecks
     of bottlenecks    Residual, Grouped, Nested, Ordered, Strided, ReBottleneck
 
 Parts of bottlenecks
-    codebooks         Codebook, EMACodebook, LearnedCodebook, SimCodebook
+    codebooks         Codebook, EMACodebook, LearnedCodebook, SimCodebook, DirectionCodebook
     gradients         Estimator, StraightThrough, RotationTrick
     others            Projection, RandomProjection, AttentionProjection, Rounding
 """
 
+from narrows.codecs.audio.dac import DACDecoder, DACEncoder
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, State
 from narrows.codecs.bottlenecks.ard import ARD
@@ -70,7 +71,7 @@ from narrows.codecs.image.timm_classifier import TimmClassifier
 from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 from narrows.codecs.latent import LatentDecoder, LatentEncoder
 from narrows.codecs.quantization.attention_projection import AttentionProjection
-from narrows.codecs.quantization.codebooks import Codebook, EMACodebook, LearnedCodebook, SimCodebook
+from narrows.codecs.quantization.codebooks import Codebook, DirectionCodebook, EMACodebook, LearnedCodebook, SimCodebook
 from narrows.codecs.quantization.estimators import Estimator, RotationTrick, StraightThrough
 from narrows.codecs.quantization.projection import Projection, RandomProjection
 from narrows.codecs.quantization.rounding import Rounding
@@ -96,7 +97,10 @@ __all__ = [
     "ConvClassifier",
     "ConvDecoder",
     "ConvEncoder",
+    "DACDecoder",
+    "DACEncoder",
     "Decoder",
+    "DirectionCodebook",
     "DitheredFSQ",
     "EMACodebook",
     "Encoder",

@@ -105,6 +105,14 @@ class Span:
         """Through a layer that makes `factor` positions of one."""
         return Span(self.first // factor, self.last // factor)
 
+    def convolved(self, kernel: int, stride: int, padding: int) -> "Span":
+        """Through a convolution, with `padding` positions before its input."""
+        return Span(self.first * stride - padding, self.last * stride - padding + kernel - 1)
+
+    def upsampled(self, kernel: int, stride: int, padding: int) -> "Span":
+        """Through a transposed convolution, of whose output the first `padding` positions are cut."""
+        return Span(-(-(self.first + padding - kernel + 1) // stride), (self.last + padding) // stride)
+
     def reach(self, stride: int = 1) -> tuple[int, int]:
         """Positions of `stride` each before and after position 0."""
         return max(0, -(self.first // stride)), max(0, self.last // stride)

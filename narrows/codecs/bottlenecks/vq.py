@@ -15,7 +15,6 @@ from narrows.codecs.quantization.codebooks import Codebook, EMACodebook
 from narrows.codecs.quantization.dropout import squared_error
 from narrows.codecs.quantization.estimators import Estimator, RotationTrick
 from narrows.codecs.quantization.projection import Projection
-from narrows.codecs.quantization.search import nearest
 from narrows.codecs.quantization.usage import usage
 from narrows.errors import InputError
 from narrows.parts import part
@@ -56,7 +55,7 @@ class VQ(Bottleneck):
         if self.training:
             self.codebook.prepare(flat)
         table = self.codebook.table()
-        codes = nearest(flat, table)
+        codes = self.codebook.search(flat)
         chosen = nn.functional.embedding(codes, table)
         losses = {"commitment": squared_error(flat, chosen.detach(), len(z))}
         if table.requires_grad:
@@ -71,7 +70,7 @@ class VQ(Bottleneck):
 
     def encode(self, z: Tensor) -> Tensor:
         """Encode latents (B, D, *grid) to codes (B, 1, *grid) int64."""
-        return nearest(self._vectors(z).flatten(0, -2), self.codebook.table()).view(z.shape[0], 1, *z.shape[2:])
+        return self.codebook.search(self._vectors(z).flatten(0, -2)).view(z.shape[0], 1, *z.shape[2:])
 
     def decode(self, codes: Tensor) -> Tensor:
         """Decode codes (B, 1, *grid) to latents (B, D, *grid) float32."""

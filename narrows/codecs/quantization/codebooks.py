@@ -3,6 +3,7 @@
     EMACodebook       EMA of the vectors assigned to each code            no gradient
     LearnedCodebook   parameters                                          gradient of the loss 'codebook'
     SimCodebook       a linear map of fixed random vectors                gradient of the loss 'codebook'
+    DirectionCodebook parameters, found by their direction alone          gradient of the loss 'codebook'
 
 A codebook has V codes of length d. The codes of a cosine codebook lie on the unit sphere, and so do the vectors that
 are compared with them.
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from narrows.codecs import distributed as ranks
 from narrows.codecs.checks import MAX_SIZE, check_fraction, check_integers
 from narrows.codecs.quantization.kmeans import kmeans, sum_by_code
+from narrows.codecs.quantization.search import nearest
 from narrows.errors import InputError
 from narrows.parts import part
 
@@ -45,6 +47,10 @@ class Codebook(nn.Module, ABC):
     def normalize(self, vectors: Tensor) -> Tensor:
         """Vectors (..., d), scaled to unit length if the codebook is a cosine codebook."""
         return nn.functional.normalize(vectors, dim=-1, eps=MIN_NORM) if self.cosine else vectors
+
+    def search(self, vectors: Tensor) -> Tensor:
+        """Index (N,) int64 of the code of each normalised vector (N, d)."""
+        return nearest(vectors, self.table())
 
     def prepare(self, vectors: Tensor) -> None:
         """Called before a training batch of normalised vectors (N, d) is quantized."""
@@ -180,6 +186,38 @@ class LearnedCodebook(_UsageTrackingCodebook):
     ) -> None:
         super().__init__(dim, entries, cosine, decay, kmeans_steps, dead_code_threshold)
         self.vectors = nn.Parameter(self.normalize(torch.randn(entries, dim)))
+
+
+@part("direction-codebook")
+class DirectionCodebook(LearnedCodebook):
+    """Codes of any length, of which the one with the most similar direction is chosen (descript-audio-codec, vq).
+
+    Unlike with a cosine codebook, what is decoded is not of unit length.
+
+    Args:
+        dim: length d of the codes, at least 2.
+        entries: number of codes V.
+        decay: decay of the EMA of the usage, per training step.
+        kmeans_steps: iterations of k-means on the first training batch; 0: start from random vectors of that batch.
+        dead_code_threshold: a code whose usage is less than this fraction of the mean is replaced by a random vector of
+            the batch; 0: never.
+    """
+
+    def __init__(
+        self,
+        dim: int = 8,
+        entries: int = 1024,
+        decay: float = 0.99,
+        kmeans_steps: int = 10,
+        dead_code_threshold: float = 0.1,
+    ) -> None:
+        check_integers(2, MAX_SIZE, dim=dim)  # all vectors of one number have the same or the opposite direction
+        super().__init__(dim, entries, decay, False, kmeans_steps, dead_code_threshold)
+
+    def search(self, vectors: Tensor) -> Tensor:
+        """Index (N,) int64 of the code with the largest cosine similarity to each vector (N, d)."""
+        directions = nn.functional.normalize(self.table(), dim=-1)
+        return nearest(nn.functional.normalize(vectors, dim=-1), directions)
 
 
 @part("sim-codebook")

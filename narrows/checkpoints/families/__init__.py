@@ -1,0 +1,15 @@
+"""Public checkpoints of other libraries, loaded as tokenizers of this one.
+
+    a file or folder ── source.py ──▶ Source: config and tensors ── a family ──▶ Tokenizer
+
+    family.py    Family: what a family file implements
+    releases.py  Release: a published checkpoint, as releases.json lists it
+    source.py    reads the files of a checkpoint; nothing but tensors and plain values is unpickled
+    keys.py      names of tensors of other libraries, renamed
+    read.py      finds the family of a source, and loads it
+
+Each of the other modules is a family, of which nothing else knows: adding one takes a module here, its name in FAMILIES
+and its entries in releases.json, and at most one module of networks in narrows/codecs.
+"""
+
+FAMILIES = ("dac",)  # modules, each with a `FAMILY`; asked in this order

@@ -1,0 +1,60 @@
+"""Names of the tensors of other libraries, renamed to those of a codec here."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from narrows.checkpoints.families.source import Source
+from narrows.errors import ModelError
+
+Rules = Iterable[tuple[str, str | None]]
+
+
+def renamed(source: Source, rules: Rules) -> dict[str, Tensor]:
+    """The tensors of a source under new names, in float32 if they are floats.
+
+    Args:
+        source: the checkpoint.
+        rules: regular expressions for whole names, with what they become (as of `re.sub`); None leaves a tensor out.
+            The first that matches counts.
+
+    Raises ModelError for a name that no rule knows, and for two that become the same.
+    """
+    compiled = [(re.compile(pattern), target) for pattern, target in rules]
+    tensors = dict[str, Tensor]()
+    for name, tensor in source.tensors.items():
+        matches = ((pattern.fullmatch(name), target) for pattern, target in compiled)
+        found, target = next(((match, target) for match, target in matches if match), (None, None))
+        if found is None:
+            raise ModelError(f"expected only tensors of this kind of codec in {source.path}, got {name[:200]!r}")
+        if target is None:
+            continue
+        new = found.expand(target)
+        if new in tensors:
+            raise ModelError(f"expected one tensor for {new} in {source.path}, got {name[:200]!r} beside another")
+        tensors[new] = tensor.float() if tensor.is_floating_point() else tensor
+    return tensors
+
+
+def pointwise_to_linear(tensors: Mapping[str, Tensor], pattern: str) -> dict[str, Tensor]:
+    """Weights (C', C, 1) of convolutions of kernel 1 whose names match a pattern, as those (C', C) of linear maps."""
+    return {
+        name: tensor.squeeze(-1) if tensor.ndim == 3 and re.search(pattern, name) else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def with_codebook_states(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Add what training needs to know of each codebook (`*.codebook.vectors`): it is initialized, all codes are used.
+
+    Sums of an EMA are the codes, as if each had been used once.
+    """
+    states = dict(tensors)
+    for name, vectors in tensors.items():
+        if name.endswith("codebook.vectors"):
+            stem = name.removesuffix("vectors")
+            states[stem + "initialized"] = torch.tensor(True)
+            states[stem + "usage"] = torch.ones(len(vectors))
+    return states

@@ -1,0 +1,74 @@
+"""Residual units of dilated convolutions, between which audio codecs change the rate (DAC, Oobleck, SNAC, BigCodec)."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from narrows.codecs.causal import Span
+from narrows.codecs.layers.snake import Snake
+
+DILATIONS = (1, 3, 9)
+KERNEL = 7
+REACH = sum(KERNEL // 2 * dilation for dilation in DILATIONS)  # positions to each side, of three units
+Activation = Callable[[int], nn.Module]  # of a number of channels
+
+
+class ResidualUnit(nn.Module):
+    """(B, C, T) plus activation, dilated convolution, activation and pointwise convolution of it.
+
+    Args:
+        channels: C.
+        dilation: of the first convolution, which has a kernel of 7.
+        groups: of its channels.
+        activation: makes both activations.
+    """
+
+    def __init__(self, channels: int, dilation: int, groups: int = 1, activation: Activation = Snake) -> None:
+        super().__init__()
+        padding = KERNEL // 2 * dilation
+        self.block = nn.Sequential(
+            activation(channels),
+            nn.Conv1d(channels, channels, KERNEL, padding=padding, dilation=dilation, groups=groups),
+            activation(channels),
+            nn.Conv1d(channels, channels, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) to the same shape."""
+        out: Tensor = self.block(x)
+        return out + x
+
+
+def residual_units(channels: int, groups: int = 1, activation: Activation = Snake) -> list[nn.Module]:
+    """The three units of a stage, of dilations 1, 3 and 9."""
+    return [ResidualUnit(channels, dilation, groups, activation) for dilation in DILATIONS]
+
+
+def encoder_reach(strides: tuple[int, ...], last: int) -> tuple[int, int]:
+    """Positions before and after that an encoder sees: a convolution of 7, stages of three units and a downsampling.
+
+    Args:
+        strides: of the stages; a stage ends with a convolution of kernel 2 s, padded with ceil(s / 2).
+        last: positions to each side that the layers after the stages see.
+    """
+    span, stride = Span(0, 0).grown(last), 1
+    for step in reversed(strides):
+        span = span.convolved(2 * step, step, -(-step // 2)).grown(REACH)
+        stride *= step
+    return span.grown(KERNEL // 2).reach(stride)
+
+
+def decoder_reach(strides: tuple[int, ...], first: int) -> tuple[int, int]:
+    """Positions before and after that a decoder sees: stages of an upsampling and three units, a convolution of 7.
+
+    Args:
+        strides: of the stages; a stage begins with a transposed convolution of kernel 2 s, cut by ceil(s / 2).
+        first: positions to each side that the layers before the stages see.
+    """
+    stride = 1
+    for step in strides:
+        stride *= step
+    span = Span(0, stride - 1).grown(KERNEL // 2)
+    for step in reversed(strides):
+        span = span.grown(REACH).upsampled(2 * step, step, -(-step // 2))
+    return span.grown(first).reach()

@@ -1,0 +1,54 @@
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def randomise():
+    """randomise(module, seed) sets all parameters to random values that keep signals at their scale."""
+
+    def ran(module, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                drawn = torch.randn(parameter.shape, generator=generator)
+                if name.endswith((".alpha", ".beta", "_g", "original0")):  # lengths and frequencies
+                    parameter.copy_(1 + 0.2 * drawn)
+                elif parameter.ndim > 1:
+                    parameter.copy_(drawn / parameter[0].numel() ** 0.5)
+                else:
+                    parameter.copy_(0.1 * drawn + (1 if "norm" in name and name.endswith("weight") else 0))
+        return module.eval()
+
+    return ran
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    """stub(name) makes modules that a reference implementation imports, and does not need, empty."""
+
+    class Anything:
+        def __init__(self, *args, **kwargs):
+            pass
+
+        def __call__(self, *args, **kwargs):
+            return args[0] if args else self
+
+        def __getattr__(self, name):
+            return Anything()
+
+    class Stub(ModuleType):
+        __path__ = ()
+
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return Anything
+
+    def made(*names):
+        for name in names:
+            monkeypatch.setitem(sys.modules, name, Stub(name))
+
+    return made
