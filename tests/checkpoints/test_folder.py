@@ -272,7 +272,7 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: (path / "config.json").unlink(), "config.json cannot be read"),
+        (lambda path: (path / "config.json").unlink(), "its config.json belongs beside it"),
         (write("config.json", b"{"), "config.json cannot be read"),
         (write("config.json", b"[]"), "expected an integer under 'format'"),
         (write("config.json", b"[" * 100_000), "config.json cannot be read"),

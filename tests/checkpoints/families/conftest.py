@@ -14,10 +14,12 @@ def randomise():
         with torch.no_grad():
             for name, parameter in module.named_parameters():
                 drawn = torch.randn(parameter.shape, generator=generator)
-                if name.endswith((".alpha", ".beta", "_g", "original0")):  # lengths and frequencies
+                if name.endswith((".alpha", ".beta")):
                     parameter.copy_(1 + 0.2 * drawn)
+                elif name.endswith(("_g", "original0")):  # lengths of weight norm
+                    parameter.copy_(0.5 + 0.1 * drawn)
                 elif parameter.ndim > 1:
-                    parameter.copy_(drawn / parameter[0].numel() ** 0.5)
+                    parameter.copy_(0.5 * drawn / parameter[0].numel() ** 0.5)
                 else:
                     parameter.copy_(0.1 * drawn + (1 if "norm" in name and name.endswith("weight") else 0))
         return module.eval()
@@ -50,5 +52,8 @@ def stub(monkeypatch):
     def made(*names):
         for name in names:
             monkeypatch.setitem(sys.modules, name, Stub(name))
+            if "." in name:
+                parent, _, child = name.rpartition(".")
+                setattr(sys.modules[parent], child, sys.modules[name])
 
     return made

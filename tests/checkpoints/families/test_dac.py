@@ -1,3 +1,6 @@
+import json
+import sys
+
 import pytest
 import torch
 
@@ -5,6 +8,7 @@ import narrows
 from narrows.errors import ModelError
 
 transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
 SIZES = {"n_codebooks": 5, "codebook_size": 64, "codebook_dim": 8}
 
@@ -41,7 +45,7 @@ def compare(tokenizer, model, frames):
         assert decoded.shape == (2, frames * stride)
         assert (decoded[:, : expected.shape[1]] - expected).abs().max() <= 1e-5
         assert not decoded[:, expected.shape[1] :].any()
-        assert 0.01 < expected.std() < 0.9
+        assert 0.01 < expected.std() < 0.7
     return codes
 
 
@@ -91,10 +95,9 @@ def test_windows_and_batches_equal_the_whole(tmp_path, reference):
 def file_of_authors(stub, randomise, tmp_path):
     """weights.pth as the package descript-audio-codec saves it, and its model."""
     stub("argbind", "audiotools", "audiotools.ml")
-    import sys
 
     class BaseModel(torch.nn.Module):
-        pass
+        INTERN, EXTERN = [], []
 
     sys.modules["audiotools.ml"].BaseModel = BaseModel
     sys.modules["audiotools"].AudioSignal = object
@@ -162,8 +165,6 @@ def test_full_size():
     ],
 )
 def test_wrong_configs_are_one_line(tmp_path, reference, change, message):
-    import json
-
     reference().save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | change))
