@@ -104,3 +104,8 @@ def symbols_to_codes(
             codes[:, codebook] += symbols.astype(np.int64).reshape(codes[:, codebook].shape) * weight
             weight *= radix
     return codes
+
+
+def short_sizes(sizes: tuple[int, ...]) -> list[int]:
+    """Sizes of codebooks, for people; if there are more than 16 equal ones, only one."""
+    return list(sizes) if len(set(sizes)) > 1 or len(sizes) <= 16 else list(sizes[:1])

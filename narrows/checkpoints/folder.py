@@ -24,7 +24,7 @@ from narrows.bitstream import FrequencyTables, PredictedTables
 from narrows.checkpoints.assemble import ADVICE, WEIGHT_DTYPES, assemble, check_shapes, expected_shapes
 from narrows.codecs.stacked import base_digest, base_tensors
 from narrows.errors import InputError, MediaError, ModelError, NarrowsError, PartError, shortened
-from narrows.media.atomic import atomic_write
+from narrows.media.atomic import atomic_write, write_bytes
 from narrows.media.files import quoted
 from narrows.parts import NAME, build, find, spec
 from narrows.tokenizers.classifier import ImageClassifier
@@ -93,6 +93,12 @@ def save(folder: str | Path, tokenizer: Model, dtype: torch.dtype | None = None)
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
         reason = getattr(error, "strerror", None) or error
         raise MediaError(f"the folder {quoted(folder)} cannot be written ({reason}); choose another") from error
+
+
+def save_tables(folder: str | Path, tokenizer: Model) -> None:
+    """Write the tables of a model beside its weights. Raises MediaError if the file cannot be written."""
+    assert tokenizer.tables is not None
+    write_bytes(Path(folder) / "tables.safetensors", save_arrays(tokenizer.tables.to_arrays()), overwrite=True)
 
 
 def read(folder: str | Path, open_base: Callable[[str], Tokenizer] | None = None) -> Tokenizer:

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,11 @@ import torch
 from narrows.checkpoints import folder as folders
 from narrows.checkpoints.default import FULL_BAND, default_audio_model
 from narrows.checkpoints.families.read import read_public
+from narrows.checkpoints.families.releases import find_release, releases
 from narrows.checkpoints.families.source import is_public
+from narrows.checkpoints.hub import from_hub
 from narrows.checkpoints.index import MODELS_FOLDER, models
-from narrows.errors import MediaError, ModelError, shortened
+from narrows.errors import InputError, LicenceWarning, MediaError, ModelError, shortened
 from narrows.media.files import StoredFile
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.devices import check_device
@@ -33,35 +36,48 @@ def load(model: Literal["image", "image-tokens"], device: str | torch.device = "
 @overload
 def load(model: Literal["video"], device: str | torch.device = "cpu") -> VideoTokenizer: ...
 @overload
-def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer: ...
-def load(model: str | Path, device: str | torch.device = "cpu") -> Tokenizer:
-    """Load a tokenizer.
+def load(model: str | Path, device: str | torch.device = "cpu", *, revision: str | None = None) -> Tokenizer: ...
+def load(model: str | Path, device: str | torch.device = "cpu", *, revision: str | None = None) -> Tokenizer:
+    """Load a tokenizer, of this library or a public one of another.
+
+    A model of the hub is fetched once, and then read from the cache of huggingface_hub; with HF_HUB_OFFLINE=1 nothing
+    is fetched.
 
     Args:
-        model: a name ("speech"), a folder ("runs/mine") or a repository on the Hugging Face Hub
-            ("owner/name", "owner/name@revision").
+        model: a name that `codec models --all` lists ("speech", "dac-44khz"), a folder ("runs/mine"), a file of weights
+            ("weights.pth"; its config.json is read beside it), or a repository on the Hugging Face Hub ("owner/name",
+            "owner/name@revision").
         device: "cpu", "cuda", "cuda:1", "mps", or "auto": CUDA if available, otherwise MPS if the model runs on
             it, otherwise the CPU.
+        revision: commit, branch or tag of a repository on the hub; by default what the list says, or the newest.
 
     Raises:
-        ModelError: for an unknown name (the message has the nearest known name), a folder that is not a checkpoint, and
-            a shipped model whose weights differ from the index.
-        InputError: for a device that is not available or lacks operations of the model.
+        ModelError: for an unknown name (the message has the nearest known name), a folder or file that is no checkpoint
+            of a known kind, a model of the hub that cannot be fetched, and a file that differs from the index.
+        InputError: for a device that is not available or lacks operations of the model, and for a revision of a model
+            that is not on the hub.
+
+    Issues a LicenceWarning if the published weights may not be used commercially.
     """
     if not isinstance(model, str | Path):
         raise ModelError(
-            f"expected a model name, folder or hub repository, got {shortened(model)}; `codec models` "
-            "(narrows.models() in Python) lists them"
+            f"expected a model name, folder or hub repository, got {shortened(model)}; `codec models --all` lists them"
         )
     if device != "auto":
         check_device(device)
-    tokenizer = _read(model, ())
+    tokenizer = _read(model, (), revision)
+    if (release := find_release(tokenizer.name)) is not None and not release.commercial:
+        warnings.warn(
+            f"the published weights of {release.name} are under {release.licence}: not for commercial use",
+            LicenceWarning,
+            stacklevel=2,
+        )
     if isinstance(tokenizer, VideoTokenizer):
         tokenizer.audio_models = ShippedAudioModels(device)
     return tokenizer.to(_best_device(tokenizer) if device == "auto" else device)
 
 
-def _read(model: str | Path, around: tuple[str, ...]) -> Tokenizer:
+def _read(model: str | Path, around: tuple[str, ...], revision: str | None = None) -> Tokenizer:
     """A tokenizer on the CPU; `around` are the models of which it is the base, outermost first."""
     if len(around) > MAX_BASES:
         raise ModelError(
@@ -72,24 +88,32 @@ def _read(model: str | Path, around: tuple[str, ...]) -> Tokenizer:
         return _read(base, (*around, str(model)))
 
     known = {entry.name: entry for entry in models()}
+    is_path = model not in known and os.path.exists(model)
+    if revision is not None and (model in known or is_path):
+        raise InputError(f"expected a revision of a repository on the hub, got one of {shortened(str(model))}")
     if model in known:
         tokenizer = folders.read(MODELS_FOLDER / str(model), open_base)
         expected = known[str(model)].fingerprint
         if tokenizer.fingerprint != expected:
             raise ModelError(f"expected weights {expected} of {model}, got {tokenizer.fingerprint}; reinstall narrows")
-    elif os.path.isdir(model) or os.path.isfile(model):
+    elif is_path:
         tokenizer = _from_path(Path(model), open_base)
-    elif isinstance(model, str) and model.count("/") == 1 and not model.startswith((".", "/", "~")):
-        tokenizer = folders.read(_from_hub(model), open_base)
+    elif find_release(str(model)) is not None or (isinstance(model, str) and _is_repository(model)):
+        tokenizer = _from_path(from_hub(str(model), revision), open_base)
     else:
-        close = difflib.get_close_matches(str(model)[:MAX_REASON], known, n=1, cutoff=0.5)
+        names = [*known, *(release.name for release in releases())]
+        close = difflib.get_close_matches(str(model)[:MAX_REASON], names, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ModelError(
-            f"expected a model name, folder or hub repository, got {shortened(str(model))}; {hint}`codec models` "
-            "(narrows.models() in Python) lists the names"
+            f"expected a model name, folder or hub repository, got {shortened(str(model))}; {hint}`codec models --all` "
+            "lists the names"
         )
-    tokenizer.origin = os.path.abspath(model) if model not in known and os.path.isdir(model) else str(model)
+    tokenizer.origin = os.path.abspath(model) if is_path else str(model)
     return tokenizer
+
+
+def _is_repository(model: str) -> bool:
+    return model.count("/") == 1 and not model.startswith((".", "/", "~"))
 
 
 @dataclass
@@ -124,24 +148,3 @@ def _best_device(tokenizer: Tokenizer) -> str:
     if torch.backends.mps.is_available() and tokenizer.runs_on("mps"):
         return "mps"
     return "cpu"
-
-
-def _from_hub(model: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError of httpx or requests
-        HfHubHTTPError,
-        HFValidationError,
-        HTTPError,
-        LocalEntryNotFoundError,
-    )
-
-    repository, _, revision = model.partition("@")
-    files = ["config.json", "*.safetensors", "README.md", "evaluation.json"]
-    try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=files))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, HTTPError, OSError) as error:
-        reason = (str(error).strip() or "no answer").splitlines()[0].rstrip(".")
-        raise ModelError(
-            f"no folder {shortened(model)}, and the hub repository of that name cannot be fetched "
-            f"({reason[:MAX_REASON]}); check the name"
-        ) from error

@@ -2,8 +2,8 @@
 
 encode, decode, info                   files
 tokenize, detokenize, export_tokens    data sets
-train, rebottleneck, evaluate          models
-models, parts                          what there is
+train, rebottleneck, fit_tables, evaluate models
+models, parts, convert                 what there is, and public checkpoints as folders
 files, jobs, threads                   inputs and outputs, the loop over them, CPU threads
 options, progress                      options and progress that commands share
 """
@@ -19,19 +19,21 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from narrows.cli.convert import convert
 from narrows.cli.decode import decode
 from narrows.cli.detokenize import detokenize
 from narrows.cli.encode import encode
 from narrows.cli.evaluate import evaluate
 from narrows.cli.export_tokens import export_tokens
 from narrows.cli.files import print_message
+from narrows.cli.fit_tables import fit_tables
 from narrows.cli.info import info
 from narrows.cli.models import models
 from narrows.cli.parts import parts
 from narrows.cli.rebottleneck import rebottleneck
 from narrows.cli.tokenize import tokenize
 from narrows.cli.train import train
-from narrows.errors import NarrowsError, PluginWarning, is_out_of_memory
+from narrows.errors import LicenceWarning, NarrowsError, PluginWarning, is_out_of_memory
 from narrows.extras import needs_extra
 
 app = typer.Typer(
@@ -93,7 +95,9 @@ _add(decode)
 _add(info)
 _add(tokenize, extra="datasets")
 _add(models)
+_add(convert)
 _add(parts)
+_add(fit_tables, "fit-tables", extra="train")
 _add(detokenize, extra="datasets")
 _add(export_tokens, "export-tokens", extra="datasets")
 _add(evaluate, extra="evaluate")
@@ -133,8 +137,8 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """A warning about a plugin as one line, others as usual."""
-    if issubclass(category, PluginWarning):
+    """A warning of this library as one line, others as usual."""
+    if issubclass(category, PluginWarning | LicenceWarning):
         print_message(message)
     else:
         _show_other_warning(message, category, filename, lineno, file, line)

@@ -10,6 +10,7 @@ import typer
 from narrows.cli.options import Json
 
 MAX_CARD = 1 << 20  # characters
+WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".th", ".bin")  # suffixes of public checkpoints
 LABELS = {  # of facts whose names in JSON are not plain words
     "tables": "entropy-coded",
     "codebooks_choices": "codebook counts",
@@ -21,34 +22,42 @@ LABELS = {  # of facts whose names in JSON are not plain words
 def info(
     what: Annotated[
         str,
-        typer.Argument(metavar="FILE|MODEL", help="An .nrw file, a media file, a model name or a checkpoint folder."),
+        typer.Argument(metavar="FILE|MODEL", help="An .nrw file, a media file, or a model: its name, folder or file."),
     ],
     as_json: Json = False,
 ) -> None:
     """Show the model, size, rate, chunks and integrity of an .nrw file; no model is needed.
 
-    For an audio file, image or video: size, rate, format, and what reading it changes. For a model or checkpoint
-    folder: medium, parameters, bytes, rates, and its card.
+    For an audio file, image or video: size, rate, format, and what reading it changes. For a model: medium, parameters,
+    bytes, rates, reach, licence, and its card.
     """
-    from narrows.checkpoints.index import MODELS_FOLDER, models
-
-    if Path(what).exists() or what not in {model.name for model in models()}:
-        folder = Path(what)
-        if not (folder / "config.json").exists():
-            (_media if _is_media(folder) else _stream)(folder, as_json)
-            return
-    else:
-        folder = MODELS_FOLDER / what
-    facts, card = _model(folder), folder / "README.md"
+    if not _is_model(what):
+        file = Path(what)
+        (_media if _is_media(file) else _stream)(file, as_json)
+        return
+    facts, card = _model(what)
     _show(facts, as_json)
-    if not as_json and card.is_file():
+    if not as_json and card is not None and card.is_file():
         from rich.console import Console
         from rich.markdown import Markdown
 
-        with open(card, encoding="utf-8", errors="replace") as file:
-            text = file.read(MAX_CARD)
+        with open(card, encoding="utf-8", errors="replace") as opened:
+            text = opened.read(MAX_CARD)
         text = "".join(c for c in text if c.isprintable() or c == "\n")  # a terminal would obey control characters
         Console().print(Markdown(text.split("---", 2)[-1] if text.startswith("---") else text))
+
+
+def _is_model(what: str) -> bool:
+    """Whether an argument is a model, not a media file or stream."""
+    from narrows.checkpoints.families.releases import find_release
+    from narrows.checkpoints.index import models
+
+    path = Path(what)
+    if what in {model.name for model in models()}:
+        return True
+    if path.exists():
+        return path.suffix in WEIGHTS or any(path.glob("config.json")) or any(path.glob("*.safetensors"))
+    return find_release(what.partition("@")[0]) is not None
 
 
 def _is_media(file: Path) -> bool:
@@ -76,6 +85,7 @@ def _media(file: Path, as_json: bool) -> None:
 
 def _stream(file: Path, as_json: bool) -> None:
     from narrows.bitstream import inspect
+    from narrows.bitstream.radices import short_sizes
     from narrows.cli.files import rates_of, read_stream
     from narrows.errors import DamagedStream
     from narrows.media.files import quoted
@@ -97,7 +107,7 @@ def _stream(file: Path, as_json: bool) -> None:
         facts["quality"] = header.quality
     facts |= {
         "codebooks": len(header.radices),
-        "codebook_sizes": _short(header.codebook_sizes),
+        "codebook_sizes": short_sizes(header.codebook_sizes),
         "coder": header.coder,
         "bytes": len(data),
         "header_bytes": found.header_bytes,
@@ -139,30 +149,29 @@ def _sound(data: bytes) -> dict[str, Any] | None:
     return {"model": header.model, **header.extent.facts, "begin": begin, **rates}
 
 
-def _model(folder: Path) -> dict[str, Any]:
-    from narrows.checkpoints.folder import read
+def _model(what: str) -> tuple[dict[str, Any], Path | None]:
+    """Facts about a model, and the place of its card."""
+    from narrows.checkpoints.facts import facts_of
+    from narrows.checkpoints.families.releases import find_release
+    from narrows.checkpoints.load import load
 
-    tokenizer = read(folder)
-    medium, bottleneck, choice = tokenizer.medium, tokenizer.codec.bottleneck, tokenizer.rate_setting
-    facts: dict[str, Any] = {
-        "folder": str(folder),
-        "model": tokenizer.name,
-        "medium": medium.name,
-        "fingerprint": tokenizer.fingerprint,
-        "parameters": sum(weights.numel() for weights in tokenizer.codec.parameters()),
-        "bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
+    tokenizer = load(what)
+    medium, choice, folder, release = tokenizer.medium, tokenizer.rate_setting, tokenizer.folder, None
+    assert folder is not None
+    facts: dict[str, Any] = {"folder": str(folder), "model": tokenizer.name, "fingerprint": tokenizer.fingerprint}
+    if tokenizer.weights_file is not None and (release := find_release(tokenizer.name)) is not None:
+        facts["licence"] = release.licence
+    files = [tokenizer.weights_file] if tokenizer.weights_file else folder.glob("*.safetensors")
+    facts |= facts_of(tokenizer) | {
+        "bytes": sum(path.stat().st_size for path in files),
         "tables": tokenizer.tables is not None,
-        "channels": tokenizer.codec.channels,
-        "stride": list(tokenizer.codec.stride),
-        "codebooks": tokenizer.codebooks,
-        "codebook_sizes": _short(bottleneck.codebook_sizes),
         f"{choice.name}_choices": list(choice.values),
     }
-    if tokenizer.sample_rate is not None:
-        facts["sample_rate"] = tokenizer.sample_rate
     if tokenizer.entropy_model is None:
-        return facts | {medium.rate_key: [round(tokenizer.rate(int(k)), 4) for k in choice.values]}
-    return facts | {medium.rate_key: _measured(folder, medium.rate_key)}
+        rates: Any = [round(tokenizer.rate(int(k)), 4) for k in choice.values]
+    else:
+        rates = _measured(folder, medium.rate_key)
+    return facts | {medium.rate_key: rates}, None if tokenizer.weights_file else folder / "README.md"
 
 
 def _measured(folder: Path, rate_key: str) -> dict[str, float] | None:
@@ -179,11 +188,6 @@ def _measured(folder: Path, rate_key: str) -> dict[str, float] | None:
         raise ModelError(
             f"expected rates of a model in {path}, got none ({error}); fetch the checkpoint again"
         ) from error
-
-
-def _short(sizes: tuple[int, ...]) -> list[int]:
-    """Sizes of codebooks; if there are more than 16 equal ones, only one."""
-    return list(sizes) if len(set(sizes)) > 1 or len(sizes) <= 16 else list(sizes[:1])
 
 
 def _show(facts: dict[str, Any], as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """`codec train`: trains a codec with a recipe."""
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +27,7 @@ def train(
         typer.Option("-o", "--out", help="Folder of the run; an interrupted run in it is resumed. [runs/RECIPE]"),
     ] = None,
     init: Annotated[
-        str | None, typer.Option(help="Model or checkpoint folder whose weights the run starts with.")
+        str | None, typer.Option(help="Model or checkpoint folder that the run starts with, with finetune any model.")
     ] = None,
     smoke: Annotated[
         bool,
@@ -87,6 +88,8 @@ def train_recipe(recipe: str, settings: list[str], out: Path, **options: Any) ->
         options: other arguments of `recipes.training.run.run`.
     """
     function = recipe_function(recipe)
+    if options.get("init") is not None and "init" in inspect.signature(function).parameters:
+        settings = ["--init", options.pop("init"), *settings]  # the recipe makes its codec of it
     from argparse import ArgumentError
 
     from jsonargparse import auto_cli

@@ -11,7 +11,8 @@ NarrowedClassifierRecipe, KeyValueRecipe                    those of classifiers
 Recipe, Training                    base classes for another kind of run
 AdamW, Schedule, Adversarial, AudioData, ImageData, VideoData, LabelledData, LatentData, Prediction   settings
 
-speech.py  audio.py  image.py  image_tokenizer.py  feature_autoencoder.py  video.py  rebottleneck.py     the recipes
+speech.py  audio.py  image.py  image_tokenizer.py  feature_autoencoder.py  video.py  finetune.py
+rebottleneck.py     the recipes
 narrowed_classifier.py  key_value_classifier.py                 those of classifiers, on classifier_networks.py
 registry.py         what `codec train` is given → the function of the recipe
 settings.py         the settings

@@ -1,6 +1,6 @@
 """Recipes by what `codec train` is given. A recipe's module is imported when it is asked for: names need no torch.
 
-speech, audio, image, image-tokenizer, feature-autoencoder, video, rebottleneck, narrowed-classifier,
+speech, audio, image, image-tokenizer, feature-autoencoder, video, finetune, rebottleneck, narrowed-classifier,
 key-value-classifier                recipes of this package
 NAME                                a recipe that an installed package announces (see narrows/plugins.py)
 FILE.py:FUNCTION, MODULE:FUNCTION   a function of your own, whose parameters are the settings
@@ -60,6 +60,12 @@ def _video() -> Function:
     return video
 
 
+def _finetune() -> Function:
+    from narrows.recipes.finetune import finetune
+
+    return finetune
+
+
 def _rebottleneck() -> Function:
     from narrows.recipes.rebottleneck import rebottleneck
 
@@ -85,6 +91,7 @@ _RECIPES = {
     "image-tokenizer": _image_tokenizer,
     "feature-autoencoder": _feature_autoencoder,
     "video": _video,
+    "finetune": _finetune,
     "rebottleneck": _rebottleneck,
     "narrowed-classifier": _narrowed_classifier,
     "key-value-classifier": _key_value_classifier,

@@ -50,6 +50,7 @@ class Model(ABC):
         name: name of the model, stored in tokens and streams.
         tables: frequency tables for entropy coding; None for raw streams of fixed code lengths.
         folder: the checkpoint folder that it was loaded from; None for one that was made.
+        weights_file: of a public checkpoint of another library, the file of its weights.
         origin: what `narrows.load` was given for it, a folder as an absolute path; None for one that was made.
         base: for a Re-Bottleneck around a loaded model, that model.
     """
@@ -61,6 +62,7 @@ class Model(ABC):
         self.name = "custom"
         self.tables: FrequencyTables | PredictedTables | None = None
         self.folder: Path | None = None
+        self.weights_file: Path | None = None
         self.origin: str | None = None
         self.base: Base | None = None
         self._fingerprint = Fingerprint()

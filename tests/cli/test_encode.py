@@ -190,8 +190,8 @@ def test_unavailable_devices_are_refused(refused, model, wav, stream, monkeypatc
     ("given", "message"),
     [
         ("speach", "did you mean 'speech'?"),
-        ("nothing like it", "got 'nothing like it'; `codec models`"),
-        ("a.wav", "got 'a.wav'"),
+        ("nothing like it", "got 'nothing like it'; `codec models --all`"),
+        ("a.wav", "expected weights in a file .safetensors,"),
         ("", ""),
         ("./no/such", "got './no/such'"),
         ("m" * 300, "mmm"),

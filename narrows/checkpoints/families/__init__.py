@@ -8,8 +8,10 @@
     keys.py      names of tensors of other libraries, renamed
     read.py      finds the family of a source, and loads it
 
-Each of the other modules is a family, of which nothing else knows: adding one takes a module here, its name in FAMILIES
-and its entries in releases.json, and at most one module of networks in narrows/codecs.
+Families, of which nothing else knows: adding one takes a module here, its name in FAMILIES, its entries in
+releases.json, and at most one module of networks in narrows/codecs.
+
+    dac          Descript Audio Codec
 """
 
 FAMILIES = ("dac",)  # modules, each with a `FAMILY`; asked in this order

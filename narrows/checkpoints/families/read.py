@@ -1,16 +1,17 @@
 """Public checkpoints of other libraries as tokenizers."""
 
-import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
 from narrows.checkpoints.assemble import assemble, check_shapes, expected_shapes
+from narrows.checkpoints.facts import facts_of
 from narrows.checkpoints.families import FAMILIES
 from narrows.checkpoints.families.family import Family
 from narrows.checkpoints.families.releases import find_release
-from narrows.checkpoints.families.source import Source, open_source
-from narrows.errors import InputError, LicenceWarning, ModelError
+from narrows.checkpoints.families.source import TABLES, Source, open_source
+from narrows.checkpoints.folder import read_tables
+from narrows.errors import InputError, ModelError
 from narrows.tokenizers.tokenizer import Tokenizer
 
 
@@ -35,7 +36,7 @@ def read_public(path: Path) -> Tokenizer:
     """Load a checkpoint of another library: a file of weights, or a folder with one and its config.json.
 
     Raises ModelError for an unknown family, and with the name of a tensor that is missing, unexpected or of a wrong
-    shape. Issues a LicenceWarning if the published weights may not be used commercially.
+    shape.
     """
     source = open_source(path)
     family = family_of(source)
@@ -53,11 +54,9 @@ def read_public(path: Path) -> Tokenizer:
     except (InputError, RuntimeError, MemoryError, OverflowError, TypeError, ValueError, KeyError) as error:
         reason = str(error) or type(error).__name__
         raise ModelError(f"{source.path} is not as checkpoints of {family.name} are: {reason}") from error
-    tokenizer.folder = source.path.parent
-    if (release := find_release(tokenizer.name)) is not None and not release.commercial:
-        warnings.warn(
-            f"the published weights of {release.name} are under {release.licence}: not for commercial use",
-            LicenceWarning,
-            stacklevel=2,
-        )
+    release = find_release(tokenizer.name)
+    if release is not None and release.facts["parameters"] != facts_of(tokenizer)["parameters"]:
+        tokenizer.name = family.name  # another model of this family
+    tokenizer.folder, tokenizer.weights_file = source.path.parent, source.path
+    tokenizer.tables = read_tables(source.path.parent / TABLES, tokenizer)
     return tokenizer

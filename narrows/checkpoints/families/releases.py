@@ -1,9 +1,11 @@
 """The published checkpoints of other libraries that `narrows.load` knows by name. Reading the list imports no torch."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 RELEASES = Path(__file__).parent / "releases.json"
 
@@ -21,6 +23,8 @@ class Release:
         files: that are fetched.
         revision: commit that is fetched; None for the newest.
         sha256: of the file of the weights; None where it is not known.
+        facts: of the tokenizer, see `narrows.checkpoints.facts`.
+        published: results that the authors state, by what was measured.
     """
 
     name: str
@@ -31,6 +35,8 @@ class Release:
     files: tuple[str, ...] = ("config.json", "model.safetensors")
     revision: str | None = None
     sha256: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    published: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def commercial(self) -> bool:

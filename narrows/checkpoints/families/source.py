@@ -20,6 +20,7 @@ from torch import Tensor
 from narrows.errors import ModelError, shortened
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".th", ".bin")
+TABLES = "tables.safetensors"  # frequency tables that were added beside the weights
 SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
 MAX_CONFIG_BYTES = 1 << 20
 MAX_DEPTH = 8  # of dictionaries in a file of torch.save
@@ -142,7 +143,7 @@ def fold_weight_norm(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Ten
 
 def _candidates(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+        return sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.name != TABLES and p.is_file())
     except OSError:
         return []
 

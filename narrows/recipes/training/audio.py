@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from narrows.bitstream import FrequencyTables, PredictedTables
 from narrows.codecs.codec import Codec
+from narrows.errors import InputError, shortened
 from narrows.recipes.data.audio import AudioCrops, AudioFiles
 from narrows.recipes.data.loading import crop_loader, whole_loader
 from narrows.recipes.data.synthetic import write_synthetic_audio
@@ -28,6 +29,8 @@ from narrows.recipes.training.fit_tables import encoded
 from narrows.recipes.training.speech_metrics import speech_metrics
 from narrows.tokenizers.audio import AudioTokenizer
 from narrows.tokenizers.tokenizer import Tokenizer
+
+PARTS = ("encoder", "bottleneck", "decoder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ class AudioRecipe(AdversarialRecipe):
         pca_initialization: Whether the codec starts as a PCA of the training data's spectra (see initialization/pca).
         linear_lr_fraction: Learning rate of the linear layers that PCA sets, as a fraction of the codec's.
         prediction: Networks that predict the frequencies of codes; none by default.
+        frozen: Parts of the codec that keep their weights: "encoder", "bottleneck", "decoder".
     """
 
     sample_rate: int
@@ -53,11 +57,17 @@ class AudioRecipe(AdversarialRecipe):
     pca_initialization: bool = False
     linear_lr_fraction: float = 0.1
     prediction: Prediction = field(default_factory=lambda: Prediction(steps=0))
+    frozen: tuple[str, ...] = ()
     best: Mapping[str, str] = field(default_factory=lambda: {"pesq": "higher", "estoi": "higher", "spectral": "lower"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(0, signal_loss_start=self.signal_loss_start, linear_lr_fraction=self.linear_lr_fraction)
+        for name in self.frozen:
+            if name not in PARTS:
+                raise InputError(f"expected frozen parts of {', '.join(PARTS)}, got {shortened(name)}")
+        if {*PARTS} <= {*self.frozen}:
+            raise InputError("expected a part that is trained, got all parts frozen; leave one out")
 
     @property
     def other_losses(self) -> Losses:
@@ -98,6 +108,8 @@ class AudioTraining(AdversarialTraining):
 
     def __init__(self, recipe: AudioRecipe) -> None:
         signal_loss_start = recipe.signal_loss_start if recipe.frame_losses else 0
+        for name in recipe.frozen:
+            getattr(recipe.codec, name).requires_grad_(False)
         super().__init__(
             recipe,
             latent_grid=(16,),
@@ -107,6 +119,13 @@ class AudioTraining(AdversarialTraining):
         self._signal_loss_start = signal_loss_start
         self._train = AudioFiles(recipe.data.train, recipe.sample_rate, recipe.codec.channels)
         self._valid = AudioFiles(recipe.data.valid, recipe.sample_rate, recipe.codec.channels)
+
+    def train(self, mode: bool = True) -> Self:
+        """Frozen parts stay in evaluation mode: no dropout, noise or moving averages."""
+        super().train(mode)
+        for name in self.recipe.frozen:
+            getattr(self.codec, name).eval()
+        return self
 
     def initialize(self) -> None:
         """Initialise the codec with a PCA of the training data, if the recipe says so."""

@@ -54,6 +54,7 @@ class Recipe(ABC):
         seed: Seed of data order, crops and noise, 0 to 2^32 - 1.
         best: Metrics of a validation with "higher" or "lower", whichever is better: the first one that is logged
             decides which weights are kept in `best/`.
+        half: Whether weights are stored in float16; statistics of codebooks never are.
     """
 
     name: str
@@ -62,6 +63,12 @@ class Recipe(ABC):
     schedule: Schedule = field(default_factory=Schedule)
     seed: int = 0
     best: Mapping[str, str] = field(default_factory=lambda: {"loss": "lower"})
+    half: bool = True
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The dtype of stored weights; None for that of the codec."""
+        return torch.float16 if self.half else None
 
     def __post_init__(self) -> None:
         folder.check_name(self.name)
@@ -316,13 +323,13 @@ class Training(lightning.LightningModule, ABC):
         """Write the EMA codec to a folder, without frequency tables."""
         tokenizer = self.tokenizer(copy.deepcopy(self.ema).cpu())
         tokenizer.name = self.recipe.name
-        folder.save(target, tokenizer, torch.float16)
+        folder.save(target, tokenizer, self.recipe.dtype)
 
     def add_tables(self, target: str | Path) -> None:
-        """Fit frequency tables to the weights in a folder, which are float16, and add them."""
+        """Fit frequency tables to the weights in a folder, as they are stored, and add them."""
         tokenizer = load(target)
         tokenizer.tables = self.fit_tables(tokenizer)
-        folder.save(target, tokenizer, torch.float16)
+        folder.save(target, tokenizer, self.recipe.dtype)
 
     def check_skipped(self) -> None:
         """Raise InputError if all steps of the run were skipped, so that nothing was trained."""

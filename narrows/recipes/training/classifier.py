@@ -106,10 +106,10 @@ class ClassifierTraining(Training):
         return self._tables(tokenizer, TABLE_IMAGES)
 
     def add_tables(self, target: str | Path) -> None:
-        """Fit frequency tables to the weights in a folder, which are float16, and add them."""
+        """Fit frequency tables to the weights in a folder, as they are stored, and add them."""
         model = folder.read_classifier(target)
         model.tables = self.fit_tables(model)
-        folder.save(target, model, torch.float16)
+        folder.save(target, model, self.recipe.dtype)
 
     def _tables(self, model: ImageClassifier, count: int) -> FrequencyTables:
         images = (pixels for _, pixels in islice(self._train.readable(self._train.shuffled()), count))

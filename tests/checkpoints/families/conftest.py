@@ -57,3 +57,36 @@ def stub(monkeypatch):
                 setattr(sys.modules[parent], child, sys.modules[name])
 
     return made
+
+
+@pytest.fixture
+def check_full_size():
+    """check_full_size(name, source): a release has exactly the tensors of a source of full size, and its stated facts.
+
+    Args:
+        name: of the release.
+        source: with tensors on the meta device, as the reference implementation names them.
+    """
+    from narrows.checkpoints.assemble import expected_shapes
+    from narrows.checkpoints.facts import facts_of
+    from narrows.checkpoints.families.read import family_of
+    from narrows.checkpoints.families.releases import find_release
+
+    def checked(name, source):
+        family, release = family_of(source), find_release(name)
+        assert release is not None
+        assert release.family == family.name
+        made = []
+
+        def make():
+            made.append(family.tokenizer(source))
+            return made[-1]
+
+        expected, _ = expected_shapes(make, len(source.tensors))
+        with torch.device("meta"):
+            weights = family.weights(source)
+        assert {key: tuple(tensor.shape) for key, tensor in weights.items()} == expected
+        assert made[0].name == name
+        assert facts_of(made[0]) == release.facts
+
+    return checked
