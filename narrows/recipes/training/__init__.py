@@ -23,5 +23,6 @@ samples.py  report.py   validation items as files; the page of a run
 record.py               recipe.json: the settings of a run, and how others differ from them
 stopping.py             Ctrl-C and SIGTERM
 progress.py  loggers.py     what is shown during a run
+fit_model.py           frequency tables for a finished model
 speech_metrics.py       PESQ and ESTOI of validation recordings
 """
