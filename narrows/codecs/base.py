@@ -79,19 +79,27 @@ class Network(nn.Module, ABC):
 
 
 class Encoder(Network):
-    """Signals (B, C, *signal), each axis a multiple of its stride, to latents (B, D, *grid)."""
+    """Signals (B, C, *signal), each axis a multiple of its stride, to latents (B, D, *grid).
+
+    Attributes:
+        any_length: whether it takes signals of any size along each axis, and makes a latent of the rest that is shorter
+            than the stride too. Such a network pads in its own way, which padding before it could not reproduce; it
+            gets the end of a recording as it is. All others get zeros up to a multiple of the stride.
+    """
 
     kind: ClassVar[str] = "encoder"
+    any_length: bool = False
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Signal (B, C, *signal) to latents (B, D, *grid). Raises InputError for another shape."""
 
     def check_signal(self, x: Tensor) -> None:
-        """Raise InputError unless x is (B, C, *signal) with axes that are multiples of the strides."""
+        """Raise InputError unless x is (B, C, *signal), with axes that are multiples of the strides or `any_length`."""
         fits = x.ndim == 2 + len(self.stride) and x.shape[1] == self.channels and 0 not in x.shape
-        if not fits or any(size % stride for size, stride in zip(x.shape[2:], self.stride, strict=True)):
-            axes = ", ".join(f"multiple of {stride}" for stride in self.stride)
+        partial = fits and any(size % stride for size, stride in zip(x.shape[2:], self.stride, strict=True))
+        if not fits or (partial and not self.any_length):
+            axes = ", ".join("any" if self.any_length else f"multiple of {stride}" for stride in self.stride)
             raise InputError(f"expected a signal (B, {self.channels}, {axes}), got {tuple(x.shape)}")
 
 

@@ -31,6 +31,8 @@ class Reconstruction:
 class Codec(nn.Module):
     """x (B, C, *signal) ⇄ codes (B, K, *grid); each axis of the signal is a multiple of its stride.
 
+    An encoder of `any_length` also takes other sizes; the decoded signal is then longer, up to the next multiple.
+
     Encoder and decoder may be cast to another dtype (`codec.half()`, `codec.bfloat16()`): signals and latents are then
     cast to it. Bottlenecks compute in float32.
 
@@ -117,7 +119,7 @@ class Codec(nn.Module):
             InputError: for a signal that the encoder does not take, and if the encoder returns another shape.
         """
         z = self.encoder(x.to(_dtype(self.encoder)))
-        grid = [size // stride for size, stride in zip(x.shape[2:], self.stride, strict=False)]
+        grid = [-(-size // stride) for size, stride in zip(x.shape[2:], self.stride, strict=False)]
         return _checked_shape(z, (x.shape[0], self.encoder.dim, *grid), self.encoder, x)
 
     def quantize(self, z: Tensor, quality_index: Tensor | int | None = None) -> Quantized:

@@ -56,6 +56,7 @@ class StackedEncoder(Encoder):
             )
         self.base, self.outer, self.inner = base, outer, inner
         self.channels, self.dim, self.stride = base.channels, inner.dim, base.stride
+        self.any_length = base.any_length
 
     @property
     def reach(self) -> tuple[Reach, ...]:
