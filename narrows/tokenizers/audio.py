@@ -320,11 +320,13 @@ class AudioTokenizer(Tokenizer):
 
     def frames(self, samples: int, sample_rate: int) -> int:
         """Number of latent frames that cover a recording at the sample rate of the codec."""
-        check_rate(sample_rate)
-        if samples < 1:
-            raise InputError("expected a signal of at least 1 sample, got 0")
-        resampled = -(-samples * self.sample_rate // sample_rate)  # samples at the codec's rate, rounded up
-        return -(-resampled // self._stride)
+        return -(-self._resampled(samples, sample_rate) // self._stride)
+
+    def network_samples(self, samples: int, sample_rate: int) -> int:
+        """Number of samples that the encoder gets for a recording: of whole frames, unless it pads by itself."""
+        if self.codec.encoder.any_length:
+            return self._resampled(samples, sample_rate)
+        return self.frames(samples, sample_rate) * self._stride
 
     def warnings(self, info: Info, attachments: Mapping[str, bytes] = MappingProxyType({})) -> list[str]:
         """Warnings about bandwidth and relative phases of channels that this model does not preserve."""
@@ -355,6 +357,13 @@ class AudioTokenizer(Tokenizer):
             codes[:, :, lost.start : lost.stop] = silence[: codes.shape[1], None]
             spans.append((lost.start / self.frame_rate, min(lost.stop / self.frame_rate, extent.seconds)))
         return Tokens(codes, header.radices, extent, header.model, header.fingerprint.hex()), spans
+
+    def _resampled(self, samples: int, sample_rate: int) -> int:
+        """Number of samples at the rate of the codec, rounded up."""
+        check_rate(sample_rate)
+        if samples < 1:
+            raise InputError("expected a signal of at least 1 sample, got 0")
+        return -(-samples * self.sample_rate // sample_rate)
 
     def _choice(self, codebooks: float | None = None, bitrate: float | None = None) -> Callable[[int], int]:
         """The number of codebooks by the number of channels, which is known once a recording is open."""
@@ -439,43 +448,43 @@ class AudioBatchEncoder(BatchEncoder):
         (stride,), reach = tokenizer.codec.stride, tokenizer._encoder_reach
         checked, size = CheckedBlocks(blocks, samples), self.window or tokenizer.window
 
-        def padded() -> int:
-            """Samples at the codec's rate, padded to whole frames; known once all blocks are read."""
-            return tokenizer.frames(checked.samples, sample_rate) * stride
+        def length() -> int:
+            """Samples for the encoder; known once all blocks are read."""
+            return tokenizer.network_samples(checked.samples, sample_rate)
 
         if samples is None:
-            signal = resample_blocks(checked, sample_rate, tokenizer.sample_rate, padded, stride)
+            signal = resample_blocks(checked, sample_rate, tokenizer.sample_rate, length, stride)
             yield from windows_of_unknown_length(
                 signal, size, reach or (0, 0), stride
             )  # with an unbounded reach, `size` is unlimited
         else:
-            frames = tokenizer.frames(samples, sample_rate)
-            signal = resample_blocks(checked, sample_rate, tokenizer.sample_rate, frames * stride)
+            frames, total = tokenizer.frames(samples, sample_rate), tokenizer.network_samples(samples, sample_rate)
+            signal = resample_blocks(checked, sample_rate, tokenizer.sample_rate, total)
             windows = cut(frames, size, reach, fixed=self.window is not None)
-            yield from windows_of_known_length(windows, signal, stride)
+            yield from windows_of_known_length(windows, signal, stride, total)
         for _ in signal:  # reads to the end, where the number of samples is checked
             pass
         yield AudioExtent(int(sample_rate), checked.samples, checked.channels)
 
     def add(self, pieces: Iterator[Piece]) -> Callable[[], Tokens | Latents]:
         """Encode the windows of a recording; see `BatchEncoder.add`."""
-        encoded, extents = list[Tensor](), list[AudioExtent]()
-        for piece in pieces:
+        encoded, extents = dict[int, Tensor](), list[AudioExtent]()
+        for number, piece in enumerate(pieces):
             if isinstance(piece, AudioExtent):
                 extents.append(piece)
                 continue
-            window, x = piece  # all of one shape, so results arrive in the same order
+            window, x = piece
 
-            def receive(values: Tensor, kept: slice = window.kept) -> None:
-                encoded.append(values[:, :, kept])
+            def receive(values: Tensor, number: int = number, kept: slice = window.kept) -> None:
+                encoded[number] = values[:, :, kept]
 
-            self._batches.add(x.shape, x, receive)
+            self._batches.add(x.shape, x, receive)  # a last window of another shape may arrive before earlier ones
         return partial(self._joined, encoded, extents[0])
 
-    def _joined(self, pieces: Sequence[Tensor], extent: AudioExtent) -> Tokens | Latents:
-        tokenizer = self.tokenizer
+    def _joined(self, encoded: Mapping[int, Tensor], extent: AudioExtent) -> Tokens | Latents:
+        tokenizer, pieces = self.tokenizer, [encoded[number] for number in range(len(encoded))]
         if self.codebooks is None:
-            return Latents(torch.cat(list(pieces), 2), extent, tokenizer.name, tokenizer.fingerprint)
+            return Latents(torch.cat(pieces, 2), extent, tokenizer.name, tokenizer.fingerprint)
         kept = self.codebooks(extent.channels)
         codes = torch.cat([piece[:, :kept] for piece in pieces], 2)
         radices = tokenizer.codec.bottleneck.radices[:kept]

@@ -38,12 +38,12 @@ class CheckedBlocks:
 
 
 def windows_of_known_length(
-    windows: Iterable[Window], signal: Iterator[Block], stride: int
+    windows: Iterable[Window], signal: Iterator[Block], stride: int, length: int
 ) -> Iterator[tuple[Window, Block]]:
-    """Windows with their samples (C, T), from a signal that is read once."""
+    """Windows with their samples (C, T), from a signal of `length` samples that is read once."""
     held, offset = next(signal), 0  # samples [offset, offset + held.shape[1]) of the signal
     for window in windows:
-        begin, end = window.start * stride, window.stop * stride
+        begin, end = window.start * stride, min(length, window.stop * stride)
         parts, have = [held[:, begin - offset :]], held.shape[1] + offset
         while have < end:
             parts.append(next(signal))
@@ -70,7 +70,7 @@ def windows_of_unknown_length(
                 yield Window(offset, offset + size, first, last), held[:, : size * stride]
                 first = last
             done = not done
-    frames = offset + held.shape[1] // stride
+    frames = offset + -(-held.shape[1] // stride)
     start = max(offset, frames - size)
     yield Window(start, frames, first, frames), held[:, (start - offset) * stride :]
 
