@@ -7,7 +7,8 @@ Encoder, Decoder       base classes; State: of a causal part between two steps
 Bottleneck, Quantized  base class, and what it returns
 
 Encoders and decoders
-    audio   FrameEncoder, FrameDecoder: STFT frames; DACEncoder, DACDecoder
+    audio   FrameEncoder, FrameDecoder: STFT frames; DACEncoder, DACDecoder; EnCodecEncoder, EnCodecDecoder;
+            MimiEncoder, MimiDecoder: causal in time, they start and step
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
@@ -34,7 +35,9 @@ Parts of bottlenecks
 """
 
 from narrows.codecs.audio.dac import DACDecoder, DACEncoder
+from narrows.codecs.audio.encodec import EnCodecDecoder, EnCodecEncoder
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
+from narrows.codecs.audio.mimi import MimiDecoder, MimiEncoder
 from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, State
 from narrows.codecs.bottlenecks.ard import ARD
 from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
@@ -103,6 +106,8 @@ __all__ = [
     "DirectionCodebook",
     "DitheredFSQ",
     "EMACodebook",
+    "EnCodecDecoder",
+    "EnCodecEncoder",
     "Encoder",
     "Estimator",
     "FactorisedDecoder",
@@ -126,6 +131,8 @@ __all__ = [
     "LearnedCodebook",
     "LinearSynthesis",
     "MeanScaleHyperprior",
+    "MimiDecoder",
+    "MimiEncoder",
     "MultiCodebook",
     "MultiRateVQ",
     "NarrowedClassifier",

@@ -1,13 +1,15 @@
 """Encoders and decoders that are causal in time, and run step by step with a state.
 
 Time is the first axis of the signal. A network is written once, as `advance`. Outside of training, `forward` and `step`
-run one latent time after another: every call has the same shapes, so that every split of a signal gives the same bits,
-in memory that does not grow with its length. In training, a signal runs as a whole; the result is the same to rounding.
+run at most `times` latent times after another, in memory that does not grow with the length of the signal. If `times`
+is 1, every call has the same shapes, so that every split of a signal gives the same bits; else the results are the same
+to rounding. In training, a signal runs as a whole; the result is the same to rounding.
 
 Before the first sample, networks see what their layers pad with. A decoder makes `stride` samples for each latent.
 """
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,7 +20,14 @@ from narrows.errors import InputError
 
 
 class CausalEncoder(Encoder):
-    """An encoder that is causal in time. A subclass implements `advance`; its reach in time is (n, 0)."""
+    """An encoder that is causal in time. A subclass implements `advance`; its reach in time is (n, 0).
+
+    Attributes:
+        times: latent times in one call outside of training: 1 for the same bits however a signal is split, more for
+            networks of audio, which are then several times as fast.
+    """
+
+    times: ClassVar[int] = 1
 
     @abstractmethod
     def advance(self, x: Tensor, run: Run) -> Tensor:
@@ -36,7 +45,7 @@ class CausalEncoder(Encoder):
         """The next times (B, C, n, *space) of signals, n a multiple of the stride, to latents, and the next state."""
         self.check_signal(x)
         latents = []
-        for piece in (x,) if self.training else x.split(self.stride[0], TIME):
+        for piece in (x,) if self.training else x.split(self.times * self.stride[0], TIME):
             run = Run(state)
             latents.append(self.advance(piece, run))
             state = run.state
@@ -45,7 +54,13 @@ class CausalEncoder(Encoder):
 
 
 class CausalDecoder(Decoder):
-    """A decoder that is causal in time. A subclass implements `advance`; its reach in time is (n, 0)."""
+    """A decoder that is causal in time. A subclass implements `advance`; its reach in time is (n, 0).
+
+    Attributes:
+        times: as of the encoder.
+    """
+
+    times: ClassVar[int] = 1
 
     @abstractmethod
     def advance(self, z: Tensor, run: Run, quality_index: Tensor | int | None) -> Tensor:
@@ -70,7 +85,7 @@ class CausalDecoder(Decoder):
         if x.ndim != 2 + len(self.stride) or x.shape[1] != self.dim or 0 in x.shape:
             raise InputError(f"expected latents (B, {self.dim}, *grid) with no empty axis, got {tuple(x.shape)}")
         samples = []
-        for piece in (x,) if self.training else x.split(1, TIME):
+        for piece in (x,) if self.training else x.split(self.times, TIME):
             run = Run(state)
             samples.append(self.advance(piece, run, quality_index))
             state = run.state

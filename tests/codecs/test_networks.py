@@ -13,6 +13,8 @@ from narrows.codecs import (
     ConvDecoder,
     ConvEncoder,
     Decoder,
+    EnCodecDecoder,
+    EnCodecEncoder,
     Encoder,
     FactorisedDecoder,
     FactorisedEncoder,
@@ -28,6 +30,8 @@ from narrows.codecs import (
     LDMDecoder,
     LDMEncoder,
     LinearSynthesis,
+    MimiDecoder,
+    MimiEncoder,
     ShallowDecoder,
     StageEncoder,
     State,
@@ -46,6 +50,11 @@ from narrows.parts import build, find, names, spec
 ENCODERS = [
     lambda **more: FrameEncoder(8, 12, 2, hop=8, fold=1, **more),
     lambda **more: FrameEncoder(8, 12, 1, hop=8, fold=3, **more),
+    lambda **more: EnCodecEncoder(8, 4, (3, 2), **more),
+    lambda **more: EnCodecEncoder(8, 4, (2, 3), False, False, False, **more),
+    lambda **more: EnCodecEncoder(8, 4, (4,), False, True, **more),
+    lambda **more: MimiEncoder(8, 4, (3, 2), 2, 2, 12, 5, **more),
+    lambda **more: MimiEncoder(8, 4, (4,), 1, 1, 12, 9, **more),
     lambda **more: ConvEncoder(8, 6, **more),
     lambda **more: ClassifierEncoder(8, 6, (2, 1, 2), **more),
     lambda **more: LappedEncoder(8, 6, 2, 1, **more),
@@ -67,6 +76,11 @@ DECODERS = [
     lambda **more: FrameDecoder(8, 12, 1, hop=8, fold=1, iterations=0, **more),
     lambda **more: FrameDecoder(8, 12, 2, hop=8, fold=2, iterations=1, **more),
     lambda **more: FrameDecoder(8, 12, 1, hop=8, fold=3, iterations=4, **more),
+    lambda **more: EnCodecDecoder(8, 4, (3, 2), **more),
+    lambda **more: EnCodecDecoder(8, 4, (2, 3), False, False, False, **more),
+    lambda **more: EnCodecDecoder(8, 4, (4,), False, True, **more),
+    lambda **more: MimiDecoder(8, 4, (3, 2), 2, 2, 12, 5, **more),
+    lambda **more: MimiDecoder(8, 4, (4,), 1, 1, 12, 9, **more),
     lambda **more: ConvDecoder(8, 6, **more),
     lambda **more: ClassifierDecoder(8, 6, (1, 2, 1), **more),
     lambda **more: LappedDecoder(8, 6, 2, 2, 1, **more),
@@ -142,10 +156,19 @@ def test_decoders_give_signals(make, channels: int) -> None:
 def test_encoders_refuse_other_signals(make) -> None:
     encoder = made(make)
     x = signal(encoder)
-    partial = [x[..., :-1]] if encoder.stride[-1] > 1 else []
+    partial = [x[..., :-1]] if encoder.stride[-1] > 1 and not encoder.any_length else []
     for wrong in (x[0], x[:, :0], x[..., :0], x.repeat(1, 2, *[1] * (x.ndim - 2)), *partial):
         with pytest.raises(InputError, match="expected a signal"):
             encoder(wrong)
+
+
+@pytest.mark.parametrize("make", [make for make in ENCODERS if made(make).any_length])
+def test_encoders_of_any_length_give_a_latent_for_what_is_left(make) -> None:
+    encoder = made(make)
+    (stride,) = encoder.stride
+    for size in (1, stride - 1, stride, stride + 1, 5 * stride - 2):
+        x = torch.randn(2, encoder.channels, size, dtype=torch.float64)
+        assert encoder(x).shape == (2, encoder.dim, -(-size // stride))
 
 
 def positions_that_change(network: Network, axis: int) -> list[int]:
@@ -168,8 +191,8 @@ def test_the_reach_is_what_it_says(make) -> None:
     assert len(network.reach) == len(network.stride)
     for axis, reach in enumerate(network.reach):
         seen, size = positions_that_change(network, axis), grid_of(network, axis)[axis]
-        if reach is None:
-            assert len(seen) == size
+        if reach is None:  # as far as one end; an LSTM sees what is before only
+            assert min(seen) == -(size // 2) or max(seen) == size - 1 - size // 2
         else:
             before, after = reach
             # An output at p depends on inputs from p - before to p + after, so the input at p changes p - after to

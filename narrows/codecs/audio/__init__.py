@@ -1,5 +1,7 @@
 """Encoders and decoders of audio.
 
-frames   STFT frames: only the Fourier transforms run at the sample rate
 dac      strided convolutions and dilated residual units with Snake
+encodec  SEANet with an LSTM
+frames   STFT frames: only the Fourier transforms run at the sample rate
+mimi     causal SEANet with a transformer
 """

@@ -29,6 +29,7 @@ from narrows.parts import part
 
 LAST_KERNEL = 3
 FOLD = 2  # positions of the transformer per latent
+TIMES = 64  # latents in one call
 
 
 class Residual(Causal):
@@ -86,6 +87,8 @@ class MimiEncoder(CausalEncoder):
         channels: C.
     """
 
+    times = TIMES
+
     def __init__(
         self,
         dim: int = 512,
@@ -125,6 +128,8 @@ class MimiDecoder(CausalDecoder):
     Args:
         dim, width, strides, depth, heads, hidden, window, channels: as of the encoder.
     """
+
+    times = TIMES
 
     def __init__(
         self,
