@@ -30,6 +30,7 @@ from narrows.parts import part
 LAST_KERNEL = 3
 FOLD = 2  # positions of the transformer per latent
 TIMES = 64  # latents in one call
+MAX_DEPTH = 256  # layers of the transformer
 
 
 class Residual(Causal):
@@ -68,7 +69,8 @@ SEANET = Layers(_conv, _upsampling, Residual, lambda channels: (), LAST_KERNEL)
 
 
 def _transformer(dim: int, depth: int, heads: int, hidden: int, window: int) -> CausalSequential:
-    check_integers(0, MAX_SIZE, depth=depth)
+    check_integers(0, MAX_DEPTH, depth=depth)
+    check_integers(1, MAX_SIZE, window=window)
     return CausalSequential(*(TransformerLayer(dim, heads, hidden, window) for _ in range(depth)))
 
 
@@ -103,9 +105,9 @@ class MimiEncoder(CausalEncoder):
         super().__init__()
         self.stride = (FOLD * check_sizes(strides, dim=dim, width=width, channels=channels),)
         self.channels, self.dim, self.strides = channels, dim, tuple(strides)
-        self.attended = depth * (window - 1)  # positions before
         self.layers = CausalSequential(*encoder_layers(SEANET, channels, dim, width, strides))
         self.transformer = _transformer(dim, depth, heads, hidden, window)
+        self.attended = depth * (window - 1)  # positions before
         self.downsample = CausalConv(dim, dim, (2 * FOLD,), (FOLD,), bias=False)
 
     @property
@@ -145,9 +147,9 @@ class MimiDecoder(CausalDecoder):
         super().__init__()
         self.stride = (FOLD * check_sizes(strides, dim=dim, width=width, channels=channels),)
         self.channels, self.dim, self.strides = channels, dim, tuple(strides)
-        self.attended = depth * (window - 1)  # positions before
         self.upsample = CausalTransposedConv(dim, dim, 2 * FOLD, FOLD, groups=dim, bias=False)
         self.transformer = _transformer(dim, depth, heads, hidden, window)
+        self.attended = depth * (window - 1)  # positions before
         self.layers = CausalSequential(*decoder_layers(SEANET, channels, dim, width, strides))
 
     @property

@@ -1,9 +1,9 @@
 """Transposed convolutions that look back only, with a state.
 
-    position      0       1       2
-    stride 2    ├─┬─┬─┬─┤                 a kernel of 4 gives outputs of this and the next position;
-    kernel 4        ├─┬─┬─┬─┤             the sum of what overlaps is complete once the next position is there
-    outputs     0 1 2 3 4 5
+position      0       1       2
+stride 2    ├─┬─┬─┬─┤                 a kernel of 4 gives outputs of this and the next position;
+kernel 4        ├─┬─┬─┬─┤             the sum of what overlaps is complete once the next position is there
+outputs     0 1 2 3 4 5
 """
 
 from torch import Tensor, nn
