@@ -14,4 +14,4 @@ releases.json, and at most one module of networks in narrows/codecs.
     dac          Descript Audio Codec
 """
 
-FAMILIES = ("dac",)  # modules, each with a `FAMILY`; asked in this order
+FAMILIES = ("dac", "encodec", "mimi")  # modules, each with a `FAMILY`; asked in this order

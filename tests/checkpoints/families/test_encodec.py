@@ -1,0 +1,191 @@
+import json
+
+import pytest
+import torch
+
+import narrows
+from narrows.errors import LicenceWarning, ModelError
+
+transformers = pytest.importorskip("transformers")
+
+KINDS = {  # of the published models
+    24_000: {},
+    32_000: {"use_causal_conv": False, "use_conv_shortcut": False, "target_bandwidths": [9.6]},
+}
+
+
+def fill_codebooks(model):
+    """Codebooks are zeros in a new model."""
+    generator = torch.Generator().manual_seed(2)
+    for name, buffer in model.named_buffers():
+        if name.endswith(("embed", "embed_avg", "cluster_size")):
+            buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator).abs())
+        if name.endswith(".embed"):
+            buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator))
+        if name.endswith("inited"):
+            buffer.fill_(1)
+
+
+@pytest.fixture
+def reference(randomise):
+    """A small EncodecModel with random weights and 4 codebooks or more."""
+
+    def made(rate=24_000, **more):
+        settings = {"hidden_size": 16, "num_filters": 4, "upsampling_ratios": [5, 4, 2], "codebook_size": 64}
+        settings |= {"sampling_rate": rate, "target_bandwidths": [14.4]} | KINDS[rate] | more
+        model = randomise(transformers.EncodecModel(transformers.EncodecConfig(**settings)))
+        fill_codebooks(model)
+        return model
+
+    return made
+
+
+@torch.no_grad()
+def compare(tokenizer, model, samples):
+    x = 0.3 * torch.randn(1, model.config.audio_channels, samples, generator=torch.Generator().manual_seed(1))
+    z = model.encoder(x)
+    assert (tokenizer.codec.analyze(x) - z).abs().max() <= 1e-5 * z.abs().max()
+    encoded = model.encode(x, bandwidth=model.config.target_bandwidths[-1])
+    codes = encoded.audio_codes[0]
+    tokens = tokenizer.encode(x[0], tokenizer.sample_rate)
+    assert torch.equal(tokens.codes, codes)
+    expected = model.decode(encoded.audio_codes, encoded.audio_scales).audio_values[0, :, :samples]
+    decoded = tokenizer.decode(tokens)
+    assert decoded.shape == (model.config.audio_channels, samples)
+    assert (decoded - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert expected.square().mean() > 1e-4
+    assert len(codes.unique()) > min(30, samples // 40)
+
+
+@pytest.mark.filterwarnings("ignore::narrows.errors.LicenceWarning")
+@pytest.mark.parametrize("rate", KINDS)
+def test_files_of_transformers(tmp_path, reference, rate):
+    model = reference(rate)
+    model.save_pretrained(tmp_path)
+    tokenizer = narrows.load(tmp_path)
+    assert (tokenizer.sample_rate, tokenizer.name) == (rate, f"encodec-{rate // 1000}khz")
+    assert tokenizer.codebooks == (4 if rate == 24_000 else 2)
+    for samples in (1, 39, 40, 2000, 2001, 1977):  # the ends of awkward lengths are reflected, not padded with zeros
+        compare(tokenizer, model, samples)
+
+
+def test_the_licence_of_musicgen_is_said(tmp_path, reference):
+    reference(32_000).save_pretrained(tmp_path)
+    with pytest.warns(LicenceWarning, match="encodec-32khz are under CC-BY-NC-4.0"):
+        narrows.load(tmp_path)
+
+
+@torch.no_grad()
+def test_fewer_codebooks(tmp_path, reference):
+    model = reference()
+    model.config.target_bandwidths = [7.2, 14.4]
+    model.save_pretrained(tmp_path)
+    tokenizer = narrows.load(tmp_path)
+    x = 0.3 * torch.randn(1, 4000)
+    encoded = model.encode(x[None], bandwidth=7.2)
+    tokens = tokenizer.encode(x, 24_000, codebooks=2)
+    assert torch.equal(tokens.codes, encoded.audio_codes[0])
+    expected = model.decode(encoded.audio_codes, encoded.audio_scales).audio_values[0]
+    assert (tokenizer.decode(tokens) - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.filterwarnings("ignore::narrows.errors.LicenceWarning")
+@pytest.mark.parametrize("rate", KINDS)
+def test_batches_blocks_and_streams_equal_single_recordings(tmp_path, reference, rate):
+    reference(rate).save_pretrained(tmp_path)
+    tokenizer = narrows.load(tmp_path)
+    signals = [0.3 * torch.randn(1, n) for n in (2000, 3001, 2000, 17)]
+    single = [tokenizer.encode(x, rate) for x in signals]
+    tokenizer.batch = 3
+    for batched, tokens in zip(tokenizer.encode_batch(signals, rate), single, strict=True):
+        assert torch.equal(batched.codes, tokens.codes)
+    blocks = [block.numpy() for block in signals[1].split(700, 1)]
+    for samples in (3001, None):
+        assert torch.equal(tokenizer.encode_blocks(blocks, samples, rate).codes, single[1].codes)
+    assert tokenizer.decompress(tokenizer.compress(single[1])) == single[1]
+
+
+@pytest.fixture
+def authors_model(stub, randomise):
+    """A small EncodecModel of the package, with random weights."""
+    stub("torchaudio")
+    model = pytest.importorskip("encodec.model")
+    modules, quantization = pytest.importorskip("encodec.modules"), pytest.importorskip("encodec.quantization")
+    sizes = {"dimension": 16, "n_filters": 4, "ratios": [4, 3, 2], "causal": True}
+    made = model.EncodecModel(
+        modules.SEANetEncoder(**sizes),
+        modules.SEANetDecoder(**sizes),
+        quantization.ResidualVectorQuantizer(dimension=16, n_q=4, bins=64),
+        [40.0],
+        24_000,
+        1,
+    )
+    randomise(made)
+    fill_codebooks(made)
+    return made
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_files_of_the_authors(tmp_path, authors_model):
+    torch.save(authors_model.state_dict(), tmp_path / "encodec_24khz-d7cc33bc.th")
+    tokenizer = narrows.load(tmp_path / "encodec_24khz-d7cc33bc.th")
+    assert (tokenizer.sample_rate, tokenizer.name) == (24_000, "encodec-24khz")
+    for samples in (2400, 1001):
+        x = 0.3 * torch.randn(1, samples)
+        ((codes, _),) = encoded = authors_model.encode(x[None])
+        tokens = tokenizer.encode(x, 24_000)
+        assert torch.equal(tokens.codes, codes)
+        expected = authors_model.decode(encoded)[0, :, :samples]
+        assert (tokenizer.decode(tokens) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_full_size():
+    """The published models have the tensors that are expected here."""
+    from narrows.checkpoints.assemble import expected_shapes
+    from narrows.checkpoints.families.encodec import FAMILY
+    from narrows.checkpoints.families.source import Source, fold_weight_norm
+
+    music = {"num_filters": 64, "upsampling_ratios": [8, 5, 4, 4], "codebook_size": 2048, "target_bandwidths": [2.2]}
+    for rate, codebooks, settings in ((24_000, 32, {}), (32_000, 4, KINDS[32_000] | music)):
+        config = transformers.EncodecConfig(sampling_rate=rate, **settings)
+        with torch.device("meta"):
+            tensors = fold_weight_norm(transformers.EncodecModel(config).state_dict(), "model.safetensors")
+            source = Source("model.safetensors", config.to_dict(), tensors)
+            weights = FAMILY.weights(source)
+        made = []
+        expected, _ = expected_shapes(lambda s=source, m=made: m.append(FAMILY.tokenizer(s)) or m[-1], len(tensors))
+        assert {name: tuple(tensor.shape) for name, tensor in weights.items()} == expected
+        assert made[-1].codebooks == codebooks
+        assert made[-1].frame_rate == {24_000: 75, 32_000: 50}[rate]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pad_mode": "constant"}, "expected pad_mode of .* to be 'reflect', got 'constant'"),
+        ({"sampling_rate": None}, "expected an integer as sampling_rate"),
+        ({"sampling_rate": 0}, "."),
+        ({"model_type": "dac"}, "."),
+    ],
+)
+def test_wrong_configs_are_one_line(tmp_path, reference, change, message):
+    reference().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(ModelError, match=message) as caught:
+        narrows.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["encoder.layers.10.lstm.weight_hh_l1", "quantizer.layers.0.codebook.embed"])
+def test_missing_tensors_are_named(tmp_path, reference, name):
+    from safetensors.torch import load_file, save_file
+
+    reference().save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors.pop(name)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match=r"expected (a|the) tensor (encoder|bottleneck)\.") as caught:
+        narrows.load(tmp_path)
+    assert "\n" not in str(caught.value)
