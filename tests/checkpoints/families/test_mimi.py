@@ -33,7 +33,7 @@ def fill(model):
     for name, tensor in [*model.named_buffers(), *model.named_parameters()]:
         with torch.no_grad():
             if name.endswith(("embed_sum", "embedding_sum")):
-                tensor.copy_(torch.randn(tensor.shape, generator=generator))
+                tensor.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
                 tensor[0] *= 1e-5  # a code that is not used
             elif name.endswith("cluster_usage"):
                 tensor.copy_(2 * torch.rand(tensor.shape, generator=generator))
