@@ -14,16 +14,19 @@ KINDS = {  # of the published models
 }
 
 
-def fill_codebooks(model):
-    """Codebooks are zeros in a new model."""
+@torch.no_grad()
+def fill(model):
+    """Set the codebooks, which are zeros in a new model, and keep signals at their scale."""
     generator = torch.Generator().manual_seed(2)
     for name, buffer in model.named_buffers():
         if name.endswith(("embed", "embed_avg", "cluster_size")):
-            buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator).abs())
-        if name.endswith(".embed"):
             buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator))
         if name.endswith("inited"):
             buffer.fill_(1)
+    for name, parameter in model.named_parameters():
+        if name.endswith(("original0", "_g")) or "lstm.weight" in name:
+            parameter *= 2
+    return model
 
 
 @pytest.fixture
@@ -33,9 +36,7 @@ def reference(randomise):
     def made(rate=24_000, **more):
         settings = {"hidden_size": 16, "num_filters": 4, "upsampling_ratios": [5, 4, 2], "codebook_size": 64}
         settings |= {"sampling_rate": rate, "target_bandwidths": [14.4]} | KINDS[rate] | more
-        model = randomise(transformers.EncodecModel(transformers.EncodecConfig(**settings)))
-        fill_codebooks(model)
-        return model
+        return fill(randomise(transformers.EncodecModel(transformers.EncodecConfig(**settings))))
 
     return made
 
@@ -120,9 +121,7 @@ def authors_model(stub, randomise):
         24_000,
         1,
     )
-    randomise(made)
-    fill_codebooks(made)
-    return made
+    return fill(randomise(made))
 
 
 @torch.no_grad()

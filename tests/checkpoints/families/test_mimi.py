@@ -28,12 +28,12 @@ STRIDE = 12
 
 
 def fill(model):
-    """Codebooks and scales of layers are the same numbers in a new model."""
+    """Set what is constant in a new model, codebooks and scales of layers, and keep signals at their scale."""
     generator = torch.Generator().manual_seed(2)
     for name, tensor in [*model.named_buffers(), *model.named_parameters()]:
         with torch.no_grad():
             if name.endswith(("embed_sum", "embedding_sum")):
-                tensor.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
+                tensor.copy_(torch.randn(tensor.shape, generator=generator))
                 tensor[0] *= 1e-5  # a code that is not used
             elif name.endswith("cluster_usage"):
                 tensor.copy_(2 * torch.rand(tensor.shape, generator=generator))
@@ -42,6 +42,8 @@ def fill(model):
                 tensor.copy_(0.5 * torch.randn(tensor.shape, generator=generator))
             elif name.endswith("initialized"):
                 tensor.fill_(1)
+            elif tensor.ndim > 1:
+                tensor *= 2
     return model
 
 
