@@ -28,6 +28,7 @@ _PLAIN = (bool, int, float, str, type(None))
 _BUILTIN = (  # importing them registers parts
     "narrows.codecs",
     "narrows.tokenizers.audio",
+    "narrows.tokenizers.audio_segments",
     "narrows.tokenizers.classifier",
     "narrows.tokenizers.image",
     "narrows.tokenizers.video",

@@ -96,6 +96,7 @@ PARTS = [
     "rotation-trick",
     "rounding",
     "scale-hyperprior",
+    "segmented-audio-tokenizer",
     "shallow-decoder",
     "sim-codebook",
     "soft-norm",

@@ -37,8 +37,8 @@ from narrows.media.extents import (
 )
 
 MAGIC = b"\x8eNRW"  # the high bit is lost in a transfer of 7 bits per byte
-VERSION = 3
-PLAIN_VERSION = 2  # of streams without predicted frequencies and times
+VERSION = 4
+PLAIN_VERSION = 2  # of streams without predicted frequencies, times (both are version 3) and scales (version 4)
 CODERS = RAW, RANS, INDEXED, PREDICTED = 0, 1, 2, 3
 HAS_ATTACHMENTS = 8  # bit of the coder's number in the header
 FINGERPRINT_BYTES = 8  # bytes
@@ -55,7 +55,8 @@ ATTACHMENTS = {
     1: "alpha",
     2: (SOUND := "audio"),
     3: (TIMES := "times"),
-}  # by their number in the header: the alpha plane of an image, the sound of a video, the times of its frames
+    4: (SCALES := "scales"),
+}  # by their number in the header: alpha plane of an image, sound of a video, times of its frames, scales of audio
 # control and format characters, line separators, surrogates and specials: the same on every version of Unicode
 UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff0-\uffff]"
@@ -234,9 +235,10 @@ class StreamHeader:
         """The bytes of the header, with its CRC-32."""
         name = self.model.encode()
         medium = next(number for number, kind in EXTENTS.items() if type(self.extent) is kind)
-        newer = self.predicted or TIMES in dict(self.attachments)
+        attached = dict(self.attachments)
+        version = VERSION if SCALES in attached else 3 if self.predicted or TIMES in attached else PLAIN_VERSION
         kind = medium << 4 | self._coder | (HAS_ATTACHMENTS if self.attachments else 0)
-        out = bytearray(MAGIC) + bytes([VERSION if newer else PLAIN_VERSION, kind])
+        out = bytearray(MAGIC) + bytes([version, kind])
         out += self.stream_id + to_varint(len(name)) + name + self.fingerprint + (self.tables_digest or b"")
         out += b"".join(map(to_varint, astuple(self.extent)))
         out += to_varint(self.groups) + to_varint(len(self.radices))
@@ -273,7 +275,7 @@ def read_header(data: Bytes) -> StreamHeader:
     if version > VERSION:
         raise NewerStream(f"expected format version {VERSION} or older, got version {version}; update narrows")
     if version == 1:
-        raise StreamError("expected format version 2 or 3, got version 1 of narrows 0.1; encode the signal again")
+        raise StreamError("expected format version 2 to 4, got version 1 of narrows 0.1; encode the signal again")
     if version == 0:
         raise DamagedStream(f"expected format version {VERSION}, got version 0; the header is damaged")
     try:

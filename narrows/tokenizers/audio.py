@@ -161,7 +161,7 @@ class AudioTokenizer(Tokenizer):
         those of `encode`, except where rounding errors decide between two nearly equal codes.
         """
         window = self.window if self.batch > 1 else None
-        encoder = AudioBatchEncoder(self, self.batch, False, self._choice(codebooks, bitrate), window)
+        encoder = self._encoder(self.batch, False, self._choice(codebooks, bitrate), window)
         blocks = [as_block(x) for x in signals]
         results = [encoder.add(encoder.windows([x], x.shape[1], sample_rate)) for x in blocks]
         encoder.finish()
@@ -258,7 +258,7 @@ class AudioTokenizer(Tokenizer):
         given = self.check_settings(settings)
         reach = self._encoder_reach
         window = BATCHED_WINDOW * max(1, max(reach)) if batch > 1 and reach is not None else None
-        return AudioBatchEncoder(self, batch, latents, None if latents else self._choice(**given), window)
+        return self._encoder(batch, latents, None if latents else self._choice(**given), window)
 
     def decode(self, tokens: Tokens, start: float = 0.0, stop: float | None = None) -> Tensor:
         """Decode Tokens to audio (C, T) float32, with the sample rate, length and channels of the encoded recording.
@@ -375,6 +375,11 @@ class AudioTokenizer(Tokenizer):
         self.codebooks_for(bitrate)  # raises for a bitrate that is too low for any number of channels
         return partial(self.codebooks_for, bitrate)
 
+    def _encoder(
+        self, batch: int, latents: bool, codebooks: Callable[[int], int] | None, window: int | None = None
+    ) -> "AudioBatchEncoder":
+        return AudioBatchEncoder(self, batch, latents, codebooks, window)
+
     def _encode(
         self,
         blocks: Iterable[Block],
@@ -382,7 +387,7 @@ class AudioTokenizer(Tokenizer):
         sample_rate: int,
         codebooks: Callable[[int], int] | None = None,
     ) -> Tokens | Latents:
-        encoder = AudioBatchEncoder(self, self.batch, codebooks is None, codebooks)
+        encoder = self._encoder(self.batch, codebooks is None, codebooks)
         result = encoder.add(encoder.windows(blocks, samples, sample_rate))
         encoder.finish()
         return result()

@@ -96,9 +96,17 @@ def test_every_bit_flip_and_truncation():
 
 
 def test_newer_version_names_both_and_claims_no_damage():
-    with pytest.raises(NewerStream, match=r"expected format version 3 or older, got version 4; update") as caught:
-        read_header(b"\x8eNRW\x04 of whatever form")
+    with pytest.raises(NewerStream, match=r"expected format version 4 or older, got version 5; update") as caught:
+        read_header(b"\x8eNRW\x05 of whatever form")
     assert "damage" not in str(caught.value)
+
+
+def test_streams_have_the_lowest_version_that_holds_them():
+    attached = {"alpha": 2, "audio": 2, "times": 3, "scales": 4}
+    for name, version in attached.items():
+        data = replace(VIDEO, attachments=((name, 5),)).to_bytes()
+        assert data[4] == version
+        assert read_header(data).attachments == ((name, 5),)
 
 
 def test_version_one():

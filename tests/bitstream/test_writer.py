@@ -167,7 +167,7 @@ def test_attachments_come_back(make, raw):
     assert Reader(data, tables).attachments() == attachments
     assert np.array_equal(read(data, tables), codes)
     assert read_header(data).attachments == (("alpha", 5), ("audio", 1000))
-    with pytest.raises(InputError, match=r"expected attachments from alpha, audio, times, got \['thumbnail'\]"):
+    with pytest.raises(InputError, match=r"expected attachments from alpha, audio, times, scales, got \['thumbnail'\]"):
         write(header, codes, tables, {"thumbnail": b"1"})
     for empty, found in ((b"", "no bytes"), ("text", "an object of type str")):
         with pytest.raises(InputError, match=f"expected the attachment alpha as one byte or more, got {found}"):

@@ -2,7 +2,10 @@
 
 Files of the authors are read (`encodec_24khz-d7cc33bc.th`, which hold tensors alone), and those of transformers'
 EncodecModel. Sizes are those of the tensors; the config, where there is one, says what they cannot show. The end of a
-recording is encoded as it is, without zeros up to a whole frame, so that the last codes are those of the authors.
+recording is encoded as it is, without zeros up to a whole frame, so that the last codes are those of the authors. The
+model for 48 kHz codes segments of a second, the last of which is as long as what is left; the feature extractor of
+transformers lengthens it by zeros, and so does not give the authors' last codes. Both fail to decode some lengths, such
+as 47,700 samples, at which the last segment ends before the one before it; here these are decoded.
 
 In the authors' training, the residual of each codebook passes gradients to those before it, so that the losses of all
 but the first are not what they seem (their issue 25). Weights are not affected; trained here, a codec does not do this.
@@ -21,6 +24,7 @@ from narrows.codecs.bottlenecks.residual import ResidualVQ
 from narrows.codecs.codec import Codec
 from narrows.errors import ModelError, shortened
 from narrows.tokenizers.audio import AudioTokenizer
+from narrows.tokenizers.audio_segments import SegmentedAudioTokenizer
 
 CODEBOOK = {"embed": "vectors", "embed_avg": "sums", "cluster_size": "usage", "inited": "initialized"}
 RULES = [
@@ -41,7 +45,7 @@ SAME = {  # of transformers' config, in all published models
 
 
 class EnCodec(Family):
-    """EnCodec for 24 kHz, and that of MusicGen for 32 kHz."""
+    """EnCodec for 24 kHz and for 48 kHz in stereo, and that of MusicGen for 32 kHz."""
 
     name = "encodec"
 
@@ -52,7 +56,7 @@ class EnCodec(Family):
         )
 
     def tokenizer(self, source: Source) -> AudioTokenizer:
-        """The tokenizer of a config of transformers; without a config, of the 24 kHz model of the authors."""
+        """The tokenizer of a config of transformers; without one, of the models of the authors for 24 and 48 kHz."""
         for name, value in SAME.items():
             if source.config.get(name, value) != value:
                 got = shortened(source.config[name])
@@ -67,8 +71,9 @@ class EnCodec(Family):
         entries, _ = _shape(source, tensors, "bottleneck.stages.0.codebook.vectors")
         codebooks = sum(name.endswith(".codebook.vectors") for name in tensors)
         codec = Codec(EnCodecEncoder(*sizes), ResidualVQ(dim, codebooks, entries, dim), EnCodecDecoder(*sizes))
-        rate = source.integer("sampling_rate") if source.config else 24_000
-        tokenizer = AudioTokenizer(codec, rate)
+        rate = source.integer("sampling_rate") if source.config else 48_000 if group_norm else 24_000
+        segments = _segments(source, rate, group_norm)
+        tokenizer = AudioTokenizer(codec, rate) if segments is None else SegmentedAudioTokenizer(codec, rate, *segments)
         tokenizer.name = f"encodec-{rate // 1000}khz"
         return tokenizer
 
@@ -78,6 +83,26 @@ class EnCodec(Family):
             name: tensor.bool().reshape(()) if name.endswith(".initialized") and tensor.numel() == 1 else tensor
             for name, tensor in renamed(source, RULES).items()
         }
+
+
+def _segments(source: Source, rate: int, group_norm: bool) -> tuple[int, int] | None:
+    """The length of segments and their distance in samples; None if a recording is encoded as a whole."""
+    config = source.config or {"normalize": group_norm, "chunk_length_s": 1.0 if group_norm else None, "overlap": 0.01}
+    seconds, overlap = config.get("chunk_length_s"), config.get("overlap")
+    if bool(config.get("normalize")) != (seconds is not None):
+        raise ModelError(f"expected segments in {source.path} to be normalized, and only these, got one of the two")
+    if seconds is None:
+        return None
+    if (
+        type(seconds) not in (int, float)
+        or type(overlap) is not float
+        or not 0 < seconds < 1000
+        or not 0 <= overlap < 1
+    ):
+        given = f"{shortened(seconds)} and {shortened(overlap)}"
+        raise ModelError(f"expected chunk_length_s and overlap of {source.path} as numbers, got {given}")
+    segment = int(seconds * rate)
+    return segment, max(1, int((1.0 - overlap) * segment))
 
 
 def _strides(source: Source, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:

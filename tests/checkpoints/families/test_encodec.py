@@ -11,6 +11,10 @@ transformers = pytest.importorskip("transformers")
 KINDS = {  # of the published models
     24_000: {},
     32_000: {"use_causal_conv": False, "use_conv_shortcut": False, "target_bandwidths": [9.6]},
+    48_000: {
+        **{"use_causal_conv": False, "norm_type": "time_group_norm", "audio_channels": 2, "normalize": True},
+        **{"chunk_length_s": 0.02, "overlap": 0.05, "target_bandwidths": [28.8]},  # segments of 960 samples
+    },
 }
 
 
@@ -47,10 +51,14 @@ def compare(tokenizer, model, samples):
     z = model.encoder(x)
     assert (tokenizer.codec.analyze(x) - z).abs().max() <= 1e-5 * z.abs().max()
     encoded = model.encode(x, bandwidth=model.config.target_bandwidths[-1])
-    codes = encoded.audio_codes[0]
+    codes = torch.cat([*encoded.audio_codes], 2)  # of all segments
+    codes = codes[..., : codes.shape[2] - encoded.last_frame_pad_length]
     tokens = tokenizer.encode(x[0], tokenizer.sample_rate)
     assert torch.equal(tokens.codes, codes)
-    expected = model.decode(encoded.audio_codes, encoded.audio_scales).audio_values[0, :, :samples]
+    decoded = model.decode(
+        encoded.audio_codes, encoded.audio_scales, last_frame_pad_length=encoded.last_frame_pad_length
+    )
+    expected = decoded.audio_values[0, :, :samples]
     decoded = tokenizer.decode(tokens)
     assert decoded.shape == (model.config.audio_channels, samples)
     assert (decoded - expected).abs().max() <= 1e-5 * expected.abs().max()
@@ -65,8 +73,8 @@ def test_files_of_transformers(tmp_path, reference, rate):
     model.save_pretrained(tmp_path)
     tokenizer = narrows.load(tmp_path)
     assert (tokenizer.sample_rate, tokenizer.name) == (rate, f"encodec-{rate // 1000}khz")
-    assert tokenizer.codebooks == (4 if rate == 24_000 else 2)
-    for samples in (1, 39, 40, 2000, 2001, 1977):  # the ends of awkward lengths are reflected, not padded with zeros
+    assert tokenizer.codebooks == (2 if rate == 32_000 else 4)
+    for samples in (1, 39, 40, 2000, 2001, 1977, 913, 960, 5000):  # ends are reflected, not padded with zeros
         compare(tokenizer, model, samples)
 
 
@@ -106,36 +114,54 @@ def test_batches_blocks_and_streams_equal_single_recordings(tmp_path, reference,
     assert tokenizer.decompress(tokenizer.compress(single[1])) == single[1]
 
 
+@torch.no_grad()
+def test_lengths_at_which_the_reference_fails(tmp_path, reference):
+    """The last segment, once decoded, ends before the one before it."""
+    model = reference(48_000)
+    model.save_pretrained(tmp_path)
+    tokenizer = narrows.load(tmp_path)
+    x = 0.3 * torch.randn(2, 925)
+    encoded = model.encode(x[None], bandwidth=28.8)
+    with pytest.raises(RuntimeError):
+        model.decode(encoded.audio_codes, encoded.audio_scales, None, last_frame_pad_length=23)
+    decoded = tokenizer.decode(tokenizer.encode(x, 48_000))
+    first = model._decode_frame(encoded.audio_codes[0], encoded.audio_scales[0])[0]
+    assert decoded.shape == (2, 925)
+    assert (decoded[:, :912] - first[:, :912]).abs().max() <= 1e-5 * first.abs().max()
+
+
 @pytest.fixture
 def authors_model(stub, randomise):
-    """A small EncodecModel of the package, with random weights."""
+    """Small EncodecModels of the package, with random weights, for 24 and 48 kHz."""
     stub("torchaudio")
     model = pytest.importorskip("encodec.model")
     modules, quantization = pytest.importorskip("encodec.modules"), pytest.importorskip("encodec.quantization")
-    sizes = {"dimension": 16, "n_filters": 4, "ratios": [4, 3, 2], "causal": True}
-    made = model.EncodecModel(
-        modules.SEANetEncoder(**sizes),
-        modules.SEANetDecoder(**sizes),
-        quantization.ResidualVectorQuantizer(dimension=16, n_q=4, bins=64),
-        [40.0],
-        24_000,
-        1,
-    )
-    return fill(randomise(made))
+    sizes = {"dimension": 16, "n_filters": 4, "ratios": [4, 5, 2]}
+
+    def made(rate):
+        sizes.update({"causal": True} if rate == 24_000 else {"norm": "time_group_norm", "channels": 2})
+        quantizer = quantization.ResidualVectorQuantizer(dimension=16, n_q=4, bins=64)
+        networks = modules.SEANetEncoder(**sizes), modules.SEANetDecoder(**sizes), quantizer
+        segments = {} if rate == 24_000 else {"normalize": True, "segment": 1.0}
+        return fill(randomise(model.EncodecModel(*networks, [40.0], rate, sizes.get("channels", 1), **segments)))
+
+    return made
 
 
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
-def test_files_of_the_authors(tmp_path, authors_model):
-    torch.save(authors_model.state_dict(), tmp_path / "encodec_24khz-d7cc33bc.th")
+@pytest.mark.parametrize("rate", [24_000, 48_000])
+def test_files_of_the_authors(tmp_path, authors_model, rate):
+    model = authors_model(rate)
+    torch.save(model.state_dict(), tmp_path / "encodec_24khz-d7cc33bc.th")
     tokenizer = narrows.load(tmp_path / "encodec_24khz-d7cc33bc.th")
-    assert (tokenizer.sample_rate, tokenizer.name) == (24_000, "encodec-24khz")
-    for samples in (2400, 1001):
-        x = 0.3 * torch.randn(1, samples)
-        ((codes, _),) = encoded = authors_model.encode(x[None])
-        tokens = tokenizer.encode(x, 24_000)
-        assert torch.equal(tokens.codes, codes)
-        expected = authors_model.decode(encoded)[0, :, :samples]
+    assert (tokenizer.sample_rate, tokenizer.name) == (rate, f"encodec-{rate // 1000}khz")
+    for samples in (2400, 1001, 48_000):
+        x = 0.3 * torch.randn(model.channels, samples)
+        encoded = model.encode(x[None])
+        tokens = tokenizer.encode(x, rate)
+        assert torch.equal(tokens.codes, torch.cat([codes for codes, _ in encoded], 2))
+        expected = model.decode(encoded)[0, :, :samples]
         assert (tokenizer.decode(tokens) - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
@@ -146,7 +172,9 @@ def test_full_size():
     from narrows.checkpoints.families.source import Source, fold_weight_norm
 
     music = {"num_filters": 64, "upsampling_ratios": [8, 5, 4, 4], "codebook_size": 2048, "target_bandwidths": [2.2]}
-    for rate, codebooks, settings in ((24_000, 32, {}), (32_000, 4, KINDS[32_000] | music)):
+    stereo = {"chunk_length_s": 1.0, "overlap": 0.01, "target_bandwidths": [3.0, 24.0]}
+    published = (24_000, 32, 75, {}), (32_000, 4, 50, KINDS[32_000] | music), (48_000, 16, 151, KINDS[48_000] | stereo)
+    for rate, codebooks, frames, settings in published:
         config = transformers.EncodecConfig(sampling_rate=rate, **settings)
         with torch.device("meta"):
             tensors = fold_weight_norm(transformers.EncodecModel(config).state_dict(), "model.safetensors")
@@ -156,7 +184,7 @@ def test_full_size():
         expected, _ = expected_shapes(lambda s=source, m=made: m.append(FAMILY.tokenizer(s)) or m[-1], len(tensors))
         assert {name: tuple(tensor.shape) for name, tensor in weights.items()} == expected
         assert made[-1].codebooks == codebooks
-        assert made[-1].frame_rate == {24_000: 75, 32_000: 50}[rate]
+        assert int(made[-1].frame_rate) == frames
 
 
 @pytest.mark.parametrize(
@@ -165,6 +193,10 @@ def test_full_size():
         ({"pad_mode": "constant"}, "expected pad_mode of .* to be 'reflect', got 'constant'"),
         ({"sampling_rate": None}, "expected an integer as sampling_rate"),
         ({"sampling_rate": 0}, "."),
+        ({"normalize": True}, "expected segments in .* to be normalized, and only these"),
+        ({"normalize": True, "chunk_length_s": "1", "overlap": 0.1}, "expected chunk_length_s and overlap of"),
+        ({"normalize": True, "chunk_length_s": 0.01, "overlap": 0.9}, "expected a hop from 120 to 240 samples"),
+        ({"normalize": True, "chunk_length_s": 1 / 24_000, "overlap": 0.1}, "expected a segment that is a multiple"),
         ({"model_type": "dac"}, "."),
     ],
 )
