@@ -32,7 +32,16 @@ def test_a_codec_survives_json() -> None:
 
 
 WHOLE = {  # made of other parts
-    *("audio-tokenizer", "codec", "image-tokenizer", "nested", "ordered", "re-bottleneck", "video-tokenizer"),
+    *(
+        "audio-tokenizer",
+        "segmented-audio-tokenizer",
+        "codec",
+        "image-tokenizer",
+        "nested",
+        "ordered",
+        "re-bottleneck",
+        "video-tokenizer",
+    ),
     *("stacked-encoder", "stacked-decoder", "stage-encoder", "feature-decoder", "feature-encoder"),
     *("image-classifier", "key-value-classifier", "narrowed-classifier"),
 }

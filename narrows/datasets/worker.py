@@ -25,7 +25,7 @@ from narrows.datasets.failures import write_failures
 from narrows.datasets.read_ahead import ReadError, read_ahead
 from narrows.datasets.shards import write_shard
 from narrows.datasets.sources import open_item
-from narrows.errors import NarrowsError, is_out_of_memory
+from narrows.errors import InputError, NarrowsError, is_out_of_memory
 from narrows.media.image.resize import Resize
 from narrows.tokenizers.batches import BatchEncoder
 from narrows.tokenizers.tokenizer import Tokenizer
@@ -108,9 +108,14 @@ class ShardResult:
 def dataset_info(tokenizer: Tokenizer, settings: Mapping[str, float | None]) -> DatasetInfo:
     """What a tokenizer makes of a data set: codes where it has codebooks, else continuous latents.
 
-    Raises InputError for settings that it does not take.
+    Raises InputError for settings that it does not take, and for a tokenizer whose codes alone cannot be decoded.
     """
     tokenizer.check_settings(settings)
+    if tokenizer.needed:
+        raise InputError(
+            f"expected a model whose codes are all that is decoded, got {tokenizer.name}, whose tokens have "
+            f"{', '.join(tokenizer.needed)} too; compress recordings to .nrw streams instead"
+        )
     codec, radices, index = tokenizer.codec, tokenizer.codec.bottleneck.radices, None
     kind: Literal["codes", "latents"] = "codes" if tokenizer.codebooks else "latents"
     if kind == "codes":

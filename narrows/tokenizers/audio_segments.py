@@ -54,6 +54,7 @@ class SegmentedAudioTokenizer(AudioTokenizer):
     """
 
     attachments: ClassVar[tuple[str, ...]] = (SCALES,)
+    needed: ClassVar[tuple[str, ...]] = (SCALES,)
 
     def __init__(self, codec: Codec, sample_rate: int, segment: int = 48_000, hop: int = 47_520) -> None:
         super().__init__(codec, sample_rate)

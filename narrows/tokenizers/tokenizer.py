@@ -46,6 +46,7 @@ class Tokenizer(Model):
     Attributes:
         medium: the medium, an entry of the table of media.
         attachments: names of the attachments of Tokens that it decodes.
+        needed: those without which it cannot decode Tokens. Data sets and new ids of a language model have none.
         open_options: names of the options of `open` and `encode_file` that this medium takes.
         decode_options: names of the options that `decode_file` and `decode_bytes` take for this medium.
         codec: the codec.
@@ -57,6 +58,7 @@ class Tokenizer(Model):
     codec: Codec
     medium: ClassVar[Medium]
     attachments: ClassVar[tuple[str, ...]] = ()
+    needed: ClassVar[tuple[str, ...]] = ()
     open_options: ClassVar[tuple[str, ...]] = ()
     decode_options: ClassVar[tuple[str, ...]] = ()
     batch: int = 1

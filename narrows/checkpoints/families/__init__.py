@@ -12,6 +12,8 @@ Families, of which nothing else knows: adding one takes a module here, its name 
 releases.json, and at most one module of networks in narrows/codecs.
 
     dac          Descript Audio Codec
+    encodec      EnCodec, and that of MusicGen
+    mimi         Mimi, the codec of Moshi
 """
 
 FAMILIES = ("dac", "encodec", "mimi")  # modules, each with a `FAMILY`; asked in this order

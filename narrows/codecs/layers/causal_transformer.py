@@ -83,7 +83,8 @@ class WindowedAttention(Causal):
 def rotated(x: Tensor, places: Tensor) -> Tensor:
     """x (B, heads, n, d), in which pairs of neighbouring channels are rotated by their places (n,)."""
     pairs = x.unflatten(-1, (-1, 2))
-    exponents = torch.arange(pairs.shape[-2], device=x.device, dtype=torch.float64) / pairs.shape[-2]
+    precise = torch.float32 if x.device.type == "mps" else torch.float64  # which MPS has not
+    exponents = torch.arange(pairs.shape[-2], device=x.device, dtype=precise) / pairs.shape[-2]
     angles = places[:, None] * PERIOD**-exponents
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     real, imaginary = pairs.unbind(-1)

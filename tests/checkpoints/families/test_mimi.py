@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import narrows
+from narrows.checkpoints.families.source import Source
 from narrows.errors import ModelError
 
 transformers = pytest.importorskip("transformers")
@@ -198,24 +199,11 @@ def test_windows_and_batches_equal_the_whole(tmp_path, reference):
         assert torch.equal(batched.codes, tokens.codes)
 
 
-def test_full_size():
-    """The published model has the tensors that are expected here."""
-    from narrows.checkpoints.assemble import expected_shapes
-    from narrows.checkpoints.families.mimi import FAMILY
-    from narrows.checkpoints.families.source import Source
-
+def test_full_size(check_full_size):
     config = transformers.MimiConfig()
     with torch.device("meta"):
-        tensors = transformers.MimiModel(config).state_dict()
-        source = Source("model.safetensors", config.to_dict(), tensors)
-        weights = FAMILY.weights(source)
-    made = []
-    expected, _ = expected_shapes(lambda: made.append(FAMILY.tokenizer(source)) or made[-1], len(tensors))
-    assert {name: tuple(tensor.shape) for name, tensor in weights.items()} == expected
-    tokenizer = made[-1]
-    assert (tokenizer.frame_rate, tokenizer.codebooks) == (12.5, 32)
-    assert tokenizer.codec.bottleneck.codebook_sizes == (2048,) * 32
-    assert sum(p.numel() for p in tokenizer.codec.parameters()) == 79_308_609 + 2 * (256 + 512)  # with zero biases
+        model = transformers.MimiModel(config)
+    check_full_size("mimi", Source("model.safetensors", config.to_dict(), model.state_dict()))
 
 
 @pytest.mark.parametrize(
