@@ -39,6 +39,7 @@ from narrows.tokenizers.channels import group_channels, ungroup_channels
 from narrows.tokenizers.estimates import CHUNK_BYTES, HEADER_BYTES
 from narrows.tokenizers.resampling import Block, resample_blocks
 from narrows.tokenizers.settings import DecodeOptions, Output, check_numbers
+from narrows.tokenizers.side_by_side import lanes
 from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens
 from narrows.tokenizers.windows import Window, cut, decode_tiles, tiles
@@ -47,6 +48,7 @@ READ_SAMPLES = 1 << 18  # samples per block that is read from a file
 # Length of batched windows, in reaches of the encoder: about a third of the work is overlap, and few recordings are
 # shorter than a window.
 BATCHED_WINDOW = 8
+SHORTEST_WINDOW, LONGEST_WINDOW = 4, 32  # length of other windows, in the same unit
 Piece = tuple[Window, Block] | AudioExtent  # a window with its samples; the last piece is the extent of the recording
 
 
@@ -102,12 +104,17 @@ class AudioTokenizer(Tokenizer):
 
     @property
     def window(self) -> int:
-        """Length of the longest window in frames: `window_seconds`, but at least four times the reach."""
+        """Length of the longest window in frames: `window_seconds`, but 4 to 32 reaches, and then at least a second.
+
+        Longer windows would save little, and take more memory; windows of a recording are computed side by side.
+        """
         if not self.codec.bounded:
             return sys.maxsize
         assert self._encoder_reach is not None
         assert self._decoder_reach is not None
-        return max(round(self.window_seconds * self.frame_rate), 4 * max(self._encoder_reach + self._decoder_reach))
+        reach = max(self._encoder_reach + self._decoder_reach)
+        longest = round(self.window_seconds * self.frame_rate)
+        return max(SHORTEST_WINDOW * reach, min(longest, max(LONGEST_WINDOW * reach, round(self.frame_rate))))
 
     def bitrate(self, codebooks: int | None = None) -> float:
         """kbit/s of one channel group with the first `codebooks` codebooks; see `rate`."""
@@ -404,7 +411,7 @@ class AudioTokenizer(Tokenizer):
                 return network(pieces.to(self.device)).float().cpu()
 
         windows = tiles(lambda: cut(values.shape[2], self.window, self._decoder_reach))
-        for _, x in decode_tiles(values, windows, self.codec.stride, run, self.batch):
+        for _, x in decode_tiles(values, windows, self.codec.stride, run, self.batch, lanes(self.device)):
             yield ungroup_channels(x, channels).numpy()
 
 
@@ -431,7 +438,8 @@ class AudioBatchEncoder(BatchEncoder):
         self.tokenizer, self.codebooks, self.latents, self.window = tokenizer, codebooks, latents, window
         codec = tokenizer.codec
         bottleneck = tokenizer.continuous.encode_latents if latents else codec.bottleneck.encode
-        self._batches = Batches[Block, Tensor](partial(self._run, lambda x: bottleneck(codec.analyze(x))), batch)
+        run = partial(self._run, lambda x: bottleneck(codec.analyze(x)))
+        self._batches = Batches[Block, Tensor](run, batch, lanes(tokenizer.device))
 
     @property
     def seconds(self) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Generic, TypeVar
 
 from narrows.media.files import Source
+from narrows.tokenizers.side_by_side import side_by_side
 from narrows.tokenizers.tokens import Latents, Tokens
 
 T = TypeVar("T")
@@ -53,30 +54,41 @@ class Batches(Generic[T, R]):
     Args:
         run: computes a list of results from a list of inputs of one shape.
         size: inputs per call.
+        lanes: calls that run side by side, once there are so many; see `side_by_side`.
 
     Attributes:
         seconds: time spent in `run`.
     """
 
-    def __init__(self, run: Callable[[list[T]], list[R]], size: int) -> None:
-        self.run, self.size, self.seconds = run, size, 0.0
+    def __init__(self, run: Callable[[list[T]], list[R]], size: int, lanes: int = 1) -> None:
+        self.run, self.size, self.lanes, self.seconds = run, size, lanes, 0.0
         self._waiting: dict[Hashable, list[tuple[T, Callable[[R], None]]]] = {}
+        self._ready: list[list[tuple[T, Callable[[R], None]]]] = []
 
     def add(self, shape: Hashable, x: T, receive: Callable[[R], None]) -> None:
         """Add an input; `receive` is called with its result, now or later."""
         waiting = self._waiting.setdefault(shape, [])
         waiting.append((x, receive))
         if len(waiting) >= self.size:
-            self._run(shape)
+            self._ready.append(self._waiting.pop(shape))
+        if len(self._ready) >= self.lanes:
+            self._run()
 
     def finish(self) -> None:
         """Run the inputs that still wait for a full batch."""
-        for shape in list(self._waiting):
-            self._run(shape)
+        for group in self._waiting.values():
+            self._ready.append(group)
+            if len(self._ready) >= self.lanes:
+                self._run()
+        self._waiting = {}
+        if self._ready:
+            self._run()
 
-    def _run(self, shape: Hashable) -> None:
-        group, begin = self._waiting.pop(shape), time.perf_counter()
-        results = self.run([x for x, _ in group])
+    def _run(self) -> None:
+        groups, begin = self._ready, time.perf_counter()
+        self._ready = []
+        results = side_by_side(self.run, [[x for x, _ in group] for group in groups])
         self.seconds += time.perf_counter() - begin
-        for (_, receive), result in zip(group, results, strict=True):
-            receive(result)
+        for group, computed in zip(groups, results, strict=True):
+            for (_, receive), result in zip(group, computed, strict=True):
+                receive(result)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from narrows.codecs.base import Reach
 from narrows.errors import InputError
+from narrows.tokenizers.side_by_side import side_by_side
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def decode_tiles(
     stride: tuple[int, ...],
     network: Callable[[Tensor], Tensor],
     batch: int = 1,
+    lanes: int = 1,
 ) -> Iterator[tuple[Tile, Tensor]]:
     """Run a network on a latent grid, tile by tile.
 
@@ -126,17 +128,21 @@ def decode_tiles(
         stride: samples of the signal per latent position, for each axis.
         network: function of values (n, k, *positions) that returns signals (n, C, *samples).
         batch: number of tiles per call of the network.
+        lanes: calls that run side by side; see `side_by_side`.
 
     Returns:
         For each tile, its windows in samples and the kept part (S, C, *samples) of the result.
     """
     remaining = iter(grid_tiles)
-    while group := list(islice(remaining, batch)):
-        pieces = [_sliced(values, tuple(window.source for window in tile)) for tile in group]
-        decoded = network(torch.cat(pieces))
-        for tile, x in zip(group, decoded.split(len(values)), strict=True):
-            samples = tuple(window.scaled(step) for window, step in zip(tile, stride, strict=True))
-            yield samples, _sliced(x, tuple(window.kept for window in samples))
+    while some := list(islice(remaining, batch * lanes)):
+        groups = [some[first : first + batch] for first in range(0, len(some), batch)]
+        inputs = [
+            torch.cat([_sliced(values, tuple(window.source for window in tile)) for tile in group]) for group in groups
+        ]
+        for group, decoded in zip(groups, side_by_side(network, inputs), strict=True):
+            for tile, x in zip(group, decoded.split(len(values)), strict=True):
+                samples = tuple(window.scaled(step) for window, step in zip(tile, stride, strict=True))
+                yield samples, _sliced(x, tuple(window.kept for window in samples))
 
 
 def _sliced(x: Tensor, slices: tuple[slice, ...]) -> Tensor:

@@ -25,6 +25,8 @@ from narrows.codecs import (
     Codec,
     ConvDecoder,
     ConvEncoder,
+    EnCodecDecoder,
+    EnCodecEncoder,
     FactorisedDecoder,
     FactorisedEncoder,
     FrameDecoder,
@@ -42,6 +44,7 @@ from narrows.media.table import MEDIA
 from narrows.media.video import Video
 from narrows.parts import build, names, spec
 from narrows.tokenizers.audio import AudioTokenizer
+from narrows.tokenizers.audio_segments import SegmentedAudioTokenizer
 from narrows.tokenizers.image import ImageTokenizer
 from narrows.tokenizers.tokenizer import Tokenizer
 from narrows.tokenizers.tokens import Latents, Tokens
@@ -53,6 +56,13 @@ RATE, FRAME_RATE = 16_000, Fraction(25)
 def audio(bottleneck: object, channels: int = 1) -> AudioTokenizer:
     encoder = FrameEncoder(8, 16, 1, channels=channels)
     return AudioTokenizer(Codec(encoder, bottleneck, FrameDecoder(8, 16, 1, channels=channels)), RATE)  # type: ignore[arg-type]
+
+
+def segments(bottleneck: object) -> SegmentedAudioTokenizer:
+    encoder, decoder = (
+        network(8, 2, (8, 5, 4), False, True, channels=2) for network in (EnCodecEncoder, EnCodecDecoder)
+    )
+    return SegmentedAudioTokenizer(Codec(encoder, bottleneck, decoder), RATE, 1600, 1520)  # type: ignore[arg-type]
 
 
 def images(bottleneck: object) -> ImageTokenizer:
@@ -80,6 +90,7 @@ PACKAGE = (("num_quantizers", 3), ("codebook_size", 16), ("quantize_dropout", Tr
 WITH_CODES: dict[str, Callable[[], Tokenizer]] = {
     "audio": lambda: audio(FSQ(8, (4, 4), groups=3, dropout=0.2)),
     "stereo audio": lambda: audio(FSQ(8, (4, 4), groups=3, dropout=0.2), 2),
+    "stereo audio, segments": lambda: segments(FSQ(8, (4, 4), groups=3, dropout=0.2)),
     "audio, package": lambda: audio(VectorQuantizePytorch(8, "ResidualVQ", PACKAGE)),
     "image": lambda: images(FSQ(8, (4, 4), groups=3, dropout=0.2)),
     "image, package": lambda: images(VectorQuantizePytorch(8, "ResidualVQ", PACKAGE)),
@@ -143,7 +154,7 @@ def as_written(tokenizer: Tokenizer, signal: Signal, path: Path) -> Path:
 
 
 def test_every_registered_tokenizer_is_here(tokenizer: Tokenizer) -> None:
-    assert names("tokenizer") == ["audio-tokenizer", "image-tokenizer", "video-tokenizer"]
+    assert names("tokenizer") == ["audio-tokenizer", "image-tokenizer", "segmented-audio-tokenizer", "video-tokenizer"]
     assert tokenizer.medium is MEDIA[tokenizer.medium.name]
 
 
@@ -172,7 +183,7 @@ def test_all_ways_to_encode_give_the_same_tokens(tokenizer: Tokenizer, tmp_path:
         with tokenizer.medium.open(path) as reader:
             compressed = tokenizer.compress_reader(reader)
         assert compressed.data == tokenizer.compress(tokenizer.encode_file(path))
-        assert (compressed.extent, dict(compressed.attachments)) == (tokens.extent, {})
+        assert (compressed.extent, dict(compressed.attachments)) == (tokens.extent, dict(tokens.attachments))
         encoding = tokenizer.batch_encoder()
         result = encoding.add(encoding.read(path))
         encoding.finish()

@@ -113,7 +113,7 @@ def test_attachments_travel_in_the_stream() -> None:
     assert with_alpha != plain
     assert with_alpha[:, :1].attachments == with_alpha.to("cpu").attachments == {"alpha": b"plane"}
     assert pickle.loads(pickle.dumps(with_alpha)) == with_alpha
-    with pytest.raises(InputError, match=r"expected attachments from alpha, audio, times, got \['other'\]"):
+    with pytest.raises(InputError, match=r"expected attachments from alpha, audio, times, scales, got \['other'\]"):
         replace(plain, attachments={"other": b"1"}).compress()
 
 
