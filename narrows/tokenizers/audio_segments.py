@@ -199,7 +199,7 @@ class SegmentEncoder(AudioBatchEncoder):
     def _scaled(self, pieces: Iterator[Piece], scales: list[Tensor]) -> Iterator[Piece]:
         """Divide segments by their scales, which are collected."""
         for piece in pieces:
-            if isinstance(piece, AudioExtent):
+            if not isinstance(piece, tuple):  # the extent
                 yield piece
                 continue
             window, x = piece

@@ -2,7 +2,8 @@
 
     x ─ conv 7 ─ [residual ─ ELU ─ strided conv] per stride ─ LSTM ─ ELU ─ conv 7 ─▶ latents
 
-The convolutions are reflected at the ends of the signal. Published sizes:
+The convolutions are reflected at the ends of the signal. Outside of training, those at higher rates than the latents
+run on pieces of it, so that an hour needs little more memory than its latents. Published sizes:
 
     name     rate     channels  width  strides     causal  group_norm  shortcut
     EnCodec  24 kHz   1         32     8 5 4 2     yes     no          yes
@@ -11,18 +12,30 @@ The convolutions are reflected at the ends of the signal. Published sizes:
     AudioGen 16 kHz   1         64     8 5 4 2     no      no          no
 """
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from narrows.codecs.base import Decoder, Encoder, Reach
+from narrows.codecs.causal import Span
+from narrows.codecs.layers.pieces import overlapping
 from narrows.codecs.layers.reflected import ReflectedConv, ResidualLSTM, TrimmedTransposedConv
-from narrows.codecs.layers.seanet import RESIDUAL_KERNEL, Layers, check_sizes, decoder_layers, encoder_layers
+from narrows.codecs.layers.seanet import (
+    FIRST_KERNEL,
+    RESIDUAL_KERNEL,
+    Layers,
+    check_sizes,
+    decoder_layers,
+    encoder_layers,
+)
 from narrows.parts import part
 
 LAST_KERNEL = 7
 LSTM_LAYERS = 2
+PIECE = 1 << 18  # samples
 
 
 class Residual(nn.Module):
@@ -89,6 +102,11 @@ class EnCodecEncoder(Encoder):
         self.channels, self.dim = channels, dim
         layers = _layers(bool(causal), bool(group_norm), bool(shortcut))
         self.layers = nn.Sequential(*encoder_layers(layers, channels, dim, width, strides))
+        span = Span(0, 0)
+        for stride in strides:
+            span = span.finer(stride).grown(stride).grown(RESIDUAL_KERNEL - 1)
+        self.context = max(span.grown(FIRST_KERNEL - 1).reach(self.stride[0]))  # latents that those before the LSTM see
+        self.pieces = not group_norm
 
     @property
     def reach(self) -> tuple[Reach, ...]:
@@ -98,7 +116,18 @@ class EnCodecEncoder(Encoder):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) to (B, dim, T / stride, rounded up)."""
         self.check_signal(x)
-        latents: Tensor = self.layers(x)
+        (stride,), lstm = self.stride, len(self.layers) - 3
+        before, after = self.layers[:lstm], self.layers[lstm:]
+        count, size = -(-x.shape[2] // stride), _piece(self, stride)
+        if count <= size:
+            h = before(x)
+        else:
+            computed = (
+                before(x[..., source.start * stride : source.stop * stride])[..., kept]
+                for source, kept in overlapping(count, size, self.context)
+            )
+            h = torch.cat(list(computed), 2)
+        latents: Tensor = after(h)
         return latents
 
 
@@ -125,6 +154,11 @@ class EnCodecDecoder(Decoder):
         self.channels, self.dim = channels, dim
         layers = _layers(bool(causal), bool(group_norm), bool(shortcut))
         self.layers = nn.Sequential(*decoder_layers(layers, channels, dim, width, strides))
+        span = Span(0, self.stride[0] - 1).grown(LAST_KERNEL - 1)
+        for stride in reversed(strides):
+            span = span.grown(RESIDUAL_KERNEL - 1).coarser(stride).grown(1)
+        self.context = max(span.reach())  # latents that the layers after the LSTM see
+        self.pieces = not group_norm
 
     @property
     def reach(self) -> tuple[Reach, ...]:
@@ -133,5 +167,18 @@ class EnCodecDecoder(Decoder):
 
     def forward(self, z: Tensor, quality_index: Tensor | int | None = None) -> Tensor:
         """(B, dim, F) to (B, C, F × stride)."""
-        x: Tensor = self.layers(z)
-        return x
+        (stride,), h, after = self.stride, self.layers[:2](z), self.layers[2:]  # a convolution and the LSTM come first
+        size = _piece(self, stride)
+        if z.shape[2] <= size:
+            x: Tensor = after(h)
+            return x
+        computed = (
+            after(h[..., source])[..., kept.start * stride : kept.stop * stride]
+            for source, kept in overlapping(z.shape[2], size, self.context)
+        )
+        return torch.cat(list(computed), 2)
+
+
+def _piece(network: EnCodecEncoder | EnCodecDecoder, stride: int) -> int:
+    """Latents of a piece; in training, and with norms over time, all of them."""
+    return max(8 * network.context, PIECE // stride) if network.pieces and not network.training else sys.maxsize

@@ -8,6 +8,7 @@ density             a learned density per channel
 dilated             residual units of dilated convolutions
 exact               convolutions with the same bits on every machine
 gdn                 generalized divisive normalization
+pieces              a long signal in overlapping pieces
 qualities           parameters that depend on the quality
 reflected           convolutions that are reflected at the ends of a signal of any length; an LSTM
 seanet              the order of the layers of EnCodec and Mimi
