@@ -9,9 +9,11 @@ Bottleneck, Quantized  base class, and what it returns
 Encoders and decoders
     audio   FrameEncoder, FrameDecoder: STFT frames; DACEncoder, DACDecoder; EnCodecEncoder, EnCodecDecoder;
             MimiEncoder, MimiDecoder: causal in time, they start and step
+            LogMelEncoder; VocosDecoder, AdaptiveVocosDecoder
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
+    one way NoEncoder, NoDecoder: in the place of a part that a model lacks
     latents LatentEncoder, LatentDecoder: of another codec
     video   WaveletEncoder, WaveletDecoder; FactorisedEncoder, FactorisedDecoder; causal in time: they start and step
 
@@ -24,7 +26,7 @@ Bottlenecks
     vectors           VQ, IBQ, ResidualVQ, GroupedResidualVQ, SplitResidualVQ, MultiRateVQ, MultiCodebook,
                       VectorQuantizePytorch, KeyCodebooks
     scalars           FSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
-    continuous        Gaussian, Tanh, SoftNorm, ARD
+    continuous        Gaussian, Tanh, SoftNorm, ARD, Identity
     entropy models    FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior, SpaceChannelContext, SpaceTimeContext
     of bottlenecks    Residual, Grouped, Nested, Ordered, Strided, ReBottleneck
 
@@ -38,6 +40,7 @@ from narrows.codecs.audio.dac import DACDecoder, DACEncoder
 from narrows.codecs.audio.encodec import EnCodecDecoder, EnCodecEncoder
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.audio.mimi import MimiDecoder, MimiEncoder
+from narrows.codecs.audio.vocos import AdaptiveVocosDecoder, LogMelEncoder, VocosDecoder
 from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, State
 from narrows.codecs.bottlenecks.ard import ARD
 from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
@@ -49,6 +52,7 @@ from narrows.codecs.bottlenecks.fsq import FSQ, DitheredFSQ, ResidualFSQ
 from narrows.codecs.bottlenecks.gaussian import Gaussian
 from narrows.codecs.bottlenecks.grouped import Grouped, GroupedResidualVQ
 from narrows.codecs.bottlenecks.ibq import IBQ
+from narrows.codecs.bottlenecks.identity import Identity
 from narrows.codecs.bottlenecks.key_codebooks import KeyCodebooks
 from narrows.codecs.bottlenecks.lookup_free import BSQ, LFQ
 from narrows.codecs.bottlenecks.multi_codebook import MultiCodebook
@@ -73,6 +77,7 @@ from narrows.codecs.image.timm_backbone import TimmBackbone
 from narrows.codecs.image.timm_classifier import TimmClassifier
 from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 from narrows.codecs.latent import LatentDecoder, LatentEncoder
+from narrows.codecs.one_way import NoDecoder, NoEncoder
 from narrows.codecs.quantization.attention_projection import AttentionProjection
 from narrows.codecs.quantization.codebooks import Codebook, DirectionCodebook, EMACodebook, LearnedCodebook, SimCodebook
 from narrows.codecs.quantization.estimators import Estimator, RotationTrick, StraightThrough
@@ -88,6 +93,7 @@ __all__ = [
     "IBQ",
     "LFQ",
     "VQ",
+    "AdaptiveVocosDecoder",
     "AttentionProjection",
     "Bottleneck",
     "Classified",
@@ -120,6 +126,7 @@ __all__ = [
     "Gaussian",
     "Grouped",
     "GroupedResidualVQ",
+    "Identity",
     "KeyCodebooks",
     "KeyValueClassifier",
     "LDMDecoder",
@@ -130,6 +137,7 @@ __all__ = [
     "LatentEncoder",
     "LearnedCodebook",
     "LinearSynthesis",
+    "LogMelEncoder",
     "MeanScaleHyperprior",
     "MimiDecoder",
     "MimiEncoder",
@@ -137,6 +145,8 @@ __all__ = [
     "MultiRateVQ",
     "NarrowedClassifier",
     "Nested",
+    "NoDecoder",
+    "NoEncoder",
     "Ordered",
     "Projection",
     "Quantized",
@@ -165,6 +175,7 @@ __all__ = [
     "VectorQuantizePytorch",
     "ViTDecoder",
     "ViTEncoder",
+    "VocosDecoder",
     "WaveletDecoder",
     "WaveletEncoder",
 ]
