@@ -80,6 +80,7 @@ CASES: dict[str, tuple[Options, Options]] = {
         {"dim": 8, "entries": 16, "code_dim": 4},
         {"dim": 6, "entries": 9, "code_dim": 3, "temperature": 0.5},
     ),
+    "identity": ({"dim": 8}, {"dim": 6}),
     "key-codebooks": (
         {"dim": 8, "codebooks": 2, "entries": 8, "key_dim": 3},
         {"dim": 6, "codebooks": 3, "entries": 9, "key_dim": 4},
