@@ -8,9 +8,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from narrows.codecs.checks import MAX_SIZE, check_integers
+from narrows.codecs.checks import check_integers
 from narrows.codecs.layers.istft import check_frames, samples_before
-from narrows.errors import InputError
+
+MAX_MELS = 1024
+MAX_RATE = 384_000  # Hz
 
 
 def htk_filters(bins: int, mels: int, rate: int) -> Tensor:
@@ -96,6 +98,5 @@ class MelSpectra(nn.Module):
 
 def check_mels(rate: int, mels: int) -> None:
     """Raise InputError for a sample rate or a number of mel bands out of range."""
-    check_integers(1, MAX_SIZE, mels=mels)
-    if type(rate) is not int or not 1000 <= rate <= 384_000:
-        raise InputError(f"expected a rate from 1000 to 384000 Hz, got {rate!r}")
+    check_integers(1, MAX_MELS, mels=mels)
+    check_integers(1000, MAX_RATE, rate=rate)
