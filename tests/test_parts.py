@@ -50,6 +50,8 @@ PARTS = [
     "ard",
     "attention-projection",
     "audio-tokenizer",
+    "bigcodec-decoder",
+    "bigcodec-encoder",
     "bsq",
     "classifier-decoder",
     "classifier-encoder",
@@ -133,6 +135,7 @@ PARTS = [
     "vq",
     "wavelet-decoder",
     "wavelet-encoder",
+    "wavtokenizer-decoder",
 ]
 
 

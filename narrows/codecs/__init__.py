@@ -9,7 +9,7 @@ Bottleneck, Quantized  base class, and what it returns
 Encoders and decoders
     audio   FrameEncoder, FrameDecoder: STFT frames; DACEncoder, DACDecoder; EnCodecEncoder, EnCodecDecoder;
             MimiEncoder, MimiDecoder: causal in time, they start and step
-            LogMelEncoder; VocosDecoder, AdaptiveVocosDecoder
+            LogMelEncoder; VocosDecoder, AdaptiveVocosDecoder, WavTokenizerDecoder; BigCodecEncoder, BigCodecDecoder
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
@@ -36,11 +36,13 @@ Parts of bottlenecks
     others            Projection, RandomProjection, AttentionProjection, Rounding
 """
 
+from narrows.codecs.audio.bigcodec import BigCodecDecoder, BigCodecEncoder
 from narrows.codecs.audio.dac import DACDecoder, DACEncoder
 from narrows.codecs.audio.encodec import EnCodecDecoder, EnCodecEncoder
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.audio.mimi import MimiDecoder, MimiEncoder
 from narrows.codecs.audio.vocos import AdaptiveVocosDecoder, LogMelEncoder, VocosDecoder
+from narrows.codecs.audio.wavtokenizer import WavTokenizerDecoder
 from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, State
 from narrows.codecs.bottlenecks.ard import ARD
 from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
@@ -95,6 +97,8 @@ __all__ = [
     "VQ",
     "AdaptiveVocosDecoder",
     "AttentionProjection",
+    "BigCodecDecoder",
+    "BigCodecEncoder",
     "Bottleneck",
     "Classified",
     "Classifier",
@@ -176,6 +180,7 @@ __all__ = [
     "ViTDecoder",
     "ViTEncoder",
     "VocosDecoder",
+    "WavTokenizerDecoder",
     "WaveletDecoder",
     "WaveletEncoder",
 ]

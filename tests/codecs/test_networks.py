@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from narrows import codecs
 from narrows.codecs import (
     AdaptiveVocosDecoder,
+    BigCodecDecoder,
+    BigCodecEncoder,
     ClassifierDecoder,
     ClassifierEncoder,
     ConvDecoder,
@@ -46,6 +48,7 @@ from narrows.codecs import (
     VocosDecoder,
     WaveletDecoder,
     WaveletEncoder,
+    WavTokenizerDecoder,
 )
 from narrows.codecs.base import Network
 from narrows.codecs.stacked import StackedDecoder, StackedEncoder
@@ -60,6 +63,7 @@ ENCODERS = [
     lambda **more: EnCodecEncoder(8, 4, (4,), False, True, **more),
     lambda **more: MimiEncoder(8, 4, (3, 2), 2, 2, 12, 5, **more),
     lambda **more: MimiEncoder(8, 4, (4,), 1, 1, 12, 9, **more),
+    lambda: BigCodecEncoder(3, (2, 3), 8),
     lambda: LogMelEncoder(8, 4000, 64, 16),
     lambda: LogMelEncoder(8, 4000, 48, 16, centred=False),
     lambda **more: ConvEncoder(8, 6, **more),
@@ -88,6 +92,8 @@ DECODERS = [
     lambda **more: EnCodecDecoder(8, 4, (4,), False, True, **more),
     lambda **more: MimiDecoder(8, 4, (3, 2), 2, 2, 12, 5, **more),
     lambda **more: MimiDecoder(8, 4, (4,), 1, 1, 12, 9, **more),
+    lambda: BigCodecDecoder(12, (3, 2), 8),
+    lambda: WavTokenizerDecoder(8, 32, 16, 2, 64, 16, qualities=50),
     lambda: VocosDecoder(8, 12, 16, 2, 64, 16),
     lambda: VocosDecoder(8, 12, 16, 1, 48, 16, centred=False),
     lambda: AdaptiveVocosDecoder(8, 12, 16, 2, 64, 16, qualities=50),
@@ -297,6 +303,7 @@ def test_every_option_changes_something(name: str) -> None:
         "pixels": (ViTDecoder(16, 16, 1, 2, 4, 3), ViTDecoder(32, 16, 1, 2, 4, 3)),
     }
     small |= {key: one for key, (one, _) in parts.items()}
+    small |= {"wavtokenizer-decoder": {"width": 32}, "bigcodec-decoder": {"strides": (2, 3)}}.get(name, {})
     base = {key: value for key, value in small.items() if key in inspect.signature(part).parameters}
 
     def facts(options: dict) -> tuple:

@@ -1,4 +1,4 @@
-"""Residual and attention blocks of VQGAN on one axis of positions (Esser et al., arXiv 2012.09841), as in Vocos's heirs.
+"""Residual and attention blocks of VQGAN on one axis of positions (Esser et al., arXiv 2012.09841).
 
 Their norms see all positions, so the reach is unbounded.
 """
