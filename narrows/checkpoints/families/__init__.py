@@ -16,4 +16,11 @@ releases.json, and at most one module of networks in narrows/codecs.
     mimi         Mimi, the codec of Moshi
 """
 
-FAMILIES = ("dac", "encodec", "mimi", "vocos", "wavtokenizer")  # modules, each with a `FAMILY`; asked in this order
+FAMILIES = (
+    "dac",
+    "encodec",
+    "mimi",
+    "vocos",
+    "wavtokenizer",
+    "bigcodec",
+)  # modules, each with a `FAMILY`; asked in this order
