@@ -23,4 +23,5 @@ FAMILIES = (
     "vocos",
     "wavtokenizer",
     "bigcodec",
+    "xcodec2",
 )  # modules, each with a `FAMILY`; asked in this order

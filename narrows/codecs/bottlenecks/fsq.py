@@ -178,6 +178,30 @@ class FSQ(ScalarGroups):
         self._set_levels(scale, torch.atanh(offset / scale), offset, torch.zeros_like(scale), self.centre)
 
 
+@part("twice-bounded-fsq")
+class TwiceBoundedFSQ(FSQ):
+    """FSQ of X-Codec 2 and NeuCodec: bounded scalars are bounded again before they are rounded.
+
+    ResidualFSQ of vector-quantize-pytorch did this up to its version 1.17, with which these codecs were trained.
+
+    Args:
+        dim, levels, groups, dropout, gray: as of FSQ.
+    """
+
+    def __init__(
+        self,
+        dim: int = 2048,
+        levels: Sequence[int] | Sequence[Sequence[int]] = (4,) * 8,
+        groups: int | None = None,
+        dropout: float = 0.0,
+        gray: bool = False,
+    ) -> None:
+        super().__init__(dim, levels, groups, dropout, gray)
+
+    def _bounded(self, z: Tensor) -> Tensor:
+        return torch.tanh(super()._bounded(z) + self.shift) * self.scale - self.offset
+
+
 @part("dithered-fsq")
 class DitheredFSQ(ScalarGroups):
     """FSQ on a symmetric grid, trained on a mix of noise and rounding (Parker et al., arXiv 2411.19842, section 3.2).

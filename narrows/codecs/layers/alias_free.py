@@ -20,7 +20,7 @@ def low_pass_filter() -> Tensor:
     attenuation = 2.285 * (TAPS // 2 - 1) * transition + 7.95  # dB, by Kaiser's formula
     beta = 0.1102 * (attenuation - 8.7)  # for more than 50 dB
     window = torch.kaiser_window(TAPS, periodic=False, beta=beta, device="cpu")
-    taps = window * torch.sinc((torch.arange(TAPS) - (TAPS - 1) / 2) / 2)
+    taps = window * torch.sinc((torch.arange(TAPS, device="cpu") - (TAPS - 1) / 2) / 2)
     return taps / taps.sum()
 
 

@@ -27,7 +27,7 @@ def htk_filters(bins: int, mels: int, rate: int) -> Tensor:
     """
     highest = 2595.0 * math.log10(1.0 + rate // 2 / 700.0)
     edges = 700.0 * (10.0 ** (torch.linspace(0.0, highest, mels + 2) / 2595.0) - 1.0)
-    return _triangles(torch.linspace(0, rate // 2, bins), edges)
+    return triangles(torch.linspace(0, rate // 2, bins), edges)
 
 
 def slaney_filters(bins: int, mels: int, rate: int) -> Tensor:
@@ -39,11 +39,11 @@ def slaney_filters(bins: int, mels: int, rate: int) -> Tensor:
     highest = 15.0 + math.log(rate / 2 / 1000.0) / step if rate > 2000 else rate / 2 * 3 / 200
     points = torch.linspace(0.0, highest, mels + 2, dtype=torch.float64)
     edges = torch.where(points < 15.0, points * 200 / 3, 1000.0 * torch.exp(step * (points - 15.0)))
-    triangles = _triangles(torch.linspace(0, rate / 2, bins, dtype=torch.float64), edges)
-    return (triangles * (2.0 / (edges[2:] - edges[:-2]))).float()
+    filters = triangles(torch.linspace(0, rate / 2, bins, dtype=torch.float64), edges)
+    return (filters * (2.0 / (edges[2:] - edges[:-2]))).float()
 
 
-def _triangles(frequencies: Tensor, edges: Tensor) -> Tensor:
+def triangles(frequencies: Tensor, edges: Tensor) -> Tensor:
     """Triangles (frequencies, edges - 2): each rises from one edge to the next and falls to the one after."""
     widths, slopes = edges.diff(), edges - frequencies[:, None]
     rising, falling = -slopes[:, :-2] / widths[:-1], slopes[:, 2:] / widths[1:]
