@@ -127,15 +127,19 @@ PARTS = [
     "tanh",
     "timm-backbone",
     "timm-classifier",
+    "twice-bounded-fsq",
     "vector-quantize-pytorch",
     "video-tokenizer",
     "vit-decoder",
     "vit-encoder",
     "vocos-decoder",
     "vq",
+    "w2v-bert",
     "wavelet-decoder",
     "wavelet-encoder",
     "wavtokenizer-decoder",
+    "xcodec2-decoder",
+    "xcodec2-encoder",
 ]
 
 

@@ -9,7 +9,8 @@ Bottleneck, Quantized  base class, and what it returns
 Encoders and decoders
     audio   FrameEncoder, FrameDecoder: STFT frames; DACEncoder, DACDecoder; EnCodecEncoder, EnCodecDecoder;
             MimiEncoder, MimiDecoder: causal in time, they start and step
-            LogMelEncoder; VocosDecoder, AdaptiveVocosDecoder, WavTokenizerDecoder; BigCodecEncoder, BigCodecDecoder
+            LogMelEncoder; VocosDecoder, AdaptiveVocosDecoder, WavTokenizerDecoder; BigCodecEncoder, BigCodecDecoder;
+            XCodec2Encoder with W2VBert, XCodec2Decoder
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
@@ -25,7 +26,7 @@ Classifiers of images
 Bottlenecks
     vectors           VQ, IBQ, ResidualVQ, GroupedResidualVQ, SplitResidualVQ, MultiRateVQ, MultiCodebook,
                       VectorQuantizePytorch, KeyCodebooks
-    scalars           FSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
+    scalars           FSQ, TwiceBoundedFSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
     continuous        Gaussian, Tanh, SoftNorm, ARD, Identity
     entropy models    FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior, SpaceChannelContext, SpaceTimeContext
     of bottlenecks    Residual, Grouped, Nested, Ordered, Strided, ReBottleneck
@@ -42,7 +43,9 @@ from narrows.codecs.audio.encodec import EnCodecDecoder, EnCodecEncoder
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.audio.mimi import MimiDecoder, MimiEncoder
 from narrows.codecs.audio.vocos import AdaptiveVocosDecoder, LogMelEncoder, VocosDecoder
+from narrows.codecs.audio.w2v_bert import W2VBert
 from narrows.codecs.audio.wavtokenizer import WavTokenizerDecoder
+from narrows.codecs.audio.xcodec2 import XCodec2Decoder, XCodec2Encoder
 from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, State
 from narrows.codecs.bottlenecks.ard import ARD
 from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
@@ -50,7 +53,7 @@ from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
 from narrows.codecs.bottlenecks.entropy.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.bottlenecks.entropy.space_time import SpaceTimeContext
-from narrows.codecs.bottlenecks.fsq import FSQ, DitheredFSQ, ResidualFSQ
+from narrows.codecs.bottlenecks.fsq import FSQ, DitheredFSQ, ResidualFSQ, TwiceBoundedFSQ
 from narrows.codecs.bottlenecks.gaussian import Gaussian
 from narrows.codecs.bottlenecks.grouped import Grouped, GroupedResidualVQ
 from narrows.codecs.bottlenecks.ibq import IBQ
@@ -176,11 +179,15 @@ __all__ = [
     "Tanh",
     "TimmBackbone",
     "TimmClassifier",
+    "TwiceBoundedFSQ",
     "VectorQuantizePytorch",
     "ViTDecoder",
     "ViTEncoder",
     "VocosDecoder",
+    "W2VBert",
     "WavTokenizerDecoder",
     "WaveletDecoder",
     "WaveletEncoder",
+    "XCodec2Decoder",
+    "XCodec2Encoder",
 ]

@@ -147,6 +147,10 @@ CASES: dict[str, tuple[Options, Options]] = {
     "straight-through": ({}, {}),
     "strided": ({"bottleneck": vq(0)}, {"bottleneck": vq(0, 9), "steps": 2, "stride": 4}),
     "tanh": ({"dim": 8, "channels": 4}, {"dim": 6, "channels": 3, "rounding": Rounding(0.5), "dropout": 0.5}),
+    "twice-bounded-fsq": (
+        {"dim": 8, "levels": (5, 4), "groups": 2},
+        {"dim": 6, "levels": (5, 3), "groups": 1, "dropout": 0.9, "gray": True},
+    ),
     "vector-quantize-pytorch": (
         {"dim": 8, "options": (("codebook_size", 8),)},
         {"dim": 6, "quantizer": "ResidualVQ", "options": (("codebook_size", 9),)},
