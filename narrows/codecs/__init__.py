@@ -10,7 +10,7 @@ Encoders and decoders
     audio   FrameEncoder, FrameDecoder: STFT frames; DACEncoder, DACDecoder; EnCodecEncoder, EnCodecDecoder;
             MimiEncoder, MimiDecoder: causal in time, they start and step
             LogMelEncoder; VocosDecoder, AdaptiveVocosDecoder, WavTokenizerDecoder; BigCodecEncoder, BigCodecDecoder;
-            XCodec2Encoder with W2VBert, XCodec2Decoder
+            XCodec2Encoder with W2VBert, XCodec2Decoder; S3Encoder, S3MemoryEncoder
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
@@ -26,7 +26,7 @@ Classifiers of images
 Bottlenecks
     vectors           VQ, IBQ, ResidualVQ, GroupedResidualVQ, SplitResidualVQ, MultiRateVQ, MultiCodebook,
                       VectorQuantizePytorch, KeyCodebooks
-    scalars           FSQ, TwiceBoundedFSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
+    scalars           FSQ, PlainFSQ, TwiceBoundedFSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
     continuous        Gaussian, Tanh, SoftNorm, ARD, Identity
     entropy models    FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior, SpaceChannelContext, SpaceTimeContext
     of bottlenecks    Residual, Grouped, Nested, Ordered, Strided, ReBottleneck
@@ -42,6 +42,7 @@ from narrows.codecs.audio.dac import DACDecoder, DACEncoder
 from narrows.codecs.audio.encodec import EnCodecDecoder, EnCodecEncoder
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.audio.mimi import MimiDecoder, MimiEncoder
+from narrows.codecs.audio.s3 import S3Encoder, S3MemoryEncoder
 from narrows.codecs.audio.vocos import AdaptiveVocosDecoder, LogMelEncoder, VocosDecoder
 from narrows.codecs.audio.w2v_bert import W2VBert
 from narrows.codecs.audio.wavtokenizer import WavTokenizerDecoder
@@ -53,7 +54,7 @@ from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
 from narrows.codecs.bottlenecks.entropy.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.bottlenecks.entropy.space_time import SpaceTimeContext
-from narrows.codecs.bottlenecks.fsq import FSQ, DitheredFSQ, ResidualFSQ, TwiceBoundedFSQ
+from narrows.codecs.bottlenecks.fsq import FSQ, DitheredFSQ, PlainFSQ, ResidualFSQ, TwiceBoundedFSQ
 from narrows.codecs.bottlenecks.gaussian import Gaussian
 from narrows.codecs.bottlenecks.grouped import Grouped, GroupedResidualVQ
 from narrows.codecs.bottlenecks.ibq import IBQ
@@ -155,6 +156,7 @@ __all__ = [
     "NoDecoder",
     "NoEncoder",
     "Ordered",
+    "PlainFSQ",
     "Projection",
     "Quantized",
     "RandomProjection",
@@ -165,6 +167,8 @@ __all__ = [
     "ResidualVQ",
     "RotationTrick",
     "Rounding",
+    "S3Encoder",
+    "S3MemoryEncoder",
     "ScaleHyperprior",
     "ShallowDecoder",
     "SimCodebook",

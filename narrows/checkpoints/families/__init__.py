@@ -24,4 +24,5 @@ FAMILIES = (
     "wavtokenizer",
     "bigcodec",
     "xcodec2",
+    "s3",
 )  # modules, each with a `FAMILY`; asked in this order

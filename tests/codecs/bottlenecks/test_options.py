@@ -101,6 +101,7 @@ CASES: dict[str, tuple[Options, Options]] = {
     ),
     "nested": ({"outer": Tanh(4, 4), "inner": vq(0)}, {"outer": Tanh(4, 3), "inner": vq(0, 9), "frozen": True}),
     "ordered": ({"blocks": [vq(0), vq(1)]}, {"blocks": [vq(0), vq(1, 9)], "dropout": 0.0}),
+    "plain-fsq": ({"levels": (5, 3)}, {"levels": (5, 7), "scale": 0.5}),
     "projection": ({"dim": 8, "inner": 4}, {"dim": 6, "inner": 3}),
     "re-bottleneck": (
         {"inner_encoder": latents(LatentEncoder), "bottleneck": vq(0), "inner_decoder": latents(LatentDecoder)},
