@@ -75,6 +75,7 @@ PARTS = [
     "frame-encoder",
     "fsq",
     "gaussian",
+    "glm-voice-encoder",
     "grouped",
     "grouped-residual-vq",
     "ibq",

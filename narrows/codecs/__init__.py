@@ -10,7 +10,8 @@ Encoders and decoders
     audio   FrameEncoder, FrameDecoder: STFT frames; DACEncoder, DACDecoder; EnCodecEncoder, EnCodecDecoder;
             MimiEncoder, MimiDecoder: causal in time, they start and step
             LogMelEncoder; VocosDecoder, AdaptiveVocosDecoder, WavTokenizerDecoder; BigCodecEncoder, BigCodecDecoder;
-            XCodec2Encoder with W2VBert, XCodec2Decoder; S3Encoder, S3MemoryEncoder
+            XCodec2Encoder with W2VBert, XCodec2Decoder; S3Encoder, S3MemoryEncoder;
+            GLMVoiceEncoder
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
@@ -41,6 +42,7 @@ from narrows.codecs.audio.bigcodec import BigCodecDecoder, BigCodecEncoder
 from narrows.codecs.audio.dac import DACDecoder, DACEncoder
 from narrows.codecs.audio.encodec import EnCodecDecoder, EnCodecEncoder
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
+from narrows.codecs.audio.glm_voice import GLMVoiceEncoder
 from narrows.codecs.audio.mimi import MimiDecoder, MimiEncoder
 from narrows.codecs.audio.s3 import S3Encoder, S3MemoryEncoder
 from narrows.codecs.audio.vocos import AdaptiveVocosDecoder, LogMelEncoder, VocosDecoder
@@ -131,6 +133,7 @@ __all__ = [
     "FeatureEncoder",
     "FrameDecoder",
     "FrameEncoder",
+    "GLMVoiceEncoder",
     "Gaussian",
     "Grouped",
     "GroupedResidualVQ",

@@ -26,6 +26,7 @@ from narrows.codecs import (
     FrameDecoder,
     FrameEncoder,
     Gaussian,
+    GLMVoiceEncoder,
     LappedDecoder,
     LappedEncoder,
     LatentDecoder,
@@ -72,6 +73,7 @@ ENCODERS = [
     lambda: XCodec2Encoder(2, (4, 4, 4, 5), 6, W2VBert(1, 8, 2, 8)),
     lambda: XCodec2Encoder(2, (4, 4, 4, 5), 6, W2VBert(1, 8, 2, 8), 24_000, False),
     lambda: S3Encoder(8, 1, 2, 6),
+    lambda: GLMVoiceEncoder(8, 2, 2, 6, 10, 2),
     lambda: S3Encoder(8, 1, 2, 6, 2),
     lambda: S3MemoryEncoder(5, 8, 2, 2, 6),
     lambda: LogMelEncoder(8, 4000, 64, 16),
@@ -318,6 +320,7 @@ def test_every_option_changes_something(name: str) -> None:
     small |= {key: one for key, (one, _) in parts.items()}
     small |= {
         "wavtokenizer-decoder": {"width": 32},
+        "glm-voice-encoder": {"block": 4},
         "bigcodec-decoder": {"strides": (2, 3)},
         "xcodec2-decoder": {"width": 32},
         "xcodec2-encoder": {"acoustic": 8, "strides": (4, 4, 4, 5)},

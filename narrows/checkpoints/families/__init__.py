@@ -25,4 +25,5 @@ FAMILIES = (
     "bigcodec",
     "xcodec2",
     "s3",
+    "glm_voice",
 )  # modules, each with a `FAMILY`; asked in this order
