@@ -17,6 +17,7 @@ EXTRAS = {  # import names
     "lyra": ("ai_edge_litert",),
     "perceptual": ("lpips", "torch_fidelity"),
     "heic": ("pillow_heif",),
+    "semantic": ("transformers",),
 }
 
 

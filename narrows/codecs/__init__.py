@@ -9,9 +9,13 @@ Bottleneck, Quantized  base class, and what it returns
 Encoders and decoders
     audio   FrameEncoder, FrameDecoder: STFT frames; DACEncoder, DACDecoder; EnCodecEncoder, EnCodecDecoder;
             MimiEncoder, MimiDecoder: causal in time, they start and step
+            LogMelEncoder; VocosDecoder, AdaptiveVocosDecoder, WavTokenizerDecoder; BigCodecEncoder, BigCodecDecoder;
+            XCodec2Encoder with W2VBert, XCodec2Decoder; S3Encoder, S3MemoryEncoder;
+            GLMVoiceEncoder
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
+    one way NoEncoder, NoDecoder: in the place of a part that a model lacks
     latents LatentEncoder, LatentDecoder: of another codec
     video   WaveletEncoder, WaveletDecoder; FactorisedEncoder, FactorisedDecoder; causal in time: they start and step
 
@@ -23,8 +27,8 @@ Classifiers of images
 Bottlenecks
     vectors           VQ, IBQ, ResidualVQ, GroupedResidualVQ, SplitResidualVQ, MultiRateVQ, MultiCodebook,
                       VectorQuantizePytorch, KeyCodebooks
-    scalars           FSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
-    continuous        Gaussian, Tanh, SoftNorm, ARD
+    scalars           FSQ, PlainFSQ, TwiceBoundedFSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
+    continuous        Gaussian, Tanh, SoftNorm, ARD, Identity
     entropy models    FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior, SpaceChannelContext, SpaceTimeContext
     of bottlenecks    Residual, Grouped, Nested, Ordered, Strided, ReBottleneck
 
@@ -34,10 +38,17 @@ Parts of bottlenecks
     others            Projection, RandomProjection, AttentionProjection, Rounding
 """
 
+from narrows.codecs.audio.bigcodec import BigCodecDecoder, BigCodecEncoder
 from narrows.codecs.audio.dac import DACDecoder, DACEncoder
 from narrows.codecs.audio.encodec import EnCodecDecoder, EnCodecEncoder
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
+from narrows.codecs.audio.glm_voice import GLMVoiceEncoder
 from narrows.codecs.audio.mimi import MimiDecoder, MimiEncoder
+from narrows.codecs.audio.s3 import S3Encoder, S3MemoryEncoder
+from narrows.codecs.audio.vocos import AdaptiveVocosDecoder, LogMelEncoder, VocosDecoder
+from narrows.codecs.audio.w2v_bert import W2VBert
+from narrows.codecs.audio.wavtokenizer import WavTokenizerDecoder
+from narrows.codecs.audio.xcodec2 import XCodec2Decoder, XCodec2Encoder
 from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, State
 from narrows.codecs.bottlenecks.ard import ARD
 from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
@@ -45,10 +56,11 @@ from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
 from narrows.codecs.bottlenecks.entropy.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 from narrows.codecs.bottlenecks.entropy.space_channel import SpaceChannelContext
 from narrows.codecs.bottlenecks.entropy.space_time import SpaceTimeContext
-from narrows.codecs.bottlenecks.fsq import FSQ, DitheredFSQ, ResidualFSQ
+from narrows.codecs.bottlenecks.fsq import FSQ, DitheredFSQ, PlainFSQ, ResidualFSQ, TwiceBoundedFSQ
 from narrows.codecs.bottlenecks.gaussian import Gaussian
 from narrows.codecs.bottlenecks.grouped import Grouped, GroupedResidualVQ
 from narrows.codecs.bottlenecks.ibq import IBQ
+from narrows.codecs.bottlenecks.identity import Identity
 from narrows.codecs.bottlenecks.key_codebooks import KeyCodebooks
 from narrows.codecs.bottlenecks.lookup_free import BSQ, LFQ
 from narrows.codecs.bottlenecks.multi_codebook import MultiCodebook
@@ -73,6 +85,7 @@ from narrows.codecs.image.timm_backbone import TimmBackbone
 from narrows.codecs.image.timm_classifier import TimmClassifier
 from narrows.codecs.image.vit import ViTDecoder, ViTEncoder
 from narrows.codecs.latent import LatentDecoder, LatentEncoder
+from narrows.codecs.one_way import NoDecoder, NoEncoder
 from narrows.codecs.quantization.attention_projection import AttentionProjection
 from narrows.codecs.quantization.codebooks import Codebook, DirectionCodebook, EMACodebook, LearnedCodebook, SimCodebook
 from narrows.codecs.quantization.estimators import Estimator, RotationTrick, StraightThrough
@@ -88,7 +101,10 @@ __all__ = [
     "IBQ",
     "LFQ",
     "VQ",
+    "AdaptiveVocosDecoder",
     "AttentionProjection",
+    "BigCodecDecoder",
+    "BigCodecEncoder",
     "Bottleneck",
     "Classified",
     "Classifier",
@@ -117,9 +133,11 @@ __all__ = [
     "FeatureEncoder",
     "FrameDecoder",
     "FrameEncoder",
+    "GLMVoiceEncoder",
     "Gaussian",
     "Grouped",
     "GroupedResidualVQ",
+    "Identity",
     "KeyCodebooks",
     "KeyValueClassifier",
     "LDMDecoder",
@@ -130,6 +148,7 @@ __all__ = [
     "LatentEncoder",
     "LearnedCodebook",
     "LinearSynthesis",
+    "LogMelEncoder",
     "MeanScaleHyperprior",
     "MimiDecoder",
     "MimiEncoder",
@@ -137,7 +156,10 @@ __all__ = [
     "MultiRateVQ",
     "NarrowedClassifier",
     "Nested",
+    "NoDecoder",
+    "NoEncoder",
     "Ordered",
+    "PlainFSQ",
     "Projection",
     "Quantized",
     "RandomProjection",
@@ -148,6 +170,8 @@ __all__ = [
     "ResidualVQ",
     "RotationTrick",
     "Rounding",
+    "S3Encoder",
+    "S3MemoryEncoder",
     "ScaleHyperprior",
     "ShallowDecoder",
     "SimCodebook",
@@ -162,9 +186,15 @@ __all__ = [
     "Tanh",
     "TimmBackbone",
     "TimmClassifier",
+    "TwiceBoundedFSQ",
     "VectorQuantizePytorch",
     "ViTDecoder",
     "ViTEncoder",
+    "VocosDecoder",
+    "W2VBert",
+    "WavTokenizerDecoder",
     "WaveletDecoder",
     "WaveletEncoder",
+    "XCodec2Decoder",
+    "XCodec2Encoder",
 ]

@@ -34,7 +34,8 @@ class Network(nn.Module, ABC):
         channels: C of the signal.
         dim: D of the latents.
         stride: samples of the signal per position of the latent grid, one number per axis of the signal.
-        conditioned: whether `forward` takes a quality index in addition to its input.
+        conditioned: whether `forward` takes a quality index in addition to its input: of an entropy model, or the place
+            of the number of codebooks in the `prefixes` of another bottleneck.
     """
 
     conditioned: ClassVar[bool] = False

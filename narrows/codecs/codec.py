@@ -99,6 +99,8 @@ class Codec(nn.Module):
         """
         z = self.analyze(x)
         quantized = self.quantize(z, quality_index)
+        if quality_index is None and quantized.codes is not None:
+            quality_index = self._prefix_index(quantized.codes)
         return Reconstruction(self.synthesize(quantized.latents, quality_index), quantized)
 
     def encode(self, x: Tensor, quality_index: int | None = None) -> Tensor:
@@ -107,9 +109,12 @@ class Codec(nn.Module):
         return self.bottleneck.encode(z) if quality_index is None else self._entropy_model.encode(z, quality_index)
 
     def decode(self, codes: Tensor, quality_index: int | None = None) -> Tensor:
-        """Codes (B, k, *grid), the first k codebooks, to signal (B, C, *signal)."""
+        """Codes (B, k, *grid), the first k codebooks, to signal (B, C, *signal).
+
+        Where there are no qualities, a conditioned decoder gets the place of k in `bottleneck.prefixes` as its quality.
+        """
         if quality_index is None:
-            return self.synthesize(self.bottleneck.decode(codes))
+            return self.synthesize(self.bottleneck.decode(codes), self._prefix_index(codes))
         return self.synthesize(self._entropy_model.decode(codes, quality_index), quality_index)
 
     def analyze(self, x: Tensor) -> Tensor:
@@ -141,6 +146,15 @@ class Codec(nn.Module):
         x = self.decoder(z, quality_index) if self.decoder.conditioned else self.decoder(z)
         signal = [size * stride for size, stride in zip(z.shape[2:], self.stride, strict=False)]
         return _checked_shape(x, (z.shape[0], self.decoder.channels, *signal), self.decoder, z)
+
+    def _prefix_index(self, codes: Tensor) -> int | None:
+        """The place of the number of codebooks among the prefixes, if the decoder is conditioned on it."""
+        if not self.decoder.conditioned or isinstance(self.bottleneck, EntropyModel):
+            return None
+        if codes.shape[1] not in self.bottleneck.prefixes:
+            prefixes = ", ".join(map(str, self.bottleneck.prefixes))
+            raise InputError(f"expected codes of {prefixes} codebooks, got {codes.shape[1]}; keep one of these numbers")
+        return self.bottleneck.prefixes.index(codes.shape[1])
 
     @property
     def _entropy_model(self) -> EntropyModel:

@@ -16,4 +16,14 @@ releases.json, and at most one module of networks in narrows/codecs.
     mimi         Mimi, the codec of Moshi
 """
 
-FAMILIES = ("dac", "encodec", "mimi")  # modules, each with a `FAMILY`; asked in this order
+FAMILIES = (
+    "dac",
+    "encodec",
+    "mimi",
+    "vocos",
+    "wavtokenizer",
+    "bigcodec",
+    "xcodec2",
+    "s3",
+    "glm_voice",
+)  # modules, each with a `FAMILY`; asked in this order

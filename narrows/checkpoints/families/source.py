@@ -7,7 +7,7 @@ file names is imported or run.
 import json
 import pickle
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class Source:
 
     Attributes:
         path: the file of the weights.
-        config: of config.json beside it; empty without one.
+        config: of config.json or config.yaml beside it; empty without one.
         tensors: by name, with dots between the names of nested dictionaries. Weight norm is folded: a direction and
             a length are one `weight`.
         values: numbers and texts that the file of the weights holds beside the tensors, named like these.
@@ -89,7 +89,8 @@ def open_source(path: Path) -> Source:
         raise ModelError(f"expected weights in a file {', '.join(SUFFIXES)}, got {weights}")
     if not tensors:
         raise ModelError(f"expected tensors in {weights}, got none")
-    return Source(weights, read_config(weights.parent / "config.json"), fold_weight_norm(tensors, weights), values)
+    config = read_config(weights.parent / "config.json") or _read_yaml(weights.parent / "config.yaml")
+    return Source(weights, config, fold_weight_norm(tensors, weights), values)
 
 
 def is_public(path: Path) -> bool:
@@ -105,14 +106,32 @@ def is_public(path: Path) -> bool:
 
 def read_config(path: Path) -> Mapping[str, Any]:
     """A config.json; empty if there is none. Raises ModelError for one that is no dictionary, or too large."""
+    return _parsed(path, json.loads, "JSON")
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    """A config.yaml, as `read_config`. Only plain values are made of it."""
+
+    def parsed(data: bytes) -> Any:
+        import yaml
+
+        try:
+            return yaml.safe_load(data)
+        except yaml.YAMLError as error:
+            raise ValueError(shortened(str(error))) from error
+
+    return _parsed(path, parsed, "YAML")
+
+
+def _parsed(path: Path, parse: Callable[[bytes], Any], form: str) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ModelError(f"expected {path} of at most {MAX_CONFIG_BYTES} bytes, got {path.stat().st_size}")
-        config = json.loads(path.read_bytes())
+        config = parse(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read as JSON: {error}; fetch the checkpoint again") from error
+        raise ModelError(f"{path} cannot be read as {form}: {error}; fetch the checkpoint again") from error
     if not isinstance(config, dict):
         raise ModelError(f"expected a dictionary in {path}, got {shortened(config)}; fetch the checkpoint again")
     return config

@@ -178,6 +178,50 @@ class FSQ(ScalarGroups):
         self._set_levels(scale, torch.atanh(offset / scale), offset, torch.zeros_like(scale), self.centre)
 
 
+@part("twice-bounded-fsq")
+class TwiceBoundedFSQ(FSQ):
+    """FSQ of X-Codec 2 and NeuCodec: bounded scalars are bounded again before they are rounded.
+
+    ResidualFSQ of vector-quantize-pytorch did this up to its version 1.17, with which these codecs were trained.
+
+    Args:
+        dim, levels, groups, dropout, gray: as of FSQ.
+    """
+
+    def __init__(
+        self,
+        dim: int = 2048,
+        levels: Sequence[int] | Sequence[Sequence[int]] = (4,) * 8,
+        groups: int | None = None,
+        dropout: float = 0.0,
+        gray: bool = False,
+    ) -> None:
+        super().__init__(dim, levels, groups, dropout, gray)
+
+    def _bounded(self, z: Tensor) -> Tensor:
+        return torch.tanh(super()._bounded(z) + self.shift) * self.scale - self.offset
+
+
+@part("plain-fsq")
+class PlainFSQ(ScalarGroups):
+    """FSQ of the latents themselves, without linear maps: each channel is a scalar, tanh(z) · scale · (L - 1) / 2.
+
+    Args:
+        levels: levels of each channel, odd numbers; the first is the least significant digit of a code.
+        scale: of the range, just below 1 so that it does not end on a rounding tie (S3 tokenizer: 0.999).
+    """
+
+    def __init__(self, levels: Sequence[int] = (3,) * 8, scale: float = 1 - EPSILON) -> None:
+        check_fraction(scale=scale)
+        super().__init__(len(levels) if isinstance(levels, list | tuple) else 0, levels, None, 0.0, lowest=3)
+        count = torch.tensor(self.levels[0], dtype=torch.float64)
+        if len(self.levels) > 1 or any(number % 2 == 0 for number in self.levels[0]):
+            raise InputError(f"expected a list of odd numbers as levels, got {levels!r}")
+        self.project_in, self.project_out = nn.Identity(), nn.Identity()  # type: ignore[assignment]
+        zero = torch.zeros_like(count)
+        self._set_levels((count - 1) / 2 * scale, zero, zero, zero, (count - 1) / 2)
+
+
 @part("dithered-fsq")
 class DitheredFSQ(ScalarGroups):
     """FSQ on a symmetric grid, trained on a mix of noise and rounding (Parker et al., arXiv 2411.19842, section 3.2).

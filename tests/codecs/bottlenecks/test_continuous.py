@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from narrows.codecs import Gaussian, Rounding, SoftNorm, Tanh
+from narrows.codecs import Gaussian, Identity, Rounding, SoftNorm, Tanh
 from narrows.codecs.bottlenecks.ard import ARD
 from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.errors import InputError
@@ -123,3 +123,13 @@ def test_samples_have_the_predicted_mean_and_variance() -> None:
     latents = bottleneck(z).latents[0]
     torch.testing.assert_close(latents.mean(1), mean, atol=0.02, rtol=0)
     torch.testing.assert_close(latents.var(1), log_variance.exp(), atol=0, rtol=0.05)
+
+
+def test_the_identity_changes_nothing() -> None:
+    bottleneck, z = Identity(6), torch.randn(2, 6, 5)
+    assert bottleneck.channels == 6
+    assert bottleneck.state_dict() == {}
+    for same in (bottleneck(z).latents, bottleneck.encode_latents(z), bottleneck.decode_latents(z)):
+        assert torch.equal(same, z)
+    with pytest.raises(InputError, match="expected a bottleneck with codes"):
+        bottleneck.encode(z)

@@ -28,6 +28,7 @@ from narrows.codecs import (
     MultiRateVQ,
     Nested,
     Ordered,
+    PlainFSQ,
     Residual,
     ResidualFSQ,
     ResidualVQ,
@@ -38,6 +39,7 @@ from narrows.codecs import (
     StraightThrough,
     Strided,
     Tanh,
+    TwiceBoundedFSQ,
     VectorQuantizePytorch,
 )
 from narrows.errors import InputError
@@ -47,6 +49,8 @@ MAKERS: dict[str, Callable[[], Bottleneck]] = {
     "fsq": lambda: FSQ(6, (8, 5, 3), groups=3, dropout=0.5),
     "fsq-odd": lambda: FSQ(6, (3, 5), groups=1),
     "fsq-gray": lambda: FSQ(6, (8, 4, 6), groups=2, gray=True),
+    "twice-bounded-fsq": lambda: TwiceBoundedFSQ(6, (4, 4, 5)),
+    "plain-fsq": lambda: PlainFSQ((3, 5, 3, 3, 7, 3)),
     "dithered-fsq": lambda: DitheredFSQ(6, (17, 4), groups=2, dropout=0.5),
     "residual-fsq": lambda: ResidualFSQ(6, (5, 4, 3), stages=3),
     "lfq": lambda: LFQ(6, bits=7, groups=2, temperature=1.0),

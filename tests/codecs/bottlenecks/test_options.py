@@ -80,6 +80,7 @@ CASES: dict[str, tuple[Options, Options]] = {
         {"dim": 8, "entries": 16, "code_dim": 4},
         {"dim": 6, "entries": 9, "code_dim": 3, "temperature": 0.5},
     ),
+    "identity": ({"dim": 8}, {"dim": 6}),
     "key-codebooks": (
         {"dim": 8, "codebooks": 2, "entries": 8, "key_dim": 3},
         {"dim": 6, "codebooks": 3, "entries": 9, "key_dim": 4},
@@ -100,6 +101,7 @@ CASES: dict[str, tuple[Options, Options]] = {
     ),
     "nested": ({"outer": Tanh(4, 4), "inner": vq(0)}, {"outer": Tanh(4, 3), "inner": vq(0, 9), "frozen": True}),
     "ordered": ({"blocks": [vq(0), vq(1)]}, {"blocks": [vq(0), vq(1, 9)], "dropout": 0.0}),
+    "plain-fsq": ({"levels": (5, 3)}, {"levels": (5, 7), "scale": 0.5}),
     "projection": ({"dim": 8, "inner": 4}, {"dim": 6, "inner": 3}),
     "re-bottleneck": (
         {"inner_encoder": latents(LatentEncoder), "bottleneck": vq(0), "inner_decoder": latents(LatentDecoder)},
@@ -146,6 +148,10 @@ CASES: dict[str, tuple[Options, Options]] = {
     "straight-through": ({}, {}),
     "strided": ({"bottleneck": vq(0)}, {"bottleneck": vq(0, 9), "steps": 2, "stride": 4}),
     "tanh": ({"dim": 8, "channels": 4}, {"dim": 6, "channels": 3, "rounding": Rounding(0.5), "dropout": 0.5}),
+    "twice-bounded-fsq": (
+        {"dim": 8, "levels": (5, 4), "groups": 2},
+        {"dim": 6, "levels": (5, 3), "groups": 1, "dropout": 0.9, "gray": True},
+    ),
     "vector-quantize-pytorch": (
         {"dim": 8, "options": (("codebook_size", 8),)},
         {"dim": 6, "quantizer": "ResidualVQ", "options": (("codebook_size", 9),)},
