@@ -90,3 +90,53 @@ def check_full_size():
         assert facts_of(made[0]) == release.facts
 
     return checked
+
+
+@pytest.fixture
+def check_commands(tmp_path, monkeypatch):
+    """check_commands(model, train): the commands take a model as they take any other.
+
+    Args:
+        model: path of a small public checkpoint.
+        train: whether training takes it, too, which takes half a minute.
+    """
+    import numpy as np
+    import soundfile
+
+    from narrows.cli import main
+
+    def codec(*arguments):
+        monkeypatch.setattr(sys, "argv", ["codec", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code in (0, None), arguments
+
+    def checked(model, train=False):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "sound").mkdir()
+        for index, samples in enumerate((12_345, 30_000)):
+            time = np.arange(samples) / 16_000
+            soundfile.write(f"sound/{index}.wav", 0.2 * np.sin(900 * (1 + time) * time), 16_000)
+        codec("info", model)
+        codec("convert", model, "converted")
+        for place in (model, "converted"):
+            codec("encode", "sound/0.wav", "-m", place, "-o", f"{len(str(place))}.nrw")
+        first, second = (tmp_path / f"{len(str(place))}.nrw" for place in (model, "converted"))
+        assert len(first.read_bytes()) == len(second.read_bytes()) > 0
+        codec("decode", first, "-m", "converted", "-o", "decoded.wav")
+        decoded, rate = soundfile.read("decoded.wav")
+        assert (len(decoded), rate) == (12_345, 16_000)
+        codec("fit-tables", "converted", "--data", "sound")
+        codec("encode", "sound/0.wav", "-m", "converted", "-o", "coded.nrw")
+        codec("decode", "coded.nrw", "-m", "converted", "-o", "coded.wav")
+        assert np.array_equal(soundfile.read("coded.wav")[0], decoded)
+        codec("tokenize", "sound", "-m", "converted", "--out", "tokens")
+        if train:
+            codec("evaluate", "--data", "sound", "-m", "converted", "-o", "report", "--samples", 0)
+            small = ("--adversarial.width", 2, "--smoke")
+            codec("train", "finetune", "--init", "converted", "-o", "run", *small)
+            codec("encode", "sound/0.wav", "-m", "run/checkpoint", "-o", "run.nrw")
+            codec("rebottleneck", "converted", "--structure", "ordered", "--data", "sound", "-o", "inner", "--smoke")
+            codec("encode", "sound/0.wav", "-m", "inner/checkpoint", "-o", "inner.nrw")
+
+    return checked
