@@ -42,7 +42,7 @@ from narrows.tokenizers.settings import DecodeOptions, Output, check_numbers
 from narrows.tokenizers.side_by_side import lanes
 from narrows.tokenizers.tokenizer import Item, Tokenizer
 from narrows.tokenizers.tokens import CHUNK_SECONDS, Latents, Tokens
-from narrows.tokenizers.windows import Window, cut, decode_tiles, tiles
+from narrows.tokenizers.windows import Window, cut, decode_tiles, rounded_up, tiles
 
 READ_SAMPLES = 1 << 18  # samples per block that is read from a file
 # Length of batched windows, in reaches of the encoder: about a third of the work is overlap, and few recordings are
@@ -446,6 +446,17 @@ class AudioBatchEncoder(BatchEncoder):
         """Time spent in the network."""
         return self._batches.seconds
 
+    @property
+    def _may_be_longer(self) -> bool:
+        """Whether zeros after a recording change none of its codes, so that more recordings are of one shape."""
+        reach = self.tokenizer._encoder_reach
+        return (
+            self.window is not None
+            and reach is not None
+            and reach[1] == 0
+            and not self.tokenizer.codec.encoder.any_length
+        )
+
     def finish(self) -> None:
         """Encode the windows that still wait for a full batch."""
         self._batches.finish()
@@ -472,8 +483,11 @@ class AudioBatchEncoder(BatchEncoder):
             )  # with an unbounded reach, `size` is unlimited
         else:
             frames, total = tokenizer.frames(samples, sample_rate), tokenizer.network_samples(samples, sample_rate)
-            signal = resample_blocks(checked, sample_rate, tokenizer.sample_rate, total)
             windows = cut(frames, size, reach, fixed=self.window is not None)
+            if self._may_be_longer and frames < size:
+                longer = rounded_up(frames)
+                windows, total = (Window(0, longer, 0, frames),), longer * stride
+            signal = resample_blocks(checked, sample_rate, tokenizer.sample_rate, total)
             yield from windows_of_known_length(windows, signal, stride, total)
         for _ in signal:  # reads to the end, where the number of samples is checked
             pass

@@ -95,6 +95,12 @@ def _overlapping(length: int, size: int, reach: tuple[int, int], count: int) -> 
         done = last
 
 
+def rounded_up(length: int) -> int:
+    """A length from `length` on, longer by at most an eighth: many lengths become the same few."""
+    step = 1 << max(0, length.bit_length() - 4)
+    return -(-length // step) * step
+
+
 def bands(length: int, size: int, reach: tuple[int, int]) -> Iterator[Window]:
     """Windows that keep `size` positions each; the last may keep fewer."""
     for first in range(0, length, size):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from narrows.errors import InputError
-from narrows.tokenizers.windows import Window, bands, cut, decode_tiles, tiles
+from narrows.tokenizers.windows import Window, bands, cut, decode_tiles, rounded_up, tiles
 
 
 @pytest.mark.parametrize("fixed", [False, True])
@@ -99,3 +99,9 @@ def test_tiles_through_a_network_give_what_the_whole_gives(shape: tuple[int, ...
     for place, x in decode_tiles(values, where, stride, network, batch):
         found[(..., *(window.target for window in place))] = x
     assert torch.equal(found, whole)
+
+
+def test_lengths_are_rounded_up_to_few() -> None:
+    rounded = [rounded_up(length) for length in range(1, 5000)]
+    assert all(length <= longer <= 1.125 * length for length, longer in enumerate(rounded, 1))
+    assert len(set(rounded)) < 90

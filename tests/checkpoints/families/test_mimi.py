@@ -199,6 +199,19 @@ def test_windows_and_batches_equal_the_whole(tmp_path, reference):
         assert torch.equal(batched.codes, tokens.codes)
 
 
+def test_recordings_of_similar_lengths_are_one_batch(tmp_path, reference, monkeypatch):
+    reference().save_pretrained(tmp_path)
+    tokenizer = narrows.load(tmp_path)
+    tokenizer.batch = 8
+    signals = [0.5 * torch.randn(1, n) for n in range(80 * STRIDE, 88 * STRIDE, STRIDE + 1)]
+    single = [tokenizer.encode(x, 24_000) for x in signals]
+    shapes, analyze = [], tokenizer.codec.analyze
+    monkeypatch.setattr(tokenizer.codec, "analyze", lambda x: shapes.append(tuple(x.shape)) or analyze(x))
+    for batched, tokens in zip(tokenizer.encode_batch(signals, 24_000), single, strict=True):
+        assert torch.equal(batched.codes, tokens.codes)
+    assert shapes == [(1, 1, 80 * STRIDE), (7, 1, 88 * STRIDE)]  # one has 80 frames, the others 81 to 88
+
+
 def test_full_size(check_full_size):
     config = transformers.MimiConfig()
     with torch.device("meta"):
