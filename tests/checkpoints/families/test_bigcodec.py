@@ -151,3 +151,8 @@ def test_wrong_files_are_one_line(model, tmp_path, name, tensor, message):
     with pytest.raises(ModelError, match=message) as caught:
         narrows.load(tmp_path / "a.pt")
     assert "\n" not in str(caught.value)
+
+
+def test_commands(check_commands, model, tmp_path):
+    torch.save(of_authors(model), tmp_path / "bigcodec.pt")
+    check_commands(tmp_path / "bigcodec.pt")

@@ -203,3 +203,8 @@ def test_missing_tensors_are_named(tmp_path, reference, name):
     with pytest.raises(ModelError, match=r"expected (a|the) tensor (encoder|bottleneck)\.") as caught:
         narrows.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_commands(check_commands, reference, tmp_path):
+    reference().save_pretrained(tmp_path / "encodec")
+    check_commands(tmp_path / "encodec", train=True)

@@ -238,3 +238,8 @@ def test_wrong_configs_are_one_line(tmp_path, reference, change, message):
     with pytest.raises(ModelError, match=message) as caught:
         narrows.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_commands(check_commands, reference, tmp_path):
+    reference().save_pretrained(tmp_path / "mimi")
+    check_commands(tmp_path / "mimi", train=True)

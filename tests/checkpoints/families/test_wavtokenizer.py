@@ -170,3 +170,7 @@ def test_wrong_files_are_one_line(checkpoint, tmp_path, name, tensor, message):
     with pytest.raises(ModelError, match=message) as caught:
         narrows.load(tmp_path / "other.ckpt")
     assert "\n" not in str(caught.value)
+
+
+def test_commands(check_commands, checkpoint):
+    check_commands(checkpoint[0])
