@@ -54,7 +54,7 @@ class BigCodec(Family):
         bottleneck = VQ(dim, DirectionCodebook(code_dim, entries), StraightThrough())
         codec = Codec(BigCodecEncoder(width, downs, dim), bottleneck, BigCodecDecoder(widest, ups, dim))
         tokenizer = AudioTokenizer(codec, RATE)
-        tokenizer.name = "bigcodec"
+        tokenizer.name = "bigcodec-16khz"
         return tokenizer
 
     def weights(self, source: Source) -> dict[str, Tensor]:

@@ -50,7 +50,7 @@ SAME = {  # of the config, in the published model
 class GLMVoice(Family):
     """The speech tokenizer of GLM-4-Voice."""
 
-    name = "glm-voice"
+    name = "glm_voice"
 
     def recognises(self, source: Source) -> bool:
         """By the codebook in the encoder of a Whisper."""

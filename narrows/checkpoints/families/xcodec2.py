@@ -124,7 +124,7 @@ class XCodec2(Family):
             XCodec2Decoder(dim, channels, depth, heads, hidden, hop),
         )
         tokenizer = AudioTokenizer(codec, rate)
-        tokenizer.name = "xcodec2" if rate == RATE else "neucodec"
+        tokenizer.name = "xcodec2-16khz" if rate == RATE else "neucodec"
         return tokenizer
 
     def weights(self, source: Source) -> dict[str, Tensor]:

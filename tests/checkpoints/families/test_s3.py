@@ -50,6 +50,8 @@ def reference(request, package, randomise, tmp_path):
         if "v1" in request.param:
             embed = model.quantizer._codebook.embed
             embed.copy_(0.1 * torch.randn(embed.shape, generator=torch.Generator().manual_seed(1)))
+        else:
+            model.quantizer._codebook.project_down.weight.mul_(8)
     path = tmp_path / f"{request.param}.pt"
     torch.save(model.state_dict(), path)
     return path, model
@@ -60,7 +62,7 @@ def test_files_of_the_package(package, reference):
     path, model = reference
     tokenizer = narrows.load(path)
     assert (tokenizer.name, tokenizer.sample_rate) == (NAMES[path.stem], 16_000)
-    assert tokenizer.frame_rate == (50 if tokenizer.name == "s3-v1-50hz" else 25)
+    assert tokenizer.frame_rate == (50 if path.stem == "speech_tokenizer_v1" else 25)
     for frames in (300, 37, 1, 3001):  # the last one in windows
         samples = frames * 160
         x = 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(frames)) * torch.linspace(0, 1, samples)
@@ -116,7 +118,6 @@ def test_full_size(package, name, parameters):
     with torch.device("meta"):
         model = made(name)
         source = Source(Path(f"{name}.pt"), {}, model.state_dict())
-        assert FAMILY.recognises(source)
         weights = FAMILY.weights(source)
     expected, _ = expected_shapes(lambda: FAMILY.tokenizer(source), len(source.tensors))
     assert {key: tuple(tensor.shape) for key, tensor in weights.items()} == expected
