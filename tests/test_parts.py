@@ -119,6 +119,8 @@ PARTS = [
     "segmented-audio-tokenizer",
     "shallow-decoder",
     "sim-codebook",
+    "snac-decoder",
+    "snac-encoder",
     "soft-norm",
     "space-channel-context",
     "space-time-context",

@@ -11,7 +11,7 @@ Encoders and decoders
             MimiEncoder, MimiDecoder: causal in time, they start and step
             LogMelEncoder; VocosDecoder, AdaptiveVocosDecoder, WavTokenizerDecoder; BigCodecEncoder, BigCodecDecoder;
             XCodec2Encoder with W2VBert, XCodec2Decoder; S3Encoder, S3MemoryEncoder;
-            GLMVoiceEncoder
+            GLMVoiceEncoder; SNACEncoder, SNACDecoder
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
@@ -45,6 +45,7 @@ from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.audio.glm_voice import GLMVoiceEncoder
 from narrows.codecs.audio.mimi import MimiDecoder, MimiEncoder
 from narrows.codecs.audio.s3 import S3Encoder, S3MemoryEncoder
+from narrows.codecs.audio.snac import SNACDecoder, SNACEncoder
 from narrows.codecs.audio.vocos import AdaptiveVocosDecoder, LogMelEncoder, VocosDecoder
 from narrows.codecs.audio.w2v_bert import W2VBert
 from narrows.codecs.audio.wavtokenizer import WavTokenizerDecoder
@@ -172,6 +173,8 @@ __all__ = [
     "Rounding",
     "S3Encoder",
     "S3MemoryEncoder",
+    "SNACDecoder",
+    "SNACEncoder",
     "ScaleHyperprior",
     "ShallowDecoder",
     "SimCodebook",

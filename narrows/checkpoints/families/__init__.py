@@ -14,6 +14,7 @@ releases.json, and at most one module of networks in narrows/codecs.
     dac          Descript Audio Codec
     encodec      EnCodec, and that of MusicGen
     mimi         Mimi, the codec of Moshi
+    snac         SNAC, codebooks at several rates
 """
 
 FAMILIES = (
@@ -26,4 +27,5 @@ FAMILIES = (
     "xcodec2",
     "s3",
     "glm_voice",
+    "snac",
 )  # modules, each with a `FAMILY`; asked in this order

@@ -1,6 +1,7 @@
 """Residual units of dilated convolutions, between which audio codecs change the rate (DAC, Oobleck, SNAC, BigCodec)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import prod
 
 from torch import Tensor, nn
 
@@ -44,31 +45,36 @@ def residual_units(channels: int, groups: int = 1, activation: Activation = Snak
     return [ResidualUnit(channels, dilation, groups, activation) for dilation in DILATIONS]
 
 
-def encoder_reach(strides: tuple[int, ...], last: int) -> tuple[int, int]:
+def encoder_reach(strides: Sequence[int], last: int) -> tuple[int, int]:
     """Positions before and after that an encoder sees: a convolution of 7, stages of three units and a downsampling.
 
     Args:
         strides: of the stages; a stage ends with a convolution of kernel 2 s, padded with ceil(s / 2).
         last: positions to each side that the layers after the stages see.
     """
-    span, stride = Span(0, 0).grown(last), 1
+    return encoder_span(strides, Span(0, 0).grown(last)).reach(prod(strides))
+
+
+def encoder_span(strides: Sequence[int], span: Span) -> Span:
+    """The samples that a range of positions after the stages of an encoder depends on; see `encoder_reach`."""
     for step in reversed(strides):
         span = span.convolved(2 * step, step, -(-step // 2)).grown(REACH)
-        stride *= step
-    return span.grown(KERNEL // 2).reach(stride)
+    return span.grown(KERNEL // 2)
 
 
-def decoder_reach(strides: tuple[int, ...], first: int) -> tuple[int, int]:
+def decoder_reach(strides: Sequence[int], first: int) -> tuple[int, int]:
     """Positions before and after that a decoder sees: stages of an upsampling and three units, a convolution of 7.
 
     Args:
         strides: of the stages; a stage begins with a transposed convolution of kernel 2 s, cut by ceil(s / 2).
         first: positions to each side that the layers before the stages see.
     """
-    stride = 1
-    for step in strides:
-        stride *= step
-    span = Span(0, stride - 1).grown(KERNEL // 2)
+    return decoder_span(strides, Span(0, prod(strides) - 1)).grown(first).reach()
+
+
+def decoder_span(strides: Sequence[int], span: Span) -> Span:
+    """The positions before the stages of a decoder that a range of samples depends on; see `decoder_reach`."""
+    span = span.grown(KERNEL // 2)
     for step in reversed(strides):
         span = span.grown(REACH).upsampled(2 * step, step, -(-step // 2))
-    return span.grown(first).reach()
+    return span
