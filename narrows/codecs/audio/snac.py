@@ -19,30 +19,12 @@ from narrows.codecs.audio.dac import check_sizes
 from narrows.codecs.base import Decoder, Encoder, Reach
 from narrows.codecs.causal import Span
 from narrows.codecs.checks import MAX_SIZE, check_integers
-from narrows.codecs.layers.dilated import KERNEL, decoder_span, encoder_span, residual_units
+from narrows.codecs.layers.dilated import KERNEL, EncoderStage, decoder_span, encoder_span, residual_units, upsampling
 from narrows.codecs.layers.local_attention import LocalAttention
 from narrows.codecs.layers.noise import NoiseBlock, seeds_of
 from narrows.codecs.layers.snake import Snake
 from narrows.errors import InputError
 from narrows.parts import part
-
-
-class EncoderBlock(nn.Module):
-    """(B, C / 2, T) to (B, C, T / stride)."""
-
-    def __init__(self, channels: int, stride: int) -> None:
-        super().__init__()
-        before = channels // 2
-        self.block = nn.Sequential(
-            *residual_units(before, groups=before),
-            Snake(before),
-            nn.Conv1d(before, channels, 2 * stride, stride, padding=-(-stride // 2)),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C / 2, T) to (B, C, T / stride)."""
-        out: Tensor = self.block(x)
-        return out
 
 
 class DecoderBlock(nn.Module):
@@ -51,12 +33,8 @@ class DecoderBlock(nn.Module):
     def __init__(self, channels: int, stride: int, place: int) -> None:
         super().__init__()
         after = channels // 2
-        upsampling = nn.ConvTranspose1d(
-            channels, after, 2 * stride, stride, padding=-(-stride // 2), output_padding=stride % 2
-        )
-        self.block = nn.ModuleList(
-            (Snake(channels), upsampling, NoiseBlock(after, place), *residual_units(after, groups=after))
-        )
+        layers = (Snake(channels), upsampling(channels, after, stride), NoiseBlock(after, place))
+        self.block = nn.ModuleList((*layers, *residual_units(after, groups=after)))
 
     def forward(self, x: Tensor, seeds: Tensor) -> Tensor:
         """(B, C, T) to (B, C / 2, T × stride); seeds (B, F) of the noise."""
@@ -86,7 +64,10 @@ class SNACEncoder(Encoder):
         self.strides, self.steps, self.window = tuple(strides), steps, window
         self.block = nn.Sequential(
             nn.Conv1d(1, width, KERNEL, padding=KERNEL // 2),
-            *(EncoderBlock(channels, stride) for channels, stride in zip(widths[1:], strides, strict=True)),
+            *(
+                EncoderStage(before, after, stride, groups=before)
+                for before, after, stride in zip(widths, widths[1:], strides, strict=False)
+            ),
             *attention(last, window),
             nn.Conv1d(last, last, KERNEL, padding=KERNEL // 2, groups=last),
         )

@@ -45,6 +45,55 @@ def residual_units(channels: int, groups: int = 1, activation: Activation = Snak
     return [ResidualUnit(channels, dilation, groups, activation) for dilation in DILATIONS]
 
 
+class EncoderStage(nn.Module):
+    """(B, before, T) to (B, after, T / stride): three residual units, an activation and a convolution of kernel 2 s."""
+
+    def __init__(self, before: int, after: int, stride: int, groups: int = 1, activation: Activation = Snake) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            *residual_units(before, groups, activation),
+            activation(before),
+            nn.Conv1d(before, after, 2 * stride, stride, padding=-(-stride // 2)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, before, T) to (B, after, T / stride)."""
+        out: Tensor = self.block(x)
+        return out
+
+
+class DecoderStage(nn.Module):
+    """(B, before, F) to (B, after, F × stride): an activation, a transposed convolution and three residual units.
+
+    Args:
+        before, after: channels.
+        stride: s.
+        activation: makes all activations.
+        whole: whether an odd stride gives all samples. Otherwise the last one is missing.
+    """
+
+    def __init__(
+        self, before: int, after: int, stride: int, activation: Activation = Snake, whole: bool = True
+    ) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            activation(before),
+            upsampling(before, after, stride, whole),
+            *residual_units(after, activation=activation),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, before, F) to (B, after, F × stride)."""
+        out: Tensor = self.block(x)
+        return out
+
+
+def upsampling(before: int, after: int, stride: int, whole: bool = True) -> nn.ConvTranspose1d:
+    """A transposed convolution of kernel 2 s; see DecoderStage."""
+    missing = stride % 2 if whole else 0
+    return nn.ConvTranspose1d(before, after, 2 * stride, stride, padding=-(-stride // 2), output_padding=missing)
+
+
 def encoder_reach(strides: Sequence[int], last: int) -> tuple[int, int]:
     """Positions before and after that an encoder sees: a convolution of 7, stages of three units and a downsampling.
 
