@@ -11,7 +11,7 @@ Encoders and decoders
             MimiEncoder, MimiDecoder: causal in time, they start and step
             LogMelEncoder; VocosDecoder, AdaptiveVocosDecoder, WavTokenizerDecoder; BigCodecEncoder, BigCodecDecoder;
             XCodec2Encoder with W2VBert, XCodec2Decoder; S3Encoder, S3MemoryEncoder;
-            GLMVoiceEncoder
+            GLMVoiceEncoder; SNACEncoder, SNACDecoder; OobleckEncoder, OobleckDecoder
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
@@ -28,7 +28,7 @@ Bottlenecks
     vectors           VQ, IBQ, ResidualVQ, GroupedResidualVQ, SplitResidualVQ, MultiRateVQ, MultiCodebook,
                       VectorQuantizePytorch, KeyCodebooks
     scalars           FSQ, PlainFSQ, TwiceBoundedFSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
-    continuous        Gaussian, Tanh, SoftNorm, ARD, Identity
+    continuous        Gaussian, SplitGaussian, Tanh, SoftNorm, ARD, Identity
     entropy models    FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior, SpaceChannelContext, SpaceTimeContext
     of bottlenecks    Residual, Grouped, Nested, Ordered, Strided, ReBottleneck
 
@@ -44,7 +44,9 @@ from narrows.codecs.audio.encodec import EnCodecDecoder, EnCodecEncoder
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.audio.glm_voice import GLMVoiceEncoder
 from narrows.codecs.audio.mimi import MimiDecoder, MimiEncoder
+from narrows.codecs.audio.oobleck import OobleckDecoder, OobleckEncoder
 from narrows.codecs.audio.s3 import S3Encoder, S3MemoryEncoder
+from narrows.codecs.audio.snac import SNACDecoder, SNACEncoder
 from narrows.codecs.audio.vocos import AdaptiveVocosDecoder, LogMelEncoder, VocosDecoder
 from narrows.codecs.audio.w2v_bert import W2VBert
 from narrows.codecs.audio.wavtokenizer import WavTokenizerDecoder
@@ -70,6 +72,7 @@ from narrows.codecs.bottlenecks.ordered import Ordered
 from narrows.codecs.bottlenecks.rebottleneck import ReBottleneck
 from narrows.codecs.bottlenecks.residual import Residual, ResidualVQ
 from narrows.codecs.bottlenecks.split import SplitResidualVQ
+from narrows.codecs.bottlenecks.split_gaussian import SplitGaussian
 from narrows.codecs.bottlenecks.vector_quantize_pytorch import VectorQuantizePytorch
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec, Reconstruction
@@ -158,6 +161,8 @@ __all__ = [
     "Nested",
     "NoDecoder",
     "NoEncoder",
+    "OobleckDecoder",
+    "OobleckEncoder",
     "Ordered",
     "PlainFSQ",
     "Projection",
@@ -172,12 +177,15 @@ __all__ = [
     "Rounding",
     "S3Encoder",
     "S3MemoryEncoder",
+    "SNACDecoder",
+    "SNACEncoder",
     "ScaleHyperprior",
     "ShallowDecoder",
     "SimCodebook",
     "SoftNorm",
     "SpaceChannelContext",
     "SpaceTimeContext",
+    "SplitGaussian",
     "SplitResidualVQ",
     "StageEncoder",
     "State",

@@ -14,6 +14,8 @@ releases.json, and at most one module of networks in narrows/codecs.
     dac          Descript Audio Codec
     encodec      EnCodec, and that of MusicGen
     mimi         Mimi, the codec of Moshi
+    oobleck      Oobleck, the autoencoder of Stable Audio
+    snac         SNAC, codebooks at several rates
 """
 
 FAMILIES = (
@@ -26,4 +28,6 @@ FAMILIES = (
     "xcodec2",
     "s3",
     "glm_voice",
+    "snac",
+    "oobleck",
 )  # modules, each with a `FAMILY`; asked in this order

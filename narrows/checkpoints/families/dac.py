@@ -7,7 +7,7 @@ The command of the authors brings recordings to -16 LUFS before it encodes them;
 from torch import Tensor
 
 from narrows.checkpoints.families.family import Family
-from narrows.checkpoints.families.keys import pointwise_to_linear, renamed, with_codebook_states
+from narrows.checkpoints.families.keys import channelwise, pointwise_to_linear, renamed, with_codebook_states
 from narrows.checkpoints.families.source import Source
 from narrows.codecs.audio.dac import DACDecoder, DACEncoder
 from narrows.codecs.bottlenecks.residual import Residual
@@ -61,8 +61,7 @@ class DAC(Family):
         tensors = renamed(
             source, [*QUANTIZER, (r"state_dict\.((?:en|de)coder\..+)", r"\1"), *_layout(len(_strides(source)))]
         )
-        tensors = {name: _alpha(name, tensor) for name, tensor in tensors.items()}
-        return with_codebook_states(pointwise_to_linear(tensors, r"\.projection\."))
+        return with_codebook_states(pointwise_to_linear(channelwise(tensors), r"\.projection\."))
 
 
 def _integer(source: Source, name: str, of_authors: str | None = None) -> int:
@@ -95,10 +94,6 @@ def _layout(stages: int) -> list[tuple[str, str]]:
                     (rf"{d}res_unit{number + 1}\.{layer}\.(\w+)", rf"{to_d}{number + 2}.block.{place}.\1"),
                 ]
     return rules
-
-
-def _alpha(name: str, tensor: Tensor) -> Tensor:
-    return tensor.reshape(1, -1, 1) if name.endswith(".alpha") else tensor
 
 
 FAMILY = DAC()

@@ -46,6 +46,14 @@ def pointwise_to_linear(tensors: Mapping[str, Tensor], pattern: str) -> dict[str
     }
 
 
+def channelwise(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters `alpha` and `beta` of activations, of any shape, as (1, C, 1)."""
+    return {
+        name: tensor.reshape(1, -1, 1) if name.endswith((".alpha", ".beta")) else tensor
+        for name, tensor in tensors.items()
+    }
+
+
 def with_codebook_states(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Add what training needs to know of each codebook (`*.codebook.vectors`): it is initialized, all codes are used.
 

@@ -33,7 +33,7 @@ class Source:
 
     Attributes:
         path: the file of the weights.
-        config: of config.json or config.yaml beside it; empty without one.
+        config: of config.json, config.yaml or model_config.json beside it; empty without one.
         tensors: by name, with dots between the names of nested dictionaries. Weight norm is folded: a direction and
             a length are one `weight`.
         values: numbers and texts that the file of the weights holds beside the tensors, named like these.
@@ -90,6 +90,7 @@ def open_source(path: Path) -> Source:
     if not tensors:
         raise ModelError(f"expected tensors in {weights}, got none")
     config = read_config(weights.parent / "config.json") or _read_yaml(weights.parent / "config.yaml")
+    config = config or read_config(weights.parent / "model_config.json")
     return Source(weights, config, fold_weight_norm(tensors, weights), values)
 
 

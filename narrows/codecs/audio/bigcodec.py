@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from narrows.codecs.audio.dac import check_sizes
 from narrows.codecs.base import Decoder, Encoder, Reach
 from narrows.codecs.layers.alias_free import alias_free_snake
-from narrows.codecs.layers.dilated import KERNEL, residual_units
+from narrows.codecs.layers.dilated import KERNEL, DecoderStage, EncoderStage
 from narrows.codecs.layers.reflected import ResidualLSTM
 from narrows.errors import InputError
 from narrows.parts import part
@@ -22,46 +22,17 @@ from narrows.parts import part
 LSTM_LAYERS = 2
 
 
-class EncoderBlock(nn.Module):
-    """(B, C / 2, T) to (B, C, T / stride)."""
-
-    def __init__(self, channels: int, stride: int) -> None:
-        super().__init__()
-        before = channels // 2
-        self.block = nn.Sequential(
-            *residual_units(before, activation=alias_free_snake),
-            alias_free_snake(before),
-            nn.Conv1d(before, channels, 2 * stride, stride, padding=-(-stride // 2)),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C / 2, T) to (B, C, T / stride)."""
-        out: Tensor = self.block(x)
-        return out
-
-
-class DecoderBlock(nn.Module):
-    """(B, C, F) to (B, C / 2, F × stride)."""
-
-    def __init__(self, channels: int, stride: int) -> None:
-        super().__init__()
-        after, padding = channels // 2, -(-stride // 2)
-        self.block = nn.Sequential(
-            alias_free_snake(channels),
-            nn.ConvTranspose1d(channels, after, 2 * stride, stride, padding, output_padding=stride % 2),
-            *residual_units(after, activation=alias_free_snake),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, F) to (B, C / 2, F × stride)."""
-        out: Tensor = self.block(x)
-        return out
-
-
 def stages(width: int, strides: Sequence[int]) -> list[nn.Module]:
     """The first convolution of an encoder, to `width` channels, and its stages, each of which doubles the channels."""
     first = nn.Conv1d(1, width, KERNEL, padding=KERNEL // 2)
-    return [first, *(EncoderBlock(width << stage, stride) for stage, stride in enumerate(strides, 1))]
+    widths = [width << stage for stage in range(len(strides) + 1)]
+    return [
+        first,
+        *(
+            EncoderStage(before, after, stride, activation=alias_free_snake)
+            for before, after, stride in zip(widths, widths[1:], strides, strict=False)
+        ),
+    ]
 
 
 @part("bigcodec-encoder")
@@ -118,7 +89,10 @@ class BigCodecDecoder(Decoder):
         self.model = nn.Sequential(
             nn.Conv1d(dim, width, KERNEL, padding=KERNEL // 2),
             ResidualLSTM(width, LSTM_LAYERS),
-            *(DecoderBlock(width >> stage, stride) for stage, stride in enumerate(strides)),
+            *(
+                DecoderStage(width >> stage, width >> stage + 1, stride, alias_free_snake)
+                for stage, stride in enumerate(strides)
+            ),
             alias_free_snake(last),
             nn.Conv1d(last, 1, KERNEL, padding=KERNEL // 2),
             nn.Tanh(),

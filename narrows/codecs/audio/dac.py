@@ -11,48 +11,12 @@ from torch import Tensor, nn
 
 from narrows.codecs.base import Decoder, Encoder, Reach
 from narrows.codecs.checks import MAX_SIZE, check_integer_lists, check_integers
-from narrows.codecs.layers.dilated import KERNEL, decoder_reach, encoder_reach, residual_units
+from narrows.codecs.layers.dilated import KERNEL, DecoderStage, EncoderStage, decoder_reach, encoder_reach
 from narrows.codecs.layers.snake import Snake
 from narrows.errors import InputError
 from narrows.parts import part
 
 MAX_STAGES = 12
-
-
-class EncoderBlock(nn.Module):
-    """(B, C / 2, T) to (B, C, T / stride)."""
-
-    def __init__(self, channels: int, stride: int) -> None:
-        super().__init__()
-        before = channels // 2
-        self.block = nn.Sequential(
-            *residual_units(before),
-            Snake(before),
-            nn.Conv1d(before, channels, 2 * stride, stride, padding=-(-stride // 2)),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C / 2, T) to (B, C, T / stride)."""
-        out: Tensor = self.block(x)
-        return out
-
-
-class DecoderBlock(nn.Module):
-    """(B, C, F) to (B, C / 2, F × stride), less one sample where the stride is odd."""
-
-    def __init__(self, channels: int, stride: int) -> None:
-        super().__init__()
-        after = channels // 2
-        self.block = nn.Sequential(
-            Snake(channels),
-            nn.ConvTranspose1d(channels, after, 2 * stride, stride, padding=-(-stride // 2)),
-            *residual_units(after),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, F) to (B, C / 2, F × stride), less one sample where the stride is odd."""
-        out: Tensor = self.block(x)
-        return out
 
 
 @part("dac-encoder")
@@ -73,7 +37,7 @@ class DACEncoder(Encoder):
         widths = [width << stage for stage in range(len(strides) + 1)]
         self.block = nn.Sequential(
             nn.Conv1d(1, width, KERNEL, padding=KERNEL // 2),
-            *(EncoderBlock(channels, stride) for channels, stride in zip(widths[1:], strides, strict=True)),
+            *map(EncoderStage, widths, widths[1:], strides),
             Snake(widths[-1]),
             nn.Conv1d(widths[-1], dim, 3, padding=1),
         )
@@ -113,7 +77,10 @@ class DACDecoder(Decoder):
         widths = [width >> stage for stage in range(len(strides) + 1)]
         self.model = nn.Sequential(
             nn.Conv1d(dim, width, KERNEL, padding=KERNEL // 2),
-            *(DecoderBlock(channels, stride) for channels, stride in zip(widths, strides, strict=False)),
+            *(
+                DecoderStage(before, after, stride, whole=False)
+                for before, after, stride in zip(widths, widths[1:], strides, strict=False)
+            ),
             Snake(widths[-1]),
             nn.Conv1d(widths[-1], 1, KERNEL, padding=KERNEL // 2),
             nn.Tanh(),

@@ -1,6 +1,7 @@
 """Residual units of dilated convolutions, between which audio codecs change the rate (DAC, Oobleck, SNAC, BigCodec)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import prod
 
 from torch import Tensor, nn
 
@@ -44,31 +45,85 @@ def residual_units(channels: int, groups: int = 1, activation: Activation = Snak
     return [ResidualUnit(channels, dilation, groups, activation) for dilation in DILATIONS]
 
 
-def encoder_reach(strides: tuple[int, ...], last: int) -> tuple[int, int]:
+class EncoderStage(nn.Module):
+    """(B, before, T) to (B, after, T / stride): three residual units, an activation and a convolution of kernel 2 s."""
+
+    def __init__(self, before: int, after: int, stride: int, groups: int = 1, activation: Activation = Snake) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            *residual_units(before, groups, activation),
+            activation(before),
+            nn.Conv1d(before, after, 2 * stride, stride, padding=-(-stride // 2)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, before, T) to (B, after, T / stride)."""
+        out: Tensor = self.block(x)
+        return out
+
+
+class DecoderStage(nn.Module):
+    """(B, before, F) to (B, after, F × stride): an activation, a transposed convolution and three residual units.
+
+    Args:
+        before, after: channels.
+        stride: s.
+        activation: makes all activations.
+        whole: whether an odd stride gives all samples. Otherwise the last one is missing.
+    """
+
+    def __init__(
+        self, before: int, after: int, stride: int, activation: Activation = Snake, whole: bool = True
+    ) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            activation(before),
+            upsampling(before, after, stride, whole),
+            *residual_units(after, activation=activation),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, before, F) to (B, after, F × stride)."""
+        out: Tensor = self.block(x)
+        return out
+
+
+def upsampling(before: int, after: int, stride: int, whole: bool = True) -> nn.ConvTranspose1d:
+    """A transposed convolution of kernel 2 s; see DecoderStage."""
+    missing = stride % 2 if whole else 0
+    return nn.ConvTranspose1d(before, after, 2 * stride, stride, padding=-(-stride // 2), output_padding=missing)
+
+
+def encoder_reach(strides: Sequence[int], last: int) -> tuple[int, int]:
     """Positions before and after that an encoder sees: a convolution of 7, stages of three units and a downsampling.
 
     Args:
         strides: of the stages; a stage ends with a convolution of kernel 2 s, padded with ceil(s / 2).
         last: positions to each side that the layers after the stages see.
     """
-    span, stride = Span(0, 0).grown(last), 1
+    return encoder_span(strides, Span(0, 0).grown(last)).reach(prod(strides))
+
+
+def encoder_span(strides: Sequence[int], span: Span) -> Span:
+    """The samples that a range of positions after the stages of an encoder depends on; see `encoder_reach`."""
     for step in reversed(strides):
         span = span.convolved(2 * step, step, -(-step // 2)).grown(REACH)
-        stride *= step
-    return span.grown(KERNEL // 2).reach(stride)
+    return span.grown(KERNEL // 2)
 
 
-def decoder_reach(strides: tuple[int, ...], first: int) -> tuple[int, int]:
+def decoder_reach(strides: Sequence[int], first: int) -> tuple[int, int]:
     """Positions before and after that a decoder sees: stages of an upsampling and three units, a convolution of 7.
 
     Args:
         strides: of the stages; a stage begins with a transposed convolution of kernel 2 s, cut by ceil(s / 2).
         first: positions to each side that the layers before the stages see.
     """
-    stride = 1
-    for step in strides:
-        stride *= step
-    span = Span(0, stride - 1).grown(KERNEL // 2)
+    return decoder_span(strides, Span(0, prod(strides) - 1)).grown(first).reach()
+
+
+def decoder_span(strides: Sequence[int], span: Span) -> Span:
+    """The positions before the stages of a decoder that a range of samples depends on; see `decoder_reach`."""
+    span = span.grown(KERNEL // 2)
     for step in reversed(strides):
         span = span.grown(REACH).upsampled(2 * step, step, -(-step // 2))
-    return span.grown(first).reach()
+    return span

@@ -24,7 +24,8 @@ def to_latents(vectors: Tensor, layer: nn.Module, dtype: torch.dtype) -> Tensor:
 
 def _linear(x: Tensor, layer: nn.Module) -> Tensor:
     if not isinstance(layer, nn.Linear):
-        return x.float()
+        out: Tensor = layer(x.float())
+        return out
     with torch.autocast(x.device.type, enabled=False):
         return nn.functional.linear(x.float().contiguous(), layer.weight.float(), layer.bias.float())
 

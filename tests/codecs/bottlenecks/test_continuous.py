@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from narrows.codecs import Gaussian, Identity, Rounding, SoftNorm, Tanh
+from narrows.codecs import Gaussian, Identity, Rounding, SoftNorm, SplitGaussian, Tanh
 from narrows.codecs.bottlenecks.ard import ARD
 from narrows.codecs.bottlenecks.continuous import Continuous
 from narrows.errors import InputError
@@ -133,3 +133,18 @@ def test_the_identity_changes_nothing() -> None:
         assert torch.equal(same, z)
     with pytest.raises(InputError, match="expected a bottleneck with codes"):
         bottleneck.encode(z)
+
+
+def test_a_split_gaussian_samples_the_latents_themselves() -> None:
+    torch.manual_seed(0)
+    bottleneck, z = SplitGaussian(3).train(), torch.randn(1, 6, 1).expand(1, 6, 40_000)
+    assert bottleneck.state_dict() == {}
+    assert bottleneck.dim == 6
+    mean, scale = z.chunk(2, 1)
+    latents = bottleneck(z).latents
+    torch.testing.assert_close(latents.mean(2), torch.cat([mean[..., 0], 0 * mean[..., 0]], 1), atol=0.03, rtol=0)
+    deviation = torch.nn.functional.softplus(scale) + 1e-4
+    torch.testing.assert_close(latents[:, :3].std(2), deviation[..., 0], atol=0, rtol=0.03)
+    assert not latents[:, 3:].any()
+    assert torch.equal(bottleneck.eval().encode_latents(z), mean)
+    assert torch.equal(bottleneck.decode_latents(mean), bottleneck(z).latents)

@@ -54,6 +54,10 @@ CASES: dict[str, tuple[Options, Options]] = {
     ),
     "attention-projection": ({"dim": 8, "inner": 8, "heads": 2}, {"dim": 4, "inner": 4, "heads": 4}),
     "bsq": ({"dim": 8, "bits": 4}, {"dim": 6, "bits": 3, "groups": 2, "temperature": 0.5}),
+    "direction-codebook": (
+        {"dim": 4, "entries": 8, "decay": 0.5},
+        {"dim": 3, "entries": 9, "decay": 0.9, "kmeans_steps": 0, "dead_code_threshold": 0.9},
+    ),
     "dithered-fsq": (
         {"dim": 8, "levels": (5, 5), "groups": 2},
         {"dim": 6, "levels": (5, 3), "groups": 1, "dropout": 0.9, "noise": 0.0},
@@ -141,6 +145,7 @@ CASES: dict[str, tuple[Options, Options]] = {
         {"groups": (4, 4), "phased": 1, "widths": (8, 8), "memory": 8},
         {"groups": (4, 6), "phased": 2, "widths": (8, 6), "memory": 6},
     ),
+    "split-gaussian": ({"channels": 4}, {"channels": 3}),
     "split-residual-vq": (
         {"semantic": vq(0), "acoustic": ResidualVQ(4, 2, 8, 4)},
         {"semantic": vq(0, 9), "acoustic": ResidualVQ(4, 3, 8, 4)},
