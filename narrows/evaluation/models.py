@@ -1,5 +1,6 @@
 """Operating points of narrows models: real `.nrw` files."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,9 +19,16 @@ if TYPE_CHECKING:
     from narrows.tokenizers.tokenizer import Tokenizer
 
 
-@cache
 def load_once(model: str) -> "Tokenizer":
-    """`narrows.load`, once per process."""
+    """`narrows.load`, once per process; a folder or file again when it has changed, or is another one."""
+    path = Path(model)
+    files = [path] if path.is_file() else [file for file in path.glob("*") if file.is_file()] if path.is_dir() else []
+    stats = [(str(file), file.stat()) for file in sorted(files)]
+    return _load(model, os.path.abspath(model), tuple((name, at.st_size, at.st_mtime_ns) for name, at in stats))
+
+
+@cache
+def _load(model: str, path: str, files: tuple[tuple[str, int, int], ...]) -> "Tokenizer":
     from narrows.checkpoints.load import load
 
     return load(model)

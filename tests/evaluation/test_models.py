@@ -1,4 +1,5 @@
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -101,3 +102,19 @@ def test_properties(audio_model):
 
 def test_medium_is_that_of_the_model(audio_model, image_model):
     assert [ModelPoint(model).medium for model in (audio_model, image_model)] == ["audio", "image"]
+
+
+def test_another_model_at_the_same_place_is_loaded(tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fingerprints = []
+    for seed in (0, 1):
+        shutil.rmtree("model", ignore_errors=True)
+        shutil.copytree(tiny_checkpoint(f"model-{seed}", seed), "model")
+        (point,) = model_points("model")
+        assert point.tokenizer is point.tokenizer
+        fingerprints.append(point.key["fingerprint"])
+    assert fingerprints[0] != fingerprints[1]
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    shutil.copytree(tiny_checkpoint("third", 2), "model")
+    assert model_points("model")[0].key["fingerprint"] not in fingerprints
