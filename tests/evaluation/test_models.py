@@ -9,7 +9,7 @@ from narrows.bitstream import inspect
 from narrows.checkpoints import folder
 from narrows.codecs import FSQ, Codec, ConvDecoder, ConvEncoder
 from narrows.errors import DamagedStream
-from narrows.evaluation.models import ModelPoint
+from narrows.evaluation.models import ModelPoint, model_points
 from narrows.evaluation.points import operating_points
 from narrows.media.audio import Audio
 from narrows.media.image import Image
