@@ -2,8 +2,9 @@
 
     x ─ conv 7 ─ [residual ─ ELU ─ strided conv] per stride ─ LSTM ─ ELU ─ conv 7 ─▶ latents
 
-The convolutions are reflected at the ends of the signal. Outside of training, those at higher rates than the latents
-run on pieces of it, so that an hour needs little more memory than its latents. Published sizes:
+At the ends of the signal, convolutions see its reflection, or zeros as audiocraft has them by default. Outside of
+training, those at higher rates than the latents run on pieces of the signal, so that an hour needs little more memory
+than its latents. Published sizes:
 
     name     rate     channels  width  strides     causal  group_norm  shortcut
     EnCodec  24 kHz   1         32     8 5 4 2     yes     no          yes
@@ -60,8 +61,8 @@ class Residual(nn.Module):
         return out
 
 
-def _layers(causal: bool, group_norm: bool, shortcut: bool) -> Layers:
-    conv = partial(ReflectedConv, causal=causal, group_norm=group_norm)
+def _layers(causal: bool, group_norm: bool, shortcut: bool, zeros: bool) -> Layers:
+    conv = partial(ReflectedConv, causal=causal, group_norm=group_norm, zeros=zeros)
     return Layers(
         conv,
         partial(TrimmedTransposedConv, causal=causal, group_norm=group_norm),
@@ -83,6 +84,7 @@ class EnCodecEncoder(Encoder):
         group_norm: whether the output of each convolution is normalized over time and channels.
         shortcut: whether residual blocks map their input linearly before they add it.
         channels: C.
+        zeros: whether there are zeros before and after signals in place of their reflections.
     """
 
     any_length = True
@@ -96,11 +98,12 @@ class EnCodecEncoder(Encoder):
         group_norm: bool = False,
         shortcut: bool = True,
         channels: int = 1,
+        zeros: bool = False,
     ) -> None:
         super().__init__()
         self.stride = (check_sizes(strides, dim=dim, width=width, channels=channels),)
         self.channels, self.dim = channels, dim
-        layers = _layers(bool(causal), bool(group_norm), bool(shortcut))
+        layers = _layers(bool(causal), bool(group_norm), bool(shortcut), bool(zeros))
         self.layers = nn.Sequential(*encoder_layers(layers, channels, dim, width, strides))
         span = Span(0, 0)
         for stride in strides:
@@ -136,7 +139,7 @@ class EnCodecDecoder(Decoder):
     """Latents (B, dim, F) to audio (B, C, F × stride).
 
     Args:
-        dim, width, strides, causal, group_norm, shortcut, channels: as of the encoder.
+        dim, width, strides, causal, group_norm, shortcut, channels, zeros: as of the encoder.
     """
 
     def __init__(
@@ -148,11 +151,12 @@ class EnCodecDecoder(Decoder):
         group_norm: bool = False,
         shortcut: bool = True,
         channels: int = 1,
+        zeros: bool = False,
     ) -> None:
         super().__init__()
         self.stride = (check_sizes(strides, dim=dim, width=width, channels=channels),)
         self.channels, self.dim = channels, dim
-        layers = _layers(bool(causal), bool(group_norm), bool(shortcut))
+        layers = _layers(bool(causal), bool(group_norm), bool(shortcut), bool(zeros))
         self.layers = nn.Sequential(*decoder_layers(layers, channels, dim, width, strides))
         span = Span(0, self.stride[0] - 1).grown(LAST_KERNEL - 1)
         for stride in reversed(strides):

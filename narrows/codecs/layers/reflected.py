@@ -31,10 +31,18 @@ class ReflectedConv(nn.Module):
         stride: samples per output.
         causal: whether it looks back only; the reflection before the signal then is of as many later samples.
         group_norm: whether the outputs are normalized over time and channels.
+        zeros: whether there are zeros before and after the signal in place of its reflection.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int = 1, causal: bool = False, group_norm: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        causal: bool = False,
+        group_norm: bool = False,
+        zeros: bool = False,
     ) -> None:
         super().__init__()
         check_integers(1, MAX_SIZE, inputs=inputs, outputs=outputs, stride=stride)
@@ -42,10 +50,11 @@ class ReflectedConv(nn.Module):
         self.conv = nn.Conv1d(inputs, outputs, kernel, stride)
         self.norm = nn.GroupNorm(1, outputs) if group_norm else nn.Identity()
         self.stride, self.after = stride, 0 if causal else (kernel - stride) // 2
-        self.before = kernel - stride - self.after
+        self.before, self.zeros = kernel - stride - self.after, zeros
 
     def forward(self, x: Tensor) -> Tensor:
-        x = reflected(x, self.before, self.after + -x.shape[-1] % self.stride)
+        margins = self.before, self.after + -x.shape[-1] % self.stride
+        x = nn.functional.pad(x, margins) if self.zeros else reflected(x, *margins)
         out: Tensor = self.norm(self.conv(x))
         return out
 

@@ -78,6 +78,14 @@ def test_files_of_transformers(tmp_path, reference, rate):
         compare(tokenizer, model, samples)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_zeros_at_the_ends(tmp_path, reference, causal):
+    model = reference(pad_mode="constant", use_causal_conv=causal)
+    model.save_pretrained(tmp_path)
+    for samples in (1, 2000, 1977):
+        compare(narrows.load(tmp_path), model, samples)
+
+
 @torch.no_grad()
 def test_fewer_codebooks(tmp_path, reference):
     model = reference()
@@ -131,11 +139,11 @@ def authors_model(stub, randomise):
     modules, quantization = pytest.importorskip("encodec.modules"), pytest.importorskip("encodec.quantization")
     sizes = {"dimension": 16, "n_filters": 4, "ratios": [4, 5, 2]}
 
-    def made(rate):
-        sizes.update({"causal": True} if rate == 24_000 else {"norm": "time_group_norm", "channels": 2})
+    def made(rate, **more):
+        sizes.update({48_000: {"norm": "time_group_norm", "channels": 2}, 24_000: {"causal": True}}.get(rate, more))
         quantizer = quantization.ResidualVectorQuantizer(dimension=16, n_q=4, bins=64)
         networks = modules.SEANetEncoder(**sizes), modules.SEANetDecoder(**sizes), quantizer
-        segments = {} if rate == 24_000 else {"normalize": True, "segment": 1.0}
+        segments = {"normalize": True, "segment": 1.0} if rate == 48_000 else {}
         return fill(randomise(model.EncodecModel(*networks, [40.0], rate, sizes.get("channels", 1), **segments)))
 
     return made
@@ -158,13 +166,63 @@ def test_files_of_the_authors(tmp_path, authors_model, rate):
         assert (tokenizer.decode(tokens) - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
+SETTINGS = """
+compression_model: encodec
+sample_rate: 16000
+channels: 1
+encodec: {autoencoder: seanet, sample_rate: "${sample_rate}", causal: CAUSAL, renormalize: false}
+seanet: {causal: "${encodec.causal}", pad_mode: PAD, true_skip: true}
+"""
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(("causal", "pad"), [(False, "constant"), (True, "reflect")])
+def test_files_of_audiocraft(tmp_path, authors_model, causal, pad):
+    model = authors_model(16_000, causal=causal, pad_mode=pad, true_skip=True)
+    settings = SETTINGS.replace("CAUSAL", str(causal).lower()).replace("PAD", pad)
+    facts = {"xp.cfg": settings, "version": "1.3.0", "exported": True}
+    torch.save({"best_state": model.state_dict(), **facts}, tmp_path / "compression_state_dict.bin")
+    tokenizer = narrows.load(tmp_path)
+    assert tokenizer.sample_rate == 16_000
+    for samples in (2400, 1001, 3):
+        x = 0.3 * torch.randn(1, samples)
+        ((codes, _),) = encoded = model.encode(x[None])
+        tokens = tokenizer.encode(x, 16_000)
+        assert torch.equal(tokens.codes, codes)
+        expected = model.decode(encoded)[0, :, :samples]
+        assert (tokenizer.decode(tokens) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("a: [", "cannot be read as YAML"),
+        ("a: 1", "expected settings of EnCodec as 'xp.cfg'"),
+        (3, "expected settings of EnCodec as 'xp.cfg'"),
+        (SETTINGS.replace("16000", "x"), "expected an integer as sample_rate"),
+        (SETTINGS.replace("CAUSAL", "true").replace("PAD", "edge"), "expected pad_mode of .* to be 'reflect' or"),
+        (SETTINGS.replace("renormalize: false", "renormalize: true"), "expected renormalize of .* to be False"),
+        (SETTINGS.replace("CAUSAL", "7"), "expected causal of .* to be True or False, got 7"),
+    ],
+)
+def test_wrong_settings_of_audiocraft_are_one_line(tmp_path, authors_model, settings, message):
+    state = authors_model(16_000, causal=False).state_dict()
+    torch.save({"best_state": state, "xp.cfg": settings}, tmp_path / "compression_state_dict.bin")
+    with pytest.raises(ModelError, match=message) as caught:
+        narrows.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 MUSIC = {"num_filters": 64, "upsampling_ratios": [8, 5, 4, 4], "codebook_size": 2048, "target_bandwidths": [2.2]}
+EFFECTS = {"num_filters": 64, "codebook_size": 2048, "target_bandwidths": [2.2], "use_conv_shortcut": False}
 STEREO = {"chunk_length_s": 1.0, "overlap": 0.01, "target_bandwidths": [3.0, 24.0]}
 
 
-@pytest.mark.parametrize(("rate", "settings"), [(24_000, {}), (32_000, MUSIC), (48_000, STEREO)])
+@pytest.mark.parametrize(("rate", "settings"), [(16_000, EFFECTS), (24_000, {}), (32_000, MUSIC), (48_000, STEREO)])
 def test_full_size(check_full_size, rate, settings):
-    config = transformers.EncodecConfig(sampling_rate=rate, **KINDS[rate] | settings)
+    config = transformers.EncodecConfig(sampling_rate=rate, **KINDS.get(rate, {}) | settings)
     with torch.device("meta"):
         tensors = fold_weight_norm(transformers.EncodecModel(config).state_dict(), "model.safetensors")
     check_full_size(f"encodec-{rate // 1000}khz", Source("model.safetensors", config.to_dict(), tensors))
@@ -173,7 +231,8 @@ def test_full_size(check_full_size, rate, settings):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pad_mode": "constant"}, "expected pad_mode of .* to be 'reflect', got 'constant'"),
+        ({"pad_mode": "replicate"}, "expected pad_mode of .* to be 'reflect' or 'constant', got 'replicate'"),
+        ({"use_causal_conv": 1}, "expected use_causal_conv of .* to be True or False, got 1"),
         ({"sampling_rate": None}, "expected an integer as sampling_rate"),
         ({"sampling_rate": 0}, "."),
         ({"normalize": True}, "expected segments in .* to be normalized, and only these"),

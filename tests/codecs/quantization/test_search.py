@@ -7,7 +7,7 @@ import torch
 from narrows.codecs.quantization.search import max_inner_product, nearest
 
 
-@pytest.mark.parametrize(("entries", "dim"), [(2, 1), (31, 8), (32, 8), (1000, 3), (3000, 8), (2100, 64)])
+@pytest.mark.parametrize(("entries", "dim"), [(2, 1), (31, 8), (32, 8), (1000, 3), (3000, 8), (2100, 64), (5000, 200)])
 def test_codes_are_those_of_cdist_up_to_ties(entries: int, dim: int) -> None:
     torch.manual_seed(0)
     vectors, codebook = torch.randn(3001, dim), torch.randn(entries, dim)
@@ -19,10 +19,11 @@ def test_codes_are_those_of_cdist_up_to_ties(entries: int, dim: int) -> None:
     torch.testing.assert_close(ours, expected.amin(1), atol=1e-5, rtol=1e-5)
 
 
-def test_the_code_of_a_vector_does_not_depend_on_position_or_batch() -> None:
+@pytest.mark.parametrize("dim", [8, 128])
+def test_the_code_of_a_vector_does_not_depend_on_position_or_batch(dim: int) -> None:
     torch.manual_seed(0)
-    vectors, codebook = torch.randn(600, 8), torch.randn(5000, 8)
-    codebook[2500:] = codebook[:2500] + 1e-7 * torch.randn(2500, 8)  # nearly ties everywhere
+    vectors, codebook = torch.randn(600, dim), torch.randn(5000, dim)
+    codebook[2500:] = codebook[:2500] + 1e-7 * torch.randn(2500, dim)  # nearly ties everywhere
     codes = nearest(vectors, codebook)
     for place in (0, 1, 17, 255, 256, 599):
         assert nearest(vectors[place : place + 1], codebook) == codes[place]
@@ -30,9 +31,10 @@ def test_the_code_of_a_vector_does_not_depend_on_position_or_batch() -> None:
     assert torch.equal(nearest(vectors.flip(0), codebook).flip(0), codes)
 
 
-def test_the_first_of_equal_codes_is_found() -> None:
-    codebook = torch.randn(40, 4)
-    assert nearest(codebook, torch.cat([codebook, codebook])).tolist() == list(range(40))
+@pytest.mark.parametrize(("entries", "dim"), [(40, 4), (40, 100), (3000, 100)])
+def test_the_first_of_equal_codes_is_found(entries: int, dim: int) -> None:
+    codebook = torch.randn(entries, dim)
+    assert nearest(codebook, torch.cat([codebook, codebook])).tolist() == list(range(entries))
 
 
 def test_max_inner_product_with_a_bias() -> None:
