@@ -336,7 +336,7 @@ def test_every_option_changes_something(name: str) -> None:
     small |= {key: one for key, (one, _) in parts.items()}
     small |= {
         "wavtokenizer-decoder": {"width": 32},
-        "glm-voice-encoder": {"block": 4},
+        "glm-voice-encoder": {"block": 4, "pool": 2},
         "bigcodec-decoder": {"strides": (2, 3)},
         "dac-decoder": {"strides": (2, 3)},
         "oobleck-decoder": {"strides": (2, 3), "multiples": (1, 2)},

@@ -11,11 +11,17 @@
 Families, of which nothing else knows: adding one takes a module here, its name in FAMILIES, its entries in
 releases.json, and at most one module of networks in narrows/codecs.
 
+    bigcodec     BigCodec, speech
     dac          Descript Audio Codec
     encodec      EnCodec, and that of MusicGen
+    glm_voice    the speech tokenizer of GLM-4-Voice, encode only
     mimi         Mimi, the codec of Moshi
     oobleck      Oobleck, the autoencoder of Stable Audio
+    s3           the speech tokenizers of CosyVoice, encode only
     snac         SNAC, codebooks at several rates
+    vocos        Vocos for mel spectra, and for the codes of EnCodec, decode only
+    wavtokenizer WavTokenizer, one codebook
+    xcodec2      X-Codec 2 and NeuCodec, speech
 """
 
 FAMILIES = (

@@ -7,6 +7,7 @@ key_codebooks                  codebooks of keys for random projections, of a di
 rebottleneck                   a bottleneck with networks of its own, for the latents of a finished codec
 fsq, lookup_free               scalars rounded to levels or signs
 continuous, gaussian, ard      continuous latents
+identity                       the latents of the encoder as they are
 vector_quantize_pytorch        any quantizer of the package vector-quantize-pytorch
 entropy                        entropy models
 composition                    helpers of bottlenecks that consist of others

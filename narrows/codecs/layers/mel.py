@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from narrows.codecs.checks import check_integers
 from narrows.codecs.layers.istft import check_frames, samples_before
+from narrows.codecs.layers.reflected import reflected
 
 MAX_MELS = 1024
 MAX_RATE = 384_000  # Hz
@@ -50,15 +51,6 @@ def triangles(frequencies: Tensor, edges: Tensor) -> Tensor:
     return torch.minimum(rising, falling).clamp(min=0)
 
 
-def padded_by_reflection(x: Tensor, before: int, after: int) -> Tensor:
-    """Signals (B, T) with their mirror image before and after; short signals are first extended with zeros."""
-    missing = max(before, after) + 1 - x.shape[-1]
-    if missing > 0:
-        x = nn.functional.pad(x, (0, missing))
-    padded = nn.functional.pad(x[:, None], (before, after), mode="reflect")[:, 0]
-    return padded[:, :-missing] if missing > 0 else padded
-
-
 class MelSpectra(nn.Module):
     """Signals (B, T), T a multiple of the hop, to mel spectra (B, mels, T / hop).
 
@@ -91,7 +83,7 @@ class MelSpectra(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T) to (B, mels, T / hop), at least float32."""
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-        padded = padded_by_reflection(x, self.before, self.n_fft - self.hop - self.before)
+        padded = reflected(x[:, None], self.before, self.n_fft - self.hop - self.before)[:, 0]
         spectra = torch.fft.rfft(padded.unfold(1, self.n_fft, self.hop) * self.window).abs()
         return (spectra**self.power @ self.filters.to(spectra.dtype)).transpose(1, 2)
 
