@@ -22,6 +22,16 @@ ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", *DOCS, *sorted((ROOT / "narrows" / "checkpoints").glob("*/README.md"))]
 MAX_NOT_RUN = 3  # snippets of all pages together
+SMALL_DAC = """
+import shutil
+
+import transformers
+
+sizes = dict(encoder_hidden_size=4, decoder_hidden_size=32, n_codebooks=2, codebook_size=64, sampling_rate=44_100)
+strides = dict(downsampling_ratios=[2, 4, 8, 8], upsampling_ratios=[8, 8, 4, 2])
+transformers.DacModel(transformers.DacConfig(**sizes, **strides)).save_pretrained("downloads/dac_44khz")
+shutil.copyfile("talk.wav", "song.wav")
+"""
 BEFORE = {  # code that runs before the snippets of a page: names that it uses, settings that save time
     "evaluation.md": """
 import functools
@@ -31,6 +41,7 @@ from narrows.evaluation import evaluate as module
 module.evaluate = functools.partial(module.evaluate, speed=False, samples=0)
 folder, out = Path("photos"), Path("report")
 """,
+    "public_models.md": SMALL_DAC,
 }
 AFTER = {  # checks after the snippets of a page
     "datasets.md": """
