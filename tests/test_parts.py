@@ -78,6 +78,7 @@ PARTS = [
     "glm-voice-encoder",
     "grouped",
     "grouped-residual-vq",
+    "hubert",
     "ibq",
     "identity",
     "image-classifier",
@@ -146,7 +147,10 @@ PARTS = [
     "w2v-bert",
     "wavelet-decoder",
     "wavelet-encoder",
+    "wavlm",
     "wavtokenizer-decoder",
+    "xcodec-decoder",
+    "xcodec-encoder",
     "xcodec2-decoder",
     "xcodec2-encoder",
 ]

@@ -11,7 +11,8 @@ Encoders and decoders
             MimiEncoder, MimiDecoder: causal in time, they start and step
             LogMelEncoder; VocosDecoder, AdaptiveVocosDecoder, WavTokenizerDecoder; BigCodecEncoder, BigCodecDecoder;
             XCodec2Encoder with W2VBert, XCodec2Decoder; S3Encoder, S3MemoryEncoder;
-            GLMVoiceEncoder; SNACEncoder, SNACDecoder; OobleckEncoder, OobleckDecoder
+            GLMVoiceEncoder; SNACEncoder, SNACDecoder; OobleckEncoder, OobleckDecoder;
+            XCodecEncoder with HuBERT or WavLM, XCodecDecoder
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
@@ -43,6 +44,7 @@ from narrows.codecs.audio.dac import DACDecoder, DACEncoder
 from narrows.codecs.audio.encodec import EnCodecDecoder, EnCodecEncoder
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.audio.glm_voice import GLMVoiceEncoder
+from narrows.codecs.audio.hubert import HuBERT, WavLM
 from narrows.codecs.audio.mimi import MimiDecoder, MimiEncoder
 from narrows.codecs.audio.oobleck import OobleckDecoder, OobleckEncoder
 from narrows.codecs.audio.s3 import S3Encoder, S3MemoryEncoder
@@ -50,6 +52,7 @@ from narrows.codecs.audio.snac import SNACDecoder, SNACEncoder
 from narrows.codecs.audio.vocos import AdaptiveVocosDecoder, LogMelEncoder, VocosDecoder
 from narrows.codecs.audio.w2v_bert import W2VBert
 from narrows.codecs.audio.wavtokenizer import WavTokenizerDecoder
+from narrows.codecs.audio.xcodec import XCodecDecoder, XCodecEncoder
 from narrows.codecs.audio.xcodec2 import XCodec2Decoder, XCodec2Encoder
 from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, State
 from narrows.codecs.bottlenecks.ard import ARD
@@ -140,6 +143,7 @@ __all__ = [
     "Gaussian",
     "Grouped",
     "GroupedResidualVQ",
+    "HuBERT",
     "Identity",
     "KeyCodebooks",
     "KeyValueClassifier",
@@ -200,9 +204,12 @@ __all__ = [
     "ViTEncoder",
     "VocosDecoder",
     "W2VBert",
+    "WavLM",
     "WavTokenizerDecoder",
     "WaveletDecoder",
     "WaveletEncoder",
     "XCodec2Decoder",
     "XCodec2Encoder",
+    "XCodecDecoder",
+    "XCodecEncoder",
 ]

@@ -22,6 +22,7 @@ releases.json, and at most one module of networks in narrows/codecs.
     vocos        Vocos for mel spectra, and for the codes of EnCodec, decode only
     wavtokenizer WavTokenizer, one codebook
     xcodec2      X-Codec 2 and NeuCodec, speech
+    xcodec       X-Codec, and the tokenizer of Higgs Audio v2
 """
 
 FAMILIES = (
@@ -36,4 +37,5 @@ FAMILIES = (
     "glm_voice",
     "snac",
     "oobleck",
+    "xcodec",
 )  # modules, each with a `FAMILY`; asked in this order
