@@ -12,7 +12,7 @@ Encoders and decoders
             LogMelEncoder; VocosDecoder, AdaptiveVocosDecoder, WavTokenizerDecoder; BigCodecEncoder, BigCodecDecoder;
             XCodec2Encoder with W2VBert, XCodec2Decoder; S3Encoder, S3MemoryEncoder;
             GLMVoiceEncoder; SNACEncoder, SNACDecoder; OobleckEncoder, OobleckDecoder;
-            XCodecEncoder with HuBERT or WavLM, XCodecDecoder
+            XCodecEncoder with HuBERT or WavLM, XCodecDecoder; NanoCodecEncoder, NanoCodecDecoder
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
@@ -46,6 +46,7 @@ from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.audio.glm_voice import GLMVoiceEncoder
 from narrows.codecs.audio.hubert import HuBERT, WavLM
 from narrows.codecs.audio.mimi import MimiDecoder, MimiEncoder
+from narrows.codecs.audio.nanocodec import NanoCodecDecoder, NanoCodecEncoder
 from narrows.codecs.audio.oobleck import OobleckDecoder, OobleckEncoder
 from narrows.codecs.audio.s3 import S3Encoder, S3MemoryEncoder
 from narrows.codecs.audio.snac import SNACDecoder, SNACEncoder
@@ -56,6 +57,7 @@ from narrows.codecs.audio.xcodec import XCodecDecoder, XCodecEncoder
 from narrows.codecs.audio.xcodec2 import XCodec2Decoder, XCodec2Encoder
 from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, State
 from narrows.codecs.bottlenecks.ard import ARD
+from narrows.codecs.bottlenecks.channel_fsq import ChannelFSQ
 from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
 from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
 from narrows.codecs.bottlenecks.entropy.hyperprior import MeanScaleHyperprior, ScaleHyperprior
@@ -112,6 +114,7 @@ __all__ = [
     "BigCodecDecoder",
     "BigCodecEncoder",
     "Bottleneck",
+    "ChannelFSQ",
     "Classified",
     "Classifier",
     "ClassifierDecoder",
@@ -161,6 +164,8 @@ __all__ = [
     "MimiEncoder",
     "MultiCodebook",
     "MultiRateVQ",
+    "NanoCodecDecoder",
+    "NanoCodecEncoder",
     "NarrowedClassifier",
     "Nested",
     "NoDecoder",
