@@ -86,7 +86,7 @@ class XCodec(Family):
             XCodecDecoder(widest, ups, acoustic, dim),
         )
         tokenizer = AudioTokenizer(codec, rate)
-        tokenizer.name = "higgs-audio-v2" if is_higgs else "xcodec"
+        tokenizer.name = "higgs-audio-v2" if is_higgs else "xcodec-16khz"
         return tokenizer
 
     def weights(self, source: Source) -> dict[str, Tensor]:
