@@ -28,7 +28,7 @@ Classifiers of images
 Bottlenecks
     vectors           VQ, IBQ, ResidualVQ, GroupedResidualVQ, SplitResidualVQ, MultiRateVQ, MultiCodebook,
                       VectorQuantizePytorch, KeyCodebooks
-    scalars           FSQ, PlainFSQ, TwiceBoundedFSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
+    scalars           FSQ, PlainFSQ, TwiceBoundedFSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ, ChannelFSQ
     continuous        Gaussian, SplitGaussian, Tanh, SoftNorm, ARD, Identity
     entropy models    FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior, SpaceChannelContext, SpaceTimeContext
     of bottlenecks    Residual, Grouped, Nested, Ordered, Strided, ReBottleneck

@@ -23,8 +23,8 @@ releases.json, and at most one module of networks in narrows/codecs.
     snac         SNAC, codebooks at several rates
     vocos        Vocos for mel spectra, and for the codes of EnCodec, decode only
     wavtokenizer WavTokenizer, one codebook
-    xcodec2      X-Codec 2 and NeuCodec, speech
     xcodec       X-Codec, and the tokenizer of Higgs Audio v2
+    xcodec2      X-Codec 2 and NeuCodec, speech
 """
 
 FAMILIES = (
