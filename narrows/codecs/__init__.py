@@ -11,7 +11,8 @@ Encoders and decoders
             MimiEncoder, MimiDecoder: causal in time, they start and step
             LogMelEncoder; VocosDecoder, AdaptiveVocosDecoder, WavTokenizerDecoder; BigCodecEncoder, BigCodecDecoder;
             XCodec2Encoder with W2VBert, XCodec2Decoder; S3Encoder, S3MemoryEncoder;
-            GLMVoiceEncoder; SNACEncoder, SNACDecoder; OobleckEncoder, OobleckDecoder
+            GLMVoiceEncoder; SNACEncoder, SNACDecoder; OobleckEncoder, OobleckDecoder;
+            XCodecEncoder with HuBERT or WavLM, XCodecDecoder; NanoCodecEncoder, NanoCodecDecoder
     image   ConvEncoder, ConvDecoder; LDMEncoder, LDMDecoder; ViTEncoder, ViTDecoder; LappedEncoder, LappedDecoder;
             LinearSynthesis, ShallowDecoder; FeatureEncoder, FeatureDecoder
             TimmBackbone: a frozen network of timm, for parts that need trained features
@@ -27,7 +28,7 @@ Classifiers of images
 Bottlenecks
     vectors           VQ, IBQ, ResidualVQ, GroupedResidualVQ, SplitResidualVQ, MultiRateVQ, MultiCodebook,
                       VectorQuantizePytorch, KeyCodebooks
-    scalars           FSQ, PlainFSQ, TwiceBoundedFSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ
+    scalars           FSQ, PlainFSQ, TwiceBoundedFSQ, ResidualFSQ, DitheredFSQ, LFQ, BSQ, ChannelFSQ
     continuous        Gaussian, SplitGaussian, Tanh, SoftNorm, ARD, Identity
     entropy models    FactorizedPrior, ScaleHyperprior, MeanScaleHyperprior, SpaceChannelContext, SpaceTimeContext
     of bottlenecks    Residual, Grouped, Nested, Ordered, Strided, ReBottleneck
@@ -43,16 +44,20 @@ from narrows.codecs.audio.dac import DACDecoder, DACEncoder
 from narrows.codecs.audio.encodec import EnCodecDecoder, EnCodecEncoder
 from narrows.codecs.audio.frames import FrameDecoder, FrameEncoder
 from narrows.codecs.audio.glm_voice import GLMVoiceEncoder
+from narrows.codecs.audio.hubert import HuBERT, WavLM
 from narrows.codecs.audio.mimi import MimiDecoder, MimiEncoder
+from narrows.codecs.audio.nanocodec import NanoCodecDecoder, NanoCodecEncoder
 from narrows.codecs.audio.oobleck import OobleckDecoder, OobleckEncoder
 from narrows.codecs.audio.s3 import S3Encoder, S3MemoryEncoder
 from narrows.codecs.audio.snac import SNACDecoder, SNACEncoder
 from narrows.codecs.audio.vocos import AdaptiveVocosDecoder, LogMelEncoder, VocosDecoder
 from narrows.codecs.audio.w2v_bert import W2VBert
 from narrows.codecs.audio.wavtokenizer import WavTokenizerDecoder
+from narrows.codecs.audio.xcodec import XCodecDecoder, XCodecEncoder
 from narrows.codecs.audio.xcodec2 import XCodec2Decoder, XCodec2Encoder
 from narrows.codecs.base import Bottleneck, Decoder, Encoder, Quantized, State
 from narrows.codecs.bottlenecks.ard import ARD
+from narrows.codecs.bottlenecks.channel_fsq import ChannelFSQ
 from narrows.codecs.bottlenecks.continuous import SoftNorm, Tanh
 from narrows.codecs.bottlenecks.entropy.factorized import FactorizedPrior
 from narrows.codecs.bottlenecks.entropy.hyperprior import MeanScaleHyperprior, ScaleHyperprior
@@ -109,6 +114,7 @@ __all__ = [
     "BigCodecDecoder",
     "BigCodecEncoder",
     "Bottleneck",
+    "ChannelFSQ",
     "Classified",
     "Classifier",
     "ClassifierDecoder",
@@ -140,6 +146,7 @@ __all__ = [
     "Gaussian",
     "Grouped",
     "GroupedResidualVQ",
+    "HuBERT",
     "Identity",
     "KeyCodebooks",
     "KeyValueClassifier",
@@ -157,6 +164,8 @@ __all__ = [
     "MimiEncoder",
     "MultiCodebook",
     "MultiRateVQ",
+    "NanoCodecDecoder",
+    "NanoCodecEncoder",
     "NarrowedClassifier",
     "Nested",
     "NoDecoder",
@@ -200,9 +209,12 @@ __all__ = [
     "ViTEncoder",
     "VocosDecoder",
     "W2VBert",
+    "WavLM",
     "WavTokenizerDecoder",
     "WaveletDecoder",
     "WaveletEncoder",
     "XCodec2Decoder",
     "XCodec2Encoder",
+    "XCodecDecoder",
+    "XCodecEncoder",
 ]

@@ -29,6 +29,7 @@ from narrows.codecs import (
     FrameEncoder,
     Gaussian,
     GLMVoiceEncoder,
+    HuBERT,
     LappedDecoder,
     LappedEncoder,
     LatentDecoder,
@@ -39,6 +40,8 @@ from narrows.codecs import (
     LogMelEncoder,
     MimiDecoder,
     MimiEncoder,
+    NanoCodecDecoder,
+    NanoCodecEncoder,
     NoDecoder,
     NoEncoder,
     OobleckDecoder,
@@ -58,9 +61,12 @@ from narrows.codecs import (
     W2VBert,
     WaveletDecoder,
     WaveletEncoder,
+    WavLM,
     WavTokenizerDecoder,
     XCodec2Decoder,
     XCodec2Encoder,
+    XCodecDecoder,
+    XCodecEncoder,
 )
 from narrows.codecs.base import Network
 from narrows.codecs.stacked import StackedDecoder, StackedEncoder
@@ -85,6 +91,9 @@ ENCODERS = [
     lambda: S3MemoryEncoder(5, 8, 2, 2, 6),
     lambda: DACEncoder(3, (4, 4), 8),
     lambda **more: OobleckEncoder(3, (1, 2), (4, 4), 4, **more),
+    lambda: XCodecEncoder(2, (8, 5, 8), 6, HuBERT(1, 16, 2, 8, 4), 16_000),
+    lambda: XCodecEncoder(2, (4, 8, 15), 6, WavLM(1, 16, 2, 8, 4)),
+    lambda: NanoCodecEncoder(2, (8, 7), 6),
     lambda: SNACEncoder(3, (2, 3), 2),
     lambda: SNACEncoder(16, (2, 2), 6, 3),
     lambda: LogMelEncoder(8, 4000, 64, 16),
@@ -121,6 +130,8 @@ DECODERS = [
     lambda: XCodec2Decoder(8, 32, 2, 2, 16, 16),
     lambda: DACDecoder(12, (4, 5), 8),
     lambda **more: OobleckDecoder(3, (2, 1), (4, 5), 4, **more),
+    lambda: XCodecDecoder(12, (4, 5), 6, 8),
+    lambda: NanoCodecDecoder(8, (16, 8), 6),
     lambda: SNACDecoder(5, 12, (3, 2), 2),
     lambda: SNACDecoder(3, 64, (2, 3), 8, 4),
     lambda: VocosDecoder(8, 12, 16, 2, 64, 16),
@@ -330,6 +341,7 @@ def test_every_option_changes_something(name: str) -> None:
     }
     parts = {  # with another one of each
         "backbone": (TimmBackbone("test_vit"), TimmBackbone("test_vit2")),
+        "hubert": (HuBERT(1, 16, 2, 8, 4), HuBERT(1, 32, 2, 8, 4)),
         "semantic": (W2VBert(1, 8, 2, 8), W2VBert(1, 16, 2, 8)),
         "pixels": (ViTDecoder(16, 16, 1, 2, 4, 3), ViTDecoder(32, 16, 1, 2, 4, 3)),
     }
@@ -339,9 +351,12 @@ def test_every_option_changes_something(name: str) -> None:
         "glm-voice-encoder": {"block": 4, "pool": 2},
         "bigcodec-decoder": {"strides": (2, 3)},
         "dac-decoder": {"strides": (2, 3)},
+        "nanocodec-decoder": {"strides": (2, 3)},
         "oobleck-decoder": {"strides": (2, 3), "multiples": (1, 2)},
         "oobleck-encoder": {"strides": (2, 3), "multiples": (1, 2)},
         "snac-decoder": {"width": 64, "strides": (2, 3)},
+        "xcodec-decoder": {"acoustic": 4, "strides": (2, 3)},
+        "xcodec-encoder": {"acoustic": 8},
         "xcodec2-decoder": {"width": 32},
         "xcodec2-encoder": {"acoustic": 8, "strides": (4, 4, 4, 5)},
     }.get(name, {})

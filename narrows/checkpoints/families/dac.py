@@ -59,7 +59,7 @@ class DAC(Family):
     def weights(self, source: Source) -> dict[str, Tensor]:
         """The authors' names are those of the networks here; those of transformers are numbered alike."""
         tensors = renamed(
-            source, [*QUANTIZER, (r"state_dict\.((?:en|de)coder\..+)", r"\1"), *_layout(len(_strides(source)))]
+            source, [*QUANTIZER, (r"state_dict\.((?:en|de)coder\..+)", r"\1"), *layout(len(_strides(source)))]
         )
         return with_codebook_states(pointwise_to_linear(channelwise(tensors), r"\.projection\."))
 
@@ -72,7 +72,7 @@ def _strides(source: Source) -> tuple[int, ...]:
     return source.integers("downsampling_ratios", "metadata.kwargs.encoder_rates")
 
 
-def _layout(stages: int) -> list[tuple[str, str]]:
+def layout(stages: int) -> list[tuple[str, str]]:
     """The names of transformers' DacModel as those of the authors."""
     rules = [
         (r"encoder\.conv1\.(\w+)", r"encoder.block.0.\1"),

@@ -66,3 +66,35 @@ def with_codebook_states(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             states[stem + "initialized"] = torch.tensor(True)
             states[stem + "usage"] = torch.ones(len(vectors))
     return states
+
+
+class Shapes:
+    """Shapes of the tensors of a source by their names here, from which sizes are read where no config has them.
+
+    Args:
+        source: for messages.
+        tensors: by name.
+    """
+
+    def __init__(self, source: Source, tensors: Mapping[str, Tensor]) -> None:
+        self._path = source.path
+        self._shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+    def of(self, name: str, axes: int) -> tuple[int, ...]:
+        """The shape of a tensor. Raises ModelError if it is not there, or has another number of axes."""
+        if len(shape := self._shapes.get(name, ())) != axes:
+            raise ModelError(f"expected a tensor {name} of {axes} axes in {self._path}, got {shape or 'none'}")
+        return shape
+
+    def has(self, name: str) -> bool:
+        """Whether there is a tensor of this name."""
+        return name in self._shapes
+
+    def count(self, pattern: str) -> int:
+        """How many different numbers names have where a regular expression for whole names has its first group."""
+        return len({match[1] for name in self._shapes if (match := re.fullmatch(pattern, name))})
+
+    def strides(self, pattern: str) -> tuple[int, ...]:
+        """Half the kernels of the convolutions whose names match a regular expression, ordered by its first group."""
+        found = {int(match[1]): shape for name, shape in self._shapes.items() if (match := re.fullmatch(pattern, name))}
+        return tuple(found[number][-1] // 2 for number in sorted(found))

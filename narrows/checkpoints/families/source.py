@@ -4,6 +4,7 @@ Tensors are read from .safetensors, and from files of `torch.save` with its load
 file names is imported or run.
 """
 
+import io
 import json
 import pickle
 import re
@@ -17,11 +18,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from narrows.checkpoints.families.archive import read_members
 from narrows.errors import ModelError, shortened
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".th", ".bin")
 TABLES = "tables.safetensors"  # frequency tables that were added beside the weights
-SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
+ARCHIVE = ".nemo"
+ARCHIVED = ("model_weights.ckpt", "model_config.yaml")  # in an archive
+SUFFIXES = (".safetensors", *TORCH_SUFFIXES, ARCHIVE)
 MAX_CONFIG_BYTES = 1 << 20
 MAX_DEPTH = 8  # of dictionaries in a file of torch.save
 _NORMS = {"_g": "_v", "parametrizations.weight.original0": "parametrizations.weight.original1"}
@@ -81,15 +85,20 @@ def open_source(path: Path) -> Source:
     weights = _weights_in(path) if path.is_dir() else path
     if not weights.is_file():
         raise ModelError(f"expected a file, got {weights}, which is a folder, a pipe or a device")
+    config: Mapping[str, Any] = {}
     if weights.suffix == ".safetensors":
         tensors, values = _read_safetensors(weights), dict[str, Any]()
     elif weights.suffix in TORCH_SUFFIXES:
         tensors, values = _read_torch(weights)
+    elif weights.suffix == ARCHIVE:
+        data, text = (read_members(weights, ARCHIVED)[name] for name in ARCHIVED)
+        tensors, values = _read_torch(weights, io.BytesIO(data))
+        config = _checked(weights, text, _of_yaml, "YAML")
     else:
         raise ModelError(f"expected weights in a file {', '.join(SUFFIXES)}, got {weights}")
     if not tensors:
         raise ModelError(f"expected tensors in {weights}, got none")
-    config = read_config(weights.parent / "config.json") or _read_yaml(weights.parent / "config.yaml")
+    config = config or read_config(weights.parent / "config.json") or _read_yaml(weights.parent / "config.yaml")
     config = config or read_config(weights.parent / "model_config.json")
     return Source(weights, config, fold_weight_norm(tensors, weights), values)
 
@@ -111,17 +120,18 @@ def read_config(path: Path) -> Mapping[str, Any]:
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
-    """A config.yaml, as `read_config`. Only plain values are made of it."""
+    """A config.yaml, as `read_config`."""
+    return _parsed(path, _of_yaml, "YAML")
 
-    def parsed(data: bytes) -> Any:
-        import yaml
 
-        try:
-            return yaml.safe_load(data)
-        except yaml.YAMLError as error:
-            raise ValueError(shortened(str(error))) from error
+def _of_yaml(data: bytes) -> Any:
+    """Plain values alone. Raises ValueError for other text."""
+    import yaml
 
-    return _parsed(path, parsed, "YAML")
+    try:
+        return yaml.safe_load(data)
+    except yaml.YAMLError as error:
+        raise ValueError(shortened(str(error))) from error
 
 
 def _parsed(path: Path, parse: Callable[[bytes], Any], form: str) -> Mapping[str, Any]:
@@ -130,7 +140,17 @@ def _parsed(path: Path, parse: Callable[[bytes], Any], form: str) -> Mapping[str
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ModelError(f"expected {path} of at most {MAX_CONFIG_BYTES} bytes, got {path.stat().st_size}")
-        config = parse(path.read_bytes())
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error}; fetch the checkpoint again") from error
+    return _checked(path, data, parse, form)
+
+
+def _checked(path: Path, data: bytes, parse: Callable[[bytes], Any], form: str) -> Mapping[str, Any]:
+    if len(data) > MAX_CONFIG_BYTES:
+        raise ModelError(f"expected a config of at most {MAX_CONFIG_BYTES} bytes in {path}, got {len(data)}")
+    try:
+        config = parse(data)
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read as {form}: {error}; fetch the checkpoint again") from error
     if not isinstance(config, dict):
@@ -187,9 +207,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path} cannot be read: {error}; fetch it again") from error
 
 
-def _read_torch(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read_torch(path: Path, file: io.BytesIO | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        data = torch.load(file or path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0] if str(error) else "damaged"
         raise ModelError(

@@ -13,6 +13,7 @@ istft               the head of Vocos: an inverse STFT
 kaldi               filterbank features of speech models
 local_attention     attention within windows that do not overlap
 mel                 mel filters and spectra
+multi_kernel        residual blocks of several kernels side by side
 noise               noise that is a function of the latents
 pieces              a long signal in overlapping pieces
 qualities           parameters that depend on the quality

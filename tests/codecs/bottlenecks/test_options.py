@@ -54,6 +54,7 @@ CASES: dict[str, tuple[Options, Options]] = {
     ),
     "attention-projection": ({"dim": 8, "inner": 8, "heads": 2}, {"dim": 4, "inner": 4, "heads": 4}),
     "bsq": ({"dim": 8, "bits": 4}, {"dim": 6, "bits": 3, "groups": 2, "temperature": 0.5}),
+    "channel-fsq": ({"levels": (5, 4), "groups": 2}, {"levels": (5, 3), "groups": 3}),
     "direction-codebook": (
         {"dim": 4, "entries": 8, "decay": 0.5},
         {"dim": 3, "entries": 9, "decay": 0.9, "kmeans_steps": 0, "dead_code_threshold": 0.9},
