@@ -161,3 +161,31 @@ def test_other_bytes_are_one_line(tmp_path, data):
     with pytest.raises(ModelError, match="cannot be read") as caught:
         narrows.load(tmp_path / "weights.pth")
     assert "\n" not in str(caught.value)
+
+
+def test_families_are_documented():
+    from pathlib import Path
+
+    from narrows.checkpoints.families import FAMILIES
+
+    page = (Path(__file__).parents[2] / "docs" / "public_models.md").read_text()
+    words = {"glm_voice": "GLM-4-Voice", "s3": "S3 v1", "xcodec": "X-Codec 1", "xcodec2": "X-Codec 2"}
+    for family in FAMILIES:
+        assert words.get(family, family).lower() in page.lower(), family
+
+
+def test_nothing_else_knows_a_family():
+    """No module but those of a family, its networks and their lists names it."""
+    import re
+    from pathlib import Path
+
+    import narrows
+
+    root = Path(narrows.__file__).parent
+    names = "dac|encodec|mimi|snac|oobleck|vocos|wavtokenizer|bigcodec|xcodec2?|neucodec|glm|nanocodec|s3"
+    for path in sorted(root.rglob("*.py")):
+        inside = path.relative_to(root).as_posix()
+        if inside.startswith(("checkpoints/families/", "codecs/")) or inside == "parts.py":
+            continue
+        code = re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        assert not re.search(rf"\b({names})\b", code, re.IGNORECASE), inside
