@@ -20,7 +20,9 @@ def fit_tables(
         int,
         typer.Option(min=0, metavar="STEPS", help="Audio: steps to train networks that predict frequencies. [none]"),
     ] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace tables that there are.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace tables, and a checkpoint in OUT, that there are.")
+    ] = False,
 ) -> None:
     """Make files of a model smaller: count how often it uses each code on media, for its entropy coding.
 
@@ -36,11 +38,15 @@ def fit_tables(
     from narrows.recipes.training.fit_model import fit_tables as fitted
 
     path = Path(model)
+    if out is not None and path.is_dir() and out.is_dir() and out.samefile(path):
+        out = None  # the model is there
     folder = out or (path if path.is_dir() else path.parent if path.is_file() else None)
     if folder is None:
         raise InputError(f"expected --out FOLDER for {model}, which is no folder, got none; give one")
     if (folder / TABLES).exists() and not force:
         raise OutputExists(f"expected no tables in {folder}, got {TABLES}; give --force to replace them")
+    if out is not None and (out / "config.json").exists() and not force:
+        raise OutputExists(f"expected no checkpoint in {out}, got one; give --force to replace it")
     tokenizer = load(model)
     before = tokenizer.rate()
     tokenizer.tables = fitted(tokenizer, tuple(data), Prediction(steps=networks) if networks else None)

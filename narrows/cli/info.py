@@ -10,7 +10,7 @@ import typer
 from narrows.cli.options import Json
 
 MAX_CARD = 1 << 20  # characters
-WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".th", ".bin")  # suffixes of public checkpoints
+WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".th", ".bin", ".nemo")  # suffixes of public checkpoints
 LABELS = {  # of facts whose names in JSON are not plain words
     "tables": "entropy-coded",
     "codebooks_choices": "codebook counts",
@@ -55,8 +55,10 @@ def _is_model(what: str) -> bool:
     path = Path(what)
     if what in {model.name for model in models()}:
         return True
+    if path.is_dir():
+        return any(file.name == "config.json" or file.suffix in WEIGHTS for file in path.iterdir())
     if path.exists():
-        return path.suffix in WEIGHTS or any(path.glob("config.json")) or any(path.glob("*.safetensors"))
+        return path.suffix in WEIGHTS
     return find_release(what.partition("@")[0]) is not None
 
 

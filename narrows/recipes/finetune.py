@@ -1,6 +1,7 @@
 """The recipe that goes on training a finished codec of audio: one of this library, or a public one of another."""
 
 from narrows.checkpoints.load import load
+from narrows.codecs.one_way import NoDecoder, NoEncoder
 from narrows.errors import InputError
 from narrows.recipes.audio import FLOOR, RESOLUTIONS
 from narrows.recipes.discriminators import audio_discriminators
@@ -39,6 +40,12 @@ def finetune(
     tokenizer = load(init)
     if tokenizer.medium.name != "audio" or tokenizer.sample_rate is None:
         raise InputError(f"expected a model of audio, got {tokenizer.name}, one of {tokenizer.medium.name}")
+    for part in (tokenizer.codec.encoder, tokenizer.codec.decoder):
+        if isinstance(part, NoEncoder | NoDecoder):
+            raise InputError(
+                f"expected a model that encodes and decodes, got {tokenizer.name}, which has no {part.kind}; choose "
+                "another"
+            )
     rate, codec = tokenizer.sample_rate, tokenizer.codec.requires_grad_(True).train()
     spectral = MultiResolutionSTFTLoss(rate, RESOLUTIONS, FLOOR)
     return AudioRecipe(

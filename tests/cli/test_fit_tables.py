@@ -36,3 +36,13 @@ def test_another_folder_gets_the_model_too(codec, model, sound, place):
     result = codec("fit-tables", model, "--data", sound, "-o", "out", "--networks", 2)
     assert result.code == 0, result.err
     assert codec("encode", sound / "a.wav", "-m", "out").code == 0
+
+
+def test_another_checkpoint_is_not_replaced(codec, refused, model, sound, place):
+    shutil.copytree(model, place / "other")
+    (place / "other" / "tables.safetensors").unlink()
+    assert "expected no checkpoint in other" in refused("fit-tables", model, "--data", sound, "-o", "other")
+    config = (place / "other" / "config.json").stat().st_ino
+    assert codec("fit-tables", "other", "--data", sound, "-o", "other").code == 0
+    assert (place / "other" / "config.json").stat().st_ino == config  # only the tables are written
+    assert codec("fit-tables", model, "--data", sound, "-o", "other", "--force").code == 0

@@ -7,7 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from narrows import checkpoints
+from narrows.checkpoints.families.source import SUFFIXES
 from narrows.checkpoints.load import load
+from narrows.cli.info import WEIGHTS
 
 
 @pytest.fixture
@@ -145,6 +147,15 @@ def test_checkpoints(codec, refused, image_checkpoint, tiny_checkpoint, place):
         16_000,
         3,
     )
+
+
+def test_all_files_of_weights_are_models(codec, refused, place):
+    assert set(WEIGHTS) == set(SUFFIXES)
+    for name in ("a.nemo", "b.pth"):
+        (place / name[0]).mkdir()
+        (place / name[0] / name).write_bytes(b"damaged")
+        for what in (f"{name[0]}/{name}", name[0]):
+            assert f"{name} cannot be read" in refused("info", what)
 
 
 def test_a_hostile_card_is_shown_as_text(codec, refused, tiny_checkpoint, place):

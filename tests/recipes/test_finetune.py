@@ -1,15 +1,20 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
 import narrows
+from narrows import codecs
+from narrows.checkpoints import folder
 from narrows.cli.train import train_recipe
 from narrows.errors import InputError
 from narrows.recipes import run
 from narrows.recipes.finetune import finetune
 from narrows.recipes.registry import recipe_function
 from narrows.recipes.settings import Adversarial, AudioData
+from narrows.recipes.training.audio import PARTS
+from narrows.tokenizers.audio import AudioTokenizer
 
 SMALL = Adversarial(start=3, width=2)
 
@@ -61,6 +66,29 @@ def test_wrong_parts_are_refused(base, freeze, message):
 def test_models_of_other_media_are_refused(image_checkpoint):
     with pytest.raises(InputError, match="expected a model of audio"):
         finetune(str(image_checkpoint))
+
+
+@pytest.mark.parametrize(("one_way", "part"), [("NoEncoder", "encoder"), ("NoDecoder", "decoder")])
+def test_models_of_one_way_are_refused(base, tmp_path, one_way, part):
+    codec = narrows.load(base).codec
+    parts = {name: getattr(codec, name) for name in PARTS}
+    parts[part] = getattr(codecs, one_way)(1, codec.encoder.dim, codec.stride)
+    other = AudioTokenizer(codecs.Codec(**parts), 16_000)
+    other.name = "one-way"
+    folder.save(tmp_path / "one-way", other)
+    with pytest.raises(InputError, match=f"got one-way, which has no {part}"):
+        finetune(str(tmp_path / "one-way"))
+
+
+def test_frozen_parts_that_leave_no_weights_are_refused(base):
+    recipe = finetune(str(base))
+    codec = codecs.Codec(
+        recipe.codec.encoder,
+        recipe.codec.bottleneck,
+        codecs.NoDecoder(1, recipe.codec.encoder.dim, recipe.codec.stride),
+    )
+    with pytest.raises(InputError, match="expected weights to train, got frozen parts encoder, bottleneck"):
+        replace(recipe, codec=codec)
 
 
 def test_a_public_model(tmp_path):

@@ -1,9 +1,11 @@
 import os
+import signal
 import threading
 
 import pytest
 import torch
 
+from narrows.tokenizers import side_by_side as module
 from narrows.tokenizers.batches import Batches
 from narrows.tokenizers.side_by_side import lanes, side_by_side
 from narrows.tokenizers.windows import cut, decode_tiles, tiles
@@ -65,6 +67,35 @@ def test_a_forked_process_has_threads_of_its_own(two_threads):
     if child == 0:
         os._exit(0 if side_by_side(abs, [-1, -2]) == [1, 2] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_process_that_is_forked_while_threads_start(two_threads):
+    with module._LOCK:  # as another thread would hold it
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os._exit(0 if side_by_side(abs, [-1, -2]) == [1, 2] else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_without_threads_items_are_computed_one_after_the_other(two_threads, monkeypatch):
+    start, started = threading.Thread.start, []
+
+    def limited(thread):
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(module, "_pools", {})
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    assert side_by_side(abs, [-1, -2, -3]) == [1, 2, 3]
+    monkeypatch.undo()
+    started[0].join(20)
+    assert not started[0].is_alive()
+    assert torch.get_num_threads() == 2
 
 
 def test_lanes(two_threads):

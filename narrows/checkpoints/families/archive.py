@@ -33,7 +33,7 @@ def read_members(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
                 if len(data) != member.size:
                     raise ModelError(f"{path} cannot be read: {name} is cut off; fetch it again")
                 found[name] = data
-    except (tarfile.TarError, OSError, ValueError, EOFError) as error:
+    except (tarfile.TarError, OSError, ValueError, EOFError, LookupError, ArithmeticError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read as a tar archive ({shortened(str(error))}); fetch it again") from error
     if missing := [name for name in names if name not in found]:
         raise ModelError(f"expected {' and '.join(missing)} in {path}, got none")

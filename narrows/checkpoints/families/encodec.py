@@ -22,7 +22,7 @@ from torch import Tensor
 
 from narrows.checkpoints.families.family import Family
 from narrows.checkpoints.families.keys import renamed
-from narrows.checkpoints.families.source import MAX_CONFIG_BYTES, Source
+from narrows.checkpoints.families.source import Source, read_yaml
 from narrows.codecs.audio.encodec import EnCodecDecoder, EnCodecEncoder
 from narrows.codecs.bottlenecks.residual import ResidualVQ
 from narrows.codecs.codec import Codec
@@ -134,12 +134,10 @@ def _of_transformers(source: Source) -> Facts:
 
 def _of_audiocraft(source: Source) -> Facts:
     """The facts of the settings that audiocraft exports with the weights, as YAML."""
-    import yaml
-
     text = source.values["xp.cfg"]
     try:
-        settings = yaml.safe_load(text) if isinstance(text, str) and len(text) <= MAX_CONFIG_BYTES else None
-    except (yaml.YAMLError, RecursionError) as error:
+        settings = read_yaml(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"the settings in {source.path} cannot be read as YAML: {shortened(str(error))}") from error
     settings = settings if isinstance(settings, dict) else {}
     encodec, seanet = settings.get("encodec"), settings.get("seanet")
@@ -167,8 +165,8 @@ def _strides(source: Source, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
     places = [int(found[1]) for name in tensors if (found := re.match(r"encoder\.layers\.(\d+)\.lstm\.", name))]
     if not places:
         raise ModelError(f"expected an LSTM in the encoder of {source.path}, got none")
-    names = [f"encoder.layers.{place}.conv.weight" for place in range(STAGE, places[0], STAGE)]
-    return tuple(_shape(source, tensors, name)[2] // 2 for name in reversed(names))
+    names = (f"encoder.layers.{place}.conv.weight" for place in range(STAGE, places[0], STAGE))
+    return tuple([_shape(source, tensors, name)[2] // 2 for name in names][::-1])  # ends at the first that is missing
 
 
 def _shape(source: Source, tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...]:

@@ -92,8 +92,8 @@ class Mimi(Family):
         tensors = self.weights(source)
         width, channels, _ = _shape(source, tensors, "encoder.layers.0.weight")
         last = max(_numbers(tensors, r"encoder\.layers\.(\d+)\.weight"))
-        downs = [f"encoder.layers.{place}.weight" for place in range(STAGE, last, STAGE)]
-        strides = [_shape(source, tensors, name)[2] // 2 for name in reversed(downs)]
+        downs = (f"encoder.layers.{place}.weight" for place in range(STAGE, last, STAGE))
+        strides = [_shape(source, tensors, name)[2] // 2 for name in downs][::-1]  # ends at the first that is missing
         dim, *_ = _shape(source, tensors, f"encoder.layers.{last}.weight")
         depth = len(_numbers(tensors, r"encoder\.transformer\.(\d+)\.norm1\.weight"))
         hidden, _ = _shape(source, tensors, "encoder.transformer.0.linear1.weight")
@@ -118,8 +118,10 @@ class Mimi(Family):
             stem, _, value = name.rpartition(".")
             if value == "initialized" and tensor.numel() == 1:
                 tensors[name] = tensor.bool().reshape(())
-            elif value == "sums" and f"{stem}.usage" in tensors:
-                tensors[f"{stem}.vectors"] = tensor / tensors[f"{stem}.usage"].clamp(min=MIN_USAGE)[:, None]
+            elif value == "sums" and (usage := tensors.get(f"{stem}.usage")) is not None:
+                if usage.shape != tensor.shape[:1]:
+                    raise ModelError(f"expected {len(tensor)} numbers in {stem}.usage of {source.path}, got others")
+                tensors[f"{stem}.vectors"] = tensor / usage.clamp(min=MIN_USAGE)[:, None]
             elif ".projection." in name:
                 tensors[f"{stem}.bias"] = torch.zeros(len(tensor))
             elif stem.endswith("self_attn.q_proj"):
@@ -141,7 +143,7 @@ def _check(source: Source, config: Mapping[str, object]) -> None:
         same |= {"num_key_value_heads": given.get("num_attention_heads"), "rope_type": "default"}
     for name, value in same.items():
         if given.get(name, value) != value:
-            raise ModelError(f"expected {name} of {source.path} to be {value!r}, got {shortened(given[name])}")
+            raise ModelError(f"expected {name} of {source.path} to be {shortened(value)}, got {shortened(given[name])}")
 
 
 def _interleaved(weight: Tensor, heads: object) -> Tensor:

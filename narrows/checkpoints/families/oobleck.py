@@ -108,7 +108,9 @@ def _arguments(source: Source) -> tuple[Source, Source]:
         arguments = _dictionary(source, network, "config")
         for option, (value, default) in fixed.items():
             if (given := arguments.get(option, default)) is not value:
-                raise ModelError(f"expected {option} of the {name} of {source.path} to be {value}, got {given!r:.60}")
+                raise ModelError(
+                    f"expected {option} of the {name} of {source.path} to be {value}, got {shortened(given)}"
+                )
         found.append(replace(source, config=arguments))
     return found[0], found[1]
 

@@ -14,6 +14,12 @@ from narrows.checkpoints.folder import read_tables
 from narrows.errors import InputError, ModelError
 from narrows.tokenizers.tokenizer import Tokenizer
 
+MAX_REASON = 300  # characters of a message of another library
+WRONG = (  # what a wrong config or tensor may raise, where it is used before it is checked
+    *(InputError, RuntimeError, MemoryError, ArithmeticError, AssertionError),
+    *(TypeError, ValueError, LookupError, AttributeError),
+)
+
 
 def families() -> list[Family]:
     """All families, in the order in which they are asked."""
@@ -51,8 +57,8 @@ def read_public(path: Path) -> Tokenizer:
         tokenizer = cast(Tokenizer, assemble(make, weights, source.path))
     except ModelError:
         raise
-    except (InputError, RuntimeError, MemoryError, OverflowError, TypeError, ValueError, KeyError) as error:
-        reason = str(error) or type(error).__name__
+    except WRONG as error:
+        reason = " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
         raise ModelError(f"{source.path} is not as checkpoints of {family.name} are: {reason}") from error
     release = find_release(tokenizer.name)
     if release is not None and release.facts["parameters"] != facts_of(tokenizer)["parameters"]:

@@ -6,17 +6,19 @@ file names is imported or run.
 
 import io
 import json
+import math
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from narrows.checkpoints.families.archive import read_members
 from narrows.errors import ModelError, shortened
@@ -27,7 +29,13 @@ ARCHIVE = ".nemo"
 ARCHIVED = ("model_weights.ckpt", "model_config.yaml")  # in an archive
 SUFFIXES = (".safetensors", *TORCH_SUFFIXES, ARCHIVE)
 MAX_CONFIG_BYTES = 1 << 20
+MAX_YAML_BYTES = 1 << 17  # parsing takes 10 s for a megabyte
 MAX_DEPTH = 8  # of dictionaries in a file of torch.save
+MAX_VALUES = 100_000  # in a file of torch.save
+MAX_TENSORS = 20_000
+MAX_NAME = 300  # characters of the name of a tensor
+MAX_SHARED = 8  # times that the tensors of a file may be larger than it, as some share their numbers
+ZIP = b"PK\x03\x04"  # the first bytes of a file of torch.save, except for old ones
 _NORMS = {"_g": "_v", "parametrizations.weight.original0": "parametrizations.weight.original1"}
 
 
@@ -91,13 +99,15 @@ def open_source(path: Path) -> Source:
     elif weights.suffix in TORCH_SUFFIXES:
         tensors, values = _read_torch(weights)
     elif weights.suffix == ARCHIVE:
-        data, text = (read_members(weights, ARCHIVED)[name] for name in ARCHIVED)
+        members = read_members(weights, ARCHIVED)
+        data, text = (members[name] for name in ARCHIVED)
         tensors, values = _read_torch(weights, io.BytesIO(data))
-        config = _checked(weights, text, _of_yaml, "YAML")
+        config = _checked(weights, text, read_yaml, "YAML")
     else:
         raise ModelError(f"expected weights in a file {', '.join(SUFFIXES)}, got {weights}")
     if not tensors:
         raise ModelError(f"expected tensors in {weights}, got none")
+    _check_tensors(tensors, weights)
     config = config or read_config(weights.parent / "config.json") or _read_yaml(weights.parent / "config.yaml")
     config = config or read_config(weights.parent / "model_config.json")
     return Source(weights, config, fold_weight_norm(tensors, weights), values)
@@ -119,19 +129,29 @@ def read_config(path: Path) -> Mapping[str, Any]:
     return _parsed(path, json.loads, "JSON")
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
-    """A config.yaml, as `read_config`."""
-    return _parsed(path, _of_yaml, "YAML")
+def read_yaml(data: str | bytes) -> Any:
+    """The plain values of a YAML text.
 
-
-def _of_yaml(data: bytes) -> Any:
-    """Plain values alone. Raises ValueError for other text."""
+    Raises ValueError for other text, and for one with references (`*name`): with a few of them, a short text is as
+    large as it likes.
+    """
     import yaml
 
+    if len(data) > MAX_YAML_BYTES:
+        raise ValueError(f"expected at most {MAX_YAML_BYTES} bytes of YAML, got {len(data)}")
     try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, yaml.SafeLoader)):
+            raise ValueError("expected YAML without references, got one")
         return yaml.safe_load(data)
     except yaml.YAMLError as error:
         raise ValueError(shortened(str(error))) from error
+    except (LookupError, AttributeError, TypeError, ArithmeticError) as error:  # of a wrong text after a tag
+        raise ValueError(f"a value is not of the type that it names: {shortened(str(error))}") from error
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    """A config.yaml, as `read_config`."""
+    return _parsed(path, read_yaml, "YAML")
 
 
 def _parsed(path: Path, parse: Callable[[bytes], Any], form: str) -> Mapping[str, Any]:
@@ -161,7 +181,7 @@ def _checked(path: Path, data: bytes, parse: Callable[[bytes], Any], form: str) 
 def fold_weight_norm(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Replace each length and direction of weight normalization (`weight_g` and `weight_v`) by their `weight`.
 
-    Raises ModelError for one without the other, and for shapes that do not belong together.
+    One without the other stays as it is. Raises ModelError for shapes that do not belong together.
     """
     folded = dict(tensors)
     for name in tensors:
@@ -172,13 +192,37 @@ def fold_weight_norm(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Ten
             partner = stem + direction
             if partner not in tensors:
                 continue
-            g, v = folded.pop(name).float(), folded.pop(partner).float()
+            g, v = folded.pop(name), folded.pop(partner)
             axes = [axis for axis, size in enumerate(g.shape) if size > 1] or [0]
-            if g.ndim != v.ndim or len(axes) > 1 or g.numel() != v.shape[axes[0]]:
+            fit = 0 < g.ndim == v.ndim and len(axes) == 1 and g.numel() == v.shape[axes[0]] and v.numel() > 0
+            if not fit or not g.is_floating_point() or not v.is_floating_point():
                 raise ModelError(f"expected {name} to have a length for each filter of {partner}, in {path}")
             target = stem if length == "_g" else stem + "weight"
-            folded[target] = torch._weight_norm(v, g, axes[0])
+            folded[target] = torch._weight_norm(v.float(), g.float(), axes[0])
     return folded
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ModelError for more or longer names than codecs have, and for tensors that are larger than their file.
+
+    A file of a few bytes can state any shape: one with a zero, one whose numbers all lie at the same place, or one
+    without numbers.
+    """
+    if len(tensors) > MAX_TENSORS:
+        raise ModelError(f"expected at most {MAX_TENSORS} tensors in {path}, got {len(tensors)}")
+    room = MAX_SHARED * path.stat().st_size
+    for name, tensor in tensors.items():
+        if len(name) > MAX_NAME:
+            raise ModelError(f"expected names of at most {MAX_NAME} characters in {path}, got {shortened(name)}")
+        kinds = type(tensor) in (Tensor, nn.Parameter), tensor.layout == torch.strided, tensor.device.type == "cpu"
+        if not all(kinds) or tensor.is_quantized:
+            raise ModelError(f"expected only dense tensors in {path}, got another as {shortened(name)}")
+        room -= math.prod(max(1, size) for size in tensor.shape) * tensor.element_size()
+        if room < 0:
+            given = " x ".join(map(str, tensor.shape))
+            raise ModelError(
+                f"expected tensors of at most the size of {path}, got {given} numbers in {shortened(name)}"
+            )
 
 
 def _candidates(folder: Path) -> list[Path]:
@@ -209,18 +253,24 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path, file: io.BytesIO | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        data = torch.load(file or path, map_location="cpu", weights_only=True)
+        with open(path, "rb") if file is None else file as opened:
+            _check_stored(opened, path)
+            data = torch.load(opened, map_location="cpu", weights_only=True)
+    except ModelError:
+        raise
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0] if str(error) else "damaged"
         raise ModelError(
             f"{path} cannot be read as tensors alone, and code in it is never run ({shortened(reason)}); "
             "save its tensors as .safetensors"
         ) from error
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except Exception as error:  # of any class: the bytes decide what the reader does
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path} cannot be read ({shortened(reason)}); fetch it again") from error
     tensors, values = dict[str, Tensor](), dict[str, Any]()
-    for name, value in _flat(data, "", 0):
+    for number, (name, value) in enumerate(_flat(data, "", 0)):
+        if number == MAX_VALUES:
+            raise ModelError(f"expected at most {MAX_VALUES} values in {path}, got more")
         if isinstance(value, Tensor):
             tensors[name] = value.detach()
         else:
@@ -228,10 +278,22 @@ def _read_torch(path: Path, file: io.BytesIO | None = None) -> tuple[dict[str, T
     return tensors, values
 
 
+def _check_stored(file: IO[bytes], path: Path) -> None:
+    """Raise ModelError for a compressed archive, or one whose parts overlap: it may be larger than memory."""
+    start = file.read(len(ZIP))
+    if start == ZIP:
+        size = file.seek(0, io.SEEK_END)
+        parts = zipfile.ZipFile(file).infolist()
+        if any(part.compress_type for part in parts) or sum(part.file_size for part in parts) > size:
+            raise ModelError(f"expected parts that are not compressed in {path}, got others; save it again")
+    file.seek(0)
+
+
 def _flat(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
-    """Values of nested dictionaries, with dots between their names."""
-    if not isinstance(value, Mapping) or depth == MAX_DEPTH:
+    """Values of nested dictionaries, with dots between their names; a dictionary without values is a value."""
+    if not isinstance(value, Mapping) or depth == MAX_DEPTH or not value:
         yield name, value
         return
     for key, inner in value.items():
-        yield from _flat(inner, f"{name}.{key}" if name else str(key), depth + 1)
+        part = key if isinstance(key, str) else shortened(key)
+        yield from _flat(inner, f"{name}.{part}" if name else part, depth + 1)

@@ -26,6 +26,7 @@ from narrows.codecs.quantization.estimators import StraightThrough
 from narrows.errors import ModelError, shortened
 from narrows.tokenizers.audio import AudioTokenizer
 
+MAX_STAGES = 12
 HEADS = 12  # of attention, where no config has them
 RATES = {"xcodec": 16_000, "higgs_audio_v2_tokenizer": 24_000}  # Hz, where the config has none
 STATES = {"embed": "vectors", "embed_avg": "sums", "cluster_size": "usage"}  # of a codebook
@@ -95,7 +96,7 @@ class XCodec(Family):
         if source.has(r"acoustic_encoder\."):
             stages = Shapes(source, source.tensors).count(r"acoustic_encoder\.block\.(\d+)\..+")
             places = {"encoder": "encoder.acoustic", "decoder": "decoder"}
-            for pattern, target in layout(stages):
+            for pattern, target in layout(min(stages, MAX_STAGES)):
                 side = pattern[:7]
                 rules.append((f"acoustic_{pattern}", target.replace(side, places[side], 1)))
         tensors = channelwise(renamed(source, rules))

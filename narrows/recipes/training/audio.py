@@ -68,6 +68,12 @@ class AudioRecipe(AdversarialRecipe):
                 raise InputError(f"expected frozen parts of {', '.join(PARTS)}, got {shortened(name)}")
         if {*PARTS} <= {*self.frozen}:
             raise InputError("expected a part that is trained, got all parts frozen; leave one out")
+        trained = {*PARTS} - {*self.frozen}
+        if not any(True for name in trained for _ in getattr(self.codec, name).parameters()):
+            raise InputError(
+                f"expected weights to train, got frozen parts {', '.join(self.frozen)}, and none in the others; leave "
+                "one out"
+            )
 
     @property
     def other_losses(self) -> Losses:
