@@ -9,7 +9,6 @@ from torch import Tensor
 
 import narrows
 from narrows.codecs import Codec, EnCodecDecoder, EnCodecEncoder, ResidualVQ
-from narrows.datasets.tokenize import Task, tokenize
 from narrows.errors import InputError
 from narrows.tokenizers.audio_segments import SegmentedAudioTokenizer
 
@@ -132,6 +131,9 @@ def test_tokens_without_their_scales_are_refused(tokenizer: SegmentedAudioTokeni
 
 
 def test_data_sets_refuse_it(tokenizer: SegmentedAudioTokenizer, tmp_path) -> None:
+    pytest.importorskip("pyarrow")
+    from narrows.datasets.tokenize import Task, tokenize
+
     narrows.save(tmp_path / "model", tokenizer)
     assert narrows.load(tmp_path / "model").fingerprint == tokenizer.fingerprint
     (tmp_path / "in").mkdir()
