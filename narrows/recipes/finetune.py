@@ -21,7 +21,7 @@ def finetune(
     adversarial: Adversarial = Adversarial(start=500),
     waveform_weight: float = 0.3,
     seed: int = 0,
-    name: str | None = None,
+    name: str = "my-finetune",
 ) -> AudioRecipe:
     """Train a finished codec of audio on other recordings.
 
@@ -35,7 +35,7 @@ def finetune(
         adversarial: Discriminators and their losses. They start without training, so the codec first goes on without.
         waveform_weight: Weight of the complex STFT loss, which keeps the decoded waveform in phase with the original.
         seed: Seed of initial weights and data.
-        name: Name of the trained model, which streams and tokens carry; my-NAME of the model if not given.
+        name: Name of the trained model, which streams and tokens carry.
     """
     tokenizer = load(init)
     if tokenizer.medium.name != "audio" or tokenizer.sample_rate is None:
@@ -49,7 +49,7 @@ def finetune(
     rate, codec = tokenizer.sample_rate, tokenizer.codec.requires_grad_(True).train()
     spectral = MultiResolutionSTFTLoss(rate, RESOLUTIONS, FLOOR)
     return AudioRecipe(
-        name=name or f"my-{tokenizer.name}",
+        name=name,
         codec=codec,
         sample_rate=rate,
         data=data,

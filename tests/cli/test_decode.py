@@ -32,7 +32,7 @@ def crafted(source, codes=None, tables=None, **changes):
         (b"not a stream\n", "expected an .nrw stream"),
         (bytes(5000), "expected an .nrw stream"),
         (b"\x8eNRW", "the stream ends inside the header"),
-        (b"\x8eNRW\x04later", "got version 4"),
+        (b"\x8eNRW\x05later", "got version 5"),
         (b"\x8eNRW\x00", "got version 0"),
         (b"\x8eNRW\x02" + b"\xff" * 500, "damaged"),
         (b"\x8eNRW\x02" + bytes(500), "damaged"),

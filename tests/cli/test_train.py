@@ -124,7 +124,7 @@ def test_wrong_settings_are_reported_in_one_line(refused, arguments, message):
     [
         (
             "nonsense",
-            "image, image-tokenizer, feature-autoencoder, video, rebottleneck, narrowed-classifier, "
+            "image, image-tokenizer, feature-autoencoder, video, finetune, rebottleneck, narrowed-classifier, "
             "key-value-classifier, got 'nonsense'; choose one",
         ),
         ("sqeech", "got 'sqeech'; did you mean 'speech'?"),

@@ -27,7 +27,7 @@ def base(tiny_checkpoint):
 def test_codes_stay_where_encoder_and_bottleneck_are_frozen(base, tmp_path):
     trained = narrows.load(run(finetune(str(base), adversarial=SMALL), tmp_path / "run", smoke=True))
     original = narrows.load(base)
-    assert trained.name == "my-base"
+    assert trained.name == "my-finetune"
     x = 0.1 * torch.randn(1, 16_000)
     tokens, expected = trained.encode(x, 16_000), original.encode(x, 16_000)
     assert torch.equal(tokens.codes, expected.codes)
@@ -119,7 +119,7 @@ def test_the_command_gives_the_model_to_the_recipe(base, monkeypatch, tmp_path):
     train_recipe("finetune", ["--freeze", "decoder"], tmp_path / "run", init=str(base), smoke=True)
     recipe, options = made[0]
     assert recipe.frozen == ("decoder",)
-    assert recipe.name == "my-base"
+    assert recipe.name == "my-finetune"
     assert "init" not in options
     assert recipe_function("finetune") is finetune
     assert isinstance(recipe.data, AudioData)
