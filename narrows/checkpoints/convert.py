@@ -54,9 +54,20 @@ def convert(source: str | Path, out: str | Path, *, revision: str | None = None)
         MediaError: if the folder cannot be written.
     """
     tokenizer = load(source, revision=revision)
-    folders.save(out, tokenizer)
-    write_bytes(Path(out) / "README.md", _card(tokenizer, source, Path(out), revision).encode(), overwrite=True)
+    save_converted(tokenizer, source, out, revision)
     return tokenizer
+
+
+def save_converted(tokenizer: Tokenizer, source: str | Path, out: str | Path, revision: str | None = None) -> None:
+    """Write a loaded model as a checkpoint folder; see `convert`. The card and the results of one of here are kept."""
+    kept = {}
+    if tokenizer.weights_file is None and tokenizer.folder is not None:
+        places = {name: tokenizer.folder / name for name in ("README.md", "evaluation.json")}
+        kept = {name: place.read_bytes() for name, place in places.items() if place.is_file()}
+    folders.save(out, tokenizer)
+    files = {"README.md": _card(tokenizer, source, Path(out), revision).encode()} | kept
+    for name, data in files.items():
+        write_bytes(Path(out) / name, data, overwrite=True)
 
 
 def _card(tokenizer: Tokenizer, source: str | Path, out: Path, revision: str | None) -> str:

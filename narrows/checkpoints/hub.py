@@ -3,8 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from narrows.checkpoints.families import SUFFIXES
 from narrows.checkpoints.families.releases import Release, find_release
-from narrows.checkpoints.families.source import SUFFIXES
 from narrows.errors import ModelError, shortened
 
 MAX_REASON = 300  # characters of a message of the hub

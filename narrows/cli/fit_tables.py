@@ -28,7 +28,7 @@ def fit_tables(
 
     Streams that were made with other tables, or without, can no longer be read by the model with these.
     """
-    from narrows.checkpoints.convert import convert
+    from narrows.checkpoints.convert import save_converted
     from narrows.checkpoints.families.source import TABLES
     from narrows.checkpoints.folder import save_tables
     from narrows.checkpoints.load import load
@@ -50,8 +50,9 @@ def fit_tables(
     tokenizer = load(model)
     before = tokenizer.rate()
     tokenizer.tables = fitted(tokenizer, tuple(data), Prediction(steps=networks) if networks else None)
-    if out is not None:
-        convert(model, out)
-    save_tables(folder, tokenizer)
+    if out is None:
+        save_tables(folder, tokenizer)
+    else:
+        save_converted(tokenizer, model, out)
     unit = tokenizer.medium.rate_unit
     print_line(f"{tokenizer.name}: {before:.4g} -> {tokenizer.rate():.4g} {unit}, tables in {folder}")

@@ -10,7 +10,6 @@ import typer
 from narrows.cli.options import Json
 
 MAX_CARD = 1 << 20  # characters
-WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".th", ".bin", ".nemo")  # suffixes of public checkpoints
 LABELS = {  # of facts whose names in JSON are not plain words
     "tables": "entropy-coded",
     "codebooks_choices": "codebook counts",
@@ -49,6 +48,7 @@ def info(
 
 def _is_model(what: str) -> bool:
     """Whether an argument is a model, not a media file or stream."""
+    from narrows.checkpoints.families import SUFFIXES
     from narrows.checkpoints.families.releases import find_release
     from narrows.checkpoints.index import models
 
@@ -56,9 +56,9 @@ def _is_model(what: str) -> bool:
     if what in {model.name for model in models()}:
         return True
     if path.is_dir():
-        return any(file.name == "config.json" or file.suffix in WEIGHTS for file in path.iterdir())
+        return any(file.name == "config.json" or file.suffix in SUFFIXES for file in path.iterdir())
     if path.exists():
-        return path.suffix in WEIGHTS
+        return path.suffix in SUFFIXES
     return find_release(what.partition("@")[0]) is not None
 
 

@@ -65,4 +65,4 @@ def _reach(facts: Any) -> str:
     if None in axes:
         return "whole recording"
     before, after = (sum(axis[side] for axis in axes) / facts["frame_rate"] for side in (0, 1))
-    return f"causal, {before:.2g} s" if after == 0 else f"{before:.2g} s, {after:.2g} s ahead"
+    return f"causal, {before:.3g} s" if after == 0 else f"{before:.3g} s, {after:.3g} s ahead"

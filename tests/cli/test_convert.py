@@ -1,5 +1,7 @@
 import json
 
+from narrows.checkpoints.index import MODELS_FOLDER
+
 
 def test_a_model_is_written_as_a_folder(codec, refused, model, place):
     result = codec("convert", model, "out")
@@ -19,3 +21,10 @@ def test_public_models_are_listed(codec):
     assert line.split()[-1] == "descript/dac_44khz"
     listed = json.loads(codec("models", "--all", "--json").out)
     assert {"speech", "dac-16khz"} <= {entry["name"] for entry in listed}
+
+
+def test_the_card_and_results_of_a_model_of_here_are_kept(codec, place):
+    assert codec("convert", "speech", "out").code == 0
+    shipped = MODELS_FOLDER / "speech"
+    for name in ("README.md", "evaluation.json"):
+        assert (place / "out" / name).read_bytes() == (shipped / name).read_bytes()

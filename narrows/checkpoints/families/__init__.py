@@ -27,6 +27,9 @@ releases.json, and at most one module of networks in narrows/codecs.
     xcodec2      X-Codec 2 and NeuCodec, speech
 """
 
+TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".th", ".bin")  # of files of torch.save
+ARCHIVE = ".nemo"
+SUFFIXES = (".safetensors", *TORCH_SUFFIXES, ARCHIVE)  # of all files of weights
 FAMILIES = (
     "dac",
     "encodec",

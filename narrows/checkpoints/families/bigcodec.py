@@ -5,20 +5,16 @@ other names. All sizes are those of the tensors. The script of the authors adds 
 that ends with a frame; here none is added.
 """
 
-import re
-from collections.abc import Mapping
-
 from torch import Tensor
 
 from narrows.checkpoints.families.family import Family
-from narrows.checkpoints.families.keys import renamed, with_codebook_states
+from narrows.checkpoints.families.keys import Shapes, channelwise, renamed, with_codebook_states
 from narrows.checkpoints.families.source import Source
 from narrows.codecs.audio.bigcodec import BigCodecDecoder, BigCodecEncoder
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec
 from narrows.codecs.quantization.codebooks import DirectionCodebook
 from narrows.codecs.quantization.estimators import StraightThrough
-from narrows.errors import ModelError
 from narrows.tokenizers.audio import AudioTokenizer
 
 RATE = 16_000  # Hz
@@ -45,12 +41,12 @@ class BigCodec(Family):
 
     def tokenizer(self, source: Source) -> AudioTokenizer:
         """The tokenizer of the sizes of the tensors."""
-        shapes = {name: tuple(tensor.shape) for name, tensor in self.weights(source).items()}
-        width, *_ = _shape(source, shapes, "encoder.block.0.weight", 3)
-        widest, dim, _ = _shape(source, shapes, "decoder.model.0.weight", 3)
-        entries, code_dim = _shape(source, shapes, "bottleneck.codebook.vectors", 2)
-        downs = _strides(shapes, r"encoder\.block\.(\d+)\.block\.4\.weight")
-        ups = _strides(shapes, r"decoder\.model\.(\d+)\.block\.1\.weight")
+        shapes = Shapes(source, self.weights(source))
+        width, *_ = shapes.of("encoder.block.0.weight", 3)
+        widest, dim, _ = shapes.of("decoder.model.0.weight", 3)
+        entries, code_dim = shapes.of("bottleneck.codebook.vectors", 2)
+        downs = shapes.strides(r"encoder\.block\.(\d+)\.block\.4\.weight")
+        ups = shapes.strides(r"decoder\.model\.(\d+)\.block\.1\.weight")
         bottleneck = VQ(dim, DirectionCodebook(code_dim, entries), StraightThrough())
         codec = Codec(BigCodecEncoder(width, downs, dim), bottleneck, BigCodecDecoder(widest, ups, dim))
         tokenizer = AudioTokenizer(codec, RATE)
@@ -59,23 +55,7 @@ class BigCodec(Family):
 
     def weights(self, source: Source) -> dict[str, Tensor]:
         """The authors' names are those of the networks here."""
-        tensors = {
-            name: tensor.reshape(1, -1, 1) if name.endswith((".alpha", ".beta")) else tensor
-            for name, tensor in renamed(source, RULES).items()
-        }
-        return with_codebook_states(tensors)
-
-
-def _strides(shapes: Mapping[str, tuple[int, ...]], pattern: str) -> tuple[int, ...]:
-    """Half the kernels of the convolutions whose names match, in the order of their numbers."""
-    found = sorted((int(match[1]), shape) for name, shape in shapes.items() if (match := re.fullmatch(pattern, name)))
-    return tuple(shape[-1] // 2 for _, shape in found)
-
-
-def _shape(source: Source, shapes: Mapping[str, tuple[int, ...]], name: str, axes: int) -> tuple[int, ...]:
-    if len(shape := shapes.get(name, ())) != axes:
-        raise ModelError(f"expected a tensor {name} of {axes} axes in {source.path}, got {shape or 'none'}")
-    return shape
+        return with_codebook_states(channelwise(renamed(source, RULES)))
 
 
 FAMILY = BigCodec()

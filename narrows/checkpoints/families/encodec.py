@@ -13,7 +13,6 @@ In the authors' training, the residual of each codebook passes gradients to thos
 but the first are not what they seem (their issue 25). Weights are not affected; trained here, a codec does not do this.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from narrows.checkpoints.families.family import Family
-from narrows.checkpoints.families.keys import renamed
+from narrows.checkpoints.families.keys import Shapes, renamed
 from narrows.checkpoints.families.source import Source, read_yaml
 from narrows.codecs.audio.encodec import EnCodecDecoder, EnCodecEncoder
 from narrows.codecs.bottlenecks.residual import ResidualVQ
@@ -45,7 +44,6 @@ RULES = [
         for theirs, ours in CODEBOOK.items()
     ),
 ]
-STAGE = 3  # layers of the encoder per stride, from the first convolution to the LSTM
 PADS = {"reflect": False, "constant": True}  # whether there are zeros at the ends, by the name of the mode
 
 
@@ -80,13 +78,16 @@ class EnCodec(Family):
     def tokenizer(self, source: Source) -> AudioTokenizer:
         """The tokenizer of a config of transformers or audiocraft; without one, of the authors' models."""
         tensors = self.weights(source)
-        width, channels, _ = _shape(source, tensors, "encoder.layers.0.conv.weight")
-        strides = _strides(source, tensors)
-        dim, *_ = _shape(source, tensors, f"encoder.layers.{STAGE * len(strides) + 3}.conv.weight")
+        shapes = Shapes(source, tensors)
+        width, channels, _ = shapes.of("encoder.layers.0.conv.weight", 3)
+        if not (lstm := shapes.numbers(r"encoder\.layers\.(\d+)\.lstm\..+")):
+            raise ModelError(f"expected an LSTM in the encoder of {source.path}, got none")
+        strides = shapes.seanet_strides(lstm[0], "encoder.layers.{}.conv.weight")
+        dim, *_ = shapes.of(f"encoder.layers.{lstm[0] + 2}.conv.weight", 3)
         group_norm, shortcut = (any(part in name for name in tensors) for part in (".norm.", ".shortcut."))
         facts = _facts(source, group_norm)
         sizes = dim, width, strides, facts.causal, group_norm, shortcut, channels, facts.zeros
-        entries, _ = _shape(source, tensors, "bottleneck.stages.0.codebook.vectors")
+        entries, _ = shapes.of("bottleneck.stages.0.codebook.vectors", 2)
         codebooks = sum(name.endswith(".codebook.vectors") for name in tensors)
         codec = Codec(EnCodecEncoder(*sizes), ResidualVQ(dim, codebooks, entries, dim), EnCodecDecoder(*sizes))
         if facts.segments is None:
@@ -158,23 +159,6 @@ def _choice(source: Source, name: str, value: object, choices: Mapping[Any, bool
             return meaning
     expected = " or ".join(repr(known) for known in choices)
     raise ModelError(f"expected {name} of {source.path} to be {expected}, got {shortened(value)}")
-
-
-def _strides(source: Source, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """The strides in the order of the decoder: half the kernels of the layers before the LSTM of the encoder."""
-    places = [int(found[1]) for name in tensors if (found := re.match(r"encoder\.layers\.(\d+)\.lstm\.", name))]
-    if not places:
-        raise ModelError(f"expected an LSTM in the encoder of {source.path}, got none")
-    names = (f"encoder.layers.{place}.conv.weight" for place in range(STAGE, places[0], STAGE))
-    return tuple([_shape(source, tensors, name)[2] // 2 for name in names][::-1])  # ends at the first that is missing
-
-
-def _shape(source: Source, tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
-    """The shape of a tensor: (V, d) of a codebook, else (C', C, kernel)."""
-    axes = 2 if name.startswith("bottleneck") else 3
-    if name not in tensors or tensors[name].ndim != axes:
-        raise ModelError(f"expected a tensor {name} of {axes} axes in {source.path}, got none")
-    return tuple(tensors[name].shape)
 
 
 FAMILY = EnCodec()

@@ -9,6 +9,7 @@ from torch import Tensor
 from narrows.checkpoints.families.source import Source
 from narrows.errors import ModelError
 
+SEANET_STAGE = 3  # layers of the encoder per stride, after the first convolution
 Rules = Iterable[tuple[str, str | None]]
 
 
@@ -90,11 +91,25 @@ class Shapes:
         """Whether there is a tensor of this name."""
         return name in self._shapes
 
+    def numbers(self, pattern: str) -> list[int]:
+        """The different numbers of names where a regular expression for whole names has its first group, sorted."""
+        return sorted({int(match[1]) for name in self._shapes if (match := re.fullmatch(pattern, name))})
+
     def count(self, pattern: str) -> int:
-        """How many different numbers names have where a regular expression for whole names has its first group."""
-        return len({match[1] for name in self._shapes if (match := re.fullmatch(pattern, name))})
+        """How many `numbers` there are."""
+        return len(self.numbers(pattern))
 
     def strides(self, pattern: str) -> tuple[int, ...]:
         """Half the kernels of the convolutions whose names match a regular expression, ordered by its first group."""
         found = {int(match[1]): shape for name, shape in self._shapes.items() if (match := re.fullmatch(pattern, name))}
         return tuple(found[number][-1] // 2 for number in sorted(found))
+
+    def seanet_strides(self, end: int, layer: str) -> tuple[int, ...]:
+        """Half the kernels of every third layer of a SEANet encoder before one, in the order of the decoder.
+
+        Args:
+            end: number of that layer.
+            layer: the name of a weight, with {} for the number of its layer.
+        """
+        kernels = (self.of(layer.format(place), 3)[2] for place in range(SEANET_STAGE, end, SEANET_STAGE))
+        return tuple([kernel // 2 for kernel in kernels][::-1])  # ends at the first that is missing

@@ -8,14 +8,13 @@ that the last codes may differ there where the length is no multiple of 1,920 sa
 overwrite keys that are still in the window, so that after 10 seconds they differ from the whole; here they do not.
 """
 
-import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from narrows.checkpoints.families.family import Family
-from narrows.checkpoints.families.keys import pointwise_to_linear, renamed
+from narrows.checkpoints.families.keys import Shapes, pointwise_to_linear, renamed
 from narrows.checkpoints.families.source import Source
 from narrows.codecs.audio.mimi import MimiDecoder, MimiEncoder
 from narrows.codecs.bottlenecks.residual import ResidualVQ
@@ -60,7 +59,6 @@ RULES = [
         for theirs, value in CODEBOOK.items()
     ),
 ]
-STAGE = 3  # layers of the encoder per stride, after the first convolution
 SAME = {  # of transformers' config, in the published model
     "use_causal_conv": True,
     "use_conv_shortcut": False,
@@ -90,19 +88,19 @@ class Mimi(Family):
         config = source.config if source.config.get("model_type") == "mimi" else {}
         _check(source, config)
         tensors = self.weights(source)
-        width, channels, _ = _shape(source, tensors, "encoder.layers.0.weight")
-        last = max(_numbers(tensors, r"encoder\.layers\.(\d+)\.weight"))
-        downs = (f"encoder.layers.{place}.weight" for place in range(STAGE, last, STAGE))
-        strides = [_shape(source, tensors, name)[2] // 2 for name in downs][::-1]  # ends at the first that is missing
-        dim, *_ = _shape(source, tensors, f"encoder.layers.{last}.weight")
-        depth = len(_numbers(tensors, r"encoder\.transformer\.(\d+)\.norm1\.weight"))
-        hidden, _ = _shape(source, tensors, "encoder.transformer.0.linear1.weight")
+        shapes = Shapes(source, tensors)
+        width, channels, _ = shapes.of("encoder.layers.0.weight", 3)
+        last = shapes.numbers(r"encoder\.layers\.(\d+)\.weight")[-1]
+        strides = shapes.seanet_strides(last, "encoder.layers.{}.weight")
+        dim, *_ = shapes.of(f"encoder.layers.{last}.weight", 3)
+        depth = shapes.count(r"encoder\.transformer\.(\d+)\.norm1\.weight")
+        hidden, _ = shapes.of("encoder.transformer.0.linear1.weight", 2)
         heads = source.integer("num_attention_heads") if config else HEADS
         window = source.integer("sliding_window") if config else WINDOW
-        sizes = dim, width, tuple(strides), depth, heads, hidden, window, channels
-        entries, code_dim = _shape(source, tensors, "bottleneck.semantic.stages.0.codebook.vectors")
+        sizes = dim, width, strides, depth, heads, hidden, window, channels
+        entries, code_dim = shapes.of("bottleneck.semantic.stages.0.codebook.vectors", 2)
         branches = [
-            ResidualVQ(dim, len(_numbers(tensors, rf"bottleneck\.{branch}\.stages\.(\d+)\.")), entries, code_dim)
+            ResidualVQ(dim, shapes.count(rf"bottleneck\.{branch}\.stages\.(\d+)\..+"), entries, code_dim)
             for branch in BRANCHES
         ]
         codec = Codec(MimiEncoder(*sizes), SplitResidualVQ(*branches), MimiDecoder(*sizes))
@@ -151,19 +149,6 @@ def _interleaved(weight: Tensor, heads: object) -> Tensor:
     if type(heads) is not int or heads < 1 or len(weight) % (2 * heads):
         raise ModelError(f"expected num_attention_heads that divide {len(weight)} into pairs, got {shortened(heads)}")
     return weight.unflatten(0, (heads, 2, -1)).transpose(1, 2).reshape(weight.shape)
-
-
-def _numbers(tensors: Mapping[str, Tensor], pattern: str) -> set[int]:
-    """The numbers that a pattern finds at the start of names; 0 if none."""
-    return {int(found[1]) for name in tensors if (found := re.match(pattern, name))} or {0}
-
-
-def _shape(source: Source, tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
-    """The shape of a tensor: two axes of codebooks and linear maps, three of convolutions."""
-    axes = 3 if ".layers." in name else 2
-    if name not in tensors or tensors[name].ndim != axes:
-        raise ModelError(f"expected a tensor {name} of {axes} axes in {source.path}, got none")
-    return tuple(tensors[name].shape)
 
 
 FAMILY = Mimi()

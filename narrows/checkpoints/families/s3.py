@@ -7,13 +7,10 @@ tensors: a file whose name ends with "25hz" is of 25 tokens a second, another of
 Codes are those of the package on recordings that end with a mel frame, of 160 samples; others get zeros up to there.
 """
 
-import re
-from collections.abc import Mapping
-
 from torch import Tensor
 
 from narrows.checkpoints.families.family import Family
-from narrows.checkpoints.families.keys import renamed, with_codebook_states
+from narrows.checkpoints.families.keys import Shapes, renamed, with_codebook_states
 from narrows.checkpoints.families.source import Source
 from narrows.codecs.audio.s3 import S3Encoder, S3MemoryEncoder
 from narrows.codecs.bottlenecks.fsq import PlainFSQ
@@ -23,7 +20,6 @@ from narrows.codecs.layers.whisper import RATE
 from narrows.codecs.one_way import NoDecoder
 from narrows.codecs.quantization.codebooks import LearnedCodebook
 from narrows.codecs.quantization.estimators import StraightThrough
-from narrows.errors import ModelError
 from narrows.tokenizers.audio import AudioTokenizer
 
 HEAD = 64  # channels of a head of attention
@@ -47,18 +43,18 @@ class S3(Family):
 
     def tokenizer(self, source: Source) -> AudioTokenizer:
         """The tokenizer of the sizes of the tensors."""
-        shapes = {name: tuple(tensor.shape) for name, tensor in self.weights(source).items()}
-        width, mels, _ = _shape(source, shapes, "encoder.conv1.weight", 3)
-        depth = len({match[1] for name in shapes if (match := re.match(r"encoder\.blocks\.(\d+)\.", name))})
+        shapes = Shapes(source, self.weights(source))
+        width, mels, _ = shapes.of("encoder.conv1.weight", 3)
+        depth = shapes.count(r"encoder\.blocks\.(\d+)\..+")
         heads = width // HEAD
-        if "encoder.project_down.weight" in shapes:
-            scalars, _ = _shape(source, shapes, "encoder.project_down.weight", 2)
+        if shapes.has("encoder.project_down.weight"):
+            scalars, _ = shapes.of("encoder.project_down.weight", 2)
             encoder = S3MemoryEncoder(scalars, width, depth, heads, mels)
             decoder = NoDecoder(1, scalars, encoder.stride)
             codec = Codec(encoder, PlainFSQ((LEVELS,) * scalars, SCALE), decoder)
             name = "s3-v3-25hz" if depth >= DEPTH_3 else "s3-v2-25hz"
         else:
-            entries, _ = _shape(source, shapes, "bottleneck.codebook.vectors", 2)
+            entries, _ = shapes.of("bottleneck.codebook.vectors", 2)
             slow = source.path.stem.endswith("25hz")
             of_units = S3Encoder(width, depth, heads, mels, 2 if slow else 1)
             bottleneck = VQ(width, LearnedCodebook(width, entries), StraightThrough())
@@ -71,12 +67,6 @@ class S3(Family):
     def weights(self, source: Source) -> dict[str, Tensor]:
         """The names of the package are those of the networks here."""
         return with_codebook_states(renamed(source, RULES))
-
-
-def _shape(source: Source, shapes: Mapping[str, tuple[int, ...]], name: str, axes: int) -> tuple[int, ...]:
-    if len(shape := shapes.get(name, ())) != axes:
-        raise ModelError(f"expected a tensor {name} of {axes} axes in {source.path}, got {shape or 'none'}")
-    return shape
 
 
 FAMILY = S3()

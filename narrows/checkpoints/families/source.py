@@ -20,14 +20,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from narrows.checkpoints.families import ARCHIVE, SUFFIXES, TORCH_SUFFIXES
 from narrows.checkpoints.families.archive import read_members
 from narrows.errors import ModelError, shortened
 
-TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".th", ".bin")
 TABLES = "tables.safetensors"  # frequency tables that were added beside the weights
-ARCHIVE = ".nemo"
 ARCHIVED = ("model_weights.ckpt", "model_config.yaml")  # in an archive
-SUFFIXES = (".safetensors", *TORCH_SUFFIXES, ARCHIVE)
 MAX_CONFIG_BYTES = 1 << 20
 MAX_YAML_BYTES = 1 << 17  # parsing takes 10 s for a megabyte
 MAX_DEPTH = 8  # of dictionaries in a file of torch.save

@@ -8,13 +8,10 @@ The end of a recording is encoded as it is, without zeros up to a whole frame, s
 authors.
 """
 
-import re
-from collections.abc import Mapping
-
 from torch import Tensor
 
 from narrows.checkpoints.families.family import Family
-from narrows.checkpoints.families.keys import renamed
+from narrows.checkpoints.families.keys import Shapes, renamed
 from narrows.checkpoints.families.releases import releases
 from narrows.checkpoints.families.source import Source
 from narrows.codecs.audio.encodec import EnCodecEncoder
@@ -22,7 +19,6 @@ from narrows.codecs.audio.wavtokenizer import WavTokenizerDecoder
 from narrows.codecs.bottlenecks.vq import VQ
 from narrows.codecs.codec import Codec
 from narrows.codecs.quantization.codebooks import EMACodebook
-from narrows.errors import ModelError
 from narrows.tokenizers.audio import AudioTokenizer
 
 RATE = 24_000  # Hz, of all models
@@ -42,7 +38,6 @@ RULES = [
     (rf"{LIGHTNING}head\.istft\.window", None),
     (rf"(?!{LIGHTNING}(?:feature_extractor|backbone|head)\.).+", None),  # discriminators, losses and states of training
 ]
-STAGE = 3  # layers of the encoder per stride, from the first convolution to the LSTM
 
 
 class WavTokenizer(Family):
@@ -56,15 +51,16 @@ class WavTokenizer(Family):
 
     def tokenizer(self, source: Source) -> AudioTokenizer:
         """The tokenizer of the sizes of the tensors."""
-        shapes = {name: tuple(tensor.shape) for name, tensor in self.weights(source).items()}
-        strides = _strides(source, shapes)
-        filters, *_ = _shape(source, shapes, "encoder.layers.0.conv.weight", 3)
-        width, dim, _ = _shape(source, shapes, "decoder.embed.weight", 3)
-        entries, _ = _shape(source, shapes, "bottleneck.codebook.vectors", 2)
-        hidden, _ = _shape(source, shapes, "decoder.convnext.0.pwconv1.weight", 2)
-        qualities, _ = _shape(source, shapes, "decoder.norm.scale.weight", 2)
-        outputs, _ = _shape(source, shapes, "decoder.head.out.weight", 2)
-        depth = len({name.split(".")[2] for name in shapes if name.startswith("decoder.convnext.")})
+        shapes = Shapes(source, self.weights(source))
+        lstm, *_ = [*shapes.numbers(r"encoder\.layers\.(\d+)\.lstm\..+"), 0]
+        strides = shapes.seanet_strides(lstm, "encoder.layers.{}.conv.weight")
+        filters, *_ = shapes.of("encoder.layers.0.conv.weight", 3)
+        width, dim, _ = shapes.of("decoder.embed.weight", 3)
+        entries, _ = shapes.of("bottleneck.codebook.vectors", 2)
+        hidden, _ = shapes.of("decoder.convnext.0.pwconv1.weight", 2)
+        qualities, _ = shapes.of("decoder.norm.scale.weight", 2)
+        outputs, _ = shapes.of("decoder.head.out.weight", 2)
+        depth = shapes.count(r"decoder\.convnext\.(\d+)\..+")
         encoder = EnCodecEncoder(dim, filters, strides, causal=False)
         (hop,) = encoder.stride
         decoder = WavTokenizerDecoder(dim, width, hidden, depth, outputs - 2, hop, qualities=qualities)
@@ -79,19 +75,6 @@ class WavTokenizer(Family):
         if (initialized := tensors.get("bottleneck.codebook.initialized")) is not None:
             tensors["bottleneck.codebook.initialized"] = initialized.reshape(-1)[:1].squeeze(0).bool()
         return tensors
-
-
-def _strides(source: Source, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """The strides in the order of a decoder: half the kernels of the layers before the LSTM of the encoder."""
-    lstm = [int(found[1]) for name in shapes if (found := re.match(r"encoder\.layers\.(\d+)\.lstm\.", name))]
-    places = range(STAGE, lstm[0] if lstm else 0, STAGE)
-    return tuple(_shape(source, shapes, f"encoder.layers.{place}.conv.weight", 3)[2] // 2 for place in reversed(places))
-
-
-def _shape(source: Source, shapes: Mapping[str, tuple[int, ...]], name: str, axes: int) -> tuple[int, ...]:
-    if len(shape := shapes.get(name, ())) != axes:
-        raise ModelError(f"expected a tensor {name} of {axes} axes in {source.path}, got {shape or 'none'}")
-    return shape
 
 
 FAMILY = WavTokenizer()

@@ -12,13 +12,12 @@ the last latent that they began, here there is one for all samples.
 """
 
 import re
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from narrows.checkpoints.families.family import Family
-from narrows.checkpoints.families.keys import renamed
+from narrows.checkpoints.families.keys import Shapes, channelwise, renamed
 from narrows.checkpoints.families.source import Source
 from narrows.codecs.audio.w2v_bert import W2VBert
 from narrows.codecs.audio.xcodec2 import XCodec2Decoder, XCodec2Encoder
@@ -106,18 +105,19 @@ class XCodec2(Family):
 
     def tokenizer(self, source: Source) -> AudioTokenizer:
         """The tokenizer of the sizes of the tensors. Only the number of heads is in the config, if there is one."""
-        shapes = {name: tuple(tensor.shape) for name, tensor in self.weights(source).items()}
-        width, *_ = _shape(source, shapes, "encoder.conv_blocks.0.weight", 3)
-        acoustic, *_ = _shape(source, shapes, "encoder.conv_final_block.1.weight", 3)
-        scalars, dim = _shape(source, shapes, "bottleneck.project_in.weight", 2)
-        channels, _ = _shape(source, shapes, "decoder.fc_post_a.weight", 2)
-        hidden, _ = _shape(source, shapes, "decoder.transformers.0.mlp.fc1.weight", 2)
-        outputs, _ = _shape(source, shapes, "decoder.head.out.weight", 2)
+        shapes = Shapes(source, self.weights(source))
+        width, *_ = shapes.of("encoder.conv_blocks.0.weight", 3)
+        acoustic, *_ = shapes.of("encoder.conv_final_block.1.weight", 3)
+        scalars, dim = shapes.of("bottleneck.project_in.weight", 2)
+        channels, _ = shapes.of("decoder.fc_post_a.weight", 2)
+        hidden, _ = shapes.of("decoder.transformers.0.mlp.fc1.weight", 2)
+        outputs, _ = shapes.of("decoder.head.out.weight", 2)
         hop = (outputs - 2) // 4
         rate = hop * RATE // LATENT
         heads = source.integer("num_attention_heads") if _of_transformers(source) else channels // HEAD
-        depth = _count(shapes, r"decoder\.transformers\.(\d+)\..+")
-        encoder = XCodec2Encoder(width, _strides(shapes), acoustic, _semantic(source, shapes), rate, rate == RATE)
+        depth = shapes.count(r"decoder\.transformers\.(\d+)\..+")
+        strides = shapes.strides(r"encoder\.conv_blocks\.(\d+)\.block\.4\.weight")
+        encoder = XCodec2Encoder(width, strides, acoustic, _semantic(shapes), rate, rate == RATE)
         codec = Codec(
             encoder,
             TwiceBoundedFSQ(dim, (LEVELS,) * scalars),
@@ -136,40 +136,19 @@ class XCodec2(Family):
             if any(part is None for part in parts):
                 raise ModelError(f"expected queries, keys and values of {stem} in {source.path}, got a part of them")
             tensors[f"{stem}c_attn.weight"] = torch.cat([part for part in parts if part is not None])
-        return {
-            name: tensor.reshape(1, -1, 1) if name.endswith((".alpha", ".beta")) else tensor
-            for name, tensor in tensors.items()
-        }
+        return channelwise(tensors)
 
 
 def _of_transformers(source: Source) -> bool:
     return source.has(r"acoustic_decoder\.")
 
 
-def _semantic(source: Source, shapes: Mapping[str, tuple[int, ...]]) -> W2VBert:
+def _semantic(shapes: Shapes) -> W2VBert:
     stem = "encoder.semantic.model.encoder.layers.0"
-    hidden, width = _shape(source, shapes, f"{stem}.ffn1.intermediate_dense.weight", 2)
-    _, head = _shape(source, shapes, f"{stem}.self_attn.distance_embedding.weight", 2)
-    layers = _count(shapes, r"encoder\.semantic\.model\.encoder\.layers\.(\d+)\..+")
+    hidden, width = shapes.of(f"{stem}.ffn1.intermediate_dense.weight", 2)
+    _, head = shapes.of(f"{stem}.self_attn.distance_embedding.weight", 2)
+    layers = shapes.count(r"encoder\.semantic\.model\.encoder\.layers\.(\d+)\..+")
     return W2VBert(min(layers, SEMANTIC_LAYERS), width, width // max(1, head), hidden)
-
-
-def _strides(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """Half the kernels of the convolutions that end the stages of the encoder, in their order."""
-    pattern = re.compile(r"encoder\.conv_blocks\.(\d+)\.block\.4\.weight")
-    found = sorted((int(match[1]), shape) for name, shape in shapes.items() if (match := pattern.fullmatch(name)))
-    return tuple(shape[-1] // 2 for _, shape in found)
-
-
-def _count(shapes: Mapping[str, tuple[int, ...]], pattern: str) -> int:
-    """How many different numbers names have at one place."""
-    return len({match[1] for name in shapes if (match := re.fullmatch(pattern, name))})
-
-
-def _shape(source: Source, shapes: Mapping[str, tuple[int, ...]], name: str, axes: int) -> tuple[int, ...]:
-    if len(shape := shapes.get(name, ())) != axes:
-        raise ModelError(f"expected a tensor {name} of {axes} axes in {source.path}, got {shape or 'none'}")
-    return shape
 
 
 FAMILY = XCodec2()
