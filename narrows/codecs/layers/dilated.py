@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
 from narrows.codecs.causal import Span
@@ -37,7 +38,7 @@ class ResidualUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) to the same shape."""
         out: Tensor = self.block(x)
-        return out + x
+        return out + x if torch.is_grad_enabled() else out.add_(x)
 
 
 def residual_units(channels: int, groups: int = 1, activation: Activation = Snake) -> list[nn.Module]:

@@ -49,4 +49,4 @@ def snake(x: Tensor, frequency: Tensor, amplitude: Tensor) -> Tensor:
         return x + amplitude * (frequency * x).sin().square()
     wave = x * frequency
     wave = wave.sin_().square_()  # in place, as large tensors cost more than the sine
-    return torch.addcmul(x, wave, amplitude)
+    return torch.addcmul(x, wave, amplitude, out=wave)
